@@ -1,0 +1,49 @@
+/** What went wrong, by class of cause. The strings are stable: programs may switch on them. */
+export type ErrorCode =
+  | 'aborted'
+  | 'bad-argument'
+  | 'bad-config'
+  | 'bad-checkpoint'
+  | 'bad-tokenizer'
+  | 'busy'
+  | 'context-full'
+  | 'device-lost'
+  | 'disposed'
+  | 'does-not-fit'
+  | 'io'
+  | 'no-webgpu'
+  | 'not-found'
+  | 'out-of-memory'
+  | 'self-test'
+  | 'shader'
+  | 'unsupported';
+
+/** Facts behind an error (file, tensor, number, limit ...), plain data so that they cross a worker. */
+export type ErrorDetails = Record<string, string | number | boolean | null | readonly (string | number)[]>;
+
+export interface ErrorExtra {
+  details?: ErrorDetails;
+  /** What the reader can do about it, one sentence. */
+  mend?: string;
+  cause?: unknown;
+}
+
+/** The one error class of the library: a code for programs, a message and a mend for people. */
+export class ShishuError extends Error {
+  readonly code: ErrorCode;
+  readonly details: ErrorDetails;
+  readonly mend: string | undefined;
+
+  constructor(code: ErrorCode, message: string, { details = {}, mend, cause }: ErrorExtra = {}) {
+    super(mend ? `${message} ${mend}` : message, cause === undefined ? undefined : { cause });
+    this.name = 'ShishuError';
+    this.code = code;
+    this.details = details;
+    this.mend = mend;
+  }
+}
+
+/** Throws an `aborted` error when the signal has been raised. */
+export function throwIfAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw new ShishuError('aborted', 'The call was aborted.', { cause: signal.reason });
+}
