@@ -1,0 +1,137 @@
+import type { ModelConfig } from '../model/config.ts';
+import type { Plan } from '../model/plan.ts';
+
+/** How weights are kept on the GPU; `auto` keeps F16 checkpoints f16 and widens all others to f32. */
+export type Dtype = 'auto' | 'f32' | 'f16' | 'q8' | 'q4';
+export type KvDtype = 'f32' | 'f16';
+
+export interface LoadProgress {
+  phase: 'read' | 'compile' | 'ready';
+  /** Bytes of weights on the GPU so far, as stored. */
+  loadedBytes: number;
+  totalBytes: number;
+  /** The tensor that was just written. */
+  tensor?: string;
+}
+
+export interface LoadOptions {
+  dtype?: Dtype;
+  /** Type of the KV cache (default f32). f16 is packed, and needs no shader-f16. */
+  kv?: KvDtype;
+  /** Tokens of KV cache a sequence; default the model's maximum, at most 4096. */
+  contextLength?: number;
+  /** Sequences that decode together (default 1); each has its own KV cache. */
+  batch?: number;
+  onProgress?: (progress: LoadProgress) => void;
+  signal?: AbortSignal;
+  /** A device to share; it is not destroyed with the model. */
+  device?: GPUDevice;
+}
+
+export interface Message {
+  role: string;
+  content: string;
+  [field: string]: unknown;
+}
+
+/** Options of one reply. An unknown option, or one out of range, is an error that names it. */
+export interface GenerateOptions {
+  /** Most new tokens (default: until the context is full). */
+  maxTokens?: number;
+  /** 0 is greedy (the default); above 0 the softmax is taken of logits / temperature. */
+  temperature?: number;
+  /** Keep the k most likely tokens; 0 keeps all. */
+  topK?: number;
+  /** Keep the smallest set of tokens whose probability reaches topP (0..1]; after topK. */
+  topP?: number;
+  /** Keep tokens at least minP times as likely as the likeliest [0..1]. */
+  minP?: number;
+  /** Divides positive and multiplies negative logits of tokens in the prompt or the reply; 1 is off. */
+  repetitionPenalty?: number;
+  /** Subtracted from a token's logit for each time it is in the reply. */
+  frequencyPenalty?: number;
+  /** Subtracted once from the logit of every token in the reply. */
+  presencePenalty?: number;
+  /** Added to the logits of these token ids. */
+  logitBias?: Record<number, number>;
+  /** Same seed, model and device: same text. Default: drawn anew. */
+  seed?: number;
+  /** Report the log-probability (nats, of the model's own distribution) of each token. */
+  logprobs?: boolean;
+  /** With `logprobs`: also the n likeliest tokens of each position (0..20). */
+  topLogprobs?: number;
+  /** Strings that end the reply; they are not part of its text. */
+  stop?: string | readonly string[];
+  /** Token ids that end the reply, besides the model's own. */
+  stopTokenIds?: readonly number[];
+  /** Go on past the model's end-of-text tokens. */
+  ignoreEos?: boolean;
+  /** For a message prompt: ask the template to open the assistant's turn (default true). */
+  addGenerationPrompt?: boolean;
+  signal?: AbortSignal;
+}
+
+export interface TokenLogprob {
+  /** Nats. */
+  logprob: number;
+  top: { tokenId: number; logprob: number }[];
+}
+
+/** One step of a reply. `text` may be empty while a character or a stop string is incomplete. */
+export interface GenerateChunk {
+  text: string;
+  tokenId: number;
+  logprob?: TokenLogprob;
+}
+
+export type FinishReason = 'stop' | 'length' | 'aborted';
+
+export interface Usage {
+  promptTokens: number;
+  completionTokens: number;
+  totalTokens: number;
+  /** Prompt tokens whose K and V were already in the cache. */
+  cachedTokens: number;
+}
+
+export interface Timings {
+  /** Milliseconds from the call to the first token. */
+  firstTokenMs: number;
+  prefillMs: number;
+  decodeMs: number;
+  prefillTokensPerSecond: number;
+  decodeTokensPerSecond: number;
+}
+
+export interface GenerateResult {
+  text: string;
+  promptTokenIds: number[];
+  tokenIds: number[];
+  finishReason: FinishReason;
+  usage: Usage;
+  timings: Timings;
+}
+
+/** What `model.score` returns. */
+export interface Score {
+  /** Mean negative log-likelihood of tokens 1..n-1, nats. */
+  nll: number;
+  /** `(n)`: log-probability of token i given those before it; the first is 0. */
+  logprobs: Float32Array;
+  /** `(n)`: the likeliest token after token i. */
+  top1: Uint32Array;
+}
+
+export interface ModelInfo {
+  config: ModelConfig;
+  plan: Plan;
+  parameters: number;
+  dtype: Exclude<Dtype, 'auto'>;
+  kv: KvDtype;
+  contextLength: number;
+  /** Bytes on the GPU, from the ledger. */
+  bytes: { weights: number; kv: number; scratch: number; total: number };
+  /** Compute dispatches that one decoded token takes (greedy, short context). */
+  dispatchesPerToken: number;
+  adapter: string;
+}
