@@ -43,8 +43,8 @@ export function quantize(w: Float32Array, inSize: number, format: 'q8' | 'q4'): 
       const block = w.subarray(r * inSize + b * BLOCK, r * inSize + Math.min((b + 1) * BLOCK, inSize));
       const top = extreme(block);
       const scale = roundToF16(format === 'q8' ? Math.abs(top) / 127 : top / -8);
-      scales[r * blocks + b] = scale;
       if (scale === 0) continue;
+      scales[r * blocks + b] = scale;
       block.forEach((value, i) => {
         const code = Math.min(Math.max(Math.round(value / scale), least), greatest);
         codes[r * paddedIn + b * BLOCK + i] = code;
