@@ -1,0 +1,127 @@
+import type { Bpe } from './bpe.ts';
+import { piecesOf } from './chat-format.ts';
+import { type Chat, chatAt } from './corpus.ts';
+
+/** A text as tokens, with how much each token counts in the loss when it is to be predicted. */
+export interface Sample {
+  ids: number[];
+  weights: number[];
+}
+
+/** How much a token counts that the assistant does not say. */
+export const UNSPOKEN_WEIGHT = 0.3;
+
+/** Tokens of a chat; the assistant's words count 1, all others UNSPOKEN_WEIGHT. */
+export function sampleOf(bpe: Bpe, chat: Chat): Sample {
+  const sample: Sample = { ids: [], weights: [] };
+  for (const { text, spoken } of piecesOf(chat.turns)) {
+    const ids = bpe.encode(text);
+    sample.ids.push(...ids);
+    sample.weights.push(...ids.map(() => (spoken ? 1 : UNSPOKEN_WEIGHT)));
+  }
+  return sample;
+}
+
+/** Where a stream stands: plain data, kept in checkpoints. */
+export interface StreamState {
+  /** Number of the next sample to be drawn. */
+  next: number;
+  /** Samples drawn and not placed yet. */
+  pool: number[];
+}
+
+/** Something numbered without end: sample `i` is always the same. */
+export type Source = (index: number) => Sample;
+
+/** The corpus of a seed as samples. */
+export const corpusSource =
+  (bpe: Bpe, seed: number): Source =>
+  (index) =>
+    sampleOf(bpe, chatAt(seed, index));
+
+/** One training step's input. All arrays are `(rows, length)`, row-major. */
+export interface Batch {
+  rows: number;
+  length: number;
+  tokens: Int32Array<ArrayBuffer>;
+  targets: Int32Array<ArrayBuffer>;
+  /** Weight of each target in the loss, 0 for padding. */
+  weights: Float32Array<ArrayBuffer>;
+  /** Tokens that came from samples (the rest is padding). */
+  count: number;
+}
+
+const POOL = 24;
+
+/**
+ * Packs whole samples into rows: each row takes, from a small pool, the longest that still fits, so that kinds
+ * are mixed, no story is cut in two and little is padded. A sample longer than a row loses its end.
+ */
+export class BatchStream {
+  readonly #source: Source;
+  readonly #rows: number;
+  readonly #length: number;
+  readonly #pad: number;
+  #next: number;
+  #pool: { index: number; sample: Sample }[];
+
+  constructor(source: Source, shape: { rows: number; length: number; pad: number }, state?: StreamState) {
+    this.#source = source;
+    this.#rows = shape.rows;
+    this.#length = shape.length;
+    this.#pad = shape.pad;
+    this.#next = state?.next ?? 0;
+    this.#pool = (state?.pool ?? []).map((index) => ({ index, sample: source(index) }));
+  }
+
+  get state(): StreamState {
+    return { next: this.#next, pool: this.#pool.map(({ index }) => index) };
+  }
+
+  /** A row takes `length + 1` tokens: inputs are all but the last, targets all but the first. */
+  #row(): Sample {
+    const row: Sample = { ids: [], weights: [] };
+    for (;;) {
+      while (this.#pool.length < POOL) {
+        this.#pool.push({ index: this.#next, sample: this.#source(this.#next) });
+        this.#next++;
+      }
+      const room = this.#length + 1 - row.ids.length;
+      // An empty row takes the oldest, so that nothing waits for ever.
+      let at = row.ids.length === 0 ? 0 : -1;
+      if (at < 0)
+        this.#pool.forEach(({ sample }, i) => {
+          const size = sample.ids.length;
+          if (size <= room && (at < 0 || size > this.#pool[at]!.sample.ids.length)) at = i;
+        });
+      if (at < 0) return row;
+      const { sample } = this.#pool.splice(at, 1)[0]!;
+      row.ids.push(...sample.ids.slice(0, room));
+      row.weights.push(...sample.weights.slice(0, room));
+    }
+  }
+
+  next(): Batch {
+    const [rows, length] = [this.#rows, this.#length];
+    const size = rows * length;
+    const batch: Batch = {
+      rows,
+      length,
+      tokens: new Int32Array(size).fill(this.#pad),
+      targets: new Int32Array(size).fill(this.#pad),
+      weights: new Float32Array(size),
+      count: 0,
+    };
+    for (let r = 0; r < rows; r++) {
+      const { ids, weights } = this.#row();
+      batch.count += ids.length;
+      for (let t = 0; t < length; t++) {
+        if (t < ids.length) batch.tokens[r * length + t] = ids[t]!;
+        if (t + 1 >= ids.length) continue;
+        batch.targets[r * length + t] = ids[t + 1]!;
+        batch.weights[r * length + t] = weights[t + 1]!;
+      }
+    }
+    return batch;
+  }
+}

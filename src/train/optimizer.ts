@@ -1,0 +1,77 @@
+import * as jax from '@jax-js/jax';
+import type { Params } from './model.ts';
+
+const { numpy: np } = jax;
+
+export interface Schedule {
+  /** Steps of the whole run. */
+  steps: number;
+  /** Peak learning rate. */
+  learningRate: number;
+  /** Steps in which the rate grows from 0 to its peak. */
+  warmUp: number;
+}
+
+/** Linear warm-up, then half a cosine down to a tenth of the peak; `step` counts from 1. */
+export function learningRateAt({ steps, learningRate, warmUp }: Schedule, step: number): number {
+  if (step < warmUp) return (learningRate * step) / warmUp;
+  const done = Math.min(1, (step - warmUp) / Math.max(1, steps - warmUp));
+  return learningRate * (0.1 + 0.45 * (1 + Math.cos(Math.PI * done)));
+}
+
+const BETA1 = 0.9;
+const BETA2 = 0.95;
+const EPSILON = 1e-8;
+const DECAY = 0.1;
+const MAX_NORM = 1;
+
+/** What changes from step to step goes in as an array, so that the step is compiled once: rate and bias corrections. */
+export function hyperparameters(rate: number, step: number): jax.Array {
+  return np.array(new Float32Array([rate, 1 / (1 - BETA1 ** step), 1 / (1 - BETA2 ** step)]));
+}
+
+export interface OptimizerState extends Record<string, Params> {
+  first: Params;
+  second: Params;
+}
+
+export const zerosLike = (params: Params): Params =>
+  Object.fromEntries(Object.entries(params).map(([name, array]) => [name, np.zerosLike(array.ref)]));
+
+/**
+ * AdamW (Loshchilov and Hutter, arXiv 1711.05101) with the gradient clipped to a global norm of 1; gains are not
+ * decayed. Consumes all arguments.
+ * @returns parameters, moments, and the gradient's norm before clipping
+ */
+export function adamW(
+  params: Params,
+  gradients: Params,
+  { first, second }: OptimizerState,
+  hyper: jax.Array,
+): [Params, OptimizerState, jax.Array] {
+  const names = Object.keys(params);
+  const norm = np.sqrt(
+    names.map((name) => np.sum(np.square(gradients[name]!.ref))).reduce((a, b) => a.add(b)),
+  );
+  const scale = np.minimum(np.reciprocal(norm.ref.add(1e-6)).mul(MAX_NORM), 1);
+  const rate = hyper.ref.slice(0);
+  const unbias1 = hyper.ref.slice(1);
+  const unbias2 = hyper.slice(2);
+  const out: [Params, OptimizerState] = [{}, { first: {}, second: {} }];
+  for (const name of names) {
+    const weight = params[name]!;
+    const gradient = gradients[name]!.mul(scale.ref);
+    const m = first[name]!.mul(BETA1).add(gradient.ref.mul(1 - BETA1));
+    const v = second[name]!.mul(BETA2).add(np.square(gradient).mul(1 - BETA2));
+    const update = m.ref
+      .mul(unbias1.ref)
+      .div(np.sqrt(v.ref.mul(unbias2.ref)).add(EPSILON))
+      .mul(rate.ref);
+    const kept = weight.ndim >= 2 ? weight.mul(rate.ref.mul(-DECAY).add(1)) : weight;
+    out[0][name] = kept.sub(update);
+    out[1].first[name] = m;
+    out[1].second[name] = v;
+  }
+  for (const array of [scale, rate, unbias1, unbias2]) array.dispose();
+  return [...out, norm];
+}

@@ -1,0 +1,184 @@
+import * as jax from '@jax-js/jax';
+import type { ModelConfig } from '../model/config.ts';
+import type { Batch } from './batches.ts';
+import { crossEntropy, distillation } from './loss.ts';
+import {
+  type Constants,
+  checkTrainable,
+  constantsOf,
+  forward,
+  type HostWeights,
+  type Params,
+  toDevice,
+  toHost,
+} from './model.ts';
+import {
+  adamW,
+  hyperparameters,
+  learningRateAt,
+  type OptimizerState,
+  type Schedule,
+  zerosLike,
+} from './optimizer.ts';
+
+const { numpy: np, tree } = jax;
+type Tensor = jax.Array;
+
+/** Everything of a model that training changes; what a checkpoint holds. */
+export interface Snapshot {
+  /** Steps done. */
+  step: number;
+  weights: HostWeights;
+  /** AdamW's running means of the gradient and of its square. */
+  first: HostWeights;
+  second: HostWeights;
+}
+
+/** A model to imitate. */
+export interface Teacher {
+  config: ModelConfig;
+  weights: HostWeights;
+  /** Share of the loss that is KL to the teacher, 0 to 1; the rest is cross-entropy. */
+  mix: number;
+}
+
+/** What a step measured. */
+export interface StepResult {
+  /** Weighted mean loss of the batch before the step, nats. */
+  loss: number;
+  /** Norm of the gradient before clipping. */
+  norm: number;
+}
+
+/** Starts jax on its wasm backend (in Node: after `useThreads`), or on WebGPU in a page. */
+export async function startJax(backend: 'wasm' | 'webgpu' = 'wasm'): Promise<void> {
+  await jax.init(backend);
+  jax.defaultDevice(backend);
+}
+
+const inputsOf = ({ rows, length, tokens, targets, weights }: Batch): [Tensor, Tensor, Tensor] => {
+  const total = weights.reduce((a, b) => a + b, 0);
+  return [
+    np.array(tokens).reshape([rows, length]),
+    np.array(targets),
+    np.array(weights.map((weight) => weight / total)),
+  ];
+};
+
+type Logits = (params: Params, tokens: Tensor, constants: Constants) => Tensor;
+
+/** One model in training: its weights, moments and compiled step, on jax's device. Batches must all have one shape. */
+export class Trainer {
+  readonly config: ModelConfig;
+  #step: number;
+  #params: Params;
+  #moments: OptimizerState;
+  readonly #schedule: Schedule;
+  readonly #constants: Constants;
+  readonly #teacher: { params: Params; constants: Constants; logits: Logits } | undefined;
+  readonly #loss: (params: Params, tokens: Tensor, targets: Tensor, weights: Tensor, c: Constants) => Tensor;
+  readonly #gradients: (
+    params: Params,
+    tokens: Tensor,
+    targets: Tensor,
+    weights: Tensor,
+    constants: Constants,
+    teacher: Tensor[],
+  ) => [Tensor, Params];
+  readonly #update: typeof adamW;
+
+  /**
+   * @param start a new model's weights, or a checkpoint's
+   * @param length tokens a row
+   */
+  constructor(
+    config: ModelConfig,
+    start: HostWeights | Snapshot,
+    { schedule, length, teacher }: { schedule: Schedule; length: number; teacher?: Teacher },
+  ) {
+    checkTrainable(config);
+    this.config = config;
+    this.#schedule = schedule;
+    this.#constants = constantsOf(config, length);
+    const snapshot = 'step' in start && typeof start.step === 'number' ? (start as Snapshot) : undefined;
+    this.#step = snapshot?.step ?? 0;
+    this.#params = toDevice(snapshot?.weights ?? (start as HostWeights));
+    this.#moments = snapshot
+      ? { first: toDevice(snapshot.first), second: toDevice(snapshot.second) }
+      : { first: zerosLike(this.#params), second: zerosLike(this.#params) };
+    if (teacher) {
+      checkTrainable(teacher.config);
+      this.#teacher = {
+        params: toDevice(teacher.weights),
+        constants: constantsOf(teacher.config, length),
+        logits: jax.jit((p: Params, x: Tensor, c: Constants) => forward(p, x, c, teacher.config)) as Logits,
+      };
+    }
+    const mix = teacher?.mix ?? 0;
+    this.#loss = jax.jit((p: Params, x: Tensor, y: Tensor, w: Tensor, c: Constants) =>
+      crossEntropy(forward(p, x, c, config), y, w),
+    );
+    this.#gradients = jax.jit(
+      (p: Params, x: Tensor, y: Tensor, w: Tensor, c: Constants, taught: Tensor[]): [Tensor, Params] =>
+        jax.valueAndGrad((params: Params) => {
+          const logits = forward(params, x, c, config);
+          return taught[0] ? distillation(logits, taught[0], y, w, mix) : crossEntropy(logits, y, w);
+        })(p) as [Tensor, Params],
+    );
+    this.#update = jax.jit(adamW) as typeof adamW;
+  }
+
+  /** Steps done. */
+  get step(): number {
+    return this.#step;
+  }
+
+  /** One step of AdamW on a batch. */
+  async train(batch: Batch): Promise<StepResult> {
+    const [tokens, targets, weights] = inputsOf(batch);
+    const teacher = this.#teacher;
+    const taught = teacher
+      ? [teacher.logits(tree.ref(teacher.params), tokens.ref, tree.ref(teacher.constants))]
+      : [];
+    const [loss, gradients] = this.#gradients(
+      tree.ref(this.#params),
+      tokens,
+      targets,
+      weights,
+      tree.ref(this.#constants),
+      taught,
+    );
+    const step = this.#step + 1;
+    const hyper = hyperparameters(learningRateAt(this.#schedule, step), step);
+    const [params, moments, norm] = this.#update(this.#params, gradients, this.#moments, hyper);
+    this.#params = params;
+    this.#moments = moments;
+    this.#step = step;
+    return { loss: (await loss.data())[0]!, norm: (await norm.data())[0]! };
+  }
+
+  /** Weighted cross-entropy of a batch, nats; changes nothing. */
+  async loss(batch: Batch): Promise<number> {
+    const loss = this.#loss(tree.ref(this.#params), ...inputsOf(batch), tree.ref(this.#constants));
+    return (await loss.data())[0]!;
+  }
+
+  weights(): Promise<HostWeights> {
+    return toHost(this.#params);
+  }
+
+  async snapshot(): Promise<Snapshot> {
+    const { first, second } = this.#moments;
+    return {
+      step: this.#step,
+      weights: await toHost(this.#params),
+      first: await toHost(first),
+      second: await toHost(second),
+    };
+  }
+
+  dispose(): void {
+    for (const params of [this.#params, this.#moments, this.#constants]) tree.dispose(params);
+    if (this.#teacher) tree.dispose([this.#teacher.params, this.#teacher.constants]);
+  }
+}
