@@ -53,6 +53,23 @@ describe.each(TINY_MODEL_NAMES)('tiny %s', (name) => {
   });
 });
 
+// The first logits after 60 tokens, of the same weights and tokens in Hugging Face transformers 5.18 (torch 2.13, f32,
+// eager attention). The whole arrays differ by 5e-5 at most.
+test.each([
+  ['llama', [-2.2978, 4.2618, 1.8175, -0.727, -0.0604]],
+  ['llama-untied-bias', [0.536, -1.5224, -1.6088, 2.67, 0.4844]],
+  ['mobilellm', [1.7134, -1.3365, 1.8578, 1.551, -3.9322]],
+  ['qwen2', [-4.8829, 2.8918, -1.819, -2.1579, 2.9652]],
+  ['qwen3', [-1.7011, 0.7915, 1.8364, -0.3263, -1.7537]],
+] as const)('tiny %s has the logits of another implementation', (name, expected) => {
+  const { config, tensors } = tinyModel(name, 7);
+  const logits = referenceLogits(config, tensors, randomTokens(config, 60, 3));
+  const last = logits.subarray(logits.length - config.vocabSize);
+  expected.forEach((value, i) => {
+    expect(Math.abs(last[i]! - value)).toBeLessThan(2e-4);
+  });
+});
+
 describe('shared pairs', () => {
   const shared = tinyModel('shishu', 3);
   const tokens = randomTokens(shared.config, 9, 4);
