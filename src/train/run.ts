@@ -25,6 +25,9 @@ export interface RunState {
   tokens: number;
   /** Seconds of training. */
   seconds: number;
+  /** Summed losses of each model, and their number, since the last point of the curve. */
+  sums: number[];
+  taken: number;
 }
 
 export interface RunProgress extends RunState {
@@ -39,9 +42,8 @@ export interface RunProgress extends RunState {
 export interface RunOptions {
   steps: number;
   stream: BatchStream;
-  /** What an earlier run did. */
-  tokens?: number;
-  seconds?: number;
+  /** Where an earlier run stopped; the stream must stand there already. */
+  from?: RunState;
   /** Steps between two points of the curve (default 20). */
   every?: number;
   /** Held-out batches; measured at every fifth point and at the end. */
@@ -55,44 +57,40 @@ export interface RunOptions {
  * in the same order. Stops at `steps`, or after the step in which the signal is raised.
  */
 export async function run(runners: readonly Runner[], options: RunOptions): Promise<RunState> {
-  const { steps, stream, every = 20, heldOut = [], onProgress, signal } = options;
-  let tokens = options.tokens ?? 0;
-  let seconds = options.seconds ?? 0;
-  const sums = runners.map(() => 0);
-  let taken = 0;
-  let mark = { tokens, seconds };
+  const { steps, stream, every = 20, heldOut = [], onProgress, signal, from } = options;
+  const state = { tokens: 0, seconds: 0, taken: 0, ...from, sums: from?.sums ?? runners.map(() => 0) };
+  let mark = { tokens: state.tokens, seconds: state.seconds };
   for (let step = runners[0]!.trainer.step + 1; step <= steps && !signal?.aborted; step++) {
     const start = performance.now();
     const batch = stream.next();
-    tokens += batch.count;
-    for (const [i, { trainer }] of runners.entries()) sums[i]! += (await trainer.train(batch)).loss;
-    taken++;
-    seconds += (performance.now() - start) / 1000;
+    state.tokens += batch.count;
+    for (const [i, { trainer }] of runners.entries()) state.sums[i]! += (await trainer.train(batch)).loss;
+    state.taken++;
+    state.seconds += (performance.now() - start) / 1000;
     if (step % every !== 0 && step !== steps) continue;
     const measure = step % (5 * every) === 0 || step === steps;
     for (const [i, { trainer, curve }] of runners.entries()) {
-      const point: CurvePoint = { step, tokens, loss: sums[i]! / taken };
+      const point: CurvePoint = { step, tokens: state.tokens, loss: state.sums[i]! / state.taken };
       if (measure && heldOut.length > 0) {
         let sum = 0;
         for (const held of heldOut) sum += await trainer.loss(held);
         point.heldOut = sum / heldOut.length;
       }
       curve.push(point);
-      sums[i] = 0;
     }
-    taken = 0;
-    const speed = (tokens - mark.tokens) / (seconds - mark.seconds);
+    state.sums = runners.map(() => 0);
+    state.taken = 0;
+    const tokensPerSecond = (state.tokens - mark.tokens) / (state.seconds - mark.seconds);
+    mark = { tokens: state.tokens, seconds: state.seconds };
     await onProgress?.({
+      ...state,
       step,
       steps,
-      tokens,
-      seconds,
       stream: stream.state,
       points: runners.map(({ curve }) => curve.at(-1)!),
-      tokensPerSecond: speed,
-      secondsLeft: ((steps - step) * (tokens / step)) / speed,
+      tokensPerSecond,
+      secondsLeft: ((steps - step) * (state.tokens / step)) / tokensPerSecond,
     });
-    mark = { tokens, seconds };
   }
-  return { stream: stream.state, tokens, seconds };
+  return { ...state, stream: stream.state };
 }
