@@ -1,0 +1,244 @@
+import { ShishuError } from '../errors.ts';
+import { isObject, readJson } from './json.ts';
+import { readHeader, type SafetensorsHeader, type TensorEntry } from './safetensors.ts';
+import type { Source } from './source.ts';
+
+const SINGLE = 'model.safetensors';
+const INDEX = 'model.safetensors.index.json';
+const USABLE = ['F32', 'F16', 'BF16'] as const;
+
+/** A tensor that a model needs. */
+export interface WantedTensor {
+  name: string;
+  /** Row-major. */
+  shape: readonly number[];
+  /** It repeats this tensor and may be left out. */
+  copyOf?: string;
+}
+
+/** A tensor whose dtype the engine can read. */
+export interface UsableTensor extends TensorEntry {
+  dtype: (typeof USABLE)[number];
+}
+
+/** The weights of a model, in one file or in shards; only headers have been read. */
+export interface Checkpoint {
+  /** The wanted tensors that are there, in the order wanted. */
+  tensors: Map<string, UsableTensor>;
+  /** Bytes of those tensors, as stored. */
+  bytes: number;
+  /** Bytes `[startByte, endByte)` of one tensor, counted from its first. @throws ShishuError `io`, `bad-argument`. */
+  read(
+    name: string,
+    startByte?: number,
+    endByte?: number,
+    signal?: AbortSignal,
+  ): Promise<Uint8Array<ArrayBuffer>>;
+}
+
+/**
+ * Opens `model.safetensors`, or the shards of `model.safetensors.index.json`, and checks that they hold just what a
+ * model needs.
+ * @throws ShishuError `not-found`, `io`, `bad-checkpoint`, `unsupported` (a dtype), naming file and tensor.
+ */
+export async function openCheckpoint(
+  source: Source,
+  wanted: readonly WantedTensor[],
+  signal?: AbortSignal,
+): Promise<Checkpoint> {
+  const found = (await readSingle(source, signal)) ?? (await readShards(source, signal));
+  const tensors = checkTensors(found, wanted);
+  let bytes = 0;
+  for (const { start, end } of tensors.values()) bytes += end - start;
+  return {
+    tensors,
+    bytes,
+    async read(name, startByte = 0, endByte, aborted) {
+      const entry = tensors.get(name);
+      const length = entry ? entry.end - entry.start : 0;
+      const stop = endByte ?? length;
+      if (!entry || !(startByte >= 0 && startByte <= stop && stop <= length))
+        throw new ShishuError(
+          'bad-argument',
+          `No bytes ${startByte} to ${stop} in tensor "${name}" (${length}).`,
+          {
+            details: { tensor: name, start: startByte, end: stop, length },
+          },
+        );
+      return source.read(entry.file, entry.start + startByte, entry.start + stop, aborted);
+    },
+  };
+}
+
+async function readSingle(
+  source: Source,
+  signal?: AbortSignal,
+): Promise<Map<string, TensorEntry> | undefined> {
+  return (await headerIfPresent(source, SINGLE, signal))?.tensors;
+}
+
+async function headerIfPresent(
+  source: Source,
+  file: string,
+  signal?: AbortSignal,
+): Promise<SafetensorsHeader | undefined> {
+  return readHeader(source, file, signal).catch((error) => {
+    if (error instanceof ShishuError && error.code === 'not-found') return undefined;
+    throw error;
+  });
+}
+
+async function readShards(source: Source, signal?: AbortSignal): Promise<Map<string, TensorEntry>> {
+  const map = await readWeightMap(source, signal);
+  const files = [...new Set(map.values())];
+  const headers = await Promise.all(files.map((file) => headerIfPresent(source, file, signal)));
+  const tensors = new Map<string, TensorEntry>();
+  files.forEach((file, i) => {
+    const header = headers[i];
+    if (!header)
+      throw new ShishuError('not-found', `${file}, named by ${INDEX}, is not in ${source.name}.`, {
+        details: { file, index: INDEX },
+        mend: 'Add the missing shard to the folder.',
+      });
+    for (const [name, entry] of header.tensors) {
+      const named = map.get(name);
+      if (named !== file)
+        throw indexError(
+          `${file} holds "${name}", which the index ${named ? `puts in ${named}` : 'lacks'}.`,
+          file,
+          name,
+        );
+      tensors.set(name, entry);
+    }
+  });
+  for (const [name, file] of map)
+    if (!tensors.has(name))
+      throw indexError(`${file} holds no "${name}", though the index says so.`, file, name);
+  return tensors;
+}
+
+function indexError(message: string, file: string, tensor: string): ShishuError {
+  return new ShishuError('bad-checkpoint', `${INDEX}: ${message}`, {
+    details: { file, index: INDEX, tensor },
+    mend: 'The index and the shards may be of different models: fetch them again.',
+  });
+}
+
+async function readWeightMap(source: Source, signal?: AbortSignal): Promise<Map<string, string>> {
+  const json = await readJson(source, INDEX, { code: 'bad-checkpoint', uniqueKeys: true }, signal).catch(
+    (cause) => {
+      if (!(cause instanceof ShishuError) || cause.code !== 'not-found') throw cause;
+      throw new ShishuError('not-found', `Neither ${SINGLE} nor ${INDEX} is in ${source.name}.`, {
+        details: { file: SINGLE, index: INDEX },
+        mend: 'Weights in other formats must be converted to safetensors first.',
+        cause,
+      });
+    },
+  );
+  const map = json.weight_map;
+  if (!isObject(map))
+    throw new ShishuError('bad-checkpoint', `${INDEX}: "weight_map" is not an object.`, {
+      details: { file: INDEX },
+    });
+  return new Map(
+    Object.entries(map).map(([name, file]) => {
+      if (typeof file !== 'string' || !isPlainPath(file))
+        throw indexError(
+          `"${name}" is put in ${JSON.stringify(file)}, which is no file of the folder.`,
+          INDEX,
+          name,
+        );
+      return [name, file];
+    }),
+  );
+}
+
+/** A path that stays in its folder. */
+function isPlainPath(path: string): boolean {
+  return (
+    path !== '' &&
+    !/[\\:]/.test(path) &&
+    path.split('/').every((part) => part !== '' && !/^\.\.?$/.test(part))
+  );
+}
+
+/** Left by older exports, or (`lm_head`) a stored copy of tied embeddings: never needed. */
+const HARMLESS = /(?:\.rotary_emb\.inv_freq|^lm_head\.weight)$/;
+
+function checkTensors(
+  found: Map<string, TensorEntry>,
+  wanted: readonly WantedTensor[],
+): Map<string, UsableTensor> {
+  const names = new Set(wanted.map((spec) => spec.name));
+  const extra = [...found.keys()].filter((name) => !names.has(name) && !HARMLESS.test(name));
+  if (extra.length > 0) throw extraError(extra, found, wanted);
+  const missing = wanted.filter((spec) => !found.has(spec.name) && spec.copyOf === undefined);
+  if (missing.length > 0)
+    throw new ShishuError(
+      'bad-checkpoint',
+      `The checkpoint lacks ${list(missing.map((spec) => spec.name))}.`,
+      {
+        details: { tensor: missing[0]!.name, count: missing.length },
+        mend: 'config.json may belong to another model, or a shard may be left out.',
+      },
+    );
+  const tensors = new Map<string, UsableTensor>();
+  for (const { name, shape } of wanted) {
+    const entry = found.get(name);
+    if (entry) tensors.set(name, checkTensor(name, entry, shape));
+  }
+  return tensors;
+}
+
+function checkTensor(name: string, entry: TensorEntry, shape: readonly number[]): UsableTensor {
+  const { file, dtype } = entry;
+  if (entry.shape.length !== shape.length || entry.shape.some((size, i) => size !== shape[i]))
+    throw new ShishuError(
+      'bad-checkpoint',
+      `${file}: tensor "${name}" has shape [${entry.shape}], config.json asks for [${shape}].`,
+      {
+        details: { file, tensor: name, found: entry.shape, expected: shape },
+        mend: 'config.json may belong to another model.',
+      },
+    );
+  const usable = USABLE.find((known) => known === dtype);
+  if (!usable)
+    throw new ShishuError('unsupported', `${file}: tensor "${name}" is ${dtype}.`, {
+      details: { file, tensor: name, dtype },
+      mend: `Supported: ${USABLE.join(', ')}.`,
+    });
+  return { ...entry, dtype: usable };
+}
+
+function extraError(
+  extra: readonly string[],
+  found: Map<string, TensorEntry>,
+  wanted: readonly WantedTensor[],
+): ShishuError {
+  for (const name of extra) {
+    const layer = /^(model\.layers\.\d+\.)(?:self_attn|input_layernorm)\./.exec(name)?.[1];
+    if (!layer) continue;
+    const specs = wanted.filter((spec) => spec.name.startsWith(layer));
+    if (specs.length === 0 || specs.some((spec) => spec.name.startsWith(`${layer}self_attn.`))) continue;
+    const file = found.get(name)?.file ?? '';
+    return new ShishuError(
+      'bad-checkpoint',
+      `${file}: tensor "${name}" is of an attention, but config.json makes ${layer.slice(0, -1)} an MLP-only block.`,
+      {
+        details: { file, tensor: name },
+        mend: 'Check num_decoder_front, num_mlp and num_decoder_end, or leave the tensor out.',
+      },
+    );
+  }
+  const file = found.get(extra[0]!)?.file ?? '';
+  return new ShishuError('bad-checkpoint', `${file}: config.json has no place for ${list(extra)}.`, {
+    details: { file, tensor: extra[0]!, count: extra.length },
+    mend: 'config.json may belong to another model, or the model may have parts that are not supported.',
+  });
+}
+
+function list(names: readonly string[]): string {
+  const shown = names.slice(0, 3).map((name) => `"${name}"`);
+  const more = names.length - shown.length;
+  return `the tensor${names.length > 1 ? 's' : ''} ${shown.join(', ')}${more > 0 ? ` and ${more} more` : ''}`;
+}

@@ -1,0 +1,147 @@
+import { ShishuError } from '../errors.ts';
+import { rawFiles, rawHandle } from './files.ts';
+import { rawHttp } from './http.ts';
+
+type Bytes = Uint8Array<ArrayBuffer>;
+
+/** A model folder: files read whole or by range of bytes. */
+export interface Source {
+  /** What messages call the folder. */
+  readonly name: string;
+  /**
+   * Bytes `[start, end)` of a file; the whole file without them.
+   * @throws ShishuError `not-found`, `io` (also for fewer bytes than asked for), `aborted`.
+   */
+  read(file: string, start?: number, end?: number, signal?: AbortSignal): Promise<Bytes>;
+  /** Bytes in a file, or undefined where that cannot be known. @throws ShishuError `not-found`, `io`. */
+  size(file: string, signal?: AbortSignal): Promise<number | undefined>;
+}
+
+/** What a kind of storage must offer to become a Source; nothing it returns is trusted. */
+export interface RawSource {
+  name?: string;
+  /** Bytes `[start, end)`, or undefined when the file is not there. */
+  read(
+    file: string,
+    start?: number,
+    end?: number,
+    signal?: AbortSignal,
+  ): Promise<Uint8Array | undefined> | Uint8Array | undefined;
+  /** Bytes in the file; undefined: not known; null: the file is not there. */
+  size?(file: string, signal?: AbortSignal): Promise<number | undefined | null> | number | undefined | null;
+}
+
+export type SourceLike =
+  | string
+  | URL
+  | Iterable<File>
+  | ArrayLike<File>
+  | FileSystemDirectoryHandle
+  | RawSource;
+
+export interface SourceOptions {
+  /** Used for URLs instead of the global `fetch`. */
+  fetch?: typeof fetch;
+}
+
+/** Opens a folder: a URL, files from a picker, a directory handle, or an object with `read(name, start?, end?)`. */
+export function openSource(like: SourceLike, options: SourceOptions = {}): Source {
+  if (typeof like === 'string' || like instanceof URL) return checkedSource(rawHttp(like, options.fetch));
+  if (typeof like === 'object' && like !== null) {
+    if ('getFileHandle' in like) return checkedSource(rawHandle(like));
+    if ('read' in like && typeof like.read === 'function') return checkedSource(like);
+    if (Symbol.iterator in like || 'length' in like) return checkedSource(rawFiles(Array.from(like)));
+  }
+  throw new ShishuError('bad-argument', 'The model source is of no known kind.', {
+    mend: 'Give the URL of a folder, File[], a directory handle, or an object with read(name, start?, end?).',
+  });
+}
+
+/** Reads a file that may be missing: undefined then. */
+export async function readOptional(
+  source: Source,
+  file: string,
+  signal?: AbortSignal,
+): Promise<Bytes | undefined> {
+  try {
+    return await source.read(file, undefined, undefined, signal);
+  } catch (error) {
+    if (error instanceof ShishuError && error.code === 'not-found') return undefined;
+    throw error;
+  }
+}
+
+/** Wraps storage so that missing files, failures and short reads are typed errors that name the file. */
+export function checkedSource(raw: RawSource): Source {
+  const name = raw.name ?? 'the model folder';
+  return {
+    name,
+    async read(file, start, end, signal) {
+      checkRange(file, start, end);
+      const bytes = await guarded(name, file, signal, () => raw.read(file, start, end, signal));
+      if (bytes === undefined || bytes === null) throw notFound(name, file);
+      if (!(bytes instanceof Uint8Array))
+        throw new ShishuError('io', `Reading ${file} of ${name} gave no Uint8Array.`, { details: { file } });
+      if (end !== undefined && bytes.length !== end - (start ?? 0)) {
+        const asked = end - (start ?? 0);
+        throw new ShishuError(
+          'io',
+          `Reading bytes ${start ?? 0} to ${end} of ${file} gave ${bytes.length} bytes, expected ${asked}.`,
+          {
+            details: { file, start: start ?? 0, end, found: bytes.length, expected: asked },
+            mend: 'The file may be cut short or may have changed: fetch it again.',
+          },
+        );
+      }
+      return bytes as Bytes;
+    },
+    async size(file, signal) {
+      const size = await guarded(name, file, signal, () => raw.size?.(file, signal));
+      if (size === null) throw notFound(name, file);
+      return size;
+    },
+  };
+}
+
+function checkRange(file: string, start = 0, end = Number.MAX_SAFE_INTEGER): void {
+  if (Number.isSafeInteger(start) && Number.isSafeInteger(end) && start >= 0 && start <= end) return;
+  throw new ShishuError('bad-argument', `Cannot read bytes ${start} to ${end} of ${file}.`, {
+    details: { file, start, end },
+  });
+}
+
+function notFound(name: string, file: string): ShishuError {
+  return new ShishuError('not-found', `${file} is not in ${name}.`, {
+    details: { file, source: name },
+    mend: 'Check the folder and the name of the file.',
+  });
+}
+
+async function guarded<T>(
+  name: string,
+  file: string,
+  signal: AbortSignal | undefined,
+  call: () => T | Promise<T>,
+): Promise<T> {
+  try {
+    return await call();
+  } catch (error) {
+    if (error instanceof ShishuError) throw error;
+    if (signal?.aborted) throw new ShishuError('aborted', `Reading ${file} was aborted.`, { cause: error });
+    if (isMissing(error)) throw notFound(name, file);
+    throw new ShishuError('io', `Reading ${file} of ${name} failed: ${messageOf(error)}.`, {
+      details: { file, source: name },
+      cause: error,
+    });
+  }
+}
+
+/** Node says ENOENT, the File System API NotFoundError. */
+function isMissing(error: unknown): boolean {
+  if (typeof error !== 'object' || error === null) return false;
+  return ('code' in error && error.code === 'ENOENT') || ('name' in error && error.name === 'NotFoundError');
+}
+
+function messageOf(error: unknown): string {
+  return (error instanceof Error ? error.message : String(error)).replace(/\.$/, '');
+}
