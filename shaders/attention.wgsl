@@ -1,0 +1,82 @@
+// Causal grouped-query attention with online softmax, without barriers: a thread takes one row, up to four query heads of one
+// KV head and one split of the sequence. For software adapters, and the safe fallback everywhere.
+#import step
+#import kv_layout
+#import KV_READ
+#import attention_out
+
+@group(0) @binding(0) var<storage, read> q: array<vec4f>;
+@group(0) @binding(2) var<storage, read> rows: array<Row>;
+@group(0) @binding(5) var<uniform> step: Step;
+
+@compute @workgroup_size(WG)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+  let row = id.z;
+  let kv_head = id.y / QUADS;
+  let quad = id.y % QUADS;
+  let split = id.x;
+  let at = rows[row];
+  let splits = split_count(at.position);
+  if (split >= splits || at.position >= CONTEXT) {
+    return;
+  }
+  // Heads past the group repeat its last one and are not written.
+  let in_group = min(quad * 4u + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(GROUP - 1u));
+  let head = kv_head * GROUP + in_group;
+  let q_at = row * Q_STRIDE4 + head * DIM4;
+  let k_at = k_element(at.sequence, kv_head, 0u, 0u) / 4u;
+  let v_at = v_element(at.sequence, kv_head, 0u, 0u) / 4u;
+  let scale = inverseSqrt(f32(HEAD_DIM));
+
+  // One vec4 of dimensions for each of the four heads.
+  var acc: array<array<vec4f, 4>, DIM4>;
+  var largest = vec4f(-3.0e38);
+  var sum = vec4f();
+  let end = min((split + 1u) * SPLIT, at.position + 1u);
+  // Four positions at a time; those past the end repeat the last and weigh nothing.
+  for (var p = split * SPLIT; p < end; p += 4u) {
+    let position = min(p + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(end - 1u));
+    // Scores of four heads at each position.
+    var s0 = vec4f();
+    var s1 = vec4f();
+    var s2 = vec4f();
+    var s3 = vec4f();
+    for (var d = 0u; d < DIM4; d++) {
+      let k = k_at + d * CONTEXT;
+      let q0 = q[q_at.x + d];
+      let q1 = q[q_at.y + d];
+      let q2 = q[q_at.z + d];
+      let q3 = q[q_at.w + d];
+      let k0 = kv_load(k + position.x);
+      let k1 = kv_load(k + position.y);
+      let k2 = kv_load(k + position.z);
+      let k3 = kv_load(k + position.w);
+      s0 += vec4f(dot(q0, k0), dot(q1, k0), dot(q2, k0), dot(q3, k0));
+      s1 += vec4f(dot(q0, k1), dot(q1, k1), dot(q2, k1), dot(q3, k1));
+      s2 += vec4f(dot(q0, k2), dot(q1, k2), dot(q2, k2), dot(q3, k2));
+      s3 += vec4f(dot(q0, k3), dot(q1, k3), dot(q2, k3), dot(q3, k3));
+    }
+    let next = max(largest, max(max(s0, s1), max(s2, s3)) * scale);
+    let shrink = exp(largest - next);
+    let w0 = exp(s0 * scale - next);
+    let w1 = select(vec4f(), exp(s1 * scale - next), p + 1u < end);
+    let w2 = select(vec4f(), exp(s2 * scale - next), p + 2u < end);
+    let w3 = select(vec4f(), exp(s3 * scale - next), p + 3u < end);
+    largest = next;
+    sum = sum * shrink + w0 + w1 + w2 + w3;
+    for (var d = 0u; d < DIM4; d++) {
+      let v0 = kv_load(v_at + position.x * DIM4 + d);
+      let v1 = kv_load(v_at + position.y * DIM4 + d);
+      let v2 = kv_load(v_at + position.z * DIM4 + d);
+      let v3 = kv_load(v_at + position.w * DIM4 + d);
+      for (var h = 0u; h < 4u; h++) {
+        acc[d][h] = acc[d][h] * shrink[h] + w0[h] * v0 + w1[h] * v1 + w2[h] * v2 + w3[h] * v3;
+      }
+    }
+  }
+  for (var h = 0u; h < min(4u, GROUP - quad * 4u); h++) {
+    for (var d = 0u; d < DIM4; d++) {
+      leave(row, head[h], split, d, acc[d][h], largest[h], sum[h], splits);
+    }
+  }
+}

@@ -1,0 +1,23 @@
+// Embedding rows: out (rows, hidden) = weight[token]. A split table is read by one dispatch a part: rows ROW0 up.
+#import step
+#import WEIGHT
+
+@group(0) @binding(0) var<storage, read> rows: array<Row>;
+@group(0) @binding(3) var<storage, read_write> out: array<vec4f>;
+@group(0) @binding(4) var<uniform> step: Step;
+
+@compute @workgroup_size(WG)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+  let row = id.y;
+  let u = id.x;
+  if (row >= step.rows || u >= K8) {
+    return;
+  }
+  let token = rows[row].token;
+  if (token < ROW0 || token >= ROW0 + N) {
+    return;
+  }
+  let unit = weight_unit((token - ROW0) * K8 + u);
+  out[row * X_STRIDE4 + 2u * u] = unit.a;
+  out[row * X_STRIDE4 + 2u * u + 1u] = unit.b;
+}

@@ -1,0 +1,86 @@
+// Rows of x (rows, K) times weights (N, K) for many rows: tiles of 64 rows of x by 64 weight rows, 32 of K at a time in
+// workgroup memory, four by four sums a thread in named registers.
+#import step
+#import WEIGHT
+#import OUT
+
+@group(0) @binding(0) var<storage, read> x: array<vec4f>;
+@group(0) @binding(3) var<storage, read> vectors: array<vec4f>;
+@group(0) @binding(8) var<uniform> step: Step;
+
+const TILE = 64u;
+const DEPTH = 32u;
+
+// (DEPTH, TILE) each: transposed, so that a thread reads its four neighbours along the tile.
+var<workgroup> x_tile: array<f32, DEPTH * TILE>;
+var<workgroup> w_tile: array<f32, DEPTH * TILE>;
+
+fn weight_row(v: u32) -> u32 {
+  return weight_rows(v - v % 4u)[v % 4u];
+}
+
+@compute @workgroup_size(256)
+fn main(
+  @builtin(workgroup_id) wid: vec3<u32>,
+  @builtin(num_workgroups) grid: vec3<u32>,
+  @builtin(local_invocation_index) lid: u32,
+) {
+  let first = select(0u, step.first, HEAD);
+  let count = select(step.rows, step.count, HEAD);
+  let v0 = (wid.x + wid.y * grid.x) * TILE;
+  let token0 = wid.z * TILE;
+  // Loading: a thread brings one unit of x and one of the weights.
+  let load_row = lid % TILE;
+  let load_unit = lid / TILE;
+  let x_at = (first + min(token0 + load_row, count - 1u)) * X_STRIDE4;
+  let w_at = weight_row(v0 + load_row) * K8;
+  // Computing: a thread owns rows 4 ty.. of x and weight rows 4 tx..
+  let tx = (lid % 16u) * 4u;
+  let ty = (lid / 16u) * 4u;
+  var t0 = vec4f();
+  var t1 = vec4f();
+  var t2 = vec4f();
+  var t3 = vec4f();
+  for (var u0 = 0u; u0 < K8; u0 += 4u) {
+    let u = u0 + load_unit;
+    var xa = vec4f();
+    var xb = vec4f();
+    var w = Unit(vec4f(), vec4f());
+    if (u < K8) {
+      xa = x[x_at + 2u * u];
+      xb = x[x_at + 2u * u + 1u];
+      w = weight_unit(w_at + u);
+    }
+    let k = load_unit * 8u;
+    for (var i = 0u; i < 4u; i++) {
+      x_tile[(k + i) * TILE + load_row] = xa[i];
+      x_tile[(k + 4u + i) * TILE + load_row] = xb[i];
+      w_tile[(k + i) * TILE + load_row] = w.a[i];
+      w_tile[(k + 4u + i) * TILE + load_row] = w.b[i];
+    }
+    workgroupBarrier();
+    for (var d = 0u; d < DEPTH; d++) {
+      let xi = d * TILE + ty;
+      let wi = d * TILE + tx;
+      let wv = vec4f(w_tile[wi], w_tile[wi + 1u], w_tile[wi + 2u], w_tile[wi + 3u]);
+      t0 += x_tile[xi] * wv;
+      t1 += x_tile[xi + 1u] * wv;
+      t2 += x_tile[xi + 2u] * wv;
+      t3 += x_tile[xi + 3u] * wv;
+    }
+    workgroupBarrier();
+  }
+  let row = token0 + ty;
+  if (row < count) {
+    finish(row, v0 + tx, t0);
+  }
+  if (row + 1u < count) {
+    finish(row + 1u, v0 + tx, t1);
+  }
+  if (row + 2u < count) {
+    finish(row + 2u, v0 + tx, t2);
+  }
+  if (row + 3u < count) {
+    finish(row + 3u, v0 + tx, t3);
+  }
+}

@@ -1,0 +1,27 @@
+// RMSNorm: out (rows, K) = x / sqrt(mean(x^2) + EPS) * gain. LANES neighbours share a row.
+#import step
+#import REDUCE
+
+@group(0) @binding(0) var<storage, read> x: array<vec4f>;
+@group(0) @binding(1) var<storage, read> vectors: array<vec4f>;
+@group(0) @binding(2) var<storage, read_write> out: array<vec4f>;
+@group(0) @binding(3) var<uniform> step: Step;
+
+@compute @workgroup_size(WG)
+fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
+  let first = select(0u, step.first, HEAD);
+  let count = select(step.rows, step.count, HEAD);
+  let row = wid.x * (WG / LANES) + lid / LANES;
+  let at = (first + min(row, count - 1u)) * X_STRIDE4;
+  var squares = 0.0;
+  for (var i = lid % LANES; i < X_STRIDE4; i += LANES) {
+    let value = x[at + i];
+    squares += dot(value, value);
+  }
+  let scale = inverseSqrt(reduce(vec4f(squares), lid).x / f32(K) + EPS);
+  if (row < count) {
+    for (var i = lid % LANES; i < X_STRIDE4; i += LANES) {
+      out[row * X_STRIDE4 + i] = x[at + i] * vectors[i] * scale;
+    }
+  }
+}

@@ -1,0 +1,147 @@
+// Draws one token of each row of logits (rows, VOCAB); a workgroup a row. Keeps, in this order: the top_k largest; of those the
+// fewest largest whose probability reaches top_p; of those the ones at least min_p times the largest. Exact at any vocabulary:
+// nothing is sorted, each limit is a value found digit by digit, and equals of the limit are all kept.
+#import step
+#import best
+#import workgroup
+#import sampling
+#import next
+
+@group(0) @binding(0) var<storage, read> logits: array<f32>;
+@group(0) @binding(4) var<storage, read> samplers: array<Sampler>;
+
+// Order-preserving map of floats to unsigned integers.
+fn key_of(z: f32) -> u32 {
+  let bits = bitcast<u32>(z);
+  return select(bits | 0x80000000u, ~bits, (bits & 0x80000000u) != 0u);
+}
+
+// Sums over the workgroup of (keys at or above a probe), for 16 probes at once.
+var<workgroup> probes: array<array<vec4f, 4>, WG>;
+
+// PCG of 32 bits (O'Neill 2014): a well mixed hash of a counter.
+fn hash(value: u32) -> u32 {
+  let state = value * 747796405u + 2891336453u;
+  let word = ((state >> ((state >> 28u) + 4u)) ^ state) * 277803737u;
+  return (word >> 22u) ^ word;
+}
+
+// The largest key such that tokens at or above it, and at or above `floor`, weigh at least `goal`; a token weighs one, or with
+// BY_MASS exp((z - largest) * sharpness). Four bits a round.
+fn limit(at: u32, lid: u32, floor_key: u32, goal: f32, by_mass: bool, largest: f32, sharpness: f32) -> u32 {
+  var found = 0u;
+  for (var shift = 28i; shift >= 0i; shift -= 4i) {
+    let digit = u32(shift);
+    var mine = array<vec4f, 4>();
+    for (var i = lid; i < VOCAB; i += WG) {
+      let z = logits[at + i];
+      let key = key_of(z);
+      // The highest probe that this key reaches, if it reaches any.
+      if (key >= floor_key && key >= found) {
+        let reached = min((key - found) >> digit, 15u);
+        let weight = select(1.0, exp((z - largest) * sharpness), by_mass);
+        let quad = reached / 4u;
+        let one = select(vec4f(), vec4f(weight), vec4<u32>(0u, 1u, 2u, 3u) == vec4<u32>(reached % 4u));
+        mine[0] += select(vec4f(), one, quad == 0u);
+        mine[1] += select(vec4f(), one, quad == 1u);
+        mine[2] += select(vec4f(), one, quad == 2u);
+        mine[3] += select(vec4f(), one, quad == 3u);
+      }
+    }
+    probes[lid] = mine;
+    workgroupBarrier();
+    for (var half = WG / 2u; half > 0u; half /= 2u) {
+      if (lid < half) {
+        for (var j = 0u; j < 4u; j++) {
+          probes[lid][j] += probes[lid + half][j];
+        }
+      }
+      workgroupBarrier();
+    }
+    // From the highest probe down, the first at which the weight above reaches the goal.
+    let sums = workgroupUniformLoad(&probes[0]);
+    var above = 0.0;
+    var probe = 16u;
+    loop {
+      probe -= 1u;
+      above += sums[probe / 4u][probe % 4u];
+      if (above >= goal || probe == 0u) {
+        break;
+      }
+    }
+    found += probe << digit;
+  }
+  return found;
+}
+
+@compute @workgroup_size(WG)
+fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
+  let at = wid.x * STRIDE4 * 4u;
+  let sampler = samplers[step.next + wid.x];
+  var best = Best(-3.4e38, 0u);
+  for (var i = lid; i < VOCAB; i += WG) {
+    best = better(best, Best(logits[at + i], i));
+  }
+  best = workgroup_argmax(best, lid);
+  var token = best.index;
+  let sharpness = sampler.sharpness;
+  if (sharpness > 0.0) {
+    var floor_key = 0u;
+    if (sampler.top_k > 0u && sampler.top_k < VOCAB) {
+      floor_key = limit(at, lid, 0u, f32(sampler.top_k), false, best.value, sharpness);
+    }
+    if (sampler.top_p < 1.0) {
+      var mine = 0.0;
+      for (var i = lid; i < VOCAB; i += WG) {
+        let z = logits[at + i];
+        mine += select(0.0, exp((z - best.value) * sharpness), key_of(z) >= floor_key);
+      }
+      let goal = sampler.top_p * workgroup_sum(mine, lid);
+      floor_key = max(floor_key, limit(at, lid, floor_key, goal, true, best.value, sharpness));
+    }
+    if (sampler.log_min_p > -1.0e30) {
+      floor_key = max(floor_key, key_of(best.value + sampler.log_min_p / sharpness));
+    }
+    // Each thread weighs its tokens; the thread in whose share the draw falls walks them again.
+    var mine = 0.0;
+    for (var i = lid; i < VOCAB; i += WG) {
+      let z = logits[at + i];
+      mine += select(0.0, exp((z - best.value) * sharpness), key_of(z) >= floor_key);
+    }
+    workgroup_values[lid] = mine;
+    workgroupBarrier();
+    if (lid == 0u) {
+      var total = 0.0;
+      for (var t = 0u; t < WG; t++) {
+        total += workgroup_values[t];
+      }
+      // The row's own position makes each step's draw new.
+      let draw = hash(hash(sampler.seed + next_rows[step.next + wid.x].position) ^ (step.next + wid.x));
+      var left = total * (f32(draw >> 8u) / 16777216.0);
+      var chosen = 0u;
+      for (var t = 0u; t < WG; t++) {
+        let share = workgroup_values[t];
+        if (share > 0.0) {
+          chosen = t;
+          if (left < share) {
+            break;
+          }
+        }
+        left -= share;
+      }
+      for (var i = chosen; i < VOCAB; i += WG) {
+        let z = logits[at + i];
+        if (key_of(z) >= floor_key) {
+          token = i;
+          left -= exp((z - best.value) * sharpness);
+          if (left < 0.0) {
+            break;
+          }
+        }
+      }
+    }
+  }
+  if (lid == 0u) {
+    take(wid.x, token);
+  }
+}

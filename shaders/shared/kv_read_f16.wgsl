@@ -1,0 +1,7 @@
+@group(0) @binding(1) var<storage, read> kv: array<vec2<u32>>;
+
+// Reads four neighbouring elements of the KV cache, packed as f16.
+fn kv_load(vec: u32) -> vec4f {
+  let packed = kv[vec];
+  return vec4f(unpack2x16float(packed.x), unpack2x16float(packed.y));
+}

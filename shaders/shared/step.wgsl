@@ -1,0 +1,18 @@
+// One row of a forward: a token of one sequence at one position.
+struct Row {
+  token: u32,
+  sequence: u32,
+  position: u32,
+  unused: u32,
+}
+
+// What changes from call to call; everything else is a constant of the prelude.
+struct Step {
+  // Rows of this forward.
+  rows: u32,
+  // First row whose logits are wanted, and how many.
+  first: u32,
+  count: u32,
+  // Row of the next step that the first sampled token goes to.
+  next: u32,
+}

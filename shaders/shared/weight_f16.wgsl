@@ -1,0 +1,15 @@
+// Weights (rows, K) in f16, packed in pairs; needs no shader-f16. A unit is 8 neighbours along K.
+struct Unit {
+  a: vec4f,
+  b: vec4f,
+}
+
+@group(0) @binding(1) var<storage, read> weight: array<vec4<u32>>;
+
+fn weight_unit(unit: u32) -> Unit {
+  let w = weight[unit];
+  return Unit(
+    vec4f(unpack2x16float(w.x), unpack2x16float(w.y)),
+    vec4f(unpack2x16float(w.z), unpack2x16float(w.w)),
+  );
+}

@@ -1,0 +1,11 @@
+// Weights (rows, K) in f32. A unit is 8 neighbours along K.
+struct Unit {
+  a: vec4f,
+  b: vec4f,
+}
+
+@group(0) @binding(1) var<storage, read> weight: array<vec4f>;
+
+fn weight_unit(unit: u32) -> Unit {
+  return Unit(weight[2u * unit], weight[2u * unit + 1u]);
+}

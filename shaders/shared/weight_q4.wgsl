@@ -1,0 +1,21 @@
+// Weights (rows, K) as 4-bit codes 0..15 (value + 8), lowest nibble first, with one f16 scale for 32 neighbours along K.
+// A unit is 8 neighbours.
+struct Unit {
+  a: vec4f,
+  b: vec4f,
+}
+
+@group(0) @binding(1) var<storage, read> weight: array<u32>;
+@group(0) @binding(2) var<storage, read> scales: array<u32>;
+
+fn weight_unit(unit: u32) -> Unit {
+  let codes = weight[unit];
+  let block = unit / 4u;
+  let scale = unpack2x16float(scales[block / 2u])[block % 2u];
+  let even = vec4f(unpack4xU8(codes & 0x0f0f0f0fu)) - 8.0;
+  let odd = vec4f(unpack4xU8((codes >> 4u) & 0x0f0f0f0fu)) - 8.0;
+  return Unit(
+    scale * vec4f(even.x, odd.x, even.y, odd.y),
+    scale * vec4f(even.z, odd.z, even.w, odd.w),
+  );
+}

@@ -1,0 +1,15 @@
+// Weights (rows, K) as signed bytes with one f16 scale for 32 neighbours along K. A unit is 8 neighbours.
+struct Unit {
+  a: vec4f,
+  b: vec4f,
+}
+
+@group(0) @binding(1) var<storage, read> weight: array<vec2<u32>>;
+@group(0) @binding(2) var<storage, read> scales: array<u32>;
+
+fn weight_unit(unit: u32) -> Unit {
+  let codes = weight[unit];
+  let block = unit / 4u;
+  let scale = unpack2x16float(scales[block / 2u])[block % 2u];
+  return Unit(scale * vec4f(unpack4xI8(codes.x)), scale * vec4f(unpack4xI8(codes.y)));
+}

@@ -1,0 +1,124 @@
+import { ShishuError } from '../errors.ts';
+import type { Gpu } from './device.ts';
+
+/** What a buffer is for; the ledger adds bytes up by it. */
+export type Purpose = 'weights' | 'kv' | 'scratch';
+
+/** Part of a buffer, as a kernel binds it. */
+export interface Slice {
+  buffer: GPUBuffer;
+  /** Bytes. */
+  offset?: number;
+  size?: number;
+}
+
+const align = (size: number, to: number): number => Math.ceil(size / to) * to;
+
+/** Owns a set of buffers and knows their bytes. */
+export class Ledger {
+  readonly #gpu: Gpu;
+  readonly #owned = new Map<GPUBuffer, Purpose>();
+
+  constructor(gpu: Gpu) {
+    this.#gpu = gpu;
+  }
+
+  /**
+   * A zeroed storage buffer.
+   * @param bytes rounded up to a multiple of 16
+   */
+  storage(label: string, bytes: number, purpose: Purpose): GPUBuffer {
+    return this.buffer(
+      label,
+      bytes,
+      purpose,
+      GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST | GPUBufferUsage.COPY_SRC,
+    );
+  }
+
+  /** A buffer of any usage. */
+  buffer(label: string, bytes: number, purpose: Purpose, usage: GPUBufferUsageFlags): GPUBuffer {
+    const size = Math.max(16, align(bytes, 16));
+    const { maxBufferSize } = this.#gpu.device.limits;
+    if (size > maxBufferSize)
+      throw new ShishuError(
+        'does-not-fit',
+        `${label} needs ${size} bytes, the GPU's largest buffer has ${maxBufferSize}.`,
+        {
+          details: { buffer: label, bytes: size, limit: maxBufferSize },
+          mend: 'Choose a smaller dtype, context or batch.',
+        },
+      );
+    const buffer = this.#gpu.device.createBuffer({ label, size, usage });
+    this.#owned.set(buffer, purpose);
+    return buffer;
+  }
+
+  /** A storage buffer with these contents. */
+  from(label: string, data: Float32Array | Uint32Array, purpose: Purpose): GPUBuffer {
+    const buffer = this.storage(label, data.byteLength, purpose);
+    this.#gpu.device.queue.writeBuffer(buffer, 0, data as Float32Array<ArrayBuffer>);
+    return buffer;
+  }
+
+  /** Bytes held for a purpose, or all. */
+  bytes(purpose?: Purpose): number {
+    let sum = 0;
+    for (const [buffer, its] of this.#owned) if (purpose === undefined || its === purpose) sum += buffer.size;
+    return sum;
+  }
+
+  release(buffer: GPUBuffer): void {
+    if (this.#owned.delete(buffer)) buffer.destroy();
+  }
+
+  releaseAll(): void {
+    for (const buffer of this.#owned.keys()) buffer.destroy();
+    this.#owned.clear();
+  }
+}
+
+/** Runs allocations; out-of-memory and invalid sizes become typed errors. Scopes need their pushes and pops in order. */
+export async function guardMemory<T>(gpu: Gpu, what: string, run: () => Promise<T> | T): Promise<T> {
+  gpu.device.pushErrorScope('out-of-memory');
+  gpu.device.pushErrorScope('validation');
+  try {
+    return await run();
+  } finally {
+    const invalid = await gpu.device.popErrorScope();
+    const memory = await gpu.device.popErrorScope();
+    if (memory)
+      // biome-ignore lint/correctness/noUnsafeFinally: the GPU's word explains whatever failed inside
+      throw new ShishuError('out-of-memory', `The GPU is out of memory for ${what}.`, {
+        mend: 'Choose a smaller dtype, context or batch, or close other tabs that use the GPU.',
+        cause: memory,
+      });
+    if (invalid)
+      // biome-ignore lint/correctness/noUnsafeFinally: as above
+      throw new ShishuError('shader', `The GPU refused ${what}: ${invalid.message}`, { cause: invalid });
+  }
+}
+
+/** Reads a buffer back. */
+export async function readBuffer(
+  gpu: Gpu,
+  from: GPUBuffer,
+  offset = 0,
+  size = from.size - offset,
+): Promise<ArrayBuffer> {
+  const { device } = gpu;
+  const staging = device.createBuffer({
+    label: 'read-back',
+    size: align(size, 4),
+    usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
+  });
+  try {
+    const encoder = device.createCommandEncoder();
+    encoder.copyBufferToBuffer(from, offset, staging, 0, align(size, 4));
+    device.queue.submit([encoder.finish()]);
+    await staging.mapAsync(GPUMapMode.READ);
+    return staging.getMappedRange().slice(0, size);
+  } finally {
+    staging.destroy();
+  }
+}

@@ -1,0 +1,105 @@
+import { ShishuError } from '../errors.ts';
+import { PipelineCache } from './pipeline.ts';
+
+/** Sizes that kernels and weights must stay within; the device's own unless a test lowers them. */
+export interface GpuLimits {
+  /** Largest bytes of one storage binding. */
+  binding: number;
+  /** Largest workgroups in one dimension of a dispatch. */
+  workgroups: number;
+}
+
+export interface GpuFeatures {
+  f16: boolean;
+  subgroups: boolean;
+  timestamps: boolean;
+}
+
+export interface GpuOptions {
+  /** A device to use instead of requesting one; it is not destroyed by `close`. */
+  device?: GPUDevice | undefined;
+  limits?: Partial<GpuLimits>;
+  /** Features to do without, though the device has them. */
+  without?: readonly (keyof GpuFeatures)[];
+}
+
+/** A WebGPU device with what the kernels ask about it. */
+export interface Gpu {
+  readonly device: GPUDevice;
+  readonly limits: GpuLimits;
+  readonly features: GpuFeatures;
+  /** Smallest and largest subgroup that a pipeline may get; 0 when unknown. */
+  readonly subgroupSize: { min: number; max: number };
+  /** A CPU plays GPU: barriers are dear, and neighbouring loads are worth nothing. */
+  readonly software: boolean;
+  /** Adapter as people name it. */
+  readonly name: string;
+  readonly pipelines: PipelineCache;
+  /** Why the device was lost, once it was. */
+  readonly lost: string | undefined;
+  close(): void;
+}
+
+/** Asks for the adapter's full sizes, so that large weights need no splitting where the hardware takes them whole. */
+async function requestDevice(): Promise<GPUDevice> {
+  if (typeof navigator === 'undefined' || !navigator.gpu)
+    throw new ShishuError('no-webgpu', 'This environment has no WebGPU.', {
+      mend: 'Use a browser with WebGPU (Chrome or Edge 113+, Safari 26+, Firefox 141+) over https or localhost.',
+    });
+  const adapter = await navigator.gpu.requestAdapter({ powerPreference: 'high-performance' });
+  if (!adapter)
+    throw new ShishuError('no-webgpu', 'WebGPU found no GPU adapter.', {
+      mend: 'Check that hardware acceleration is on and the graphics driver is current.',
+    });
+  const wanted: GPUFeatureName[] = ['shader-f16', 'subgroups', 'timestamp-query'];
+  const { limits } = adapter;
+  return adapter.requestDevice({
+    requiredFeatures: wanted.filter((feature) => adapter.features.has(feature)),
+    requiredLimits: {
+      maxBufferSize: limits.maxBufferSize,
+      maxStorageBufferBindingSize: limits.maxStorageBufferBindingSize,
+    },
+  });
+}
+
+/** Opens the GPU. @throws ShishuError `no-webgpu` when there is none. */
+export async function openGpu({ device: given, limits, without = [] }: GpuOptions = {}): Promise<Gpu> {
+  const device = given ?? (await requestDevice());
+  const has = (name: keyof GpuFeatures, feature: GPUFeatureName): boolean =>
+    device.features.has(feature) && !without.includes(name);
+  const info = device.adapterInfo;
+  const name =
+    [info?.description, info?.vendor, info?.architecture].find((text) => text) ?? 'unknown adapter';
+  const words = `${info?.vendor} ${info?.architecture} ${info?.device} ${info?.description}`.toLowerCase();
+  const gpu = {
+    device,
+    limits: {
+      binding: Math.min(device.limits.maxStorageBufferBindingSize, device.limits.maxBufferSize),
+      workgroups: device.limits.maxComputeWorkgroupsPerDimension,
+      ...limits,
+    },
+    features: {
+      f16: has('f16', 'shader-f16'),
+      subgroups: has('subgroups', 'subgroups'),
+      timestamps: has('timestamps', 'timestamp-query'),
+    },
+    subgroupSize: { min: info?.subgroupMinSize ?? 0, max: info?.subgroupMaxSize ?? 0 },
+    software: info?.isFallbackAdapter === true || /swiftshader|llvmpipe|lavapipe|microsoft basic/.test(words),
+    name,
+    pipelines: new PipelineCache(device),
+    lost: undefined as string | undefined,
+    close() {
+      if (!given) device.destroy();
+    },
+  };
+  void device.lost.then((why) => {
+    gpu.lost = why.message || why.reason;
+  });
+  return gpu;
+}
+
+/** Throws `device-lost` once the device is gone. */
+export function throwIfLost(gpu: Gpu): void {
+  if (gpu.lost !== undefined)
+    throw new ShishuError('device-lost', `The GPU was lost: ${gpu.lost}.`, { mend: 'Load the model again.' });
+}

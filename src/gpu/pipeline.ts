@@ -1,0 +1,74 @@
+import { ShishuError } from '../errors.ts';
+import { type ShaderSpec, type ShaderText, shaderText } from './shader.ts';
+
+/** A compiled kernel. */
+export interface Pipeline {
+  readonly label: string;
+  readonly handle: GPUComputePipeline;
+  readonly layout: GPUBindGroupLayout;
+  /** Binding number of each variable of group 0. */
+  readonly bindings: ReadonlyMap<string, number>;
+}
+
+const DECLARATION =
+  /@group\(0\)\s*@binding\((\d+)\)\s*var<(storage, read_write|storage, read|uniform)>\s*(\w+)/g;
+
+const KINDS: Record<string, GPUBufferBindingType> = {
+  'storage, read': 'read-only-storage',
+  'storage, read_write': 'storage',
+  uniform: 'uniform',
+};
+
+/** Compiles each distinct shader text once for a device. */
+export class PipelineCache {
+  readonly #device: GPUDevice;
+  readonly #made = new Map<string, Promise<Pipeline>>();
+
+  constructor(device: GPUDevice) {
+    this.#device = device;
+  }
+
+  /** @throws ShishuError `shader` with file and line when the text does not compile. */
+  get(spec: ShaderSpec): Promise<Pipeline> {
+    const text = shaderText(spec);
+    let made = this.#made.get(text.code);
+    if (!made) {
+      made = this.#compile(spec.name, text);
+      this.#made.set(text.code, made);
+    }
+    return made;
+  }
+
+  async #compile(label: string, { code, origins }: ShaderText): Promise<Pipeline> {
+    const device = this.#device;
+    const bindings = new Map<string, number>();
+    const entries: GPUBindGroupLayoutEntry[] = [];
+    for (const [, number, kind, name] of code.matchAll(DECLARATION)) {
+      bindings.set(name!, Number(number));
+      entries.push({
+        binding: Number(number),
+        visibility: GPUShaderStage.COMPUTE,
+        buffer: { type: KINDS[kind!]! },
+      });
+    }
+    const module = device.createShaderModule({ label, code });
+    const layout = device.createBindGroupLayout({ label, entries });
+    try {
+      const handle = await device.createComputePipelineAsync({
+        label,
+        layout: device.createPipelineLayout({ label, bindGroupLayouts: [layout] }),
+        compute: { module, entryPoint: 'main' },
+      });
+      return { label, handle, layout, bindings };
+    } catch (cause) {
+      const { messages } = await module.getCompilationInfo();
+      const said = messages
+        .filter((message) => message.type === 'error')
+        .map((message) => `${origins[message.lineNum - 1] ?? label}: ${message.message}`);
+      throw new ShishuError('shader', `Shader ${label} failed: ${said.join('; ') || String(cause)}.`, {
+        details: { shader: label, messages: said },
+        cause,
+      });
+    }
+  }
+}

@@ -1,0 +1,71 @@
+import { ShishuError } from '../errors.ts';
+
+const files = import.meta.glob<string>('../../shaders/**/*.wgsl', {
+  query: '?raw',
+  import: 'default',
+  eager: true,
+});
+
+const texts = new Map(
+  Object.entries(files).map(([path, text]) => [path.slice(path.indexOf('shaders/') + 8, -5), text]),
+);
+
+export type ShaderConstant = number | boolean;
+
+/** Which shader, and what makes this permutation of it. */
+export interface ShaderSpec {
+  /** File in shaders/, without `.wgsl`. */
+  name: string;
+  /** What an upper-case `#import KEY` stands for: a file in shaders/shared/, without `.wgsl`. */
+  imports?: Readonly<Record<string, string>>;
+  /** `const` declarations before the text. Whole numbers are u32; `f` marks names that are f32. */
+  constants: Readonly<Record<string, ShaderConstant>>;
+}
+
+/** A shader's whole text, and where each of its lines came from. */
+export interface ShaderText {
+  code: string;
+  /** `file.wgsl:line` of each line of `code`. */
+  origins: string[];
+}
+
+/** Constants that are f32 in the shaders; all other numbers are u32. */
+const FLOATS = new Set(['EPS']);
+
+const literal = (name: string, value: ShaderConstant): string => {
+  if (typeof value === 'boolean') return `const ${name} = ${value};`;
+  return FLOATS.has(name)
+    ? `const ${name}: f32 = ${value.toExponential()};`
+    : `const ${name}: u32 = ${value}u;`;
+};
+
+/** Puts a shader's text together: prelude of constants, then the file with its imports in place, each once. */
+export function shaderText({ name, imports = {}, constants }: ShaderSpec): ShaderText {
+  const enables = new Set<string>();
+  const lines: string[] = [];
+  const origins: string[] = [];
+  const seen = new Set<string>();
+  const add = (file: string): void => {
+    if (seen.has(file)) return;
+    seen.add(file);
+    const text = texts.get(file);
+    if (text === undefined) throw new ShishuError('shader', `There is no shader ${file}.wgsl.`);
+    text.split('\n').forEach((line, index) => {
+      const [, imported] = /^#import (\w+)/.exec(line) ?? [];
+      if (imported !== undefined) {
+        add(`shared/${imports[imported] ?? imported}`);
+      } else if (line.startsWith('enable ')) {
+        enables.add(line);
+      } else {
+        lines.push(line);
+        origins.push(`${file}.wgsl:${index + 1}`);
+      }
+    });
+  };
+  add(name);
+  const prelude = [...enables, ...Object.entries(constants).map(([key, value]) => literal(key, value))];
+  return {
+    code: [...prelude, ...lines].join('\n'),
+    origins: [...prelude.map(() => 'prelude'), ...origins],
+  };
+}

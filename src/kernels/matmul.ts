@@ -1,0 +1,156 @@
+// Launches shaders/matvec.wgsl, shaders/matmul.wgsl and shaders/norm.wgsl.
+import type { Gpu } from '../gpu/device.ts';
+import { type Recorder, type StepShape, spread } from '../gpu/recorder.ts';
+import type { ShaderConstant } from '../gpu/shader.ts';
+import { type QkvPlace, qkvConstants } from './rope.ts';
+import { type Activations, stride, type Weight, type WeightDtype } from './tensor.ts';
+import { reduceInclude, type Tuning } from './tuning.ts';
+
+/** Where a projection's sums go. */
+export type Output =
+  /** `(rows, stride(cols))`, added to what is there with `residual`. */
+  | { kind: 'plain'; to: Activations; residual: boolean }
+  /** `(rows, stride(weight.rows / 2))`: silu of the first half times the second. */
+  | { kind: 'swiglu'; to: Activations }
+  /** q to its buffer, k and v to the cache, rotated. */
+  | ({ kind: 'qkv' } & QkvPlace);
+
+export interface Projection {
+  label: string;
+  x: Activations;
+  weight: Weight;
+  out: Output;
+  /** RMS-normalise x first, with the weight's gain; `normed` has room for the rows of x. */
+  norm?: { eps: number; normed: GPUBuffer } | undefined;
+  /** Only the rows whose logits are wanted. */
+  head?: boolean;
+  /** Many rows of x at a time. */
+  wide: boolean;
+  step: GPUBuffer;
+}
+
+/** The include that reads weights of a dtype. */
+export function weightInclude(gpu: Gpu, dtype: WeightDtype): string {
+  return dtype === 'f16' && gpu.features.f16 ? 'weight_f16_native' : `weight_${dtype}`;
+}
+
+const rowsOf = (step: StepShape, head: boolean): number => (head ? step.count : step.rows);
+
+/** RMSNorm of the rows of x: `out (rows, stride(cols))`. */
+export function norm(
+  gpu: Gpu,
+  tuning: Tuning,
+  recorder: Recorder,
+  call: {
+    label: string;
+    x: Activations;
+    vectors: GPUBuffer;
+    out: GPUBuffer;
+    eps: number;
+    head: boolean;
+    step: GPUBuffer;
+  },
+): void {
+  const { x, head } = call;
+  const { workgroup, lanes } = tuning.matvec;
+  recorder.add({
+    label: call.label,
+    shader: {
+      name: 'norm',
+      imports: { REDUCE: reduceInclude(gpu, lanes) },
+      constants: {
+        WG: workgroup,
+        LANES: lanes,
+        K: x.cols,
+        X_STRIDE4: stride(x.cols) / 4,
+        EPS: call.eps,
+        HEAD: head,
+      },
+    },
+    bind: { x: x.buffer, vectors: call.vectors, out: call.out, step: call.step },
+    grid: (step) => [Math.ceil((rowsOf(step, head) * lanes) / workgroup), 1, 1],
+  });
+}
+
+function outputConstants(out: Output): Record<string, ShaderConstant> {
+  if (out.kind === 'qkv') return qkvConstants(out.shape, out.sequences, out.context);
+  return {
+    OUT_STRIDE: stride(out.to.cols),
+    RESIDUAL: out.kind === 'plain' && out.residual,
+  };
+}
+
+const outputBindings = (out: Output): Record<string, GPUBuffer> =>
+  out.kind === 'qkv' ? { q: out.q, kv: out.kv, rope: out.rope, rows: out.rows } : { out: out.to.buffer };
+
+/** `out = x W^T + b` in one launch a part of the weight, the norm before and what follows fused. */
+export function project(gpu: Gpu, tuning: Tuning, recorder: Recorder, call: Projection): void {
+  const { weight, out, wide, head = false } = call;
+  const tiled = wide && tuning.wide === 'tiled';
+  let { x } = call;
+  if (call.norm && tiled) {
+    const { eps, normed } = call.norm;
+    norm(gpu, tuning, recorder, {
+      label: `${call.label} norm`,
+      x,
+      vectors: weight.parts[0]!.vectors!,
+      out: normed,
+      eps,
+      head,
+      step: call.step,
+    });
+    x = { buffer: normed, cols: x.cols };
+  }
+  const padded = stride(weight.cols);
+  const tokens = tiled ? 64 : wide ? 4 : 1;
+  const { workgroup, lanes } = tuning.matvec;
+  for (const part of weight.parts) {
+    const virtual = out.kind === 'swiglu' ? 4 * Math.ceil(part.rows / 4) : part.rows;
+    recorder.add({
+      label: call.label,
+      shader: {
+        name: tiled ? 'matmul' : 'matvec',
+        imports: {
+          WEIGHT: weightInclude(gpu, weight.dtype),
+          OUT: `out_${out.kind}`,
+          ...(!tiled && { REDUCE: reduceInclude(gpu, lanes) }),
+          ...(out.kind === 'qkv' && { KV_WRITE: `kv_write_${out.kvDtype}` }),
+        },
+        constants: {
+          ...(!tiled && {
+            WG: workgroup,
+            LANES: lanes,
+            TOKENS: tokens,
+            NORM: call.norm !== undefined,
+            EPS: call.norm?.eps ?? 0,
+            K: weight.cols,
+          }),
+          K8: padded / 8,
+          X_STRIDE4: padded / 4,
+          N: part.rows,
+          // The halves of a swiglu part are output rows of their own.
+          ROW0: out.kind === 'swiglu' ? part.row0 / 2 : part.row0,
+          BIAS: weight.hasBias,
+          BIAS_AT: weight.hasGain ? padded : 0,
+          // A tiled kernel's x is already the rows that are wanted.
+          HEAD: head,
+          ...outputConstants(out),
+        },
+      },
+      bind: {
+        x: x.buffer,
+        weight: part.codes,
+        scales: part.scales,
+        vectors: part.vectors ?? part.codes,
+        step: call.step,
+        ...outputBindings(out),
+      },
+      grid: (step) => {
+        const across = tiled
+          ? Math.ceil(virtual / 64)
+          : Math.ceil((Math.ceil(virtual / 4) * lanes) / workgroup);
+        return [...spread(across, gpu.limits.workgroups), Math.ceil(rowsOf(step, head) / tokens)];
+      },
+    });
+  }
+}

@@ -1,0 +1,51 @@
+/** How a weight matrix is kept. */
+export type WeightDtype = 'f32' | 'f16' | 'q8' | 'q4';
+
+/** Values along a quantized block, and what rows are padded to. */
+export const BLOCK = 32;
+
+/** Values from one row to the next of activations and weights: padded so that every load is a whole vector. */
+export const stride = (cols: number): number => Math.ceil(cols / BLOCK) * BLOCK;
+
+/** Rows `row0 .. row0 + rows` of a weight. */
+export interface WeightPart {
+  row0: number;
+  rows: number;
+  /** `(rows, stride(cols))` in the weight's dtype. */
+  codes: GPUBuffer;
+  /** `(rows, stride(cols) / 32)` f16 in pairs, for q8 and q4. */
+  scales: GPUBuffer | undefined;
+  /** f32: the gain `(stride(cols))` of the norm before the projection, if any, then the bias `(rows)`, if any. */
+  vectors: GPUBuffer | undefined;
+}
+
+/** A matrix `(rows, cols)` on the GPU, in as many parts as the largest binding asks for. */
+export interface Weight {
+  dtype: WeightDtype;
+  rows: number;
+  cols: number;
+  parts: WeightPart[];
+  hasGain: boolean;
+  hasBias: boolean;
+}
+
+/** Bytes of one row. */
+export function rowBytes(dtype: WeightDtype, cols: number): { codes: number; scales: number } {
+  const padded = stride(cols);
+  switch (dtype) {
+    case 'f32':
+      return { codes: 4 * padded, scales: 0 };
+    case 'f16':
+      return { codes: 2 * padded, scales: 0 };
+    case 'q8':
+      return { codes: padded, scales: padded / 16 };
+    case 'q4':
+      return { codes: padded / 2, scales: padded / 16 };
+  }
+}
+
+/** Rows of x, `(rows, stride(cols))` f32. */
+export interface Activations {
+  buffer: GPUBuffer;
+  cols: number;
+}

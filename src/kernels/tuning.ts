@@ -1,0 +1,51 @@
+import type { Gpu } from '../gpu/device.ts';
+
+/** Shape of a kernel in which neighbours share a row: `lanes` threads a row, `workgroup` threads in all. */
+export interface LaneShape {
+  workgroup: number;
+  lanes: number;
+}
+
+/** Choices that change speed and never results. */
+export interface Tuning {
+  /** Projections of few rows. */
+  matvec: LaneShape;
+  /** Projections of many rows: tiles in workgroup memory, or the matvec kernel for four rows of x at a time. */
+  wide: 'tiled' | 'matvec';
+  /** Attention of few rows: cooperating threads, or a thread a head. */
+  attention: 'cooperative' | 'direct';
+  /** Positions of one split of the sequence. */
+  split: number;
+  /** Threads of the kernels that go over the vocabulary. */
+  vocabulary: number;
+  /** Rows from which projections are wide. */
+  wideFrom: number;
+}
+
+/** Software adapters want one row a thread and no barriers, GPUs the opposite. */
+export function defaultTuning(gpu: Gpu): Tuning {
+  return gpu.software
+    ? {
+        matvec: { workgroup: 16, lanes: 1 },
+        wide: 'matvec',
+        attention: 'direct',
+        split: 64,
+        vocabulary: 16,
+        wideFrom: 2,
+      }
+    : {
+        matvec: { workgroup: 256, lanes: 64 },
+        wide: 'tiled',
+        attention: 'cooperative',
+        split: 256,
+        vocabulary: 256,
+        wideFrom: 17,
+      };
+}
+
+/** The include that adds lanes up: subgroups where they are sure to fit the lanes. */
+export function reduceInclude(gpu: Gpu, lanes: number): string {
+  if (lanes === 1) return 'reduce_none';
+  const { max } = gpu.subgroupSize;
+  return gpu.features.subgroups && max > 0 && lanes % max === 0 ? 'reduce_subgroup' : 'reduce_shared';
+}
