@@ -1,3 +1,5 @@
+import { bf16ArrayToF32, f16ArrayToF32, f32ArrayToBf16, f32ArrayToF16 } from '../../src/formats/float.ts';
+import { encodeSafetensors } from '../../src/formats/safetensors.ts';
 import { type ModelConfig, parseConfig } from '../../src/model/config.ts';
 import { tensorSpecs } from '../../src/model/plan.ts';
 import { mulberry32 } from './random.ts';
@@ -176,4 +178,49 @@ export function tinyModel(name: TinyModelName, seed: number): TinyModel {
 export function randomTokens(config: ModelConfig, count: number, seed: number): number[] {
   const uniform = mulberry32(seed);
   return Array.from({ length: count }, () => Math.floor(uniform() * config.vocabSize));
+}
+
+export type TinyDtype = 'F32' | 'F16' | 'BF16';
+
+/** The model as a checkpoint of this dtype holds it: weights rounded, and widened again. */
+export function roundedTo(model: TinyModel, dtype: TinyDtype): TinyModel {
+  const round = (data: Float32Array): Float32Array => {
+    if (dtype === 'F32') return data;
+    return dtype === 'F16' ? f16ArrayToF32(f32ArrayToF16(data)) : bf16ArrayToF32(f32ArrayToBf16(data));
+  };
+  const tensors = [...model.tensors].map(
+    ([name, { shape, data }]) => [name, { shape, data: round(data) }] as const,
+  );
+  return { ...model, tensors: new Map(tensors) };
+}
+
+type Files = Record<string, Uint8Array<ArrayBuffer>>;
+
+/** The model's folder: config.json and model.safetensors, or an index and shards of about as many tensors each. */
+export function tinyFiles(model: TinyModel, dtype: TinyDtype = 'F32', shards = 1): Files {
+  const json = (value: unknown): Uint8Array<ArrayBuffer> => new TextEncoder().encode(JSON.stringify(value));
+  const stored = [...model.tensors].map(([name, { shape, data }]) => ({ name, dtype, shape, data }));
+  const files: Files = { 'config.json': json(model.configJson) };
+  if (shards === 1) return { ...files, 'model.safetensors': encodeSafetensors(stored) };
+  const weightMap: Record<string, string> = {};
+  const perShard = Math.ceil(stored.length / shards);
+  const number = (n: number): string => String(n).padStart(5, '0');
+  for (let s = 0; s < shards; s++) {
+    const part = stored.slice(s * perShard, (s + 1) * perShard);
+    const file = `model-${number(s + 1)}-of-${number(shards)}.safetensors`;
+    files[file] = encodeSafetensors(part);
+    for (const { name } of part) weightMap[name] = file;
+  }
+  return { ...files, 'model.safetensors.index.json': json({ metadata: {}, weight_map: weightMap }) };
+}
+
+/** A model source that reads from memory; each read is a copy, as from a disk. */
+export function memorySource(files: Readonly<Record<string, Uint8Array>>): {
+  read(name: string, start?: number, end?: number): Uint8Array | undefined;
+  size(name: string): number | null;
+} {
+  return {
+    read: (name, start, end) => files[name]?.slice(start, end),
+    size: (name) => files[name]?.length ?? null,
+  };
 }
