@@ -1,0 +1,159 @@
+import { Tokenizer as HfTokenizer } from '@huggingface/tokenizers';
+import { ShishuError } from '../errors.ts';
+import { type ChatTemplateOptions, type ChatTurn, readChatTemplate } from './chat-template.ts';
+import { isObject, type Json, readJson, readOptionalJson } from './json.ts';
+import type { Source } from './source.ts';
+
+const FILE = 'tokenizer.json';
+const CONFIG = 'tokenizer_config.json';
+
+export interface EncodeOptions {
+  /** Put the tokens around the text that the model expects, as its begin-of-text (default true). */
+  addSpecialTokens?: boolean;
+}
+
+export interface DecodeOptions {
+  /** Leave out control tokens (default true). */
+  skipSpecialTokens?: boolean;
+}
+
+/** Text to token ids and back, and conversations to text, as the model was trained. */
+export interface Tokenizer {
+  /** One more than the highest id. */
+  readonly size: number;
+  readonly hasChatTemplate: boolean;
+  /** @throws ShishuError `bad-tokenizer` when the tokenizer gives no id for a part. */
+  encode(text: string, options?: EncodeOptions): number[];
+  /**
+   * Exactly what the tokens stand for: no clean-up of spaces. Ids of the model's vocabulary that the tokenizer does
+   * not name (padding) have no text. @throws ShishuError `bad-argument` for ids beyond the vocabulary.
+   */
+  decode(ids: readonly number[], options?: DecodeOptions): string;
+  /** The text of a conversation. @throws ShishuError `bad-argument`, `unsupported` (no template), `bad-tokenizer`. */
+  applyChatTemplate(messages: readonly ChatTurn[], options?: ChatTemplateOptions): string;
+  /** Ids of a conversation; the template alone says which special tokens there are, so none is doubled. */
+  encodeChat(messages: readonly ChatTurn[], options?: ChatTemplateOptions): number[];
+  /** Whether decoding leaves this id out: control tokens, and ids without text. */
+  isSilent(id: number): boolean;
+}
+
+/**
+ * Reads `tokenizer.json`, and `tokenizer_config.json` and the chat template where present.
+ * @param vocabSize ids that the model knows; a tokenizer with more is refused.
+ * @throws ShishuError `not-found`, `io`, `bad-tokenizer`.
+ */
+export async function loadTokenizer(
+  source: Source,
+  vocabSize: number,
+  signal?: AbortSignal,
+): Promise<Tokenizer> {
+  const options = { code: 'bad-tokenizer' } as const;
+  const [json, config = {}] = await Promise.all([
+    readJson(source, FILE, options, signal),
+    readOptionalJson(source, CONFIG, options, signal),
+  ]);
+  const size = checkIds(json, vocabSize);
+  const template = await readChatTemplate(source, config, signal);
+  const hf = guarded('cannot be used', () => new HfTokenizer({ added_tokens: [], ...json }, config));
+  const silent = silentIds(hf, config);
+  const isSilent = (id: number): boolean => silent.has(id) || hf.id_to_token(id) === undefined;
+
+  const tokenizer: Tokenizer = {
+    size,
+    hasChatTemplate: template !== undefined,
+    isSilent,
+    encode(text, { addSpecialTokens = true } = {}) {
+      const { ids } = guarded('cannot encode this text', () =>
+        hf.encode(text, { add_special_tokens: addSpecialTokens }),
+      );
+      const odd = ids.findIndex((id) => !Number.isInteger(id));
+      if (odd >= 0) throw bad(`gives no id for a part of the text (token ${odd}).`, { position: odd });
+      return ids;
+    },
+    decode(ids, { skipSpecialTokens = true } = {}) {
+      const odd = ids.find((id) => !Number.isInteger(id) || id < 0 || id >= vocabSize);
+      if (odd !== undefined)
+        throw new ShishuError('bad-argument', `Token id ${odd} is not in the vocabulary of ${vocabSize}.`, {
+          details: { tokenId: odd, limit: vocabSize },
+        });
+      const known = ids.filter((id) =>
+        skipSpecialTokens ? !isSilent(id) : hf.id_to_token(id) !== undefined,
+      );
+      if (known.length === 0) return '';
+      return guarded('cannot decode these ids', () =>
+        hf.decode(known, { clean_up_tokenization_spaces: false }),
+      );
+    },
+    applyChatTemplate(messages, chat) {
+      if (template) return template(messages, chat);
+      throw new ShishuError('unsupported', `The model in ${source.name} has no chat template.`, {
+        mend: 'Pass the prompt as a string.',
+      });
+    },
+    encodeChat(messages, chat) {
+      return tokenizer.encode(tokenizer.applyChatTemplate(messages, chat), { addSpecialTokens: false });
+    },
+  };
+  // A broken part shows only when it is used: use each once here.
+  tokenizer.decode(tokenizer.encode('Aa 1'));
+  return tokenizer;
+}
+
+function bad(message: string, details: Record<string, string | number> = {}, cause?: unknown): ShishuError {
+  return new ShishuError('bad-tokenizer', `${FILE} ${message}`, {
+    details: { file: FILE, ...details },
+    cause,
+  });
+}
+
+function guarded<T>(what: string, call: () => T): T {
+  try {
+    return call();
+  } catch (cause) {
+    throw bad(`${what}: ${cause instanceof Error ? cause.message : cause}.`, {}, cause);
+  }
+}
+
+/** Checks every id before anything is sized by it; returns one more than the highest. */
+function checkIds(json: Json, vocabSize: number): number {
+  const { model, added_tokens: added = [] } = json;
+  if (!isObject(model)) throw bad('has no "model".');
+  const { vocab } = model;
+  let highest = -1;
+  const check = (id: unknown, token: unknown): void => {
+    if (!Number.isInteger(id) || (id as number) < 0)
+      throw bad(`gives ${JSON.stringify(token)} the id ${JSON.stringify(id)}.`, { token: String(token) });
+    highest = Math.max(highest, id as number);
+  };
+  if (Array.isArray(vocab)) highest = vocab.length - 1;
+  else if (isObject(vocab)) for (const token of Object.keys(vocab)) check(vocab[token], token);
+  else throw bad('has no "model.vocab".');
+  if (!Array.isArray(added)) throw bad('holds "added_tokens" that are no list.');
+  for (const token of added) {
+    if (!isObject(token) || typeof token.content !== 'string' || token.content === '')
+      throw bad(`holds an added token without content: ${JSON.stringify(token)}.`);
+    check(token.id, token.content);
+  }
+  if (highest >= vocabSize)
+    throw new ShishuError(
+      'bad-tokenizer',
+      `${FILE} has the token id ${highest}, the model knows ${vocabSize} ids.`,
+      {
+        details: { file: FILE, tokenId: highest, limit: vocabSize },
+        mend: 'Use the tokenizer that belongs to the model.',
+      },
+    );
+  if (highest < 0) throw bad('has no tokens.');
+  return highest + 1;
+}
+
+function silentIds(hf: HfTokenizer, config: Json): Set<number> {
+  const ids = new Set<number>();
+  for (const [id, token] of hf.get_added_tokens_decoder()) if (token.special) ids.add(id);
+  const extra = config.additional_special_tokens;
+  for (const token of Array.isArray(extra) ? extra : []) {
+    const id = hf.token_to_id(isObject(token) ? String(token.content) : String(token));
+    if (id !== undefined) ids.add(id);
+  }
+  return ids;
+}
