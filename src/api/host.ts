@@ -1,0 +1,118 @@
+import type {
+  GenerateChunk,
+  GenerateOptions,
+  GenerateResult,
+  LoadOptions,
+  Message,
+  ModelInfo,
+  Score,
+} from '../engine/types.ts';
+import { ShishuError } from '../errors.ts';
+import type { SourceLike } from '../formats/source.ts';
+import { type Endpoint, Peer, Transferred } from './rpc.ts';
+
+/** What the worker's side needs of a loaded model. */
+export interface HostedModel {
+  readonly info: ModelInfo;
+  readonly hasChatTemplate: boolean;
+  generate(
+    prompt: string | readonly Message[],
+    options?: GenerateOptions,
+  ): AsyncGenerator<GenerateChunk, GenerateResult>;
+  score(tokenIds: readonly number[]): Promise<Score>;
+  logits(tokenIds: readonly number[]): Promise<Float32Array>;
+  encode(text: string): number[];
+  decode(tokenIds: readonly number[]): string;
+  applyChatTemplate(messages: readonly Message[], options?: { addGenerationPrompt?: boolean }): string;
+  reset(): void | Promise<void>;
+  dispose(): void | Promise<void>;
+}
+
+export type HostedLoad = (source: SourceLike, options: LoadOptions) => Promise<HostedModel>;
+
+/** A source in a form that clones: what cannot be cloned (a page's object with `read`) is called back. */
+export type PortableSource =
+  | { kind: 'url'; url: string }
+  | { kind: 'handle'; handle: FileSystemDirectoryHandle }
+  /** `paths` are the files' `webkitRelativePath`, which not every browser clones. */
+  | { kind: 'files'; files: File[]; paths: string[] }
+  | { kind: 'read'; source: Extract<SourceLike, { read: unknown }> };
+
+/** What `load` answers: the number that names the model in later calls, and what is known of it. */
+export interface LoadedModel {
+  id: number;
+  info: ModelInfo;
+  hasChatTemplate: boolean;
+}
+
+/** Serves models to the page at the other end of `endpoint`; all are freed when the line closes. */
+export function hostModels(endpoint: Endpoint, load: HostedLoad): Peer {
+  const models = new Map<number, HostedModel>();
+  let nextId = 0;
+  let closed = false;
+
+  const get = (id: number): HostedModel => {
+    const model = models.get(id);
+    if (model) return model;
+    throw new ShishuError('disposed', 'The model was disposed.', { mend: 'Load it again.' });
+  };
+
+  return new Peer(
+    endpoint,
+    {
+      async load(source: PortableSource, options: LoadOptions): Promise<LoadedModel> {
+        const model = await load(openPortable(source), options);
+        if (closed) {
+          await model.dispose();
+          throw new ShishuError('disposed', 'The page left while the model was loading.');
+        }
+        const id = nextId++;
+        models.set(id, model);
+        return { id, info: model.info, hasChatTemplate: model.hasChatTemplate };
+      },
+      generate: (id: number, prompt: string | Message[], options: GenerateOptions) =>
+        get(id).generate(prompt, options),
+      async score(id: number, tokenIds: number[]) {
+        const score = await get(id).score(tokenIds);
+        return new Transferred(score, [
+          score.logprobs.buffer as ArrayBuffer,
+          score.top1.buffer as ArrayBuffer,
+        ]);
+      },
+      async logits(id: number, tokenIds: number[]) {
+        const logits = await get(id).logits(tokenIds);
+        return new Transferred(logits, [logits.buffer as ArrayBuffer]);
+      },
+      encode: (id: number, text: string) => get(id).encode(text),
+      decode: (id: number, tokenIds: number[]) => get(id).decode(tokenIds),
+      applyChatTemplate: (id: number, messages: Message[], options: { addGenerationPrompt?: boolean }) =>
+        get(id).applyChatTemplate(messages, options),
+      reset: (id: number) => get(id).reset(),
+      async dispose(id: number) {
+        const model = models.get(id);
+        models.delete(id);
+        await model?.dispose();
+      },
+    },
+    () => {
+      closed = true;
+      for (const model of models.values()) void model.dispose();
+      models.clear();
+    },
+  );
+}
+
+function openPortable(source: PortableSource): SourceLike {
+  switch (source.kind) {
+    case 'url':
+      return source.url;
+    case 'handle':
+      return source.handle;
+    case 'read':
+      return source.source;
+    case 'files':
+      return source.files.map((file, i) =>
+        Object.defineProperty(file, 'webkitRelativePath', { value: source.paths[i]! }),
+      );
+  }
+}

@@ -1,0 +1,168 @@
+import type {
+  GenerateChunk,
+  GenerateOptions,
+  GenerateResult,
+  LoadOptions,
+  Message,
+  ModelInfo,
+  Score,
+} from '../engine/types.ts';
+import { ShishuError } from '../errors.ts';
+import type { SourceLike } from '../formats/source.ts';
+import type { LoadedModel, PortableSource } from './host.ts';
+import { Peer } from './rpc.ts';
+
+export interface RemoteLoadOptions extends Omit<LoadOptions, 'device'> {
+  /**
+   * The worker to load into, one that runs `shishulm`'s worker module; it is not ended with the model. Default: one
+   * worker for all models of the page, started with the first and ended with the last.
+   */
+  worker?: Worker;
+}
+
+/** A model in a worker: `Model`'s methods, where those that return a value at once return a promise. */
+export interface RemoteModel {
+  /** As it was when the model had loaded. */
+  readonly info: ModelInfo;
+  readonly hasChatTemplate: boolean;
+  /** As `Model.generate`: yields as the tokens come, returns the whole reply. Leaving the loop ends the reply. */
+  generate(
+    prompt: string | readonly Message[],
+    options?: GenerateOptions,
+  ): AsyncGenerator<GenerateChunk, GenerateResult, undefined>;
+  /** As `Model.score`. */
+  score(tokenIds: readonly number[]): Promise<Score>;
+  /** As `Model.logits`: `(tokens, vocab)`, moved here without a copy. */
+  logits(tokenIds: readonly number[]): Promise<Float32Array>;
+  encode(text: string): Promise<number[]>;
+  decode(tokenIds: readonly number[]): Promise<string>;
+  applyChatTemplate(
+    messages: readonly Message[],
+    options?: { addGenerationPrompt?: boolean },
+  ): Promise<string>;
+  reset(): Promise<void>;
+  /** Frees the model's memory on the GPU; calls that are pending end with an error. */
+  dispose(): Promise<void>;
+}
+
+/** A worker and the number of models (and loads) that need it. */
+interface Line {
+  peer: Peer;
+  users: number;
+  /** The worker was started here, and is ended here. */
+  own: boolean;
+}
+
+let shared: Line | undefined;
+const lent = new WeakMap<Worker, Line>();
+
+/**
+ * `loadModel` in a Web Worker, so that the page stays free: same source, same options (but for `device`, which
+ * cannot leave its thread). A source object's `read` and `size` are called on the page.
+ * @throws ShishuError those of `loadModel`; `io` when the worker does not start.
+ */
+export async function loadModelInWorker(
+  source: SourceLike,
+  { worker, ...options }: RemoteLoadOptions = {},
+): Promise<RemoteModel> {
+  if ('device' in options)
+    throw new ShishuError('bad-argument', 'A model in a worker cannot use the page\'s "device".', {
+      mend: 'Leave it out, or use loadModel.',
+    });
+  const portable = toPortable(source);
+  const line = worker ? lineTo(worker) : sharedLine();
+  line.users++;
+  try {
+    return remoteModel(line, await line.peer.call<LoadedModel>('load', portable, options));
+  } catch (error) {
+    leave(line);
+    throw error;
+  }
+}
+
+function remoteModel(line: Line, { id, info, hasChatTemplate }: LoadedModel): RemoteModel {
+  const { peer } = line;
+  let disposed: Promise<void> | undefined;
+  return {
+    info,
+    hasChatTemplate,
+    generate: (prompt, options = {}) => peer.stream('generate', id, prompt, options),
+    score: (tokenIds) => peer.call('score', id, tokenIds),
+    logits: (tokenIds) => peer.call('logits', id, tokenIds),
+    encode: (text) => peer.call('encode', id, text),
+    decode: (tokenIds) => peer.call('decode', id, tokenIds),
+    applyChatTemplate: (messages, options = {}) => peer.call('applyChatTemplate', id, messages, options),
+    reset: () => peer.call('reset', id),
+    dispose: () => {
+      disposed ??= peer.closed
+        ? Promise.resolve()
+        : peer.call<void>('dispose', id).finally(() => leave(line));
+      return disposed;
+    },
+  };
+}
+
+function toPortable(source: SourceLike): PortableSource {
+  if (typeof source === 'string' || source instanceof URL) {
+    // Relative to the page, not to the worker's script.
+    const page = globalThis.location?.href;
+    const url = URL.canParse(source, page) ? new URL(source, page).href : String(source);
+    return { kind: 'url', url };
+  }
+  if (typeof source === 'object' && source !== null) {
+    if ('getFileHandle' in source) return { kind: 'handle', handle: source };
+    if ('read' in source && typeof source.read === 'function') {
+      const { name } = source;
+      const read: typeof source.read = (...args) => source.read(...args);
+      const size: NonNullable<typeof source.size> = (...args) => source.size?.(...args);
+      return { kind: 'read', source: { ...(name !== undefined && { name }), read, size } };
+    }
+    if (Symbol.iterator in source || 'length' in source) {
+      const files = Array.from(source as ArrayLike<File>);
+      return { kind: 'files', files, paths: files.map((file) => file.webkitRelativePath ?? '') };
+    }
+  }
+  throw new ShishuError('bad-argument', 'The model source is of no known kind.', {
+    mend: 'Give the URL of a folder, File[], a directory handle, or an object with read(name, start?, end?).',
+  });
+}
+
+function sharedLine(): Line {
+  shared ??= openLine(new Worker(new URL('./worker.ts', import.meta.url), { type: 'module' }), true);
+  return shared;
+}
+
+function lineTo(worker: Worker): Line {
+  const line = lent.get(worker) ?? openLine(worker, false);
+  lent.set(worker, line);
+  return line;
+}
+
+function openLine(worker: Worker, own: boolean): Line {
+  const peer = new Peer(worker, {}, () => {
+    if (shared === line) shared = undefined;
+    lent.delete(worker);
+    if (own) worker.terminate();
+  });
+  const line: Line = { peer, users: 0, own };
+  worker.addEventListener('error', (event) => {
+    // A script that cannot be fetched fires a plain Event without a message.
+    const { message: said } = event as Partial<ErrorEvent>;
+    peer.close(
+      said
+        ? new ShishuError('device-lost', `The worker of the model stopped: ${said}.`, {
+            details: { worker: true },
+            mend: 'Load the model again.',
+          })
+        : new ShishuError('io', 'The worker of the model did not start.', {
+            details: { worker: true },
+            mend: "Check that the page's server has the worker's script and that its content policy allows workers.",
+          }),
+    );
+  });
+  return line;
+}
+
+function leave(line: Line): void {
+  if (--line.users === 0 && line.own) line.peer.close();
+}

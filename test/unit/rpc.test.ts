@@ -1,0 +1,452 @@
+import { afterEach, describe, expect, test, vi } from 'vitest';
+import { type HostedModel, hostModels } from '../../src/api/host.ts';
+import { loadModelInWorker } from '../../src/api/remote.ts';
+import { type Methods, Peer, STREAM_WINDOW, Transferred } from '../../src/api/rpc.ts';
+import type { GenerateChunk, GenerateOptions, GenerateResult, LoadOptions } from '../../src/engine/types.ts';
+import { ShishuError } from '../../src/errors.ts';
+import type { RawSource, SourceLike } from '../../src/formats/source.ts';
+
+const open: Peer[] = [];
+afterEach(() => {
+  for (const peer of open.splice(0)) peer.close();
+});
+
+function connect(methods: Methods, onClose?: (error: unknown) => void): { client: Peer; server: Peer } {
+  const { port1, port2 } = new MessageChannel();
+  const server = new Peer(port2, methods, onClose);
+  const client = new Peer(port1);
+  open.push(client, server);
+  return { client, server };
+}
+
+const tick = (ms = 5): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+async function rejection(promise: Promise<unknown>): Promise<unknown> {
+  return promise.then(
+    () => expect.fail('it resolved'),
+    (error: unknown) => error,
+  );
+}
+
+describe('calls', () => {
+  test('answer out of order, each to its own caller', async () => {
+    const { client } = connect({
+      async late(ms: number) {
+        await tick(ms);
+        return ms;
+      },
+    });
+    expect(await Promise.all([client.call('late', 30), client.call('late', 1)])).toEqual([30, 1]);
+  });
+
+  test('a ShishuError keeps class, code, message, details, mend and cause', async () => {
+    const thrown = new ShishuError('bad-checkpoint', 'Tensor x is short.', {
+      details: { file: 'model.safetensors', shape: [2, 3], missing: 4 },
+      mend: 'Fetch it again.',
+      cause: new RangeError('offset 7', { cause: new ShishuError('io', 'read failed') }),
+    });
+    const { client } = connect({ fail: () => Promise.reject(thrown) });
+    const error = (await rejection(client.call('fail'))) as ShishuError;
+    expect(error).toBeInstanceOf(ShishuError);
+    expect(error).not.toBe(thrown);
+    expect(error.message).toBe('Tensor x is short. Fetch it again.');
+    expect(error).toMatchObject({ code: 'bad-checkpoint', mend: 'Fetch it again.', details: thrown.details });
+    expect(error.stack).toBe(thrown.stack);
+    expect(error.cause).toBeInstanceOf(RangeError);
+    expect((error.cause as Error).cause).toBeInstanceOf(ShishuError);
+  });
+
+  test('other errors keep class and name, thrown values their value', async () => {
+    const { client } = connect({
+      type: () => {
+        throw new TypeError('no');
+      },
+      dom: () => {
+        throw new DOMException('gone', 'NotFoundError');
+      },
+      own: () => {
+        throw Object.assign(new Error('mine'), { name: 'MyError' });
+      },
+      value: () => {
+        throw 7;
+      },
+    });
+    expect(await rejection(client.call('type'))).toBeInstanceOf(TypeError);
+    const dom = await rejection(client.call('dom'));
+    expect(dom).toBeInstanceOf(DOMException);
+    expect(dom).toMatchObject({ name: 'NotFoundError', message: 'gone' });
+    expect(await rejection(client.call('own'))).toMatchObject({ name: 'MyError', message: 'mine' });
+    expect(await rejection(client.call('value'))).toBe(7);
+  });
+
+  test('a method that is not there, an argument and a result that do not clone are errors, not silence', async () => {
+    const { client } = connect({ symbol: () => Symbol('x'), echo: (x: unknown) => x });
+    expect(await rejection(client.call('toString'))).toMatchObject({ code: 'bad-argument' });
+    expect(await rejection(client.call('symbol'))).toMatchObject({ name: 'DataCloneError' });
+    expect(await rejection(client.call('echo', Symbol('y')))).toMatchObject({ code: 'bad-argument' });
+    expect(await client.call('echo', { a: [1, null, undefined] })).toEqual({ a: [1, null, undefined] });
+  });
+
+  test('buffers of a Transferred result move', async () => {
+    const logits = Float32Array.of(1, 2, 3);
+    const { client } = connect({ logits: () => new Transferred({ logits }, [logits.buffer]) });
+    const got = await client.call<{ logits: Float32Array }>('logits');
+    expect(got.logits).toEqual(Float32Array.of(1, 2, 3));
+    expect(logits.byteLength).toBe(0);
+  });
+
+  test('functions among the arguments are called back, in order, with results and errors', async () => {
+    const { client } = connect({
+      async copy(source: { read: (name: string) => Promise<Uint8Array> }, onProgress: (n: number) => void) {
+        for (let i = 0; i < 3; i++) onProgress(i);
+        const failed = await rejection(source.read('missing'));
+        return [await source.read('a'), (failed as ShishuError).code];
+      },
+    });
+    const seen: number[] = [];
+    const read = (name: string): Uint8Array => {
+      if (name === 'missing') throw new ShishuError('not-found', 'missing is not there');
+      return Uint8Array.of(4, 5);
+    };
+    const result = await client.call('copy', { read }, (n: number) => seen.push(n));
+    expect(result).toEqual([Uint8Array.of(4, 5), 'not-found']);
+    expect(seen).toEqual([0, 1, 2]);
+  });
+
+  test('a callback after its call has ended is refused and harms nobody', async () => {
+    let late: (() => Promise<unknown>) | undefined;
+    const { client } = connect({
+      keep(callback: () => Promise<unknown>) {
+        late = callback;
+      },
+    });
+    const called = vi.fn();
+    await client.call('keep', called);
+    expect(await rejection(late!())).toMatchObject({ code: 'bad-argument' });
+    expect(called).not.toHaveBeenCalled();
+  });
+
+  test('an abort signal crosses with its reason, before the call and during it', async () => {
+    const { client } = connect({
+      wait: ({ signal }: { signal: AbortSignal }) =>
+        new Promise((_, reject) => {
+          const stop = (): void => reject(signal.reason);
+          if (signal.aborted) stop();
+          signal.addEventListener('abort', stop);
+        }),
+    });
+    const reason = new ShishuError('aborted', 'enough');
+    const controller = new AbortController();
+    const waiting = rejection(client.call('wait', { signal: controller.signal }));
+    await tick();
+    controller.abort(reason);
+    expect(await waiting).toMatchObject({ code: 'aborted', message: 'enough' });
+    const already = await rejection(client.call('wait', { signal: AbortSignal.abort() }));
+    expect(already).toMatchObject({ name: 'AbortError' });
+  });
+});
+
+/** Counts, and says how far it got and how it ended. */
+function counter(): { made: number; ended: boolean; count: Methods[string] } {
+  const state = {
+    made: 0,
+    ended: false,
+    async *count(to: number, signal?: AbortSignal, every = 0) {
+      try {
+        for (let i = 0; i < to && !signal?.aborted; i++) {
+          if (every) await tick(every);
+          state.made++;
+          yield i;
+        }
+        return signal?.aborted ? 'aborted' : 'all';
+      } finally {
+        await tick();
+        state.ended = true;
+      }
+    },
+  };
+  return state;
+}
+
+async function collect<T, R>(stream: AsyncGenerator<T, R>): Promise<{ items: T[]; value: R }> {
+  const items: T[] = [];
+  for (;;) {
+    const { value, done } = await stream.next();
+    if (done) return { items, value };
+    items.push(value);
+  }
+}
+
+describe('streams', () => {
+  test('two at once keep their order and their return values apart', async () => {
+    const { client } = connect({ count: counter().count, other: counter().count });
+    const [a, b] = await Promise.all([
+      collect(client.stream<number, string>('count', 100)),
+      collect(client.stream<number, string>('other', 3, undefined, 2)),
+    ]);
+    expect(a).toEqual({ items: Array.from({ length: 100 }, (_, i) => i), value: 'all' });
+    expect(b).toEqual({ items: [0, 1, 2], value: 'all' });
+  });
+
+  test('start on the first next, and run no further ahead than the window', async () => {
+    const state = counter();
+    const { client } = connect({ count: state.count });
+    const stream = client.stream<number, string>('count', 1000);
+    await tick(20);
+    expect(state.made).toBe(0);
+    expect(await stream.next()).toEqual({ value: 0, done: false });
+    await tick(20);
+    expect(state.made).toBe(STREAM_WINDOW);
+    for (let i = 1; i <= 10; i++) await stream.next();
+    await tick(20);
+    expect(state.made).toBe(STREAM_WINDOW + 10);
+    await stream.return('enough');
+  });
+
+  test('return() and break end the iterable there and wait until it has ended', async () => {
+    const state = counter();
+    const { client } = connect({ count: state.count });
+    for await (const i of client.stream<number>('count', 1000)) if (i === 3) break;
+    expect(state.ended).toBe(true);
+    expect(state.made).toBeLessThanOrEqual(STREAM_WINDOW + 4);
+  });
+
+  test('a signal that is raised mid-stream ends it with its own return value', async () => {
+    const state = counter();
+    const { client } = connect({ count: state.count });
+    const controller = new AbortController();
+    const stream = client.stream<number, string>('count', 1000, controller.signal, 1);
+    await stream.next();
+    controller.abort();
+    const { items, value } = await collect(stream);
+    expect(value).toBe('aborted');
+    expect(items.length).toBeLessThan(STREAM_WINDOW);
+  });
+
+  test('items before an error arrive, then the error', async () => {
+    const { client } = connect({
+      async *fail() {
+        yield 1;
+        yield 2;
+        throw new ShishuError('context-full', 'no more');
+      },
+    });
+    const stream = client.stream<number>('fail');
+    expect([(await stream.next()).value, (await stream.next()).value]).toEqual([1, 2]);
+    expect(await rejection(stream.next())).toMatchObject({ code: 'context-full' });
+  });
+
+  test('an item that does not clone ends the iterable', async () => {
+    let ended = false;
+    const { client } = connect({
+      async *bad() {
+        try {
+          yield Symbol('x');
+        } finally {
+          ended = true;
+        }
+      },
+    });
+    expect(await rejection(client.stream('bad').next())).toMatchObject({ name: 'DataCloneError' });
+    await tick();
+    expect(ended).toBe(true);
+  });
+});
+
+describe('the end of the line', () => {
+  const methods = (state: { count: Methods[string] }): Methods => ({
+    never: (signal: AbortSignal) =>
+      new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason))),
+    count: state.count,
+  });
+
+  test('close() rejects what is pending and what comes later, and cancels the other side', async () => {
+    const state = counter();
+    const closed = vi.fn();
+    const { client } = connect(methods(state), closed);
+    const call = rejection(client.call('never', new AbortController().signal));
+    const stream = client.stream<number>('count', 1000, undefined, 1);
+    await stream.next();
+    client.close();
+    client.close();
+    expect(await call).toMatchObject({ code: 'disposed' });
+    await expect(collect(stream)).rejects.toMatchObject({ code: 'disposed' });
+    expect(await rejection(client.call('never'))).toMatchObject({ code: 'disposed' });
+    await tick(20);
+    expect(closed).toHaveBeenCalledTimes(1);
+    expect(state.ended).toBe(true);
+  });
+
+  test('a port that goes away does the same', async () => {
+    const state = counter();
+    const { port1, port2 } = new MessageChannel();
+    const server = new Peer(port2, methods(state));
+    const client = new Peer(port1);
+    open.push(server, client);
+    const call = rejection(client.call('never', new AbortController().signal));
+    await tick();
+    port2.close();
+    expect(await call).toMatchObject({ code: 'disposed' });
+    expect(server.closed).toBe(true);
+  });
+
+  test('the other end may name the error', async () => {
+    const { client, server } = connect({ never: () => new Promise(() => {}) });
+    const call = rejection(client.call('never'));
+    await tick();
+    server.close(new ShishuError('device-lost', 'The GPU is gone.'));
+    expect(await call).toMatchObject({ code: 'device-lost' });
+  });
+});
+
+/** A model that answers each word of its prompt. */
+function fakeModel(source: SourceLike, log: string[]): HostedModel {
+  return {
+    info: { adapter: String((source as RawSource).name ?? source) } as HostedModel['info'],
+    hasChatTemplate: true,
+    async *generate(prompt, options: GenerateOptions = {}): AsyncGenerator<GenerateChunk, GenerateResult> {
+      const words = typeof prompt === 'string' ? prompt.split(' ') : prompt.map((m) => m.content);
+      let made = 0;
+      for (const text of words) {
+        await tick(1);
+        if (options.signal?.aborted) break;
+        yield { text, tokenId: made++ };
+      }
+      return { text: '', finishReason: made === words.length ? 'stop' : 'aborted' } as GenerateResult;
+    },
+    async score(ids) {
+      return { nll: ids.length, logprobs: new Float32Array(ids), top1: new Uint32Array(ids) };
+    },
+    logits: async (ids) => new Float32Array(ids),
+    encode: (text) => [...text].map((c) => c.codePointAt(0)!),
+    decode: (ids) => String.fromCodePoint(...ids),
+    applyChatTemplate: (messages) => messages.map((m) => `<${m.role}>${m.content}`).join(''),
+    reset: () => void log.push('reset'),
+    dispose: () => void log.push('dispose'),
+  };
+}
+
+/** A Worker's outside whose inside is `hostModels` in this thread. */
+function fakeWorker(
+  log: string[],
+  load = async (source: SourceLike, _: LoadOptions) => fakeModel(source, log),
+) {
+  const { port1, port2 } = new MessageChannel();
+  const host = hostModels(port2, load);
+  open.push(host);
+  return Object.assign(port1, { terminate: () => log.push('terminate') }) as unknown as Worker;
+}
+
+describe('models in a worker', () => {
+  test('two models in one worker answer with the methods of Model', async () => {
+    const log: string[] = [];
+    const worker = fakeWorker(log);
+    const a = await loadModelInWorker('https://example.org/a', { worker });
+    const b = await loadModelInWorker(new URL('https://example.org/b'), { worker });
+    expect([a.info.adapter, b.info.adapter]).toEqual(['https://example.org/a', 'https://example.org/b']);
+    expect(a.hasChatTemplate).toBe(true);
+    const [left, right] = await Promise.all([
+      collect(a.generate('one two three')),
+      collect(b.generate([{ role: 'user', content: 'hi' }])),
+    ]);
+    expect(left.items.map((chunk) => chunk.text)).toEqual(['one', 'two', 'three']);
+    expect(left.value.finishReason).toBe('stop');
+    expect(right.items.map((chunk) => chunk.text)).toEqual(['hi']);
+    expect(await a.score([1, 2])).toEqual({
+      nll: 2,
+      logprobs: Float32Array.of(1, 2),
+      top1: Uint32Array.of(1, 2),
+    });
+    expect(await a.logits([7])).toEqual(Float32Array.of(7));
+    expect(await a.decode(await a.encode('ab'))).toBe('ab');
+    expect(await b.applyChatTemplate([{ role: 'user', content: 'x' }])).toBe('<user>x');
+    await b.reset();
+    await a.dispose();
+    await a.dispose();
+    expect(log).toEqual(['reset', 'dispose']);
+    expect(await rejection(a.encode('x'))).toMatchObject({ code: 'disposed' });
+    expect(await b.encode('a')).toEqual([97]);
+  });
+
+  test('abort during a reply gives the reply so far', async () => {
+    const model = await loadModelInWorker('https://example.org/', { worker: fakeWorker([]) });
+    const controller = new AbortController();
+    const stream = model.generate('a b c d e f g h i j k l m', { signal: controller.signal });
+    await stream.next();
+    controller.abort();
+    expect((await collect(stream)).value.finishReason).toBe('aborted');
+  });
+
+  test('files keep their folders, an object with read is called on this side', async () => {
+    const paths: string[] = [];
+    const worker = fakeWorker([], async (source, options) => {
+      if (Array.isArray(source)) paths.push(...source.map((file: File) => file.webkitRelativePath));
+      else {
+        const raw = source as RawSource;
+        const bytes = await raw.read('config.json', 1, 3);
+        options.onProgress?.({ phase: 'read', loadedBytes: bytes!.length, totalBytes: 9 });
+        paths.push(`${raw.name} ${await raw.size?.('config.json')}`);
+      }
+      return fakeModel('x', []);
+    });
+    const file = Object.defineProperty(new File(['{}'], 'config.json'), 'webkitRelativePath', {
+      value: 'tiny/config.json',
+    });
+    const progress: number[] = [];
+    await loadModelInWorker([file], { worker });
+    const read = (_: string, start = 0, end = 0) => new Uint8Array(end - start);
+    await loadModelInWorker(
+      { name: 'mine', read },
+      { worker, onProgress: ({ loadedBytes }) => progress.push(loadedBytes) },
+    );
+    expect(paths).toEqual(['tiny/config.json', 'mine undefined']);
+    expect(progress).toEqual([2]);
+  });
+
+  test('what cannot work is refused by name before the worker is asked', async () => {
+    const worker = fakeWorker([]);
+    const options = { worker, device: {} } as object;
+    expect(await rejection(loadModelInWorker('https://example.org/', options))).toMatchObject({
+      code: 'bad-argument',
+    });
+    expect(await rejection(loadModelInWorker(7 as unknown as string, { worker }))).toMatchObject({
+      code: 'bad-argument',
+    });
+  });
+
+  test('the error of a load arrives whole; the models go with the line', async () => {
+    const log: string[] = [];
+    let fail = true;
+    const worker = fakeWorker(log, async (source) => {
+      if (fail) throw new ShishuError('unsupported', 'config.json: x', { mend: 'y' });
+      return fakeModel(source, log);
+    });
+    const error = await rejection(loadModelInWorker('https://example.org/', { worker }));
+    expect(error).toMatchObject({ code: 'unsupported', mend: 'y' });
+    fail = false;
+    const model = await loadModelInWorker('https://example.org/', { worker });
+    (worker as unknown as MessagePort).close();
+    await tick(20);
+    expect(log).toEqual(['dispose']);
+    expect(await rejection(model.encode('x'))).toMatchObject({ code: 'disposed' });
+    await model.dispose();
+  });
+
+  test('a worker that stops or never starts ends every call by name', async () => {
+    const listeners: Record<string, (event: Event) => void> = {};
+    const dead = () =>
+      ({
+        postMessage() {},
+        addEventListener: (type: string, listener: (event: Event) => void) => {
+          listeners[type] = listener;
+        },
+        removeEventListener() {},
+      }) as unknown as Worker;
+    const first = rejection(loadModelInWorker('https://example.org/', { worker: dead() }));
+    listeners.error!(new Event('error'));
+    expect(await first).toMatchObject({ code: 'io', details: { worker: true } });
+    const second = rejection(loadModelInWorker('https://example.org/', { worker: dead() }));
+    listeners.error!(Object.assign(new Event('error'), { message: 'boom' }));
+    expect(await second).toMatchObject({ code: 'device-lost' });
+  });
+});
