@@ -1,9 +1,10 @@
-// Penalties, bias and mask, on logits (rows, VOCAB) in place. Order: repetition (positive / p, negative * p), frequency and
+// Penalties, bias and mask: adjusted logits (rows, VOCAB), the model's own stay. Order: repetition (positive / p, negative * p), frequency and
 // presence over the reply, bias, then tokens that the mask forbids.
 #import step
 #import sampling
 
-@group(0) @binding(0) var<storage, read_write> logits: array<f32>;
+@group(0) @binding(0) var<storage, read> logits: array<f32>;
+@group(0) @binding(7) var<storage, read_write> adjusted: array<f32>;
 // (sequences, VOCAB): twice the times that a token is in the reply, plus one if it is in the prompt.
 @group(0) @binding(1) var<storage, read_write> counts: array<u32>;
 // (sequences, VOCAB); empty unless HAS_BIAS.
@@ -39,6 +40,6 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
     if (HAS_MASK && (mask[sequence * MASK_WORDS + i / 32u] & (1u << (i % 32u))) == 0u) {
       z = -3.0e38;
     }
-    logits[at] = z;
+    adjusted[at] = z;
   }
 }

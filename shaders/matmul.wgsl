@@ -1,5 +1,5 @@
 // Rows of x (rows, K) times weights (N, K) for many rows: tiles of 64 rows of x by 64 weight rows, 32 of K at a time in
-// workgroup memory, four by four sums a thread in named registers.
+// workgroup memory, four by four sums a thread in named registers. With HEAD, x is already the rows that are wanted.
 #import step
 #import WEIGHT
 #import OUT
@@ -25,14 +25,13 @@ fn main(
   @builtin(num_workgroups) grid: vec3<u32>,
   @builtin(local_invocation_index) lid: u32,
 ) {
-  let first = select(0u, step.first, HEAD);
   let count = select(step.rows, step.count, HEAD);
   let v0 = (wid.x + wid.y * grid.x) * TILE;
   let token0 = wid.z * TILE;
   // Loading: a thread brings one unit of x and one of the weights.
   let load_row = lid % TILE;
   let load_unit = lid / TILE;
-  let x_at = (first + min(token0 + load_row, count - 1u)) * X_STRIDE4;
+  let x_at = min(token0 + load_row, count - 1u) * X_STRIDE4;
   let w_at = weight_row(v0 + load_row) * K8;
   // Computing: a thread owns rows 4 ty.. of x and weight rows 4 tx..
   let tx = (lid % 16u) * 4u;

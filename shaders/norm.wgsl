@@ -1,4 +1,4 @@
-// RMSNorm: out (rows, K) = x / sqrt(mean(x^2) + EPS) * gain. LANES neighbours share a row.
+// RMSNorm: out (rows, K) = x / sqrt(mean(x^2) + EPS) * gain; NORM_GAIN false: no gain. LANES neighbours share a row.
 #import step
 #import REDUCE
 
@@ -21,7 +21,8 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
   let scale = inverseSqrt(reduce(vec4f(squares), lid).x / f32(K) + EPS);
   if (row < count) {
     for (var i = lid % LANES; i < X_STRIDE4; i += LANES) {
-      out[row * X_STRIDE4 + i] = x[at + i] * vectors[i] * scale;
+      let gain = select(vec4f(1.0), vectors[i], NORM_GAIN);
+      out[row * X_STRIDE4 + i] = x[at + i] * gain * scale;
     }
   }
 }

@@ -1,19 +1,23 @@
 // Log-probabilities (nats) of the TOP likeliest tokens of each row of logits (rows, VOCAB), the likeliest first, lowest id
 // first among equals; a workgroup a row. Each round finds the best below the one before.
 #import step
+#import step
 #import best
 #import workgroup
 
 @group(0) @binding(0) var<storage, read> logits: array<f32>;
-// (rows, TOP + 1): token and the bits of its log-probability; the last is (0, log of the sum of exponentials).
-@group(0) @binding(1) var<storage, read_write> top: array<vec2<u32>>;
+@group(0) @binding(1) var<storage, read> sampled: array<u32>;
+// (rows, TOP + 1): token and the bits of its log-probability; the last is the chosen token.
+@group(0) @binding(2) var<storage, read_write> top: array<vec2<u32>>;
+@group(0) @binding(3) var<uniform> step: Step;
 
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
   let at = wid.x * STRIDE4 * 4u;
   var last = Best(3.4e38, 0u);
   var all = 0.0;
-  for (var round = 0u; round < TOP; round++) {
+  // The first round is also the maximum of the log of the sum of exponentials, so there is always one.
+  for (var round = 0u; round < max(TOP, 1u); round++) {
     var best = Best(-3.4e38, VOCAB);
     for (var i = lid; i < VOCAB; i += WG) {
       let z = logits[at + i];
@@ -29,12 +33,13 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
       }
       all = best.value + log(workgroup_sum(mine, lid));
     }
-    if (lid == 0u) {
+    if (lid == 0u && round < TOP) {
       top[wid.x * (TOP + 1u) + round] = vec2<u32>(best.index, bitcast<u32>(best.value - all));
     }
     last = best;
   }
   if (lid == 0u) {
-    top[wid.x * (TOP + 1u) + TOP] = vec2<u32>(0u, bitcast<u32>(all));
+    let token = sampled[step.next + wid.x];
+    top[wid.x * (TOP + 1u) + TOP] = vec2<u32>(token, bitcast<u32>(logits[at + token] - all));
   }
 }

@@ -128,6 +128,8 @@ export interface ModelInfo {
   parameters: number;
   dtype: Exclude<Dtype, 'auto'>;
   kv: KvDtype;
+  /** Bytes of KV that a token adds to a sequence. */
+  kvBytesPerToken: number;
   contextLength: number;
   /** Bytes on the GPU, from the ledger. */
   bytes: { weights: number; kv: number; scratch: number; total: number };

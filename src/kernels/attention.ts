@@ -1,9 +1,8 @@
 // Launches shaders/attention.wgsl, attention_decode.wgsl and attention_reduce.wgsl.
-import type { Gpu } from '../gpu/device.ts';
 import type { Recorder, StepShape } from '../gpu/recorder.ts';
 import { type QkvPlace, qkvConstants } from './rope.ts';
 import { type Activations, stride } from './tensor.ts';
-import type { Tuning } from './tuning.ts';
+import type { Tuning, Width } from './tuning.ts';
 
 export interface Attention {
   label: string;
@@ -12,7 +11,7 @@ export interface Attention {
   out: Activations;
   /** Room for the parts of a split sequence: see `attentionPartsBytes`. */
   parts: GPUBuffer;
-  wide: boolean;
+  width: Width;
   step: GPUBuffer;
 }
 
@@ -31,8 +30,9 @@ export function attentionPartsBytes(
 }
 
 /** Causal grouped-query attention of the rows over their sequences' caches, and the adding up of splits where there are any. */
-export function attention(_gpu: Gpu, tuning: Tuning, recorder: Recorder, call: Attention): void {
-  const { place, wide } = call;
+export function attention(tuning: Tuning, recorder: Recorder, call: Attention): void {
+  const { place } = call;
+  const wide = call.width === 'many';
   const { heads, kvHeads } = place.shape;
   const quads = kvHeads * Math.ceil(heads / kvHeads / 4);
   const splits = splitsOf(tuning, place.context, wide);

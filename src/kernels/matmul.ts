@@ -4,7 +4,7 @@ import { type Recorder, type StepShape, spread } from '../gpu/recorder.ts';
 import type { ShaderConstant } from '../gpu/shader.ts';
 import { type QkvPlace, qkvConstants } from './rope.ts';
 import { type Activations, stride, type Weight, type WeightDtype } from './tensor.ts';
-import { reduceInclude, type Tuning } from './tuning.ts';
+import { reduceInclude, type Tuning, type Width } from './tuning.ts';
 
 /** Where a projection's sums go. */
 export type Output =
@@ -24,8 +24,8 @@ export interface Projection {
   norm?: { eps: number; normed: GPUBuffer } | undefined;
   /** Only the rows whose logits are wanted. */
   head?: boolean;
-  /** Many rows of x at a time. */
-  wide: boolean;
+  /** Rows of x that it is made for. */
+  width: Width;
   step: GPUBuffer;
 }
 
@@ -44,7 +44,8 @@ export function norm(
   call: {
     label: string;
     x: Activations;
-    vectors: GPUBuffer;
+    /** The gain; without it the norm has none. */
+    vectors?: GPUBuffer;
     out: GPUBuffer;
     eps: number;
     head: boolean;
@@ -65,9 +66,10 @@ export function norm(
         X_STRIDE4: stride(x.cols) / 4,
         EPS: call.eps,
         HEAD: head,
+        NORM_GAIN: call.vectors !== undefined,
       },
     },
-    bind: { x: x.buffer, vectors: call.vectors, out: call.out, step: call.step },
+    bind: { x: x.buffer, vectors: call.vectors ?? x.buffer, out: call.out, step: call.step },
     grid: (step) => [Math.ceil((rowsOf(step, head) * lanes) / workgroup), 1, 1],
   });
 }
@@ -85,8 +87,8 @@ const outputBindings = (out: Output): Record<string, GPUBuffer> =>
 
 /** `out = x W^T + b` in one launch a part of the weight, the norm before and what follows fused. */
 export function project(gpu: Gpu, tuning: Tuning, recorder: Recorder, call: Projection): void {
-  const { weight, out, wide, head = false } = call;
-  const tiled = wide && tuning.wide === 'tiled';
+  const { weight, out, width, head = false } = call;
+  const tiled = width === 'many' && tuning.wide === 'tiled';
   let { x } = call;
   if (call.norm && tiled) {
     const { eps, normed } = call.norm;
@@ -102,7 +104,7 @@ export function project(gpu: Gpu, tuning: Tuning, recorder: Recorder, call: Proj
     x = { buffer: normed, cols: x.cols };
   }
   const padded = stride(weight.cols);
-  const tokens = tiled ? 64 : wide ? 4 : 1;
+  const tokens = tiled ? 64 : width === 'one' ? 1 : 4;
   const { workgroup, lanes } = tuning.matvec;
   for (const part of weight.parts) {
     const virtual = out.kind === 'swiglu' ? 4 * Math.ceil(part.rows / 4) : part.rows;
@@ -132,7 +134,6 @@ export function project(gpu: Gpu, tuning: Tuning, recorder: Recorder, call: Proj
           ROW0: out.kind === 'swiglu' ? part.row0 / 2 : part.row0,
           BIAS: weight.hasBias,
           BIAS_AT: weight.hasGain ? padded : 0,
-          // A tiled kernel's x is already the rows that are wanted.
           HEAD: head,
           ...outputConstants(out),
         },

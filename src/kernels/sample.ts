@@ -80,11 +80,11 @@ export interface Adjustments {
 
 export const maskWords = (vocab: number): number => Math.ceil(vocab / 32);
 
-/** Applies penalties, bias and mask to logits in place. */
+/** Penalties, bias and mask: `adjusted (rows, stride(vocab))` from the model's own logits, which stay. */
 export function adjust(
   tuning: Tuning,
   recorder: Recorder,
-  call: Omit<Choice, 'sampled'> & Adjustments & { samplers: GPUBuffer },
+  call: Omit<Choice, 'sampled'> & Adjustments & { samplers: GPUBuffer; adjusted: Activations },
 ): void {
   const { logits, next, counts, bias, mask, samplers, step } = call;
   const workgroups = Math.min(64, Math.ceil(logits.cols / tuning.vocabulary));
@@ -102,6 +102,7 @@ export function adjust(
     },
     bind: {
       logits: logits.buffer,
+      adjusted: call.adjusted.buffer,
       counts,
       bias: bias ?? samplers,
       mask: mask ?? samplers,
@@ -113,16 +114,16 @@ export function adjust(
   });
 }
 
-/** Log-probabilities of the `top` likeliest tokens: `out (rows, top + 1)` pairs of u32; the last holds logsumexp. */
+/** Log-probabilities of the `top` likeliest tokens: `out (rows, top + 1)` pairs of u32; the last is the chosen one. */
 export function topLogprobs(
   tuning: Tuning,
   recorder: Recorder,
-  call: { logits: Activations; top: number; out: GPUBuffer },
+  call: { logits: Activations; top: number; sampled: GPUBuffer; out: GPUBuffer; step: GPUBuffer },
 ): void {
   recorder.add({
     label: 'top logprobs',
     shader: { name: 'top_logprobs', constants: { ...vocabConstants(tuning, call.logits), TOP: call.top } },
-    bind: { logits: call.logits.buffer, top: call.out },
+    bind: { logits: call.logits.buffer, sampled: call.sampled, top: call.out, step: call.step },
     grid: ({ count }) => [count, 1, 1],
   });
 }

@@ -1,11 +1,14 @@
 /** How a weight matrix is kept. */
 export type WeightDtype = 'f32' | 'f16' | 'q8' | 'q4';
 
-/** Values along a quantized block, and what rows are padded to. */
+/** Values along a quantized block. */
 export const BLOCK = 32;
 
-/** Values from one row to the next of activations and weights: padded so that every load is a whole vector. */
-export const stride = (cols: number): number => Math.ceil(cols / BLOCK) * BLOCK;
+/** Rows are padded to this many values: two blocks, so that every load is a whole vector and every row's scales whole words. */
+const PAD = 2 * BLOCK;
+
+/** Values from one row to the next of activations and weights. */
+export const stride = (cols: number): number => Math.ceil(cols / PAD) * PAD;
 
 /** Rows `row0 .. row0 + rows` of a weight. */
 export interface WeightPart {

@@ -6,6 +6,9 @@ export interface LaneShape {
   lanes: number;
 }
 
+/** How many rows of x a forward is made for: one, up to `wideFrom`, or a chunk of a prompt. */
+export type Width = 'one' | 'few' | 'many';
+
 /** Choices that change speed and never results. */
 export interface Tuning {
   /** Projections of few rows. */
@@ -31,7 +34,7 @@ export function defaultTuning(gpu: Gpu): Tuning {
         attention: 'direct',
         split: 64,
         vocabulary: 16,
-        wideFrom: 2,
+        wideFrom: 5,
       }
     : {
         matvec: { workgroup: 256, lanes: 64 },

@@ -1,0 +1,163 @@
+import { ShishuError, throwIfAborted } from '../errors.ts';
+import { openCheckpoint } from '../formats/checkpoint.ts';
+import { readEosIds } from '../formats/generation.ts';
+import { readJson } from '../formats/json.ts';
+import { openSource, type SourceLike } from '../formats/source.ts';
+import { loadTokenizer } from '../formats/tokenizer.ts';
+import { guardMemory, Ledger } from '../gpu/buffer.ts';
+import { type Gpu, type GpuOptions, openGpu } from '../gpu/device.ts';
+import type { WeightDtype } from '../kernels/tensor.ts';
+import { defaultTuning, type Tuning } from '../kernels/tuning.ts';
+import { type ModelConfig, parseConfig } from '../model/config.ts';
+import { allocateScratch } from '../model/forward.ts';
+import { KvCache } from '../model/kvcache.ts';
+import { fillFromCheckpoint } from '../model/load.ts';
+import { type Plan, planOf, tensorSpecs } from '../model/plan.ts';
+import { allocateWeights, type FillPlan } from '../model/weights.ts';
+import { Model } from './model.ts';
+import { Runner } from './runner.ts';
+import type { LoadOptions } from './types.ts';
+
+/** Longest context that is taken unasked. */
+const DEFAULT_CONTEXT = 4096;
+
+/** Sizes of a model on the GPU. */
+export interface RunnerOptions {
+  dtype: WeightDtype;
+  kv: 'f32' | 'f16';
+  contextLength: number;
+  batch: number;
+  tuning?: Partial<Tuning>;
+  /** Rows of a prompt that run together. */
+  chunk?: number;
+}
+
+/** Allocates a model on the GPU and lets `fill` write its weights; frees everything when that fails. */
+export async function makeRunner(
+  gpu: Gpu,
+  config: ModelConfig,
+  plan: Plan,
+  options: RunnerOptions,
+  fill: (what: FillPlan) => Promise<void>,
+): Promise<Runner> {
+  const tuning = { ...defaultTuning(gpu), ...options.tuning };
+  const { contextLength: context, batch: sequences, kv: kvDtype } = options;
+  const rows = Math.min(context, options.chunk ?? (gpu.software ? 64 : 256));
+  const ledger = new Ledger(gpu);
+  try {
+    return await guardMemory(gpu, 'the model', async () => {
+      const { weights, fill: what } = allocateWeights(gpu, ledger, config, plan, options.dtype);
+      const kv = new KvCache(ledger, config, plan, { dtype: kvDtype, sequences, context });
+      const scratch = allocateScratch(ledger, tuning, config, {
+        rows: Math.max(rows, sequences),
+        decodeRows: Math.max(sequences, tuning.wideFrom - 1),
+        logitRows: Math.max(sequences, Math.min(rows, 32)),
+        context,
+      });
+      await fill(what);
+      const runner = new Runner({ gpu, tuning, config, weights, kv, scratch }, ledger);
+      await runner.warm(plan);
+      return runner;
+    });
+  } catch (error) {
+    ledger.releaseAll();
+    throw error;
+  }
+}
+
+/** The width of MLP-only blocks is what their tensors have: public code declares one and uses another. */
+async function withStoredWidth(
+  config: ModelConfig,
+  open: (config: ModelConfig) => ReturnType<typeof openCheckpoint>,
+): Promise<{ config: ModelConfig; checkpoint: Awaited<ReturnType<typeof openCheckpoint>> }> {
+  const same = { ...config, mlpOnlyIntermediateSize: config.intermediateSize };
+  if (config.mlpOnly === 0 || config.mlpOnlyIntermediateSize === config.intermediateSize)
+    return { config: same, checkpoint: await open(same) };
+  try {
+    return { config, checkpoint: await open(config) };
+  } catch (error) {
+    const other = await open(same).catch(() => undefined);
+    if (!other) throw error;
+    return { config: same, checkpoint: other };
+  }
+}
+
+function checkLoadOptions(
+  { dtype = 'auto', kv = 'f32', contextLength, batch = 1 }: LoadOptions,
+  config: ModelConfig,
+) {
+  const refuse = (name: string, value: unknown, wanted: string): never => {
+    throw new ShishuError('bad-argument', `Option "${name}" is ${String(value)}, expected ${wanted}.`, {
+      details: { option: name, value: String(value) },
+    });
+  };
+  if (!['auto', 'f32', 'f16', 'q8', 'q4'].includes(dtype)) refuse('dtype', dtype, 'auto, f32, f16, q8 or q4');
+  if (kv !== 'f32' && kv !== 'f16') refuse('kv', kv, 'f32 or f16');
+  const context = contextLength ?? Math.min(config.maxPositions, DEFAULT_CONTEXT);
+  if (!Number.isInteger(context) || context < 1 || context > config.maxPositions)
+    refuse('contextLength', context, `a whole number from 1 to the model's ${config.maxPositions}`);
+  if (!Number.isInteger(batch) || batch < 1 || batch > 256)
+    refuse('batch', batch, 'a whole number from 1 to 256');
+  return { dtype, kv, contextLength: context, batch };
+}
+
+/**
+ * Loads a model folder (`config.json`, safetensors, tokenizer) onto the GPU.
+ * @param source URL of the folder, `File[]`, a directory handle, or an object with `read(name, start?, end?)`
+ * @throws ShishuError `no-webgpu`, `not-found`, `bad-config`, `unsupported`, `bad-checkpoint`, `bad-tokenizer`, `io`,
+ * `does-not-fit`, `out-of-memory`, `aborted`; nothing is left on the GPU then
+ */
+export async function loadModel(
+  source: SourceLike,
+  options: LoadOptions = {},
+  gpuOptions: GpuOptions & { tuning?: Partial<Tuning>; chunk?: number } = {},
+): Promise<Model> {
+  const { onProgress, signal } = options;
+  throwIfAborted(signal);
+  const folder = openSource(source);
+  const declared = parseConfig(await readJson(folder, 'config.json', { code: 'bad-config' }, signal));
+  const { dtype, ...sizes } = checkLoadOptions(options, declared);
+  const [{ config, checkpoint }, tokenizer, eosTokenIds] = await Promise.all([
+    withStoredWidth(declared, (config) => openCheckpoint(folder, tensorSpecs(config), signal)),
+    loadTokenizer(folder, declared.vocabSize, signal),
+    readEosIds(folder, declared, signal),
+  ]);
+  const stored = checkpoint.tensors.get('model.embed_tokens.weight')!.dtype;
+  const plan = planOf(config);
+  const gpu = await openGpu({ device: options.device, ...gpuOptions });
+  try {
+    const totalBytes = checkpoint.bytes;
+    let loadedBytes = 0;
+    const report = (phase: 'read' | 'compile' | 'ready', tensor?: string): void =>
+      onProgress?.({ phase, loadedBytes, totalBytes, ...(tensor !== undefined && { tensor }) });
+    const runner = await makeRunner(
+      gpu,
+      config,
+      plan,
+      { ...sizes, dtype: dtype === 'auto' ? (stored === 'F16' ? 'f16' : 'f32') : dtype, ...gpuOptions },
+      async (fill) => {
+        await fillFromCheckpoint(gpu, fill, checkpoint, tensorSpecs(config), {
+          signal,
+          onBytes(bytes, tensor) {
+            loadedBytes += bytes;
+            report('read', tensor);
+          },
+        });
+        report('compile');
+      },
+    );
+    const model = new Model({
+      gpu,
+      runner,
+      tokenizer,
+      plan,
+      eosTokenIds,
+      dispatchesPerToken: (await runner.decodeDispatches(plan)).length,
+    });
+    report('ready');
+    return model;
+  } catch (error) {
+    gpu.close();
+    throw error;
+  }
+}

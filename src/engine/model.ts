@@ -1,0 +1,332 @@
+import { ShishuError } from '../errors.ts';
+import { StopFilter } from '../formats/stop-filter.ts';
+import { TokenStream } from '../formats/token-stream.ts';
+import type { Tokenizer } from '../formats/tokenizer.ts';
+import type { Gpu } from '../gpu/device.ts';
+import { kvBytesPerToken, type Plan, parameterCount } from '../model/plan.ts';
+import { type CheckedOptions, checkOptions } from './options.ts';
+import { Queue } from './queue.ts';
+import type { ChoiceKind, Chosen, Runner } from './runner.ts';
+import type {
+  FinishReason,
+  GenerateChunk,
+  GenerateOptions,
+  GenerateResult,
+  Message,
+  ModelInfo,
+  Score,
+  TokenLogprob,
+} from './types.ts';
+
+/** What `loadModel` puts together. */
+export interface ModelParts {
+  gpu: Gpu;
+  runner: Runner;
+  tokenizer: Tokenizer;
+  plan: Plan;
+  eosTokenIds: readonly number[];
+  dispatchesPerToken: number;
+}
+
+/** A loaded model. Calls queue: one runs at a time, in the order they were made. */
+export class Model {
+  readonly #parts: ModelParts;
+  readonly #queue = new Queue();
+  /** Tokens whose K and V are in the cache, from position 0. */
+  #cached: number[] = [];
+  #disposed = false;
+
+  constructor(parts: ModelParts) {
+    this.#parts = parts;
+  }
+
+  #live(): ModelParts {
+    if (this.#disposed)
+      throw new ShishuError('disposed', 'The model was disposed.', { mend: 'Load it again to use it.' });
+    return this.#parts;
+  }
+
+  /** Configuration, plan, sizes; bytes are the ledger's at this moment. */
+  get info(): ModelInfo {
+    const { runner, plan, gpu, dispatchesPerToken } = this.#live();
+    const { config, kv, weights } = runner.parts;
+    const { ledger } = runner;
+    return {
+      config,
+      plan,
+      parameters: parameterCount(config),
+      dtype: [...weights.mlp.values()][0]!.down.dtype,
+      kv: kv.dtype,
+      kvBytesPerToken: kvBytesPerToken(config, plan, kv.dtype === 'f32' ? 4 : 2),
+      contextLength: kv.context,
+      bytes: {
+        weights: ledger.bytes('weights'),
+        kv: ledger.bytes('kv'),
+        scratch: ledger.bytes('scratch'),
+        total: ledger.bytes(),
+      },
+      dispatchesPerToken,
+      adapter: gpu.name,
+    };
+  }
+
+  get hasChatTemplate(): boolean {
+    return this.#live().tokenizer.hasChatTemplate;
+  }
+
+  /** Token ids of a text, with the special tokens that the model expects around it. */
+  encode(text: string): number[] {
+    return this.#live().tokenizer.encode(text);
+  }
+
+  /** Text of token ids, without control tokens. */
+  decode(tokenIds: readonly number[]): string {
+    return this.#live().tokenizer.decode(tokenIds);
+  }
+
+  /** A conversation as the model reads it. @throws ShishuError `unsupported` when the model has no chat template. */
+  applyChatTemplate(messages: readonly Message[], options: { addGenerationPrompt?: boolean } = {}): string {
+    return this.#live().tokenizer.applyChatTemplate(messages, options);
+  }
+
+  #promptIds(prompt: string | readonly Message[] | Uint32Array, options: CheckedOptions): number[] {
+    const { tokenizer, runner } = this.#live();
+    const { context } = runner.parts.kv;
+    const ids =
+      typeof prompt === 'string'
+        ? tokenizer.encode(prompt)
+        : prompt instanceof Uint32Array
+          ? [...prompt]
+          : tokenizer.encodeChat(prompt, { addGenerationPrompt: options.addGenerationPrompt });
+    if (ids.length === 0 || prompt.length === 0)
+      throw new ShishuError('bad-argument', 'The prompt is empty.', {
+        mend: 'Give at least one token of text.',
+      });
+    this.#checkIds(ids);
+    if (ids.length > context)
+      throw new ShishuError(
+        'context-full',
+        `The prompt has ${ids.length} tokens, the context holds ${context}.`,
+        {
+          details: { tokens: ids.length, limit: context },
+          mend: 'Shorten the prompt, or load the model with a larger contextLength.',
+        },
+      );
+    return ids;
+  }
+
+  #checkIds(ids: readonly number[]): void {
+    const { vocabSize } = this.#live().runner.parts.config;
+    const odd = ids.find((id) => !Number.isInteger(id) || id < 0 || id >= vocabSize);
+    if (odd !== undefined)
+      throw new ShishuError('bad-argument', `Token id ${odd} is not below the vocabulary's ${vocabSize}.`, {
+        details: { tokenId: odd, limit: vocabSize },
+      });
+  }
+
+  /** Sets one sequence's sampler, penalties and bias up. */
+  async #prepare(kind: ChoiceKind, options: CheckedOptions, prompt: readonly number[]): Promise<void> {
+    const { runner } = this.#parts;
+    const { vocabSize } = runner.parts.config;
+    const counts = new Uint32Array(kind.adjusted ? vocabSize : 0);
+    if (kind.adjusted) for (const id of prompt) counts[id] = 1;
+    const bias = kind.bias ? new Float32Array(vocabSize) : undefined;
+    for (const [id, add] of options.logitBias) bias![id] = add;
+    await runner.setSampler(0, kind, options, { counts, bias });
+  }
+
+  /**
+   * Streams a reply to a text, a conversation (through the model's chat template) or token ids.
+   * Leaving the loop early ends the reply. The generator's return value holds the whole of it.
+   * @throws ShishuError `bad-argument`, `context-full`, `device-lost`, `disposed`
+   */
+  async *generate(
+    prompt: string | readonly Message[] | Uint32Array,
+    options: GenerateOptions = {},
+  ): AsyncGenerator<GenerateChunk, GenerateResult, undefined> {
+    const { runner, plan, tokenizer, eosTokenIds } = this.#live();
+    const checked = checkOptions(options, runner.parts.config.vocabSize);
+    const promptTokenIds = this.#promptIds(prompt, checked);
+    const release = await this.#queue.enter();
+    try {
+      this.#live();
+      const begun = performance.now();
+      const { context } = runner.parts.kv;
+      const limit = Math.min(
+        checked.maxTokens ?? Number.POSITIVE_INFINITY,
+        Math.max(1, context - promptTokenIds.length),
+      );
+      const { signal } = checked;
+      const kind: ChoiceKind = {
+        greedy: checked.temperature === 0,
+        adjusted:
+          checked.repetitionPenalty !== 1 ||
+          checked.frequencyPenalty !== 0 ||
+          checked.presencePenalty !== 0 ||
+          checked.logitBias.size > 0,
+        bias: checked.logitBias.size > 0,
+        mask: false,
+        top: checked.top,
+      };
+      const enders = new Set([...(checked.ignoreEos ? [] : eosTokenIds), ...checked.stopTokenIds]);
+      const stream = new TokenStream(tokenizer);
+      const stops = new StopFilter(checked.stop);
+      const tokenIds: number[] = [];
+      let text = '';
+      let finishReason: FinishReason | undefined;
+      let firstAt = begun;
+
+      /** Takes one choice in: the chunk to yield, if the token is part of the reply. */
+      const take = (chosen: Chosen): GenerateChunk | undefined => {
+        const tokenId = chosen.tokens[0]!;
+        if (tokenIds.length === 0) firstAt = performance.now();
+        if (enders.has(tokenId)) {
+          finishReason = 'stop';
+          return undefined;
+        }
+        tokenIds.push(tokenId);
+        const passed = stops.push(stream.push(tokenId));
+        text += passed.text;
+        if (passed.stopped) finishReason = 'stop';
+        else if (tokenIds.length >= limit) finishReason = 'length';
+        const logprob = chosen.logprobs && logprobOf(chosen.logprobs[0]!);
+        return { text: passed.text, tokenId, ...(logprob && { logprob }) };
+      };
+
+      await this.#prepare(kind, checked, promptTokenIds);
+      const cachedTokens = this.#reusable(promptTokenIds);
+      let prefillMs = 0;
+      try {
+        if (signal?.aborted) throw new ShishuError('aborted', 'The call was aborted.');
+        // Until the prefill is done, only what it keeps is sure.
+        this.#cached = promptTokenIds.slice(0, cachedTokens);
+        const rest = promptTokenIds.slice(cachedTokens);
+        const first = await runner.prefill(plan, 0, rest, cachedTokens, kind, signal);
+        this.#cached = [...promptTokenIds];
+        const chunk = take(first);
+        prefillMs = firstAt - begun;
+        if (chunk) yield chunk;
+        if (!finishReason) {
+          const steps = runner.decode(plan, kind, promptTokenIds.length, {
+            steps: limit - 1,
+            lockstep: false,
+          });
+          for await (const chosen of steps) {
+            if (signal?.aborted) {
+              finishReason = 'aborted';
+              break;
+            }
+            // The step that chose this token has put the one before it into the cache.
+            this.#cached.push(tokenIds[tokenIds.length - 1]!);
+            const next = take(chosen);
+            if (next) yield next;
+            if (finishReason) break;
+          }
+        }
+      } catch (error) {
+        if (!(error instanceof ShishuError && error.code === 'aborted')) throw error;
+        finishReason = 'aborted';
+      }
+      const rest = stops.push(stream.flush()).text + stops.flush();
+      if (rest) {
+        text += rest;
+        yield { text: rest, tokenId: tokenIds[tokenIds.length - 1]! };
+      }
+      const decodeMs = performance.now() - begun - prefillMs;
+      return {
+        text,
+        promptTokenIds,
+        tokenIds,
+        finishReason: finishReason ?? 'length',
+        usage: {
+          promptTokens: promptTokenIds.length,
+          completionTokens: tokenIds.length,
+          totalTokens: promptTokenIds.length + tokenIds.length,
+          cachedTokens,
+        },
+        timings: {
+          firstTokenMs: firstAt - begun,
+          prefillMs,
+          decodeMs,
+          prefillTokensPerSecond: perSecond(promptTokenIds.length - cachedTokens, prefillMs),
+          decodeTokensPerSecond: perSecond(tokenIds.length - 1, decodeMs),
+        },
+      };
+    } finally {
+      release();
+    }
+  }
+
+  /** Tokens of the prompt whose K and V are there already; at least one token must run for its logits. */
+  #reusable(prompt: readonly number[]): number {
+    let same = 0;
+    while (same < prompt.length - 1 && same < this.#cached.length && prompt[same] === this.#cached[same])
+      same++;
+    return same;
+  }
+
+  async #whole<T>(tokenIds: readonly number[], run: (parts: ModelParts) => Promise<T>): Promise<T> {
+    this.#live();
+    if (tokenIds.length === 0) throw new ShishuError('bad-argument', 'There are no tokens.');
+    this.#checkIds(tokenIds);
+    const { context } = this.#parts.runner.parts.kv;
+    if (tokenIds.length > context)
+      throw new ShishuError(
+        'context-full',
+        `There are ${tokenIds.length} tokens, the context holds ${context}.`,
+        {
+          details: { tokens: tokenIds.length, limit: context },
+          mend: 'Load the model with a larger contextLength, or use fewer tokens.',
+        },
+      );
+    const release = await this.#queue.enter();
+    try {
+      this.#cached = [];
+      return await run(this.#live());
+    } finally {
+      release();
+    }
+  }
+
+  /** How likely a text is: one prefill, positions 0 up. @throws ShishuError `bad-argument`, `context-full`. */
+  score(tokenIds: readonly number[], options: { signal?: AbortSignal } = {}): Promise<Score> {
+    return this.#whole(tokenIds, async ({ runner, plan }) => {
+      const { logprobs: next, top1 } = await runner.score(plan, tokenIds, options.signal);
+      // Row i tells of token i + 1.
+      const logprobs = new Float32Array(tokenIds.length);
+      logprobs.set(next.subarray(0, tokenIds.length - 1), 1);
+      const total = logprobs.reduce((sum, value) => sum + value, 0);
+      return { nll: tokenIds.length > 1 ? -total / (tokenIds.length - 1) : 0, logprobs, top1 };
+    });
+  }
+
+  /** Logits of every position: `(tokens, vocab)` f32. */
+  logits(
+    tokenIds: readonly number[],
+    options: { signal?: AbortSignal } = {},
+  ): Promise<Float32Array<ArrayBuffer>> {
+    return this.#whole(tokenIds, ({ runner, plan }) => runner.logits(plan, tokenIds, options.signal));
+  }
+
+  /** Forgets the conversation: the next prompt is prefilled whole. */
+  reset(): void {
+    this.#live();
+    this.#cached = [];
+  }
+
+  /** Waits for the running call, then frees every byte on the GPU. A later call is an error; a second `dispose` is not. */
+  async dispose(): Promise<void> {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    const release = await this.#queue.enter();
+    this.#parts.runner.ledger.releaseAll();
+    this.#parts.gpu.close();
+    release();
+  }
+}
+
+function logprobOf(pairs: readonly { tokenId: number; logprob: number }[]): TokenLogprob {
+  return { logprob: pairs[pairs.length - 1]!.logprob, top: pairs.slice(0, -1) };
+}
+
+const perSecond = (tokens: number, ms: number): number => (tokens > 0 && ms > 0 ? (1000 * tokens) / ms : 0);

@@ -1,0 +1,123 @@
+import { ShishuError } from '../errors.ts';
+import type { GenerateOptions } from './types.ts';
+
+/** Options with every default filled in and every value checked. */
+export interface CheckedOptions {
+  maxTokens: number | undefined;
+  temperature: number;
+  topK: number;
+  topP: number;
+  minP: number;
+  repetitionPenalty: number;
+  frequencyPenalty: number;
+  presencePenalty: number;
+  logitBias: ReadonlyMap<number, number>;
+  seed: number;
+  /** Tokens of `top`, or undefined for no log-probabilities. */
+  top: number | undefined;
+  stop: readonly string[];
+  stopTokenIds: readonly number[];
+  ignoreEos: boolean;
+  addGenerationPrompt: boolean;
+  signal: AbortSignal | undefined;
+}
+
+const refuse = (name: string, value: unknown, wanted: string): never => {
+  throw new ShishuError('bad-argument', `Option "${name}" is ${String(value)}, expected ${wanted}.`, {
+    details: { option: name, value: String(value) },
+  });
+};
+
+const number = (low: number, high: number, { whole = false, above = false } = {}) => {
+  const range = above ? `above ${low} and at most ${high}` : `${low} to ${high}`;
+  const wanted = `${whole ? 'a whole number' : 'a number'} from ${range}`;
+  return (name: string, value: unknown): number =>
+    typeof value === 'number' &&
+    (above ? value > low : value >= low) &&
+    value <= high &&
+    (!whole || Number.isInteger(value))
+      ? value
+      : refuse(name, value, wanted);
+};
+
+const flag = (name: string, value: unknown): boolean =>
+  typeof value === 'boolean' ? value : refuse(name, value, 'true or false');
+
+const list =
+  <T>(each: (value: unknown) => value is T, wanted: string) =>
+  (name: string, value: unknown): T[] =>
+    Array.isArray(value) && value.every(each) ? value : refuse(name, value, wanted);
+
+const isText = (value: unknown): value is string => typeof value === 'string' && value !== '';
+const strings = list(isText, 'a text or a list of texts, none empty');
+
+/**
+ * Checks the options of one reply.
+ * @param vocabSize bound of token ids
+ * @throws ShishuError `bad-argument` naming an unknown option or one out of range
+ */
+export function checkOptions(options: GenerateOptions, vocabSize: number): CheckedOptions {
+  const isToken = (value: unknown): value is number =>
+    Number.isInteger(value) && (value as number) >= 0 && (value as number) < vocabSize;
+  const tokens = list(isToken, `a list of token ids below ${vocabSize}`);
+  const bias = (name: string, value: unknown): Map<number, number> => {
+    if (typeof value !== 'object' || value === null)
+      return refuse(name, value, 'an object of token ids and numbers');
+    const entries = Object.entries(value).map(([id, add]): [number, number] => {
+      if (!isToken(Number(id))) return refuse(name, id, `token ids below ${vocabSize}`);
+      return [Number(id), number(-1e4, 1e4)(`${name}[${id}]`, add)];
+    });
+    return new Map(entries);
+  };
+  const checks: { [K in keyof Required<GenerateOptions>]: (name: string, value: unknown) => unknown } = {
+    maxTokens: number(1, 2 ** 31 - 1, { whole: true }),
+    temperature: number(0, 100),
+    topK: number(0, 2 ** 31 - 1, { whole: true }),
+    topP: number(0, 1, { above: true }),
+    minP: number(0, 1),
+    repetitionPenalty: number(0, 100, { above: true }),
+    frequencyPenalty: number(-100, 100),
+    presencePenalty: number(-100, 100),
+    logitBias: bias,
+    seed: number(-(2 ** 53), 2 ** 53, { whole: true }),
+    logprobs: flag,
+    topLogprobs: number(0, 20, { whole: true }),
+    stop: (name, value) => strings(name, typeof value === 'string' ? [value] : value),
+    stopTokenIds: tokens,
+    ignoreEos: flag,
+    addGenerationPrompt: flag,
+    signal: (name, value) => (value instanceof AbortSignal ? value : refuse(name, value, 'an AbortSignal')),
+  };
+  const given: Partial<Record<keyof GenerateOptions, unknown>> = {};
+  for (const [name, value] of Object.entries(options)) {
+    if (!Object.hasOwn(checks, name))
+      throw new ShishuError('bad-argument', `There is no option "${name}".`, {
+        details: { option: name },
+        mend: `Options: ${Object.keys(checks).join(', ')}.`,
+      });
+    const known = name as keyof GenerateOptions;
+    if (value !== undefined) given[known] = checks[known](name, value);
+  }
+  const { logprobs, topLogprobs, ...rest } = given;
+  if (topLogprobs !== undefined && logprobs !== true)
+    refuse('topLogprobs', topLogprobs, 'to be used with "logprobs": true');
+  return {
+    maxTokens: undefined,
+    temperature: 0,
+    topK: 0,
+    topP: 1,
+    minP: 0,
+    repetitionPenalty: 1,
+    frequencyPenalty: 0,
+    presencePenalty: 0,
+    logitBias: new Map(),
+    seed: Math.floor(Math.random() * 2 ** 32),
+    stop: [],
+    stopTokenIds: [],
+    ignoreEos: false,
+    addGenerationPrompt: true,
+    signal: undefined,
+    ...(rest as Partial<CheckedOptions>),
+    top: logprobs === true ? ((topLogprobs as number | undefined) ?? 0) : undefined,
+  };
+}

@@ -1,0 +1,457 @@
+import { throwIfAborted } from '../errors.ts';
+import { type Ledger, readBuffer } from '../gpu/buffer.ts';
+import { type Gpu, throwIfLost } from '../gpu/device.ts';
+import { type Dispatch, encode, Recorder, type StepShape } from '../gpu/recorder.ts';
+import {
+  adjust,
+  argmax,
+  maskWords,
+  packSampler,
+  SAMPLER_BYTES,
+  type Sampler,
+  sample,
+  score,
+  topLogprobs,
+} from '../kernels/sample.ts';
+import { stride } from '../kernels/tensor.ts';
+import type { Width } from '../kernels/tuning.ts';
+import { type ForwardParts, ROW_BYTES, recordBlocks, recordHead } from '../model/forward.ts';
+import type { Plan } from '../model/plan.ts';
+
+/** Most tokens of `topLogprobs`, as in OpenAI's API. */
+export const MAX_TOP = 20;
+
+/** Steps in flight: the next is encoded before the last one's token is read back. */
+const IN_FLIGHT = 2;
+
+/** Which kernels choose a token. */
+export interface ChoiceKind {
+  greedy: boolean;
+  adjusted: boolean;
+  bias: boolean;
+  mask: boolean;
+  /** Log-probabilities of the chosen token and of this many of the likeliest; undefined for none. */
+  top: number | undefined;
+}
+
+/** What one step chose for each sequence. */
+export interface Chosen {
+  /** `(sequences)` */
+  tokens: Uint32Array;
+  /** `(sequences, top + 1)` pairs (token, log-probability); the last is the chosen token. */
+  logprobs: { tokenId: number; logprob: number }[][] | undefined;
+}
+
+/** Encoded work and buffers for choosing tokens in one way. */
+interface Chooser {
+  dispatches: Dispatch[];
+  top: GPUBuffer | undefined;
+  topBytes: number;
+}
+
+const NO_TOKEN = 0xffffffff;
+
+/** Drives the one forward: prompts in chunks, decode steps in flight, scores. Knows rows and buffers, not text. */
+export class Runner {
+  readonly parts: ForwardParts;
+  readonly ledger: Ledger;
+  readonly #gpu: Gpu;
+  readonly #promptRows: GPUBuffer;
+  /** The rows of decode steps: row s is sequence s. */
+  readonly #nextRows: GPUBuffer;
+  readonly #sampled: GPUBuffer;
+  readonly #samplers: GPUBuffer;
+  readonly #staging: GPUBuffer[] = [];
+  readonly #blocks = new Map<string, Promise<Dispatch[]>>();
+  readonly #heads = new Map<Width, Promise<Dispatch[]>>();
+  readonly #choosers = new Map<string, Promise<Chooser>>();
+  readonly #adjusting: { counts?: GPUBuffer; bias?: GPUBuffer; mask?: GPUBuffer } = {};
+  #stagingAt = 0;
+
+  constructor(parts: ForwardParts, ledger: Ledger) {
+    const { gpu, scratch, kv } = parts;
+    this.parts = parts;
+    this.ledger = ledger;
+    this.#gpu = gpu;
+    this.#promptRows = ledger.storage('prompt rows', ROW_BYTES * scratch.rows, 'scratch');
+    this.#nextRows = ledger.storage('next rows', ROW_BYTES * kv.sequences, 'scratch');
+    this.#sampled = ledger.storage('sampled', 4 * kv.sequences, 'scratch');
+    this.#samplers = ledger.storage('samplers', SAMPLER_BYTES * kv.sequences, 'scratch');
+    const bytes = kv.sequences * (4 + 8 * (MAX_TOP + 1));
+    for (let i = 0; i <= IN_FLIGHT; i++)
+      this.#staging.push(
+        ledger.buffer('read-back', bytes, 'scratch', GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST),
+      );
+  }
+
+  get sequences(): number {
+    return this.parts.kv.sequences;
+  }
+
+  #width(rows: number, prompt: boolean): Width {
+    if (prompt) return rows >= this.parts.tuning.wideFrom ? 'many' : rows === 1 ? 'one' : 'few';
+    return rows === 1 ? 'one' : 'few';
+  }
+
+  #recordBlocks(plan: Plan, rows: 'prompt' | 'next', width: Width): Promise<Dispatch[]> {
+    const key = `${rows} ${width} ${plan.map(({ kind, mlp }) => kind + mlp).join()}`;
+    let made = this.#blocks.get(key);
+    if (!made) {
+      made = recordBlocks(this.parts, plan, rows === 'prompt' ? this.#promptRows : this.#nextRows, width);
+      this.#blocks.set(key, made);
+    }
+    return made;
+  }
+
+  #recordHead(width: Width): Promise<Dispatch[]> {
+    let made = this.#heads.get(width);
+    if (!made) {
+      made = recordHead(this.parts, width);
+      this.#heads.set(width, made);
+    }
+    return made;
+  }
+
+  /** Compiles and binds what greedy decoding and prompts need, so that the first reply does not wait for it. */
+  async warm(plan: Plan): Promise<void> {
+    const decode = this.#width(this.sequences, false);
+    await Promise.all([
+      this.#recordBlocks(plan, 'next', decode),
+      this.#recordBlocks(plan, 'prompt', 'many'),
+      this.#recordHead(decode),
+      this.#chooser({ greedy: true, adjusted: false, bias: false, mask: false, top: undefined }),
+    ]);
+  }
+
+  /** The launches of one greedy decode step at a context. */
+  async decodeDispatches(plan: Plan, context = 1): Promise<Dispatch[]> {
+    const width = this.#width(this.sequences, false);
+    const chooser = await this.#chooser({
+      greedy: true,
+      adjusted: false,
+      bias: false,
+      mask: false,
+      top: undefined,
+    });
+    const all = [
+      ...(await this.#recordBlocks(plan, 'next', width)),
+      ...(await this.#recordHead(width)),
+      ...chooser.dispatches,
+    ];
+    const rows = this.sequences;
+    return all.filter(({ grid }) => grid({ rows, first: 0, count: rows, next: 0, context }) !== undefined);
+  }
+
+  #chooser(kind: ChoiceKind): Promise<Chooser> {
+    const key = JSON.stringify(kind);
+    let made = this.#choosers.get(key);
+    if (!made) {
+      made = this.#makeChooser(kind);
+      this.#choosers.set(key, made);
+    }
+    return made;
+  }
+
+  async #makeChooser(kind: ChoiceKind): Promise<Chooser> {
+    const { tuning, config, scratch } = this.parts;
+    const { step } = scratch;
+    const recorder = new Recorder(this.#gpu);
+    const { vocabSize } = config;
+    const common = { next: this.#nextRows, sampled: this.#sampled, samplers: this.#samplers, step };
+    const held = this.#adjusting;
+    const hold = (name: keyof typeof held, bytes: number): GPUBuffer => {
+      held[name] ??= this.ledger.storage(name, bytes * this.sequences, 'scratch');
+      return held[name];
+    };
+    let { logits } = scratch;
+    if (kind.adjusted) {
+      const adjusted = {
+        buffer: this.ledger.storage('adjusted logits', 4 * this.sequences * stride(vocabSize), 'scratch'),
+        cols: vocabSize,
+      };
+      adjust(tuning, recorder, {
+        ...common,
+        logits,
+        adjusted,
+        counts: hold('counts', 4 * vocabSize),
+        bias: kind.bias ? hold('bias', 4 * vocabSize) : undefined,
+        mask: kind.mask ? hold('mask', 4 * maskWords(vocabSize)) : undefined,
+      });
+      logits = adjusted;
+    }
+    if (kind.greedy) argmax(tuning, recorder, { ...common, logits });
+    else sample(tuning, recorder, { ...common, logits });
+    let top: GPUBuffer | undefined;
+    const topBytes = kind.top === undefined ? 0 : 8 * this.sequences * (kind.top + 1);
+    if (kind.top !== undefined) {
+      top = this.ledger.storage('top logprobs', topBytes, 'scratch');
+      topLogprobs(tuning, recorder, {
+        logits: scratch.logits,
+        top: kind.top,
+        sampled: this.#sampled,
+        out: top,
+        step,
+      });
+    }
+    return { dispatches: await recorder.finish(), top, topBytes };
+  }
+
+  /** Sets how a sequence samples. `counts`, `bias` `(vocab)` only for adjusted choices. */
+  async setSampler(
+    sequence: number,
+    kind: ChoiceKind,
+    sampler: Sampler,
+    adjustments: { counts: Uint32Array<ArrayBuffer>; bias?: Float32Array<ArrayBuffer> | undefined },
+  ): Promise<void> {
+    await this.#chooser(kind);
+    const { queue } = this.#gpu.device;
+    queue.writeBuffer(this.#samplers, sequence * SAMPLER_BYTES, packSampler(sampler));
+    const { counts, bias } = this.#adjusting;
+    const at = 4 * sequence * this.parts.config.vocabSize;
+    if (kind.adjusted) queue.writeBuffer(counts!, at, adjustments.counts);
+    if (kind.bias && adjustments.bias) queue.writeBuffer(bias!, at, adjustments.bias);
+  }
+
+  /** Sets the tokens a sequence may choose next: `(maskWords(vocab))`, a bit a token. */
+  setMask(sequence: number, mask: Uint32Array<ArrayBuffer>): void {
+    this.#gpu.device.queue.writeBuffer(this.#adjusting.mask!, sequence * mask.byteLength, mask);
+  }
+
+  #writeStep(step: StepShape): void {
+    this.#gpu.device.queue.writeBuffer(
+      this.parts.scratch.step,
+      0,
+      new Uint32Array([step.rows, step.first, step.count, step.next]),
+    );
+  }
+
+  #writePrompt(tokens: readonly number[], sequence: number, position: number): void {
+    const rows = new Uint32Array(4 * tokens.length);
+    tokens.forEach((token, i) => {
+      rows.set([token, sequence, position + i], 4 * i);
+    });
+    this.#gpu.device.queue.writeBuffer(this.#promptRows, 0, rows);
+  }
+
+  /** One submit: launches in one pass, then copies. */
+  #submit(
+    step: StepShape,
+    lists: readonly (readonly Dispatch[])[],
+    after?: (encoder: GPUCommandEncoder) => void,
+  ): void {
+    throwIfLost(this.#gpu);
+    const { device } = this.#gpu;
+    const encoder = device.createCommandEncoder();
+    const pass = encoder.beginComputePass();
+    for (const list of lists) encode(pass, list, step);
+    pass.end();
+    after?.(encoder);
+    device.queue.submit([encoder.finish()]);
+  }
+
+  /** Runs a prompt's tokens through the blocks in chunks; `last` runs with the final chunk, whose rows it is given. */
+  async #prompt(
+    plan: Plan,
+    sequence: number,
+    tokens: readonly number[],
+    start: number,
+    signal: AbortSignal | undefined,
+    each: (chunk: { rows: number; at: number; final: boolean; blocks: Dispatch[] }) => Promise<void> | void,
+  ): Promise<void> {
+    const { rows: most } = this.parts.scratch;
+    for (let at = 0; at < tokens.length; at += most) {
+      throwIfAborted(signal);
+      const chunk = tokens.slice(at, at + most);
+      const blocks = await this.#recordBlocks(plan, 'prompt', this.#width(chunk.length, true));
+      this.#writePrompt(chunk, sequence, start + at);
+      const final = at + chunk.length === tokens.length;
+      await each({ rows: chunk.length, at: start + at, final, blocks });
+      // An abort must not wait for the whole prompt.
+      if (!final) await this.#gpu.device.queue.onSubmittedWorkDone();
+    }
+  }
+
+  /** Prefill of one sequence from position `start`, and the choice of the token after it. */
+  async prefill(
+    plan: Plan,
+    sequence: number,
+    tokens: readonly number[],
+    start: number,
+    kind: ChoiceKind,
+    signal?: AbortSignal,
+  ): Promise<Chosen> {
+    const chooser = await this.#chooser(kind);
+    const head = await this.#recordHead('one');
+    this.#gpu.device.queue.writeBuffer(
+      this.#nextRows,
+      sequence * ROW_BYTES,
+      new Uint32Array([NO_TOKEN, sequence, start + tokens.length - 1, 0]),
+    );
+    let chosen: Promise<Chosen> | undefined;
+    await this.#prompt(plan, sequence, tokens, start, signal, ({ rows, at, final, blocks }) => {
+      const step = { rows, first: rows - 1, count: final ? 1 : 0, next: sequence, context: at + rows };
+      this.#writeStep(step);
+      if (!final) this.#submit(step, [blocks]);
+      else chosen = this.#choose(step, [blocks, head], chooser);
+    });
+    return chosen!;
+  }
+
+  /** Submits a step that ends in a choice; the promise is of its read-back. */
+  #choose(
+    step: StepShape,
+    lists: readonly (readonly Dispatch[])[],
+    { dispatches, top, topBytes }: Chooser,
+  ): Promise<Chosen> {
+    const staging = this.#staging[this.#stagingAt++ % this.#staging.length]!;
+    const tokenBytes = 4 * this.sequences;
+    this.#submit(step, [...lists, dispatches], (encoder) => {
+      encoder.copyBufferToBuffer(this.#sampled, 0, staging, 0, tokenBytes);
+      if (top) encoder.copyBufferToBuffer(top, 0, staging, tokenBytes, topBytes);
+    });
+    const read = async (): Promise<Chosen> => {
+      await staging.mapAsync(GPUMapMode.READ, 0, tokenBytes + topBytes);
+      const bytes = staging.getMappedRange(0, tokenBytes + topBytes).slice(0);
+      staging.unmap();
+      return {
+        tokens: new Uint32Array(bytes, 0, this.sequences),
+        logprobs: top && this.#unpackTop(bytes, step),
+      };
+    };
+    return read();
+  }
+
+  #unpackTop(bytes: ArrayBuffer, step: StepShape): Chosen['logprobs'] {
+    const pairs = new Uint32Array(bytes, 4 * this.sequences);
+    const values = new Float32Array(bytes, 4 * this.sequences);
+    const each = pairs.length / 2 / this.sequences;
+    const out: Chosen['logprobs'] = [];
+    for (let row = 0; row < step.count; row++)
+      out[step.next + row] = Array.from({ length: each }, (_, i) => {
+        const at = 2 * (row * each + i);
+        return { tokenId: pairs[at]!, logprob: values[at + 1]! };
+      });
+    return out;
+  }
+
+  /**
+   * Decodes all sequences from where their prefills left them, one yield a step. Steps are submitted ahead of their read-back
+   * unless `lockstep` (a mask must be known before the next choice).
+   * @param position of the longest sequence's next row
+   */
+  async *decode(
+    plan: Plan,
+    kind: ChoiceKind,
+    position: number,
+    options: { steps: number; lockstep: boolean },
+  ): AsyncGenerator<Chosen> {
+    const rows = this.sequences;
+    const width = this.#width(rows, false);
+    const [blocks, head, chooser] = [
+      await this.#recordBlocks(plan, 'next', width),
+      await this.#recordHead(width),
+      await this.#chooser(kind),
+    ];
+    this.#writeStep({ rows, first: 0, count: rows, next: 0, context: 0 });
+    const flying: Promise<Chosen>[] = [];
+    try {
+      for (let done = 0, sent = 0; done < options.steps; done++) {
+        const ahead = Math.min(options.steps, done + (options.lockstep ? 1 : IN_FLIGHT));
+        for (; sent < ahead; sent++) {
+          const context = Math.min(this.parts.kv.context, position + sent + 1);
+          flying.push(
+            this.#choose({ rows, first: 0, count: rows, next: 0, context }, [blocks, head], chooser),
+          );
+        }
+        yield await flying.shift()!;
+      }
+    } finally {
+      // The staging buffers must be unmapped before anyone uses them again.
+      await Promise.allSettled(flying);
+    }
+  }
+
+  /** Logits of all tokens of sequence 0 from position 0, in blocks of rows: `each(first row, (rows, stride(vocab)))`. */
+  async #headRows(
+    plan: Plan,
+    tokens: readonly number[],
+    signal: AbortSignal | undefined,
+    after: readonly Dispatch[],
+    each: (position: number, rows: number) => Promise<void>,
+  ): Promise<void> {
+    const { logitRows } = this.parts.scratch;
+    await this.#prompt(plan, 0, tokens, 0, signal, async ({ rows, at, blocks }) => {
+      for (let first = 0; first < rows; first += logitRows) {
+        const count = Math.min(logitRows, rows - first);
+        const step = { rows, first, count, next: 0, context: at + rows };
+        this.#writeStep(step);
+        const head = await this.#recordHead(count >= this.parts.tuning.wideFrom ? 'many' : 'few');
+        this.#submit(step, [first === 0 ? blocks : [], head, after]);
+        await each(at + first, count);
+      }
+    });
+  }
+
+  /** `(tokens, vocab)` f32. */
+  async logits(
+    plan: Plan,
+    tokens: readonly number[],
+    signal?: AbortSignal,
+  ): Promise<Float32Array<ArrayBuffer>> {
+    const { logits } = this.parts.scratch;
+    const vocab = logits.cols;
+    const padded = stride(vocab);
+    const out = new Float32Array(tokens.length * vocab);
+    await this.#headRows(plan, tokens, signal, [], async (position, rows) => {
+      const values = new Float32Array(await readBuffer(this.#gpu, logits.buffer, 0, 4 * rows * padded));
+      for (let r = 0; r < rows; r++)
+        out.set(values.subarray(r * padded, r * padded + vocab), (position + r) * vocab);
+    });
+    return out;
+  }
+
+  /** For each token: the log-probability (nats) of the one that follows, and the likeliest; the last row's is of itself. */
+  async score(
+    plan: Plan,
+    tokens: readonly number[],
+    signal?: AbortSignal,
+  ): Promise<{ logprobs: Float32Array; top1: Uint32Array }> {
+    const { tuning, scratch } = this.parts;
+    const held: GPUBuffer[] = [];
+    const make = (label: string, bytes: number): GPUBuffer => {
+      const buffer = this.ledger.storage(label, bytes, 'scratch');
+      held.push(buffer);
+      return buffer;
+    };
+    try {
+      const targets = make('targets', 4 * scratch.rows);
+      const scores = make('scores', 8 * scratch.rows);
+      const recorder = new Recorder(this.#gpu);
+      score(tuning, recorder, { logits: scratch.logits, targets, scores, step: scratch.step });
+      const dispatches = await recorder.finish();
+      const logprobs = new Float32Array(tokens.length);
+      const top1 = new Uint32Array(tokens.length);
+      const write = (at: number): void =>
+        this.#gpu.device.queue.writeBuffer(
+          targets,
+          0,
+          Uint32Array.from({ length: scratch.rows }, (_, i) => tokens[at + i + 1] ?? 0),
+        );
+      write(0);
+      await this.#headRows(plan, tokens, signal, dispatches, async (position, rows) => {
+        const first = position % scratch.rows;
+        const pairs = await readBuffer(this.#gpu, scores, 8 * first, 8 * rows);
+        const bits = new Uint32Array(pairs);
+        const values = new Float32Array(pairs);
+        for (let r = 0; r < rows; r++) {
+          logprobs[position + r] = values[2 * r]!;
+          top1[position + r] = bits[2 * r + 1]!;
+        }
+        if (first + rows === scratch.rows) write(position + rows);
+      });
+      return { logprobs, top1 };
+    } finally {
+      for (const buffer of held) this.ledger.release(buffer);
+    }
+  }
+}

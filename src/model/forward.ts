@@ -1,0 +1,193 @@
+import type { Ledger } from '../gpu/buffer.ts';
+import type { Gpu } from '../gpu/device.ts';
+import { type Dispatch, Recorder } from '../gpu/recorder.ts';
+import { attention, attentionPartsBytes } from '../kernels/attention.ts';
+import { embed } from '../kernels/embed.ts';
+import { norm, project } from '../kernels/matmul.ts';
+import { normAndRope, type QkvPlace } from '../kernels/rope.ts';
+import { type Activations, stride } from '../kernels/tensor.ts';
+import type { Tuning, Width } from '../kernels/tuning.ts';
+import type { ModelConfig } from './config.ts';
+import type { KvCache } from './kvcache.ts';
+import { mlpWidth, type Plan } from './plan.ts';
+import { ropeTable } from './rope.ts';
+import type { Weights } from './weights.ts';
+
+/** Bytes of a `Row` and of a `Step` in the shaders. */
+export const ROW_BYTES = 16;
+export const STEP_BYTES = 16;
+
+/** Activations that every forward of a model writes over; `(rows, ...)` each. */
+export interface Scratch {
+  /** Most rows of a forward, and most rows of logits. */
+  rows: number;
+  logitRows: number;
+  x: Activations;
+  normed: GPUBuffer;
+  q: GPUBuffer;
+  /** q, k and v before their norms, where the model has them. */
+  qkv: Activations | undefined;
+  attended: Activations;
+  parts: GPUBuffer;
+  hidden: GPUBuffer;
+  logits: Activations;
+  /** `(context, headDim / 2)` cos and sin. */
+  rope: GPUBuffer;
+  step: GPUBuffer;
+}
+
+export function allocateScratch(
+  ledger: Ledger,
+  tuning: Tuning,
+  config: ModelConfig,
+  size: { rows: number; decodeRows: number; logitRows: number; context: number },
+): Scratch {
+  const make = (label: string, rows: number, cols: number): Activations => ({
+    buffer: ledger.storage(label, 4 * rows * stride(cols), 'scratch'),
+    cols,
+  });
+  const { rows } = size;
+  const attendedSize = config.heads * config.headDim;
+  const qkvSize = attendedSize + 2 * config.kvHeads * config.headDim;
+  const widest = Math.max(config.intermediateSize, config.mlpOnlyIntermediateSize);
+  const x = make('x', rows, config.hiddenSize);
+  return {
+    rows,
+    logitRows: size.logitRows,
+    x,
+    normed: make('normed', rows, config.hiddenSize).buffer,
+    q: make('q', rows, attendedSize).buffer,
+    qkv: config.qkNorm === 'none' ? undefined : make('qkv', rows, qkvSize),
+    attended: make('attended', rows, attendedSize),
+    parts: ledger.storage(
+      'attention parts',
+      attentionPartsBytes(tuning, config, size.context, size.decodeRows),
+      'scratch',
+    ),
+    hidden: make('hidden', rows, widest).buffer,
+    logits: make('logits', size.logitRows, config.vocabSize),
+    rope: ledger.from('rope', ropeTable(config, size.context), 'scratch'),
+    step: ledger.buffer('step', STEP_BYTES, 'scratch', GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST),
+  };
+}
+
+/** All that a forward reads and writes. */
+export interface ForwardParts {
+  gpu: Gpu;
+  tuning: Tuning;
+  config: ModelConfig;
+  weights: Weights;
+  kv: KvCache;
+  scratch: Scratch;
+}
+
+/**
+ * The one forward: records embedding and blocks of the plan over the rows of `rows` (token, sequence, position), leaving the
+ * last hidden states in `scratch.x`. A chunk of a prompt, one token and several sequences differ only in their rows.
+ */
+export function recordBlocks(
+  parts: ForwardParts,
+  plan: Plan,
+  rows: GPUBuffer,
+  width: Width,
+): Promise<Dispatch[]> {
+  const { gpu, tuning, config, weights, kv, scratch } = parts;
+  const { x, step } = scratch;
+  const eps = config.rmsNormEps;
+  const normed = { eps, normed: scratch.normed };
+  const recorder = new Recorder(gpu);
+  embed(gpu, recorder, { table: weights.embed, rows, out: x, step });
+  for (const { kind, layer, mlp } of plan) {
+    recorder.block = layer;
+    if (kind === 'attention') {
+      const own = weights.attention.get(layer)!;
+      const place: QkvPlace = {
+        shape: config,
+        q: scratch.q,
+        kv: kv.of(layer),
+        kvDtype: kv.dtype,
+        sequences: kv.sequences,
+        context: kv.context,
+        rope: scratch.rope,
+        rows,
+      };
+      const { qkv } = scratch;
+      project(gpu, tuning, recorder, {
+        label: 'qkv',
+        x,
+        weight: own.qkv,
+        out: qkv ? { kind: 'plain', to: qkv, residual: false } : { kind: 'qkv', ...place },
+        norm: normed,
+        width,
+        step,
+      });
+      if (qkv)
+        normAndRope(gpu, tuning, recorder, { label: 'rope', qkv, gains: own.qkGains, eps, place, step });
+      attention(tuning, recorder, {
+        label: 'attention',
+        place,
+        out: scratch.attended,
+        parts: scratch.parts,
+        width,
+        step,
+      });
+      project(gpu, tuning, recorder, {
+        label: 'out',
+        x: scratch.attended,
+        weight: own.out,
+        out: { kind: 'plain', to: x, residual: true },
+        width,
+        step,
+      });
+    } else if (kind === 'linear') {
+      norm(gpu, tuning, recorder, { label: 'linear norm', x, out: scratch.normed, eps, head: false, step });
+      project(gpu, tuning, recorder, {
+        label: 'linear',
+        x: { buffer: scratch.normed, cols: x.cols },
+        weight: weights.linear.get(layer)!,
+        out: { kind: 'plain', to: x, residual: true },
+        width,
+        step,
+      });
+    }
+    const { gateUp, down } = weights.mlp.get(mlp)!;
+    const hidden = { buffer: scratch.hidden, cols: mlpWidth(config, mlp) };
+    project(gpu, tuning, recorder, {
+      label: 'gate and up',
+      x,
+      weight: gateUp,
+      out: { kind: 'swiglu', to: hidden },
+      norm: normed,
+      width,
+      step,
+    });
+    project(gpu, tuning, recorder, {
+      label: 'down',
+      x: hidden,
+      weight: down,
+      out: { kind: 'plain', to: x, residual: true },
+      width,
+      step,
+    });
+  }
+  return recorder.finish();
+}
+
+/** Records final norm and head over the rows whose logits are wanted: `scratch.logits (count, vocab)`. */
+export function recordHead(
+  { gpu, tuning, config, weights, scratch }: ForwardParts,
+  width: Width,
+): Promise<Dispatch[]> {
+  const recorder = new Recorder(gpu);
+  project(gpu, tuning, recorder, {
+    label: 'logits',
+    x: scratch.x,
+    weight: weights.head,
+    out: { kind: 'plain', to: scratch.logits, residual: false },
+    norm: { eps: config.rmsNormEps, normed: scratch.normed },
+    head: true,
+    width,
+    step: scratch.step,
+  });
+  return recorder.finish();
+}
