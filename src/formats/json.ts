@@ -66,17 +66,36 @@ export function parseJson(bytes: Uint8Array, file: string, { code, uniqueKeys }:
 
 /** The first key that an object of this valid JSON text holds twice. */
 function duplicateKey(text: string): string | undefined {
-  const token = /"(?:[^"\\]|\\.)*"(\s*:)?|[{}]/g;
+  const mark = /["{}]/g;
   const open: Set<string>[] = [];
-  for (const [match, colon] of text.matchAll(token)) {
-    if (match === '{') open.push(new Set());
-    else if (match === '}') open.pop();
-    else if (colon !== undefined) {
-      const key: string = JSON.parse(match.slice(0, match.lastIndexOf('"') + 1));
+  for (let match = mark.exec(text); match; match = mark.exec(text)) {
+    if (match[0] === '{') open.push(new Set());
+    else if (match[0] === '}') open.pop();
+    else {
+      const end = stringEnd(text, match.index);
+      mark.lastIndex = end;
+      if (!isColonNext(text, end)) continue;
+      const key: string = JSON.parse(text.slice(match.index, end));
       const keys = open.at(-1);
       if (keys?.has(key)) return key;
       keys?.add(key);
     }
   }
   return undefined;
+}
+
+/** One past the closing quote of the string that opens at `start`: a quote after an even number of backslashes. */
+function stringEnd(text: string, start: number): number {
+  for (let at = text.indexOf('"', start + 1); ; at = text.indexOf('"', at + 1)) {
+    let slashes = 0;
+    while (text[at - 1 - slashes] === '\\') slashes++;
+    if (slashes % 2 === 0) return at + 1;
+  }
+}
+
+function isColonNext(text: string, at: number): boolean {
+  const space = /\s*/y;
+  space.lastIndex = at;
+  space.exec(text);
+  return text[space.lastIndex] === ':';
 }
