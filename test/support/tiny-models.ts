@@ -4,6 +4,8 @@ import { type ModelConfig, parseConfig } from '../../src/model/config.ts';
 import { tensorSpecs } from '../../src/model/plan.ts';
 import { mulberry32 } from './random.ts';
 
+export { memorySource } from './memory-source.ts';
+
 /** One tensor: row-major, f32. */
 export interface TinyTensor {
   shape: readonly number[];
@@ -212,15 +214,4 @@ export function tinyFiles(model: TinyModel, dtype: TinyDtype = 'F32', shards = 1
     for (const { name } of part) weightMap[name] = file;
   }
   return { ...files, 'model.safetensors.index.json': json({ metadata: {}, weight_map: weightMap }) };
-}
-
-/** A model source that reads from memory; each read is a copy, as from a disk. */
-export function memorySource(files: Readonly<Record<string, Uint8Array>>): {
-  read(name: string, start?: number, end?: number): Uint8Array | undefined;
-  size(name: string): number | null;
-} {
-  return {
-    read: (name, start, end) => files[name]?.slice(start, end),
-    size: (name) => files[name]?.length ?? null,
-  };
 }
