@@ -1,32 +1,23 @@
-import type {
-  GenerateChunk,
-  GenerateOptions,
-  GenerateResult,
-  LoadOptions,
-  Message,
-  ModelInfo,
-  Score,
-} from '../engine/types.ts';
+import type { Model } from '../engine/model.ts';
+import type { GenerateOptions, LoadOptions, Message, ModelInfo } from '../engine/types.ts';
 import { ShishuError } from '../errors.ts';
 import type { SourceLike } from '../formats/source.ts';
 import { type Endpoint, Peer, Transferred } from './rpc.ts';
 
 /** What the worker's side needs of a loaded model. */
-export interface HostedModel {
-  readonly info: ModelInfo;
-  readonly hasChatTemplate: boolean;
-  generate(
-    prompt: string | readonly Message[],
-    options?: GenerateOptions,
-  ): AsyncGenerator<GenerateChunk, GenerateResult>;
-  score(tokenIds: readonly number[]): Promise<Score>;
-  logits(tokenIds: readonly number[]): Promise<Float32Array>;
-  encode(text: string): number[];
-  decode(tokenIds: readonly number[]): string;
-  applyChatTemplate(messages: readonly Message[], options?: { addGenerationPrompt?: boolean }): string;
-  reset(): void | Promise<void>;
-  dispose(): void | Promise<void>;
-}
+export type HostedModel = Pick<
+  Model,
+  | 'info'
+  | 'hasChatTemplate'
+  | 'generate'
+  | 'score'
+  | 'logits'
+  | 'encode'
+  | 'decode'
+  | 'applyChatTemplate'
+  | 'reset'
+  | 'dispose'
+>;
 
 export type HostedLoad = (source: SourceLike, options: LoadOptions) => Promise<HostedModel>;
 
@@ -70,18 +61,18 @@ export function hostModels(endpoint: Endpoint, load: HostedLoad): Peer {
         models.set(id, model);
         return { id, info: model.info, hasChatTemplate: model.hasChatTemplate };
       },
-      generate: (id: number, prompt: string | Message[], options: GenerateOptions) =>
+      generate: (id: number, prompt: string | Message[] | Uint32Array, options: GenerateOptions) =>
         get(id).generate(prompt, options),
-      async score(id: number, tokenIds: number[]) {
-        const score = await get(id).score(tokenIds);
+      async score(id: number, tokenIds: number[], options: { signal?: AbortSignal }) {
+        const score = await get(id).score(tokenIds, options);
         return new Transferred(score, [
           score.logprobs.buffer as ArrayBuffer,
           score.top1.buffer as ArrayBuffer,
         ]);
       },
-      async logits(id: number, tokenIds: number[]) {
-        const logits = await get(id).logits(tokenIds);
-        return new Transferred(logits, [logits.buffer as ArrayBuffer]);
+      async logits(id: number, tokenIds: number[], options: { signal?: AbortSignal }) {
+        const logits = await get(id).logits(tokenIds, options);
+        return new Transferred(logits, [logits.buffer]);
       },
       encode: (id: number, text: string) => get(id).encode(text),
       decode: (id: number, tokenIds: number[]) => get(id).decode(tokenIds),

@@ -27,13 +27,13 @@ export interface RemoteModel {
   readonly hasChatTemplate: boolean;
   /** As `Model.generate`: yields as the tokens come, returns the whole reply. Leaving the loop ends the reply. */
   generate(
-    prompt: string | readonly Message[],
+    prompt: string | readonly Message[] | Uint32Array,
     options?: GenerateOptions,
   ): AsyncGenerator<GenerateChunk, GenerateResult, undefined>;
   /** As `Model.score`. */
-  score(tokenIds: readonly number[]): Promise<Score>;
+  score(tokenIds: readonly number[], options?: { signal?: AbortSignal }): Promise<Score>;
   /** As `Model.logits`: `(tokens, vocab)`, moved here without a copy. */
-  logits(tokenIds: readonly number[]): Promise<Float32Array>;
+  logits(tokenIds: readonly number[], options?: { signal?: AbortSignal }): Promise<Float32Array<ArrayBuffer>>;
   encode(text: string): Promise<number[]>;
   decode(tokenIds: readonly number[]): Promise<string>;
   applyChatTemplate(
@@ -41,7 +41,7 @@ export interface RemoteModel {
     options?: { addGenerationPrompt?: boolean },
   ): Promise<string>;
   reset(): Promise<void>;
-  /** Frees the model's memory on the GPU; calls that are pending end with an error. */
+  /** Waits for the running call, then frees the model's memory on the GPU; calls that were queued end with an error. */
   dispose(): Promise<void>;
 }
 
@@ -87,8 +87,8 @@ function remoteModel(line: Line, { id, info, hasChatTemplate }: LoadedModel): Re
     info,
     hasChatTemplate,
     generate: (prompt, options = {}) => peer.stream('generate', id, prompt, options),
-    score: (tokenIds) => peer.call('score', id, tokenIds),
-    logits: (tokenIds) => peer.call('logits', id, tokenIds),
+    score: (tokenIds, options = {}) => peer.call('score', id, tokenIds, options),
+    logits: (tokenIds, options = {}) => peer.call('logits', id, tokenIds, options),
     encode: (text) => peer.call('encode', id, text),
     decode: (tokenIds) => peer.call('decode', id, tokenIds),
     applyChatTemplate: (messages, options = {}) => peer.call('applyChatTemplate', id, messages, options),

@@ -2,7 +2,13 @@ import { afterEach, describe, expect, test, vi } from 'vitest';
 import { type HostedModel, hostModels } from '../../src/api/host.ts';
 import { loadModelInWorker } from '../../src/api/remote.ts';
 import { type Methods, Peer, STREAM_WINDOW, Transferred } from '../../src/api/rpc.ts';
-import type { GenerateChunk, GenerateOptions, GenerateResult, LoadOptions } from '../../src/engine/types.ts';
+import type {
+  GenerateChunk,
+  GenerateOptions,
+  GenerateResult,
+  LoadOptions,
+  Message,
+} from '../../src/engine/types.ts';
 import { ShishuError } from '../../src/errors.ts';
 import type { RawSource, SourceLike } from '../../src/formats/source.ts';
 
@@ -304,8 +310,12 @@ function fakeModel(source: SourceLike, log: string[]): HostedModel {
   return {
     info: { adapter: String((source as RawSource).name ?? source) } as HostedModel['info'],
     hasChatTemplate: true,
-    async *generate(prompt, options: GenerateOptions = {}): AsyncGenerator<GenerateChunk, GenerateResult> {
-      const words = typeof prompt === 'string' ? prompt.split(' ') : prompt.map((m) => m.content);
+    async *generate(
+      prompt,
+      options: GenerateOptions = {},
+    ): AsyncGenerator<GenerateChunk, GenerateResult, undefined> {
+      const words =
+        typeof prompt === 'string' ? prompt.split(' ') : (prompt as readonly Message[]).map((m) => m.content);
       let made = 0;
       for (const text of words) {
         await tick(1);
@@ -322,7 +332,7 @@ function fakeModel(source: SourceLike, log: string[]): HostedModel {
     decode: (ids) => String.fromCodePoint(...ids),
     applyChatTemplate: (messages) => messages.map((m) => `<${m.role}>${m.content}`).join(''),
     reset: () => void log.push('reset'),
-    dispose: () => void log.push('dispose'),
+    dispose: async () => void log.push('dispose'),
   };
 }
 

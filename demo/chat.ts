@@ -1,0 +1,14 @@
+import { Chat } from './chat/chat.ts';
+import { byId } from './chat/dom.ts';
+import { includedModels } from './chat/picker.ts';
+import { showNoWebGpu, whyNoWebGpu } from './chat/support.ts';
+import { showPages } from './nav.ts';
+
+showPages(byId('pages', HTMLElement));
+const why = await whyNoWebGpu();
+if (why) {
+  document.body.classList.add('unsupported');
+  showNoWebGpu(why);
+} else {
+  new Chat(await includedModels()).start();
+}

@@ -1,0 +1,245 @@
+import type { Dtype } from '../../src/engine/types.ts';
+import { ShishuError } from '../../src/errors.ts';
+import { announce, byId, el } from './dom.ts';
+import { Loader } from './loader.ts';
+import { Log } from './log.ts';
+import { clearNotices, showError } from './notices.ts';
+import { type Choice, fromUrl, showChosen, wirePicker } from './picker.ts';
+import { promptOf, streamReply } from './reply.ts';
+import { Settings } from './settings.ts';
+import { Status } from './status.ts';
+import { type Exchange, restore, type SavedChoice, save } from './store.ts';
+
+/** The page: one model, one conversation. */
+export class Chat {
+  readonly #included: readonly Choice[];
+  readonly #exchanges: Exchange[];
+  readonly #saved = restore();
+  readonly #settings: Settings;
+  readonly #loader = new Loader();
+  readonly #log = new Log();
+  readonly #status = new Status();
+  readonly #prompt = byId('prompt', HTMLTextAreaElement);
+  readonly #send = byId('send', HTMLButtonElement);
+  readonly #stop = byId('stop', HTMLButtonElement);
+  readonly #clear = byId('clear', HTMLButtonElement);
+  readonly #dtype = byId('dtype', HTMLSelectElement);
+  /** The model that is wanted: loaded, loading or failed. */
+  #choice: Choice | undefined;
+  #running: AbortController | undefined;
+
+  constructor(included: readonly Choice[]) {
+    this.#included = included;
+    this.#exchanges = this.#saved.exchanges;
+    // A reply that a reload cut off.
+    const last = this.#exchanges.at(-1);
+    if (last) last.ended ??= 'aborted';
+    this.#settings = new Settings(this.#saved.settings, () => this.#update());
+    this.#prompt.value = this.#saved.draft;
+    if (this.#saved.dtype) this.#dtype.value = this.#saved.dtype;
+  }
+
+  /** Wires the page, and loads the model of before the reload, else the first included one. */
+  start(): void {
+    wirePicker(this.#included, (choice) => this.#load(choice));
+    this.#wire();
+    this.#redraw();
+    this.#log.scrollToEnd();
+    const { choice: saved } = this.#saved;
+    const choice = saved ? this.#find(saved) : this.#included[0];
+    if (choice) this.#load(choice);
+    else byId('model-panel', HTMLDetailsElement).open = true;
+    if (saved?.kind === 'folder')
+      announce(`The model was read from the folder ${saved.name}: choose it again to go on.`);
+  }
+
+  #find(saved: SavedChoice): Choice | undefined {
+    if (saved.kind === 'url') return fromUrl(saved.url);
+    if (saved.kind === 'folder') return undefined;
+    return this.#included.find(({ saved: own }) => own.kind === 'included' && own.id === saved.id);
+  }
+
+  #wire(): void {
+    byId('composer', HTMLFormElement).addEventListener('submit', (event) => {
+      event.preventDefault();
+      this.#submit(this.#prompt.value);
+    });
+    this.#prompt.addEventListener('keydown', (event) => {
+      if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return;
+      event.preventDefault();
+      this.#submit(this.#prompt.value);
+    });
+    this.#prompt.addEventListener('input', () => this.#update());
+    this.#stop.addEventListener('click', () => this.#running?.abort());
+    this.#clear.addEventListener('click', () => this.#clearAll());
+    this.#dtype.addEventListener('change', () => {
+      if (this.#choice) this.#load(this.#choice);
+    });
+    document.addEventListener('keydown', (event) => {
+      if (event.key === 'Escape') this.#escape();
+    });
+    document.addEventListener('pointerdown', (event) => {
+      for (const menu of document.querySelectorAll<HTMLDetailsElement>('details.menu'))
+        if (event.target instanceof Node && !menu.contains(event.target)) menu.open = false;
+    });
+    addEventListener('pagehide', () => this.#save());
+  }
+
+  #escape(): void {
+    const menu = document.querySelector<HTMLDetailsElement>('details.menu[open]');
+    if (menu) {
+      menu.open = false;
+      menu.querySelector('summary')!.focus();
+    } else {
+      this.#running?.abort();
+    }
+  }
+
+  async #load(choice: Choice): Promise<void> {
+    this.#running?.abort();
+    clearNotices();
+    this.#choice = choice;
+    this.#status.model(undefined);
+    showChosen(choice);
+    const load = this.#loader.load(choice, this.#dtype.value as Dtype);
+    this.#update();
+    try {
+      const model = await load;
+      if (this.#choice !== choice) return;
+      if (model) announce(`${choice.label} is ready.`);
+      else this.#choice = undefined;
+      this.#status.model(model?.info);
+    } catch (error) {
+      if (this.#choice !== choice) return;
+      showError(error, { label: 'Try again', run: () => this.#load(choice) });
+    }
+    showChosen(this.#choice);
+    this.#redraw();
+    // Only when the reader is nowhere else.
+    if (this.#loader.loaded && document.activeElement === document.body) this.#prompt.focus();
+  }
+
+  #submit(prompt: string): void {
+    const { loaded } = this.#loader;
+    if (!loaded || this.#running || prompt.trim() === '') return;
+    if (!this.#settings.options()) return;
+    const mode = this.#settings.mode(loaded.model.hasChatTemplate);
+    this.#exchanges.push({ mode, prompt: mode === 'chat' ? prompt.trim() : prompt, reply: '' });
+    this.#prompt.value = '';
+    this.#reply();
+  }
+
+  #regenerate(): void {
+    const last = this.#exchanges.at(-1);
+    if (!last || this.#running || !this.#loader.loaded) return;
+    last.reply = '';
+    this.#reply();
+  }
+
+  /** Writes the reply of the last exchange, or more of it. */
+  async #reply(): Promise<void> {
+    const { loaded } = this.#loader;
+    const options = this.#settings.options();
+    const exchange = this.#exchanges.at(-1);
+    if (!loaded || !options || !exchange || this.#running) return;
+    const prompt = promptOf(this.#exchanges, this.#settings.system);
+    const running = new AbortController();
+    this.#running = running;
+    delete exchange.ended;
+    clearNotices();
+    this.#redraw();
+    this.#prompt.focus();
+    const into = { exchange, log: this.#log, status: this.#status };
+    try {
+      const { signal } = running;
+      await streamReply(loaded.model, prompt, { ...options, signal }, into);
+      announce(exchange.ended === 'aborted' ? 'Stopped.' : 'The reply is complete.');
+    } catch (error) {
+      this.#failed(exchange, loaded.choice, error);
+    } finally {
+      this.#running = undefined;
+      this.#redraw();
+      this.#save();
+    }
+  }
+
+  #failed(exchange: Exchange, choice: Choice, error: unknown): void {
+    if (exchange.reply || !this.#exchanges.includes(exchange)) {
+      exchange.ended = 'aborted';
+    } else {
+      // Nothing was answered: the reader gets the prompt back.
+      this.#exchanges.splice(this.#exchanges.indexOf(exchange), 1);
+      this.#prompt.value ||= exchange.prompt;
+    }
+    const code = error instanceof ShishuError ? error.code : undefined;
+    if (code === 'aborted' || this.#choice !== choice) return;
+    const gone = code === 'device-lost' || code === 'disposed';
+    showError(error, gone ? { label: 'Load the model again', run: () => this.#load(choice) } : undefined);
+  }
+
+  async #clearAll(): Promise<void> {
+    this.#running?.abort();
+    this.#exchanges.length = 0;
+    clearNotices();
+    this.#redraw();
+    this.#save();
+    announce('The conversation is cleared.');
+    this.#prompt.focus();
+  }
+
+  #redraw(): void {
+    this.#log.show(this.#exchanges, {
+      regenerate: () => this.#regenerate(),
+      continue: () => this.#reply(),
+    });
+    this.#update();
+  }
+
+  /** What depends on the state: buttons, hints, the welcome. */
+  #update(): void {
+    const { loaded, busy } = this.#loader;
+    const running = this.#running !== undefined;
+    this.#send.hidden = running;
+    this.#stop.hidden = !running;
+    this.#send.disabled = !loaded || this.#prompt.value.trim() === '';
+    this.#clear.disabled = this.#exchanges.length === 0;
+    const mode = this.#settings.mode(loaded?.model.hasChatTemplate ?? true);
+    this.#prompt.placeholder = !loaded
+      ? busy
+        ? 'Loading the model…'
+        : 'Choose a model first'
+      : mode === 'chat'
+        ? 'Write a message'
+        : 'Begin a text; the model goes on';
+    for (const button of document.querySelectorAll<HTMLButtonElement>('.after button'))
+      button.disabled = running || !loaded;
+    this.#welcome(mode);
+  }
+
+  #welcome(mode: 'chat' | 'continue'): void {
+    byId('welcome', HTMLElement).hidden = this.#exchanges.length > 0;
+    const { loaded } = this.#loader;
+    byId('welcome-title', HTMLHeadingElement).textContent = loaded
+      ? mode === 'chat'
+        ? `Chat with ${loaded.choice.label}`
+        : `Write with ${loaded.choice.label}`
+      : this.#loader.busy
+        ? 'One moment'
+        : 'Choose a model';
+    const openers = loaded?.choice.openers ?? [];
+    byId('openers', HTMLDivElement).replaceChildren(
+      ...openers.map((text) => el('button', { type: 'button', click: () => this.#submit(text) }, text)),
+    );
+  }
+
+  #save(): void {
+    const choice = this.#choice?.saved;
+    save({
+      exchanges: this.#exchanges,
+      draft: this.#prompt.value,
+      dtype: this.#dtype.value,
+      settings: this.#settings.values,
+      ...(choice && { choice }),
+    });
+  }
+}

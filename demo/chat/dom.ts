@@ -1,0 +1,29 @@
+/** The element of the page with this id; its class is checked. */
+export function byId<T extends Element>(id: string, type: new () => T): T {
+  const found = document.getElementById(id);
+  if (!(found instanceof type)) throw new Error(`The page has no ${type.name} #${id}.`);
+  return found;
+}
+
+type Attributes = Record<string, string | boolean | ((event: Event) => void)>;
+
+/** A new element. Attributes that are functions are listeners; children that are strings become text, never HTML. */
+export function el<K extends keyof HTMLElementTagNameMap>(
+  tag: K,
+  attributes: Attributes = {},
+  ...children: (Node | string)[]
+): HTMLElementTagNameMap[K] {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (typeof value === 'function') element.addEventListener(name, value);
+    else if (typeof value === 'boolean') element.toggleAttribute(name, value);
+    else element.setAttribute(name, value);
+  }
+  element.append(...children);
+  return element;
+}
+
+/** Says something to screen readers without moving the focus. */
+export function announce(text: string): void {
+  byId('announce', HTMLParagraphElement).textContent = text;
+}

@@ -1,0 +1,80 @@
+import { loadModelInWorker, type RemoteModel } from '../../src/api/remote.ts';
+import type { Dtype, LoadProgress } from '../../src/engine/types.ts';
+import { announce, byId } from './dom.ts';
+import { bytes } from './format.ts';
+import type { Choice } from './picker.ts';
+
+/** Loads one model at a time, with a bar and a way out; a model that is replaced is freed first. */
+export class Loader {
+  /** The model that is ready, and where it came from. */
+  loaded: { model: RemoteModel; choice: Choice } | undefined;
+  readonly #place = byId('loading', HTMLDivElement);
+  readonly #bar = byId('load-bar', HTMLProgressElement);
+  readonly #text = byId('load-text', HTMLSpanElement);
+  #abort: AbortController | undefined;
+  /** The load (or unload) before; the next waits for it, so that two models never share the memory. */
+  #before: Promise<unknown> = Promise.resolve();
+
+  constructor() {
+    byId('cancel-load', HTMLButtonElement).addEventListener('click', () => this.#abort?.abort());
+  }
+
+  get busy(): boolean {
+    return this.#abort !== undefined;
+  }
+
+  /** Frees the model at hand and loads another; undefined when cancelled, or replaced by a later choice. */
+  load(choice: Choice, dtype: Dtype): Promise<RemoteModel | undefined> {
+    this.#abort?.abort();
+    const abort = new AbortController();
+    this.#abort = abort;
+    const load = this.#before.then(() => this.#run(choice, dtype, abort));
+    this.#before = load.catch(() => {});
+    return load;
+  }
+
+  async #run(choice: Choice, dtype: Dtype, abort: AbortController): Promise<RemoteModel | undefined> {
+    const { signal } = abort;
+    const last = this.loaded;
+    this.loaded = undefined;
+    await last?.model.dispose();
+    if (signal.aborted) return this.#end(abort);
+    this.#show(choice.label);
+    try {
+      const onProgress = (progress: LoadProgress): void => {
+        if (!signal.aborted) this.#show(choice.label, progress);
+      };
+      const model = await loadModelInWorker(choice.source, { dtype, onProgress, signal });
+      if (signal.aborted) await model.dispose();
+      else this.loaded = { model, choice };
+    } catch (error) {
+      if (!signal.aborted) throw error;
+    } finally {
+      this.#end(abort);
+    }
+    return this.loaded?.model;
+  }
+
+  #end(abort: AbortController): undefined {
+    if (this.#abort !== abort) return;
+    this.#abort = undefined;
+    this.#place.hidden = true;
+  }
+
+  #show(label: string, progress?: LoadProgress): void {
+    if (this.#place.hidden) announce(`Loading ${label}`);
+    this.#place.hidden = false;
+    if (!progress || progress.totalBytes === 0) {
+      this.#bar.removeAttribute('value');
+      this.#text.textContent = `Loading ${label}…`;
+      return;
+    }
+    const { phase, loadedBytes, totalBytes } = progress;
+    this.#bar.max = totalBytes;
+    this.#bar.value = loadedBytes;
+    this.#text.textContent =
+      phase === 'read'
+        ? `Loading ${label}: ${bytes(loadedBytes)} of ${bytes(totalBytes)}`
+        : `Preparing ${label}…`;
+  }
+}

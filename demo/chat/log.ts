@@ -1,0 +1,90 @@
+import { byId, el } from './dom.ts';
+import type { Exchange } from './store.ts';
+
+const ENDINGS = {
+  stop: '',
+  length: 'Ended at the limit of tokens.',
+  aborted: 'Stopped.',
+} as const;
+
+/** The conversation on the page. All text of readers and models is set as text, never as HTML. */
+export class Log {
+  readonly #log = byId('log', HTMLDivElement);
+  readonly #main = byId('main', HTMLElement);
+  /** The text node that grows, and what waits for the next frame. */
+  #growing: Text | undefined;
+  #waiting = '';
+
+  /** Shows the exchanges; the last one gets the buttons. */
+  show(exchanges: readonly Exchange[], actions: { regenerate: () => void; continue: () => void }): void {
+    this.#log.replaceChildren(...exchanges.map(draw));
+    const last = exchanges.at(-1);
+    if (!last?.ended) return;
+    const after = el('div', { class: 'after' });
+    if (ENDINGS[last.ended]) after.append(el('span', {}, ENDINGS[last.ended]));
+    const button = (label: string, click: () => void): void =>
+      after.append(el('button', { type: 'button', class: 'quiet', click }, label));
+    button('Regenerate', actions.regenerate);
+    if (last.mode === 'continue') button('Continue', actions.continue);
+    this.#log.lastElementChild!.append(after);
+  }
+
+  /** Begins to grow the last reply. */
+  begin(): void {
+    const exchange = this.#log.lastElementChild!;
+    exchange.classList.add('working');
+    exchange.querySelector('.after')?.remove();
+    const reply = exchange.querySelector('.reply')!;
+    this.#growing = document.createTextNode('');
+    reply.append(this.#growing);
+    this.#log.setAttribute('aria-busy', 'true');
+    this.scrollToEnd();
+  }
+
+  /** Adds text to the reply, at most once a frame. */
+  grow(text: string): void {
+    if (this.#waiting === '') requestAnimationFrame(() => this.#flush());
+    this.#waiting += text;
+  }
+
+  end(): void {
+    this.#flush();
+    this.#growing = undefined;
+    this.#log.lastElementChild?.classList.remove('working');
+    this.#log.setAttribute('aria-busy', 'false');
+  }
+
+  scrollToEnd(): void {
+    this.#main.scrollTop = this.#main.scrollHeight;
+  }
+
+  #flush(): void {
+    const { scrollTop, scrollHeight, clientHeight } = this.#main;
+    // A reader who scrolled up is left alone.
+    const atEnd = scrollHeight - scrollTop - clientHeight < 40;
+    this.#growing?.appendData(this.#waiting);
+    this.#waiting = '';
+    if (atEnd) this.scrollToEnd();
+  }
+}
+
+function draw({ mode, prompt, reply }: Exchange): HTMLElement {
+  if (mode === 'continue') {
+    const given = el('span', { class: 'prompt' }, prompt);
+    return el(
+      'article',
+      { class: 'exchange continue' },
+      el('p', { class: 'text' }, given, replyOf('span', reply)),
+    );
+  }
+  return el(
+    'article',
+    { class: 'exchange chat' },
+    el('p', { class: 'text prompt', 'aria-label': 'You' }, prompt),
+    replyOf('p', reply),
+  );
+}
+
+function replyOf(tag: 'p' | 'span', reply: string): HTMLElement {
+  return el(tag, { class: tag === 'p' ? 'text reply' : 'reply' }, reply);
+}

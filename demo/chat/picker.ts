@@ -1,0 +1,110 @@
+import type { SourceLike } from '../../src/formats/source.ts';
+import { byId, el } from './dom.ts';
+import { listenForDrops } from './drop.ts';
+import type { SavedChoice } from './store.ts';
+
+/** A model that the reader chose. */
+export interface Choice {
+  label: string;
+  description?: string;
+  source: SourceLike;
+  /** How a reload finds it again. */
+  saved: SavedChoice;
+  /** Prompts that suit the model. */
+  openers: readonly string[];
+}
+
+/** A row of `models/models.json`: a model that is served with the page. `url` is relative to that file. */
+interface Included {
+  id: string;
+  name: string;
+  url: string;
+  description?: string;
+  openers?: string[];
+}
+
+const LIST = new URL('models/models.json', document.baseURI);
+
+/** The models that are served with the page; none when there is no list. */
+export async function includedModels(): Promise<Choice[]> {
+  const response = await fetch(LIST).catch(() => undefined);
+  // A server of one-page apps answers a missing file with a page.
+  if (!response?.ok || response.headers.get('Content-Type')?.startsWith('text/html')) return [];
+  const rows: Included[] = await response.json();
+  return rows.map(({ id, name, url, description = '', openers = [] }) => ({
+    label: name,
+    description,
+    source: new URL(url, LIST).href,
+    saved: { kind: 'included', id },
+    openers,
+  }));
+}
+
+/** Wires the model panel: the included models, a folder by picker or by drop, an address. */
+export function wirePicker(included: readonly Choice[], choose: (choice: Choice) => void): void {
+  const panel = byId('model-panel', HTMLDetailsElement);
+  const take = (choice: Choice): void => {
+    panel.open = false;
+    choose(choice);
+  };
+  wireIncluded(included, take);
+  wireFolder(take);
+  wireUrl(take);
+  listenForDrops((name, source) => take(fromDisk(name, source)));
+}
+
+/** Marks the chosen one of the included models, and names the model in the header. */
+export function showChosen(choice: Choice | undefined): void {
+  byId('model-name', HTMLSpanElement).textContent = choice?.label ?? 'none';
+  for (const button of byId('included-list', HTMLDivElement).querySelectorAll('button'))
+    button.setAttribute(
+      'aria-pressed',
+      String(choice?.saved.kind === 'included' && button.dataset.id === choice.saved.id),
+    );
+}
+
+export function fromUrl(url: string): Choice {
+  const { pathname, hostname } = new URL(url);
+  const label = decodeURIComponent(pathname.split('/').filter(Boolean).at(-1) ?? hostname);
+  return { label, source: url, saved: { kind: 'url', url }, openers: [] };
+}
+
+function fromDisk(name: string, source: SourceLike): Choice {
+  return { label: name, source, saved: { kind: 'folder', name }, openers: [] };
+}
+
+function wireIncluded(included: readonly Choice[], take: (choice: Choice) => void): void {
+  byId('included', HTMLElement).hidden = included.length === 0;
+  byId('included-list', HTMLDivElement).replaceChildren(
+    ...included.map((choice) => {
+      const id = choice.saved.kind === 'included' ? choice.saved.id : '';
+      const about = el('small', {}, choice.description ?? '');
+      return el('button', { type: 'button', 'data-id': id, click: () => take(choice) }, choice.label, about);
+    }),
+  );
+}
+
+function wireFolder(take: (choice: Choice) => void): void {
+  const input = byId('folder-input', HTMLInputElement);
+  byId('pick-folder', HTMLButtonElement).addEventListener('click', async () => {
+    if (!('showDirectoryPicker' in window)) return input.click();
+    const pick = window.showDirectoryPicker as () => Promise<FileSystemDirectoryHandle>;
+    // Rejects when the reader closes the dialog.
+    const folder = await pick().catch(() => undefined);
+    if (folder) take(fromDisk(folder.name, folder));
+  });
+  input.addEventListener('change', () => {
+    const files = [...(input.files ?? [])];
+    // So that choosing the same folder again is a change.
+    input.value = '';
+    if (files.length === 0) return;
+    take(fromDisk(files[0]!.webkitRelativePath.split('/')[0] || 'files', files));
+  });
+}
+
+function wireUrl(take: (choice: Choice) => void): void {
+  byId('url-form', HTMLFormElement).addEventListener('submit', (event) => {
+    event.preventDefault();
+    take(fromUrl(byId('url', HTMLInputElement).value));
+  });
+}

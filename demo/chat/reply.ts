@@ -1,0 +1,50 @@
+import type { RemoteModel } from '../../src/api/remote.ts';
+import type { GenerateOptions, GenerateResult, Message } from '../../src/engine/types.ts';
+import type { Log } from './log.ts';
+import type { Status } from './status.ts';
+import type { Exchange } from './store.ts';
+
+/** The prompt of the last exchange: the conversation as messages, or a text to go on with. */
+export function promptOf(exchanges: readonly Exchange[], system: string): string | Message[] {
+  const last = exchanges.at(-1)!;
+  if (last.mode === 'continue') return last.prompt + last.reply;
+  const messages: Message[] = system ? [{ role: 'system', content: system }] : [];
+  // A reply that was stopped before its first word is no turn.
+  for (const { mode, prompt, reply } of exchanges.slice(0, -1))
+    if (mode === 'chat' && reply)
+      messages.push({ role: 'user', content: prompt }, { role: 'assistant', content: reply });
+  messages.push({ role: 'user', content: last.prompt });
+  return messages;
+}
+
+/** Streams a reply into the last exchange, its place in the log and the status line. */
+export async function streamReply(
+  model: RemoteModel,
+  prompt: string | Message[],
+  options: GenerateOptions,
+  into: { exchange: Exchange; log: Log; status: Status },
+): Promise<GenerateResult> {
+  const { exchange, log, status } = into;
+  const started = performance.now();
+  let first = 0;
+  let tokens = 0;
+  const stream = model.generate(prompt, options);
+  log.begin();
+  try {
+    for (;;) {
+      const step = await stream.next();
+      if (step.done) {
+        exchange.ended = step.value.finishReason;
+        status.finished(step.value, model.info.contextLength);
+        return step.value;
+      }
+      const now = performance.now();
+      if (tokens++ === 0) first = now;
+      exchange.reply += step.value.text;
+      log.grow(step.value.text);
+      status.running({ tokens, firstTokenMs: first - started, sinceFirstMs: now - first });
+    }
+  } finally {
+    log.end();
+  }
+}

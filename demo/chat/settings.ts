@@ -1,0 +1,76 @@
+import type { GenerateOptions } from '../../src/engine/types.ts';
+import { byId } from './dom.ts';
+
+const DEFAULTS: Record<string, string> = {
+  temperature: '0.7',
+  topP: '0.9',
+  topK: '40',
+  maxTokens: '256',
+  seed: '',
+  mode: 'auto',
+  system: '',
+};
+
+type Control = HTMLInputElement | HTMLSelectElement | HTMLTextAreaElement;
+
+/** The settings panel: sampling, system prompt and the kind of prompt. */
+export class Settings {
+  readonly #form = byId('settings', HTMLFormElement);
+
+  constructor(saved: Record<string, string> = {}, onChange: () => void = () => {}) {
+    this.values = { ...DEFAULTS, ...saved };
+    this.#form.addEventListener('input', () => {
+      for (const control of this.#controls())
+        control.setAttribute('aria-invalid', String(!control.checkValidity()));
+      onChange();
+    });
+    this.#form.addEventListener('submit', (event) => event.preventDefault());
+    byId('defaults', HTMLButtonElement).addEventListener('click', () => {
+      this.values = DEFAULTS;
+      onChange();
+    });
+  }
+
+  get values(): Record<string, string> {
+    return Object.fromEntries(this.#controls().map(({ name, value }) => [name, value]));
+  }
+
+  set values(values: Record<string, string>) {
+    for (const control of this.#controls()) {
+      control.value = values[control.name] ?? '';
+      control.setAttribute('aria-invalid', 'false');
+    }
+  }
+
+  get system(): string {
+    return this.values.system!.trim();
+  }
+
+  /** The kind of prompt, given whether the model has a chat template. */
+  mode(hasChatTemplate: boolean): 'chat' | 'continue' {
+    const { mode } = this.values;
+    return mode === 'continue' || !hasChatTemplate ? 'continue' : 'chat';
+  }
+
+  /** Sampling options; undefined (and the panel open at the fault) when a number is out of range. */
+  options(): GenerateOptions | undefined {
+    const invalid = this.#controls().find((control) => !control.checkValidity());
+    if (invalid) {
+      byId('settings-panel', HTMLDetailsElement).open = true;
+      invalid.reportValidity();
+      return undefined;
+    }
+    const { temperature, topP, topK, maxTokens, seed } = this.values;
+    return {
+      temperature: Number(temperature),
+      topP: Number(topP),
+      topK: Number(topK),
+      maxTokens: Number(maxTokens),
+      ...(seed !== '' && { seed: Number(seed) }),
+    };
+  }
+
+  #controls(): Control[] {
+    return [...this.#form.elements].filter((e): e is Control => 'name' in e && e.name !== '');
+  }
+}

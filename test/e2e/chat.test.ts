@@ -1,0 +1,300 @@
+import { existsSync } from 'node:fs';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright';
+import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from 'vitest';
+import { chromiumArgs, findBrowser } from '../../scripts/find-browser.mjs';
+import { parseConfig } from '../../src/model/config.ts';
+import { tensorSpecs } from '../../src/model/plan.ts';
+import { byteTokenizerFiles } from '../support/byte-tokenizer.ts';
+import { mulberry32 } from '../support/random.ts';
+import { tinyFiles } from '../support/tiny-models.ts';
+
+const STORIES = join(import.meta.dirname, '../../../shared/models/stories260K');
+
+/** A random chat model whose replies have no end of their own. */
+function endlessChatModel(): Record<string, string | Uint8Array> {
+  const configJson = {
+    model_type: 'llama',
+    hidden_size: 32,
+    intermediate_size: 64,
+    num_hidden_layers: 2,
+    num_attention_heads: 2,
+    num_key_value_heads: 1,
+    vocab_size: 260,
+    max_position_embeddings: 4096,
+    rms_norm_eps: 1e-5,
+    rope_theta: 10000,
+    hidden_act: 'silu',
+    tie_word_embeddings: false,
+  };
+  const config = parseConfig(configJson);
+  const uniform = mulberry32(5);
+  const tensors = tensorSpecs(config).map(({ name, shape }) => {
+    const data = new Float32Array(shape.reduce((a, b) => a * b, 1));
+    return [name, { shape, data: data.map(() => (name.includes('norm') ? 1 : uniform() - 0.5)) }] as const;
+  });
+  const { 'generation_config.json': _, ...tokenizer } = byteTokenizerFiles(260);
+  return { ...tinyFiles({ configJson, config, tensors: new Map(tensors) }), ...tokenizer };
+}
+
+let browser: Browser;
+let temporary: string;
+let folder: string;
+const files = endlessChatModel();
+const pages: Page[] = [];
+
+beforeAll(async () => {
+  temporary = await mkdtemp(join(tmpdir(), 'chat-'));
+  folder = join(temporary, 'tiny-chat');
+  await mkdir(folder);
+  for (const [name, bytes] of Object.entries(files)) await writeFile(join(folder, name), bytes);
+  browser = await chromium.launch({
+    executablePath: await findBrowser({ install: false }),
+    args: chromiumArgs,
+  });
+});
+afterAll(async () => {
+  await browser.close();
+  await rm(temporary, { recursive: true });
+});
+afterEach(async () => {
+  for (const page of pages.splice(0)) await page.context().close();
+});
+
+/** The chat page in a tab of its own; `problems` collects whatever the console calls an error. */
+async function openChat(
+  options: BrowserContextOptions = {},
+  prepare: (page: Page) => Promise<unknown> = async () => {},
+): Promise<{ page: Page; problems: string[] }> {
+  const page = await (await browser.newContext(options)).newPage();
+  pages.push(page);
+  const problems: string[] = [];
+  page.on('pageerror', (error) => problems.push(error.message));
+  page.on('console', (message) => message.type() === 'error' && problems.push(message.text()));
+  // Without the models that may be embedded, unless a test brings its own.
+  await page.route('**/models/models.json', (route) => route.fulfill({ json: [] }));
+  await prepare(page);
+  await page.goto(`${inject('demoUrl')}index.html`);
+  return { page, problems };
+}
+
+const ready = (page: Page, name: string): Promise<void> =>
+  expect.poll(() => page.textContent('#announce'), { timeout: 30_000 }).toBe(`${name} is ready.`);
+
+async function chooseFolder(page: Page, path: string, name: string): Promise<void> {
+  await page.setInputFiles('#folder-input', path);
+  await ready(page, name);
+}
+
+/** Sets a field of the settings panel. */
+async function set(page: Page, name: string, value: string): Promise<void> {
+  await page.click('#settings-panel summary');
+  await page.fill(`#settings [name=${name}]`, value);
+  await page.keyboard.press('Escape');
+}
+
+const lastReply = (page: Page): Promise<string> => page.locator('.reply').last().innerText();
+const fits = (page: Page): Promise<boolean> =>
+  page.evaluate(() => document.documentElement.scrollWidth <= innerWidth);
+
+describe('a conversation', () => {
+  test('load a folder, send, see the reply grow, stop it, send again, reload', async () => {
+    const { page, problems } = await openChat();
+    await chooseFolder(page, folder, 'tiny-chat');
+    expect(await page.textContent('#model-name')).toBe('tiny-chat');
+    expect(await page.textContent('#status')).toMatch(/weights \(f32\).*KV.*dispatches a token/);
+    await set(page, 'maxTokens', '4000');
+
+    await page.fill('#prompt', '<b>Hello</b>');
+    await page.keyboard.press('Shift+Enter');
+    await page.keyboard.type('there');
+    await page.keyboard.press('Enter');
+    await expect.poll(async () => (await lastReply(page)).length).toBeGreaterThan(10);
+    const early = (await lastReply(page)).length;
+    await expect.poll(async () => (await lastReply(page)).length).toBeGreaterThan(early);
+    expect(await page.getAttribute('#log', 'aria-busy')).toBe('true');
+    await page.click('#stop');
+    await expect.poll(() => page.textContent('.after')).toContain('Stopped.');
+    const stopped = await lastReply(page);
+    expect(stopped.length).toBeGreaterThan(10);
+    expect(await page.textContent('#status')).toMatch(
+      /tokens\/s.*first token .*ms.* of 4096 tokens of context/,
+    );
+
+    await set(page, 'maxTokens', '12');
+    await page.fill('#prompt', 'Again');
+    await page.click('#send');
+    await expect.poll(() => page.textContent('.after')).toContain('Ended at the limit');
+    expect(await page.locator('.prompt').allInnerTexts()).toEqual(['<b>Hello</b>\nthere', 'Again']);
+    // What people and models write is never HTML.
+    expect(await page.locator('.text b, .reply > *').count()).toBe(0);
+
+    await page.fill('#prompt', 'a draft');
+    const log = await page.innerText('#log');
+    await page.reload();
+    expect(await page.inputValue('#prompt')).toBe('a draft');
+    expect(await page.innerText('#log')).toBe(log);
+    expect(await page.inputValue('#settings [name=maxTokens]')).toBe('12');
+    expect(await page.isDisabled('#send')).toBe(true);
+    await chooseFolder(page, folder, 'tiny-chat');
+    const before = await lastReply(page);
+    await page.click('text=Regenerate');
+    await expect.poll(async () => (await lastReply(page)) !== before && page.isVisible('.after')).toBe(true);
+    await page.click('#clear');
+    expect(await page.locator('.exchange').count()).toBe(0);
+    expect(await page.isVisible('#welcome')).toBe(true);
+    expect(problems).toEqual([]);
+  });
+
+  test('Escape stops the reply; the same seed gives the same text', async () => {
+    const { page } = await openChat();
+    await chooseFolder(page, folder, 'tiny-chat');
+    await set(page, 'maxTokens', '4000');
+    await page.fill('#prompt', 'Go');
+    await page.keyboard.press('Enter');
+    await expect.poll(async () => (await lastReply(page)).length).toBeGreaterThan(3);
+    await page.keyboard.press('Escape');
+    await expect.poll(() => page.textContent('.after')).toContain('Stopped.');
+    await set(page, 'maxTokens', '20');
+    await set(page, 'seed', '7');
+    const texts: string[] = [];
+    for (let i = 0; i < 2; i++) {
+      await page.click('text=Regenerate');
+      await expect.poll(() => page.textContent('.after')).toContain('Ended at the limit');
+      texts.push(await lastReply(page));
+    }
+    expect(texts[1]).toBe(texts[0]);
+    expect(texts[0]!.length).toBeGreaterThan(5);
+  });
+
+  test('a setting out of range is shown, and nothing is sent', async () => {
+    const { page } = await openChat();
+    await chooseFolder(page, folder, 'tiny-chat');
+    await set(page, 'topP', '3');
+    await page.fill('#prompt', 'Go');
+    await page.keyboard.press('Enter');
+    expect(await page.isVisible('#settings')).toBe(true);
+    expect(await page.getAttribute('#settings [name=topP]', 'aria-invalid')).toBe('true');
+    expect(await page.locator('.exchange').count()).toBe(0);
+    expect(await page.inputValue('#prompt')).toBe('Go');
+  });
+
+  test.runIf(existsSync(STORIES))('a model without a chat template goes on with a text', async () => {
+    const { page, problems } = await openChat();
+    await chooseFolder(page, STORIES, 'stories260K');
+    expect(await page.getAttribute('#prompt', 'placeholder')).toBe('Begin a text; the model goes on');
+    await set(page, 'temperature', '0');
+    await set(page, 'maxTokens', '12');
+    await page.fill('#prompt', 'Once upon a time');
+    await page.keyboard.press('Enter');
+    await expect.poll(() => page.textContent('.after')).toContain('Ended at the limit');
+    const first = 'Once upon a time, there was a little girl named Lily.';
+    expect(first.startsWith((await page.innerText('.exchange .text')).trim())).toBe(true);
+    await set(page, 'maxTokens', '40');
+    await page.click('text=Continue');
+    await expect
+      .poll(() => page.innerText('.exchange .text'))
+      .toContain(`${first} She loved to play outside`);
+    expect(problems).toEqual([]);
+  });
+});
+
+describe('choosing a model', () => {
+  /** Serves the tiny model under the page's models/ folder. */
+  const serve = async (page: Page, delay = 0): Promise<void> => {
+    await page.route('**/models/tiny/*', async (route) => {
+      const body = files[new URL(route.request().url()).pathname.split('/').at(-1)!];
+      await new Promise((resolve) => setTimeout(resolve, delay));
+      await (body ? route.fulfill({ body: Buffer.from(body) }) : route.fulfill({ status: 404 })).catch(
+        () => {},
+      );
+    });
+  };
+  const list = [
+    { id: 'tiny', name: 'Tiny', url: 'tiny/', description: 'Speaks nonsense.', openers: ['Say a word.'] },
+  ];
+
+  test('an included model loads by itself, offers openers, and is back after a reload', async () => {
+    const { page } = await openChat({}, async (page) => {
+      await serve(page);
+      await page.route('**/models/models.json', (route) => route.fulfill({ json: list }));
+    });
+    await ready(page, 'Tiny');
+    await set(page, 'maxTokens', '5');
+    await page.click('text=Say a word.');
+    await expect.poll(() => page.textContent('.after')).toContain('Ended at the limit');
+    await page.reload();
+    await ready(page, 'Tiny');
+    expect(await page.locator('.prompt').allInnerTexts()).toEqual(['Say a word.']);
+    await page.click('#model-panel summary');
+    expect(await page.getAttribute('#included-list button', 'aria-pressed')).toBe('true');
+  });
+
+  test('an address loads; a load can be cancelled', async () => {
+    const { page } = await openChat({}, (page) => serve(page, 300));
+    const url = new URL('models/tiny/', inject('demoUrl')).href;
+    await page.fill('#url', url);
+    await page.keyboard.press('Enter');
+    await page.click('#cancel-load');
+    await expect.poll(() => page.isVisible('#loading')).toBe(false);
+    expect(await page.textContent('#model-name')).toBe('none');
+    expect(await page.locator('.notice').count()).toBe(0);
+    await page.click('#model-panel summary');
+    await page.click('#url-form button');
+    await ready(page, 'tiny');
+  });
+
+  test('a choice of weights loads the model again', async () => {
+    const { page } = await openChat();
+    await chooseFolder(page, folder, 'tiny-chat');
+    await page.click('#model-panel summary');
+    await page.selectOption('#dtype', 'q8');
+    await expect.poll(() => page.textContent('#status'), { timeout: 30_000 }).toContain('(q8)');
+  });
+
+  test('what is wrong with a folder is said, with the mend, and another choice works', async () => {
+    const broken = join(temporary, 'broken');
+    await mkdir(broken);
+    await writeFile(join(broken, 'config.json'), '{"model_type": "mamba"}');
+    const { page } = await openChat();
+    await page.setInputFiles('#folder-input', broken);
+    await expect.poll(() => page.textContent('.notice')).toMatch(/mamba/);
+    expect(await page.getAttribute('.notice', 'role')).toBe('alert');
+    await page.click('.notice summary');
+    expect(await page.innerText('.notice pre')).toContain('code: unsupported');
+    await chooseFolder(page, folder, 'tiny-chat');
+    expect(await page.locator('.notice').count()).toBe(0);
+  });
+});
+
+describe('every browser and screen', () => {
+  test('nothing is wider than a screen of 360 pixels', async () => {
+    const { page } = await openChat({ viewport: { width: 360, height: 640 } });
+    expect(await fits(page)).toBe(true);
+    await chooseFolder(page, folder, 'tiny-chat');
+    for (const panel of ['#model-panel', '#settings-panel']) {
+      await page.click(`${panel} summary`);
+      const box = (await page.locator(`${panel} .sheet`).boundingBox())!;
+      expect(box.x).toBeGreaterThanOrEqual(0);
+      expect(box.x + box.width).toBeLessThanOrEqual(360);
+      expect(await fits(page)).toBe(true);
+      await page.keyboard.press('Escape');
+    }
+    await set(page, 'maxTokens', '100');
+    await page.fill('#prompt', 'W'.repeat(200));
+    await page.keyboard.press('Enter');
+    await expect.poll(() => page.textContent('.after')).toContain('Ended at the limit');
+    expect(await fits(page)).toBe(true);
+  });
+
+  test('without WebGPU the page says where it is to be had', async () => {
+    const { page, problems } = await openChat({}, (page) =>
+      page.addInitScript(() => Object.defineProperty(Navigator.prototype, 'gpu', { value: undefined })),
+    );
+    await expect.poll(() => page.textContent('#no-webgpu')).toMatch(/Chrome.*Safari.*Firefox/s);
+    expect(await page.isVisible('#composer')).toBe(false);
+    expect(problems).toEqual([]);
+  });
+});
