@@ -9,7 +9,7 @@ export interface Sample {
 }
 
 /** How much a token counts that the assistant does not say. */
-export const UNSPOKEN_WEIGHT = 0.3;
+export const UNSPOKEN_WEIGHT = 0.1;
 
 /** Tokens of a chat; the assistant's words count 1, all others UNSPOKEN_WEIGHT. */
 export function sampleOf(bpe: Bpe, chat: Chat): Sample {

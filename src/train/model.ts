@@ -46,22 +46,59 @@ export function checkTrainable(config: ModelConfig): void {
 export const ownSpecs = (config: ModelConfig) =>
   tensorSpecs(config).filter(({ copyOf }) => copyOf === undefined);
 
-/** Normal numbers with deviation 1 / sqrt(10 d / 4), those that write to the residual less by sqrt(2 layers). */
+/** Deviation of query, key and value weights: that of rows of length 1. */
+const attentionDeviation = (config: ModelConfig): number => 1 / Math.sqrt(config.hiddenSize);
+/** Attention's output against the transpose of its values. */
+const COPY = 0.3;
+/** Deviation of the embedding. */
+const EMBEDDING_DEVIATION = 0.3;
+
+/**
+ * Normal numbers with deviation sqrt(2 / (5 hidden)), those of MLPs' outputs less by sqrt(2 layers); gains 1.
+ * The embedding begins wide: steps of AdamW move words of one class together, and from a narrow start the class
+ * soon drowns what tells its words apart, which is what copying needs. Attention begins as a copier (mimetic initialization, Trockman and Kolter, arXiv 2305.09828): queries equal
+ * keys, so like attends to like, and the output is the transpose of the values, so a token gets what it
+ * attends to.
+ */
 export function initialWeights(config: ModelConfig, seed: number): HostWeights {
   const random = randomFrom(seed);
   const std = Math.sqrt(2 / (5 * config.hiddenSize));
-  const residual = std / Math.sqrt(2 * config.layers);
-  const normal = (deviation: number): number =>
-    deviation * Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
-  return Object.fromEntries(
-    ownSpecs(config).map(({ name, shape }) => {
-      const data = new Float32Array(shape.reduce((a, b) => a * b, 1));
-      const deviation = /(o_proj|down_proj)\.weight$/.test(name) ? residual : std;
-      if (shape.length === 1) data.fill(1);
-      else for (let i = 0; i < data.length; i++) data[i] = normal(deviation);
-      return [name, { shape, data }];
-    }),
-  );
+  const normal = (): number => Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
+  const weights: HostWeights = {};
+  for (const { name, shape } of ownSpecs(config)) {
+    const data = new Float32Array(shape.reduce((a, b) => a * b, 1));
+    weights[name] = { shape, data };
+    const deviation = name.endsWith('down_proj.weight')
+      ? std / Math.sqrt(2 * config.layers)
+      : /[kv]_proj/.test(name)
+        ? attentionDeviation(config)
+        : name === EMBEDDING
+          ? EMBEDDING_DEVIATION
+          : std;
+    if (shape.length === 1) data.fill(1);
+    else if (!/[qo]_proj/.test(name)) for (let i = 0; i < data.length; i++) data[i] = deviation * normal();
+  }
+  for (const block of planOf(config)) if (block.kind === 'attention') mimic(config, block.layer, weights);
+  return weights;
+}
+
+/** Sets a layer's query weights `(heads * headDim, hidden)` and output weights `(hidden, heads * headDim)`. */
+function mimic(
+  { heads, kvHeads, headDim, hiddenSize }: ModelConfig,
+  layer: number,
+  weights: HostWeights,
+): void {
+  const part = (name: string): Float32Array =>
+    weights[`model.layers.${layer}.self_attn.${name}_proj.weight`]!.data;
+  const [q, k, v, o] = [part('q'), part('k'), part('v'), part('o')];
+  for (let row = 0; row < heads * headDim; row++) {
+    const head = Math.floor(row / headDim);
+    const kvRow = Math.floor((head * kvHeads) / heads) * headDim + (row % headDim);
+    for (let i = 0; i < hiddenSize; i++) {
+      q[row * hiddenSize + i] = k[kvRow * hiddenSize + i]!;
+      o[i * heads * headDim + row] = COPY * v[kvRow * hiddenSize + i]!;
+    }
+  }
 }
 
 /** `(rows, columns)` to `(columns, rows)`. */

@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { parseConfig } from '../../src/model/config.ts';
-import { BatchStream, corpusSource, sampleOf } from '../../src/train/batches.ts';
+import { BatchStream, corpusSource, sampleOf, UNSPOKEN_WEIGHT } from '../../src/train/batches.ts';
 import { Bpe } from '../../src/train/bpe.ts';
 import { piecesOf } from '../../src/train/chat-format.ts';
 import { chatAt } from '../../src/train/corpus.ts';
@@ -59,7 +59,7 @@ describe('batches', () => {
   it('count what the assistant says in full and the rest less', () => {
     const { ids, weights } = sampleOf(bpe, chatAt(1, 0));
     const at = ids.indexOf(bpe.id('<|assistant|>'));
-    expect(weights.slice(0, at + 1).every((weight) => weight === 0.3)).toBe(true);
+    expect(weights.slice(0, at + 1).every((weight) => weight === UNSPOKEN_WEIGHT)).toBe(true);
     expect(weights[at + 1]).toBe(1);
     expect(weights.at(-1)).toBe(1);
   });

@@ -1,0 +1,135 @@
+import { join } from 'node:path';
+import { ShishuError } from '../errors.ts';
+import { openCheckpoint } from '../formats/checkpoint.ts';
+import { bytesToF32 } from '../formats/float.ts';
+import { openFolder } from '../formats/node-folder.ts';
+import { encodeSafetensors, type NamedTensor, readHeader } from '../formats/safetensors.ts';
+import { type ModelConfig, parseConfig } from '../model/config.ts';
+import { tensorSpecs } from '../model/plan.ts';
+import type { Bpe } from './bpe.ts';
+import { readIfThere, readJsonFile, writeWhole } from './io.ts';
+import { type HostWeights, ownSpecs } from './model.ts';
+import type { CurvePoint, RunState } from './run.ts';
+import type { Snapshot } from './trainer.ts';
+
+/** The file in the output folder that a run goes on from. */
+export const CHECKPOINT = 'checkpoint.safetensors';
+
+/** One model in a checkpoint. */
+export interface CheckpointModel {
+  name: string;
+  config: ModelConfig;
+  snapshot: Snapshot;
+  curve: CurvePoint[];
+}
+
+export interface Checkpoint {
+  models: CheckpointModel[];
+  run: RunState;
+  /** Whatever must be the same for a run to go on: seed, schedule, shapes, merges. */
+  settings: unknown;
+}
+
+const PARTS = ['weights', 'first', 'second'] as const;
+
+const f32Tensors = (weights: HostWeights, prefix: string): NamedTensor[] =>
+  Object.entries(weights).map(([name, { shape, data }]) => ({
+    name: `${prefix}${name}`,
+    dtype: 'F32',
+    shape,
+    data,
+  }));
+
+/** Writes a run whole, as one safetensors file: f32 weights and moments, and the rest as JSON in its metadata. */
+export async function writeCheckpoint(path: string, { models, run, settings }: Checkpoint): Promise<void> {
+  const tensors = models.flatMap(({ name, snapshot }) =>
+    PARTS.flatMap((part) => f32Tensors(snapshot[part], `${name}/${part}/`)),
+  );
+  const state = {
+    settings,
+    run,
+    models: models.map(({ name, config, snapshot, curve }) => ({ name, config, step: snapshot.step, curve })),
+  };
+  await writeWhole(path, encodeSafetensors(tensors, { state: JSON.stringify(state) }));
+}
+
+/** The checkpoint in a folder, or undefined when there is none. */
+export async function readCheckpoint(folder: string): Promise<Checkpoint | undefined> {
+  if (!(await readIfThere(join(folder, CHECKPOINT)))) return undefined;
+  const source = await openFolder(folder);
+  const { tensors, metadata } = await readHeader(source, CHECKPOINT);
+  const state = JSON.parse(metadata.state ?? '{}') as Omit<Checkpoint, 'models'> & {
+    models: (Omit<CheckpointModel, 'snapshot'> & { step: number })[];
+  };
+  const part = async (prefix: string, config: ModelConfig): Promise<HostWeights> => {
+    const weights: HostWeights = {};
+    // In the order of the specs, which is that of a new model: sums of floats depend on it.
+    for (const { name, shape } of ownSpecs(config)) {
+      const entry = tensors.get(`${prefix}${name}`);
+      if (!entry)
+        throw new ShishuError('bad-checkpoint', `${CHECKPOINT} of ${folder} lacks ${prefix}${name}.`, {
+          details: { file: CHECKPOINT, tensor: name },
+        });
+      weights[name] = {
+        shape,
+        data: bytesToF32(await source.read(CHECKPOINT, entry.start, entry.end), 'F32'),
+      };
+    }
+    return weights;
+  };
+  const models: CheckpointModel[] = [];
+  for (const { name, config, step, curve } of state.models ?? []) {
+    const [weights, first, second] = await Promise.all(PARTS.map((p) => part(`${name}/${p}/`, config)));
+    models.push({
+      name,
+      config,
+      curve,
+      snapshot: { step, weights: weights!, first: first!, second: second! },
+    });
+  }
+  return { run: state.run, settings: state.settings, models };
+}
+
+/** Config and weights (as float32) of a model folder. */
+export async function readModelFolder(
+  folder: string,
+): Promise<{ config: ModelConfig; weights: HostWeights }> {
+  const config = parseConfig(await readJsonFile(join(folder, 'config.json')));
+  const checkpoint = await openCheckpoint(await openFolder(folder), tensorSpecs(config));
+  const weights: HostWeights = {};
+  for (const { name, shape } of ownSpecs(config)) {
+    const data = bytesToF32(await checkpoint.read(name), checkpoint.tensors.get(name)!.dtype);
+    weights[name] = { shape, data };
+  }
+  return { config, weights };
+}
+
+const json = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`;
+
+export interface ModelFolder {
+  /** `config.json` as it was given. */
+  configJson: object;
+  config: ModelConfig;
+  weights: HostWeights;
+  bpe: Bpe;
+  /** `training.json` */
+  training: object;
+}
+
+/** Writes a folder that the engine loads: f16 safetensors, config, tokenizer; and `training.json`. */
+export async function writeModelFolder(folder: string, model: ModelFolder): Promise<void> {
+  const { configJson, config, weights, bpe, training } = model;
+  const tensors = ownSpecs(config).map(({ name, shape }): NamedTensor => {
+    return { name, dtype: 'F16', shape, data: weights[name]!.data };
+  });
+  const end = config.eosTokenIds[0];
+  await writeWhole(join(folder, 'config.json'), json(configJson));
+  await writeWhole(join(folder, 'tokenizer.json'), `${JSON.stringify(bpe.tokenizerJson())}\n`);
+  await writeWhole(join(folder, 'tokenizer_config.json'), json(bpe.configJson(config.maxPositions)));
+  await writeWhole(
+    join(folder, 'generation_config.json'),
+    json({ bos_token_id: config.bosTokenId, eos_token_id: end, do_sample: false }),
+  );
+  await writeWhole(join(folder, 'training.json'), json(training));
+  await writeWhole(join(folder, 'model.safetensors'), encodeSafetensors(tensors, { format: 'pt' }));
+}

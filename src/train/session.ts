@@ -1,0 +1,229 @@
+import { join } from 'node:path';
+import { ShishuError } from '../errors.ts';
+import { type ModelConfig, parseConfig } from '../model/config.ts';
+import { parameterCount } from '../model/plan.ts';
+import { BatchStream, corpusSource, type Source, sampleOf } from './batches.ts';
+import { Bpe, MIN_VOCAB } from './bpe.ts';
+import { END, piecesOf } from './chat-format.ts';
+import {
+  CHECKPOINT,
+  type Checkpoint,
+  readCheckpoint,
+  readModelFolder,
+  writeCheckpoint,
+  writeModelFolder,
+} from './checkpoints.ts';
+import { chatAt } from './corpus.ts';
+import { readConfigFile, readIfThere, readJsonFile } from './io.ts';
+import { type HostWeights, initialWeights, ownSpecs } from './model.ts';
+import type { Schedule } from './optimizer.ts';
+import { type Runner, type RunProgress, type RunState, run } from './run.ts';
+import { paragraphsOf, textSource } from './text-corpus.ts';
+import { type Snapshot, startJax, type Teacher, Trainer } from './trainer.ts';
+
+/** What `shishulm train` was asked for. */
+export interface TrainRequest {
+  /** Config files or folders; with several, models train side by side on the same batches. */
+  configs: readonly string[];
+  out: string;
+  schedule: Schedule;
+  seed: number;
+  /** Rows of a batch, and tokens of a row. */
+  rows: number;
+  length: number;
+  checkpointMinutes: number;
+  /** A folder whose weights to begin with. */
+  from?: string;
+  /** A folder with the model to imitate, and the share of the loss that it has. */
+  teacher?: string;
+  mix: number;
+  /** A text file to train on instead of the built-in corpus. */
+  corpus?: string;
+  log: (line: string) => void;
+  signal: AbortSignal;
+}
+
+interface Subject {
+  name: string;
+  configJson: object;
+  config: ModelConfig;
+}
+
+/** Chats (or paragraphs) that the vocabulary is learnt from. */
+const VOCABULARY_SAMPLES = 20_000;
+const HELD_OUT_BATCHES = 4;
+
+const renderedChat = (seed: number, index: number): string =>
+  piecesOf(chatAt(seed, index).turns)
+    .map(({ text }) => text)
+    .join('');
+
+async function readSubject(path: string): Promise<Subject> {
+  const { name, json } = await readConfigFile(path);
+  const config = parseConfig(json);
+  if (config.vocabSize < MIN_VOCAB)
+    throw new ShishuError('bad-config', `${path}: "vocab_size" ${config.vocabSize} is too small.`, {
+      details: { file: path, number: config.vocabSize, limit: MIN_VOCAB },
+      mend: `Use at least ${MIN_VOCAB}.`,
+    });
+  return { name, configJson: json as object, config };
+}
+
+/** Weights of `from` that a model of this config begins with: every tensor by its name. */
+function startingWeights({ name, config }: Subject, from: string, weights: HostWeights): HostWeights {
+  return Object.fromEntries(
+    ownSpecs(config).map((spec) => {
+      const found = weights[spec.name];
+      if (found?.shape.join() === spec.shape.join()) return [spec.name, found];
+      throw new ShishuError(
+        'bad-checkpoint',
+        `${from} does not fit the config of ${name}: ${spec.name} is ${found ? `(${found.shape})` : 'missing'}, expected (${spec.shape}).`,
+        { details: { file: from, tensor: spec.name }, mend: 'Give a model of the same sizes.' },
+      );
+    }),
+  );
+}
+
+function checkGoesOn(path: string, checkpoint: Checkpoint, subjects: Subject[], settings: object): void {
+  const refuse = (what: string): never => {
+    throw new ShishuError('bad-checkpoint', `${path} is the checkpoint of another run: ${what}.`, {
+      details: { file: path },
+      mend: 'Use another output folder, or remove the checkpoint to begin anew.',
+    });
+  };
+  const names = (list: readonly { name: string }[]): string => list.map(({ name }) => name).join(', ');
+  if (names(checkpoint.models) !== names(subjects))
+    refuse(`it holds ${names(checkpoint.models)}, not ${names(subjects)}`);
+  checkpoint.models.forEach(({ name, config }, i) => {
+    const asked = JSON.parse(JSON.stringify(subjects[i]!.config)) as Record<string, unknown>;
+    for (const [field, value] of Object.entries(asked)) {
+      const kept = (config as unknown as Record<string, unknown>)[field];
+      if (field !== 'maxPositions' && JSON.stringify(kept) !== JSON.stringify(value))
+        refuse(`${field} of ${name} is ${JSON.stringify(kept)}, asked for ${JSON.stringify(value)}`);
+    }
+  });
+  const kept = checkpoint.settings as Record<string, unknown>;
+  for (const [field, value] of Object.entries(settings))
+    if (JSON.stringify(kept[field]) !== JSON.stringify(value))
+      refuse(`${field} is ${JSON.stringify(kept[field])}, asked for ${JSON.stringify(value)}`);
+}
+
+function progressLine({ step, steps, points, tokensPerSecond, secondsLeft }: RunProgress): string {
+  const losses = points.map(
+    ({ loss, heldOut }) =>
+      loss.toFixed(4) + (heldOut === undefined ? '' : ` (held out ${heldOut.toFixed(4)})`),
+  );
+  const left = secondsLeft < 90 ? `${secondsLeft.toFixed(0)} s` : `${(secondsLeft / 60).toFixed(0)} min`;
+  return `step ${step}/${steps}  loss ${losses.join(' | ')}  ${tokensPerSecond.toFixed(0)} tokens/s  ${left} left`;
+}
+
+/** Trains, or goes on from the checkpoint in the output folder; jax must not have started without threads. */
+export async function train(request: TrainRequest): Promise<void> {
+  const { configs, out, schedule, seed, rows, length, from, mix, log, signal } = request;
+  const subjects: Subject[] = [];
+  for (const path of configs) subjects.push(await readSubject(path));
+  const vocabSize = subjects[0]!.config.vocabSize;
+  if (subjects.some(({ config }) => config.vocabSize !== vocabSize))
+    throw new ShishuError('bad-config', 'Models that train side by side need one "vocab_size".');
+
+  let paragraphs: string[] | undefined;
+  if (request.corpus !== undefined) {
+    const bytes = await readIfThere(request.corpus);
+    if (!bytes)
+      throw new ShishuError('not-found', `There is no corpus file ${request.corpus}.`, {
+        details: { file: request.corpus },
+      });
+    paragraphs = paragraphsOf(request.corpus, bytes);
+  }
+
+  const checkpointPath = join(out, CHECKPOINT);
+  const checkpoint = await readCheckpoint(out);
+  const settings = { seed, rows, length, corpus: request.corpus ?? 'built-in' };
+  if (checkpoint) checkGoesOn(checkpointPath, checkpoint, subjects, settings);
+
+  await startJax();
+  const givenFolder = request.teacher ?? from;
+  const bpe = givenFolder
+    ? Bpe.fromJson(await readJsonFile(join(givenFolder, 'tokenizer.json')))
+    : Bpe.train(
+        paragraphs ?? Array.from({ length: VOCABULARY_SAMPLES }, (_, i) => renderedChat(seed, i)),
+        vocabSize,
+      );
+  if (bpe.tokens.length > vocabSize)
+    throw new ShishuError(
+      'bad-tokenizer',
+      `The tokenizer of ${givenFolder} has ${bpe.tokens.length} tokens, the config ${vocabSize}.`,
+      { mend: 'Give "vocab_size" that number.' },
+    );
+
+  let teacher: Teacher | undefined;
+  if (request.teacher !== undefined) teacher = { ...(await readModelFolder(request.teacher)), mix };
+  const begin = from === undefined ? undefined : (await readModelFolder(from)).weights;
+  const runners = subjects.map((subject, i): Runner => {
+    const { name, config } = subject;
+    const kept = checkpoint?.models[i];
+    const fresh = (): HostWeights =>
+      begin ? startingWeights(subject, from!, begin) : initialWeights(config, seed);
+    const start: HostWeights | Snapshot = kept?.snapshot ?? fresh();
+    log(
+      `${name}: ${parameterCount(config).toLocaleString('en')} parameters, ${config.front + config.end} attention blocks of ${config.layers}`,
+    );
+    return {
+      name,
+      trainer: new Trainer(config, start, { schedule, length, ...(teacher && { teacher }) }),
+      curve: kept?.curve ?? [],
+    };
+  });
+  if (checkpoint) log(`Going on from step ${runners[0]!.trainer.step} (${checkpointPath}).`);
+
+  const shape = { rows, length, pad: bpe.id(END) };
+  const source: Source = paragraphs ? textSource(bpe, paragraphs, seed, length) : corpusSource(bpe, seed);
+  const heldOutStream = new BatchStream((i) => sampleOf(bpe, chatAt(seed, i, 'held-out')), shape);
+  const heldOut = paragraphs ? [] : Array.from({ length: HELD_OUT_BATCHES }, () => heldOutStream.next());
+
+  const save = async (state: RunState): Promise<void> => {
+    const models: Checkpoint['models'] = [];
+    for (const { name, trainer, curve } of runners)
+      models.push({ name, config: trainer.config, snapshot: await trainer.snapshot(), curve });
+    await writeCheckpoint(checkpointPath, { models, run: state, settings: { ...settings, schedule } });
+    for (const [i, { config, snapshot, curve }] of models.entries()) {
+      const { name, configJson } = subjects[i]!;
+      await writeModelFolder(subjects.length === 1 ? out : join(out, name), {
+        configJson,
+        config,
+        bpe,
+        weights: snapshot.weights,
+        training: {
+          ...settings,
+          schedule,
+          parameters: parameterCount(config),
+          ...(request.teacher && { teacher: request.teacher, mix }),
+          step: snapshot.step,
+          tokens: state.tokens,
+          seconds: Math.round(state.seconds),
+          curve,
+        },
+      });
+    }
+  };
+
+  let saved = performance.now();
+  const state = await run(runners, {
+    steps: schedule.steps,
+    stream: new BatchStream(source, shape, checkpoint?.run.stream),
+    ...(checkpoint && { from: checkpoint.run }),
+    heldOut,
+    signal,
+    onProgress: async (progress) => {
+      log(progressLine(progress));
+      if (performance.now() - saved < request.checkpointMinutes * 60_000) return;
+      const { stream, tokens, seconds, sums, taken } = progress;
+      await save({ stream, tokens, seconds, sums, taken });
+      saved = performance.now();
+    },
+  });
+  await save(state);
+  const where = `${runners[0]!.trainer.step} of ${schedule.steps} steps, ${state.tokens.toLocaleString('en')} tokens`;
+  log(`${signal.aborted ? 'Stopped' : 'Done'}: ${where}; written to ${out}.`);
+  if (signal.aborted) log('The same command goes on from here.');
+}
