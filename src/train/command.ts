@@ -173,7 +173,7 @@ export async function trainCommand(argv: readonly string[]): Promise<void> {
 }
 
 /** Loads a folder's model for scoring; the command line gives the engine's. */
-export type OpenScorer = (folder: string) => Promise<Scorer & { dispose(): void }>;
+export type OpenScorer = (folder: string) => Promise<Scorer & { dispose(): Promise<void> }>;
 
 /** `shishulm evaluate`: prints a table, and writes JSON with --json; see EVALUATE_HELP. */
 export async function evaluateCommand(argv: readonly string[], openScorer: OpenScorer): Promise<void> {
@@ -196,7 +196,7 @@ export async function evaluateCommand(argv: readonly string[], openScorer: OpenS
       };
       results.push([folder, await evaluate(model, bpe, { chats, seed, onProgress })]);
     } finally {
-      model.dispose();
+      await model.dispose();
     }
   }
   console.log(evaluationTable(results));
