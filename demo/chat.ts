@@ -1,5 +1,6 @@
 import { Chat } from './chat/chat.ts';
 import { byId } from './chat/dom.ts';
+import { showError } from './chat/notices.ts';
 import { includedModels } from './chat/picker.ts';
 import { showNoWebGpu, whyNoWebGpu } from './chat/support.ts';
 import { showPages } from './nav.ts';
@@ -10,5 +11,9 @@ if (why) {
   document.body.classList.add('unsupported');
   showNoWebGpu(why);
 } else {
-  new Chat(await includedModels()).start();
+  const included = await includedModels().catch((error: unknown) => {
+    showError(error);
+    return [];
+  });
+  new Chat(included).start();
 }

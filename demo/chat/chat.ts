@@ -3,12 +3,24 @@ import { ShishuError } from '../../src/errors.ts';
 import { announce, byId, el } from './dom.ts';
 import { Loader } from './loader.ts';
 import { Log } from './log.ts';
-import { clearNotices, showError } from './notices.ts';
+import { clearNotices, showError, showNote } from './notices.ts';
 import { type Choice, fromUrl, showChosen, wirePicker } from './picker.ts';
 import { promptOf, streamReply } from './reply.ts';
 import { Settings } from './settings.ts';
 import { Status } from './status.ts';
 import { type Exchange, restore, type SavedChoice, save } from './store.ts';
+
+const pickFolder = {
+  label: 'Choose a model folder…',
+  run: () => byId('pick-folder', HTMLButtonElement).click(),
+};
+const otherModels = {
+  label: 'Other models…',
+  run: () => {
+    byId('model-panel', HTMLDetailsElement).open = true;
+    byId('url', HTMLInputElement).focus();
+  },
+};
 
 /** The page: one model, one conversation. */
 export class Chat {
@@ -27,6 +39,8 @@ export class Chat {
   /** The model that is wanted: loaded, loading or failed. */
   #choice: Choice | undefined;
   #running: AbortController | undefined;
+  /** Counts the loads: what comes of an earlier one is of no interest. */
+  #loads = 0;
 
   constructor(included: readonly Choice[]) {
     this.#included = included;
@@ -41,16 +55,18 @@ export class Chat {
 
   /** Wires the page, and loads the model of before the reload, else the first included one. */
   start(): void {
-    wirePicker(this.#included, (choice) => this.#load(choice));
+    wirePicker(this.#included, (choice) => this.#load(choice), showError);
     this.#wire();
     this.#redraw();
     this.#log.scrollToEnd();
     const { choice: saved } = this.#saved;
     const choice = saved ? this.#find(saved) : this.#included[0];
     if (choice) this.#load(choice);
-    else byId('model-panel', HTMLDetailsElement).open = true;
-    if (saved?.kind === 'folder')
-      announce(`The model was read from the folder ${saved.name}: choose it again to go on.`);
+    else if (saved?.kind === 'folder')
+      showNote(
+        `The model came from the folder “${saved.name}” on your disk. After a reload it has to be chosen again.`,
+        pickFolder,
+      );
   }
 
   #find(saved: SavedChoice): Choice | undefined {
@@ -70,7 +86,10 @@ export class Chat {
       this.#submit(this.#prompt.value);
     });
     this.#prompt.addEventListener('input', () => this.#update());
-    this.#stop.addEventListener('click', () => this.#running?.abort());
+    this.#stop.addEventListener('click', () => {
+      this.#running?.abort();
+      this.#focusPrompt();
+    });
     this.#clear.addEventListener('click', () => this.#clearAll());
     this.#dtype.addEventListener('change', () => {
       if (this.#choice) this.#load(this.#choice);
@@ -83,6 +102,8 @@ export class Chat {
         if (event.target instanceof Node && !menu.contains(event.target)) menu.open = false;
     });
     addEventListener('pagehide', () => this.#save());
+    // Phones end hidden tabs without another word.
+    document.addEventListener('visibilitychange', () => this.#save());
   }
 
   #escape(): void {
@@ -96,27 +117,29 @@ export class Chat {
   }
 
   async #load(choice: Choice): Promise<void> {
+    const number = ++this.#loads;
     this.#running?.abort();
     clearNotices();
     this.#choice = choice;
     this.#status.model(undefined);
     showChosen(choice);
     const load = this.#loader.load(choice, this.#dtype.value as Dtype);
-    this.#update();
+    this.#redraw();
     try {
       const model = await load;
-      if (this.#choice !== choice) return;
-      if (model) announce(`${choice.label} is ready.`);
-      else this.#choice = undefined;
+      if (number !== this.#loads) return;
+      if (!model) this.#choice = undefined;
       this.#status.model(model?.info);
     } catch (error) {
-      if (this.#choice !== choice) return;
+      if (number !== this.#loads) return;
       showError(error, { label: 'Try again', run: () => this.#load(choice) });
     }
     showChosen(this.#choice);
     this.#redraw();
+    if (!this.#loader.loaded) return;
+    announce(`${choice.label} is ready.`);
     // Only when the reader is nowhere else.
-    if (this.#loader.loaded && document.activeElement === document.body) this.#prompt.focus();
+    if (document.activeElement === document.body) this.#focusPrompt();
   }
 
   #submit(prompt: string): void {
@@ -148,7 +171,7 @@ export class Chat {
     delete exchange.ended;
     clearNotices();
     this.#redraw();
-    this.#prompt.focus();
+    this.#focusPrompt();
     const into = { exchange, log: this.#log, status: this.#status };
     try {
       const { signal } = running;
@@ -174,17 +197,23 @@ export class Chat {
     const code = error instanceof ShishuError ? error.code : undefined;
     if (code === 'aborted' || this.#choice !== choice) return;
     const gone = code === 'device-lost' || code === 'disposed';
-    showError(error, gone ? { label: 'Load the model again', run: () => this.#load(choice) } : undefined);
+    const again = { label: 'Load the model again', run: () => this.#load(choice) };
+    showError(error, ...(gone ? [again] : []));
   }
 
-  async #clearAll(): Promise<void> {
+  #clearAll(): void {
     this.#running?.abort();
     this.#exchanges.length = 0;
     clearNotices();
     this.#redraw();
     this.#save();
     announce('The conversation is cleared.');
-    this.#prompt.focus();
+    this.#focusPrompt();
+  }
+
+  /** Not on a touch screen, where it would bring the keyboard up. */
+  #focusPrompt(): void {
+    if (matchMedia('(pointer: fine)').matches) this.#prompt.focus();
   }
 
   #redraw(): void {
@@ -210,7 +239,7 @@ export class Chat {
         : 'Choose a model first'
       : mode === 'chat'
         ? 'Write a message'
-        : 'Begin a text; the model goes on';
+        : 'Begin a text';
     for (const button of document.querySelectorAll<HTMLButtonElement>('.after button'))
       button.disabled = running || !loaded;
     this.#welcome(mode);
@@ -226,14 +255,15 @@ export class Chat {
       : this.#loader.busy
         ? 'One moment'
         : 'Choose a model';
-    const openers = loaded?.choice.openers ?? [];
+    const openers = loaded?.choice.openers.map((text) => ({ label: text, run: () => this.#submit(text) }));
+    const buttons = openers ?? (this.#loader.busy ? [] : [pickFolder, otherModels]);
     byId('openers', HTMLDivElement).replaceChildren(
-      ...openers.map((text) => el('button', { type: 'button', click: () => this.#submit(text) }, text)),
+      ...buttons.map(({ label, run }) => el('button', { type: 'button', click: run }, label)),
     );
   }
 
   #save(): void {
-    const choice = this.#choice?.saved;
+    const choice = this.#choice?.saved ?? this.#saved.choice;
     save({
       exchanges: this.#exchanges,
       draft: this.#prompt.value,

@@ -3,7 +3,7 @@ import type { SourceLike } from '../../src/formats/source.ts';
 type Take = (name: string, source: SourceLike) => void;
 
 /** Takes a folder, or the files of one, that is dropped anywhere on the page. */
-export function listenForDrops(take: Take): void {
+export function listenForDrops(take: Take, fail: (error: unknown) => void): void {
   const { classList } = document.body;
   const bringsFiles = (event: DragEvent): boolean => event.dataTransfer?.types.includes('Files') ?? false;
   document.addEventListener('dragover', (event) => {
@@ -14,12 +14,11 @@ export function listenForDrops(take: Take): void {
   document.addEventListener('dragleave', (event) => {
     if (event.relatedTarget === null) classList.remove('dragging');
   });
-  document.addEventListener('drop', async (event) => {
+  document.addEventListener('drop', (event) => {
     if (!bringsFiles(event)) return;
     event.preventDefault();
     classList.remove('dragging');
-    const dropped = await readDrop(event.dataTransfer!);
-    if (dropped) take(dropped.name, dropped.source);
+    readDrop(event.dataTransfer!).then((dropped) => dropped && take(dropped.name, dropped.source), fail);
   });
 }
 

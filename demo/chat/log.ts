@@ -80,7 +80,9 @@ function draw({ mode, prompt, reply }: Exchange): HTMLElement {
   return el(
     'article',
     { class: 'exchange chat' },
-    el('p', { class: 'text prompt', 'aria-label': 'You' }, prompt),
+    el('h3', { class: 'unseen' }, 'You'),
+    el('p', { class: 'text prompt' }, prompt),
+    el('h3', { class: 'unseen' }, 'Model'),
     replyOf('p', reply),
   );
 }

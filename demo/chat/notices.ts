@@ -7,22 +7,28 @@ export interface NoticeAction {
 }
 
 /** Shows an error below the conversation: what happened, what to do, and the facts behind a fold. */
-export function showError(error: unknown, action?: NoticeAction): void {
+export function showError(error: unknown, ...actions: NoticeAction[]): void {
   const { title, mend, facts } = describe(error);
-  const notice = el('div', { class: 'notice', role: 'alert' }, el('strong', {}, title));
+  const notice = el('div', { class: 'notice error', role: 'alert' }, el('strong', {}, title));
   if (mend) notice.append(el('span', {}, mend));
   if (facts) notice.append(el('details', {}, el('summary', {}, 'Details'), el('pre', {}, facts)));
-  const buttons = el('div', { class: 'row' });
-  const button = (label: string, run?: () => void): void => {
+  show(notice, actions);
+}
+
+/** Shows something that the reader should know or may do. */
+export function showNote(text: string, ...actions: NoticeAction[]): void {
+  show(el('div', { class: 'notice', role: 'status' }, el('span', {}, text)), actions);
+}
+
+function show(notice: HTMLElement, actions: readonly NoticeAction[]): void {
+  const buttons = [...actions, { label: 'Dismiss', run: () => {} }].map(({ label, run }) => {
     const click = (): void => {
       notice.remove();
-      run?.();
+      run();
     };
-    buttons.append(el('button', { type: 'button', click }, label));
-  };
-  if (action) button(action.label, action.run);
-  button('Dismiss');
-  notice.append(buttons);
+    return el('button', { type: 'button', click }, label);
+  });
+  notice.append(el('div', { class: 'row' }, ...buttons));
   byId('notices', HTMLDivElement).replaceChildren(notice);
   notice.scrollIntoView({ block: 'nearest' });
 }

@@ -25,7 +25,7 @@ interface Included {
 
 const LIST = new URL('models/models.json', document.baseURI);
 
-/** The models that are served with the page; none when there is no list. */
+/** The models that are served with the page; none when there is no list. @throws SyntaxError when it is not JSON. */
 export async function includedModels(): Promise<Choice[]> {
   const response = await fetch(LIST).catch(() => undefined);
   // A server of one-page apps answers a missing file with a page.
@@ -41,7 +41,11 @@ export async function includedModels(): Promise<Choice[]> {
 }
 
 /** Wires the model panel: the included models, a folder by picker or by drop, an address. */
-export function wirePicker(included: readonly Choice[], choose: (choice: Choice) => void): void {
+export function wirePicker(
+  included: readonly Choice[],
+  choose: (choice: Choice) => void,
+  fail: (error: unknown) => void,
+): void {
   const panel = byId('model-panel', HTMLDetailsElement);
   const take = (choice: Choice): void => {
     panel.open = false;
@@ -50,7 +54,7 @@ export function wirePicker(included: readonly Choice[], choose: (choice: Choice)
   wireIncluded(included, take);
   wireFolder(take);
   wireUrl(take);
-  listenForDrops((name, source) => take(fromDisk(name, source)));
+  listenForDrops((name, source) => take(fromDisk(name, source)), fail);
 }
 
 /** Marks the chosen one of the included models, and names the model in the header. */

@@ -2,7 +2,7 @@ import type { GenerateOptions } from '../../src/engine/types.ts';
 import { byId } from './dom.ts';
 
 const DEFAULTS: Record<string, string> = {
-  temperature: '0.7',
+  temperature: '0.5',
   topP: '0.9',
   topK: '40',
   maxTokens: '256',

@@ -31,7 +31,7 @@ export function showNoWebGpu(why: string): void {
   byId('openers', HTMLDivElement).replaceChildren(
     el(
       'div',
-      { class: 'notice', id: 'no-webgpu', role: 'alert' },
+      { class: 'notice', id: 'no-webgpu' },
       el('strong', {}, 'Browsers that have it'),
       list(BROWSERS),
       el('strong', {}, 'Where it may be switched on'),
