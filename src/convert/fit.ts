@@ -1,0 +1,156 @@
+import { ShishuError } from '../errors.ts';
+import type { Moments } from './moments.ts';
+
+/** `a = W z + b` of one block. */
+export interface LinearMap {
+  d: number;
+  /** `(d, d)`, row-major `(out, in)`. */
+  W: Float64Array;
+  /** `(d)` */
+  b: Float64Array;
+}
+
+export interface Fit extends LinearMap {
+  /** The regularisation that did best on the tokens kept for choosing it, as a share of the mean eigenvalue of cov(z). */
+  alpha: number;
+  /** R^2 on those tokens. */
+  r2: number;
+}
+
+/** Shares of tr(cov z) / d that are tried. */
+export const ALPHAS: readonly number[] = [1e-8, 1e-6, 1e-4, 1e-3, 1e-2, 1e-1];
+
+/**
+ * Cholesky factor L (lower, row-major) of a symmetric `(d, d)` matrix given by its lower triangle, or undefined when the
+ * matrix is not positive definite to f64's precision.
+ */
+export function cholesky(matrix: Float64Array, d: number): Float64Array | undefined {
+  const L = matrix.slice();
+  let largest = 0;
+  for (let i = 0; i < d; i++) largest = Math.max(largest, matrix[i * d + i]!);
+  const least = largest * d * Number.EPSILON;
+  for (let i = 0; i < d; i++) {
+    for (let j = 0; j <= i; j++) {
+      let sum = L[i * d + j]!;
+      for (let k = 0; k < j; k++) sum -= L[i * d + k]! * L[j * d + k]!;
+      if (j < i) L[i * d + j] = sum / L[j * d + j]!;
+      else if (sum > least) L[i * d + i] = Math.sqrt(sum);
+      else return undefined;
+    }
+    L.fill(0, i * d + i + 1, (i + 1) * d);
+  }
+  return L;
+}
+
+/** Solves X (L L') = B for X, row by row; B and X are `(rows, d)`. */
+export function solveRows(L: Float64Array, d: number, B: Float64Array): Float64Array {
+  const X = B.slice();
+  for (let at = 0; at < X.length; at += d) {
+    const x = X.subarray(at, at + d);
+    for (let i = 0; i < d; i++) {
+      let sum = x[i]!;
+      for (let k = 0; k < i; k++) sum -= L[i * d + k]! * x[k]!;
+      x[i] = sum / L[i * d + i]!;
+    }
+    // The transposed factor is walked along its rows too: each solved value leaves the ones before it at once.
+    for (let i = d - 1; i >= 0; i--) {
+      const solved = x[i]! / L[i * d + i]!;
+      x[i] = solved;
+      for (let k = 0; k < i; k++) x[k]! -= L[i * d + k]! * solved;
+    }
+  }
+  return X;
+}
+
+/** Mean of z, mean of a, and the centred second moments (divided by n) of a set of tokens. */
+function centred({ d, n, z, a, G, C }: Moments) {
+  const meanZ = z.map((sum) => sum / n);
+  const meanA = a.map((sum) => sum / n);
+  const covZ = new Float64Array(d * d);
+  const covAZ = new Float64Array(d * d);
+  for (let i = 0; i < d; i++)
+    for (let j = 0; j < d; j++) {
+      const at = i * d + j;
+      if (j <= i) covZ[at] = G[at]! / n - meanZ[i]! * meanZ[j]!;
+      covAZ[at] = C[at]! / n - meanA[i]! * meanZ[j]!;
+    }
+  return { meanZ, meanA, covZ, covAZ };
+}
+
+/** The ridge map W = cov(a, z) (cov(z) + lambda I)^-1, b = mean(a) - W mean(z), lambda = alpha tr(cov z) / d. */
+function ridge(
+  { meanZ, meanA, covZ, covAZ }: ReturnType<typeof centred>,
+  alpha: number,
+): LinearMap | undefined {
+  const d = meanZ.length;
+  let trace = 0;
+  for (let i = 0; i < d; i++) trace += covZ[i * d + i]!;
+  const regular = covZ.slice();
+  for (let i = 0; i < d; i++) regular[i * d + i]! += (alpha * trace) / d;
+  const L = cholesky(regular, d);
+  if (!L) return undefined;
+  const W = solveRows(L, d, covAZ);
+  const b = meanA.map((mean, i) => {
+    let sum = mean;
+    for (let j = 0; j < d; j++) sum -= W[i * d + j]! * meanZ[j]!;
+    return sum;
+  });
+  return { d, W, b };
+}
+
+/** R^2 of a map on the tokens of these moments, without the residual: 1 - sum |a - Wz - b|^2 / sum |a - mean(a)|^2. */
+export function r2Of(map: LinearMap, moments: Moments): number {
+  const { d, W, b } = map;
+  const { n, z, a, G, C, aa } = moments;
+  let residual = aa;
+  let spread = aa;
+  for (let i = 0; i < d; i++) {
+    spread -= (a[i]! * a[i]!) / n;
+    const row = i * d;
+    let [cross, square, offset] = [0, 0, 0];
+    for (let j = 0; j < d; j++) {
+      const w = W[row + j]!;
+      cross += w * C[row + j]!;
+      offset += w * z[j]!;
+      let gw = 0;
+      for (let k = 0; k < j; k++) gw += G[j * d + k]! * W[row + k]!;
+      square += w * (2 * gw + G[j * d + j]! * w);
+    }
+    residual += square - 2 * cross + b[i]! * (2 * offset - 2 * a[i]! + n * b[i]!);
+  }
+  return 1 - residual / spread;
+}
+
+/**
+ * The ridge map of a block, its regularisation chosen by R^2 on tokens that the map was not fitted to.
+ * @throws ShishuError `bad-argument` when the system is singular under every regularisation
+ */
+export function fit(calibration: Moments, choosing: Moments, alphas: readonly number[] = ALPHAS): Fit {
+  const system = centred(calibration);
+  let best: Fit | undefined;
+  for (const alpha of alphas) {
+    const map = ridge(system, alpha);
+    if (!map) continue;
+    const r2 = r2Of(map, choosing);
+    if (Number.isFinite(r2) && (!best || r2 > best.r2)) best = { ...map, alpha, r2 };
+  }
+  if (!best)
+    throw new ShishuError(
+      'bad-argument',
+      `The least-squares system of ${calibration.n} tokens in ${calibration.d} dimensions is singular.`,
+      {
+        details: { tokens: calibration.n, dimensions: calibration.d },
+        mend: 'Give longer and more varied calibration text.',
+      },
+    );
+  return best;
+}
+
+/** `W z + b`. */
+export function apply({ d, W, b }: LinearMap, z: Float64Array): Float64Array {
+  return b.map((offset, i) => {
+    let sum = offset;
+    for (let j = 0; j < d; j++) sum += W[i * d + j]! * z[j]!;
+    return sum;
+  });
+}

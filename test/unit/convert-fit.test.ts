@@ -1,0 +1,156 @@
+import { describe, expect, test } from 'vitest';
+import { apply, cholesky, fit, r2Of, solveRows } from '../../src/convert/fit.ts';
+import { Moments, type Pair } from '../../src/convert/moments.ts';
+import { mulberry32 } from '../support/random.ts';
+
+const uniform = (seed: number) => {
+  const next = mulberry32(seed);
+  return () => 2 * next() - 1;
+};
+
+/** Tokens whose a is W z + b and noise. */
+function pairs(d: number, n: number, seed: number, noise: number, mapSeed = 1): Pair[] {
+  const draw = uniform(mapSeed);
+  const map = { d, W: new Float64Array(d * d).map(draw), b: new Float64Array(d).map(draw) };
+  const next = uniform(seed);
+  return Array.from({ length: n }, () => {
+    const z = new Float64Array(d).map(() => next() + 0.3);
+    return { z, a: apply(map, z).map((value) => value + noise * next()) };
+  });
+}
+
+function momentsOf(d: number, tokens: readonly Pair[]): Moments {
+  const moments = new Moments(d);
+  for (const token of tokens) moments.add(token);
+  return moments;
+}
+
+/** Ridge by Gauss-Jordan on the centred data itself, not on accumulated sums. */
+function bruteForce(tokens: readonly Pair[], d: number, alpha: number) {
+  const n = tokens.length;
+  const mean = (of: (token: Pair) => Float64Array): number[] =>
+    Array.from({ length: d }, (_, i) => tokens.reduce((sum, token) => sum + of(token)[i]!, 0) / n);
+  const [mz, ma] = [mean((t) => t.z), mean((t) => t.a)];
+  const covariance = (left: (t: Pair) => number, right: (t: Pair) => number): number =>
+    tokens.reduce((sum, t) => sum + left(t) * right(t), 0) / n;
+  const G = mz.map((mi, i) =>
+    mz.map((mj, j) =>
+      covariance(
+        (t) => t.z[i]! - mi,
+        (t) => t.z[j]! - mj,
+      ),
+    ),
+  );
+  const trace = G.reduce((sum, row, i) => sum + row[i]!, 0);
+  G.forEach((row, i) => {
+    row[i]! += (alpha * trace) / d;
+  });
+  const C = ma.map((mi, i) =>
+    mz.map((mj, j) =>
+      covariance(
+        (t) => t.a[i]! - mi,
+        (t) => t.z[j]! - mj,
+      ),
+    ),
+  );
+  // (G | C') to (I | G^-1 C').
+  const rows = G.map((row, i) => [...row, ...C.map((c) => c[i]!)]);
+  for (let p = 0; p < d; p++) {
+    const pivot = rows[p]!;
+    const by = pivot[p]!;
+    for (let k = 0; k < 2 * d; k++) pivot[k]! /= by;
+    rows.forEach((row, i) => {
+      const times = row[p]!;
+      if (i !== p) for (let k = 0; k < 2 * d; k++) row[k]! -= times * pivot[k]!;
+    });
+  }
+  const W = Float64Array.from({ length: d * d }, (_, at) => rows[at % d]![d + Math.floor(at / d)]!);
+  const b = Float64Array.from(ma, (m, i) => m - mz.reduce((sum, z, j) => sum + W[i * d + j]! * z, 0));
+  return { d, W, b };
+}
+
+const closeTo = (found: Float64Array, wanted: Float64Array, tolerance: number): void =>
+  found.forEach((value, i) => {
+    expect(Math.abs(value - wanted[i]!)).toBeLessThan(tolerance);
+  });
+
+describe('the ridge map', () => {
+  test.each([1e-6, 1e-2, 1])('is that of a brute-force solver at alpha %f', (alpha) => {
+    for (const d of [1, 5, 12]) {
+      const tokens = pairs(d, 60, 7, 0.5);
+      const found = fit(momentsOf(d, tokens), momentsOf(d, pairs(d, 20, 9, 0.5)), [alpha]);
+      const wanted = bruteForce(tokens, d, alpha);
+      closeTo(found.W, wanted.W, 1e-10);
+      closeTo(found.b, wanted.b, 1e-10);
+    }
+  });
+
+  test('recovers an exactly linear map', () => {
+    const d = 16;
+    const tokens = pairs(d, 200, 3, 0);
+    const found = fit(momentsOf(d, tokens), momentsOf(d, pairs(d, 50, 4, 0)));
+    expect(found.alpha).toBe(1e-8);
+    expect(found.r2).toBeGreaterThan(1 - 1e-9);
+    for (const { z, a } of tokens) closeTo(apply(found, z), a, 1e-6);
+  });
+
+  test('takes more regularisation where the calibration text is short and noisy', () => {
+    const d = 24;
+    const choosing = momentsOf(d, pairs(d, 400, 6, 3));
+    const short = fit(momentsOf(d, pairs(d, 30, 5, 3)), choosing);
+    const long = fit(momentsOf(d, pairs(d, 3000, 5, 3)), choosing);
+    expect(short.alpha).toBeGreaterThan(long.alpha);
+    expect(long.r2).toBeGreaterThan(short.r2);
+  });
+
+  test('has the R^2 of its errors token by token', () => {
+    const d = 6;
+    const map = fit(momentsOf(d, pairs(d, 80, 1, 0.4)), momentsOf(d, pairs(d, 20, 2, 0.4)));
+    const held = pairs(d, 40, 8, 0.4);
+    let [residual, spread] = [0, 0];
+    const mean = new Float64Array(d);
+    for (const { a } of held) for (let i = 0; i < d; i++) mean[i]! += a[i]! / held.length;
+    for (const { z, a } of held) {
+      const guess = apply(map, z);
+      for (let i = 0; i < d; i++) {
+        residual += (a[i]! - guess[i]!) ** 2;
+        spread += (a[i]! - mean[i]!) ** 2;
+      }
+    }
+    expect(r2Of(map, momentsOf(d, held))).toBeCloseTo(1 - residual / spread, 10);
+  });
+});
+
+describe('what cannot be fitted', () => {
+  test('a singular system is an error that says how many tokens there were', () => {
+    const token = { z: Float64Array.of(1, 2, 3), a: Float64Array.of(1, 1, 1) };
+    const same = momentsOf(3, [token, token, token]);
+    expect(() => fit(same, same)).toThrow(
+      expect.objectContaining({ code: 'bad-argument', details: { tokens: 3, dimensions: 3 } }),
+    );
+  });
+
+  test.each([Number.NaN, Number.POSITIVE_INFINITY])('%d in the activations is an error', (value) => {
+    const moments = new Moments(2);
+    expect(() => moments.add({ z: Float64Array.of(1, 1), a: Float64Array.of(0, value) }, 'block 4')).toThrow(
+      /block 4 is NaN or infinite/,
+    );
+    expect(moments.n).toBe(0);
+  });
+});
+
+test('cholesky and solveRows undo a product', () => {
+  const d = 3;
+  const matrix = Float64Array.of(4, 0, 0, 2, 5, 0, -1, 1, 3);
+  const full = [
+    [4, 2, -1],
+    [2, 5, 1],
+    [-1, 1, 3],
+  ];
+  const X = Float64Array.of(1, -2, 0.5, 3, 0, -1);
+  const B = Float64Array.from({ length: 6 }, (_, at) =>
+    [0, 1, 2].reduce((sum, k) => sum + X[3 * Math.floor(at / 3) + k]! * full[k]![at % 3]!, 0),
+  );
+  closeTo(solveRows(cholesky(matrix, d)!, d, B), X, 1e-12);
+  expect(cholesky(Float64Array.of(1, 0, 2, 1), 2)).toBeUndefined();
+});
