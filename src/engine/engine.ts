@@ -66,7 +66,7 @@ export async function makeRunner(
 }
 
 /** The width of MLP-only blocks is what their tensors have: public code declares one and uses another. */
-async function withStoredWidth(
+export async function withStoredWidth(
   config: ModelConfig,
   open: (config: ModelConfig) => ReturnType<typeof openCheckpoint>,
 ): Promise<{ config: ModelConfig; checkpoint: Awaited<ReturnType<typeof openCheckpoint>> }> {
