@@ -1,45 +1,311 @@
-import { ShishuError } from '../errors.ts';
+import { ShishuError, throwIfAborted } from '../errors.ts';
+import { backOff, isPassing, LONGEST_ASKED_WAIT, retryAfter, type Sleep, sleepFor } from './retry.ts';
 import type { RawSource } from './source.ts';
 
-/** A folder on a web server, read by range requests. `folder` may be relative to the page. */
-export function rawHttp(
-  folder: string | URL,
-  fetcher: typeof fetch = globalThis.fetch.bind(globalThis),
-): RawSource {
+type Bytes = Uint8Array<ArrayBuffer>;
+
+export interface HttpOptions {
+  fetch?: typeof fetch;
+  /** Waits between tries. */
+  sleep?: Sleep;
+  headers?: Readonly<Record<string, string>>;
+  /** Tries in a row that bring nothing before a read fails (default 6). */
+  attempts?: number;
+  /** Milliseconds without a byte after which a connection is given up (default 30,000). */
+  stallMs?: number;
+}
+
+/** What a server says of a file without sending it. */
+export interface FileFacts {
+  /** Bytes; undefined when not known. */
+  size: number | undefined;
+  /** Changes when the file does: the ETag, or else the date; undefined when the server tells neither. */
+  validator: string | undefined;
+}
+
+/** A folder on a web server. */
+export interface HttpFolder extends RawSource {
+  name: string;
+  /** Where a file is. */
+  url(file: string): string;
+  /** null: the file is not there. @throws ShishuError `io`, `aborted`. */
+  facts(file: string, signal?: AbortSignal): Promise<FileFacts | null>;
+}
+
+/** Ranges that end before this byte are cut out of whole-file answers; past it the file is kept instead. */
+const CUT_BELOW = 1 << 20;
+/** A connection that brought this many bytes was worth its while. */
+const PROGRESS = 16 << 10;
+
+/** A try that failed in a way that may pass. */
+class Passing {
+  readonly error: unknown;
+  /** Milliseconds that the server wants us to wait. */
+  readonly wait: number | undefined;
+
+  constructor(error: unknown, wait?: number) {
+    this.error = error;
+    this.wait = wait;
+  }
+}
+
+/**
+ * A folder on a web server, read by range requests. `folder` may be relative to the page.
+ *
+ * What may pass (no network, a dropped or stalled connection, 408, 425, 429, 5xx) is tried again, later each time or
+ * when `Retry-After` says; a ranged read goes on at the byte where it was cut. A server that knows no ranges sends a
+ * large file once, and ranges are cut out of it here.
+ */
+export function rawHttp(folder: string | URL, options: HttpOptions = {}): HttpFolder {
+  const { attempts = 6, stallMs = 30_000, sleep = sleepFor, headers = {} } = options;
+  const fetcher = options.fetch ?? globalThis.fetch.bind(globalThis);
   const base = folderUrl(folder);
-  const get = async (file: string, range: string | undefined, signal?: AbortSignal): Promise<Response> => {
+  /** Of each file, what the first answer said. */
+  const known = new Map<string, FileFacts>();
+  /** Files of servers without ranges. */
+  const whole = new Map<string, Blob>();
+
+  const urlOf = (file: string): string => {
     const url = new URL(file.split('/').map(encodeURIComponent).join('/'), base);
     url.search = base.search;
-    const headers: HeadersInit = range === undefined ? {} : { Range: `bytes=${range}` };
-    return fetcher(url.href, { headers, ...(signal && { signal }) });
+    return url.href;
   };
+
+  /** Runs `once` until it gives something; it returns undefined after a try that brought too little. */
+  async function persist<T>(signal: AbortSignal | undefined, once: () => Promise<T | Passing>): Promise<T> {
+    for (let failures = 1; ; failures++) {
+      const outcome = await once();
+      if (!(outcome instanceof Passing)) return outcome;
+      if (outcome.error === undefined) failures = 0;
+      const wait = outcome.wait ?? backOff(Math.max(1, failures));
+      if (failures >= attempts || wait > LONGEST_ASKED_WAIT) throw outcome.error;
+      await sleep(wait, signal);
+      throwIfAborted(signal);
+    }
+  }
+
+  /** One request; `use` reads the body and calls `alive` for each piece. */
+  async function request<T>(
+    file: string,
+    range: string | undefined,
+    signal: AbortSignal | undefined,
+    use: (response: Response, alive: () => void) => Promise<T>,
+  ): Promise<T | Passing> {
+    throwIfAborted(signal);
+    const stalled = new AbortController();
+    let timer = 0 as unknown as ReturnType<typeof setTimeout>;
+    const alive = (): void => {
+      clearTimeout(timer);
+      timer = setTimeout(() => stalled.abort(), stallMs);
+    };
+    alive();
+    try {
+      const response = await fetcher(urlOf(file), {
+        headers: range === undefined ? headers : { ...headers, Range: `bytes=${range}` },
+        signal: signal ? AbortSignal.any([signal, stalled.signal]) : stalled.signal,
+      });
+      alive();
+      if (isPassing(response.status)) {
+        await drop(response);
+        return new Passing(statusError(response, file), retryAfter(response.headers));
+      }
+      return await use(response, alive);
+    } catch (error) {
+      if (error instanceof ShishuError || signal?.aborted) throw error;
+      if (!stalled.signal.aborted) return new Passing(error);
+      const said = `The server sent nothing of ${file} for ${stallMs} ms.`;
+      return new Passing(new ShishuError('io', said, { details: { file, stallMs } }));
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** Refuses to mix bytes of two versions of a file. */
+  function checkSame(response: Response, file: string): void {
+    const now = factsOf(response);
+    const before = known.get(file);
+    known.set(file, { size: before?.size ?? now.size, validator: before?.validator ?? now.validator });
+    const differs = (a: unknown, b: unknown): boolean => a !== undefined && b !== undefined && a !== b;
+    if (!before || !(differs(before.size, now.size) || differs(before.validator, now.validator))) return;
+    throw new ShishuError('io', `${file} changed on the server while it was read.`, {
+      details: {
+        file,
+        before: String(before.validator ?? before.size),
+        now: String(now.validator ?? now.size),
+      },
+      mend: 'Load the model again.',
+    });
+  }
+
+  async function readWhole(file: string, signal?: AbortSignal): Promise<Blob | undefined> {
+    return persist(signal, () =>
+      request(file, undefined, signal, async (response, alive) => {
+        if (isMissing(response)) return drop(response);
+        if (!response.ok) throw await refused(response, file);
+        const parts: Blob[] = [];
+        let pieces: Bytes[] = [];
+        let held = 0;
+        for await (const piece of piecesOf(response)) {
+          alive();
+          pieces.push(piece);
+          held += piece.length;
+          // A browser may move blobs out of memory.
+          if (held < CUT_BELOW) continue;
+          parts.push(new Blob(pieces));
+          pieces = [];
+          held = 0;
+        }
+        return new Blob([...parts, ...pieces]);
+      }),
+    );
+  }
+
+  async function readRange(
+    file: string,
+    start: number,
+    end: number | undefined,
+    signal?: AbortSignal,
+  ): Promise<Bytes | undefined | 'no ranges'> {
+    const into = new Collector(start, end);
+    let empty = 0;
+    return persist(signal, async () => {
+      const before = into.at;
+      const range = `${before}-${end === undefined ? '' : end - 1}`;
+      const outcome = await request<Bytes | undefined | 'no ranges' | 'cut'>(
+        file,
+        range,
+        signal,
+        async (response, alive) => {
+          if (isMissing(response)) return drop(response);
+          if (response.status === 416) {
+            await drop(response);
+            const total = numberOrNothing(response.headers.get('Content-Range')?.split('/')[1]);
+            if (total !== undefined && total > before) throw statusError(response, file);
+            return into.bytes();
+          }
+          if (!response.ok) throw await refused(response, file);
+          const ranged = response.status === 206;
+          if (!ranged && (end ?? Number.POSITIVE_INFINITY) > CUT_BELOW) {
+            await drop(response);
+            return 'no ranges';
+          }
+          const sent = ranged ? checkContentRange(response, file, before) : undefined;
+          if (ranged) checkSame(response, file);
+          let at = ranged ? before : 0;
+          for await (const piece of piecesOf(response)) {
+            alive();
+            into.take(piece, at);
+            at += piece.length;
+            if (ranged && end !== undefined && at > end) throw tooMuch(file, before, end, at);
+            if (into.full) break;
+          }
+          const ended = into.full || !sent || at >= (sent.total ?? (end === undefined ? sent.end : Infinity));
+          return ended ? into.bytes() : 'cut';
+        },
+      );
+      const brought = into.at - before;
+      if (outcome instanceof Passing) return brought >= PROGRESS ? new Passing(undefined) : outcome;
+      if (outcome !== 'cut') return outcome;
+      // A clean end before the last byte: ask for the rest, and settle for what there is when none comes.
+      empty = brought > 0 ? 0 : empty + 1;
+      return empty >= attempts ? into.bytes() : new Passing(undefined);
+    });
+  }
+
+  const facts = (file: string, signal?: AbortSignal): Promise<FileFacts | null> =>
+    persist(signal, () =>
+      request(file, '0-0', signal, async (response) => {
+        await drop(response);
+        if (isMissing(response)) return null;
+        if (response.status === 416) return { ...factsOf(response), size: 0 };
+        if (!response.ok) throw statusError(response, file);
+        if (response.status === 206) checkSame(response, file);
+        return factsOf(response);
+      }),
+    );
+
   return {
     name: base.href,
+    url: urlOf,
     async read(file, start, end, signal) {
       if (start !== undefined && start === end) return new Uint8Array(0);
       const ranged = start !== undefined || end !== undefined;
-      const range = ranged ? `${start ?? 0}-${end === undefined ? '' : end - 1}` : undefined;
-      const response = await get(file, range, signal);
-      if (isMissing(response)) return undefined;
-      if (response.status === 206) {
-        checkContentRange(response, file, start ?? 0);
-        return new Uint8Array(await response.arrayBuffer());
+      if (ranged && !whole.has(file)) {
+        const bytes = await readRange(file, start ?? 0, end, signal);
+        if (bytes !== 'no ranges') return bytes;
       }
-      if (!response.ok) throw statusError(response, file);
-      return ranged ? part(response, start ?? 0, end) : new Uint8Array(await response.arrayBuffer());
+      const blob = whole.get(file) ?? (await readWhole(file, signal));
+      if (ranged && blob) whole.set(file, blob);
+      return blob && new Uint8Array(await blob.slice(start, end).arrayBuffer());
     },
     async size(file, signal) {
-      const response = await get(file, '0-0', signal);
-      await response.body?.cancel();
-      if (isMissing(response)) return null;
-      if (response.status === 416) return 0;
-      if (!response.ok) throw statusError(response, file);
-      if (response.status === 206) return numberOrNothing(contentRange(response)?.total);
-      // The length of a compressed answer is not the file's.
-      const plain = response.headers.get('Content-Encoding') === null;
-      return plain ? numberOrNothing(response.headers.get('Content-Length')) : undefined;
+      const found = await facts(file, signal);
+      return found === null ? null : found.size;
     },
+    facts,
   };
+}
+
+/** Gathers the bytes `[start, end)` of a file from pieces. */
+class Collector {
+  /** The file's next byte that is wanted. */
+  at: number;
+  readonly #start: number;
+  readonly #end: number | undefined;
+  readonly #room: Bytes | undefined;
+  readonly #pieces: Bytes[] = [];
+
+  constructor(start: number, end: number | undefined) {
+    this.at = start;
+    this.#start = start;
+    this.#end = end;
+    if (end !== undefined) this.#room = new Uint8Array(end - start);
+  }
+
+  get full(): boolean {
+    return this.#end !== undefined && this.at >= this.#end;
+  }
+
+  /** Takes what is wanted of a piece that begins at byte `from` of the file. */
+  take(piece: Bytes, from: number): void {
+    const first = Math.max(0, this.at - from);
+    const wanted = piece.subarray(first, Math.max(first, (this.#end ?? Number.POSITIVE_INFINITY) - from));
+    if (this.#room) this.#room.set(wanted, this.at - this.#start);
+    else this.#pieces.push(wanted);
+    this.at += wanted.length;
+  }
+
+  bytes(): Bytes {
+    if (this.#room) return this.#room.subarray(0, this.at - this.#start);
+    const all = new Uint8Array(this.at - this.#start);
+    let to = 0;
+    for (const piece of this.#pieces) {
+      all.set(piece, to);
+      to += piece.length;
+    }
+    return all;
+  }
+}
+
+/** Pieces of a body; leaving the loop early closes the connection. */
+async function* piecesOf(response: Response): AsyncGenerator<Bytes> {
+  const reader = response.body?.getReader();
+  let done = false;
+  try {
+    while (reader) {
+      const next = await reader.read();
+      done = next.done;
+      if (done) return;
+      yield next.value as Bytes;
+    }
+  } finally {
+    if (!done) await reader?.cancel().catch(() => {});
+  }
+}
+
+/** Closes an answer unread. */
+async function drop(response: Response): Promise<undefined> {
+  await response.body?.cancel().catch(() => {});
 }
 
 function folderUrl(folder: string | URL): URL {
@@ -62,52 +328,72 @@ function isMissing(response: Response): boolean {
   return response.ok && (response.headers.get('Content-Type') ?? '').startsWith('text/html');
 }
 
+async function refused(response: Response, file: string): Promise<ShishuError> {
+  await drop(response);
+  return statusError(response, file);
+}
+
 function statusError(response: Response, file: string): ShishuError {
   const { status } = response;
   const mend =
     status === 401 || status === 403
-      ? 'The server wants permission: the model may be gated or private.'
-      : undefined;
+      ? 'The server wants permission: the model may be gated, private or misspelt; hub.token gives a token.'
+      : status === 429
+        ? 'The server has too many requests: try again later.'
+        : undefined;
   return new ShishuError('io', `The server answered ${status} for ${file}.`, {
     details: { file, status },
     mend,
   });
 }
 
-function contentRange(response: Response): { start: number; total: string } | undefined {
-  const match = /^bytes (\d+)-\d+\/(\d+|\*)$/.exec(response.headers.get('Content-Range') ?? '');
-  return match ? { start: Number(match[1]), total: match[2] ?? '*' } : undefined;
+interface ContentRange {
+  start: number;
+  /** After the last byte that is sent. */
+  end: number;
+  total: number | undefined;
 }
 
-function checkContentRange(response: Response, file: string, start: number): void {
-  const found = contentRange(response)?.start;
-  if (found === undefined || found === start) return;
+function contentRange(response: Response): ContentRange | undefined {
+  const match = /^bytes (\d+)-(\d+)\/(\d+|\*)$/.exec(response.headers.get('Content-Range') ?? '');
+  return match
+    ? { start: Number(match[1]), end: Number(match[2]) + 1, total: numberOrNothing(match[3]) }
+    : undefined;
+}
+
+/** A server of another origin may hide the header. */
+function checkContentRange(response: Response, file: string, start: number): ContentRange | undefined {
+  const found = contentRange(response);
+  if (!found || found.start === start) return found;
   throw new ShishuError(
     'io',
-    `The server sent ${file} from byte ${found}, not from byte ${start} as asked.`,
-    {
-      details: { file, found, expected: start },
-    },
+    `The server sent ${file} from byte ${found.start}, not from byte ${start} as asked.`,
+    { details: { file, found: found.start, expected: start } },
   );
+}
+
+function tooMuch(file: string, start: number, end: number, found: number): ShishuError {
+  return new ShishuError(
+    'io',
+    `The server sent at least ${found - start} bytes of ${file}, ${end - start} were asked for.`,
+    { details: { file, found: found - start, expected: end - start } },
+  );
+}
+
+function factsOf(response: Response): FileFacts {
+  const { headers, status } = response;
+  // The length of a compressed answer is not the file's.
+  const plain = headers.get('Content-Encoding') === null;
+  const size =
+    status === 206
+      ? contentRange(response)?.total
+      : plain
+        ? numberOrNothing(headers.get('Content-Length'))
+        : undefined;
+  const validator = headers.get('ETag') ?? headers.get('Last-Modified') ?? undefined;
+  return { size, validator };
 }
 
 function numberOrNothing(text: string | null | undefined): number | undefined {
   return text && /^\d+$/.test(text) ? Number(text) : undefined;
-}
-
-/** Cuts `[start, end)` out of a whole-file answer without keeping the rest. */
-async function part(response: Response, start: number, end = Number.POSITIVE_INFINITY): Promise<Uint8Array> {
-  const pieces: Uint8Array<ArrayBuffer>[] = [];
-  const reader = response.body?.getReader();
-  let at = 0;
-  while (reader && at < end) {
-    const { value, done } = await reader.read();
-    if (done) break;
-    const from = Math.max(start - at, 0);
-    const to = Math.min(end - at, value.length);
-    if (from < to) pieces.push(value.subarray(from, to) as Uint8Array<ArrayBuffer>);
-    at += value.length;
-  }
-  await reader?.cancel();
-  return new Uint8Array(await new Blob(pieces).arrayBuffer());
 }

@@ -1,6 +1,7 @@
 import { ShishuError } from '../errors.ts';
 import { rawFiles, rawHandle } from './files.ts';
-import { rawHttp } from './http.ts';
+import { type HttpOptions, rawHttp } from './http.ts';
+import { type HubOptions, hubFolder, isHubId } from './hub.ts';
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -39,21 +40,28 @@ export type SourceLike =
   | FileSystemDirectoryHandle
   | RawSource;
 
-export interface SourceOptions {
-  /** Used for URLs instead of the global `fetch`. */
-  fetch?: typeof fetch;
+/** How files of URLs and hubs are asked for. */
+export interface SourceOptions extends Omit<HttpOptions, 'headers'> {
+  hub?: HubOptions;
 }
 
-/** Opens a folder: a URL, files from a picker, a directory handle, or an object with `read(name, start?, end?)`. */
+/**
+ * Opens a folder: a hub's `owner/name` (or `owner/name@revision`), a URL, files from a picker, a directory handle, or an
+ * object with `read(name, start?, end?)`.
+ */
 export function openSource(like: SourceLike, options: SourceOptions = {}): Source {
-  if (typeof like === 'string' || like instanceof URL) return checkedSource(rawHttp(like, options.fetch));
+  if (typeof like === 'string' || like instanceof URL) {
+    const { url, headers } =
+      typeof like === 'string' && isHubId(like) ? hubFolder(like, options.hub) : { url: like, headers: {} };
+    return checkedSource(rawHttp(url, { ...options, headers }));
+  }
   if (typeof like === 'object' && like !== null) {
     if ('getFileHandle' in like) return checkedSource(rawHandle(like));
     if ('read' in like && typeof like.read === 'function') return checkedSource(like);
     if (Symbol.iterator in like || 'length' in like) return checkedSource(rawFiles(Array.from(like)));
   }
   throw new ShishuError('bad-argument', 'The model source is of no known kind.', {
-    mend: 'Give the URL of a folder, File[], a directory handle, or an object with read(name, start?, end?).',
+    mend: 'Give a model of the hub, the URL of a folder, File[], a directory handle, or an object with read(name, start?, end?).',
   });
 }
 

@@ -128,13 +128,16 @@ describe.each(kinds)('%s', (_, open) => {
 describe('openSource', () => {
   it('reports what a server does wrong', async () => {
     const code = (kind: string) =>
-      openSource(`${base}/${kind}`)
+      openSource(`${base}/${kind}`, { sleep: async () => {} })
         .read('data.bin', 0, 9)
         .catch((e) => e);
     expect(await code('denied')).toMatchObject({ code: 'io', details: { status: 403 } });
     expect(await code('shifted')).toMatchObject({ code: 'io', details: { found: 1, expected: 0 } });
     expect(await code('short')).toMatchObject({ code: 'io', details: { found: 8, expected: 9 } });
-    const offline = openSource('http://x/', { fetch: () => Promise.reject(new TypeError('offline')) });
+    const offline = openSource('http://x/', {
+      fetch: () => Promise.reject(new TypeError('offline')),
+      sleep: async () => {},
+    });
     await expect(offline.read('a')).rejects.toMatchObject({
       code: 'io',
       message: expect.stringMatching(/a of .*offline/),
