@@ -8,11 +8,12 @@ import type {
   Score,
 } from '../engine/types.ts';
 import { ShishuError } from '../errors.ts';
+import { isHubId } from '../formats/hub.ts';
 import type { SourceLike } from '../formats/source.ts';
 import type { LoadedModel, PortableSource } from './host.ts';
 import { Peer } from './rpc.ts';
 
-export interface RemoteLoadOptions extends Omit<LoadOptions, 'device'> {
+export interface RemoteLoadOptions extends Omit<LoadOptions, 'device' | 'fetch'> {
   /**
    * The worker to load into, one that runs `shishulm`'s worker module; it is not ended with the model. Default: one
    * worker for all models of the page, started with the first and ended with the last.
@@ -57,18 +58,20 @@ let shared: Line | undefined;
 const lent = new WeakMap<Worker, Line>();
 
 /**
- * `loadModel` in a Web Worker, so that the page stays free: same source, same options (but for `device`, which
- * cannot leave its thread). A source object's `read` and `size` are called on the page.
+ * `loadModel` in a Web Worker, so that the page stays free: same source, same options (but for `device` and
+ * `fetch`, which cannot leave their thread). A source object's `read` and `size` are called on the page.
  * @throws ShishuError those of `loadModel`; `io` when the worker does not start.
  */
 export async function loadModelInWorker(
   source: SourceLike,
   { worker, ...options }: RemoteLoadOptions = {},
 ): Promise<RemoteModel> {
-  if ('device' in options)
-    throw new ShishuError('bad-argument', 'A model in a worker cannot use the page\'s "device".', {
-      mend: 'Leave it out, or use loadModel.',
-    });
+  for (const name of ['device', 'fetch'])
+    if (name in options)
+      throw new ShishuError('bad-argument', `A model in a worker cannot use the page's "${name}".`, {
+        details: { option: name },
+        mend: 'Leave it out, or use loadModel.',
+      });
   const portable = toPortable(source);
   const line = worker ? lineTo(worker) : sharedLine();
   line.users++;
@@ -103,6 +106,7 @@ function remoteModel(line: Line, { id, info, hasChatTemplate }: LoadedModel): Re
 }
 
 function toPortable(source: SourceLike): PortableSource {
+  if (typeof source === 'string' && isHubId(source)) return { kind: 'url', url: source };
   if (typeof source === 'string' || source instanceof URL) {
     // Relative to the page, not to the worker's script.
     const page = globalThis.location?.href;
@@ -123,7 +127,7 @@ function toPortable(source: SourceLike): PortableSource {
     }
   }
   throw new ShishuError('bad-argument', 'The model source is of no known kind.', {
-    mend: 'Give the URL of a folder, File[], a directory handle, or an object with read(name, start?, end?).',
+    mend: 'Give a model of the hub, the URL of a folder, File[], a directory handle, or an object with read(name, start?, end?).',
   });
 }
 

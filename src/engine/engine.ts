@@ -103,7 +103,7 @@ function checkLoadOptions(
 
 /**
  * Loads a model folder (`config.json`, safetensors, tokenizer) onto the GPU.
- * @param source URL of the folder, `File[]`, a directory handle, or an object with `read(name, start?, end?)`
+ * @param source `owner/name` on a hub, URL of the folder, `File[]`, a directory handle, or an object with `read(name, start?, end?)`
  * @throws ShishuError `no-webgpu`, `not-found`, `bad-config`, `unsupported`, `bad-checkpoint`, `bad-tokenizer`, `io`,
  * `does-not-fit`, `out-of-memory`, `aborted`; nothing is left on the GPU then
  */
@@ -114,7 +114,7 @@ export async function loadModel(
 ): Promise<Model> {
   const { onProgress, signal } = options;
   throwIfAborted(signal);
-  const folder = openSource(source);
+  const folder = openSource(source, { fetch: options.fetch, hub: options.hub });
   const declared = parseConfig(await readJson(folder, 'config.json', { code: 'bad-config' }, signal));
   const { dtype, ...sizes } = checkLoadOptions(options, declared);
   const [{ config, checkpoint }, tokenizer, eosTokenIds] = await Promise.all([

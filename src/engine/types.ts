@@ -1,3 +1,4 @@
+import type { HubOptions } from '../formats/hub.ts';
 import type { ModelConfig } from '../model/config.ts';
 import type { Plan } from '../model/plan.ts';
 
@@ -26,6 +27,10 @@ export interface LoadOptions {
   signal?: AbortSignal;
   /** A device to share; it is not destroyed with the model. */
   device?: GPUDevice;
+  /** Where models named `owner/name` come from, and the token for them. */
+  hub?: HubOptions;
+  /** Used instead of the global `fetch`. */
+  fetch?: typeof fetch;
 }
 
 export interface Message {
