@@ -134,7 +134,7 @@ export class Chat {
       if (number !== this.#loads) return;
       showError(error, { label: 'Try again', run: () => this.#load(choice) });
     }
-    showChosen(this.#choice);
+    showChosen(this.#loader.loaded?.choice);
     this.#redraw();
     if (!this.#loader.loaded) return;
     announce(`${choice.label} is ready.`);
