@@ -66,6 +66,8 @@ export async function run(runners: readonly Runner[], options: RunOptions): Prom
     state.tokens += batch.count;
     for (const [i, { trainer }] of runners.entries()) state.sums[i]! += (await trainer.train(batch)).loss;
     state.taken++;
+    // Let signals and clicks in: with one thread jax never gives way to the event loop.
+    await new Promise((resume) => setTimeout(resume));
     state.seconds += (performance.now() - start) / 1000;
     if (step % every !== 0 && step !== steps) continue;
     const measure = step % (5 * every) === 0 || step === steps;
