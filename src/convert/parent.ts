@@ -1,0 +1,83 @@
+import { makeRunner, type RunnerOptions } from '../engine/engine.ts';
+import type { Runner } from '../engine/runner.ts';
+import { ShishuError } from '../errors.ts';
+import { type Checkpoint, openCheckpoint } from '../formats/checkpoint.ts';
+import { type Json, readJson } from '../formats/json.ts';
+import { openSource, type Source, type SourceLike } from '../formats/source.ts';
+import { loadTokenizer, type Tokenizer } from '../formats/tokenizer.ts';
+import { type GpuOptions, openGpu } from '../gpu/device.ts';
+import { type ModelConfig, parseConfig } from '../model/config.ts';
+import { fillFromCheckpoint } from '../model/load.ts';
+import { type Plan, planOf, tensorSpecs } from '../model/plan.ts';
+
+/** A model folder opened for analysis: files, and the model on the GPU. */
+export interface Parent {
+  source: Source;
+  configJson: Json;
+  config: ModelConfig;
+  checkpoint: Checkpoint;
+  /** How the folder stores its weights. */
+  dtype: 'F32' | 'F16' | 'BF16';
+  tokenizer: Tokenizer;
+  plan: Plan;
+  runner: Runner;
+  /** Frees the GPU. */
+  close(): void;
+}
+
+/** Longest window of text that is taken unasked. */
+const MOST_CONTEXT = 1024;
+
+/**
+ * Opens a model folder for analysis. The weights are on the GPU as f32, or f16 when stored so.
+ * @throws ShishuError as `loadModel`
+ */
+export async function openParent(
+  like: SourceLike,
+  gpuOptions: GpuOptions & Pick<RunnerOptions, 'tuning' | 'chunk'> = {},
+): Promise<Parent> {
+  const source = openSource(like);
+  const configJson = await readJson(source, 'config.json', { code: 'bad-config' });
+  const config = parseConfig(configJson);
+  const specs = tensorSpecs(config);
+  const [checkpoint, tokenizer] = await Promise.all([
+    openCheckpoint(source, specs),
+    loadTokenizer(source, config.vocabSize),
+  ]);
+  const { dtype } = checkpoint.tensors.get('model.embed_tokens.weight')!;
+  const plan = planOf(config);
+  const gpu = await openGpu(gpuOptions);
+  try {
+    const runner = await makeRunner(
+      gpu,
+      config,
+      plan,
+      {
+        dtype: dtype === 'F16' ? 'f16' : 'f32',
+        kv: 'f32',
+        contextLength: Math.min(config.maxPositions, MOST_CONTEXT),
+        batch: 1,
+        ...gpuOptions,
+      },
+      (fill) => fillFromCheckpoint(gpu, fill, checkpoint, specs),
+    );
+    const close = (): void => {
+      runner.ledger.releaseAll();
+      gpu.close();
+    };
+    return { source, configJson, config, checkpoint, dtype, tokenizer, plan, runner, close };
+  } catch (error) {
+    gpu.close();
+    throw error;
+  }
+}
+
+/** @throws ShishuError `unsupported` for a model without attention in all of its blocks */
+export function refuseChild({ source, config }: Pick<Parent, 'source' | 'config'>): void {
+  if (config.mlpOnly === 0) return;
+  throw new ShishuError(
+    'unsupported',
+    `${source.name} is a ShishuLM already: ${config.mlpOnly} of its ${config.layers} blocks have no attention.`,
+    { details: { mlpOnly: config.mlpOnly, layers: config.layers }, mend: 'Convert its parent.' },
+  );
+}

@@ -1,0 +1,46 @@
+import type { Ledger } from '../gpu/buffer.ts';
+import type { Gpu } from '../gpu/device.ts';
+import { rowBytes, type Weight } from '../kernels/tensor.ts';
+import { packRows } from './quantize.ts';
+import type { Weights } from './weights.ts';
+
+/** `a = W z + b`: what stands in for a block's attention; W `(d, d)` row-major `(out, in)`, b `(d)`. */
+export interface LinearMapData {
+  W: Float32Array<ArrayBuffer>;
+  b: Float32Array<ArrayBuffer>;
+}
+
+/**
+ * Puts a layer's map on the GPU as f32, so that plans may run the layer as `linear`. An earlier map is written over in its
+ * own buffers: forwards that are recorded already then use the new one.
+ */
+export function installLinearMap(
+  gpu: Gpu,
+  ledger: Ledger,
+  weights: Weights,
+  layer: number,
+  { W, b }: LinearMapData,
+): void {
+  const d = b.length;
+  let weight = weights.linear.get(layer);
+  if (!weight) {
+    weight = emptyMap(ledger, layer, d);
+    weights.linear.set(layer, weight);
+  }
+  const { codes, vectors } = weight.parts[0]!;
+  const packed = packRows(W, d, 'f32', `model.layers.${layer}.linear_attn.weight`).codes;
+  gpu.device.queue.writeBuffer(codes, 0, packed as Float32Array<ArrayBuffer>);
+  gpu.device.queue.writeBuffer(vectors!, 0, b);
+}
+
+function emptyMap(ledger: Ledger, layer: number, d: number): Weight {
+  const label = `block ${layer} linear`;
+  const part = {
+    row0: 0,
+    rows: d,
+    codes: ledger.storage(label, d * rowBytes('f32', d).codes, 'weights'),
+    scales: undefined,
+    vectors: ledger.storage(`${label} vectors`, 4 * d, 'weights'),
+  };
+  return { dtype: 'f32', rows: d, cols: d, parts: [part], hasGain: false, hasBias: true };
+}
