@@ -1,0 +1,109 @@
+import { assign } from './match.ts';
+
+/** How a pair of MLPs becomes one. */
+export type Share = 'keep-first' | 'keep-second' | 'average';
+export const SHARES: readonly Share[] = ['keep-first', 'keep-second', 'average'];
+
+/** The MLP half of a block, f32: `down(silu(gate(n)) * up(n))`, n = RMSNorm(x) * norm. */
+export interface Mlp {
+  d: number;
+  width: number;
+  /** `(d)` */
+  norm: Float32Array;
+  /** `(width, d)` */
+  gate: Float32Array;
+  up: Float32Array;
+  /** `(d, width)` */
+  down: Float32Array;
+  /** `(width)`, `(width)`, `(d)`, where the model has them. */
+  biases?: { gate: Float32Array; up: Float32Array; down: Float32Array } | undefined;
+}
+
+/** The same MLP with the norm's gain in gate and up, and a norm without one. */
+export function foldNorm(mlp: Mlp): Mlp {
+  const { d, norm } = mlp;
+  const fold = (matrix: Float32Array): Float32Array => matrix.map((value, at) => value * norm[at % d]!);
+  return { ...mlp, norm: new Float32Array(d).fill(1), gate: fold(mlp.gate), up: fold(mlp.up) };
+}
+
+/** A unit's up row and down column both negated leave the MLP the same: which sign makes b's unit more like a's. */
+interface Match {
+  /** For each unit of a, its partner in b. */
+  partner: Int32Array;
+  sign: Int8Array;
+}
+
+/** Units as rows of length 1: `(width, d)`. */
+function unitRows(width: number, d: number, at: (unit: number, i: number) => number): Float32Array {
+  const rows = new Float32Array(width * d);
+  for (let u = 0; u < width; u++) {
+    let square = 0;
+    for (let i = 0; i < d; i++) square += at(u, i) ** 2;
+    const scale = square > 0 ? 1 / Math.sqrt(square) : 0;
+    for (let i = 0; i < d; i++) rows[u * d + i] = at(u, i) * scale;
+  }
+  return rows;
+}
+
+/**
+ * Pairs the units of two MLPs so that the sum of cos(gate) + |cos(up) + cos(down)| is largest; the norms must be folded.
+ */
+export function matchUnits(a: Mlp, b: Mlp): Match {
+  const { d, width } = a;
+  const rows = ({ gate, up, down }: Mlp) => [
+    unitRows(width, d, (u, i) => gate[u * d + i]!),
+    unitRows(width, d, (u, i) => up[u * d + i]!),
+    unitRows(width, d, (u, i) => down[i * width + u]!),
+  ];
+  const [left, right] = [rows(a), rows(b)];
+  const dot = (part: number, u: number, v: number): number => {
+    const [x, y] = [left[part]!, right[part]!];
+    let sum = 0;
+    for (let i = 0; i < d; i++) sum += x[u * d + i]! * y[v * d + i]!;
+    return sum;
+  };
+  const cost = new Float32Array(width * width);
+  const negative = new Uint8Array(width * width);
+  for (let u = 0; u < width; u++)
+    for (let v = 0; v < width; v++) {
+      const linear = dot(1, u, v) + dot(2, u, v);
+      cost[u * width + v] = -(dot(0, u, v) + Math.abs(linear));
+      negative[u * width + v] = linear < 0 ? 1 : 0;
+    }
+  const partner = assign(cost, width);
+  const sign = Int8Array.from(partner, (v, u) => (negative[u * width + v] ? -1 : 1));
+  return { partner, sign };
+}
+
+/** The mean of two MLPs, unit by matched unit; its norm has no gain. */
+export function averageMlp(first: Mlp, second: Mlp): Mlp {
+  const [a, b] = [foldNorm(first), foldNorm(second)];
+  const { d, width } = a;
+  const { partner, sign } = matchUnits(a, b);
+  const mean = (x: number, y: number): number => (x + y) / 2;
+  const rows = (part: 'gate' | 'up', signs: boolean): Float32Array =>
+    a[part].map((value, at) => {
+      const u = Math.floor(at / d);
+      return mean(value, b[part][partner[u]! * d + (at % d)]! * (signs ? sign[u]! : 1));
+    });
+  const down = a.down.map((value, at) => {
+    const u = at % width;
+    return mean(value, b.down[at - u + partner[u]!]! * sign[u]!);
+  });
+  const [x, y] = [a.biases, b.biases];
+  const biases =
+    x && y
+      ? {
+          gate: x.gate.map((value, u) => mean(value, y.gate[partner[u]!]!)),
+          up: x.up.map((value, u) => mean(value, y.up[partner[u]!]! * sign[u]!)),
+          down: x.down.map((value, i) => mean(value, y.down[i]!)),
+        }
+      : undefined;
+  return { d, width, norm: a.norm, gate: rows('gate', false), up: rows('up', true), down, biases };
+}
+
+/** One MLP for two. */
+export function shareMlp(first: Mlp, second: Mlp, how: Share): Mlp {
+  if (how === 'average') return averageMlp(first, second);
+  return how === 'keep-first' ? first : second;
+}
