@@ -114,7 +114,8 @@ export async function loadModel(
 ): Promise<Model> {
   const { onProgress, signal } = options;
   throwIfAborted(signal);
-  const folder = openSource(source, { fetch: options.fetch, hub: options.hub });
+  const { hub, cache = true, warn } = options;
+  const folder = openSource(source, { fetch: options.fetch, hub, cache, warn });
   const declared = parseConfig(await readJson(folder, 'config.json', { code: 'bad-config' }, signal));
   const { dtype, ...sizes } = checkLoadOptions(options, declared);
   const [{ config, checkpoint }, tokenizer, eosTokenIds] = await Promise.all([

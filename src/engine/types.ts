@@ -31,6 +31,13 @@ export interface LoadOptions {
   hub?: HubOptions;
   /** Used instead of the global `fetch`. */
   fetch?: typeof fetch;
+  /**
+   * Keep a model from a server in the browser, where the next visit reads it with no network (default true; in Node there
+   * is nothing to keep it in). `refresh` asks the server first whether the files changed.
+   */
+  cache?: boolean | 'refresh';
+  /** Told when the model cannot be kept (default `console.warn`). */
+  warn?: (message: string) => void;
 }
 
 export interface Message {

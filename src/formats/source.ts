@@ -1,4 +1,5 @@
 import { ShishuError } from '../errors.ts';
+import { cachedHttp, canCache } from './cache.ts';
 import { rawFiles, rawHandle } from './files.ts';
 import { type HttpOptions, rawHttp } from './http.ts';
 import { type HubOptions, hubFolder, isHubId } from './hub.ts';
@@ -43,6 +44,13 @@ export type SourceLike =
 /** How files of URLs and hubs are asked for. */
 export interface SourceOptions extends Omit<HttpOptions, 'headers'> {
   hub?: HubOptions;
+  /**
+   * Keep files in the browser for the next visit, and read those that are kept with no network; `refresh` asks the
+   * server whether they changed. Default: off, and in environments that cannot keep files always off.
+   */
+  cache?: boolean | 'refresh';
+  /** Told when files cannot be kept (default `console.warn`). */
+  warn?: (message: string) => void;
 }
 
 /**
@@ -53,7 +61,10 @@ export function openSource(like: SourceLike, options: SourceOptions = {}): Sourc
   if (typeof like === 'string' || like instanceof URL) {
     const { url, headers } =
       typeof like === 'string' && isHubId(like) ? hubFolder(like, options.hub) : { url: like, headers: {} };
-    return checkedSource(rawHttp(url, { ...options, headers }));
+    const http = rawHttp(url, { ...options, headers });
+    if (!options.cache || !canCache()) return checkedSource(http);
+    const refresh = options.cache === 'refresh';
+    return checkedSource(cachedHttp(http, { refresh, ...(options.warn && { warn: options.warn }) }));
   }
   if (typeof like === 'object' && like !== null) {
     if ('getFileHandle' in like) return checkedSource(rawHandle(like));

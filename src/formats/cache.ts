@@ -1,0 +1,399 @@
+import { ShishuError } from '../errors.ts';
+import type { FileFacts, HttpFolder } from './http.ts';
+import type { RawSource } from './source.ts';
+
+type Bytes = Uint8Array<ArrayBuffer>;
+
+/** Bytes of a chunk: the unit of download, check and resume. */
+export const CHUNK_BYTES = 4 << 20;
+/** Chunks fetched ahead of the one that is wanted. */
+const AHEAD = 2;
+const DIGEST_BYTES = 32;
+const FOLDER = 'shishulm-cache';
+const ENTRY = 'entry.json';
+
+export interface CacheOptions {
+  /** Ask the server whether cached files are still its files; without, a cached file is read with no network at all. */
+  refresh?: boolean;
+  /** Told when files cannot be kept (default `console.warn`). */
+  warn?: (message: string) => void;
+}
+
+/** A file of a model in the cache. */
+export interface CachedFile {
+  url: string;
+  /** Bytes of the file, and how many of them are here. */
+  size: number;
+  storedBytes: number;
+  /** ETag or date of the file on its server. */
+  validator: string | undefined;
+}
+
+/** What is noted of a file; its chunks lie beside it, each as SHA-256 (32 bytes) and data, in a file named by its number. */
+interface Entry {
+  url: string;
+  size: number;
+  validator?: string;
+  chunkBytes: number;
+  /** The server has no such file. */
+  missing?: true;
+}
+
+/** An entry that is open. */
+interface Open {
+  entry: Entry;
+  folder: FileSystemDirectoryHandle;
+  /** The server has said that the entry is of its present file. */
+  sure: boolean;
+  /** Chunks whose digest was right since this page opened them. */
+  checked: Set<number>;
+  /** Downloads under way. */
+  fetching: Map<number, Promise<Bytes>>;
+}
+
+/** Whether this environment can keep files: a secure page or worker with the Origin Private File System. */
+export function canCache(): boolean {
+  return (
+    typeof navigator !== 'undefined' &&
+    !!navigator.storage?.getDirectory &&
+    !!globalThis.crypto?.subtle &&
+    'createWritable' in FileSystemFileHandle.prototype
+  );
+}
+
+async function cacheFolder(): Promise<FileSystemDirectoryHandle> {
+  const root = await navigator.storage.getDirectory();
+  return root.getDirectoryHandle(FOLDER, { create: true });
+}
+
+async function sha256(bytes: Bytes): Promise<Bytes> {
+  return new Uint8Array(await crypto.subtle.digest('SHA-256', bytes));
+}
+
+/** Name of a URL's folder. */
+async function nameOf(url: string): Promise<string> {
+  const digest = await sha256(new TextEncoder().encode(url));
+  return [...digest.subarray(0, 16)].map((byte) => byte.toString(16).padStart(2, '0')).join('');
+}
+
+/** Runs alone among the pages of this origin, where the browser has locks. */
+async function locked<T>(name: string, signal: AbortSignal | undefined, run: () => Promise<T>): Promise<T> {
+  if (!navigator.locks) return run();
+  return navigator.locks.request(`${FOLDER}/${name}`, signal ? { signal } : {}, run) as Promise<T>;
+}
+
+async function readFile(folder: FileSystemDirectoryHandle, name: string): Promise<File | undefined> {
+  try {
+    return await (await folder.getFileHandle(name)).getFile();
+  } catch {
+    return undefined;
+  }
+}
+
+/** Writes a file whole: until the end of it, nothing of it can be seen. */
+async function writeFile(
+  folder: FileSystemDirectoryHandle,
+  name: string,
+  parts: readonly (Bytes | string)[],
+): Promise<void> {
+  const handle = await folder.getFileHandle(name, { create: true });
+  const writer = await handle.createWritable();
+  try {
+    for (const part of parts) await writer.write(part);
+    await writer.close();
+  } catch (error) {
+    await writer.abort().catch(() => {});
+    throw error;
+  }
+}
+
+async function readEntry(folder: FileSystemDirectoryHandle): Promise<Entry | undefined> {
+  try {
+    const entry = JSON.parse(await (await readFile(folder, ENTRY))!.text()) as Entry;
+    const { url, size, chunkBytes } = entry;
+    const sane = typeof url === 'string' && Number.isSafeInteger(size) && size >= 0;
+    return sane && chunkBytes === CHUNK_BYTES ? entry : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+async function removeFolder(name: string): Promise<void> {
+  await (await cacheFolder()).removeEntry(name, { recursive: true }).catch(() => {});
+}
+
+interface Kept {
+  name: string;
+  folder: FileSystemDirectoryHandle;
+  entry: Entry;
+}
+
+async function* keptFiles(): AsyncGenerator<Kept> {
+  for await (const folder of (await cacheFolder()).values()) {
+    if (folder.kind !== 'directory') continue;
+    const entry = await readEntry(folder);
+    if (entry) yield { name: folder.name, folder, entry };
+  }
+}
+
+/** Bytes of the chunks that have their length. */
+async function storedBytes(folder: FileSystemDirectoryHandle, entry: Entry): Promise<number> {
+  let bytes = 0;
+  for await (const chunk of folder.values()) {
+    const index = Number(chunk.name);
+    if (chunk.kind !== 'file' || !Number.isInteger(index)) continue;
+    const { start, end } = span(entry, index);
+    if ((await chunk.getFile()).size === DIGEST_BYTES + end - start) bytes += end - start;
+  }
+  return bytes;
+}
+
+const span = ({ size }: Entry, index: number): { start: number; end: number } => ({
+  start: index * CHUNK_BYTES,
+  end: Math.min(size, (index + 1) * CHUNK_BYTES),
+});
+
+/**
+ * A folder on a server whose files stay in the Origin Private File System, keyed by URL and validator and shared by the
+ * pages of an origin. Files are fetched by chunks; one counts once it is whole and its length is right, so a download
+ * that was killed goes on where it was. A chunk is read only after its SHA-256 was found right; one that was damaged is
+ * fetched again. Where files cannot be kept (quota), reads go to the server as without a cache, after one warning.
+ */
+export function cachedHttp(http: HttpFolder, options: CacheOptions = {}): RawSource {
+  const { refresh = false, warn = (message) => console.warn(message) } = options;
+  const files = new Map<string, Promise<Open | null | undefined>>();
+  let full = false;
+  let weights: Promise<boolean> | undefined;
+
+  const giveUp = (why: string): undefined => {
+    if (!full) warn(`The model is not kept for the next visit: ${why}`);
+    full = true;
+  };
+
+  /** null: the server has no such file; undefined: it cannot be cached. */
+  function open(file: string, signal?: AbortSignal): Promise<Open | null | undefined> {
+    let opened = files.get(file);
+    if (!opened) {
+      opened = openFile(file, signal);
+      opened.catch(() => files.delete(file));
+      files.set(file, opened);
+    }
+    return opened;
+  }
+
+  async function openFile(file: string, signal?: AbortSignal): Promise<Open | null | undefined> {
+    const url = http.url(file);
+    const name = await nameOf(url);
+    return locked(name, signal, async () => {
+      const folders = await cacheFolder();
+      const old = await folders.getDirectoryHandle(name).catch(() => undefined);
+      const entry = old && (await readEntry(old));
+      if (old && entry && !refresh) {
+        if (entry.missing) {
+          if (await hasWeights()) return null;
+        } else if ((await storedBytes(old, entry)) === entry.size) return openEntry(old, entry, false);
+      }
+      // A half download may only go on with the file that it began with.
+      const facts = await http.facts(file, signal);
+      if (old && entry && facts && isSame(entry, facts)) return openEntry(old, entry, true);
+      await removeFolder(name);
+      if (full) return facts && undefined;
+      if (facts === null) {
+        await create(name, { url, size: 0, chunkBytes: CHUNK_BYTES, missing: true });
+        return null;
+      }
+      const { size, validator } = facts;
+      if (size === undefined) return undefined;
+      return create(name, {
+        url,
+        size,
+        chunkBytes: CHUNK_BYTES,
+        ...(validator !== undefined && { validator }),
+      });
+    });
+  }
+
+  /** That a file was missing is believed once a model's weights are whole: before, its folder may be unfinished. */
+  function hasWeights(): Promise<boolean> {
+    weights ??= listCached().then((all) =>
+      all.some(
+        ({ url, size, storedBytes }) =>
+          url.startsWith(http.name.split('?')[0]!) &&
+          /\.safetensors$/.test(new URL(url).pathname) &&
+          size === storedBytes,
+      ),
+    );
+    return weights;
+  }
+
+  async function create(name: string, entry: Entry): Promise<Open | undefined> {
+    const { url, size } = entry;
+    const { quota, usage = 0 } = await navigator.storage.estimate();
+    if (quota !== undefined && size > quota - usage)
+      return giveUp(`the browser allows ${quota - usage} more bytes, ${url} has ${size}.`);
+    // Without this the browser may throw the files away when the disk is full; workers cannot ask.
+    void navigator.storage.persist?.().catch(() => {});
+    try {
+      const folder = await (await cacheFolder()).getDirectoryHandle(name, { create: true });
+      await writeFile(folder, ENTRY, [JSON.stringify(entry)]);
+      return openEntry(folder, entry, true);
+    } catch (error) {
+      return giveUp(messageOf(error));
+    }
+  }
+
+  /** Bytes `[from, to)` of a kept chunk, undefined when it is not here or damaged. */
+  async function stored(open: Open, index: number, from: number, to: number): Promise<Bytes | undefined> {
+    const file = await readFile(open.folder, String(index));
+    const { start, end } = span(open.entry, index);
+    if (file?.size !== DIGEST_BYTES + end - start) return undefined;
+    if (open.checked.has(index))
+      return new Uint8Array(await file.slice(DIGEST_BYTES + from, DIGEST_BYTES + to).arrayBuffer());
+    const bytes = new Uint8Array(await file.arrayBuffer());
+    const data = bytes.subarray(DIGEST_BYTES);
+    const digest = await sha256(data);
+    if (digest.some((byte, i) => byte !== bytes[i])) return undefined;
+    open.checked.add(index);
+    return data.subarray(from, to);
+  }
+
+  /** Fetches a chunk and keeps it. @returns all its bytes */
+  async function fetchChunk(file: string, open: Open, index: number, signal?: AbortSignal): Promise<Bytes> {
+    const { start, end } = span(open.entry, index);
+    return locked(`${await nameOf(open.entry.url)}/${index}`, signal, async () => {
+      // Another page may have fetched it while this one waited.
+      const there = await stored(open, index, 0, end - start);
+      if (there) return there;
+      const facts = open.sure ? undefined : await http.facts(file, signal);
+      const changed = facts === null || (facts && !isSame(open.entry, facts));
+      const bytes = changed ? undefined : ((await http.read(file, start, end, signal)) as Bytes | undefined);
+      if (bytes?.length !== end - start) {
+        await removeFolder(await nameOf(open.entry.url));
+        throw new ShishuError('io', `The server has other bytes in ${file} than the cache was filled from.`, {
+          details: { file, start, end, found: bytes?.length ?? 0 },
+          mend: 'Load the model again: it is fetched anew.',
+        });
+      }
+      open.sure = true;
+      if (full) return bytes;
+      try {
+        await writeFile(open.folder, String(index), [await sha256(bytes), bytes]);
+        open.checked.add(index);
+      } catch (error) {
+        giveUp(messageOf(error));
+      }
+      return bytes;
+    });
+  }
+
+  function fetchShared(file: string, open: Open, index: number, signal?: AbortSignal): Promise<Bytes> {
+    let fetching = open.fetching.get(index);
+    if (!fetching) {
+      fetching = fetchChunk(file, open, index, signal).finally(() => open.fetching.delete(index));
+      open.fetching.set(index, fetching);
+    }
+    return fetching;
+  }
+
+  /** Starts on the chunks after `index` that are not here; whoever wants them sees their errors. */
+  async function readAhead(file: string, open: Open, index: number, signal?: AbortSignal): Promise<void> {
+    const last = Math.ceil(open.entry.size / CHUNK_BYTES) - 1;
+    for (let next = index + 1; next <= Math.min(last, index + AHEAD); next++)
+      if (!open.checked.has(next) && !(await readFile(open.folder, String(next))))
+        fetchShared(file, open, next, signal).catch(() => {});
+  }
+
+  async function chunkPart(
+    file: string,
+    open: Open,
+    index: number,
+    [from, to]: [number, number],
+    signal?: AbortSignal,
+  ): Promise<Bytes> {
+    const here = open.fetching.has(index) ? undefined : await stored(open, index, from, to);
+    if (here) return here;
+    if (full) {
+      const { start } = span(open.entry, index);
+      return (await http.read(file, start + from, start + to, signal)) as Bytes;
+    }
+    // A download that another call began may have been aborted by it.
+    const shared = fetchShared(file, open, index, signal).catch((error) => {
+      const aborted = error instanceof ShishuError ? error.code === 'aborted' : error?.name === 'AbortError';
+      if (aborted && !signal?.aborted) return fetchShared(file, open, index, signal);
+      throw error;
+    });
+    void readAhead(file, open, index, signal);
+    return (await shared).subarray(from, to);
+  }
+
+  return {
+    name: http.name,
+    async read(file, first, end, signal) {
+      const opened = await open(file, signal);
+      if (opened === null) return undefined;
+      if (!opened) return http.read(file, first, end, signal);
+      const start = first ?? 0;
+      const { size } = opened.entry;
+      const stop = Math.min(end ?? size, size);
+      const into = new Uint8Array(Math.max(0, stop - start));
+      for (let at = start; at < stop; ) {
+        const index = Math.floor(at / CHUNK_BYTES);
+        const chunk = span(opened.entry, index);
+        const to = Math.min(stop, chunk.end);
+        into.set(
+          await chunkPart(file, opened, index, [at - chunk.start, to - chunk.start], signal),
+          at - start,
+        );
+        at = to;
+      }
+      return into;
+    },
+    async size(file, signal) {
+      const opened = await open(file, signal);
+      if (opened === null) return null;
+      return opened ? opened.entry.size : http.size!(file, signal);
+    },
+  };
+}
+
+function openEntry(folder: FileSystemDirectoryHandle, entry: Entry, sure: boolean): Open {
+  return { entry, folder, sure, checked: new Set(), fetching: new Map() };
+}
+
+/** The same length, and the same validator where both are known. */
+function isSame(entry: Entry, { size, validator }: FileFacts): boolean {
+  const same = (a: unknown, b: unknown): boolean => a === undefined || b === undefined || a === b;
+  return same(entry.size, size) && same(entry.validator, validator);
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message || error.name : String(error);
+}
+
+/** The files in the cache, whole and half, by URL. */
+export async function listCached(): Promise<CachedFile[]> {
+  if (!canCache()) return [];
+  const found: CachedFile[] = [];
+  for await (const { folder, entry } of keptFiles()) {
+    const { url, size, validator, missing } = entry;
+    if (!missing) found.push({ url, size, storedBytes: await storedBytes(folder, entry), validator });
+  }
+  return found.sort((a, b) => (a.url < b.url ? -1 : 1));
+}
+
+/**
+ * Throws files out of the cache: those whose URL begins so (a folder's URL means its files), or all.
+ * @returns bytes of model files that were freed
+ */
+export async function deleteCached(url?: string | URL): Promise<number> {
+  if (!canCache()) return 0;
+  let freed = 0;
+  const doomed: string[] = [];
+  for await (const { name, folder, entry } of keptFiles()) {
+    if (url !== undefined && !entry.url.startsWith(String(url))) continue;
+    freed += await storedBytes(folder, entry);
+    doomed.push(name);
+  }
+  for (const name of doomed) await removeFolder(name);
+  return freed;
+}
