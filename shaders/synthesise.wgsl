@@ -1,0 +1,67 @@
+// Fills weights (rows, cols), or their scales, with random values from a hash of index and seed: uniform with a standard
+// deviation of 1/sqrt(cols), so that a projection keeps the size of its input. BITS: of one code (32 f32, 16 f16, 8 and 4
+// integers); with SCALES, f16 scales that give code LEVEL the largest value. What pads a row is zero.
+struct Params {
+  words: u32,
+  // u32 words from one row to the next.
+  row_words: u32,
+  cols: u32,
+  seed: u32,
+}
+
+@group(0) @binding(0) var<storage, read_write> out: array<u32>;
+@group(0) @binding(1) var<uniform> params: Params;
+
+// PCG's output permutation of one linear congruential step.
+fn hash(input: u32) -> u32 {
+  let state = input * 747796405u + 2891336453u;
+  let word = ((state >> ((state >> 28u) + 4u)) ^ state) * 277803737u;
+  return (word >> 22u) ^ word;
+}
+
+// In [-1, 1), of 24 random bits.
+fn uniform_of(bits: u32) -> f32 {
+  return f32(bits >> 8u) * (2.0 / 16777216.0) - 1.0;
+}
+
+fn word_of(bits: u32, column: u32, peak: f32) -> u32 {
+  if (SCALES) {
+    return pack2x16float(vec2f(peak / f32(LEVEL)));
+  }
+  switch (BITS) {
+    case 32u: {
+      return bitcast<u32>(select(0.0, uniform_of(bits) * peak, column < params.cols));
+    }
+    case 16u: {
+      let values = vec2f(uniform_of(bits), uniform_of(hash(bits))) * peak;
+      return pack2x16float(select(vec2f(0.0), values, vec2(column, column + 1u) < vec2(params.cols)));
+    }
+    case 8u: {
+      // -128 is not a code.
+      let codes = max(unpack4xI8(bits), vec4<i32>(-127));
+      return pack4xI8(select(vec4<i32>(0), codes, column + vec4(0u, 1u, 2u, 3u) < vec4(params.cols)));
+    }
+    default: {
+      var codes = 0u;
+      for (var i = 0u; i < 8u; i++) {
+        // 1..15 stand for -7..7.
+        codes |= select(8u, max(1u, extractBits(bits, 4u * i, 4u)), column + i < params.cols) << (4u * i);
+      }
+      return codes;
+    }
+  }
+}
+
+@compute @workgroup_size(WG)
+fn main(
+  @builtin(workgroup_id) wid: vec3<u32>,
+  @builtin(num_workgroups) grid: vec3<u32>,
+  @builtin(local_invocation_index) lid: u32,
+) {
+  let i = (wid.x + wid.y * grid.x) * WG + lid;
+  if (i >= params.words) {
+    return;
+  }
+  let column = (i % params.row_words) * (32u / BITS);
+  out[i] = word_of(hash(i ^ hash(params.seed)), column, sqrt(3.0 / f32(params.cols)));
+}

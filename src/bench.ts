@@ -1,0 +1,18 @@
+// The benchmark harness that `shishulm bench` and the page share.
+export { CLAIMS, CLAIMS_NOTE } from './bench/claims.ts';
+export { cautions, toCsv, toJson, toMarkdown } from './bench/export.ts';
+export { bytesText } from './bench/fit.ts';
+export { type ModelSpec, PRESETS, parseSpec, parseStack, specText } from './bench/models.ts';
+export type { BenchResult, ModelFacts, ProfilePoint, Which } from './bench/result.ts';
+export { type BenchOptions, type BenchProgress, runBench } from './bench/run.ts';
+export {
+  type BenchSettings,
+  FULL,
+  parseSettings,
+  QUICK,
+  type SettingName,
+  settingsFromLink,
+  settingsText,
+  settingsToLink,
+} from './bench/settings.ts';
+export { blockTimes, figure, kernelTimes, type SummaryRow, summaryOf } from './bench/summary.ts';

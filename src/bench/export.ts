@@ -1,0 +1,117 @@
+import { CLAIMS, CLAIMS_NOTE } from './claims.ts';
+import type { BenchResult, Which } from './result.ts';
+import type { Spread } from './stats.ts';
+import { figure, kernelTimes, summaryOf } from './summary.ts';
+
+/** The whole result. */
+export const toJson = (result: BenchResult): string => `${JSON.stringify(result, undefined, 2)}\n`;
+
+const cell = (value: string | number): string => {
+  const text = String(value);
+  return /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+};
+
+/** One line a figure: what, model, at, unit, value, q1, q3, samples. */
+export function toCsv(result: BenchResult): string {
+  const lines: (string | number)[][] = [['what', 'model', 'at', 'unit', 'value', 'q1', 'q3', 'samples']];
+  const name = (model: Which): string => result.models[model]?.label ?? '';
+  const line = (
+    what: string,
+    model: Which,
+    at: string | number,
+    unit: string,
+    value: number,
+    spread?: Spread,
+  ): void => {
+    lines.push([
+      what,
+      name(model),
+      at,
+      unit,
+      value,
+      spread?.q1 ?? '',
+      spread?.q3 ?? '',
+      spread?.samples.join(' ') ?? '',
+    ]);
+  };
+  for (const model of [0, 1] as const) {
+    const facts = result.models[model];
+    if (!facts) continue;
+    line('parameters', model, '', 'count', facts.parameters);
+    line('weights', model, '', 'bytes', facts.bytes.weights);
+    line('kv', model, facts.context, 'bytes', facts.bytes.kv);
+    line('scratch', model, '', 'bytes', facts.bytes.scratch);
+    line('dispatches a token', model, '', 'count', facts.dispatchesPerToken);
+  }
+  for (const { model, tokens, ms } of result.prompts) line('first token', model, tokens, 'ms', ms.median, ms);
+  for (const { model, position, ms, gigabytesPerSecond } of result.decode) {
+    line('token', model, position, 'ms', ms.median, ms);
+    line('read', model, position, 'GB/s', gigabytesPerSecond);
+  }
+  for (const { model, batch, ms, tokensPerSecond } of result.batches) {
+    line('step of a batch', model, batch, 'ms', ms.median, ms);
+    line('throughput of a batch', model, batch, 'tokens/s', tokensPerSecond);
+  }
+  for (const { model, phase, block, kernel, microseconds } of result.profile)
+    line(`GPU time, ${phase}, ${kernel}`, model, block ?? '', 'us', microseconds);
+  return `${lines.map((cells) => cells.map(cell).join(',')).join('\n')}\n`;
+}
+
+/** What must be said before any figure of a result. */
+export function cautions(result: BenchResult): string[] {
+  const notes: string[] = [];
+  if (result.ended !== 'complete') notes.push(`The run did not finish (${result.ended}): ${result.error}`);
+  for (const why of result.disturbed) notes.push(`The run was disturbed: ${why} Its times are doubtful.`);
+  if (result.adapter.software)
+    notes.push('A CPU plays GPU here (software adapter): look at the ratios, not at the times.');
+  if (result.models.some(({ weights }) => weights === 'synthesised'))
+    notes.push(
+      'Weights are random, made on the GPU: times and sizes are those of real ones, quality is not measured.',
+    );
+  return notes;
+}
+
+const row = (cells: readonly string[]): string =>
+  `| ${cells.map((text) => text.replaceAll('|', '\\|')).join(' | ')} |`;
+
+/** A report to paste: conditions, cautions, the table, GPU time, the paper's claims as reference. */
+export function toMarkdown(result: BenchResult): string {
+  const [parent, child] = result.models;
+  const { adapter, settings } = result;
+  const out = [
+    `# ${parent?.label ?? 'parent'} against ${child?.label ?? 'child'}`,
+    '',
+    `- Date: ${result.date}`,
+    `- Adapter: ${adapter.name}${adapter.software ? ' (software)' : ''}`,
+    `- Runtime: ${result.runtime}`,
+    `- Settings: ${Object.entries(settings)
+      .map(([name, text]) => `${name}=${text}`)
+      .join(' ')}`,
+    ...(adapter.copyGigabytesPerSecond === null
+      ? []
+      : [`- Copy of buffers: ${figure(adapter.copyGigabytesPerSecond, 'GB/s')} (read + write)`]),
+    ...cautions(result).map((note) => `- **${note}**`),
+    '',
+    row(['', 'parent', 'child', 'child / parent']),
+    row(['---', '---:', '---:', '---:']),
+    ...summaryOf(result).map(({ what, unit, parent, child, quartiles, ratio }) => {
+      const show = (value: number, range: [number, number] | undefined): string =>
+        `${figure(value, unit)}${range ? ` (${range.map((v) => v.toPrecision(3)).join('-')})` : ''}`;
+      return row([what, show(parent, quartiles?.parent), show(child, quartiles?.child), ratio.toFixed(3)]);
+    }),
+    '',
+    'Times are medians (quartiles). Memory is from the ledger of buffers, counts are from the shapes.',
+  ];
+  const kernels = kernelTimes(result, 'decode');
+  out.push('', '## GPU time of a token by kernel', '', result.profileNote);
+  if (kernels.length > 0)
+    out.push(
+      '',
+      row(['kernel', 'parent, us', 'child, us']),
+      row(['---', '---:', '---:']),
+      ...kernels.map(({ kernel, pair }) => row([kernel, ...pair.map((us) => us.toFixed(0))])),
+    );
+  out.push('', '## Reference: the paper (not measured here)', '', CLAIMS_NOTE, '');
+  for (const { what, figure, from } of CLAIMS) out.push(`- ${what}: ${figure} (${from})`);
+  return `${out.join('\n')}\n`;
+}

@@ -1,0 +1,109 @@
+import { ShishuError } from '../errors.ts';
+import type { Gpu } from '../gpu/device.ts';
+import type { WeightDtype } from '../kernels/tensor.ts';
+import { type Described, describe, measureDry, type OpenFolder, type SessionOptions } from './open.ts';
+import { type BenchSettings, batchContext, contextOf } from './settings.ts';
+
+/** Bytes for people: powers of 1000. */
+export function bytesText(bytes: number): string {
+  const units = ['B', 'kB', 'MB', 'GB', 'TB'];
+  const at = Math.min(units.length - 1, Math.max(0, Math.floor(Math.log10(Math.max(1, bytes)) / 3)));
+  return `${Number((bytes / 1000 ** at).toPrecision(3))} ${units[at]}`;
+}
+
+/** The sessions that a run opens one after the other: for one sequence, then for each batch. */
+export function sessionOptions(settings: BenchSettings): SessionOptions[] {
+  const { dtype, kv } = settings;
+  return [
+    { dtype, kv, contextLength: contextOf(settings), batch: 1 },
+    ...settings.batches.map((batch) => ({ dtype, kv, contextLength: batchContext(settings), batch })),
+  ];
+}
+
+/** Most bytes that the pair holds at once. @throws ShishuError `does-not-fit` */
+async function mostBytes(gpu: Gpu, pair: readonly Described[], settings: BenchSettings): Promise<number> {
+  let most = 0;
+  for (const options of sessionOptions(settings)) {
+    let sum = 0;
+    for (const described of pair) sum += (await measureDry(gpu, described, options)).bytes;
+    most = Math.max(most, sum);
+  }
+  return most;
+}
+
+const SMALLER: Record<WeightDtype, WeightDtype[]> = {
+  f32: ['f16', 'q8', 'q4'],
+  f16: ['q8', 'q4'],
+  q8: ['q4'],
+  q4: [],
+};
+
+/** Changes of settings that ask for less, from mild to harsh, each with its words. */
+function* smaller(settings: BenchSettings, layers: number): Generator<[words: string, BenchSettings]> {
+  const largest = settings.batches.at(-1) ?? 1;
+  if (largest > 1) {
+    const batches = settings.batches.filter((batch) => batch < largest);
+    yield [`batches up to ${batches.at(-1) ?? 'none'}`, { ...settings, batches }];
+  }
+  for (const dtype of SMALLER[settings.dtype]) yield [`weights in ${dtype}`, { ...settings, dtype }];
+  const most = contextOf(settings);
+  for (let context = 2 ** Math.floor(Math.log2(most / 2)); context >= 64; context /= 2) {
+    const under = (values: readonly number[]): number[] => values.filter((value) => value < context / 2);
+    yield [
+      `prompts and positions below ${context / 2}`,
+      { ...settings, prompts: under(settings.prompts), positions: under(settings.positions) },
+    ];
+  }
+  if (settings.parent.kind === 'shape' && settings.child.kind === 'shape')
+    for (let blocks = Math.floor(layers / 2); blocks >= 1; blocks = Math.floor(blocks / 2))
+      yield [`a slice of ${blocks} block${blocks === 1 ? '' : 's'}`, { ...settings, blocks }];
+}
+
+/**
+ * Refuses what does not fit, before anything is allocated, and says what would. WebGPU does not tell how much memory a GPU
+ * has: `budget` (bytes) is the caller's guess or the user's word.
+ * @throws ShishuError `does-not-fit`
+ */
+export async function checkFit(
+  gpu: Gpu,
+  pair: readonly Described[],
+  settings: BenchSettings,
+  budget: number,
+  openFolder: OpenFolder,
+): Promise<void> {
+  const problemOf = async (
+    pair: readonly Described[],
+    settings: BenchSettings,
+  ): Promise<{ message: string; details: ShishuError['details'] } | undefined> => {
+    try {
+      const bytes = await mostBytes(gpu, pair, settings);
+      if (bytes <= budget) return undefined;
+      const names = pair.map(({ label }) => label).join(' and ');
+      return {
+        message: `${names} together need ${bytesText(bytes)}, the limit is ${bytesText(budget)}.`,
+        details: { bytes, limit: budget },
+      };
+    } catch (error) {
+      if (!(error instanceof ShishuError && error.code === 'does-not-fit')) throw error;
+      return { message: error.message, details: error.details };
+    }
+  };
+  const problem = await problemOf(pair, settings);
+  if (!problem) return;
+  const fits: string[] = [];
+  const layers = Math.max(...pair.map(({ config }) => config.layers));
+  for (const [words, less] of smaller(settings, layers)) {
+    const kind = words.split(' ')[0]!;
+    if (fits.some((found) => found.startsWith(kind))) continue;
+    const { blocks } = less;
+    const described =
+      blocks === settings.blocks
+        ? pair
+        : await Promise.all([less.parent, less.child].map((spec) => describe(spec, { blocks, openFolder })));
+    if (!(await problemOf(described, less))) fits.push(words);
+  }
+  throw new ShishuError('does-not-fit', problem.message, {
+    details: problem.details,
+    mend: fits.length > 0 ? `What fits: ${fits.join('; or ')}.` : 'Choose a smaller model.',
+  });
+}

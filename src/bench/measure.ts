@@ -1,0 +1,131 @@
+import type { ChoiceKind } from '../engine/runner.ts';
+import { throwIfAborted } from '../errors.ts';
+import { type LaunchTime, profile } from '../gpu/profile.ts';
+import type { Weight } from '../kernels/tensor.ts';
+import { ROW_BYTES, recordBlocks } from '../model/forward.ts';
+import { kvBytesPerToken } from '../model/plan.ts';
+import type { Session } from './open.ts';
+
+const GREEDY: ChoiceKind = { greedy: true, adjusted: false, bias: false, mask: false, top: undefined };
+
+/** Tokens without pattern; the same for both models as far as their vocabularies go. */
+const tokenAt = (i: number, vocab: number): number => (Math.imul(i + 1, 2654435761) >>> 8) % vocab;
+
+/** ms from the call to the first token on the host, for a prompt of this many tokens. */
+export async function timeFirstToken(
+  session: Session,
+  tokens: number,
+  signal?: AbortSignal,
+): Promise<number> {
+  const { runner, described } = session;
+  const { vocabSize } = described.config;
+  const prompt = Array.from({ length: tokens }, (_, i) => tokenAt(i, vocabSize));
+  const begun = performance.now();
+  await runner.prefill(described.plan, 0, prompt, 0, GREEDY, signal);
+  return performance.now() - begun;
+}
+
+/** Puts every sequence at a position without running what is before it: K and V there are whatever they are. */
+async function jump({ runner, described }: Session, position: number): Promise<void> {
+  for (let sequence = 0; sequence < runner.sequences; sequence++)
+    await runner.prefill(
+      described.plan,
+      sequence,
+      [tokenAt(sequence, described.config.vocabSize)],
+      position - 1,
+      GREEDY,
+    );
+}
+
+/** ms a step over `steps` decode steps from a position, the first excluded: it waits for nothing before it. */
+export async function timeDecode(
+  session: Session,
+  position: number,
+  steps: number,
+  signal?: AbortSignal,
+): Promise<number> {
+  throwIfAborted(signal);
+  await jump(session, position);
+  const { runner, described } = session;
+  let begun = 0;
+  let done = 0;
+  for await (const _ of runner.decode(described.plan, GREEDY, position, {
+    steps: steps + 1,
+    lockstep: false,
+  })) {
+    if (done++ === 0) begun = performance.now();
+    throwIfAborted(signal);
+  }
+  return (performance.now() - begun) / steps;
+}
+
+const weightBytes = ({ parts }: Weight): number =>
+  parts.reduce(
+    (sum, { codes, scales, vectors }) => sum + codes.size + (scales?.size ?? 0) + (vectors?.size ?? 0),
+    0,
+  );
+
+/** Bytes that one decoded token reads at a position: every projection of every block (a shared one twice), head, K and V. */
+export function trafficPerToken(
+  session: Session,
+  position: number,
+): { weightBytes: number; kvBytes: number } {
+  const { config, plan } = session.described;
+  const { weights, kv } = session.runner.parts;
+  let bytes = weightBytes(weights.head);
+  for (const { kind, layer, mlp } of plan) {
+    const { gateUp, down } = weights.mlp.get(mlp)!;
+    bytes += weightBytes(gateUp) + weightBytes(down);
+    if (kind === 'attention') {
+      const { qkv, out } = weights.attention.get(layer)!;
+      bytes += weightBytes(qkv) + weightBytes(out);
+    }
+    if (kind === 'linear') bytes += weightBytes(weights.linear.get(layer)!);
+  }
+  return {
+    weightBytes: bytes,
+    kvBytes: (position + 1) * kvBytesPerToken(config, plan, kv.dtype === 'f32' ? 4 : 2),
+  };
+}
+
+const writeStep = ({ gpu, runner }: Session, rows: number, count: number): void =>
+  gpu.device.queue.writeBuffer(runner.parts.scratch.step, 0, new Uint32Array([rows, 0, count, 0]));
+
+/** GPU time of each launch of a decode step at a position; undefined without timestamp-query. */
+export async function profileDecode(
+  session: Session,
+  position: number,
+  rounds: number,
+): Promise<LaunchTime[] | undefined> {
+  const { gpu, runner, described } = session;
+  const rows = runner.sequences;
+  const dispatches = await runner.decodeDispatches(described.plan, position + 1);
+  const step = { rows, first: 0, count: rows, next: 0, context: position + 1 };
+  return profile(gpu, dispatches, step, rounds, async () => {
+    await jump(session, position);
+    writeStep(session, rows, rows);
+  });
+}
+
+/** GPU time of each launch of a prompt's first chunk; undefined without timestamp-query. */
+export async function profilePrompt(
+  session: Session,
+  tokens: number,
+  rounds: number,
+): Promise<LaunchTime[] | undefined> {
+  const { gpu, runner, described } = session;
+  const { parts, ledger } = runner;
+  const rows = Math.min(tokens, parts.scratch.rows);
+  const buffer = ledger.storage('profiled rows', ROW_BYTES * rows, 'scratch');
+  try {
+    const data = new Uint32Array(4 * rows);
+    for (let i = 0; i < rows; i++) data.set([tokenAt(i, described.config.vocabSize), 0, i], 4 * i);
+    gpu.device.queue.writeBuffer(buffer, 0, data);
+    const width = rows >= parts.tuning.wideFrom ? 'many' : 'few';
+    const dispatches = await recordBlocks(parts, described.plan, buffer, width);
+    const step = { rows, first: 0, count: 0, next: 0, context: rows };
+    return await profile(gpu, dispatches, step, rounds, () => writeStep(session, rows, 0));
+  } finally {
+    ledger.release(buffer);
+  }
+}

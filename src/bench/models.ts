@@ -1,0 +1,187 @@
+import { ShishuError } from '../errors.ts';
+import { type ModelConfig, parseConfig } from '../model/config.ts';
+
+/** Sizes of a parent; `config.json` fields in short. */
+interface Shape {
+  layers: number;
+  hidden: number;
+  ffn: number;
+  heads: number;
+  kvHeads: number;
+  headDim: number;
+  vocab: number;
+}
+
+/** (front, mlp, shared pairs, end) of a child's stack. */
+export type Stack = readonly [front: number, mlp: number, shared: number, end: number];
+
+/** A shape and the children of it that are offered; the first is the default. */
+export interface Preset {
+  name: string;
+  shape: Shape;
+  children: readonly Stack[];
+}
+
+const shape = (
+  layers: number,
+  hidden: number,
+  ffn: number,
+  heads: number,
+  kvHeads: number,
+  headDim: number,
+  vocab: number,
+): Shape => ({ layers, hidden, ffn, heads, kvHeads, headDim, vocab });
+
+/** Shapes from the parents' published configs; the children replace a third or a half of the attention, pairs sharing. */
+export const PRESETS: readonly Preset[] = [
+  {
+    name: 'MobileLLM-125M',
+    shape: shape(30, 576, 1536, 9, 3, 64, 32000),
+    children: [
+      [15, 15, 7, 0],
+      [20, 10, 5, 0],
+    ],
+  },
+  {
+    name: 'MobileLLM-350M',
+    shape: shape(32, 960, 2560, 15, 5, 64, 32000),
+    children: [
+      [16, 16, 8, 0],
+      [22, 10, 5, 0],
+    ],
+  },
+  {
+    name: 'MobileLLM-600M',
+    shape: shape(40, 1152, 3072, 18, 6, 64, 32000),
+    children: [
+      [24, 16, 8, 0],
+      [28, 12, 6, 0],
+    ],
+  },
+  {
+    name: 'SmolLM2-135M',
+    shape: shape(30, 576, 1536, 9, 3, 64, 49152),
+    children: [
+      [15, 15, 7, 0],
+      [20, 10, 5, 0],
+    ],
+  },
+  {
+    name: 'SmolLM2-360M',
+    shape: shape(32, 960, 2560, 15, 5, 64, 49152),
+    children: [
+      [16, 16, 8, 0],
+      [22, 10, 5, 0],
+    ],
+  },
+  {
+    name: 'Llama-3.2-1B',
+    shape: shape(16, 2048, 8192, 32, 8, 64, 128256),
+    children: [
+      [8, 8, 4, 0],
+      [11, 5, 2, 0],
+    ],
+  },
+  // Not a published model: small enough for every machine.
+  {
+    name: 'Tiny-1M',
+    shape: shape(8, 96, 256, 4, 2, 24, 1280),
+    children: [[4, 4, 2, 0]],
+  },
+];
+
+/** What to measure: a model folder, or a shape whose weights are made up on the GPU. */
+export type ModelSpec =
+  | { kind: 'shape'; preset: string; stack?: Stack | undefined }
+  | { kind: 'folder'; source: string };
+
+/**
+ * Reads `MobileLLM-125M` (the parent), `MobileLLM-125M:15,15,7,0` (a child: front, mlp, shared pairs, end), or else the
+ * address of a model folder.
+ * @throws ShishuError `bad-argument` for a stack that cannot be
+ */
+export function parseSpec(text: string): ModelSpec {
+  const preset = PRESETS.find(({ name }) => text === name || text.startsWith(`${name}:`));
+  if (!preset) {
+    if (text.trim() === '') throw new ShishuError('bad-argument', 'A model to measure is missing.');
+    return { kind: 'folder', source: text };
+  }
+  const { name } = preset;
+  if (text === name) return { kind: 'shape', preset: name };
+  return { kind: 'shape', preset: name, stack: parseStack(text.slice(name.length + 1)) };
+}
+
+/** Reads `front,mlp,shared,end`. @throws ShishuError `bad-argument` */
+export function parseStack(text: string): Stack {
+  const parts = text.split(',').map((part) => (/^\s*\d{1,4}\s*$/.test(part) ? Number(part) : Number.NaN));
+  const [front, mlp, shared, end] = parts;
+  if (parts.length !== 4 || parts.some(Number.isNaN))
+    throw new ShishuError('bad-argument', `The stack "${text}" is not front,mlp,shared,end.`, {
+      mend: 'Give four whole numbers, for example 15,15,7,0.',
+    });
+  if (2 * shared! > mlp!)
+    throw new ShishuError(
+      'bad-argument',
+      `${shared} shared pairs need ${2 * shared!} MLP-only blocks, there are ${mlp}.`,
+      {
+        mend: `At most ${Math.floor(mlp! / 2)} pairs can share.`,
+      },
+    );
+  if (front! + mlp! + end! === 0) throw new ShishuError('bad-argument', 'The stack has no blocks.');
+  return [front!, mlp!, shared!, end!];
+}
+
+/** The text that `parseSpec` reads. */
+export function specText(spec: ModelSpec): string {
+  if (spec.kind === 'folder') return spec.source;
+  return spec.stack ? `${spec.preset}:${spec.stack.join(',')}` : spec.preset;
+}
+
+const presetOf = (name: string): Preset => {
+  const found = PRESETS.find((preset) => preset.name === name);
+  if (!found)
+    throw new ShishuError('bad-argument', `There is no preset "${name}".`, {
+      mend: `Presets: ${PRESETS.map((preset) => preset.name).join(', ')}.`,
+    });
+  return found;
+};
+
+/** The same proportions in `blocks` blocks. */
+export function sliceStack([front, mlp, shared, end]: Stack, blocks: number): Stack {
+  const layers = front + mlp + end;
+  if (blocks >= layers) return [front, mlp, shared, end];
+  const newMlp = Math.round((mlp * blocks) / layers);
+  const newEnd = Math.min(blocks - newMlp, Math.round((end * blocks) / layers));
+  const newShared = mlp === 0 ? 0 : Math.floor((shared * newMlp) / mlp);
+  return [blocks - newMlp - newEnd, newMlp, newShared, newEnd];
+}
+
+/** A made-up model: its config and what to call it. `blocks` keeps a slice of the stack, for slow machines. */
+export function shapeModel(
+  spec: ModelSpec & { kind: 'shape' },
+  blocks: number | undefined,
+): { label: string; config: ModelConfig } {
+  const { shape: sizes } = presetOf(spec.preset);
+  const whole: Stack = spec.stack ?? [sizes.layers, 0, 0, 0];
+  const layers = whole[0] + whole[1] + whole[3];
+  const stack = blocks === undefined ? whole : sliceStack(whole, blocks);
+  const [front, mlp, shared, end] = stack;
+  const sliced = front + mlp + end < layers ? ` [${front + mlp + end} of ${layers} blocks]` : '';
+  const config = parseConfig({
+    model_type: 'shishu-llama',
+    num_decoder_front: front,
+    num_mlp: mlp,
+    num_mlp_shared: shared,
+    num_decoder_end: end,
+    hidden_size: sizes.hidden,
+    intermediate_size: sizes.ffn,
+    num_attention_heads: sizes.heads,
+    num_key_value_heads: sizes.kvHeads,
+    head_dim: sizes.headDim,
+    vocab_size: sizes.vocab,
+    // Made-up weights have no length that they were trained for.
+    max_position_embeddings: 131072,
+    tie_word_embeddings: true,
+  });
+  return { label: `${spec.preset}${spec.stack ? ` (${stack.join(',')})` : ''}${sliced}`, config };
+}

@@ -1,0 +1,97 @@
+import { makeRunner, type RunnerOptions, withStoredWidth } from '../engine/engine.ts';
+import type { Runner } from '../engine/runner.ts';
+import { openCheckpoint } from '../formats/checkpoint.ts';
+import { readJson } from '../formats/json.ts';
+import { openSource, type SourceLike } from '../formats/source.ts';
+import type { Gpu } from '../gpu/device.ts';
+import { dryGpu } from '../gpu/dry.ts';
+import { type ModelConfig, parseConfig } from '../model/config.ts';
+import { fillFromCheckpoint } from '../model/load.ts';
+import { type Plan, planOf, tensorSpecs } from '../model/plan.ts';
+import type { FillPlan } from '../model/weights.ts';
+import { type ModelSpec, shapeModel, specText } from './models.ts';
+import { fillSynthetic } from './synthetic.ts';
+
+/** Equal seeds, equal weights. */
+const SEED = 1;
+
+/** A model before its weights are on the GPU. */
+export interface Described {
+  spec: string;
+  label: string;
+  weights: 'folder' | 'synthesised';
+  config: ModelConfig;
+  plan: Plan;
+  fill(gpu: Gpu, what: FillPlan, signal?: AbortSignal): Promise<void>;
+}
+
+/** Sizes of a session. */
+export type SessionOptions = Pick<RunnerOptions, 'dtype' | 'kv' | 'contextLength' | 'batch'>;
+
+/** Where the text of a folder's spec leads; the page knows URLs, the command knows disks. */
+export type OpenFolder = (source: string) => SourceLike | Promise<SourceLike>;
+
+/** Reads what there is to know of a model without a GPU. `blocks` slices shapes; folders are always whole. */
+export async function describe(
+  spec: ModelSpec,
+  options: { blocks?: number | undefined; openFolder: OpenFolder; signal?: AbortSignal | undefined },
+): Promise<Described> {
+  const { signal } = options;
+  if (spec.kind === 'shape') {
+    const { label, config } = shapeModel(spec, options.blocks);
+    return {
+      spec: specText(spec),
+      label,
+      weights: 'synthesised',
+      config,
+      plan: planOf(config),
+      fill: (gpu, what, signal) => fillSynthetic(gpu, what, SEED, signal),
+    };
+  }
+  const folder = openSource(await options.openFolder(spec.source));
+  const declared = parseConfig(await readJson(folder, 'config.json', { code: 'bad-config' }, signal));
+  const { config, checkpoint } = await withStoredWidth(declared, (config) =>
+    openCheckpoint(folder, tensorSpecs(config), signal),
+  );
+  return {
+    spec: specText(spec),
+    label: spec.source.split(/[/\\]/).filter(Boolean).at(-1) ?? spec.source,
+    weights: 'folder',
+    config,
+    plan: planOf(config),
+    fill: (gpu, what, signal) => fillFromCheckpoint(gpu, what, checkpoint, tensorSpecs(config), { signal }),
+  };
+}
+
+/** A model on the GPU. */
+export interface Session {
+  described: Described;
+  gpu: Gpu;
+  runner: Runner;
+  close(): void;
+}
+
+/** Puts a model on the GPU. @throws ShishuError `does-not-fit`, `out-of-memory`, `io`, `aborted` */
+export async function openSession(
+  gpu: Gpu,
+  described: Described,
+  options: SessionOptions,
+  signal?: AbortSignal,
+): Promise<Session> {
+  const { config, plan } = described;
+  const runner = await makeRunner(gpu, config, plan, options, (what) => described.fill(gpu, what, signal));
+  return { described, gpu, runner, close: () => runner.ledger.releaseAll() };
+}
+
+/** What a session would take, from the very code that allocates it. @throws ShishuError `does-not-fit` for a single buffer */
+export async function measureDry(
+  gpu: Gpu,
+  { config, plan }: Pick<Described, 'config' | 'plan'>,
+  options: SessionOptions,
+): Promise<{ bytes: number; dispatchesPerToken: number }> {
+  const runner = await makeRunner(dryGpu(gpu), config, plan, options, async () => {});
+  return {
+    bytes: runner.ledger.bytes(),
+    dispatchesPerToken: (await runner.decodeDispatches(plan)).length,
+  };
+}

@@ -1,0 +1,101 @@
+import type { WeightDtype } from '../kernels/tensor.ts';
+import type { SettingName } from './settings.ts';
+import type { Spread } from './stats.ts';
+
+/** 0: the parent, 1: the child. */
+export type Which = 0 | 1;
+
+/** One of the two models. */
+export interface ModelFacts {
+  spec: string;
+  label: string;
+  /** Where its weights came from; made-up ones have the time of real ones and say nothing. */
+  weights: 'folder' | 'synthesised';
+  parameters: number;
+  layers: number;
+  attentionBlocks: number;
+  dtype: WeightDtype;
+  kv: 'f32' | 'f16';
+  /** Tokens that the KV cache holds. */
+  context: number;
+  /** Bytes on the GPU, from the ledger, for one sequence. */
+  bytes: { weights: number; kv: number; scratch: number; total: number };
+  /** Bytes of KV that a token adds; counted from the shape. */
+  kvBytesPerToken: number;
+  /** Launches of one greedy decode step at the first position. */
+  dispatchesPerToken: number;
+}
+
+export interface PromptPoint {
+  model: Which;
+  /** Length of the prompt. */
+  tokens: number;
+  /** From the call to the first token on the host, ms. */
+  ms: Spread;
+  /** Prompt tokens a second, by the median. */
+  tokensPerSecond: number;
+}
+
+export interface DecodePoint {
+  model: Which;
+  /** Tokens in the cache when the first timed token is chosen. */
+  position: number;
+  /** ms a token, one sequence. */
+  ms: Spread;
+  /** Bytes that a token has to read, counted from the buffers. */
+  weightBytes: number;
+  kvBytes: number;
+  /** (weightBytes + kvBytes) over the median time. */
+  gigabytesPerSecond: number;
+}
+
+export interface BatchPoint {
+  model: Which;
+  batch: number;
+  /** ms a step, which chooses a token for each sequence. */
+  ms: Spread;
+  /** Of all sequences together, by the median. */
+  tokensPerSecond: number;
+}
+
+export interface ProfilePoint {
+  model: Which;
+  phase: 'decode' | 'prompt';
+  /** Block of the stack; null outside the blocks. */
+  block: number | null;
+  kernel: string;
+  microseconds: number;
+}
+
+export interface BenchResult {
+  format: 'shishulm-bench-1';
+  /** ISO 8601, of the start. */
+  date: string;
+  adapter: {
+    name: string;
+    /** A CPU plays GPU: only ratios mean anything. */
+    software: boolean;
+    features: { f16: boolean; subgroups: boolean; timestamps: boolean };
+    subgroupSize: { min: number; max: number };
+    maxBindingBytes: number;
+    /** Of a plain copy, read and write both counted; null when not measured. */
+    copyGigabytesPerSecond: number | null;
+  };
+  /** Browser or runtime, as it names itself. */
+  runtime: string;
+  settings: Record<SettingName, string>;
+  models: ModelFacts[];
+  prompts: PromptPoint[];
+  decode: DecodePoint[];
+  batches: BatchPoint[];
+  /** Position of the decode steps of `batches`. */
+  batchPosition: number;
+  profile: ProfilePoint[];
+  /** About the profile: why there is none, or what to know about it. */
+  profileNote: string;
+  ended: 'complete' | 'cancelled' | 'device-lost' | 'failed';
+  /** Why it did not end complete. */
+  error: string | null;
+  /** What happened during the run that makes its times doubtful. */
+  disturbed: string[];
+}

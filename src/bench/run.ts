@@ -1,0 +1,319 @@
+import { ShishuError, throwIfAborted } from '../errors.ts';
+import { type Gpu, type GpuOptions, openGpu } from '../gpu/device.ts';
+import { copyBandwidth, type LaunchTime } from '../gpu/profile.ts';
+import { kvBytesPerToken, parameterCount } from '../model/plan.ts';
+import { checkFit } from './fit.ts';
+import { profileDecode, profilePrompt, timeDecode, timeFirstToken, trafficPerToken } from './measure.ts';
+import { type Described, describe, type OpenFolder, openSession, type Session } from './open.ts';
+import type { BenchResult, ModelFacts, Which } from './result.ts';
+import { type BenchSettings, batchContext, batchPosition, contextOf, settingsText } from './settings.ts';
+import { type Spread, spreadOf } from './stats.ts';
+
+export interface BenchProgress {
+  /** Parts of the run; they do not take equal times. */
+  done: number;
+  total: number;
+  /** What is under way, in words. */
+  what: string;
+  /** What is measured so far; the run goes on writing into it. */
+  result: BenchResult;
+}
+
+export interface BenchOptions {
+  openFolder: OpenFolder;
+  /** Browser or runtime, as it names itself. */
+  runtime: string;
+  /** Most bytes that the pair may take on the GPU; WebGPU does not tell how many there are. */
+  budget: number;
+  signal?: AbortSignal | undefined;
+  onProgress?: (progress: BenchProgress) => void;
+  /** Watches for what makes times doubtful, as a hidden tab; returns how to stop watching. */
+  watch?: (disturbed: (why: string) => void) => () => void;
+  gpu?: GpuOptions;
+}
+
+const PAIR: readonly Which[] = [0, 1];
+const ROUNDS = 3;
+const COPY_BYTES = 64 << 20;
+
+function emptyResult(gpu: Gpu, settings: BenchSettings, runtime: string): BenchResult {
+  return {
+    format: 'shishulm-bench-1',
+    date: new Date().toISOString(),
+    adapter: {
+      name: gpu.name,
+      software: gpu.software,
+      features: { ...gpu.features },
+      subgroupSize: { ...gpu.subgroupSize },
+      maxBindingBytes: gpu.limits.binding,
+      copyGigabytesPerSecond: null,
+    },
+    runtime,
+    settings: settingsText(settings),
+    models: [],
+    prompts: [],
+    decode: [],
+    batches: [],
+    batchPosition: batchPosition(settings),
+    profile: [],
+    profileNote: 'Not asked for.',
+    ended: 'complete',
+    error: null,
+    disturbed: [],
+  };
+}
+
+/** Facts of a model that is on the GPU. */
+async function factsOf({ described, runner }: Session): Promise<ModelFacts> {
+  const { config, plan } = described;
+  const { ledger, parts } = runner;
+  return {
+    spec: described.spec,
+    label: described.label,
+    weights: described.weights,
+    parameters: parameterCount(config),
+    layers: config.layers,
+    attentionBlocks: plan.filter(({ kind }) => kind === 'attention').length,
+    dtype: [...parts.weights.mlp.values()][0]!.down.dtype,
+    kv: parts.kv.dtype,
+    context: parts.kv.context,
+    bytes: {
+      weights: ledger.bytes('weights'),
+      kv: ledger.bytes('kv'),
+      scratch: ledger.bytes('scratch'),
+      total: ledger.bytes(),
+    },
+    kvBytesPerToken: kvBytesPerToken(config, plan, parts.kv.dtype === 'f32' ? 4 : 2),
+    dispatchesPerToken: (await runner.decodeDispatches(plan)).length,
+  };
+}
+
+/** Trained models have a longest context. @throws ShishuError `bad-argument` */
+function checkContext(pair: readonly Described[], settings: BenchSettings): void {
+  for (const { label, config } of pair) {
+    const context = Math.max(contextOf(settings), settings.batches.length ? batchContext(settings) : 0);
+    if (context > config.maxPositions)
+      throw new ShishuError(
+        'bad-argument',
+        `These settings need a context of ${context} tokens, ${label} has ${config.maxPositions}.`,
+        {
+          details: { context, limit: config.maxPositions },
+          mend: `Keep prompts up to ${config.maxPositions} and positions up to ${config.maxPositions - settings.steps - 1}.`,
+        },
+      );
+  }
+}
+
+/** Carries a run's state, so that whatever ends it leaves what was measured. */
+class Run {
+  readonly #gpu: Gpu;
+  readonly #settings: BenchSettings;
+  readonly #options: BenchOptions;
+  readonly result: BenchResult;
+  readonly #total: number;
+  #done = 0;
+
+  constructor(gpu: Gpu, settings: BenchSettings, options: BenchOptions) {
+    this.#gpu = gpu;
+    this.#settings = settings;
+    this.#options = options;
+    this.result = emptyResult(gpu, settings, options.runtime);
+    const { prompts, positions, batches, repetitions, profile } = settings;
+    // Loading, the copy; warm-up and samples of each point, and a load for each batch; the profile.
+    this.#total =
+      2 +
+      (prompts.length + positions.length) * (repetitions + 1) +
+      batches.length * (repetitions + 2) +
+      (profile ? 1 : 0);
+  }
+
+  #report(what: string): void {
+    throwIfAborted(this.#options.signal);
+    this.#options.onProgress?.({ done: this.#done, total: this.#total, what, result: this.result });
+  }
+
+  async #part<T>(what: string, run: () => Promise<T>): Promise<T> {
+    this.#report(what);
+    const value = await run();
+    this.#done++;
+    return value;
+  }
+
+  async all(pair: readonly Described[]): Promise<void> {
+    const settings = this.#settings;
+    const { dtype, kv } = settings;
+    await this.#withSessions(
+      pair,
+      { dtype, kv, contextLength: contextOf(settings), batch: 1 },
+      async (sessions) => {
+        for (const session of sessions) this.result.models.push(await factsOf(session));
+        await this.#part('Copying', () => this.#copy());
+        await this.#prompts(sessions);
+        await this.#decode(sessions);
+        if (settings.profile) await this.#part('Profiling', () => this.#profile(sessions));
+      },
+    );
+    for (const batch of settings.batches)
+      await this.#withSessions(
+        pair,
+        { dtype, kv, contextLength: batchContext(settings), batch },
+        (sessions) => this.#batch(sessions, batch),
+      );
+    this.#report('Done');
+  }
+
+  async #withSessions(
+    pair: readonly Described[],
+    options: Parameters<typeof openSession>[2],
+    use: (sessions: Session[]) => Promise<void>,
+  ): Promise<void> {
+    const sessions: Session[] = [];
+    try {
+      await this.#part('Loading', async () => {
+        for (const described of pair)
+          sessions.push(await openSession(this.#gpu, described, options, this.#options.signal));
+      });
+      await use(sessions);
+    } finally {
+      for (const session of sessions) session.close();
+    }
+  }
+
+  /** Warm-up, then samples of parent and child in turn, the first of the two changing: a drift meets both alike. */
+  async #interleaved(
+    sessions: readonly Session[],
+    what: string,
+    time: (session: Session) => Promise<number>,
+  ): Promise<Spread[]> {
+    const samples: number[][] = PAIR.map(() => []);
+    await this.#part(`${what}, warm-up`, async () => {
+      for (const session of sessions) await time(session);
+    });
+    for (let rep = 0; rep < this.#settings.repetitions; rep++)
+      await this.#part(`${what}, ${rep + 1} of ${this.#settings.repetitions}`, async () => {
+        for (const which of rep % 2 === 0 ? PAIR : PAIR.toReversed())
+          samples[which]!.push(await time(sessions[which]!));
+      });
+    return samples.map(spreadOf);
+  }
+
+  async #copy(): Promise<void> {
+    const bytes = Math.min(COPY_BYTES, this.#gpu.device.limits.maxBufferSize);
+    this.result.adapter.copyGigabytesPerSecond = (await copyBandwidth(this.#gpu, bytes, 8)) / 1e9;
+  }
+
+  async #prompts(sessions: readonly Session[]): Promise<void> {
+    for (const tokens of this.#settings.prompts) {
+      const spreads = await this.#interleaved(sessions, `Prompt of ${tokens} tokens`, (session) =>
+        timeFirstToken(session, tokens, this.#options.signal),
+      );
+      for (const model of PAIR) {
+        const ms = spreads[model]!;
+        this.result.prompts.push({ model, tokens, ms, tokensPerSecond: (1000 * tokens) / ms.median });
+      }
+    }
+  }
+
+  async #decode(sessions: readonly Session[]): Promise<void> {
+    const { positions, steps } = this.#settings;
+    for (const position of positions) {
+      const spreads = await this.#interleaved(sessions, `Decoding at position ${position}`, (session) =>
+        timeDecode(session, position, steps, this.#options.signal),
+      );
+      for (const model of PAIR) {
+        const ms = spreads[model]!;
+        const traffic = trafficPerToken(sessions[model]!, position);
+        const gigabytesPerSecond = (traffic.weightBytes + traffic.kvBytes) / ms.median / 1e6;
+        this.result.decode.push({ model, position, ms, ...traffic, gigabytesPerSecond });
+      }
+    }
+  }
+
+  async #batch(sessions: readonly Session[], batch: number): Promise<void> {
+    const position = batchPosition(this.#settings);
+    const spreads = await this.#interleaved(sessions, `Batch of ${batch}`, (session) =>
+      timeDecode(session, position, this.#settings.steps, this.#options.signal),
+    );
+    for (const model of PAIR) {
+      const ms = spreads[model]!;
+      this.result.batches.push({ model, batch, ms, tokensPerSecond: (1000 * batch) / ms.median });
+    }
+  }
+
+  async #profile(sessions: readonly Session[]): Promise<void> {
+    const { result } = this;
+    if (!this.#gpu.features.timestamps) {
+      result.profileNote = 'This device has no timestamp-query, so there is no GPU time by kernel.';
+      return;
+    }
+    const { positions, prompts } = this.#settings;
+    const position = positions.at(-1) ?? 16;
+    const tokens = prompts.at(-1) ?? 32;
+    const add = (model: Which, phase: 'decode' | 'prompt', times: readonly LaunchTime[] = []): void => {
+      for (const { label, block, nanoseconds } of times)
+        result.profile.push({
+          model,
+          phase,
+          block: block ?? null,
+          kernel: label,
+          microseconds: nanoseconds / 1000,
+        });
+    };
+    for (const model of PAIR) {
+      throwIfAborted(this.#options.signal);
+      add(model, 'decode', await profileDecode(sessions[model]!, position, ROUNDS));
+      add(model, 'prompt', await profilePrompt(sessions[model]!, tokens, ROUNDS));
+    }
+    result.profileNote =
+      `Each kernel in a pass of its own, mean of ${ROUNDS}: a decode step at position ${position}, and the first rows of a ` +
+      `prompt of ${tokens} tokens. It tells shares: passes cost, so the sum is more than a step takes. Browsers may round ` +
+      'timestamps to 0.1 ms.';
+  }
+}
+
+/**
+ * Measures parent and child side by side. A run that is cancelled, loses the device or fails after it began returns what was
+ * measured until then, with `ended` and `error` saying so.
+ * @throws ShishuError before anything is measured: `bad-argument`, `does-not-fit`, `no-webgpu`, `bad-config`, `not-found`, `io`
+ */
+export async function runBench(settings: BenchSettings, options: BenchOptions): Promise<BenchResult> {
+  const { openFolder, signal, budget } = options;
+  const gpu = await openGpu(options.gpu);
+  try {
+    const pair = await Promise.all(
+      [settings.parent, settings.child].map((spec) =>
+        describe(spec, { blocks: settings.blocks, openFolder, signal }),
+      ),
+    );
+    checkContext(pair, settings);
+    await checkFit(gpu, pair, settings, budget, openFolder);
+    const run = new Run(gpu, settings, options);
+    const { result } = run;
+    const unwatch = options.watch?.((why) => {
+      if (!result.disturbed.includes(why)) result.disturbed.push(why);
+    });
+    try {
+      await run.all(pair);
+    } catch (error) {
+      await deviceNews(gpu);
+      result.ended =
+        gpu.lost !== undefined
+          ? 'device-lost'
+          : error instanceof ShishuError && error.code === 'aborted'
+            ? 'cancelled'
+            : 'failed';
+      result.error = gpu.lost !== undefined ? `The GPU was lost: ${gpu.lost}` : messageOf(error);
+    } finally {
+      unwatch?.();
+    }
+    return result;
+  } finally {
+    gpu.close();
+  }
+}
+
+/** A loss is told a moment after the calls that it broke. */
+const deviceNews = (gpu: Gpu): Promise<unknown> =>
+  Promise.race([gpu.device.lost, new Promise((resolve) => setTimeout(resolve, 50))]);
+
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

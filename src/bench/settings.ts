@@ -1,0 +1,153 @@
+import { ShishuError } from '../errors.ts';
+import type { WeightDtype } from '../kernels/tensor.ts';
+import { type ModelSpec, parseSpec, specText } from './models.ts';
+
+/** What a run measures; all of it, so that equal settings ask for equal work. */
+export interface BenchSettings {
+  parent: ModelSpec;
+  child: ModelSpec;
+  /** How weights are kept. */
+  dtype: WeightDtype;
+  kv: 'f32' | 'f16';
+  /** Slice of the stack of shapes, in blocks; undefined: whole. */
+  blocks: number | undefined;
+  /** Prompt lengths for the time to the first token. */
+  prompts: readonly number[];
+  /** Context positions at which decoding is timed. */
+  positions: readonly number[];
+  /** Sequences that decode together. */
+  batches: readonly number[];
+  /** Timed tokens of a sample. */
+  steps: number;
+  /** Samples of each point. */
+  repetitions: number;
+  /** GPU time by kernel. */
+  profile: boolean;
+}
+
+/** Small enough to end within a minute or two where a CPU plays GPU. */
+export const QUICK: Omit<BenchSettings, 'parent' | 'child'> = {
+  dtype: 'f32',
+  kv: 'f32',
+  blocks: undefined,
+  prompts: [32, 128],
+  positions: [16, 128, 384],
+  batches: [1, 4],
+  steps: 8,
+  repetitions: 5,
+  profile: true,
+};
+
+/** What the issue of speed is judged by, for GPUs. */
+export const FULL: Omit<BenchSettings, 'parent' | 'child'> = {
+  ...QUICK,
+  prompts: [32, 128, 512, 2048],
+  positions: [100, 500, 1000, 2000],
+  batches: [1, 2, 4, 8, 16, 32],
+  steps: 32,
+  repetitions: 9,
+};
+
+const DTYPES: readonly string[] = ['f32', 'f16', 'q8', 'q4'] satisfies WeightDtype[];
+const KEYS = [
+  'parent',
+  'child',
+  'dtype',
+  'kv',
+  'blocks',
+  'prompts',
+  'positions',
+  'batches',
+  'steps',
+  'repetitions',
+  'profile',
+] as const;
+export type SettingName = (typeof KEYS)[number];
+
+/** Settings as `name=text`, as they stand in a link, in a form and on the command line. */
+export function settingsText(settings: BenchSettings): Record<SettingName, string> {
+  return {
+    parent: specText(settings.parent),
+    child: specText(settings.child),
+    dtype: settings.dtype,
+    kv: settings.kv,
+    blocks: settings.blocks === undefined ? 'all' : String(settings.blocks),
+    prompts: settings.prompts.join(','),
+    positions: settings.positions.join(','),
+    batches: settings.batches.join(','),
+    steps: String(settings.steps),
+    repetitions: String(settings.repetitions),
+    profile: settings.profile ? 'yes' : 'no',
+  };
+}
+
+function refuse(name: string, text: string, wanted: string): never {
+  throw new ShishuError('bad-argument', `Setting "${name}" is "${text}", expected ${wanted}.`, {
+    details: { setting: name, value: text },
+  });
+}
+
+function whole(name: string, text: string, most: number): number {
+  const value = /^\s*\d+\s*$/.test(text) ? Number(text) : Number.NaN;
+  return value >= 1 && value <= most ? value : refuse(name, text, `a whole number from 1 to ${most}`);
+}
+
+/** Distinct, in rising order; an empty text leaves the measurement out. */
+function list(name: string, text: string, most: number): number[] {
+  if (text.trim() === '') return [];
+  const values = new Set(text.split(',').map((part) => whole(name, part, most)));
+  return [...values].sort((a, b) => a - b);
+}
+
+/**
+ * Reads settings; a missing one is that of `defaults`.
+ * @throws ShishuError `bad-argument` for an unknown name or a value out of range
+ */
+export function parseSettings(
+  given: Readonly<Record<string, string>>,
+  defaults: Omit<BenchSettings, 'parent' | 'child'> = QUICK,
+): BenchSettings {
+  for (const name of Object.keys(given))
+    if (!(KEYS as readonly string[]).includes(name))
+      throw new ShishuError('bad-argument', `There is no setting "${name}".`, {
+        details: { setting: name },
+        mend: `Settings: ${KEYS.join(', ')}.`,
+      });
+  const parent = parseSpec(given.parent ?? '');
+  const child = parseSpec(given.child ?? '');
+  const { parent: _, child: __, ...rest } = settingsText({ ...defaults, parent, child });
+  const texts = { ...rest, ...given };
+  if (!DTYPES.includes(texts.dtype)) refuse('dtype', texts.dtype, 'f32, f16, q8 or q4');
+  if (texts.kv !== 'f32' && texts.kv !== 'f16') refuse('kv', texts.kv, 'f32 or f16');
+  if (texts.profile !== 'yes' && texts.profile !== 'no') refuse('profile', texts.profile, 'yes or no');
+  return {
+    parent,
+    child,
+    dtype: texts.dtype as WeightDtype,
+    kv: texts.kv as 'f32' | 'f16',
+    blocks: texts.blocks === 'all' ? undefined : whole('blocks', texts.blocks, 1000),
+    prompts: list('prompts', texts.prompts, 32768),
+    positions: list('positions', texts.positions, 32768),
+    batches: list('batches', texts.batches, 256),
+    steps: whole('steps', texts.steps, 1000),
+    repetitions: whole('repetitions', texts.repetitions, 1000),
+    profile: texts.profile === 'yes',
+  };
+}
+
+/** The part of a link after `#`. */
+export const settingsToLink = (settings: BenchSettings): string =>
+  new URLSearchParams(settingsText(settings)).toString();
+
+/** @throws ShishuError as `parseSettings` */
+export const settingsFromLink = (hash: string): BenchSettings =>
+  parseSettings(Object.fromEntries(new URLSearchParams(hash.replace(/^#/, ''))));
+
+/** Tokens of KV cache that a run needs for one sequence. */
+export function contextOf({ prompts, positions, steps }: BenchSettings): number {
+  return Math.max(1, ...prompts, ...positions.map((position) => position + steps + 1));
+}
+
+/** Tokens of KV cache for the batches, which decode at the first position. */
+export const batchPosition = ({ positions }: BenchSettings): number => positions[0] ?? 16;
+export const batchContext = (settings: BenchSettings): number => batchPosition(settings) + settings.steps + 1;

@@ -1,0 +1,128 @@
+import type { BenchResult } from './result.ts';
+
+/** A line of the table: one quantity of parent and child. */
+export interface SummaryRow {
+  what: string;
+  unit: 'ms' | 'tokens/s' | 'bytes' | 'count' | 'GB/s';
+  /** Counted from shapes or buffers, or timed. */
+  kind: 'counted' | 'measured';
+  parent: number;
+  child: number;
+  /** Of timed rows. */
+  quartiles?: { parent: [number, number]; child: [number, number] };
+  /** child / parent. */
+  ratio: number;
+}
+
+/** Context for which weights + KV are set beside each other, in tokens. */
+export const REFERENCE_CONTEXT = 2048;
+
+interface Timed {
+  model: 0 | 1;
+  ms: { median: number; q1: number; q3: number };
+}
+
+const both = <T extends Timed>(points: readonly T[], at: (point: T) => boolean): [T, T] | undefined => {
+  const [parent, child] = ([0, 1] as const).map((model) => points.find((p) => p.model === model && at(p)));
+  return parent && child && [parent, child];
+};
+
+/** All of a result that parent and child both have, in the order of the page. */
+export function summaryOf(result: BenchResult): SummaryRow[] {
+  const rows: SummaryRow[] = [];
+  const [parent, child] = result.models;
+  const counted = (what: string, unit: SummaryRow['unit'], a: number, b: number): void => {
+    rows.push({ what, unit, kind: 'counted', parent: a, child: b, ratio: b / a });
+  };
+  if (parent && child) {
+    counted('Parameters', 'count', parent.parameters, child.parameters);
+    counted('Weights on the GPU', 'bytes', parent.bytes.weights, child.bytes.weights);
+    counted(`KV cache, ${parent.context} tokens`, 'bytes', parent.bytes.kv, child.bytes.kv);
+    counted('Scratch', 'bytes', parent.bytes.scratch, child.bytes.scratch);
+    counted(
+      `Weights + KV at ${REFERENCE_CONTEXT} tokens`,
+      'bytes',
+      ...([parent, child].map(
+        ({ bytes, kvBytesPerToken }) => bytes.weights + REFERENCE_CONTEXT * kvBytesPerToken,
+      ) as [number, number]),
+    );
+    counted('Dispatches a token', 'count', parent.dispatchesPerToken, child.dispatchesPerToken);
+  }
+  const timed = (what: string, pair: [Timed, Timed] | undefined): void => {
+    if (!pair) return;
+    const [a, b] = pair;
+    rows.push({
+      what,
+      unit: 'ms',
+      kind: 'measured',
+      parent: a.ms.median,
+      child: b.ms.median,
+      quartiles: { parent: [a.ms.q1, a.ms.q3], child: [b.ms.q1, b.ms.q3] },
+      ratio: b.ms.median / a.ms.median,
+    });
+  };
+  const derived = (what: string, unit: SummaryRow['unit'], pair: [number, number] | undefined): void => {
+    if (pair)
+      rows.push({ what, unit, kind: 'measured', parent: pair[0], child: pair[1], ratio: pair[1] / pair[0] });
+  };
+  for (const tokens of new Set(result.prompts.map((point) => point.tokens))) {
+    const pair = both(result.prompts, (point) => point.tokens === tokens);
+    timed(`First token, prompt of ${tokens}`, pair);
+    derived(`Prompt of ${tokens}`, 'tokens/s', pair && [pair[0].tokensPerSecond, pair[1].tokensPerSecond]);
+  }
+  for (const position of new Set(result.decode.map((point) => point.position))) {
+    const pair = both(result.decode, (point) => point.position === position);
+    timed(`A token at position ${position}`, pair);
+    derived(
+      `Read at position ${position}`,
+      'GB/s',
+      pair && [pair[0].gigabytesPerSecond, pair[1].gigabytesPerSecond],
+    );
+  }
+  for (const batch of new Set(result.batches.map((point) => point.batch))) {
+    const pair = both(result.batches, (point) => point.batch === batch);
+    derived(`Batch of ${batch}`, 'tokens/s', pair && [pair[0].tokensPerSecond, pair[1].tokensPerSecond]);
+  }
+  return rows;
+}
+
+/** A number of a row, for people. */
+export function figure(value: number, unit: SummaryRow['unit']): string {
+  if (unit === 'bytes') return `${(value / 1e6).toFixed(value < 1e7 ? 2 : 1)} MB`;
+  if (unit === 'count') return value.toLocaleString('en');
+  return `${value >= 1000 ? value.toFixed(0) : value.toPrecision(3)} ${unit}`;
+}
+
+/** GPU time by kernel: microseconds, summed over blocks, largest first. */
+export function kernelTimes(
+  result: BenchResult,
+  phase: 'decode' | 'prompt',
+): { kernel: string; pair: [number, number] }[] {
+  const sums = new Map<string, [number, number]>();
+  for (const point of result.profile) {
+    if (point.phase !== phase) continue;
+    const pair = sums.get(point.kernel) ?? [0, 0];
+    pair[point.model] += point.microseconds;
+    sums.set(point.kernel, pair);
+  }
+  return [...sums]
+    .map(([kernel, pair]) => ({ kernel, pair }))
+    .sort((a, b) => Math.max(...b.pair) - Math.max(...a.pair));
+}
+
+/** GPU time by block, microseconds; `block` null is what stands outside the blocks. */
+export function blockTimes(
+  result: BenchResult,
+  phase: 'decode' | 'prompt',
+): { block: number | null; pair: [number, number] }[] {
+  const sums = new Map<number | null, [number, number]>();
+  for (const point of result.profile) {
+    if (point.phase !== phase) continue;
+    const pair = sums.get(point.block) ?? [0, 0];
+    pair[point.model] += point.microseconds;
+    sums.set(point.block, pair);
+  }
+  return [...sums]
+    .map(([block, pair]) => ({ block, pair }))
+    .sort((a, b) => (a.block ?? -1) - (b.block ?? -1));
+}

@@ -1,0 +1,61 @@
+import { throwIfAborted } from '../errors.ts';
+import type { Gpu } from '../gpu/device.ts';
+import { encode, Recorder } from '../gpu/recorder.ts';
+import { SYNTHESISE_BYTES, synthesise } from '../kernels/synthesise.ts';
+import type { FillPlan } from '../model/weights.ts';
+
+const STEP = { rows: 0, first: 0, count: 0, next: 0, context: 0 };
+
+/**
+ * Makes weights up on the GPU: random matrices, gains of one, biases of zero (as allocated). Nothing is downloaded or
+ * uploaded but the gains.
+ * @throws ShishuError `aborted`
+ */
+export async function fillSynthetic(
+  gpu: Gpu,
+  fill: FillPlan,
+  seed: number,
+  signal?: AbortSignal,
+): Promise<void> {
+  const { device } = gpu;
+  const seen = new Set<GPUBuffer>();
+  let next = seed;
+  for (const { weight } of fill.matrices) {
+    for (const part of weight.parts) {
+      // q, k and v are rows of one matrix.
+      if (seen.has(part.codes)) continue;
+      seen.add(part.codes);
+      throwIfAborted(signal);
+      const uniforms: GPUBuffer[] = [];
+      const recorder = new Recorder(gpu);
+      synthesise(gpu, recorder, {
+        weight,
+        part,
+        seed: next++,
+        uniform: (data) => {
+          const buffer = device.createBuffer({
+            label: 'synthesise',
+            size: SYNTHESISE_BYTES,
+            usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
+          });
+          device.queue.writeBuffer(buffer, 0, data as Uint32Array<ArrayBuffer>);
+          uniforms.push(buffer);
+          return buffer;
+        },
+      });
+      const dispatches = await recorder.finish();
+      const encoder = device.createCommandEncoder();
+      const pass = encoder.beginComputePass();
+      encode(pass, dispatches, STEP);
+      pass.end();
+      device.queue.submit([encoder.finish()]);
+      for (const uniform of uniforms) uniform.destroy();
+    }
+  }
+  for (const { weight } of fill.gains)
+    for (const { vectors } of weight.parts)
+      device.queue.writeBuffer(vectors!, 0, new Float32Array(weight.cols).fill(1));
+  for (const { buffer, at } of fill.plain)
+    device.queue.writeBuffer(buffer, 4 * at, new Float32Array(buffer.size / 4 - at).fill(1));
+  await device.queue.onSubmittedWorkDone();
+}

@@ -1,0 +1,40 @@
+// Launches shaders/synthesise.wgsl.
+import type { Gpu } from '../gpu/device.ts';
+import { type Recorder, spread } from '../gpu/recorder.ts';
+import { rowBytes, type Weight, type WeightDtype, type WeightPart } from './tensor.ts';
+
+const WORKGROUP = 64;
+const BITS: Record<WeightDtype, number> = { f32: 32, f16: 16, q8: 8, q4: 4 };
+/** The code that stands for the largest value. */
+const LEVEL: Record<WeightDtype, number> = { f32: 1, f16: 1, q8: 127, q4: 8 };
+
+/** Bytes of the uniform of one launch. */
+export const SYNTHESISE_BYTES = 16;
+
+/**
+ * Fills a part's codes, `(rows, stride(cols))` in the weight's dtype, and its scales with random values of deviation
+ * 1/sqrt(cols); one launch each, with a uniform each from `uniform`.
+ */
+export function synthesise(
+  gpu: Gpu,
+  recorder: Recorder,
+  call: { weight: Weight; part: WeightPart; seed: number; uniform: (data: Uint32Array) => GPUBuffer },
+): void {
+  const { weight, part, seed } = call;
+  const { dtype, cols } = weight;
+  const bytes = rowBytes(dtype, cols);
+  const fill = (out: GPUBuffer, perRow: number, scales: boolean): void => {
+    const words = (part.rows * perRow) / 4;
+    recorder.add({
+      label: 'synthesise',
+      shader: {
+        name: 'synthesise',
+        constants: { WG: WORKGROUP, BITS: BITS[dtype], SCALES: scales, LEVEL: LEVEL[dtype] },
+      },
+      bind: { out, params: call.uniform(new Uint32Array([words, perRow / 4, cols, seed])) },
+      grid: () => [...spread(Math.ceil(words / WORKGROUP), gpu.limits.workgroups), 1],
+    });
+  };
+  fill(part.codes, bytes.codes, false);
+  if (part.scales) fill(part.scales, bytes.scales, true);
+}
