@@ -91,8 +91,8 @@ async function withJax<T>(threads: number, load: () => Promise<T>): Promise<T> {
 
 const string = { type: 'string' } as const;
 
-/** `shishulm train`: prints its progress; see TRAIN_HELP. Ctrl-C stops after a step and keeps a checkpoint. */
-export async function trainCommand(argv: readonly string[]): Promise<void> {
+/** `shishulm train`: prints its progress; see TRAIN_HELP. The signal stops it after a step, with a checkpoint. */
+export async function trainCommand(argv: readonly string[], signal: AbortSignal): Promise<void> {
   const { values, positionals } = parsed(
     argv,
     {
@@ -159,16 +159,13 @@ export async function trainCommand(argv: readonly string[]): Promise<void> {
     log,
   };
   const { train } = await withJax(threads, () => import('./session.ts'));
-  const stop = new AbortController();
-  const onInterrupt = (): void => {
+  const onStop = (): void =>
     log('Stopping after this step; once more ends at once, with the last checkpoint intact.');
-    stop.abort();
-  };
-  process.once('SIGINT', onInterrupt);
+  signal.addEventListener('abort', onStop, { once: true });
   try {
-    await train({ ...request, signal: stop.signal });
+    await train({ ...request, signal });
   } finally {
-    process.off('SIGINT', onInterrupt);
+    signal.removeEventListener('abort', onStop);
   }
 }
 

@@ -180,7 +180,7 @@ describe('bad input', () => {
       [['x.json', '-o', 'y', '--stepz', '1'], /stepz/],
     ] as const;
     for (const [argv, message] of cases) {
-      const error = await errorOf(() => trainCommand(argv));
+      const error = await errorOf(() => trainCommand(argv, new AbortController().signal));
       expect(error.code).toBe('bad-argument');
       expect(error.message).toMatch(message);
     }
