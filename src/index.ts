@@ -1,4 +1,5 @@
 export { loadModel } from './engine/engine.ts';
+export { type Choice, type Estimate, estimate } from './engine/estimate.ts';
 export type { Model } from './engine/model.ts';
 export type * from './engine/types.ts';
 export { type ErrorCode, type ErrorDetails, ShishuError } from './errors.ts';

@@ -1,36 +1,27 @@
 import { ShishuError, throwIfAborted } from '../errors.ts';
-import { openCheckpoint } from '../formats/checkpoint.ts';
+import { type Checkpoint, openCheckpoint } from '../formats/checkpoint.ts';
 import { readEosIds } from '../formats/generation.ts';
 import { readJson } from '../formats/json.ts';
-import { openSource, type SourceLike } from '../formats/source.ts';
+import { openSource, type Source, type SourceLike } from '../formats/source.ts';
 import { loadTokenizer } from '../formats/tokenizer.ts';
 import { guardMemory, Ledger } from '../gpu/buffer.ts';
 import { type Gpu, type GpuOptions, openGpu } from '../gpu/device.ts';
-import type { WeightDtype } from '../kernels/tensor.ts';
-import { defaultTuning, type Tuning } from '../kernels/tuning.ts';
 import { type ModelConfig, parseConfig } from '../model/config.ts';
-import { allocateScratch } from '../model/forward.ts';
-import { KvCache } from '../model/kvcache.ts';
 import { fillFromCheckpoint } from '../model/load.ts';
 import { type Plan, planOf, tensorSpecs } from '../model/plan.ts';
-import { allocateWeights, type FillPlan } from '../model/weights.ts';
+import type { FillPlan } from '../model/weights.ts';
 import { Model } from './model.ts';
 import { Runner } from './runner.ts';
+import { allocateParts, misfit, type RunnerOptions, sizeLimits, sizeOf } from './size.ts';
 import type { LoadOptions } from './types.ts';
+
+export type { RunnerOptions } from './size.ts';
+
+/** How a model runs on its GPU, beside what users choose. */
+export type LoadGpuOptions = GpuOptions & Pick<RunnerOptions, 'tuning' | 'chunk'>;
 
 /** Longest context that is taken unasked. */
 const DEFAULT_CONTEXT = 4096;
-
-/** Sizes of a model on the GPU. */
-export interface RunnerOptions {
-  dtype: WeightDtype;
-  kv: 'f32' | 'f16';
-  contextLength: number;
-  batch: number;
-  tuning?: Partial<Tuning>;
-  /** Rows of a prompt that run together. */
-  chunk?: number;
-}
 
 /** Allocates a model on the GPU and lets `fill` write its weights; frees everything when that fails. */
 export async function makeRunner(
@@ -40,22 +31,12 @@ export async function makeRunner(
   options: RunnerOptions,
   fill: (what: FillPlan) => Promise<void>,
 ): Promise<Runner> {
-  const tuning = { ...defaultTuning(gpu), ...options.tuning };
-  const { contextLength: context, batch: sequences, kv: kvDtype } = options;
-  const rows = Math.min(context, options.chunk ?? (gpu.software ? 64 : 256));
   const ledger = new Ledger(gpu);
   try {
     return await guardMemory(gpu, 'the model', async () => {
-      const { weights, fill: what } = allocateWeights(gpu, ledger, config, plan, options.dtype);
-      const kv = new KvCache(ledger, config, plan, { dtype: kvDtype, sequences, context });
-      const scratch = allocateScratch(ledger, tuning, config, {
-        rows: Math.max(rows, sequences),
-        decodeRows: Math.max(sequences, tuning.wideFrom - 1),
-        logitRows: Math.max(sequences, Math.min(rows, 32)),
-        context,
-      });
+      const { parts, fill: what } = allocateParts(gpu, ledger, config, plan, options);
       await fill(what);
-      const runner = new Runner({ gpu, tuning, config, weights, kv, scratch }, ledger);
+      const runner = new Runner(parts, ledger);
       await runner.warm(plan);
       return runner;
     });
@@ -101,6 +82,28 @@ function checkLoadOptions(
   return { dtype, kv, contextLength: context, batch };
 }
 
+/** What is known of a model once its config and the headers of its weights are read. */
+export interface Headers {
+  config: ModelConfig;
+  plan: Plan;
+  checkpoint: Checkpoint;
+  sizes: RunnerOptions;
+}
+
+/** Reads `config.json` and the headers of the weights, and checks the options against them. */
+export async function readHeaders(folder: Source, options: LoadOptions): Promise<Headers> {
+  const { signal } = options;
+  throwIfAborted(signal);
+  const declared = parseConfig(await readJson(folder, 'config.json', { code: 'bad-config' }, signal));
+  const { dtype, ...sizes } = checkLoadOptions(options, declared);
+  const { config, checkpoint } = await withStoredWidth(declared, (config) =>
+    openCheckpoint(folder, tensorSpecs(config), signal),
+  );
+  const stored = checkpoint.tensors.get('model.embed_tokens.weight')!.dtype;
+  const kept = dtype === 'auto' ? (stored === 'F16' ? 'f16' : 'f32') : dtype;
+  return { config, plan: planOf(config), checkpoint, sizes: { ...sizes, dtype: kept } };
+}
+
 /**
  * Loads a model folder (`config.json`, safetensors, tokenizer) onto the GPU.
  * @param source `owner/name` on a hub, URL of the folder, `File[]`, a directory handle, or an object with `read(name, start?, end?)`
@@ -110,43 +113,34 @@ function checkLoadOptions(
 export async function loadModel(
   source: SourceLike,
   options: LoadOptions = {},
-  gpuOptions: GpuOptions & { tuning?: Partial<Tuning>; chunk?: number } = {},
+  gpuOptions: LoadGpuOptions = {},
 ): Promise<Model> {
-  const { onProgress, signal } = options;
-  throwIfAborted(signal);
-  const { hub, cache = true, warn } = options;
+  const { onProgress, signal, hub, cache = true, warn } = options;
   const folder = openSource(source, { fetch: options.fetch, hub, cache, warn });
-  const declared = parseConfig(await readJson(folder, 'config.json', { code: 'bad-config' }, signal));
-  const { dtype, ...sizes } = checkLoadOptions(options, declared);
-  const [{ config, checkpoint }, tokenizer, eosTokenIds] = await Promise.all([
-    withStoredWidth(declared, (config) => openCheckpoint(folder, tensorSpecs(config), signal)),
-    loadTokenizer(folder, declared.vocabSize, signal),
-    readEosIds(folder, declared, signal),
+  const { config, plan, checkpoint, sizes } = await readHeaders(folder, options);
+  const [tokenizer, eosTokenIds] = await Promise.all([
+    loadTokenizer(folder, config.vocabSize, signal),
+    readEosIds(folder, config, signal),
   ]);
-  const stored = checkpoint.tensors.get('model.embed_tokens.weight')!.dtype;
-  const plan = planOf(config);
   const gpu = await openGpu({ device: options.device, ...gpuOptions });
   try {
+    const wanted = { ...sizes, ...gpuOptions };
+    const refusal = misfit(sizeOf(gpu, config, plan, wanted), sizeLimits(gpu, options.memoryLimit));
+    if (refusal) throw refusal;
     const totalBytes = checkpoint.bytes;
     let loadedBytes = 0;
     const report = (phase: 'read' | 'compile' | 'ready', tensor?: string): void =>
       onProgress?.({ phase, loadedBytes, totalBytes, ...(tensor !== undefined && { tensor }) });
-    const runner = await makeRunner(
-      gpu,
-      config,
-      plan,
-      { ...sizes, dtype: dtype === 'auto' ? (stored === 'F16' ? 'f16' : 'f32') : dtype, ...gpuOptions },
-      async (fill) => {
-        await fillFromCheckpoint(gpu, fill, checkpoint, tensorSpecs(config), {
-          signal,
-          onBytes(bytes, tensor) {
-            loadedBytes += bytes;
-            report('read', tensor);
-          },
-        });
-        report('compile');
-      },
-    );
+    const runner = await makeRunner(gpu, config, plan, wanted, async (fill) => {
+      await fillFromCheckpoint(gpu, fill, checkpoint, tensorSpecs(config), {
+        signal,
+        onBytes(bytes, tensor) {
+          loadedBytes += bytes;
+          report('read', tensor);
+        },
+      });
+      report('compile');
+    });
     const model = new Model({
       gpu,
       runner,

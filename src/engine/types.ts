@@ -23,6 +23,11 @@ export interface LoadOptions {
   contextLength?: number;
   /** Sequences that decode together (default 1); each has its own KV cache. */
   batch?: number;
+  /**
+   * Most bytes that the model may take on the GPU; it is refused before its weights are fetched when it needs more. WebGPU
+   * does not tell how much memory there is, so the default is no limit.
+   */
+  memoryLimit?: number;
   onProgress?: (progress: LoadProgress) => void;
   signal?: AbortSignal;
   /** A device to share; it is not destroyed with the model. */
@@ -134,6 +139,14 @@ export interface Score {
   top1: Uint32Array;
 }
 
+/** Bytes on the GPU, by what they are for. */
+export interface ModelBytes {
+  weights: number;
+  kv: number;
+  scratch: number;
+  total: number;
+}
+
 export interface ModelInfo {
   config: ModelConfig;
   plan: Plan;
@@ -144,7 +157,7 @@ export interface ModelInfo {
   kvBytesPerToken: number;
   contextLength: number;
   /** Bytes on the GPU, from the ledger. */
-  bytes: { weights: number; kv: number; scratch: number; total: number };
+  bytes: ModelBytes;
   /** Compute dispatches that one decoded token takes (greedy, short context). */
   dispatchesPerToken: number;
   adapter: string;

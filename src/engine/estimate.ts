@@ -1,0 +1,87 @@
+import { openSource, type SourceLike } from '../formats/source.ts';
+import { openGpu } from '../gpu/device.ts';
+import type { WeightDtype } from '../kernels/tensor.ts';
+import { parameterCount } from '../model/plan.ts';
+import { type LoadGpuOptions, readHeaders } from './engine.ts';
+import { type ModelSize, misfit, sizeLimits, sizeOf } from './size.ts';
+import type { KvDtype, LoadOptions, ModelBytes } from './types.ts';
+
+/** Dtypes from the truest to the smallest. */
+const DTYPES: readonly WeightDtype[] = ['f32', 'f16', 'q8', 'q4'];
+const SHORTEST_CONTEXT = 256;
+
+/** A way to load the model that fits. */
+export interface Choice {
+  dtype: WeightDtype;
+  /** The longest context that fits, of powers of two, the model's longest and the one asked for. */
+  contextLength: number;
+  bytes: ModelBytes;
+}
+
+/** What loading a model would take. */
+export interface Estimate {
+  parameters: number;
+  /** Bytes of weights to fetch, as stored. */
+  storedBytes: number;
+  dtype: WeightDtype;
+  kv: KvDtype;
+  contextLength: number;
+  batch: number;
+  /** Bytes on the GPU, as `model.info.bytes` of the loaded model. */
+  bytes: ModelBytes;
+  largestBuffer: ModelSize['largest'];
+  adapter: { name: string /** Largest buffer that kernels can bind. */; bufferBytes: number };
+  /** Nothing speaks against loading it. That the GPU has the memory free is not known before it is taken. */
+  fits: boolean;
+  /** Why not. */
+  reason?: string;
+  /** For each dtype that fits with this kv and batch, from the truest. */
+  choices: Choice[];
+}
+
+/**
+ * What `loadModel` with the same arguments would take on this GPU. Reads only `config.json` and the headers of the
+ * weights, past the cache, and takes no memory on the GPU.
+ * @throws ShishuError those of `loadModel`, but for `does-not-fit` and `out-of-memory`
+ */
+export async function estimate(
+  source: SourceLike,
+  options: LoadOptions = {},
+  gpuOptions: LoadGpuOptions = {},
+): Promise<Estimate> {
+  const folder = openSource(source, { fetch: options.fetch, hub: options.hub });
+  const { config, plan, checkpoint, sizes } = await readHeaders(folder, options);
+  const gpu = await openGpu({ device: options.device, ...gpuOptions });
+  try {
+    const limits = sizeLimits(gpu, options.memoryLimit);
+    const sized = (dtype: WeightDtype, contextLength: number): ModelSize =>
+      sizeOf(gpu, config, plan, { ...sizes, ...gpuOptions, dtype, contextLength });
+    const size = sized(sizes.dtype, sizes.contextLength);
+    const refusal = misfit(size, limits);
+
+    const contexts = new Set([config.maxPositions, sizes.contextLength]);
+    for (let context = SHORTEST_CONTEXT; context < config.maxPositions; context *= 2) contexts.add(context);
+    const longestFirst = [...contexts].sort((a, b) => b - a);
+    const choices: Choice[] = [];
+    for (const dtype of DTYPES)
+      for (const contextLength of longestFirst) {
+        const tried = sized(dtype, contextLength);
+        if (misfit(tried, limits)) continue;
+        choices.push({ dtype, contextLength, bytes: tried.bytes });
+        break;
+      }
+    return {
+      parameters: parameterCount(config),
+      storedBytes: checkpoint.bytes,
+      ...sizes,
+      bytes: size.bytes,
+      largestBuffer: size.largest,
+      adapter: { name: gpu.name, bufferBytes: limits.bufferBytes },
+      fits: refusal === undefined,
+      ...(refusal && { reason: refusal.message }),
+      choices,
+    };
+  } finally {
+    gpu.close();
+  }
+}

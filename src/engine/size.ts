@@ -1,0 +1,109 @@
+import { ShishuError } from '../errors.ts';
+import { Ledger } from '../gpu/buffer.ts';
+import type { Gpu } from '../gpu/device.ts';
+import type { WeightDtype } from '../kernels/tensor.ts';
+import { defaultTuning, type Tuning } from '../kernels/tuning.ts';
+import type { ModelConfig } from '../model/config.ts';
+import { allocateScratch, type ForwardParts } from '../model/forward.ts';
+import { KvCache } from '../model/kvcache.ts';
+import type { Plan } from '../model/plan.ts';
+import { allocateWeights, type FillPlan } from '../model/weights.ts';
+import { Runner } from './runner.ts';
+import type { ModelBytes } from './types.ts';
+
+/** Sizes of a model on the GPU. */
+export interface RunnerOptions {
+  dtype: WeightDtype;
+  kv: 'f32' | 'f16';
+  contextLength: number;
+  batch: number;
+  tuning?: Partial<Tuning>;
+  /** Rows of a prompt that run together. */
+  chunk?: number;
+}
+
+/** Buffers of a model, weights still empty; `fill` says what is to be written into them. */
+export function allocateParts(
+  gpu: Gpu,
+  ledger: Ledger,
+  config: ModelConfig,
+  plan: Plan,
+  options: RunnerOptions,
+): { parts: ForwardParts; fill: FillPlan } {
+  const tuning = { ...defaultTuning(gpu), ...options.tuning };
+  const { contextLength: context, batch: sequences } = options;
+  const rows = Math.min(context, options.chunk ?? (gpu.software ? 64 : 256));
+  const { weights, fill } = allocateWeights(gpu, ledger, config, plan, options.dtype);
+  const kv = new KvCache(ledger, config, plan, { dtype: options.kv, sequences, context });
+  const scratch = allocateScratch(ledger, tuning, config, {
+    rows: Math.max(rows, sequences),
+    decodeRows: Math.max(sequences, tuning.wideFrom - 1),
+    logitRows: Math.max(sequences, Math.min(rows, 32)),
+    context,
+  });
+  return { parts: { gpu, tuning, config, weights, kv, scratch }, fill };
+}
+
+/** What a model takes, and its largest buffer. */
+export interface ModelSize {
+  bytes: ModelBytes;
+  largest: { label: string; bytes: number };
+}
+
+/** The GPU's limits on a model. */
+export interface SizeLimits {
+  /** Largest bytes of one buffer that kernels can bind. */
+  bufferBytes: number;
+  /** Most bytes in all that the caller grants; WebGPU does not tell how much memory there is. */
+  totalBytes?: number | undefined;
+}
+
+export function sizeLimits(gpu: Gpu, memoryLimit: number | undefined): SizeLimits {
+  if (memoryLimit !== undefined && !(memoryLimit > 0))
+    throw new ShishuError('bad-argument', `Option "memoryLimit" is ${memoryLimit}, expected bytes above 0.`, {
+      details: { option: 'memoryLimit', value: String(memoryLimit) },
+    });
+  return { bufferBytes: gpu.limits.binding, totalBytes: memoryLimit };
+}
+
+/** Allocates on paper: the same code that allocates a model, on a device that only adds up. */
+export function sizeOf(gpu: Gpu, config: ModelConfig, plan: Plan, options: RunnerOptions): ModelSize {
+  const largest = { label: '', bytes: 0 };
+  const device = {
+    limits: { maxBufferSize: Number.POSITIVE_INFINITY },
+    queue: { writeBuffer() {} },
+    createBuffer({ label = '', size }: GPUBufferDescriptor) {
+      if (size > largest.bytes) Object.assign(largest, { label, bytes: size });
+      return { size };
+    },
+  };
+  const paper = { ...gpu, device: device as unknown as GPUDevice };
+  const ledger = new Ledger(paper);
+  new Runner(allocateParts(paper, ledger, config, plan, options).parts, ledger);
+  const bytes = {
+    weights: ledger.bytes('weights'),
+    kv: ledger.bytes('kv'),
+    scratch: ledger.bytes('scratch'),
+    total: ledger.bytes(),
+  };
+  return { bytes, largest };
+}
+
+/** Why a model of this size cannot be loaded; undefined when nothing speaks against it. */
+export function misfit({ bytes, largest }: ModelSize, limits: SizeLimits): ShishuError | undefined {
+  const mend = 'Choose a smaller dtype, kv, contextLength or batch; estimate() tells which fit.';
+  const { bufferBytes, totalBytes } = limits;
+  if (largest.bytes > bufferBytes)
+    return new ShishuError(
+      'does-not-fit',
+      `The buffer "${largest.label}" needs ${largest.bytes} bytes, the GPU binds at most ${bufferBytes}.`,
+      { details: { buffer: largest.label, bytes: largest.bytes, limit: bufferBytes }, mend },
+    );
+  if (totalBytes !== undefined && bytes.total > totalBytes)
+    return new ShishuError(
+      'does-not-fit',
+      `The model needs ${bytes.total} bytes on the GPU, memoryLimit allows ${totalBytes}.`,
+      { details: { ...bytes, limit: totalBytes }, mend },
+    );
+  return undefined;
+}
