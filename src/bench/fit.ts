@@ -1,7 +1,8 @@
+import { sizeOf } from '../engine/size.ts';
 import { ShishuError } from '../errors.ts';
 import type { Gpu } from '../gpu/device.ts';
 import type { WeightDtype } from '../kernels/tensor.ts';
-import { type Described, describe, measureDry, type OpenFolder, type SessionOptions } from './open.ts';
+import { type Described, describe, type OpenFolder, type SessionOptions } from './open.ts';
 import { type BenchSettings, batchContext, contextOf } from './settings.ts';
 
 /** Bytes for people: powers of 1000. */
@@ -20,15 +21,31 @@ export function sessionOptions(settings: BenchSettings): SessionOptions[] {
   ];
 }
 
-/** Most bytes that the pair holds at once. @throws ShishuError `does-not-fit` */
-async function mostBytes(gpu: Gpu, pair: readonly Described[], settings: BenchSettings): Promise<number> {
-  let most = 0;
+/** Why the pair does not fit; undefined when nothing speaks against it. */
+function problemOf(
+  gpu: Gpu,
+  pair: readonly Described[],
+  settings: BenchSettings,
+  budget: number,
+): { message: string; details: ShishuError['details'] } | undefined {
   for (const options of sessionOptions(settings)) {
-    let sum = 0;
-    for (const described of pair) sum += (await measureDry(gpu, described, options)).bytes;
-    most = Math.max(most, sum);
+    const sizes = pair.map(({ config, plan }) => sizeOf(gpu, config, plan, options));
+    for (const { largest } of sizes)
+      if (largest.bytes > gpu.limits.binding)
+        return {
+          message: `The buffer "${largest.label}" needs ${bytesText(largest.bytes)}, the GPU binds at most ${bytesText(gpu.limits.binding)}.`,
+          details: { buffer: largest.label, bytes: largest.bytes, limit: gpu.limits.binding },
+        };
+    const bytes = sizes.reduce((sum, size) => sum + size.bytes.total, 0);
+    if (bytes > budget) {
+      const names = pair.map(({ label }) => label).join(' and ');
+      return {
+        message: `${names} together need ${bytesText(bytes)}, the limit is ${bytesText(budget)}.`,
+        details: { bytes, limit: budget },
+      };
+    }
   }
-  return most;
+  return undefined;
 }
 
 const SMALLER: Record<WeightDtype, WeightDtype[]> = {
@@ -71,24 +88,7 @@ export async function checkFit(
   budget: number,
   openFolder: OpenFolder,
 ): Promise<void> {
-  const problemOf = async (
-    pair: readonly Described[],
-    settings: BenchSettings,
-  ): Promise<{ message: string; details: ShishuError['details'] } | undefined> => {
-    try {
-      const bytes = await mostBytes(gpu, pair, settings);
-      if (bytes <= budget) return undefined;
-      const names = pair.map(({ label }) => label).join(' and ');
-      return {
-        message: `${names} together need ${bytesText(bytes)}, the limit is ${bytesText(budget)}.`,
-        details: { bytes, limit: budget },
-      };
-    } catch (error) {
-      if (!(error instanceof ShishuError && error.code === 'does-not-fit')) throw error;
-      return { message: error.message, details: error.details };
-    }
-  };
-  const problem = await problemOf(pair, settings);
+  const problem = problemOf(gpu, pair, settings, budget);
   if (!problem) return;
   const fits: string[] = [];
   const layers = Math.max(...pair.map(({ config }) => config.layers));
@@ -100,7 +100,7 @@ export async function checkFit(
       blocks === settings.blocks
         ? pair
         : await Promise.all([less.parent, less.child].map((spec) => describe(spec, { blocks, openFolder })));
-    if (!(await problemOf(described, less))) fits.push(words);
+    if (!problemOf(gpu, described, less, budget)) fits.push(words);
   }
   throw new ShishuError('does-not-fit', problem.message, {
     details: problem.details,

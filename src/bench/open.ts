@@ -1,10 +1,10 @@
-import { makeRunner, type RunnerOptions, withStoredWidth } from '../engine/engine.ts';
+import { makeRunner, withStoredWidth } from '../engine/engine.ts';
 import type { Runner } from '../engine/runner.ts';
+import type { RunnerOptions } from '../engine/size.ts';
 import { openCheckpoint } from '../formats/checkpoint.ts';
 import { readJson } from '../formats/json.ts';
 import { openSource, type SourceLike } from '../formats/source.ts';
 import type { Gpu } from '../gpu/device.ts';
-import { dryGpu } from '../gpu/dry.ts';
 import { type ModelConfig, parseConfig } from '../model/config.ts';
 import { fillFromCheckpoint } from '../model/load.ts';
 import { type Plan, planOf, tensorSpecs } from '../model/plan.ts';
@@ -81,17 +81,4 @@ export async function openSession(
   const { config, plan } = described;
   const runner = await makeRunner(gpu, config, plan, options, (what) => described.fill(gpu, what, signal));
   return { described, gpu, runner, close: () => runner.ledger.releaseAll() };
-}
-
-/** What a session would take, from the very code that allocates it. @throws ShishuError `does-not-fit` for a single buffer */
-export async function measureDry(
-  gpu: Gpu,
-  { config, plan }: Pick<Described, 'config' | 'plan'>,
-  options: SessionOptions,
-): Promise<{ bytes: number; dispatchesPerToken: number }> {
-  const runner = await makeRunner(dryGpu(gpu), config, plan, options, async () => {});
-  return {
-    bytes: runner.ledger.bytes(),
-    dispatchesPerToken: (await runner.decodeDispatches(plan)).length,
-  };
 }
