@@ -1,0 +1,243 @@
+import { describe, expect, it } from 'vitest';
+import { type ChatCompletionChunk, type ChatModel, chatCompletions } from '../../src/api/openai.ts';
+import { checkOptions } from '../../src/engine/options.ts';
+import type { GenerateChunk, GenerateOptions, GenerateResult, Message } from '../../src/engine/types.ts';
+import { ShishuError } from '../../src/errors.ts';
+
+const WORDS = ['', 'Hel', 'lo', '', '!', '\ufffd'];
+const usage = { promptTokens: 12, completionTokens: 4, totalTokens: 16, cachedTokens: 5 };
+
+/** A model that says "Hello!" and notes how it was asked; its options are judged by the engine's own check. */
+function fakeModel(result: Partial<GenerateResult> = {}) {
+  const calls: { prompt: readonly Message[]; options: GenerateOptions }[] = [];
+  const seen = { returned: 0 };
+  const model: ChatModel = {
+    async *generate(prompt, options = {}): AsyncGenerator<GenerateChunk, GenerateResult, undefined> {
+      checkOptions(options, 100);
+      calls.push({ prompt, options });
+      const said = { prompt, promptTokenIds: [], timings: {} } as unknown as GenerateResult;
+      let text = '';
+      let done = false;
+      try {
+        for (const tokenId of [1, 2, 3, 4]) {
+          if (options.signal?.aborted) return { ...said, text, tokenIds: [], finishReason: 'aborted', usage };
+          text += WORDS[tokenId];
+          const logprob = options.logprobs && {
+            logprob: -tokenId / 8,
+            top: options.topLogprobs ? [{ tokenId: 5, logprob: -0.5 }] : [],
+          };
+          yield { text: WORDS[tokenId]!, tokenId, ...(logprob && { logprob }) };
+        }
+        done = true;
+        return { ...said, text, tokenIds: [1, 2, 3, 4], finishReason: 'stop', usage, ...result };
+      } finally {
+        if (!done) seen.returned++;
+      }
+    },
+    decode: (ids) => Promise.resolve(ids.map((id) => WORDS[id]).join('')),
+  };
+  return { chat: chatCompletions(model, { name: 'fake' }), calls, seen };
+}
+
+const messages = [{ role: 'user', content: 'Hi' }];
+
+async function collect(stream: AsyncIterable<ChatCompletionChunk>): Promise<ChatCompletionChunk[]> {
+  const chunks: ChatCompletionChunk[] = [];
+  for await (const chunk of stream) chunks.push(chunk);
+  return chunks;
+}
+
+describe('a whole completion', () => {
+  it('has the shape of OpenAI', async () => {
+    const { chat, calls } = fakeModel();
+    const completion = await chat.create({ messages, max_tokens: 9 });
+    expect(completion).toEqual({
+      id: expect.stringMatching(/^chatcmpl-/),
+      object: 'chat.completion',
+      created: expect.closeTo(Date.now() / 1000, -2),
+      model: 'fake',
+      choices: [
+        {
+          index: 0,
+          message: { role: 'assistant', content: 'Hello!', refusal: null },
+          logprobs: null,
+          finish_reason: 'stop',
+        },
+      ],
+      usage: {
+        prompt_tokens: 12,
+        completion_tokens: 4,
+        total_tokens: 16,
+        prompt_tokens_details: { cached_tokens: 5 },
+      },
+    });
+    expect(calls).toEqual([{ prompt: messages, options: { temperature: 1, maxTokens: 9 } }]);
+  });
+
+  it('hands every option on under its name here', async () => {
+    const { chat, calls } = fakeModel();
+    const { signal } = new AbortController();
+    await chat.create(
+      {
+        messages,
+        model: 'mine',
+        stop: ['a', 'b'],
+        temperature: 0,
+        top_p: 0.5,
+        max_completion_tokens: 3,
+        logprobs: true,
+        top_logprobs: 2,
+        seed: 7,
+        frequency_penalty: 0.1,
+        presence_penalty: 0.2,
+        logit_bias: { '5': -100 },
+        top_k: 4,
+        min_p: 0.1,
+        repetition_penalty: 1.1,
+        user: 'me',
+        response_format: { type: 'text' },
+      },
+      { signal },
+    );
+    expect(calls[0]!.options).toEqual({
+      stop: ['a', 'b'],
+      temperature: 0,
+      topP: 0.5,
+      maxTokens: 3,
+      logprobs: true,
+      topLogprobs: 2,
+      seed: 7,
+      frequencyPenalty: 0.1,
+      presencePenalty: 0.2,
+      logitBias: { '5': -100 },
+      topK: 4,
+      minP: 0.1,
+      repetitionPenalty: 1.1,
+      signal,
+    });
+  });
+
+  it('makes n replies, each from a seed of its own, and counts the prompt once', async () => {
+    const { chat, calls } = fakeModel({ finishReason: 'length' });
+    const { choices, usage } = await chat.create({ messages, n: 3, seed: 40 });
+    expect(choices.map(({ index, finish_reason }) => [index, finish_reason])).toEqual([
+      [0, 'length'],
+      [1, 'length'],
+      [2, 'length'],
+    ]);
+    expect(calls.map(({ options }) => options.seed)).toEqual([40, 41, 42]);
+    expect(usage).toMatchObject({ prompt_tokens: 12, completion_tokens: 12, total_tokens: 24 });
+  });
+
+  it('tells log-probabilities with text and bytes', async () => {
+    const { chat } = fakeModel();
+    const { choices } = await chat.create({ messages, logprobs: true, top_logprobs: 1 });
+    const content = choices[0]!.logprobs!.content!;
+    expect(content).toHaveLength(4);
+    expect(content[0]).toEqual({
+      token: 'Hel',
+      logprob: -1 / 8,
+      bytes: [72, 101, 108],
+      top_logprobs: [{ token: '\ufffd', logprob: -0.5, bytes: null }],
+    });
+  });
+
+  it('joins parts of text and keeps other fields of a message', async () => {
+    const { chat, calls } = fakeModel();
+    const content = [
+      { type: 'text', text: 'a' },
+      { type: 'text', text: 'b' },
+    ] as const;
+    await chat.create({ messages: [{ role: 'user', name: 'me', content }] });
+    expect(calls[0]!.prompt).toEqual([{ role: 'user', name: 'me', content: 'ab' }]);
+  });
+});
+
+describe('a stream', () => {
+  it('opens, tells text as it comes, closes and counts', async () => {
+    const { chat } = fakeModel();
+    const stream = await chat.create({ messages, stream: true, stream_options: { include_usage: true } });
+    const chunks = await collect(stream);
+    expect(new Set(chunks.map(({ id }) => id)).size).toBe(1);
+    expect(chunks.every(({ object }) => object === 'chat.completion.chunk')).toBe(true);
+    expect(chunks.map(({ choices }) => choices[0]?.delta)).toEqual([
+      { role: 'assistant', content: '', refusal: null },
+      { content: 'Hel' },
+      { content: 'lo' },
+      { content: '!' },
+      {},
+      undefined,
+    ]);
+    expect(chunks.map(({ choices }) => choices[0]?.finish_reason)).toEqual([
+      null,
+      null,
+      null,
+      null,
+      'stop',
+      undefined,
+    ]);
+    expect(chunks.slice(0, 5).every(({ usage }) => usage === null)).toBe(true);
+    expect(chunks[5]!.usage).toMatchObject({
+      prompt_tokens: 12,
+      prompt_tokens_details: { cached_tokens: 5 },
+    });
+  });
+
+  it('says no usage unasked, and keeps tokens without text when they have log-probabilities', async () => {
+    const { chat } = fakeModel();
+    const chunks = await collect(await chat.create({ messages, stream: true, logprobs: true, n: 2 }));
+    expect(chunks.every((chunk) => !('usage' in chunk))).toBe(true);
+    expect(chunks.map(({ choices }) => choices[0]!.index)).toEqual([0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1]);
+    expect(chunks.filter(({ choices }) => choices[0]!.logprobs)).toHaveLength(8);
+  });
+
+  it('ends the reply when its reader leaves or its controller is aborted', async () => {
+    const { chat, seen } = fakeModel();
+    for await (const _ of await chat.create({ messages, stream: true })) break;
+    expect(seen.returned).toBe(1);
+    const stream = await chat.create({ messages, stream: true });
+    const texts: unknown[] = [];
+    for await (const { choices } of stream) {
+      texts.push(choices[0]!.delta.content);
+      stream.controller.abort();
+    }
+    expect(texts).toEqual(['', 'Hel']);
+    expect(seen.returned).toBe(2);
+  });
+});
+
+describe('refusals', () => {
+  it.each<[object, string]>([
+    [{ tools: [] }, 'tools'],
+    [{ response_format: { type: 'json_object' } }, 'response_format'],
+    [{ n: 0 }, 'n'],
+    [{ messages: [] }, 'messages'],
+    [{ messages: [{ role: 'user', content: null }] }, 'messages[0].content'],
+    [{ messages: [{ role: 'user', content: [{ type: 'image_url' }] }] }, 'messages[0].content[0]'],
+    [{ messages: [{ content: 'x' }] }, 'messages[0].role'],
+    [{ stream_options: { include_usage: true } }, 'stream_options'],
+    [{ reasoning_effort: 'high' }, 'reasoning_effort'],
+  ])('%o names %s', async (extra, field) => {
+    const error = await fakeModel()
+      .chat.create({ messages, ...extra } as never)
+      .catch((e: unknown) => e);
+    expect(error).toBeInstanceOf(ShishuError);
+    expect(error).toMatchObject({ code: 'bad-argument', details: { field } });
+  });
+
+  it('come before the stream does, and null is no value', async () => {
+    const { chat } = fakeModel();
+    await expect(chat.create({ messages, stream: true, top_p: 7 })).rejects.toMatchObject({
+      code: 'bad-argument',
+      details: { option: 'topP' },
+    });
+    await expect(chat.create({ messages, tools: null, top_p: null } as never)).resolves.toBeDefined();
+  });
+
+  it('tell of an abort from outside', async () => {
+    const call = { signal: AbortSignal.abort() };
+    await expect(fakeModel().chat.create({ messages }, call)).rejects.toMatchObject({ code: 'aborted' });
+    const stream = fakeModel().chat.create({ messages, stream: true }, call).then(collect);
+    await expect(stream).rejects.toMatchObject({ code: 'aborted' });
+  });
+});
