@@ -71,6 +71,8 @@ export async function openGpu({ device: given, limits, without = [] }: GpuOption
   const name =
     [info?.description, info?.vendor, info?.architecture].find((text) => text) ?? 'unknown adapter';
   const words = `${info?.vendor} ${info?.architecture} ${info?.device} ${info?.description}`.toLowerCase();
+  const software =
+    info?.isFallbackAdapter === true || /swiftshader|llvmpipe|lavapipe|microsoft basic/.test(words);
   const gpu = {
     device,
     limits: {
@@ -84,9 +86,9 @@ export async function openGpu({ device: given, limits, without = [] }: GpuOption
       timestamps: has('timestamps', 'timestamp-query'),
     },
     subgroupSize: { min: info?.subgroupMinSize ?? 0, max: info?.subgroupMaxSize ?? 0 },
-    software: info?.isFallbackAdapter === true || /swiftshader|llvmpipe|lavapipe|microsoft basic/.test(words),
+    software,
     name,
-    pipelines: new PipelineCache(device),
+    pipelines: PipelineCache.of(device, software),
     lost: undefined as string | undefined,
     close() {
       if (!given) device.destroy();

@@ -19,13 +19,24 @@ const KINDS: Record<string, GPUBufferBindingType> = {
   uniform: 'uniform',
 };
 
-/** Compiles each distinct shader text once for a device. */
+/** Compiles each distinct shader text once for a device, however many models share it. */
 export class PipelineCache {
+  static readonly #ofDevice = new WeakMap<GPUDevice, PipelineCache>();
   readonly #device: GPUDevice;
+  readonly #serial: boolean;
   readonly #made = new Map<string, Promise<Pipeline>>();
+  #last: Promise<unknown> = Promise.resolve();
 
-  constructor(device: GPUDevice) {
+  /** @param serial compile one after the other: a software driver's compiler can hang when asked for several at once. */
+  static of(device: GPUDevice, serial: boolean): PipelineCache {
+    const cache = PipelineCache.#ofDevice.get(device) ?? new PipelineCache(device, serial);
+    PipelineCache.#ofDevice.set(device, cache);
+    return cache;
+  }
+
+  private constructor(device: GPUDevice, serial: boolean) {
     this.#device = device;
+    this.#serial = serial;
   }
 
   /** @throws ShishuError `shader` with file and line when the text does not compile. */
@@ -33,7 +44,9 @@ export class PipelineCache {
     const text = shaderText(spec);
     let made = this.#made.get(text.code);
     if (!made) {
-      made = this.#compile(spec.name, text);
+      const compile = (): Promise<Pipeline> => this.#compile(spec.name, text);
+      made = this.#serial ? this.#last.then(compile, compile) : compile();
+      this.#last = made;
       this.#made.set(text.code, made);
     }
     return made;
