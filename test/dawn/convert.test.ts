@@ -1,7 +1,13 @@
 // Analysis, fitting and conversion on real WebGPU, with models of a few thousand weights.
+import { mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { calibrate } from '../../src/convert/calibrate.ts';
-import { openParent, type Parent } from '../../src/convert/parent.ts';
+import { type ConvertOptions, convert } from '../../src/convert/convert.ts';
+import { type OnGpu, openOnGpu } from '../../src/convert/on-gpu.ts';
+import { openFolder } from '../../src/formats/node-folder.ts';
+import { readHeader } from '../../src/formats/safetensors.ts';
 import { type Gpu, openGpu } from '../../src/gpu/device.ts';
 import { charTokenizerFiles } from '../support/char-tokenizer.ts';
 import { memorySource } from '../support/memory-source.ts';
@@ -23,10 +29,10 @@ const filesOf = (model: TinyModel) => ({ ...tinyFiles(model), ...charTokenizerFi
 
 async function withParent<T>(
   name: TinyModelName,
-  run: (parent: Parent, model: TinyModel) => Promise<T>,
+  run: (parent: OnGpu, model: TinyModel) => Promise<T>,
 ): Promise<T> {
   const model = tinyModel(name, 7);
-  const parent = await openParent(memorySource(filesOf(model)), { device: gpu.device });
+  const parent = await openOnGpu(memorySource(filesOf(model)), { device: gpu.device });
   try {
     return await run(parent, model);
   } finally {
@@ -82,4 +88,126 @@ describe('fitting', () => {
         }
       }),
   );
+});
+
+describe('converting', () => {
+  let folder: string;
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'convert-'));
+  });
+  afterAll(() => rm(folder, { recursive: true }));
+
+  const run = (name: TinyModelName, out: string, options: ConvertOptions) =>
+    convert(
+      memorySource(filesOf(tinyModel(name, 7))),
+      join(folder, out),
+      { tokens: 400, window: 32, ...options },
+      { device: gpu.device },
+    );
+
+  test('drops attention into just the public layout, the other weights byte for byte', async () => {
+    const report = await run('llama', 'dropped', { keepAttention: 1 });
+    expect(report).toMatchObject({ mlpOnly: 2, sharedPairs: 0 });
+    expect(report.steps.map(({ step }) => step)).toEqual(['parent', 'attention dropped', 'written']);
+    // What was pruned in memory and what was written are one model.
+    expect(report.steps[2]!.perplexity).toBeCloseTo(report.steps[1]!.perplexity, 4);
+    const child = await openFolder(join(folder, 'dropped'));
+    const config = JSON.parse(await readFile(join(folder, 'dropped', 'config.json'), 'utf8'));
+    expect(config).toMatchObject({
+      model_type: 'shishu-llama',
+      num_mlp: 2,
+      num_mlp_shared: 0,
+      num_hidden_layers: 3,
+    });
+    expect(config).not.toHaveProperty('linear_layers');
+    const { tensors } = await readHeader(child, 'model.safetensors');
+    const parent = tinyModel('llama', 7).tensors;
+    const gone = [...parent.keys()].filter((name) => !tensors.has(name));
+    const attention = [
+      'self_attn.q_proj',
+      'self_attn.k_proj',
+      'self_attn.v_proj',
+      'self_attn.o_proj',
+      'input_layernorm',
+    ];
+    expect(gone.sort()).toEqual(
+      report.layers
+        .flatMap((layer) => attention.map((part) => `model.layers.${layer}.${part}.weight`))
+        .sort(),
+    );
+    for (const [name, { shape, start, end }] of tensors) {
+      expect(shape).toEqual(parent.get(name)!.shape);
+      const bytes = await child.read('model.safetensors', start, end);
+      expect(new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4)).toEqual(
+        parent.get(name)!.data,
+      );
+    }
+    expect(await readdir(folder)).toEqual(['dropped']);
+    expect((await readdir(join(folder, 'dropped'))).sort()).toEqual([
+      'config.json',
+      'model.safetensors',
+      'report.json',
+      'tokenizer.json',
+      'tokenizer_config.json',
+    ]);
+  });
+
+  test('keeps linear maps as extra tensors, and what it writes runs as it did in memory', async () => {
+    const report = await run('qwen2', 'linear', { layers: [1], linear: true });
+    expect(report).toMatchObject({ front: 1, mlpOnly: 1, end: 0, layers: [1] });
+    expect(report.steps[3]!.perplexity).toBeCloseTo(report.steps[2]!.perplexity, 4);
+    const { tensors } = await readHeader(await openFolder(join(folder, 'linear')), 'model.safetensors');
+    expect(tensors.get('model.layers.1.linear_attn.weight')?.shape).toEqual([40, 40]);
+    expect(tensors.get('model.layers.1.linear_attn.bias')?.shape).toEqual([40]);
+    expect(report.kvBytesPerToken.child).toBe(report.kvBytesPerToken.parent / 2);
+  });
+
+  test.each(['keep-first', 'keep-second', 'average'] as const)('shares pairs: %s', async (share) => {
+    const report = await run('llama-untied-bias', share, { layers: [1, 2], sharePairs: 1, share });
+    expect(report.steps.at(-1)!.step).toContain(share);
+    const child = await openFolder(join(folder, share));
+    const { tensors } = await readHeader(child, 'model.safetensors');
+    expect([...tensors.keys()].filter((name) => name.startsWith('model.layers.2.'))).toEqual([]);
+    const gate = tensors.get('model.layers.1.mlp.gate_proj.weight')!;
+    const stored = new Float32Array(
+      (await child.read('model.safetensors', gate.start, gate.end)).slice().buffer,
+    );
+    const parent = tinyModel('llama-untied-bias', 7).tensors;
+    const first = parent.get('model.layers.1.mlp.gate_proj.weight')!.data;
+    const second = parent.get('model.layers.2.mlp.gate_proj.weight')!.data;
+    if (share === 'keep-first') expect(stored).toEqual(first);
+    else if (share === 'keep-second') expect(stored).toEqual(second);
+    else expect([stored[0], stored[0]]).not.toEqual([first[0], second[0]]);
+  });
+
+  test.each([
+    ['a ShishuLM', 'shishu', {}, 'unsupported', /ShishuLM already/],
+    ['weighted q and k norms', 'qwen3', {}, 'unsupported', /norms of q and k/],
+    ['a target that cannot be reached', 'llama', { saveMemory: 0.99 }, 'bad-argument', /cannot be reached/],
+    [
+      'a layer that is not there',
+      'llama',
+      { layers: [3] },
+      'bad-argument',
+      /Layer 3 is not an attention block/,
+    ],
+    ['layers apart', 'llama', { layers: [0, 2] }, 'bad-argument', /not next to one another/],
+    ['too many pairs', 'llama', { keepAttention: 1, sharePairs: 2 }, 'bad-argument', /at most 1 pairs/],
+    ['a short text', 'llama', { text: 'ABC' }, 'bad-argument', /has 3 tokens, .* needs 115/],
+    ['a folder that exists', 'llama', { out: 'there' }, 'bad-argument', /exists already/],
+  ] as const)('%s is refused and leaves nothing', async (_, name, options, code, message) => {
+    const { out = 'refused', ...rest } = options as { out?: string } & ConvertOptions;
+    if (out === 'there') await mkdir(join(folder, 'there'));
+    const before = (await readdir(folder)).sort();
+    await expect(run(name, out, rest)).rejects.toThrow(
+      expect.objectContaining({ code, message: expect.stringMatching(message) }),
+    );
+    expect((await readdir(folder)).sort()).toEqual(before);
+  });
+
+  test('a folder is replaced when forced', async () => {
+    await mkdir(join(folder, 'forced'));
+    await run('qwen2', 'forced', { layers: [0], force: true });
+    expect(await readdir(join(folder, 'forced'))).toContain('model.safetensors');
+  });
 });

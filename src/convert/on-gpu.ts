@@ -1,4 +1,4 @@
-import { makeRunner, type RunnerOptions } from '../engine/engine.ts';
+import { makeRunner } from '../engine/engine.ts';
 import type { Runner } from '../engine/runner.ts';
 import { ShishuError } from '../errors.ts';
 import { type Checkpoint, openCheckpoint } from '../formats/checkpoint.ts';
@@ -6,12 +6,13 @@ import { type Json, readJson } from '../formats/json.ts';
 import { openSource, type Source, type SourceLike } from '../formats/source.ts';
 import { loadTokenizer, type Tokenizer } from '../formats/tokenizer.ts';
 import { type GpuOptions, openGpu } from '../gpu/device.ts';
+import type { Tuning } from '../kernels/tuning.ts';
 import { type ModelConfig, parseConfig } from '../model/config.ts';
 import { fillFromCheckpoint } from '../model/load.ts';
 import { type Plan, planOf, tensorSpecs } from '../model/plan.ts';
 
 /** A model folder opened for analysis: files, and the model on the GPU. */
-export interface Parent {
+export interface OnGpu {
   source: Source;
   configJson: Json;
   config: ModelConfig;
@@ -25,6 +26,9 @@ export interface Parent {
   close(): void;
 }
 
+/** The GPU, and what tests set of how it is used. */
+export type OpenOptions = GpuOptions & { tuning?: Partial<Tuning>; chunk?: number };
+
 /** Longest window of text that is taken unasked. */
 const MOST_CONTEXT = 1024;
 
@@ -32,10 +36,7 @@ const MOST_CONTEXT = 1024;
  * Opens a model folder for analysis. The weights are on the GPU as f32, or f16 when stored so.
  * @throws ShishuError as `loadModel`
  */
-export async function openParent(
-  like: SourceLike,
-  gpuOptions: GpuOptions & Pick<RunnerOptions, 'tuning' | 'chunk'> = {},
-): Promise<Parent> {
+export async function openOnGpu(like: SourceLike, gpuOptions: OpenOptions = {}): Promise<OnGpu> {
   const source = openSource(like);
   const configJson = await readJson(source, 'config.json', { code: 'bad-config' });
   const config = parseConfig(configJson);
@@ -73,7 +74,7 @@ export async function openParent(
 }
 
 /** @throws ShishuError `unsupported` for a model without attention in all of its blocks */
-export function refuseChild({ source, config }: Pick<Parent, 'source' | 'config'>): void {
+export function refuseChild({ source, config }: Pick<OnGpu, 'source' | 'config'>): void {
   if (config.mlpOnly === 0) return;
   throw new ShishuError(
     'unsupported',

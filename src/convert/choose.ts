@@ -1,0 +1,81 @@
+import { ShishuError } from '../errors.ts';
+
+/** What the caller asks of the child; at most one of the three, by default half of the attention goes. */
+export interface Target {
+  /** Attention blocks to keep. */
+  keepAttention?: number | undefined;
+  /** Layers to take the attention from, one contiguous run. */
+  layers?: readonly number[] | undefined;
+  /** Share of the parent's bytes (weights and KV) to save, (0, 1). */
+  saveMemory?: number | undefined;
+}
+
+const refuse = (message: string, mend: string, details = {}): never => {
+  throw new ShishuError('bad-argument', message, { details, mend });
+};
+
+/**
+ * How many blocks lose their attention, or which.
+ * @param bytesAt bytes of the child with that many MLP-only blocks; `bytesAt(0)` is the parent
+ * @throws ShishuError `bad-argument` for a target that cannot be reached
+ */
+export function targetOf(
+  { keepAttention, layers, saveMemory }: Target,
+  blocks: number,
+  bytesAt: (mlpOnly: number) => number,
+): { count: number; front?: number } {
+  if ([keepAttention, layers, saveMemory].filter((given) => given !== undefined).length > 1)
+    refuse('More than one target was given.', 'Give the blocks to keep, or the layers, or the memory.');
+  if (layers) return runOf(layers, blocks);
+  if (saveMemory !== undefined) {
+    const most = bytesAt(0) * (1 - saveMemory);
+    for (let count = 1; count <= blocks; count++) if (bytesAt(count) <= most) return { count };
+    const best = 1 - bytesAt(blocks) / bytesAt(0);
+    return refuse(
+      `${(100 * saveMemory).toFixed(1)} % less memory cannot be reached: without any attention it is ${(100 * best).toFixed(1)} % less.`,
+      'Ask for less, or share pairs of MLPs.',
+      { asked: saveMemory, most: best },
+    );
+  }
+  const keep = keepAttention ?? Math.ceil(blocks / 2);
+  if (!Number.isInteger(keep) || keep < 0 || keep >= blocks)
+    refuse(
+      `${keep} attention blocks cannot be kept of ${blocks}.`,
+      `Give a whole number from 0 to ${blocks - 1}.`,
+      { keep, blocks },
+    );
+  return { count: blocks - keep };
+}
+
+function runOf(layers: readonly number[], blocks: number): { count: number; front: number } {
+  const sorted = [...new Set(layers)].sort((a, b) => a - b);
+  const front = sorted[0];
+  if (front === undefined) return refuse('No layer was given.', `Layers are 0 to ${blocks - 1}.`);
+  const odd = sorted.find((layer) => !Number.isInteger(layer) || layer < 0 || layer >= blocks);
+  if (odd !== undefined)
+    refuse(`Layer ${odd} is not an attention block.`, `Layers are 0 to ${blocks - 1}.`, {
+      layer: odd,
+      blocks,
+    });
+  if (sorted.at(-1)! - front + 1 !== sorted.length)
+    refuse(
+      `The layers ${sorted.join(', ')} are not next to one another.`,
+      'The layout holds one run of MLP-only blocks: give a contiguous run, or prune the model as it runs.',
+    );
+  return { count: sorted.length, front };
+}
+
+/** The run of `count` neighbours that the model misses least: each candidate is measured whole, by its perplexity. */
+export async function bestRun(
+  blocks: number,
+  count: number,
+  measure: (layers: number[]) => Promise<number>,
+): Promise<{ front: number; candidates: { front: number; perplexity: number }[] }> {
+  const candidates: { front: number; perplexity: number }[] = [];
+  for (let front = 0; front + count <= blocks; front++) {
+    const layers = Array.from({ length: count }, (_, i) => front + i);
+    candidates.push({ front, perplexity: await measure(layers) });
+  }
+  const best = candidates.reduce((a, b) => (b.perplexity < a.perplexity ? b : a));
+  return { front: best.front, candidates };
+}
