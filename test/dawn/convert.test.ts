@@ -11,13 +11,8 @@ import { readHeader } from '../../src/formats/safetensors.ts';
 import { type Gpu, openGpu } from '../../src/gpu/device.ts';
 import { charTokenizerFiles } from '../support/char-tokenizer.ts';
 import { memorySource } from '../support/memory-source.ts';
-import {
-  randomTokens,
-  type TinyModel,
-  type TinyModelName,
-  tinyFiles,
-  tinyModel,
-} from '../support/tiny-models.ts';
+import { mulberry32 } from '../support/random.ts';
+import { type TinyModel, type TinyModelName, tinyFiles, tinyModel } from '../support/tiny-models.ts';
 
 let gpu: Gpu;
 beforeAll(async () => {
@@ -92,6 +87,10 @@ describe('fitting', () => {
 
 describe('converting', () => {
   let folder: string;
+  const uniform = mulberry32(5);
+  const text = Array.from({ length: 480 }, () => String.fromCharCode(33 + Math.floor(uniform() * 60))).join(
+    '',
+  );
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'convert-'));
   });
@@ -101,7 +100,7 @@ describe('converting', () => {
     convert(
       memorySource(filesOf(tinyModel(name, 7))),
       join(folder, out),
-      { tokens: 400, window: 32, ...options },
+      { text, window: 48, ...options },
       { device: gpu.device },
     );
 
