@@ -1,5 +1,8 @@
 /** The pages of the demo; a page that is added gets a line here. */
-const PAGES = [{ file: 'index.html', label: 'Chat' }];
+const PAGES = [
+  { file: 'index.html', label: 'Chat' },
+  { file: 'bench.html', label: 'Benchmark' },
+];
 
 /** Links to the other pages, in the header's `<nav hidden>`; it stays hidden while there is one page. */
 export function showPages(nav: HTMLElement): void {

@@ -1,0 +1,150 @@
+import {
+  type BenchSettings,
+  FULL,
+  PRESETS,
+  parseSettings,
+  QUICK,
+  type SettingName,
+  settingsFromLink,
+  settingsText,
+  specText,
+} from '../../src/bench.ts';
+import { ShishuError } from '../../src/errors.ts';
+import { byId, el } from '../chat/dom.ts';
+import type { Choice } from '../chat/picker.ts';
+
+/** Blocks of a shape that a software adapter runs in bearable time. */
+const SLICE = '6';
+
+interface Pair {
+  label: string;
+  parent: string;
+  child: string;
+  shape: boolean;
+}
+
+/** The embedded models whose folders are called parent and child, first; then the presets with their first child. */
+function pairsOf(included: readonly Choice[]): Pair[] {
+  const find = (id: string): string | undefined => {
+    const source = included.find(({ saved }) => saved.kind === 'included' && saved.id === id)?.source;
+    // Relative to the page, so that a link holds wherever the page is served from.
+    return typeof source === 'string' ? source.replace(new URL('.', document.baseURI).href, '') : undefined;
+  };
+  const [parent, child] = [find('parent'), find('child')];
+  return [
+    ...(parent && child ? [{ label: 'Included pair', parent, child, shape: false }] : []),
+    ...PRESETS.map(({ name, children }) => ({
+      label: name,
+      parent: name,
+      child: specText({ kind: 'shape', preset: name, stack: children[0] }),
+      shape: true,
+    })),
+  ];
+}
+
+/** The form of settings: pairs to click, fields, and the link that holds them. */
+export class Form {
+  readonly #form = byId('settings', HTMLFormElement);
+  readonly #memory = byId('memory', HTMLInputElement);
+  readonly #pairs: readonly Pair[];
+  readonly #software: boolean;
+
+  constructor(included: readonly Choice[], software: boolean) {
+    this.#pairs = pairsOf(included);
+    this.#software = software;
+    const pairs = byId('openers', HTMLDivElement);
+    pairs.replaceChildren(
+      ...this.#pairs.map((pair) =>
+        el(
+          'button',
+          { type: 'button', 'aria-pressed': 'false', click: () => this.#choose(pair) },
+          pair.label,
+        ),
+      ),
+    );
+    byId('specs', HTMLDataListElement).replaceChildren(
+      ...PRESETS.flatMap(({ name, children }) => [
+        el('option', { value: name }),
+        ...children.map((stack) => el('option', { value: specText({ kind: 'shape', preset: name, stack }) })),
+      ]),
+    );
+    byId('quick', HTMLButtonElement).addEventListener('click', () => this.#take(QUICK));
+    byId('full', HTMLButtonElement).addEventListener('click', () => this.#take(FULL));
+    this.#form.addEventListener('input', () => this.#mark());
+    // deviceMemory is in GB, at most 8; half of it is left to everything else.
+    const { deviceMemory = 4 } = navigator as Navigator & { deviceMemory?: number };
+    this.#memory.value = String(deviceMemory / 2);
+    this.#take(QUICK);
+    this.#choose(this.#pairs[0]!);
+  }
+
+  #field(name: SettingName): HTMLInputElement | HTMLSelectElement {
+    return this.#form.elements.namedItem(name) as HTMLInputElement | HTMLSelectElement;
+  }
+
+  #take(settings: Omit<BenchSettings, 'parent' | 'child'>): void {
+    const {
+      parent: _,
+      child: __,
+      blocks: ___,
+      ...texts
+    } = settingsText({
+      ...settings,
+      parent: { kind: 'folder', source: '' },
+      child: { kind: 'folder', source: '' },
+    });
+    for (const [name, text] of Object.entries(texts)) this.#field(name as SettingName).value = text;
+  }
+
+  #choose({ parent, child, shape }: Pair): void {
+    this.#field('parent').value = parent;
+    this.#field('child').value = child;
+    // A whole model would take a software adapter very long.
+    this.#field('blocks').value = shape && this.#software ? SLICE : 'all';
+    this.#mark();
+  }
+
+  /** Marks the pair that the fields hold. */
+  #mark(): void {
+    for (const field of this.#form.querySelectorAll('[aria-invalid]')) field.removeAttribute('aria-invalid');
+    const [parent, child] = [this.#field('parent').value, this.#field('child').value];
+    byId('openers', HTMLDivElement)
+      .querySelectorAll('button')
+      .forEach((button, i) => {
+        const pair = this.#pairs[i]!;
+        button.setAttribute('aria-pressed', String(pair.parent === parent && pair.child === child));
+      });
+  }
+
+  /** Fills the fields from the part of a link after `#`. @throws ShishuError `bad-argument` */
+  fromLink(hash: string): void {
+    const texts = settingsText(settingsFromLink(hash));
+    for (const [name, text] of Object.entries(texts)) this.#field(name as SettingName).value = text;
+    this.#mark();
+  }
+
+  /** @throws ShishuError `bad-argument`; the field is marked then */
+  read(): { settings: BenchSettings; budget: number } {
+    const texts: Record<string, string> = {};
+    for (const [name, text] of new FormData(this.#form)) texts[name] = String(text).trim();
+    const gigabytes = Number(this.#memory.value);
+    if (!(gigabytes > 0)) {
+      this.#memory.setAttribute('aria-invalid', 'true');
+      throw new ShishuError(
+        'bad-argument',
+        `The memory limit is "${this.#memory.value}", expected GB above 0.`,
+      );
+    }
+    try {
+      return { settings: parseSettings(texts), budget: gigabytes * 1e9 };
+    } catch (error) {
+      if (error instanceof ShishuError && typeof error.details.setting === 'string') {
+        const field = this.#field(error.details.setting as SettingName);
+        field.closest('details')?.setAttribute('open', '');
+        field.setAttribute('aria-invalid', 'true');
+        field.focus();
+      }
+      throw error;
+    }
+  }
+}

@@ -1,0 +1,137 @@
+import { type BenchResult, CLAIMS, CLAIMS_NOTE, runBench, settingsToLink } from '../../src/bench.ts';
+import { openGpu } from '../../src/gpu/device.ts';
+import { announce, byId, el } from '../chat/dom.ts';
+import { clearNotices, showError } from '../chat/notices.ts';
+import { includedModels } from '../chat/picker.ts';
+import { showNoWebGpu, whyNoWebGpu } from '../chat/support.ts';
+import { showPages } from '../nav.ts';
+import { Form } from './form.ts';
+import { showReport } from './report.ts';
+
+/** Where a spec that is no preset leads: a hub's owner/name stays, the rest is relative to the page. */
+const openFolder = (source: string): string =>
+  /^[\w.-]+\/[\w.-]+(@[\w.-]+)?$/.test(source) ? source : new URL(source, document.baseURI).href;
+
+/** A hidden tab is throttled: its times are worth little. */
+function watchTab(disturbed: (why: string) => void): () => void {
+  const look = (): void => {
+    if (document.hidden) disturbed('The tab was hidden.');
+  };
+  look();
+  document.addEventListener('visibilitychange', look);
+  return () => document.removeEventListener('visibilitychange', look);
+}
+
+const pointsOf = ({ models, prompts, decode, batches, profile }: BenchResult): number =>
+  models.length + prompts.length + decode.length + batches.length + profile.length;
+
+class Page {
+  readonly #form: Form;
+  readonly #run = byId('run', HTMLButtonElement);
+  readonly #loading = byId('loading', HTMLDivElement);
+  readonly #bar = byId('progress', HTMLProgressElement);
+  readonly #text = byId('progress-text', HTMLSpanElement);
+  readonly #report = byId('report', HTMLElement);
+  #abort: AbortController | undefined;
+  #result: BenchResult | undefined;
+
+  constructor(form: Form) {
+    this.#form = form;
+    byId('settings', HTMLFormElement).addEventListener('submit', (event) => {
+      event.preventDefault();
+      void this.#start();
+    });
+    byId('cancel', HTMLButtonElement).addEventListener('click', () => {
+      this.#abort?.abort();
+      this.#text.textContent = 'Cancelling…';
+    });
+    byId('link', HTMLButtonElement).addEventListener('click', () => this.#try(() => this.#copyLink()));
+    // The plots take their colours when they are drawn.
+    matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.#show());
+    if (location.hash.length > 1) this.#try(() => form.fromLink(location.hash));
+  }
+
+  async #try(run: () => Promise<void> | void): Promise<void> {
+    clearNotices();
+    try {
+      await run();
+    } catch (error) {
+      showError(error);
+    }
+  }
+
+  /** Puts the settings into the address. */
+  #keepLink(): void {
+    history.replaceState(null, '', `#${settingsToLink(this.#form.read().settings)}`);
+  }
+
+  async #copyLink(): Promise<void> {
+    this.#keepLink();
+    await navigator.clipboard?.writeText(location.href).catch(() => {});
+    announce('The address of this page now holds the settings.');
+  }
+
+  #show(): void {
+    if (this.#result) showReport(this.#report, this.#result);
+  }
+
+  #start(): Promise<void> {
+    return this.#try(async () => {
+      if (this.#abort) return;
+      const { settings, budget } = this.#form.read();
+      this.#keepLink();
+      this.#abort = new AbortController();
+      this.#run.disabled = true;
+      this.#loading.hidden = false;
+      this.#text.textContent = 'Opening the GPU…';
+      this.#bar.removeAttribute('value');
+      let shown = 0;
+      try {
+        this.#result = await runBench(settings, {
+          openFolder,
+          budget,
+          runtime: navigator.userAgent,
+          signal: this.#abort.signal,
+          watch: watchTab,
+          onProgress: ({ done, total, what, result }) => {
+            this.#bar.max = total;
+            this.#bar.value = done;
+            this.#text.textContent = `${what} (${done} of ${total})`;
+            if (pointsOf(result) === shown) return;
+            shown = pointsOf(result);
+            this.#result = result;
+            this.#show();
+          },
+        });
+        this.#show();
+        announce(this.#result.ended === 'complete' ? 'The run is complete.' : 'The run ended early.');
+        this.#report.scrollIntoView({ block: 'start' });
+      } finally {
+        this.#abort = undefined;
+        this.#run.disabled = false;
+        this.#loading.hidden = true;
+      }
+    });
+  }
+}
+
+function showClaims(): void {
+  byId('claims', HTMLElement).replaceChildren(
+    el('h2', {}, 'For reference: what the paper claims'),
+    el('ul', {}, ...CLAIMS.map(({ what, figure, from }) => el('li', {}, `${what}: ${figure} (${from})`))),
+    el('p', {}, CLAIMS_NOTE),
+  );
+}
+
+showPages(byId('pages', HTMLElement));
+showClaims();
+const why = await whyNoWebGpu();
+if (why) {
+  byId('settings', HTMLFormElement).hidden = true;
+  showNoWebGpu(why);
+} else {
+  const included = await includedModels().catch(() => []);
+  const gpu = await openGpu();
+  gpu.close();
+  new Page(new Form(included, gpu.software));
+}

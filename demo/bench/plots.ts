@@ -1,0 +1,172 @@
+import uPlot from 'uplot';
+import 'uplot/dist/uPlot.min.css';
+import type { Which } from '../../src/bench.ts';
+import { el } from '../chat/dom.ts';
+
+/** A median with its quartiles at one x. */
+export interface PlotPoint {
+  model: Which;
+  x: number;
+  y: number;
+  low: number;
+  high: number;
+}
+
+const color = (name: string): string =>
+  getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+/** The colours of the two models at this moment, light or dark. */
+const colors = (): [parent: string, child: string] => [color('--parent'), color('--child')];
+const clear = (css: string): string => `color-mix(in srgb, ${css} 18%, transparent)`;
+
+const live = new Set<uPlot>();
+
+/** Frees the plots that `figureOf` made; their elements are to be replaced. */
+export function clearPlots(): void {
+  for (const plot of live) plot.destroy();
+  live.clear();
+}
+
+function figureOf(
+  title: string,
+  note: string,
+  options: Omit<uPlot.Options, 'width' | 'height'>,
+  data: uPlot.AlignedData,
+): HTMLElement {
+  const place = el('div', {
+    class: 'plot',
+    role: 'img',
+    'aria-label': `${title}: the table has the figures`,
+  });
+  const figure = el('figure', {}, el('figcaption', {}, title, el('small', {}, note)), place);
+  const size = (): { width: number; height: number } => ({
+    width: Math.max(200, place.clientWidth),
+    height: Math.max(160, place.clientHeight),
+  });
+  // The plot needs its place's width, which it has only in the page.
+  let plot: uPlot | undefined;
+  new ResizeObserver((_, observer) => {
+    if (!place.isConnected) {
+      observer.disconnect();
+      return;
+    }
+    if (plot) plot.setSize(size());
+    else {
+      plot = new uPlot({ ...size(), ...options }, data, place);
+      live.add(plot);
+    }
+  }).observe(place);
+  return figure;
+}
+
+function axis(label: string): uPlot.Axis {
+  return {
+    label,
+    labelSize: 20,
+    labelFont: '12px system-ui',
+    font: '12px system-ui',
+    stroke: color('--muted'),
+    grid: { stroke: color('--line'), width: 1 },
+    ticks: { show: false },
+  };
+}
+
+/** Lines of parent and child with their quartiles as bands, from zero up. */
+export function lines(
+  title: string,
+  note: string,
+  xLabel: string,
+  yLabel: string,
+  points: readonly PlotPoint[],
+): HTMLElement {
+  const xs = [...new Set(points.map(({ x }) => x))].sort((a, b) => a - b);
+  const column = (model: Which, value: (point: PlotPoint) => number): (number | null)[] =>
+    xs.map((x) => {
+      const point = points.find((p) => p.model === model && p.x === x);
+      return point ? value(point) : null;
+    });
+  const data: (number | null)[][] = [xs];
+  const series: uPlot.Series[] = [{}];
+  const bands: uPlot.Band[] = [];
+  colors().forEach((stroke, i) => {
+    const model = i as Which;
+    data.push(
+      column(model, (p) => p.y),
+      column(model, (p) => p.low),
+      column(model, (p) => p.high),
+    );
+    const edge: uPlot.Series = { stroke: 'transparent', points: { show: false } };
+    series.push({ stroke, width: 2, points: { show: true, size: 7, fill: stroke } }, edge, edge);
+    bands.push({ series: [3 * model + 3, 3 * model + 2], fill: clear(stroke) });
+  });
+  return figureOf(
+    title,
+    note,
+    {
+      legend: { show: false },
+      cursor: { show: false },
+      series,
+      bands,
+      scales: {
+        x: { time: false, range: (_, min, max) => [min === max ? 0 : min, min === max ? 2 * max : max] },
+        y: { range: (_, __, max) => [0, (max || 1) * 1.1] },
+      },
+      axes: [
+        { ...axis(xLabel), splits: () => thin(xs) },
+        { ...axis(yLabel), size: 56 },
+      ],
+    },
+    data as uPlot.AlignedData,
+  );
+}
+
+/** Few enough numbers that their texts do not run into each other. */
+function thin(xs: readonly number[]): number[] {
+  const span = xs.at(-1)! - xs[0]!;
+  const kept: number[] = [];
+  for (const x of xs) if (kept.length === 0 || x - kept.at(-1)! > span / 12) kept.push(x);
+  return kept;
+}
+
+/** Bars of parent and child side by side, one pair a category. */
+export function bars(
+  title: string,
+  note: string,
+  yLabel: string,
+  rows: readonly { label: string; pair: readonly [number, number] }[],
+): HTMLElement {
+  const xs = rows.map((_, i) => i);
+  const [parent, child] = colors();
+  const bar = (stroke: string, align: -1 | 1): uPlot.Series => ({
+    stroke,
+    fill: stroke,
+    width: 0,
+    points: { show: false },
+    paths: uPlot.paths.bars!({ size: [0.36, 40], align }),
+  });
+  return figureOf(
+    title,
+    note,
+    {
+      legend: { show: false },
+      cursor: { show: false },
+      series: [{}, bar(parent, -1), bar(child, 1)],
+      scales: {
+        x: { time: false, range: [-0.5, Math.max(0.5, rows.length - 0.5)] },
+        y: { range: (_, __, max) => [0, (max || 1) * 1.1] },
+      },
+      axes: [
+        {
+          ...axis(''),
+          labelSize: 0,
+          grid: { show: false },
+          splits: () => xs,
+          // Long names take turns.
+          values: () => rows.map(({ label }, i) => (rows.length > 6 && i % 2 ? `\n${label}` : label)),
+          size: rows.length > 6 ? 44 : 28,
+        },
+        { ...axis(yLabel), size: 56 },
+      ],
+    },
+    [xs, rows.map(({ pair }) => pair[0]), rows.map(({ pair }) => pair[1])],
+  );
+}

@@ -1,0 +1,219 @@
+import {
+  type BenchResult,
+  blockTimes,
+  cautions,
+  figure,
+  kernelTimes,
+  type SummaryRow,
+  summaryOf,
+  toCsv,
+  toJson,
+  toMarkdown,
+} from '../../src/bench.ts';
+import { el } from '../chat/dom.ts';
+import { bars, clearPlots, lines, type PlotPoint } from './plots.ts';
+
+/** Shows a result, whole or in the making, in place of what was shown before. */
+export function showReport(place: HTMLElement, result: BenchResult): void {
+  clearPlots();
+  place.hidden = false;
+  const notes = cautions(result);
+  place.replaceChildren(
+    heading(result),
+    ...(notes.length ? [el('ul', { class: 'cautions' }, ...notes.map((note) => el('li', {}, note)))] : []),
+    el('div', { class: 'plots' }, ...plots(result)),
+    table(result),
+    exportButtons(result),
+  );
+}
+
+function heading(result: BenchResult): HTMLElement {
+  const { adapter } = result;
+  const copy = adapter.copyGigabytesPerSecond;
+  const facts = [
+    `${adapter.name}${adapter.software ? ' (software)' : ''}`,
+    browserName(result.runtime),
+    new Date(result.date).toLocaleString(),
+    `weights ${result.settings.dtype}, KV ${result.settings.kv}`,
+    ...(copy === null ? [] : [`plain copy of buffers ${figure(copy, 'GB/s')}`]),
+  ];
+  const names = result.models.map(({ label }, i) =>
+    el('span', { class: `key ${i ? 'child' : 'parent'}` }, label),
+  );
+  return el(
+    'div',
+    {},
+    el('h2', {}, 'Results'),
+    el('div', { class: 'facts' }, ...names),
+    el('div', { class: 'facts' }, ...facts.map((fact) => el('span', {}, fact))),
+  );
+}
+
+/** The browser of a user agent, in short. */
+function browserName(agent: string): string {
+  const [, name, version] = /(Firefox|Edg|HeadlessChrome|Chrome|Version)\/(\d+)/.exec(agent) ?? [];
+  if (name === undefined) return agent;
+  return `${name === 'Version' ? 'Safari' : name === 'Edg' ? 'Edge' : name} ${version}`;
+}
+
+function plots(result: BenchResult): HTMLElement[] {
+  const [parent, child] = result.models;
+  const out: HTMLElement[] = [];
+  const spread = <T extends { model: 0 | 1; ms: { median: number; q1: number; q3: number } }>(
+    points: readonly T[],
+    x: (point: T) => number,
+  ): PlotPoint[] =>
+    points.map((point) => ({
+      model: point.model,
+      x: x(point),
+      y: point.ms.median,
+      low: point.ms.q1,
+      high: point.ms.q3,
+    }));
+  const quartiles = 'median and quartiles';
+  if (result.decode.length > 0)
+    out.push(
+      lines('Latency of a token against context', `ms a token, ${quartiles}`, 'position in the context', '', [
+        ...spread(result.decode, ({ position }) => position),
+      ]),
+    );
+  if (result.prompts.length > 0)
+    out.push(
+      lines(
+        'Time to the first token',
+        `ms, ${quartiles}`,
+        'prompt, tokens',
+        '',
+        spread(result.prompts, ({ tokens }) => tokens),
+      ),
+    );
+  if (parent && child)
+    out.push(
+      bars('Memory on the GPU', `MB, counted; KV cache for ${parent.context} tokens`, '', [
+        { label: 'weights', pair: [parent.bytes.weights / 1e6, child.bytes.weights / 1e6] },
+        { label: 'KV cache', pair: [parent.bytes.kv / 1e6, child.bytes.kv / 1e6] },
+        { label: 'scratch', pair: [parent.bytes.scratch / 1e6, child.bytes.scratch / 1e6] },
+      ]),
+    );
+  if (result.batches.length > 0)
+    out.push(
+      lines(
+        'Throughput against batch',
+        `tokens/s of all sequences, at position ${result.batchPosition}`,
+        'sequences at once',
+        '',
+        result.batches.map(({ model, batch, ms }) => ({
+          model,
+          x: batch,
+          y: (1000 * batch) / ms.median,
+          low: (1000 * batch) / ms.q3,
+          high: (1000 * batch) / ms.q1,
+        })),
+      ),
+    );
+  for (const [phase, words] of [
+    ['decode', 'of a token'],
+    ['prompt', 'of a prompt'],
+  ] as const) {
+    const kernels = kernelTimes(result, phase);
+    if (kernels.length === 0) continue;
+    const milli = (pair: [number, number]): [number, number] => [pair[0] / 1000, pair[1] / 1000];
+    out.push(
+      bars(`GPU time ${words} by kernel`, 'ms; each kernel in a pass of its own', '', [
+        ...kernels.slice(0, 8).map(({ kernel, pair }) => ({ label: kernel, pair: milli(pair) })),
+      ]),
+      bars(
+        `GPU time ${words} by block`,
+        'ms; each kernel in a pass of its own; – is outside the blocks',
+        '',
+        [
+          ...blockTimes(result, phase).map(({ block, pair }) => ({
+            label: block === null ? '–' : String(block),
+            pair: milli(pair),
+          })),
+        ],
+      ),
+    );
+  }
+  return out;
+}
+
+/** Whether a smaller value of a row is the better one. */
+const lessIsBetter = ({ unit }: SummaryRow): boolean => unit === 'ms' || unit === 'bytes' || unit === 'count';
+
+function table(result: BenchResult): HTMLElement {
+  const value = (row: SummaryRow, which: 'parent' | 'child'): HTMLElement => {
+    const range = row.quartiles?.[which];
+    const cell = el('td', {}, figure(row[which], row.unit));
+    if (range) cell.append(el('small', {}, range.map((ms) => ms.toPrecision(3)).join(' – ')));
+    return cell;
+  };
+  const ratio = (row: SummaryRow): HTMLElement => {
+    const plain = row.unit === 'GB/s' || Math.abs(row.ratio - 1) < 0.005;
+    const better = row.ratio < 1 === lessIsBetter(row);
+    return el('td', { class: plain ? '' : better ? 'less' : 'more-than' }, row.ratio.toFixed(3));
+  };
+  return el(
+    'div',
+    { class: 'table' },
+    el(
+      'table',
+      {},
+      el(
+        'caption',
+        {},
+        `Times are medians, quartiles below. Memory and counts are counted, not timed. ${result.profileNote}`,
+      ),
+      el(
+        'thead',
+        {},
+        el(
+          'tr',
+          {},
+          ...['', 'Parent', 'Child', 'Child / parent'].map((text) => el('th', { scope: 'col' }, text)),
+        ),
+      ),
+      el(
+        'tbody',
+        {},
+        ...summaryOf(result).map((row) =>
+          el(
+            'tr',
+            {},
+            el('th', { scope: 'row' }, row.what),
+            value(row, 'parent'),
+            value(row, 'child'),
+            ratio(row),
+          ),
+        ),
+      ),
+    ),
+  );
+}
+
+function exportButtons(result: BenchResult): HTMLElement {
+  const name = `shishulm-bench-${result.date.slice(0, 19).replaceAll(':', '-')}`;
+  const button = (
+    label: string,
+    id: string,
+    ending: string,
+    type: string,
+    text: (of: BenchResult) => string,
+  ): HTMLElement => {
+    const click = (): void => {
+      const url = URL.createObjectURL(new Blob([text(result)], { type }));
+      const link = el('a', { href: url, download: `${name}.${ending}` });
+      link.click();
+      // The download has begun by the next turn of the loop.
+      setTimeout(() => URL.revokeObjectURL(url), 1000);
+    };
+    return el('button', { type: 'button', id, click }, label);
+  };
+  return el(
+    'div',
+    { class: 'exports' },
+    button('Save JSON', 'save-json', 'json', 'application/json', toJson),
+    button('Save CSV', 'save-csv', 'csv', 'text/csv', toCsv),
+    button('Save Markdown', 'save-markdown', 'md', 'text/markdown', toMarkdown),
+  );
+}
