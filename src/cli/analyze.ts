@@ -1,0 +1,44 @@
+import { writeFile } from 'node:fs/promises';
+import { analysisTable, analyze } from '../convert/analyze.ts';
+import { openOnGpu, refuseChild } from '../convert/on-gpu.ts';
+import { textWindows } from '../convert/text.ts';
+import { type Command, flag, parseCommand, text, usageError } from './args.ts';
+import { TEXT_HELP, TEXT_OPTIONS, textOptionsOf } from './convert-options.ts';
+import { provideGpu } from './gpu.ts';
+import { openModelFolder, print, printJson } from './io.ts';
+
+/** `shishulm analyze`: what each attention block does, and what a linear map of it loses. */
+export const command: Command = {
+  help: `shishulm analyze DIR [options]
+  For each attention block, on text that nothing was fitted to: R² of the best linear map from its normalised
+  input to its output (without the residual, by place in the window), block influence, and the perplexity with
+  that block's attention dropped or made linear.
+
+${TEXT_HELP}
+  --out FILE       also write the analysis as JSON
+  --adapter NAME   the GPU to use, by part of its name
+  --json           one JSON object on stdout instead of the table`,
+
+  async run(argv, signal) {
+    const { values, folder } = parseCommand(argv, { ...TEXT_OPTIONS, out: text, json: flag });
+    for (const name of ['dtype', 'kv', 'context'] as const)
+      if (values[name] !== undefined) throw usageError(`--${name} has no meaning here.`);
+    const options = await textOptionsOf(values, signal);
+    const log = (line: string): void => void process.stderr.write(`${line}\n`);
+    provideGpu(values.adapter);
+    const model = await openOnGpu(await openModelFolder(folder));
+    try {
+      refuseChild(model);
+      const windows = await textWindows(model, options, log);
+      const { analysis } = await analyze(model.runner, model.plan, windows, {
+        storedBytes: model.dtype === 'F32' ? 4 : 2,
+        signal,
+      });
+      if (values.out !== undefined) await writeFile(values.out, `${JSON.stringify(analysis, null, 2)}\n`);
+      if (values.json) printJson(analysis);
+      else print(analysisTable(analysis));
+    } finally {
+      model.close();
+    }
+  },
+};

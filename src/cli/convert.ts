@@ -1,0 +1,79 @@
+import { convert, reportText } from '../convert/convert.ts';
+import { SHARES } from '../convert/share.ts';
+import { type Command, flag, parseCommand, text, usageError } from './args.ts';
+import { TEXT_HELP, TEXT_OPTIONS, textOptionsOf, wholeNumberOf } from './convert-options.ts';
+import { provideGpu } from './gpu.ts';
+import { openModelFolder, print, printJson } from './io.ts';
+
+const OPTIONS = {
+  ...TEXT_OPTIONS,
+  out: { type: 'string', short: 'o' },
+  'keep-attention': text,
+  layers: text,
+  'target-memory': text,
+  linear: flag,
+  'share-pairs': text,
+  share: text,
+  force: flag,
+} as const;
+
+/** Layers from a list of numbers and ranges, as 3,5-8. */
+function layersOf(value: string): number[] {
+  return value.split(',').flatMap((part) => {
+    const [, from, to] = /^\s*(\d+)(?:-(\d+))?\s*$/.exec(part) ?? [];
+    if (from === undefined || Number(to ?? from) < Number(from) || Number(to ?? from) > 9999)
+      throw usageError(`--layers holds "${part}", expected layers and ranges, as 5,6 or 5-8.`);
+    return Array.from({ length: Number(to ?? from) - Number(from) + 1 }, (_, i) => Number(from) + i);
+  });
+}
+
+/** The share to save from -25% (or 25%). */
+function savingOf(value: string): number {
+  const percent = /^-?(\d+(?:\.\d+)?)%$/.exec(value.trim())?.[1];
+  if (percent === undefined || !(Number(percent) > 0 && Number(percent) < 100))
+    throw usageError(`--target-memory is "${value}", expected a saving, as -25%.`);
+  return Number(percent) / 100;
+}
+
+/** `shishulm convert`: the ShishuLM of a parent. */
+export const command: Command = {
+  help: `shishulm convert DIR -o OUT [options]
+  Makes a ShishuLM of a Llama or Qwen2 model: takes the attention from the run of blocks that is missed least,
+  and writes a folder that this engine loads; without --linear just in the public shishu-llama layout.
+
+  -o, --out OUT        the folder to write; it appears whole or not at all
+  --keep-attention N   attention blocks to keep (half)
+  --layers 5-8         or: the layers to take it from, next to one another
+  --target-memory=-25% or: the bytes to save, of weights and the KV cache (f32) of 2048 tokens
+  --linear             put a fitted linear map where attention was, as extra tensors
+  --share-pairs N      pairs of MLP-only blocks that share one MLP (0)
+  --share HOW          ${SHARES.join(', ')} (average)
+  --force              replace OUT
+${TEXT_HELP}
+  --adapter NAME       the GPU to use, by part of its name
+  --json               the report as one JSON object on stdout`,
+
+  async run(argv, signal) {
+    const { values, folder } = parseCommand(argv, OPTIONS);
+    for (const name of ['dtype', 'kv', 'context'] as const)
+      if (values[name] !== undefined) throw usageError(`--${name} has no meaning here.`);
+    if (values.out === undefined) throw usageError('No output folder was given.', 'Name it with -o.');
+    const share = SHARES.find((known) => known === (values.share ?? 'average'));
+    if (!share) throw usageError(`--share is "${values.share}", expected ${SHARES.join(', ')}.`);
+    const options = {
+      keepAttention: wholeNumberOf('keep-attention', values['keep-attention'], 0, 9999),
+      layers: values.layers === undefined ? undefined : layersOf(values.layers),
+      saveMemory: values['target-memory'] === undefined ? undefined : savingOf(values['target-memory']),
+      linear: values.linear ?? false,
+      sharePairs: wholeNumberOf('share-pairs', values['share-pairs'], 0, 9999) ?? 0,
+      share,
+      force: values.force ?? false,
+      log: (line: string): void => void process.stderr.write(`${line}\n`),
+      ...(await textOptionsOf(values, signal)),
+    };
+    provideGpu(values.adapter);
+    const report = await convert(await openModelFolder(folder), values.out, options);
+    if (values.json) printJson(report);
+    else print(reportText(report));
+  },
+};
