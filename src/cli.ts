@@ -1,0 +1,78 @@
+import { readFileSync } from 'node:fs';
+import type { Command } from './cli/args.ts';
+import { ShishuError } from './errors.ts';
+
+interface Entry {
+  summary: string;
+  /** Loaded when it is run, so that the others start fast. */
+  load(): Promise<{ command: Command }>;
+}
+
+const COMMANDS: Record<string, Entry> = {
+  inspect: { summary: 'what a model is, and its bytes', load: () => import('./cli/inspect.ts') },
+  generate: { summary: 'continue a text or a conversation', load: () => import('./cli/generate.ts') },
+  score: { summary: 'perplexity of a text', load: () => import('./cli/score.ts') },
+  train: { summary: 'train a small model from a config', load: () => import('./cli/train.ts') },
+  evaluate: { summary: 'perplexity and accuracy on held-out chats', load: () => import('./cli/evaluate.ts') },
+};
+
+const HELP = `shishulm COMMAND ... [--help]
+  Runs, makes and measures ShishuLM and its parents (Llama, Qwen) on WebGPU.
+
+${Object.entries(COMMANDS)
+  .map(([name, { summary }]) => `  ${name.padEnd(9)} ${summary}`)
+  .join('\n')}
+
+  --help    of a command: its options
+  --version`;
+
+/** package.json lies beside the folder of this file, built or not. */
+const version = (): string =>
+  JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')).version;
+
+async function run([name, ...rest]: readonly string[], signal: AbortSignal): Promise<void> {
+  const known = `There is: ${Object.keys(COMMANDS).join(', ')}.`;
+  if (name === '--version' || name === '-v') return console.log(version());
+  if (name === '--help' || name === '-h' || name === 'help') return console.log(HELP);
+  if (name === undefined) throw new ShishuError('bad-argument', 'No command was given.', { mend: known });
+  if (!Object.hasOwn(COMMANDS, name))
+    throw new ShishuError('bad-argument', `There is no command "${name}".`, { mend: known });
+  const { command } = await COMMANDS[name]!.load();
+  if (rest.includes('--help') || rest.includes('-h')) return console.log(command.help);
+  await command.run(rest, signal);
+}
+
+const kebab = (name: string): string => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+
+/** An error as one line; the engine's names of options become flags. */
+function lineOf(error: ShishuError): string {
+  // A mend of several lines is a whole help.
+  const long = error.mend?.includes('\n');
+  const message = long ? error.message.slice(0, -error.mend!.length).trim() : error.message;
+  return message
+    .replace(/\s+/g, ' ')
+    .replace(/Option "(\w+)"/, (_, name: string) => `--${kebab(name)}`)
+    .replace('--context-length', '--context')
+    .replace('contextLength', '--context')
+    .replace("dtype 'f32'", '--dtype f32');
+}
+
+const interrupt = new AbortController();
+process.on('SIGINT', () => {
+  // The first lets what runs end in order; whoever asks twice means it.
+  if (interrupt.signal.aborted) process.exit(130);
+  interrupt.abort();
+});
+// Whoever reads our output may stop early, as `head` does.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
+
+let code = 0;
+try {
+  await run(process.argv.slice(2), interrupt.signal);
+} catch (error) {
+  code = 1;
+  const aborted = interrupt.signal.aborted && error instanceof ShishuError && error.code === 'aborted';
+  if (!aborted) console.error(error instanceof ShishuError ? `shishulm: ${lineOf(error)}` : error);
+}
+// Dawn's threads would keep the process alive.
+process.exit(interrupt.signal.aborted ? 130 : code);

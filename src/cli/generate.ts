@@ -1,0 +1,159 @@
+import { checkOptions } from '../engine/options.ts';
+import type { GenerateChunk, GenerateOptions, GenerateResult, Message } from '../engine/types.ts';
+import {
+  COMMON_HELP,
+  type Command,
+  flag,
+  idsOf,
+  loadOptionsOf,
+  numberOf,
+  parseCommand,
+  text,
+  usageError,
+} from './args.ts';
+import { openModel, print, printJson, readText } from './io.ts';
+
+const NUMBERS = {
+  'max-tokens': 'maxTokens',
+  temperature: 'temperature',
+  'top-k': 'topK',
+  'top-p': 'topP',
+  'min-p': 'minP',
+  'repetition-penalty': 'repetitionPenalty',
+  'frequency-penalty': 'frequencyPenalty',
+  'presence-penalty': 'presencePenalty',
+  seed: 'seed',
+  'top-logprobs': 'topLogprobs',
+} as const satisfies Record<string, keyof GenerateOptions>;
+
+const texts = { type: 'string', multiple: true } as const;
+const OPTIONS = {
+  prompt: text,
+  messages: text,
+  ids: flag,
+  stop: texts,
+  'stop-ids': text,
+  'logit-bias': texts,
+  logprobs: flag,
+  'ignore-eos': flag,
+  'max-tokens': text,
+  temperature: text,
+  'top-k': text,
+  'top-p': text,
+  'min-p': text,
+  'repetition-penalty': text,
+  'frequency-penalty': text,
+  'presence-penalty': text,
+  seed: text,
+  'top-logprobs': text,
+} as const;
+
+type Values = ReturnType<typeof parseCommand<typeof OPTIONS>>['values'];
+
+/** Options of the reply, checked before a model is loaded; the vocabulary is known only then. */
+function generateOptionsOf(values: Values): GenerateOptions {
+  const options: GenerateOptions = {};
+  for (const [name, key] of Object.entries(NUMBERS) as [
+    keyof typeof NUMBERS,
+    (typeof NUMBERS)[keyof typeof NUMBERS],
+  ][]) {
+    const value = numberOf(name, values[name]);
+    if (value !== undefined) options[key] = value;
+  }
+  if (values.stop) options.stop = values.stop;
+  if (values['stop-ids'] !== undefined) options.stopTokenIds = idsOf('stop-ids', values['stop-ids']);
+  if (values['ignore-eos']) options.ignoreEos = true;
+  if (values.logprobs) options.logprobs = true;
+  if (values['logit-bias'])
+    options.logitBias = Object.fromEntries(
+      values['logit-bias'].map((entry) => {
+        const [, id, add] = /^(\d+)=(.+)$/.exec(entry) ?? [];
+        if (id === undefined) throw usageError(`--logit-bias is "${entry}", expected ID=NUMBER.`);
+        return [Number(id), numberOf('logit-bias', add)!];
+      }),
+    );
+  checkOptions(options, Number.MAX_SAFE_INTEGER);
+  return options;
+}
+
+async function promptOf({ prompt, messages }: Values): Promise<string | Message[]> {
+  if ((prompt === undefined) === (messages === undefined))
+    throw usageError('Give either --prompt TEXT or --messages FILE.');
+  if (prompt !== undefined) return prompt;
+  const json = await readText(messages!);
+  try {
+    const value: unknown = JSON.parse(json);
+    if (Array.isArray(value)) return value;
+  } catch (cause) {
+    throw usageError(`${messages} is not JSON: ${(cause as Error).message}.`);
+  }
+  throw usageError(`${messages} holds no list.`, 'Expected [{"role": "user", "content": "..."}, ...].');
+}
+
+/** The whole reply; `onChunk` sees it grow. */
+async function collect(
+  reply: AsyncGenerator<GenerateChunk, GenerateResult>,
+  onChunk: (chunk: GenerateChunk) => void,
+): Promise<GenerateResult> {
+  for (;;) {
+    const step = await reply.next();
+    if (step.done) return step.value;
+    onChunk(step.value);
+  }
+}
+
+/** `shishulm generate`: the reply on stdout as it comes, its figures on stderr where that is a terminal. */
+export const command: Command = {
+  help: `shishulm generate DIR --prompt TEXT | --messages FILE [options]
+  Continues a text, or answers a conversation: a JSON list of {"role", "content"}, through the model's chat
+  template. FILE may be - for stdin.
+
+  --max-tokens N           most new tokens (until the context is full)
+  --ids                    print token ids instead of text
+  --temperature X          0 is greedy (0)
+  --top-k N, --top-p X, --min-p X
+  --repetition-penalty X, --frequency-penalty X, --presence-penalty X
+  --logit-bias ID=X        add to a token's logit; may be repeated
+  --seed N                 same seed, same text
+  --stop TEXT              end before this text; may be repeated
+  --stop-ids 1,2,3         end at these tokens
+  --ignore-eos             go on past the model's end-of-text tokens
+  --logprobs               with --json: the log-probability of each token (nats)
+  --top-logprobs N         and of the N likeliest
+${COMMON_HELP}: {text, promptTokenIds, tokenIds, finishReason, usage, timings}`,
+
+  async run(argv, signal) {
+    const { values, folder } = parseCommand(argv, OPTIONS);
+    const options = generateOptionsOf(values);
+    if (options.logprobs && !values.json) throw usageError('--logprobs needs --json.');
+    const loadOptions = { ...loadOptionsOf(values), adapter: values.adapter, signal };
+    const prompt = await promptOf(values);
+    const model = await openModel(folder, loadOptions);
+    try {
+      const chunks: GenerateChunk[] = [];
+      let shown = 0;
+      const show = ({ text, tokenId }: GenerateChunk): void => {
+        if (!values.ids) process.stdout.write(text);
+        // The last chunk may only complete a text: its token was shown.
+        else if (chunks.length > shown) process.stdout.write(`${shown++ ? ',' : ''}${tokenId}`);
+      };
+      const result = await collect(model.generate(prompt, { ...options, signal }), (chunk) => {
+        chunks.push(chunk);
+        if (!values.json) show(chunk);
+      });
+      if (values.json) {
+        const logprobs = chunks.flatMap(({ tokenId, logprob }) => (logprob ? [{ tokenId, ...logprob }] : []));
+        return printJson({ ...result, ...(options.logprobs && { logprobs }) });
+      }
+      print('');
+      const { finishReason, usage, timings } = result;
+      if (process.stderr.isTTY)
+        process.stderr.write(
+          `[${usage.completionTokens} tokens, ${finishReason}; first after ${timings.firstTokenMs.toFixed(0)} ms, ` +
+            `then ${timings.decodeTokensPerSecond.toFixed(1)} tokens/s; ${model.info.adapter}]\n`,
+        );
+    } finally {
+      await model.dispose();
+    }
+  },
+};

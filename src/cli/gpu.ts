@@ -1,0 +1,58 @@
+import { ShishuError } from '../errors.ts';
+
+const NO_GPU =
+  'Install a Vulkan driver (Debian: mesa-vulkan-drivers, version 25 or later, has one that needs no GPU), or name ' +
+  "a driver's file in VK_ICD_FILENAMES.";
+
+async function dawn(): Promise<typeof import('webgpu')> {
+  try {
+    return await import('webgpu');
+  } catch (cause) {
+    const missing = (cause as NodeJS.ErrnoException).code === 'ERR_MODULE_NOT_FOUND';
+    throw new ShishuError('no-webgpu', 'Node has no WebGPU of its own.', {
+      mend: missing
+        ? 'Install the package webgpu: npm install webgpu'
+        : `The package webgpu cannot be used here: ${(cause as Error).message}`,
+      cause,
+    });
+  }
+}
+
+/** Names of the adapters in the message that Dawn rejects an unknown one with. */
+const namesIn = (message: string): string[] =>
+  [...message.matchAll(/name: '([^\n]*)'/g)].map((match) => match[1]!);
+
+/** Dawn's objects are gone with the instance that made them, so it is kept as long as the process. */
+let instance: GPU | undefined;
+
+async function requestAdapter(wanted: string | undefined, options?: GPURequestAdapterOptions) {
+  const { create, globals } = await dawn();
+  Object.assign(globalThis, globals);
+  const ask = (name: string | undefined): Promise<GPUAdapter | null> => {
+    instance = create(name === undefined ? [] : [`adapter=${name}`]);
+    return instance.requestAdapter(options);
+  };
+  const none = (message: string, mend: string) => new ShishuError('no-webgpu', message, { mend });
+  let found: string[] = [];
+  const adapter = await ask(wanted).catch((error: Error) => {
+    found = namesIn(error.message);
+    // Dawn tells upper from lower case; people need not.
+    const like = found.find((name) => name.toLowerCase().includes(wanted?.toLowerCase() ?? ''));
+    return like === undefined ? null : ask(like);
+  });
+  if (adapter) return adapter;
+  if (found.length > 0) throw none(`There is no GPU named "${wanted}".`, `There is: ${found.join('; ')}.`);
+  throw none('WebGPU found no GPU.', NO_GPU);
+}
+
+/**
+ * Gives Node `navigator.gpu`, from the package `webgpu` (Dawn), which is loaded when an adapter is asked for.
+ * @param wanted part of the name of the adapter to use; the first there is without it
+ */
+export function provideGpu(wanted: string | undefined): void {
+  // Node 20 has no navigator; later ones have one without gpu.
+  if (!globalThis.navigator)
+    Object.defineProperty(globalThis, 'navigator', { value: {}, configurable: true });
+  const gpu = { requestAdapter: (options?: GPURequestAdapterOptions) => requestAdapter(wanted, options) };
+  Object.defineProperty(globalThis.navigator, 'gpu', { value: gpu, configurable: true });
+}

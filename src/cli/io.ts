@@ -1,0 +1,59 @@
+import { readFile } from 'node:fs/promises';
+import { loadModel } from '../engine/engine.ts';
+import type { Model } from '../engine/model.ts';
+import type { LoadOptions } from '../engine/types.ts';
+import { ShishuError } from '../errors.ts';
+import { openFolder } from '../formats/node-folder.ts';
+import { openSource, type Source } from '../formats/source.ts';
+import { provideGpu } from './gpu.ts';
+
+/** A model's folder by its path or URL. */
+export const openModelFolder = async (folder: string): Promise<Source> =>
+  /^https?:\/\//.test(folder) ? openSource(folder) : openFolder(folder);
+
+/** Loads a folder's model on the GPU named by `adapter`, showing progress on a terminal. */
+export async function openModel(
+  folder: string,
+  { adapter, ...options }: LoadOptions & { adapter?: string | undefined },
+): Promise<Model> {
+  const source = await openModelFolder(folder);
+  provideGpu(adapter);
+  const { stderr } = process;
+  if (!stderr.isTTY) return loadModel(source, options);
+  try {
+    return await loadModel(source, {
+      ...options,
+      onProgress: ({ loadedBytes, totalBytes }) =>
+        stderr.write(`\rLoading ${Math.floor((100 * loadedBytes) / totalBytes)} %`),
+    });
+  } finally {
+    stderr.write('\r\x1b[K');
+  }
+}
+
+/** The text of a file; `-` is stdin. */
+export async function readText(path: string): Promise<string> {
+  try {
+    const bytes = path === '-' ? await stdinBytes() : await readFile(path);
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch (cause) {
+    const { code, message } = cause as NodeJS.ErrnoException;
+    if (code === 'ENOENT')
+      throw new ShishuError('not-found', `There is no file ${path}.`, { details: { file: path }, cause });
+    const why =
+      code === 'EISDIR' ? 'it is a folder' : cause instanceof TypeError ? 'it is not UTF-8 text' : message;
+    throw new ShishuError('io', `Could not read ${path}: ${why}.`, { details: { file: path }, cause });
+  }
+}
+
+async function stdinBytes(): Promise<Uint8Array> {
+  const pieces: Buffer[] = [];
+  for await (const piece of process.stdin) pieces.push(piece as Buffer);
+  return Buffer.concat(pieces);
+}
+
+export const print = (line: string): void => {
+  process.stdout.write(`${line}\n`);
+};
+
+export const printJson = (value: unknown): void => print(JSON.stringify(value));

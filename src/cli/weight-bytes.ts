@@ -1,0 +1,32 @@
+import { Ledger, type Purpose } from '../gpu/buffer.ts';
+import type { Gpu } from '../gpu/device.ts';
+import type { WeightDtype } from '../kernels/tensor.ts';
+import type { ModelConfig } from '../model/config.ts';
+import type { Plan } from '../model/plan.ts';
+import { allocateWeights } from '../model/weights.ts';
+
+/** Adds bytes up as the GPU's ledger does, and allocates nothing. */
+class PaperLedger extends Ledger {
+  #bytes = 0;
+
+  override storage(_label: string, bytes: number, _purpose: Purpose): GPUBuffer {
+    const size = Math.max(16, Math.ceil(bytes / 16) * 16);
+    this.#bytes += size;
+    return { size } as GPUBuffer;
+  }
+
+  override bytes(): number {
+    return this.#bytes;
+  }
+}
+
+/**
+ * Bytes of a model's weights on a GPU whose bindings take each matrix whole (one that splits them repeats the gains of
+ * norms, some kB a part).
+ */
+export function weightBytes(config: ModelConfig, plan: Plan, dtype: WeightDtype): number {
+  const gpu = { limits: { binding: Number.MAX_SAFE_INTEGER } } as Gpu;
+  const ledger = new PaperLedger(gpu);
+  allocateWeights(gpu, ledger, config, plan, dtype);
+  return ledger.bytes();
+}
