@@ -8,8 +8,13 @@ const node = { environment: 'node', testTimeout: 60_000, hookTimeout: 60_000 } a
 
 export default defineConfig({
   publicDir: false,
+  // The trained model that tests use where it is present lies beside the repository.
+  assetsInclude: ['**/*.safetensors'],
+  server: { fs: { allow: ['.', '../shared'] } },
   worker: { format: 'es' },
   test: {
+    // Software adapters use every core themselves; two at once slow each other a hundredfold.
+    maxWorkers: 1,
     projects: [
       { extends: true, test: { ...node, name: 'unit', include: ['test/unit/**/*.test.ts'] } },
       {

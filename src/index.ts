@@ -1,3 +1,4 @@
+export { loadModelInWorker, type RemoteLoadOptions, type RemoteModel } from './api/remote.ts';
 export { loadModel } from './engine/engine.ts';
 export { type Choice, type Estimate, estimate } from './engine/estimate.ts';
 export type { Model } from './engine/model.ts';

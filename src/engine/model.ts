@@ -170,6 +170,8 @@ export class Model {
       };
       const enders = new Set([...(checked.ignoreEos ? [] : eosTokenIds), ...checked.stopTokenIds]);
       const stream = new TokenStream(tokenizer);
+      // A continued text goes on where the prompt ends: decoders drop the space before a first word.
+      if (typeof prompt === 'string') for (const id of promptTokenIds.slice(-8)) stream.push(id);
       const stops = new StopFilter(checked.stop);
       const tokenIds: number[] = [];
       let text = '';
@@ -206,6 +208,7 @@ export class Model {
         const chunk = take(first);
         prefillMs = firstAt - begun;
         if (chunk) yield chunk;
+        this.#live();
         if (!finishReason) {
           const steps = runner.decode(plan, kind, promptTokenIds.length, {
             steps: limit - 1,
@@ -220,10 +223,13 @@ export class Model {
             this.#cached.push(tokenIds[tokenIds.length - 1]!);
             const next = take(chosen);
             if (next) yield next;
+            this.#live();
             if (finishReason) break;
           }
         }
       } catch (error) {
+        // A read-back of freed buffers fails in its own words.
+        this.#live();
         if (!(error instanceof ShishuError && error.code === 'aborted')) throw error;
         finishReason = 'aborted';
       }
@@ -314,14 +320,14 @@ export class Model {
     this.#cached = [];
   }
 
-  /** Waits for the running call, then frees every byte on the GPU. A later call is an error; a second `dispose` is not. */
+  /** Frees every byte on the GPU; a reply under way, and any later call, ends with a `disposed` error. Twice is no error. */
   async dispose(): Promise<void> {
     if (this.#disposed) return;
     this.#disposed = true;
-    const release = await this.#queue.enter();
-    this.#parts.runner.ledger.releaseAll();
-    this.#parts.gpu.close();
-    release();
+    const { runner, gpu } = this.#parts;
+    await gpu.device.queue.onSubmittedWorkDone().catch(() => undefined);
+    runner.ledger.releaseAll();
+    gpu.close();
   }
 }
 

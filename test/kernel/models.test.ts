@@ -1,0 +1,100 @@
+// Whole models against the CPU's forward: every family, every way of cutting a prompt up.
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { loadModel } from '../../src/engine/engine.ts';
+import type { Model } from '../../src/engine/model.ts';
+import type { LoadOptions } from '../../src/engine/types.ts';
+import { type Gpu, type GpuOptions, openGpu } from '../../src/gpu/device.ts';
+import type { Tuning } from '../../src/kernels/tuning.ts';
+import { referenceLogits } from '../reference/forward.ts';
+import { charTokenizerFiles } from '../support/char-tokenizer.ts';
+import { memorySource } from '../support/memory-source.ts';
+import {
+  randomTokens,
+  TINY_MODEL_NAMES,
+  type TinyModelName,
+  tinyFiles,
+  tinyModel,
+} from '../support/tiny-models.ts';
+
+let gpu: Gpu;
+beforeAll(async () => {
+  gpu = await openGpu();
+});
+afterAll(() => gpu.close());
+
+/** What GPUs get by default, so that software adapters test it too. */
+const forGpus: Partial<Tuning> = {
+  matvec: { workgroup: 64, lanes: 32 },
+  wide: 'tiled',
+  attention: 'cooperative',
+  split: 16,
+  vocabulary: 64,
+  wideFrom: 5,
+};
+const forSoftware: Partial<Tuning> = {
+  matvec: { workgroup: 16, lanes: 1 },
+  wide: 'matvec',
+  attention: 'direct',
+  split: 16,
+  vocabulary: 16,
+  wideFrom: 5,
+};
+
+type Extra = Omit<GpuOptions, 'device'> & { tuning?: Partial<Tuning>; chunk?: number };
+
+async function withModel<T>(
+  name: TinyModelName,
+  run: (model: Model) => Promise<T>,
+  options: LoadOptions = {},
+  extra: Extra = {},
+): Promise<T> {
+  const files = { ...tinyFiles(tinyModel(name, 7)), ...charTokenizerFiles() };
+  const model = await loadModel(
+    memorySource(files),
+    { device: gpu.device, contextLength: 64, ...options },
+    extra,
+  );
+  try {
+    return await run(model);
+  } finally {
+    await model.dispose();
+  }
+}
+
+/** Largest difference, relative to the spread of the expected values. */
+function difference(found: Float32Array, expected: Float32Array): number {
+  expect(found.length).toBe(expected.length);
+  const spread = expected.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+  let most = 0;
+  for (let i = 0; i < found.length; i++) {
+    const apart = Math.abs(found[i]! - expected[i]!) / spread;
+    most = Number.isNaN(apart) ? Number.POSITIVE_INFINITY : Math.max(most, apart);
+  }
+  return most;
+}
+
+function expected(name: TinyModelName, tokens: number[]): Float32Array {
+  const { config, tensors } = tinyModel(name, 7);
+  return Float32Array.from(referenceLogits(config, tensors, tokens));
+}
+
+describe.each(TINY_MODEL_NAMES)('%s', (name) => {
+  const tokens = randomTokens(tinyModel(name, 7).config, 39, 11);
+  const want = expected(name, tokens);
+
+  test.each([
+    ['kernels for GPUs', forGpus],
+    ['kernels for software adapters', forSoftware],
+  ])('%s: logits are the reference forward to 1e-3', async (_, tuning) => {
+    const found = await withModel(name, (model) => model.logits(tokens), {}, { tuning });
+    expect(difference(found, want)).toBeLessThan(1e-4);
+  });
+
+  test('one chunk, odd chunks and token by token agree', async () => {
+    for (const tuning of [forGpus, forSoftware])
+      for (const chunk of [1, 7, 39])
+        expect(
+          difference(await withModel(name, (model) => model.logits(tokens), {}, { tuning, chunk }), want),
+        ).toBeLessThan(1e-4);
+  });
+});

@@ -1,0 +1,106 @@
+// A real trained model, where it is present beside the repository: stories260K.
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { loadModel } from '../../src/engine/engine.ts';
+import type { Model } from '../../src/engine/model.ts';
+import { memorySource } from '../support/memory-source.ts';
+
+const texts = import.meta.glob<string>('../../../shared/models/stories260K/*.json', {
+  query: '?raw',
+  import: 'default',
+});
+const weights = import.meta.glob<string>('../../../shared/models/stories260K/*.safetensors', {
+  query: '?inline',
+  import: 'default',
+});
+const present = Object.keys(weights).length > 0;
+if (!present) console.warn('skipped: ../shared/models/stories260K is not here');
+
+const STORY =
+  ', there was a little girl named Lily. She loved to play outside in the park. One day, she saw a big, red ball. ' +
+  'She wanted to play with it, but it was too high.';
+const FIRST = [432, 383, 286, 261, 376, 298, 315, 421, 395, 317, 426, 338];
+
+describe.skipIf(!present)('stories260K', () => {
+  let model: Model;
+  beforeAll(async () => {
+    const files: Record<string, string | Uint8Array> = {};
+    const nameOf = (path: string): string => path.slice(path.lastIndexOf('/') + 1);
+    for (const [path, load] of Object.entries(texts)) files[nameOf(path)] = await load();
+    for (const [path, load] of Object.entries(weights))
+      files[nameOf(path)] = new Uint8Array(await (await fetch(await load())).arrayBuffer());
+    model = await loadModel(memorySource(files));
+  });
+  afterAll(() => model?.dispose());
+
+  const reply = async (prompt: string, options: Parameters<Model['generate']>[1]) => {
+    const stream = model.generate(prompt, options);
+    let text = '';
+    for (;;) {
+      const { value, done } = await stream.next();
+      if (done) return { streamed: text, ...value };
+      text += value.text;
+    }
+  };
+
+  test('greedy tells the known story', async () => {
+    const told = await reply('Once upon a time', { maxTokens: 100 });
+    expect(told.tokenIds.slice(0, 12)).toEqual(FIRST);
+    expect(told.text.startsWith(STORY)).toBe(true);
+    expect(told.streamed).toBe(told.text);
+    expect(told.finishReason).toBe('length');
+    expect(told.usage).toMatchObject({ completionTokens: 100, cachedTokens: 0 });
+  });
+
+  test('the prefix of a conversation is not run again, and changes nothing', async () => {
+    model.reset();
+    const fresh = await reply('Once upon a time, there was a', { maxTokens: 20 });
+    await reply('Once upon a time, there was', { maxTokens: 8 });
+    const again = await reply('Once upon a time, there was a', { maxTokens: 20 });
+    expect(again.usage.cachedTokens).toBeGreaterThan(0);
+    expect(again.tokenIds).toEqual(fresh.tokenIds);
+  });
+
+  test('a stop string across tokens ends the reply before it', async () => {
+    const told = await reply('Once upon a time', { maxTokens: 60, stop: 'Lily' });
+    expect(told.text).toBe(', there was a little girl named ');
+    expect(told.finishReason).toBe('stop');
+  });
+
+  test('the seed makes a draw repeatable; another seed tells another story', async () => {
+    const draw = (seed: number) =>
+      reply('Once upon a time', { maxTokens: 40, temperature: 1, topP: 0.9, seed });
+    const [one, same, other] = [await draw(1), await draw(1), await draw(2)];
+    expect(same.text).toBe(one.text);
+    expect(other.text).not.toBe(one.text);
+  });
+
+  test('score agrees with the log-probabilities of a greedy reply', async () => {
+    const stream = model.generate('Once upon a time', { maxTokens: 10, logprobs: true, topLogprobs: 3 });
+    const said: number[] = [];
+    let result: IteratorResult<unknown, { promptTokenIds: number[]; tokenIds: number[] }>;
+    for (;;) {
+      const next = await stream.next();
+      result = next;
+      if (next.done) break;
+      said.push(next.value.logprob!.logprob);
+      expect(next.value.logprob!.top[0]!.tokenId).toBe(next.value.tokenId);
+    }
+    const { promptTokenIds, tokenIds } = result.value as { promptTokenIds: number[]; tokenIds: number[] };
+    const score = await model.score([...promptTokenIds, ...tokenIds]);
+    said.forEach((logprob, i) => {
+      expect(score.logprobs[promptTokenIds.length + i]).toBeCloseTo(logprob, 3);
+    });
+    expect([...score.top1.slice(promptTokenIds.length - 1, -1)]).toEqual(tokenIds);
+  });
+
+  test('an abort in mid-reply ends it, and the next reply is whole', async () => {
+    const abort = new AbortController();
+    const stream = model.generate('Once upon a time', { maxTokens: 60, signal: abort.signal });
+    await stream.next();
+    abort.abort();
+    let last = await stream.next();
+    while (!last.done) last = await stream.next();
+    expect(last.value.finishReason).toBe('aborted');
+    expect((await reply('Once upon a time', { maxTokens: 12 })).tokenIds).toEqual(FIRST);
+  });
+});
