@@ -13,6 +13,8 @@ const COMMANDS: Record<string, Entry> = {
   generate: { summary: 'continue a text or a conversation', load: () => import('./cli/generate.ts') },
   score: { summary: 'perplexity of a text', load: () => import('./cli/score.ts') },
   train: { summary: 'train a small model from a config', load: () => import('./cli/train.ts') },
+  analyze: { summary: "what each block's attention does for a text", load: () => import('./cli/analyze.ts') },
+  convert: { summary: 'make a ShishuLM of a parent', load: () => import('./cli/convert.ts') },
   evaluate: { summary: 'perplexity and accuracy on held-out chats', load: () => import('./cli/evaluate.ts') },
 };
 

@@ -1,0 +1,188 @@
+// The built command as its users run it: a process, its two outputs, its exit status.
+import { type SpawnSyncReturns, spawnSync } from 'node:child_process';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { build } from 'vite';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { weightBytes } from '../../src/cli/weight-bytes.ts';
+import { loadModel } from '../../src/engine/engine.ts';
+import { openFolder } from '../../src/formats/node-folder.ts';
+import { charTokenizerFiles } from '../support/char-tokenizer.ts';
+import { TINY_MODEL_NAMES, tinyFiles, tinyModel } from '../support/tiny-models.ts';
+
+const root = join(import.meta.dirname, '../..');
+// Apart from dist, which other tests may build; packages are found from here as from there.
+const home = join(root, 'node_modules/.cache/shishulm-cli');
+const folder = mkdtempSync(join(tmpdir(), 'cli-'));
+const tiny = join(folder, 'shishu');
+const STORIES = join(root, '../shared/models/stories260K');
+const withStories = existsSync(STORIES);
+if (!withStories) console.warn(`Skipped: there is no ${STORIES}.`);
+
+function writeModel(name: (typeof TINY_MODEL_NAMES)[number]): string {
+  const path = join(folder, name);
+  mkdirSync(path, { recursive: true });
+  const model = tinyModel(name, 7);
+  for (const [file, bytes] of Object.entries({ ...tinyFiles(model), ...charTokenizerFiles() }))
+    writeFileSync(join(path, file), bytes);
+  return path;
+}
+
+interface Extra {
+  input?: string;
+  env?: Record<string, string>;
+}
+
+const run = (args: readonly string[], { input, env }: Extra = {}): SpawnSyncReturns<string> =>
+  spawnSync(process.execPath, [join(home, 'dist/cli.js'), ...args], {
+    encoding: 'utf8',
+    timeout: 50_000,
+    env: { ...process.env, ...env },
+    ...(input !== undefined && { input }),
+  });
+
+/** Runs what must succeed. */
+function output(args: readonly string[], extra?: Extra): string {
+  const { status, stdout, stderr } = run(args, extra);
+  expect(status, stderr).toBe(0);
+  return stdout;
+}
+
+beforeAll(async () => {
+  await build({ root, mode: 'cli', logLevel: 'error', build: { outDir: join(home, 'dist') } });
+  cpSync(join(root, 'package.json'), join(home, 'package.json'));
+  writeModel('shishu');
+});
+
+test('help and version', () => {
+  expect(output(['--version'])).toMatch(/^\d+\.\d+\.\d+\n$/);
+  const help = output(['--help']);
+  for (const name of ['inspect', 'generate', 'score', 'train', 'evaluate', 'analyze', 'convert']) {
+    expect(help).toContain(`  ${name} `);
+    expect(output([name, '--help'])).toMatch(new RegExp(`^shishulm ${name} `));
+  }
+});
+
+describe("a user's mistake is exit 1 and one line that names it", () => {
+  const odd = join(folder, 'odd.json');
+  test.each<[string, readonly string[], RegExp]>([
+    ['no command', [], /No command.*inspect/],
+    ['an unknown command', ['frob'], /"frob"/],
+    ['no folder', ['inspect'], /folder/],
+    ['a missing folder', ['inspect', join(folder, 'none')], /none/],
+    ['a folder without a model', ['inspect', folder], /config\.json/],
+    ['two folders', ['inspect', tiny, 'b'], /"b"/],
+    ['an unknown option', ['inspect', tiny, '--frob'], /--frob/],
+    ['an option without its value', ['inspect', tiny, '--context'], /--context/],
+    ['too long a context', ['inspect', tiny, '--context', '97'], /--context is 97.* 96/],
+    ['an unknown dtype', ['inspect', tiny, '--dtype', 'q9'], /--dtype is q9/],
+    ['an unknown KV dtype', ['inspect', tiny, '--kv', 'q9'], /--kv is q9/],
+    ['an unknown dtype to load', ['generate', tiny, '--prompt', 'a', '--dtype', 'q9'], /--dtype is q9/],
+    ['no prompt', ['generate', tiny], /--prompt/],
+    ['two prompts', ['generate', tiny, '--prompt', 'a', '--messages', odd], /either/],
+    ['a bad number', ['generate', tiny, '--prompt', 'a', '--top-k', 'x'], /--top-k is "x"/],
+    ['a number out of range', ['generate', tiny, '--prompt', 'a', '--top-p', '3'], /--top-p is 3/],
+    ['a bad bias', ['generate', tiny, '--prompt', 'a', '--logit-bias', 'x'], /--logit-bias is "x"/],
+    ['logprobs without JSON', ['generate', tiny, '--prompt', 'a', '--logprobs'], /--json/],
+    ['messages that are no JSON', ['generate', tiny, '--messages', odd], /odd\.json is not JSON/],
+    ['a missing text', ['score', tiny, '--text', join(folder, 'none.txt')], /none\.txt/],
+    ['a folder as text', ['score', tiny, '--text', folder], /it is a folder/],
+    ['bad ids', ['score', tiny, '--ids', '1,x'], /"x"/],
+  ])('%s', (_, args, message) => {
+    writeFileSync(odd, '{oops');
+    const { status, stdout, stderr } = run(args);
+    expect(stderr).toMatch(message);
+    expect(stderr).toMatch(/^shishulm: [^\n]+\n$/);
+    expect(stdout).toBe('');
+    expect(status).toBe(1);
+  });
+
+  // The GPU's driver writes warnings of its own to stderr here.
+  test.each<[string, readonly string[], RegExp, Record<string, string>?]>([
+    [
+      'an unknown GPU',
+      ['score', tiny, '--ids', '1,2', '--adapter', 'Frob'],
+      /no GPU named "Frob"\. There is: /,
+    ],
+    [
+      'no GPU',
+      ['score', tiny, '--ids', '1,2'],
+      /mesa-vulkan-drivers.*VK_ICD_FILENAMES/,
+      { VK_ICD_FILENAMES: '/none' },
+    ],
+    ['an id over the vocabulary', ['score', tiny, '--ids', '1,9999'], /9999.*131/],
+    ['one token', ['score', tiny, '--ids', '1'], /at least 2/],
+    [
+      'more tokens than context',
+      ['score', tiny, '--ids', '1,2,3', '--context', '2'],
+      /3 tokens.* 2\..*--context/,
+    ],
+    ['an empty prompt', ['generate', tiny, '--prompt', ''], /empty/],
+    ['a model without chat template', ['generate', tiny, '--messages', '-'], /no chat template/],
+  ])('%s', (_, args, message, env = {}) => {
+    const { status, stdout, stderr } = run(args, { env, input: '[{"role": "user", "content": "a"}]' });
+    const lines = stderr.split('\n').filter((line) => line.startsWith('shishulm: '));
+    expect(lines).toHaveLength(1);
+    expect(lines[0]).toMatch(message);
+    expect(stdout).toBe('');
+    expect(status).toBe(1);
+  });
+});
+
+test('inspect tells what the GPU would hold', () => {
+  const found = JSON.parse(output(['inspect', tiny, '--json', '--kv', 'f16', '--context', '50']));
+  const { config } = tinyModel('shishu', 7);
+  expect(found.config).toEqual(config);
+  expect(found.plan.map((block: { kind: string }) => block.kind).join()).toBe(
+    'attention,attention,mlp,mlp,mlp,mlp,mlp,attention',
+  );
+  // 2 (K, V) * 2 bytes * 3 attention blocks * 2 KV heads * 12 values * 50 tokens
+  expect(found.bytes.kv).toBe(2 * 2 * 3 * 2 * 12 * 50);
+  expect(output(['inspect', tiny])).toContain(
+    '2 attention, 5 MLP-only (2 with the weights of the block before), 1 attention',
+  );
+});
+
+test.each(TINY_MODEL_NAMES)('the bytes of %s without a GPU are those of the ledger', async (name) => {
+  const path = writeModel(name);
+  for (const dtype of ['f32', 'f16', 'q8', 'q4'] as const) {
+    const model = await loadModel(await openFolder(path), { dtype });
+    try {
+      const { config, plan, bytes } = model.info;
+      expect(weightBytes(config, plan, dtype)).toBe(bytes.weights);
+    } finally {
+      await model.dispose();
+    }
+  }
+});
+
+test('generate streams ids or text, or gives one JSON object', () => {
+  const prompt = ['generate', tiny, '--prompt', 'AB', '--max-tokens', '6', '--ignore-eos'];
+  const sampling = ['--temperature', '0.8', '--seed', '3', '--top-k', '20'];
+  const reply = JSON.parse(output([...prompt, ...sampling, '--json', '--logprobs', '--top-logprobs', '2']));
+  expect(reply.tokenIds).toHaveLength(6);
+  expect(reply.finishReason).toBe('length');
+  expect(reply.usage).toMatchObject({ promptTokens: 2, completionTokens: 6 });
+  expect(reply.logprobs.map((entry: { tokenId: number }) => entry.tokenId)).toEqual(reply.tokenIds);
+  expect(reply.logprobs[0].top).toHaveLength(2);
+  expect(output([...prompt, ...sampling, '--ids'])).toBe(`${reply.tokenIds}\n`);
+  expect(output([...prompt, ...sampling])).toBe(`${reply.text}\n`);
+});
+
+test('score of a text from stdin is that of its ids', () => {
+  const byText = JSON.parse(output(['score', tiny, '--text', '-', '--json'], { input: 'ABBA' }));
+  const byIds = JSON.parse(output(['score', tiny, '--ids', '33,34,34,33', '--json']));
+  expect(byText).toEqual(byIds);
+  expect(Object.keys(byIds)).toEqual(['nll', 'perplexity', 'tokens', 'top1']);
+  expect(byIds.perplexity).toBeCloseTo(Math.exp(byIds.nll), 6);
+  expect(byIds.tokens).toBe(4);
+  expect(byIds.top1).toHaveLength(4);
+});
+
+test.runIf(withStories)('the trained model tells its story', () => {
+  const prompt = ['generate', STORIES, '--prompt', 'Once upon a time', '--max-tokens', '12'];
+  const ids = '432,383,286,261,376,298,315,421,395,317,426,338';
+  expect(output([...prompt, '--ids'])).toBe(`${ids}\n`);
+  expect(output(prompt)).toMatch(/^, there was a little girl/);
+});
