@@ -4,10 +4,11 @@ import { cpSync, existsSync, mkdirSync, mkdtempSync, writeFileSync } from 'node:
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { build } from 'vite';
-import { beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { weightBytes } from '../../src/cli/weight-bytes.ts';
 import { loadModel } from '../../src/engine/engine.ts';
 import { openFolder } from '../../src/formats/node-folder.ts';
+import { type Gpu, openGpu } from '../../src/gpu/device.ts';
 import { charTokenizerFiles } from '../support/char-tokenizer.ts';
 import { TINY_MODEL_NAMES, tinyFiles, tinyModel } from '../support/tiny-models.ts';
 
@@ -49,7 +50,10 @@ function output(args: readonly string[], extra?: Extra): string {
   return stdout;
 }
 
+let gpu: Gpu;
+afterAll(() => gpu.close());
 beforeAll(async () => {
+  gpu = await openGpu();
   await build({ root, mode: 'cli', logLevel: 'error', build: { outDir: join(home, 'dist') } });
   cpSync(join(root, 'package.json'), join(home, 'package.json'));
   writeModel('shishu');
@@ -147,7 +151,7 @@ test('inspect tells what the GPU would hold', () => {
 test.each(TINY_MODEL_NAMES)('the bytes of %s without a GPU are those of the ledger', async (name) => {
   const path = writeModel(name);
   for (const dtype of ['f32', 'f16', 'q8', 'q4'] as const) {
-    const model = await loadModel(await openFolder(path), { dtype });
+    const model = await loadModel(await openFolder(path), { dtype, device: gpu.device });
     try {
       const { config, plan, bytes } = model.info;
       expect(weightBytes(config, plan, dtype)).toBe(bytes.weights);

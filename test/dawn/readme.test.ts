@@ -1,0 +1,36 @@
+// The README's example runs as written, but for the address of its model.
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, expect, test, vi } from 'vitest';
+import * as shishulm from '../../src/index.ts';
+
+const root = join(import.meta.dirname, '../..');
+const CHILD = 'https://example.com/models/child/';
+
+afterEach(() => vi.unstubAllGlobals());
+
+test('the example streams a reply', async () => {
+  const readme = readFileSync(join(root, 'README.md'), 'utf8');
+  const code = /```js\n([\s\S]*?)```/.exec(readme)![1]!;
+  expect(code.trim().split('\n').length).toBeLessThanOrEqual(10);
+  const [, names, body] = /^import \{ (.*) \} from 'shishulm';\n([\s\S]*)$/.exec(code)!;
+
+  vi.stubGlobal('fetch', async (url: string | URL | Request) => {
+    const [, file] = String(url).split(CHILD);
+    const path = join(root, 'demo/public/models/child', file ?? 'none');
+    return existsSync(path) ? new Response(readFileSync(path)) : new Response(null, { status: 404 });
+  });
+  const shown: string[] = [];
+  const log = vi.spyOn(console, 'log').mockImplementation(() => {});
+  const AsyncFunction = (async () => {}).constructor as new (
+    ...parts: string[]
+  ) => (document: object, module: object) => Promise<void>;
+  const example = new AsyncFunction('document', 'module', `const { ${names} } = module;\n${body}`);
+  await example({ body: { append: (text: string) => shown.push(text) } }, shishulm);
+
+  expect(shown.length).toBeGreaterThan(1);
+  expect(shown.join('').trim()).not.toBe('');
+  const [bytes, dispatches] = log.mock.calls[0]!;
+  expect(bytes.weights).toBeGreaterThan(0);
+  expect(dispatches).toBeGreaterThan(0);
+});
