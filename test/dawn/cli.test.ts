@@ -1,5 +1,5 @@
 // The built command as its users run it: a process, its two outputs, its exit status.
-import { type SpawnSyncReturns, spawnSync } from 'node:child_process';
+import { type SpawnSyncReturns, spawn, spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -189,4 +189,19 @@ test.runIf(withStories)('the trained model tells its story', () => {
   const ids = '432,383,286,261,376,298,315,421,395,317,426,338';
   expect(output([...prompt, '--ids'])).toBe(`${ids}\n`);
   expect(output(prompt)).toMatch(/^, there was a little girl/);
+});
+
+test('Ctrl-C ends a reply in order, with status 130', async () => {
+  const endless = ['generate', writeModel('llama'), '--prompt', 'AB', '--ignore-eos', '--ids', '--seed', '1'];
+  const child = spawn(process.execPath, [join(home, 'dist/cli.js'), ...endless], {
+    stdio: ['ignore', 'pipe', 'ignore'],
+  });
+  let shown = '';
+  child.stdout.on('data', (data: Buffer) => {
+    if (shown === '') child.kill('SIGINT');
+    shown += data;
+  });
+  const status = await new Promise((resolve) => child.on('close', resolve));
+  expect(status).toBe(130);
+  expect(shown).toMatch(/^[\d,]+\n$/);
 });

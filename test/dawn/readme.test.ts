@@ -15,10 +15,16 @@ test('the example streams a reply', async () => {
   expect(code.trim().split('\n').length).toBeLessThanOrEqual(10);
   const [, names, body] = /^import \{ (.*) \} from 'shishulm';\n([\s\S]*)$/.exec(code)!;
 
-  vi.stubGlobal('fetch', async (url: string | URL | Request) => {
+  vi.stubGlobal('fetch', async (url: string | URL | Request, init?: RequestInit) => {
     const [, file] = String(url).split(CHILD);
     const path = join(root, 'demo/public/models/child', file ?? 'none');
-    return existsSync(path) ? new Response(readFileSync(path)) : new Response(null, { status: 404 });
+    if (!existsSync(path)) return new Response(null, { status: 404 });
+    const bytes = readFileSync(path);
+    const range = /^bytes=(\d+)-(\d*)$/.exec(new Headers(init?.headers).get('Range') ?? '');
+    if (!range) return new Response(bytes);
+    const [from, to] = [Number(range[1]), range[2] ? Number(range[2]) : bytes.length - 1];
+    const headers = { 'Content-Range': `bytes ${from}-${to}/${bytes.length}` };
+    return new Response(bytes.subarray(from, to + 1), { status: 206, headers });
   });
   const shown: string[] = [];
   const log = vi.spyOn(console, 'log').mockImplementation(() => {});
