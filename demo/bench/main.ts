@@ -28,6 +28,7 @@ const pointsOf = ({ models, prompts, decode, batches, profile }: BenchResult): n
 class Page {
   readonly #form: Form;
   readonly #run = byId('run', HTMLButtonElement);
+  readonly #link = byId('link', HTMLButtonElement);
   readonly #loading = byId('loading', HTMLDivElement);
   readonly #bar = byId('progress', HTMLProgressElement);
   readonly #text = byId('progress-text', HTMLSpanElement);
@@ -45,7 +46,7 @@ class Page {
       this.#abort?.abort();
       this.#text.textContent = 'Cancelling…';
     });
-    byId('link', HTMLButtonElement).addEventListener('click', () => this.#try(() => this.#copyLink()));
+    this.#link.addEventListener('click', () => this.#try(() => this.#copyLink()));
     // The plots take their colours when they are drawn.
     matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.#show());
     if (location.hash.length > 1) this.#try(() => form.fromLink(location.hash));
@@ -67,8 +68,16 @@ class Page {
 
   async #copyLink(): Promise<void> {
     this.#keepLink();
-    await navigator.clipboard?.writeText(location.href).catch(() => {});
-    announce('The address of this page now holds the settings.');
+    const copied = await navigator.clipboard?.writeText(location.href).then(
+      () => true,
+      () => false,
+    );
+    const said = copied ? 'Link copied' : 'The address bar holds the link';
+    this.#link.textContent = said;
+    announce(said);
+    setTimeout(() => {
+      this.#link.textContent = 'Copy link to these settings';
+    }, 2000);
   }
 
   #show(): void {

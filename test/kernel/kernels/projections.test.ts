@@ -1,0 +1,120 @@
+// Projections against their twins: every output, dtype, width and way of sharing a row among threads. Compiling takes most of
+// the time, so each line of the tables covers several things at once.
+import { afterAll, describe, expect, test } from 'vitest';
+import { defaultTuning, reduceInclude, type Tuning } from '../../../src/kernels/tuning.ts';
+import { covers, openTestGpu, variantOf } from '../../support/gpu-features.ts';
+import { type ProjectionSpec, projectionCase } from '../../support/gpu-projection.ts';
+import { Rig } from '../../support/gpu-rig.ts';
+
+const gpu = await openTestGpu();
+const plainGpu = await variantOf(gpu, { without: ['f16', 'subgroups'] });
+const subgroups = covers(gpu, 'subgroups', 'sums by subgroups');
+const nativeF16 = covers(gpu, 'f16', 'weights converted by the hardware');
+afterAll(() => gpu.close());
+
+const tuningOf = (workgroup: number, lanes: number, wide: Tuning['wide'] = 'matvec'): Tuning => ({
+  ...defaultTuning(gpu),
+  matvec: { workgroup, lanes },
+  wide,
+});
+
+const run = async (on: typeof gpu, tuning: Tuning, specs: readonly ProjectionSpec[], name: string) => {
+  const rig = new Rig(on);
+  await rig.run(specs.map((spec) => projectionCase(rig, on, tuning, spec, name)));
+};
+
+const one = { rows: 1, width: 'one', cols: 129 } as const;
+const few = { rows: 6, width: 'few', cols: 37 } as const;
+const many = { rows: 70, width: 'many', cols: 101 } as const;
+const shape = { heads: 3, kvHeads: 1, headDim: 12 };
+
+const everyOutput: ProjectionSpec[] = [
+  { ...one, out: 'plain', outputs: 83, norm: true, bias: true, residual: true },
+  { ...one, out: 'swiglu', outputs: 45, norm: true, bias: true },
+  { ...one, out: 'qkv', shape, norm: true, bias: true },
+  { ...few, out: 'plain', outputs: 66, norm: true, head: true },
+  { ...few, out: 'swiglu', outputs: 70 },
+  { ...few, rows: 3, out: 'qkv', shape: { heads: 2, kvHeads: 2, headDim: 20 }, kvDtype: 'f16' },
+];
+
+describe('f32: every output and width', () => {
+  test('a thread a row', () => run(plainGpu, tuningOf(16, 1), everyOutput, 'a thread a row'));
+
+  test('sums in workgroup memory', () =>
+    run(plainGpu, tuningOf(16, 8), everyOutput, 'sums in workgroup memory'));
+
+  test.runIf(subgroups)('sums by subgroups', async () => {
+    const lanes = gpu.subgroupSize.max;
+    expect(reduceInclude(gpu, lanes)).toBe('reduce_subgroup');
+    const specs = everyOutput.slice(1, 5);
+    // A row of one subgroup, then of several.
+    await run(gpu, tuningOf(2 * lanes, lanes), specs, `one subgroup of ${lanes} a row`);
+    await run(gpu, tuningOf(4 * lanes, 4 * lanes), specs.slice(2, 3), `subgroups of ${lanes}, four a row`);
+  });
+
+  test('many rows: tiles', () =>
+    run(
+      plainGpu,
+      tuningOf(16, 1, 'tiled'),
+      [
+        { ...many, out: 'plain', outputs: 131, norm: true, bias: true, head: true },
+        { ...many, out: 'qkv', shape, bias: true },
+      ],
+      'tiles',
+    ));
+
+  test('many rows without tiles', () =>
+    run(
+      plainGpu,
+      tuningOf(16, 1),
+      [{ ...many, out: 'swiglu', outputs: 45, norm: true, bias: true }],
+      'no tiles',
+    ));
+});
+
+describe('lane shapes', () => {
+  test.each([
+    [4, 4],
+    [64, 2],
+    [64, 64],
+    [256, 128],
+  ])('%i threads, %i a row', async (workgroup, lanes) => {
+    expect(reduceInclude(plainGpu, lanes)).toBe('reduce_shared');
+    const spec: ProjectionSpec = { ...one, cols: 300, out: 'plain', outputs: 83 };
+    await run(plainGpu, tuningOf(workgroup, lanes), [spec], `${lanes} of ${workgroup} threads`);
+  });
+
+  test('subgroups that might not fit the lanes are not used', () => {
+    const { max } = gpu.subgroupSize;
+    if (max > 2) expect(reduceInclude(gpu, max / 2)).toBe('reduce_shared');
+    expect(reduceInclude(gpu, 1)).toBe('reduce_none');
+  });
+});
+
+describe('stored dtypes', () => {
+  test.each(['f16', 'q8', 'q4'] as const)('%s', async (dtype) => {
+    const specs: ProjectionSpec[] = [
+      { ...one, cols: 165, out: 'swiglu', outputs: 45, norm: true, dtype },
+      { ...few, out: 'plain', outputs: 83, residual: true, dtype },
+    ];
+    await run(plainGpu, tuningOf(16, 1), specs, 'a thread a row');
+    await run(plainGpu, tuningOf(16, 8), specs.slice(0, 1), 'sums in workgroup memory');
+  });
+
+  test('q4 and q8 in tiles', () =>
+    run(
+      plainGpu,
+      tuningOf(16, 1, 'tiled'),
+      [
+        { ...many, out: 'plain', outputs: 83, residual: true, dtype: 'q4' },
+        { ...many, out: 'swiglu', outputs: 45, dtype: 'q8' },
+      ],
+      'tiles',
+    ));
+
+  test.runIf(nativeF16)('f16 converted by the hardware', async () => {
+    const spec: ProjectionSpec = { ...one, cols: 165, out: 'swiglu', outputs: 45, norm: true, dtype: 'f16' };
+    await run(gpu, tuningOf(16, 1), [spec], 'native f16');
+    await run(gpu, tuningOf(16, 1, 'tiled'), [{ ...spec, ...many, norm: false }], 'native f16 in tiles');
+  });
+});

@@ -1,0 +1,37 @@
+import { type Gpu, type GpuOptions, openGpu } from '../../src/gpu/device.ts';
+
+/**
+ * Features that a run in Node is told to cover (EXPECT_GPU_FEATURES, WebGPU's names with commas between). Chromium's software
+ * adapter is what it is, so nothing is declared there.
+ */
+export function declaredFeatures(): string[] {
+  const node = typeof process !== 'undefined' && process.versions?.node !== undefined;
+  const names = (node ? process.env.EXPECT_GPU_FEATURES : undefined) ?? '';
+  return names
+    .split(',')
+    .map((name) => name.trim())
+    .filter((name) => name !== '');
+}
+
+/** The declared features that an adapter lacks. */
+export const missingFeatures = (gpu: Gpu, declared: readonly string[]): string[] =>
+  declared.filter((name) => !gpu.device.features.has(name as GPUFeatureName));
+
+/** Opens the adapter under test. @throws when it lacks a declared feature: a run that was told to cover it must not skip it. */
+export async function openTestGpu(options: GpuOptions = {}): Promise<Gpu> {
+  const gpu = await openGpu(options);
+  const missing = missingFeatures(gpu, declaredFeatures());
+  if (missing.length)
+    throw new Error(`EXPECT_GPU_FEATURES declares ${missing.join(', ')}, which ${gpu.name} lacks.`);
+  return gpu;
+}
+
+/** The same device as seen by a run with other limits or without some features. */
+export const variantOf = (gpu: Gpu, options: Omit<GpuOptions, 'device'>): Promise<Gpu> =>
+  openGpu({ device: gpu.device, ...options });
+
+/** Whether a variant runs on this adapter; says so when it does not. */
+export function covers(gpu: Gpu, feature: 'f16' | 'subgroups', what: string): boolean {
+  if (!gpu.features[feature]) console.info(`Skipped ${what}: ${gpu.name} has no ${feature}.`);
+  return gpu.features[feature];
+}

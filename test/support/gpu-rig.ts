@@ -1,0 +1,242 @@
+import { expect } from 'vitest';
+import { f16ToF32 } from '../../src/formats/float.ts';
+import { guardMemory, Ledger, readBuffer } from '../../src/gpu/buffer.ts';
+import type { Gpu } from '../../src/gpu/device.ts';
+import { encode, Recorder, type StepShape } from '../../src/gpu/recorder.ts';
+import type { HeadShape, QkvPlace } from '../../src/kernels/rope.ts';
+import {
+  type Activations,
+  rowBytes,
+  stride,
+  type Weight,
+  type WeightDtype,
+} from '../../src/kernels/tensor.ts';
+import { packRows, padRows } from '../../src/model/quantize.ts';
+import { dequantize, quantize, roundToF16 } from '../reference/quantize.ts';
+import { mulberry32 } from './random.ts';
+
+export type Floats = Float32Array<ArrayBuffer>;
+
+/** One launcher call: its launches, and the comparison with the CPU twin once they ran. */
+export interface Case {
+  step: Partial<StepShape>;
+  record(recorder: Recorder, step: GPUBuffer): void;
+  check(): Promise<void>;
+}
+
+export interface RowSpec {
+  token?: number;
+  sequence?: number;
+  position?: number;
+}
+
+/** A weight on the GPU beside the values that its dtype holds. */
+export interface TestWeight {
+  weight: Weight;
+  /** `(rows, cols)` */
+  values: Floats;
+  gain: Floats | undefined;
+  bias: Floats | undefined;
+}
+
+/** What no kernel may write over: the row after the last. */
+const GUARD = 777;
+
+/** Values as a dtype keeps them, by the CPU's quantizer. */
+function held(values: Floats, cols: number, dtype: WeightDtype): Floats {
+  if (dtype === 'f32') return values;
+  if (dtype === 'f16') return values.map(roundToF16);
+  return Float32Array.from(dequantize(quantize(values, cols, dtype), cols));
+}
+
+/** Asserts that values are equal to within `tolerance` times the greatest expected magnitude. */
+export function expectClose(
+  found: ArrayLike<number>,
+  expected: ArrayLike<number>,
+  label: string,
+  tolerance = 2e-5,
+): void {
+  expect(found.length, label).toBe(expected.length);
+  let spread = 1e-30;
+  for (let i = 0; i < expected.length; i++) spread = Math.max(spread, Math.abs(expected[i]!));
+  for (let i = 0; i < found.length; i++)
+    if (!(Math.abs(found[i]! - expected[i]!) <= tolerance * spread))
+      expect.fail(`${label}: element ${i} is ${found[i]}, expected ${expected[i]} (largest ${spread}).`);
+}
+
+/** Makes kernel inputs on one GPU, runs launches, compares what they wrote. */
+export class Rig {
+  readonly gpu: Gpu;
+  readonly ledger: Ledger;
+  readonly #random = mulberry32(20_13860);
+
+  constructor(gpu: Gpu) {
+    this.gpu = gpu;
+    this.ledger = new Ledger(gpu);
+  }
+
+  /** Uniform in -1..1. */
+  floats(length: number): Floats {
+    return Float32Array.from({ length }, () => 2 * this.#random() - 1);
+  }
+
+  upload(label: string, data: ArrayBufferView<ArrayBuffer>): GPUBuffer {
+    const buffer = this.ledger.storage(label, data.byteLength, 'scratch');
+    this.gpu.device.queue.writeBuffer(buffer, 0, data);
+    return buffer;
+  }
+
+  /** Rows `(rows, cols)`, padded. */
+  activations(values: Floats, cols: number): Activations {
+    return { buffer: this.upload('x', padRows(values, cols)), cols };
+  }
+
+  /** Room for rows `(rows, cols)`, holding `initial` or zeros, with a guard row behind. */
+  output(rows: number, cols: number, initial: Floats = new Float32Array(rows * cols)): Activations {
+    const padded = stride(cols);
+    const all = new Float32Array((rows + 1) * padded).fill(GUARD, rows * padded);
+    all.set(padRows(initial, cols));
+    return { buffer: this.upload('out', all), cols };
+  }
+
+  rows(specs: readonly RowSpec[]): GPUBuffer {
+    const words = specs.flatMap(({ token = 0, sequence = 0, position = 0 }) => [
+      token,
+      sequence,
+      position,
+      0,
+    ]);
+    return this.upload('rows', new Uint32Array(words));
+  }
+
+  /** A random weight, split by the GPU's binding limit; `halves` puts equal shares of both halves of the rows in each part. */
+  weight(spec: {
+    rows: number;
+    cols: number;
+    dtype: WeightDtype;
+    unit?: number;
+    halves?: boolean;
+    gain?: boolean;
+    bias?: boolean;
+  }): TestWeight {
+    const { rows, cols, dtype, unit = 4, halves = false } = spec;
+    const source = this.floats(rows * cols);
+    const gain = spec.gain ? this.floats(cols) : undefined;
+    const bias = spec.bias ? this.floats(rows) : undefined;
+    const weight: Weight = { dtype, rows, cols, parts: [], hasGain: !!gain, hasBias: !!bias };
+    const { binding } = this.gpu.limits;
+    const most = Math.max(unit, Math.floor(binding / rowBytes(dtype, cols).codes / unit) * unit);
+    for (let row0 = 0; row0 < rows; row0 += most) {
+      const count = Math.min(most, rows - row0);
+      const from = (r: number): number => {
+        if (!halves) return row0 + r;
+        return r < count / 2 ? row0 / 2 + r : rows / 2 + row0 / 2 + r - count / 2;
+      };
+      const picked = new Float32Array(count * cols);
+      for (let r = 0; r < count; r++)
+        picked.set(source.subarray(from(r) * cols, (from(r) + 1) * cols), r * cols);
+      const packed = packRows(picked, cols, dtype, 'test');
+      const start = gain ? stride(cols) : 0;
+      const vectors = new Float32Array(start + (bias ? count : 0));
+      if (gain) vectors.set(gain);
+      if (bias) for (let r = 0; r < count; r++) vectors[start + r] = bias[from(r)]!;
+      weight.parts.push({
+        row0,
+        rows: count,
+        codes: this.upload('codes', packed.codes),
+        scales: packed.scales && this.upload('scales', packed.scales),
+        vectors: vectors.length ? this.upload('vectors', vectors) : undefined,
+      });
+    }
+    return { weight, values: held(source, cols, dtype), gain, bias };
+  }
+
+  /** Compiles and runs the launches of all cases in one pass, then checks each. */
+  async run(cases: readonly Case[]): Promise<void> {
+    const { device } = this.gpu;
+    await guardMemory(this.gpu, 'a test', async () => {
+      const steps = cases.map(({ step }) => ({ rows: 0, first: 0, count: 0, next: 0, context: 1, ...step }));
+      const lists = await Promise.all(
+        cases.map((one, i) => {
+          const { rows, first, count, next } = steps[i]!;
+          const usage = GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST;
+          const buffer = this.ledger.buffer('step', 16, 'scratch', usage);
+          device.queue.writeBuffer(buffer, 0, new Uint32Array([rows, first, count, next]));
+          const recorder = new Recorder(this.gpu);
+          one.record(recorder, buffer);
+          return recorder.finish();
+        }),
+      );
+      const encoder = device.createCommandEncoder();
+      const pass = encoder.beginComputePass();
+      for (const [i, list] of lists.entries()) encode(pass, list, steps[i]!);
+      pass.end();
+      device.queue.submit([encoder.finish()]);
+    });
+    for (const { check } of cases) await check();
+    this.ledger.releaseAll();
+  }
+
+  async floatsOf(buffer: GPUBuffer): Promise<Floats> {
+    return new Float32Array(await readBuffer(this.gpu, buffer));
+  }
+
+  async wordsOf(buffer: GPUBuffer, count: number): Promise<number[]> {
+    return [...new Uint32Array(await readBuffer(this.gpu, buffer, 0, 4 * count))];
+  }
+
+  /** Asserts rows `(rows, cols)` of an `output`, zeros between them, and nothing written behind. */
+  async expectRows(out: Activations, expected: Floats, label: string, tolerance?: number): Promise<void> {
+    const { cols } = out;
+    const padded = stride(cols);
+    const rows = expected.length / cols;
+    const all = await this.floatsOf(out.buffer);
+    const found = new Float32Array(expected.length);
+    for (let r = 0; r < rows; r++) found.set(all.subarray(r * padded, r * padded + cols), r * cols);
+    expectClose(found, expected, label, tolerance);
+    const between = all.findIndex((value, i) => i < rows * padded && i % padded >= cols && value !== 0);
+    expect(between, `${label}: first element of the padding that is not zero`).toBe(-1);
+    const written = all.findIndex((value, i) => i >= rows * padded && value !== GUARD);
+    expect(written, `${label}: first element written past the last row`).toBe(-1);
+  }
+}
+
+/** Elements of K or V, in the layout of shaders/shared/kv_layout.wgsl. */
+export class KvImage {
+  readonly shape: HeadShape;
+  readonly sequences: number;
+  readonly context: number;
+  readonly values: Floats;
+
+  constructor(place: Pick<QkvPlace, 'shape' | 'sequences' | 'context'>, fill = 0) {
+    this.shape = place.shape;
+    this.sequences = place.sequences;
+    this.context = place.context;
+    const { kvHeads, headDim } = this.shape;
+    this.values = new Float32Array(2 * this.sequences * kvHeads * headDim * this.context).fill(fill);
+  }
+
+  /** Sets K and V of one position, `(kvHeads, headDim)` each. */
+  set(sequence: number, position: number, k: ArrayLike<number>, v: ArrayLike<number>): void {
+    const { kvHeads, headDim } = this.shape;
+    for (let h = 0; h < kvHeads; h++)
+      for (let d = 0; d < headDim; d++) {
+        const plane = sequence * kvHeads + h;
+        const kAt = ((plane * (headDim / 4) + Math.floor(d / 4)) * this.context + position) * 4 + (d % 4);
+        const vAt = (plane * this.context + position) * headDim + d;
+        this.values[kAt] = k[h * headDim + d]!;
+        this.values[this.values.length / 2 + vAt] = v[h * headDim + d]!;
+      }
+  }
+}
+
+/** KV elements read back, whatever they are stored as. */
+export async function readKv(
+  rig: Rig,
+  buffer: GPUBuffer,
+  dtype: 'f32' | 'f16',
+  length: number,
+): Promise<Floats> {
+  const bytes = await readBuffer(rig.gpu, buffer, 0, length * (dtype === 'f32' ? 4 : 2));
+  return dtype === 'f32' ? new Float32Array(bytes) : Float32Array.from(new Uint16Array(bytes), f16ToF32);
+}
