@@ -1,4 +1,5 @@
 import { throwIfAborted } from '../errors.ts';
+import { Ledger } from '../gpu/buffer.ts';
 import type { Gpu } from '../gpu/device.ts';
 import { encode, Recorder } from '../gpu/recorder.ts';
 import { SYNTHESISE_BYTES, synthesise } from '../kernels/synthesise.ts';
@@ -26,20 +27,16 @@ export async function fillSynthetic(
       if (seen.has(part.codes)) continue;
       seen.add(part.codes);
       throwIfAborted(signal);
-      const uniforms: GPUBuffer[] = [];
+      const held = new Ledger(gpu);
       const recorder = new Recorder(gpu);
       synthesise(gpu, recorder, {
         weight,
         part,
         seed: next++,
         uniform: (data) => {
-          const buffer = device.createBuffer({
-            label: 'synthesise',
-            size: SYNTHESISE_BYTES,
-            usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
-          });
+          const usage = GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST;
+          const buffer = held.buffer('synthesise', SYNTHESISE_BYTES, 'scratch', usage);
           device.queue.writeBuffer(buffer, 0, data as Uint32Array<ArrayBuffer>);
-          uniforms.push(buffer);
           return buffer;
         },
       });
@@ -49,7 +46,7 @@ export async function fillSynthetic(
       encode(pass, dispatches, STEP);
       pass.end();
       device.queue.submit([encoder.finish()]);
-      for (const uniform of uniforms) uniform.destroy();
+      held.releaseAll();
     }
   }
   for (const { weight } of fill.gains)

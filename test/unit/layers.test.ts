@@ -1,0 +1,47 @@
+// Imports point down only, and only gpu/ and kernels/ make GPU objects: see the layers below.
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+
+const SRC = join(import.meta.dirname, '../../src');
+
+/** What each folder of src/ may import, besides itself and errors.ts. */
+const BELOW: Record<string, readonly string[]> = {
+  gpu: [],
+  formats: [],
+  kernels: ['gpu'],
+  model: ['kernels', 'gpu', 'formats'],
+  engine: ['model', 'kernels', 'gpu', 'formats'],
+  api: ['engine', 'formats'],
+  train: ['engine', 'model', 'formats'],
+  convert: ['engine', 'model', 'kernels', 'gpu', 'formats', 'train'],
+  bench: ['engine', 'model', 'kernels', 'gpu', 'formats'],
+};
+
+const filesOf = (folder: string): string[] =>
+  readdirSync(join(SRC, folder), { recursive: true, encoding: 'utf8' }).filter((file) =>
+    file.endsWith('.ts'),
+  );
+
+describe.each(Object.entries(BELOW))('src/%s', (folder, below) => {
+  const files = filesOf(folder);
+
+  test('imports from below only', () => {
+    expect(files.length).toBeGreaterThan(0);
+    for (const file of files) {
+      const text = readFileSync(join(SRC, folder, file), 'utf8');
+      for (const [, to] of text.matchAll(/(?:from|import\() ?'(?:\.\.\/)+([a-z]+)\//g))
+        expect([...below, folder], `${folder}/${file}`).toContain(to);
+    }
+  });
+});
+
+test('only gpu/ and kernels/ make GPU objects', () => {
+  const makers =
+    /\.create(Buffer|BindGroup|BindGroupLayout|ComputePipeline|ComputePipelineAsync|ShaderModule|QuerySet)\(/;
+  const offenders = Object.keys(BELOW)
+    .filter((folder) => folder !== 'gpu' && folder !== 'kernels')
+    .flatMap((folder) => filesOf(folder).map((file) => `${folder}/${file}`))
+    .filter((file) => makers.test(readFileSync(join(SRC, file), 'utf8')));
+  expect(offenders).toEqual([]);
+});
