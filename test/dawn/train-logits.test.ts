@@ -43,7 +43,7 @@ beforeAll(async () => {
   await train({
     configs: Object.keys(CONFIGS).map((name) => join(folder, `${name}.json`)),
     out: folder,
-    schedule: { steps: 20, learningRate: 3e-3, warmUp: 5 },
+    schedule: { steps: 60, learningRate: 3e-3, warmUp: 5 },
     seed: 1,
     rows: 2,
     length: 64,
@@ -89,7 +89,7 @@ test('the engine is what the evaluation runs on, and greedy text is what it coun
   const promptTokenIds = model.encode(model.applyChatTemplate(messages, { addGenerationPrompt: true }));
   const { top1 } = await model.score([...promptTokenIds, ...tokenIds]);
   await model.dispose();
-  // 20 steps make it better than an even guess among 600 tokens.
+  // 60 steps make it better than an even guess among 600 tokens.
   expect(overall.all).toBeLessThan(300);
   expect(promptTokenIds).toEqual(bpe.encode('<|begin|><|user|> Say: red fox.<|end|><|assistant|>'));
   expect([...top1.subarray(promptTokenIds.length - 1, -1)]).toEqual(tokenIds);

@@ -137,8 +137,8 @@ describe('a conversation', () => {
     await page.fill('#prompt', 'a draft');
     const log = await page.innerText('#log');
     await page.reload();
-    expect(await page.inputValue('#prompt')).toBe('a draft');
-    expect(await page.innerText('#log')).toBe(log);
+    await poll(() => page.inputValue('#prompt')).toBe('a draft');
+    await poll(() => page.innerText('#log')).toBe(log);
     expect(await page.inputValue('#settings [name=maxTokens]')).toBe('12');
     expect(await page.isDisabled('#send')).toBe(true);
     expect(await page.textContent('.notice')).toContain('“tiny-chat”');

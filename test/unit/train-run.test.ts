@@ -109,7 +109,7 @@ describe('training', () => {
     expect(runner.trainer.step).toBe(2);
   });
 
-  it('lowers the loss of parent and child from above 6 to below 3.5 nats in 100 steps', async () => {
+  it('lowers the loss of parent and child from above 6 to below 4.2 nats in 100 steps', async () => {
     const runners: Runner[] = [parent, child].map((config, i) => ({
       name: `${i}`,
       trainer: trainer(config, 100),
@@ -120,8 +120,8 @@ describe('training', () => {
     for (const { trainer } of runners) expect(await trainer.loss(heldOut[0]!)).toBeGreaterThan(6);
     await run(runners, { steps: 100, stream: new BatchStream(source, shape), heldOut });
     for (const { curve } of runners) {
-      expect(curve.at(-1)!.loss).toBeLessThan(3.5);
-      expect(curve.at(-1)!.heldOut!).toBeLessThan(3.5);
+      expect(curve.at(-1)!.loss).toBeLessThan(4.2);
+      expect(curve.at(-1)!.heldOut!).toBeLessThan(4.2);
     }
   });
 
