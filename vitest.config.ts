@@ -14,14 +14,19 @@ export default defineConfig({
   worker: { format: 'es' },
   test: {
     // Software adapters use every core themselves; two at once slow each other a hundredfold.
+    // So: one file at a time, and one project after the other (groupOrder).
     maxWorkers: 1,
     projects: [
-      { extends: true, test: { ...node, name: 'unit', include: ['test/unit/**/*.test.ts'] } },
+      {
+        extends: true,
+        test: { ...node, name: 'unit', sequence: { groupOrder: 0 }, include: ['test/unit/**/*.test.ts'] },
+      },
       {
         extends: true,
         test: {
           ...node,
           name: 'dawn',
+          sequence: { groupOrder: 1 },
           include: ['test/kernel/**/*.test.ts', 'test/dawn/**/*.test.ts'],
           exclude: ['**/*.browser.test.ts'],
           setupFiles: ['test/support/gpu-node.ts'],
@@ -34,6 +39,7 @@ export default defineConfig({
         test: {
           ...node,
           name: 'e2e',
+          sequence: { groupOrder: 2 },
           include: ['test/e2e/**/*.test.ts'],
           globalSetup: ['test/support/demo-server.ts'],
         },
@@ -42,6 +48,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'chromium',
+          sequence: { groupOrder: 3 },
           include: ['test/kernel/**/*.test.ts'],
           testTimeout: 60_000,
           hookTimeout: 60_000,

@@ -81,7 +81,7 @@ async function openChat(
 }
 
 /** Retries until it holds: software rendering on a busy machine is slow. */
-const poll: typeof expect.poll = (read, options) => expect.poll(read, { timeout: 20_000, ...options });
+const poll: typeof expect.poll = (read, options) => expect.poll(read, { timeout: 45_000, ...options });
 
 const ready = (page: Page, name: string): Promise<void> =>
   poll(() => page.textContent('#announce')).toBe(`${name} is ready.`);
