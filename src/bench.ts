@@ -15,4 +15,4 @@ export {
   settingsText,
   settingsToLink,
 } from './bench/settings.ts';
-export { blockTimes, figure, kernelTimes, type SummaryRow, summaryOf } from './bench/summary.ts';
+export { adapterText, blockTimes, figure, kernelTimes, type SummaryRow, summaryOf } from './bench/summary.ts';

@@ -161,8 +161,8 @@ export function bars(
           grid: { show: false },
           splits: () => xs,
           // Long names take turns.
-          values: () => rows.map(({ label }, i) => (rows.length > 6 && i % 2 ? `\n${label}` : label)),
-          size: rows.length > 6 ? 44 : 28,
+          values: () => rows.map(({ label }, i) => (rows.length > 4 && i % 2 ? `\n${label}` : label)),
+          size: rows.length > 4 ? 44 : 28,
         },
         { ...axis(yLabel), size: 56 },
       ],

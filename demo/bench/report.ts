@@ -1,4 +1,5 @@
 import {
+  adapterText,
   type BenchResult,
   blockTimes,
   cautions,
@@ -31,7 +32,7 @@ function heading(result: BenchResult): HTMLElement {
   const { adapter } = result;
   const copy = adapter.copyGigabytesPerSecond;
   const facts = [
-    `${adapter.name}${adapter.software ? ' (software)' : ''}`,
+    adapterText(result),
     browserName(result.runtime),
     new Date(result.date).toLocaleString(),
     `weights ${result.settings.dtype}, KV ${result.settings.kv}`,
@@ -145,7 +146,10 @@ function table(result: BenchResult): HTMLElement {
   const value = (row: SummaryRow, which: 'parent' | 'child'): HTMLElement => {
     const range = row.quartiles?.[which];
     const cell = el('td', {}, figure(row[which], row.unit));
-    if (range) cell.append(el('small', {}, range.map((ms) => ms.toPrecision(3)).join(' – ')));
+    if (range)
+      cell.append(
+        el('small', {}, range.map((ms) => figure(ms, row.unit).replace(` ${row.unit}`, '')).join(' – ')),
+      );
     return cell;
   };
   const ratio = (row: SummaryRow): HTMLElement => {

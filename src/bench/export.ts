@@ -1,7 +1,7 @@
 import { CLAIMS, CLAIMS_NOTE } from './claims.ts';
 import type { BenchResult, Which } from './result.ts';
 import type { Spread } from './stats.ts';
-import { figure, kernelTimes, summaryOf } from './summary.ts';
+import { adapterText, figure, kernelTimes, summaryOf } from './summary.ts';
 
 /** The whole result. */
 export const toJson = (result: BenchResult): string => `${JSON.stringify(result, undefined, 2)}\n`;
@@ -82,7 +82,7 @@ export function toMarkdown(result: BenchResult): string {
     `# ${parent?.label ?? 'parent'} against ${child?.label ?? 'child'}`,
     '',
     `- Date: ${result.date}`,
-    `- Adapter: ${adapter.name}${adapter.software ? ' (software)' : ''}`,
+    `- Adapter: ${adapterText(result)}`,
     `- Runtime: ${result.runtime}`,
     `- Settings: ${Object.entries(settings)
       .map(([name, text]) => `${name}=${text}`)
@@ -96,7 +96,7 @@ export function toMarkdown(result: BenchResult): string {
     row(['---', '---:', '---:', '---:']),
     ...summaryOf(result).map(({ what, unit, parent, child, quartiles, ratio }) => {
       const show = (value: number, range: [number, number] | undefined): string =>
-        `${figure(value, unit)}${range ? ` (${range.map((v) => v.toPrecision(3)).join('-')})` : ''}`;
+        `${figure(value, unit)}${range ? ` (${range.map((v) => figure(v, unit).replace(` ${unit}`, '')).join('-')})` : ''}`;
       return row([what, show(parent, quartiles?.parent), show(child, quartiles?.child), ratio.toFixed(3)]);
     }),
     '',

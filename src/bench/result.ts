@@ -18,6 +18,8 @@ export interface ModelFacts {
   kv: 'f32' | 'f16';
   /** Tokens that the KV cache holds. */
   context: number;
+  /** Longest context of the model. */
+  maxPositions: number;
   /** Bytes on the GPU, from the ledger, for one sequence. */
   bytes: { weights: number; kv: number; scratch: number; total: number };
   /** Bytes of KV that a token adds; counted from the shape. */
@@ -73,6 +75,9 @@ export interface BenchResult {
   date: string;
   adapter: {
     name: string;
+    /** As the browser gives them; may be empty. */
+    vendor: string;
+    architecture: string;
     /** A CPU plays GPU: only ratios mean anything. */
     software: boolean;
     features: { f16: boolean; subgroups: boolean; timestamps: boolean };

@@ -42,6 +42,8 @@ function emptyResult(gpu: Gpu, settings: BenchSettings, runtime: string): BenchR
     date: new Date().toISOString(),
     adapter: {
       name: gpu.name,
+      vendor: gpu.device.adapterInfo?.vendor ?? '',
+      architecture: gpu.device.adapterInfo?.architecture ?? '',
       software: gpu.software,
       features: { ...gpu.features },
       subgroupSize: { ...gpu.subgroupSize },
@@ -77,6 +79,7 @@ async function factsOf({ described, runner }: Session): Promise<ModelFacts> {
     dtype: [...parts.weights.mlp.values()][0]!.down.dtype,
     kv: parts.kv.dtype,
     context: parts.kv.context,
+    maxPositions: config.maxPositions,
     bytes: {
       weights: ledger.bytes('weights'),
       kv: ledger.bytes('kv'),

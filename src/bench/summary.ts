@@ -14,8 +14,8 @@ export interface SummaryRow {
   ratio: number;
 }
 
-/** Context for which weights + KV are set beside each other, in tokens. */
-export const REFERENCE_CONTEXT = 2048;
+/** Context for which weights + KV are set beside each other, in tokens, where the models go so far. */
+const REFERENCE_CONTEXT = 2048;
 
 interface Timed {
   model: 0 | 1;
@@ -39,12 +39,14 @@ export function summaryOf(result: BenchResult): SummaryRow[] {
     counted('Weights on the GPU', 'bytes', parent.bytes.weights, child.bytes.weights);
     counted(`KV cache, ${parent.context} tokens`, 'bytes', parent.bytes.kv, child.bytes.kv);
     counted('Scratch', 'bytes', parent.bytes.scratch, child.bytes.scratch);
+    const context = Math.min(REFERENCE_CONTEXT, parent.maxPositions, child.maxPositions);
     counted(
-      `Weights + KV at ${REFERENCE_CONTEXT} tokens`,
+      `Weights + KV at ${context} tokens`,
       'bytes',
-      ...([parent, child].map(
-        ({ bytes, kvBytesPerToken }) => bytes.weights + REFERENCE_CONTEXT * kvBytesPerToken,
-      ) as [number, number]),
+      ...([parent, child].map(({ bytes, kvBytesPerToken }) => bytes.weights + context * kvBytesPerToken) as [
+        number,
+        number,
+      ]),
     );
     counted('Dispatches a token', 'count', parent.dispatchesPerToken, child.dispatchesPerToken);
   }
@@ -125,4 +127,11 @@ export function blockTimes(
   return [...sums]
     .map(([block, pair]) => ({ block, pair }))
     .sort((a, b) => (a.block ?? -1) - (b.block ?? -1));
+}
+
+/** The adapter as people tell it apart. */
+export function adapterText({ adapter }: BenchResult): string {
+  const { name, vendor, architecture, software } = adapter;
+  const words = [name, vendor, architecture].filter((word, i, all) => word && all.indexOf(word) === i);
+  return `${words.join(' ')}${software ? ' (software)' : ''}`;
 }
