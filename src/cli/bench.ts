@@ -1,0 +1,103 @@
+import { totalmem } from 'node:os';
+import { parseArgs } from 'node:util';
+import {
+  bytesText,
+  FULL,
+  PRESETS,
+  parseSettings,
+  QUICK,
+  runBench,
+  settingsToLink,
+  toCsv,
+  toJson,
+  toMarkdown,
+} from '../bench.ts';
+import { ShishuError } from '../errors.ts';
+import { type Command, flag, numberOf, text, usageError } from './args.ts';
+import { provideGpu } from './gpu.ts';
+import { openModelFolder } from './io.ts';
+
+/** Half of the machine's memory: the rest of it needs some, and a GPU of its own may have less. */
+const defaultBudget = (): number => totalmem() / 2;
+
+const OPTIONS = {
+  dtype: text,
+  kv: text,
+  blocks: text,
+  prompts: text,
+  positions: text,
+  batches: text,
+  steps: text,
+  repetitions: text,
+  profile: text,
+  full: flag,
+  memory: text,
+  adapter: text,
+  json: flag,
+  csv: flag,
+} as const;
+
+function parse(argv: readonly string[]) {
+  try {
+    return parseArgs({ args: [...argv], options: OPTIONS, allowPositionals: true, strict: true });
+  } catch (cause) {
+    throw usageError(`${(cause as Error).message.split('. To specify')[0]!.replace(/\.$/, '')}.`);
+  }
+}
+
+/** `shishulm bench`: the harness of the benchmark page, on this machine. */
+export const command: Command = {
+  help: `shishulm bench PARENT CHILD [options]
+  Measures two models in turn: time to the first token, decoding against context, batches, memory, GPU time by
+  kernel. A model is a folder or its URL, or a shape with random weights made on the GPU: a preset's name (the
+  parent), or preset:front,mlp,shared,end (a child; shared counts pairs), for example
+  shishulm bench MobileLLM-125M MobileLLM-125M:15,15,7,0 --blocks 6
+  Presets: ${PRESETS.map(({ name }) => name).join(', ')}.
+
+  --dtype D          weights on the GPU: f32, f16, q8 or q4 (${QUICK.dtype})
+  --kv D             KV cache: f32 or f16 (${QUICK.kv})
+  --blocks N         a slice of a shape's stack, for slow machines (all)
+  --prompts LIST     prompt lengths (${QUICK.prompts})
+  --positions LIST   context positions at which decoding is timed (${QUICK.positions})
+  --batches LIST     sequences that decode together (${QUICK.batches})
+  --steps N          timed tokens a sample (${QUICK.steps})
+  --repetitions N    samples a point (${QUICK.repetitions})
+  --profile yes|no   GPU time by kernel (yes)
+  --full             prompts ${FULL.prompts}; positions ${FULL.positions}; batches ${FULL.batches}; more samples
+  --memory GB        most memory for the pair (half of this machine's)
+  --adapter NAME     the GPU to use, by part of its name
+  --json, --csv      instead of Markdown, on stdout`,
+
+  async run(argv, signal) {
+    const { values, positionals } = parse(argv);
+    const [parent, child, extra] = positionals;
+    if (parent === undefined || child === undefined)
+      throw usageError('A parent and a child to measure are needed.', 'Name two folders or shapes.');
+    if (extra !== undefined) throw usageError(`"${extra}" is one argument too many.`);
+    const { full, memory, adapter, json, csv, ...texts } = values;
+    const settings = parseSettings({ ...texts, parent, child }, full ? FULL : QUICK);
+    const budget = memory === undefined ? defaultBudget() : numberOf('memory', memory)! * 1e9;
+    if (!(budget > 0)) throw usageError(`--memory is ${memory}, expected GB above 0.`);
+    provideGpu(adapter);
+    const { stderr } = process;
+    const result = await runBench(settings, {
+      openFolder: openModelFolder,
+      runtime: `Node ${process.versions.node}, Dawn`,
+      budget,
+      signal,
+      onProgress: ({ done, total, what }) => {
+        if (stderr.isTTY) stderr.write(`\r\x1b[K${done} of ${total}: ${what}`);
+      },
+    });
+    if (stderr.isTTY) stderr.write('\r\x1b[K');
+    process.stdout.write(json ? toJson(result) : csv ? toCsv(result) : toMarkdown(result));
+    if (!json && !csv)
+      process.stdout.write(`\nThe page with these settings: bench.html#${settingsToLink(settings)}\n`);
+    if (result.ended !== 'complete')
+      throw new ShishuError(
+        result.ended === 'device-lost' ? 'device-lost' : result.ended === 'cancelled' ? 'aborted' : 'io',
+        `The run did not finish: ${result.error}`,
+        { mend: `What was measured is above (memory limit ${bytesText(budget)}).` },
+      );
+  },
+};

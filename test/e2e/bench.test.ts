@@ -1,0 +1,141 @@
+import { readFile } from 'node:fs/promises';
+import { type Browser, chromium, type Page } from 'playwright';
+import { afterAll, afterEach, beforeAll, expect, inject, test } from 'vitest';
+import { chromiumArgs, findBrowser } from '../../scripts/find-browser.mjs';
+import type { BenchResult } from '../../src/bench/result.ts';
+
+const LONG = 180_000;
+
+let browser: Browser;
+const pages: Page[] = [];
+beforeAll(async () => {
+  browser = await chromium.launch({
+    executablePath: await findBrowser({ install: false }),
+    args: chromiumArgs,
+  });
+});
+afterAll(() => browser.close());
+afterEach(async () => {
+  for (const page of pages.splice(0)) await page.close();
+});
+
+const SMALL = new URLSearchParams({
+  parent: 'Tiny-1M',
+  child: 'Tiny-1M:4,4,2,0',
+  prompts: '8',
+  positions: '4,40',
+  batches: '2',
+  steps: '2',
+  repetitions: '2',
+});
+
+/** Opens the page; `problems` collects its errors. */
+async function openBench(hash = '', width = 1200): Promise<{ page: Page; problems: string[] }> {
+  const page = await browser.newPage({ viewport: { width, height: 800 } });
+  pages.push(page);
+  const problems: string[] = [];
+  page.on('pageerror', (error) => problems.push(error.message));
+  await page.goto(new URL(`bench.html${hash}`, inject('demoUrl')).href);
+  await page.waitForSelector('#openers button');
+  return { page, problems };
+}
+
+const ended = (page: Page) =>
+  page.waitForFunction(() => document.querySelector('#loading')?.hasAttribute('hidden'), null, {
+    timeout: LONG,
+  });
+
+async function saved(page: Page, button: string): Promise<string> {
+  const [download] = await Promise.all([page.waitForEvent('download'), page.click(button)]);
+  return readFile(await download.path(), 'utf8');
+}
+
+test(
+  'a small pair runs from its link: plots, table, JSON, CSV and Markdown',
+  async () => {
+    const { page, problems } = await openBench(`#${SMALL}`);
+    expect(await page.isVisible('#report')).toBe(false);
+    await page.click('#run');
+    await ended(page);
+    const result: BenchResult = JSON.parse(await saved(page, '#save-json'));
+    expect(result).toMatchObject({ format: 'shishulm-bench-1', ended: 'complete', error: null });
+    expect(result.adapter.software).toBe(true);
+    expect(result.models.map(({ label, weights }) => [label, weights])).toEqual([
+      ['Tiny-1M', 'synthesised'],
+      ['Tiny-1M (4,4,2,0)', 'synthesised'],
+    ]);
+    expect([result.prompts, result.decode, result.batches].map((points) => points.length)).toEqual([2, 4, 2]);
+    expect(result.decode.every(({ ms }) => ms.samples.length === 2 && ms.q1 > 0)).toBe(true);
+    expect(new URLSearchParams(result.settings).get('positions')).toBe('4,40');
+
+    // Latency, first token, memory, throughput, and with timestamps four of GPU time.
+    const canvases = page.locator('figure canvas');
+    await expect.poll(() => canvases.count()).toBe(result.adapter.features.timestamps ? 8 : 4);
+    const drawn = await canvases.evaluateAll((all) =>
+      all.map((canvas) => {
+        const { width, height } = canvas as HTMLCanvasElement;
+        const { data } = (canvas as HTMLCanvasElement).getContext('2d')!.getImageData(0, 0, width, height);
+        return new Set(new Uint32Array(data.buffer)).size;
+      }),
+    );
+    // Ink in more than one colour.
+    expect(Math.min(...drawn)).toBeGreaterThan(5);
+    expect(await page.textContent('.cautions')).toContain('software adapter');
+    expect(await page.textContent('#report table')).toContain('A token at position 40');
+    expect(await page.textContent('#claims')).toContain('not measured here');
+    expect(await saved(page, '#save-csv')).toContain('what,model,at,unit');
+    expect(await saved(page, '#save-markdown')).toContain('# Tiny-1M against Tiny-1M (4,4,2,0)');
+    expect(problems).toEqual([]);
+  },
+  LONG,
+);
+
+test(
+  'cancelled, it says so and keeps what was measured',
+  async () => {
+    const { page } = await openBench(`#${SMALL}`);
+    await page.fill('[name=repetitions]', '1000');
+    await page.click('#run');
+    await page.waitForFunction(
+      () => /of 8 tokens, [5-9]/.test(document.querySelector('#progress-text')?.textContent ?? ''),
+      null,
+      { timeout: LONG },
+    );
+    await page.click('#cancel');
+    await ended(page);
+    expect(await page.textContent('.cautions')).toContain('did not finish (cancelled)');
+    expect(await page.textContent('#report table')).toContain('Weights on the GPU');
+    expect(await page.isEnabled('#run')).toBe(true);
+  },
+  LONG,
+);
+
+test('a preset is chosen by one click; what cannot be or does not fit is said', async () => {
+  const { page, problems } = await openBench();
+  await page.click('text=Llama-3.2-1B');
+  expect(await page.inputValue('[name=child]')).toBe('Llama-3.2-1B:8,8,4,0');
+  // A software adapter is offered a slice.
+  expect(await page.inputValue('[name=blocks]')).toBe('6');
+  await page.click('.more summary');
+  await page.fill('#memory', '0.5');
+  await page.click('#run');
+  await expect
+    .poll(() => page.textContent('#notices'))
+    .toMatch(/together need .* the limit is 500 MB.*What fits/);
+  await page.fill('[name=child]', 'Llama-3.2-1B:8,8,5,0');
+  await page.click('#run');
+  await expect.poll(() => page.textContent('#notices')).toContain('5 shared pairs need 10');
+  await page.fill('[name=prompts]', 'many');
+  await page.fill('[name=child]', 'Llama-3.2-1B');
+  await page.click('#run');
+  await expect.poll(() => page.getAttribute('[name=prompts]', 'aria-invalid')).toBe('true');
+  expect(await page.isVisible('#report')).toBe(false);
+  expect(problems).toEqual([]);
+});
+
+test('nothing is wider than a screen of 360 pixels', async () => {
+  const { page } = await openBench('', 360);
+  await page.click('.more summary');
+  expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(360);
+  expect(await page.evaluate(() => document.querySelector('main')!.scrollWidth)).toBeLessThanOrEqual(360);
+});

@@ -1,0 +1,122 @@
+import { describe, expect, test } from 'vitest';
+import { cautions, toCsv, toJson, toMarkdown } from '../../src/bench/export.ts';
+import type { BenchResult, ModelFacts } from '../../src/bench/result.ts';
+import { parseSettings, settingsText } from '../../src/bench/settings.ts';
+import { spreadOf } from '../../src/bench/stats.ts';
+import { kernelTimes, summaryOf } from '../../src/bench/summary.ts';
+
+const facts = (label: string, scale: number): ModelFacts => ({
+  spec: label,
+  label,
+  weights: 'synthesised',
+  parameters: 1000 * scale,
+  layers: 4,
+  attentionBlocks: 2 * scale,
+  dtype: 'f32',
+  kv: 'f32',
+  context: 64,
+  maxPositions: 4096,
+  bytes: { weights: 4e6 * scale, kv: 1e6 * scale, scratch: 5e5, total: 5e6 * scale + 5e5 },
+  kvBytesPerToken: 1000 * scale,
+  dispatchesPerToken: 10 * scale,
+});
+
+const result: BenchResult = {
+  format: 'shishulm-bench-1',
+  date: '2026-01-02T03:04:05.000Z',
+  adapter: {
+    name: 'Some GPU',
+    vendor: 'maker',
+    architecture: '',
+    software: false,
+    features: { f16: true, subgroups: true, timestamps: true },
+    subgroupSize: { min: 32, max: 32 },
+    maxBindingBytes: 2 ** 30,
+    copyGigabytesPerSecond: 100,
+  },
+  runtime: 'Browser 1',
+  settings: settingsText(parseSettings({ parent: 'Tiny-1M', child: 'Tiny-1M:4,4,2,0' })),
+  models: [facts('parent, "big"', 2), facts('child', 1)],
+  prompts: [
+    { model: 0, tokens: 32, ms: spreadOf([10, 12, 14]), tokensPerSecond: 2666 },
+    { model: 1, tokens: 32, ms: spreadOf([6, 6, 6]), tokensPerSecond: 5333 },
+  ],
+  decode: [
+    { model: 0, position: 16, ms: spreadOf([4, 4, 4]), weightBytes: 8e6, kvBytes: 0, gigabytesPerSecond: 2 },
+    {
+      model: 1,
+      position: 16,
+      ms: spreadOf([3, 3, 3]),
+      weightBytes: 4e6,
+      kvBytes: 0,
+      gigabytesPerSecond: 1.3,
+    },
+    // The run ended before the child's turn.
+    { model: 0, position: 99, ms: spreadOf([5]), weightBytes: 8e6, kvBytes: 0, gigabytesPerSecond: 1.6 },
+  ],
+  batches: [],
+  batchPosition: 16,
+  profile: [
+    { model: 0, phase: 'decode', block: 0, kernel: 'qkv', microseconds: 3 },
+    { model: 0, phase: 'decode', block: 1, kernel: 'qkv', microseconds: 4 },
+    { model: 1, phase: 'decode', block: 0, kernel: 'qkv', microseconds: 3 },
+    { model: 1, phase: 'decode', block: null, kernel: 'logits', microseconds: 9 },
+    { model: 1, phase: 'prompt', block: 0, kernel: 'qkv', microseconds: 50 },
+  ],
+  profileNote: 'A note.',
+  ended: 'device-lost',
+  error: 'The GPU was lost: gone',
+  disturbed: ['The tab was hidden.'],
+};
+
+describe('the summary', () => {
+  test('sets side by side only what both have, child over parent', () => {
+    const rows = summaryOf(result);
+    const ratio = (what: string): number | undefined => rows.find((row) => row.what === what)?.ratio;
+    expect(ratio('First token, prompt of 32')).toBe(0.5);
+    expect(ratio('A token at position 16')).toBe(0.75);
+    expect(ratio('A token at position 99')).toBeUndefined();
+    expect(ratio('Dispatches a token')).toBe(0.5);
+    const memory = rows.find((row) => row.what === 'Weights + KV at 2048 tokens');
+    expect(memory).toMatchObject({ kind: 'counted', parent: 8e6 + 2048 * 2000, child: 4e6 + 2048 * 1000 });
+    expect(rows.find((row) => row.what === 'First token, prompt of 32')?.quartiles?.parent).toEqual([11, 13]);
+  });
+
+  test('adds GPU time up over blocks, largest kernel first', () => {
+    expect(kernelTimes(result, 'decode')).toEqual([
+      { kernel: 'logits', pair: [0, 9] },
+      { kernel: 'qkv', pair: [7, 3] },
+    ]);
+  });
+});
+
+describe('exports', () => {
+  test('JSON is the result', () => {
+    expect(JSON.parse(toJson(result))).toEqual(result);
+  });
+
+  test('CSV has a line a figure, with what spreadsheets read as one cell', () => {
+    const lines = toCsv(result).trimEnd().split('\n');
+    expect(lines[0]).toBe('what,model,at,unit,value,q1,q3,samples');
+    expect(lines).toContain('first token,"parent, ""big""",32,ms,12,11,13,10 12 14');
+    expect(lines).toContain('token,child,16,ms,3,3,3,3 3 3');
+    expect(lines).toHaveLength(1 + 2 * 5 + 2 + 3 * 2 + 5);
+  });
+
+  test('Markdown says where and how, the cautions, and that the claims are not measured', () => {
+    const text = toMarkdown(result);
+    expect(text).toContain('- Adapter: Some GPU maker');
+    expect(text).toContain('**The run was disturbed: The tab was hidden. Its times are doubtful.**');
+    expect(text).toContain(
+      '| First token, prompt of 32 | 12.0 ms (11.0-13.0) | 6.00 ms (6.00-6.00) | 0.500 |',
+    );
+    expect(text).toContain('## Reference: the paper (not measured here)');
+  });
+
+  test('cautions name an early end, disturbances, software adapters and random weights', () => {
+    expect(cautions(result).join('\n')).toMatch(/device-lost.*gone\n.*hidden.*\n.*random/);
+    const calm: BenchResult = { ...result, ended: 'complete', disturbed: [] };
+    expect(cautions(calm)).toHaveLength(1);
+    expect(cautions({ ...calm, adapter: { ...calm.adapter, software: true } })[0]).toContain('ratios');
+  });
+});
