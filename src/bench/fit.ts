@@ -90,17 +90,27 @@ export async function checkFit(
 ): Promise<void> {
   const problem = problemOf(gpu, pair, settings, budget);
   if (!problem) return;
-  const fits: string[] = [];
   const layers = Math.max(...pair.map(({ config }) => config.layers));
-  for (const [words, less] of smaller(settings, layers)) {
-    const kind = words.split(' ')[0]!;
-    if (fits.some((found) => found.startsWith(kind))) continue;
+  const suits = async (less: BenchSettings): Promise<boolean> => {
     const { blocks } = less;
     const described =
       blocks === settings.blocks
         ? pair
         : await Promise.all([less.parent, less.child].map((spec) => describe(spec, { blocks, openFolder })));
-    if (!problemOf(gpu, described, less, budget)) fits.push(words);
+    return !problemOf(gpu, described, less, budget);
+  };
+  const fits: string[] = [];
+  for (const [words, less] of smaller(settings, layers)) {
+    const kind = words.split(' ')[0]!;
+    if (!fits.some((found) => found.startsWith(kind)) && (await suits(less))) fits.push(words);
+  }
+  // Where no single change is enough, all of them together may be.
+  if (fits.length === 0) {
+    const least: BenchSettings = { ...settings, dtype: 'q4', batches: [] };
+    if (await suits(least)) fits.push('weights in q4 and no batches');
+    else
+      for (const [words, less] of smaller(least, layers))
+        if (fits.length === 0 && (await suits(less))) fits.push(`weights in q4, no batches and ${words}`);
   }
   throw new ShishuError('does-not-fit', problem.message, {
     details: problem.details,

@@ -94,6 +94,7 @@ test(
   'cancelled, it says so and keeps what was measured',
   async () => {
     const { page } = await openBench(`#${SMALL}`);
+    await page.click('.more summary');
     await page.fill('[name=repetitions]', '1000');
     await page.click('#run');
     await page.waitForFunction(
@@ -117,11 +118,11 @@ test('a preset is chosen by one click; what cannot be or does not fit is said', 
   // A software adapter is offered a slice.
   expect(await page.inputValue('[name=blocks]')).toBe('6');
   await page.click('.more summary');
-  await page.fill('#memory', '0.5');
+  await page.fill('#memory', '1.5');
   await page.click('#run');
   await expect
     .poll(() => page.textContent('#notices'))
-    .toMatch(/together need .* the limit is 500 MB.*What fits/);
+    .toMatch(/together need .* the limit is 1.5 GB.*What fits/);
   await page.fill('[name=child]', 'Llama-3.2-1B:8,8,5,0');
   await page.click('#run');
   await expect.poll(() => page.textContent('#notices')).toContain('5 shared pairs need 10');
