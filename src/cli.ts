@@ -16,6 +16,7 @@ const COMMANDS: Record<string, Entry> = {
   analyze: { summary: "what each block's attention does for a text", load: () => import('./cli/analyze.ts') },
   convert: { summary: 'make a ShishuLM of a parent', load: () => import('./cli/convert.ts') },
   evaluate: { summary: 'perplexity and accuracy on held-out chats', load: () => import('./cli/evaluate.ts') },
+  bench: { summary: 'measure a model against its child', load: () => import('./cli/bench.ts') },
 };
 
 const HELP = `shishulm COMMAND ... [--help]
