@@ -62,7 +62,7 @@ beforeAll(async () => {
 test('help and version', () => {
   expect(output(['--version'])).toMatch(/^\d+\.\d+\.\d+\n$/);
   const help = output(['--help']);
-  for (const name of ['inspect', 'generate', 'score', 'train', 'evaluate', 'analyze', 'convert']) {
+  for (const name of ['inspect', 'generate', 'score', 'train', 'evaluate', 'analyze', 'convert', 'bench']) {
     expect(help).toContain(`  ${name} `);
     expect(output([name, '--help'])).toMatch(new RegExp(`^shishulm ${name} `));
   }
