@@ -250,6 +250,8 @@ describe('choosing a model', () => {
 
   test('files can be dropped on the page', async () => {
     const { page } = await openChat();
+    // The page listens once it knows which models are included.
+    await page.waitForSelector('#openers button');
     const contents = Object.entries(files).map(([name, bytes]) => [name, [...Buffer.from(bytes)]] as const);
     await page.evaluate((contents) => {
       const dataTransfer = new DataTransfer();
