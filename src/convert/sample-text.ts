@@ -1,12 +1,16 @@
 import type { ChoiceKind, Runner } from '../engine/runner.ts';
-import { throwIfAborted } from '../errors.ts';
+import { ShishuError, throwIfAborted } from '../errors.ts';
 import type { Plan } from '../model/plan.ts';
 
 const KIND: ChoiceKind = { greedy: false, adjusted: false, bias: false, mask: false, top: undefined };
 
+/** Replies in a row that may be empty before the model counts as one that says nothing by itself. */
+const MOST_EMPTY = 64;
+
 /**
  * Token ids that the model itself says at temperature 1, as calibration text where none is given: replies from its
  * begin-of-text token, one after the other, each ended by a token of `enders` (which is left out) or by `length`.
+ * @throws ShishuError `unsupported` when the model ends its replies before they begin; `aborted`
  */
 export async function sampleText(
   runner: Runner,
@@ -33,6 +37,7 @@ export async function sampleText(
     presencePenalty: 0,
   };
   const ids: number[] = [];
+  let empty = 0;
   for (let reply = 0; ids.length < tokens; reply++) {
     throwIfAborted(signal);
     await runner.setSampler(
@@ -42,7 +47,18 @@ export async function sampleText(
       { counts: new Uint32Array(0) },
     );
     const first = (await runner.prefill(plan, 0, [begin], 0, KIND, signal)).tokens[0]!;
-    if (enders.includes(first)) continue;
+    if (enders.includes(first)) {
+      if (++empty < MOST_EMPTY) continue;
+      throw new ShishuError(
+        'unsupported',
+        `The model says nothing by itself: ${empty} replies in a row were empty.`,
+        {
+          details: { replies: empty },
+          mend: 'Give a text to calibrate on.',
+        },
+      );
+    }
+    empty = 0;
     ids.push(first);
     for await (const { tokens: next } of runner.decode(plan, KIND, 1, {
       steps: length - 1,
