@@ -4,7 +4,8 @@ import { chromiumArgs, findBrowser } from './scripts/find-browser.mjs';
 import { vulkanEnv } from './test/support/vulkan-env.ts';
 
 const executablePath = await findBrowser({ install: false }).catch(() => undefined);
-const node = { environment: 'node', testTimeout: 60_000, hookTimeout: 60_000 } as const;
+// A driver on the CPU takes seconds to compile a kernel that it has not kept from an earlier run.
+const node = { environment: 'node', testTimeout: 180_000, hookTimeout: 60_000 } as const;
 
 export default defineConfig({
   publicDir: false,

@@ -115,8 +115,8 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
       for (var t = 0u; t < WG; t++) {
         total += workgroup_values[t];
       }
-      // The row's own position makes each step's draw new.
-      let draw = hash(hash(sampler.seed + next_rows[step.next + wid.x].position) ^ (step.next + wid.x));
+      // The position makes each draw new; the seed is hashed first, lest the next seed draw the same a step later.
+      let draw = hash(hash(hash(sampler.seed) + next_rows[step.next + wid.x].position) ^ (step.next + wid.x));
       var left = total * (f32(draw >> 8u) / 16777216.0);
       var chosen = 0u;
       for (var t = 0u; t < WG; t++) {

@@ -74,6 +74,14 @@ describe.skipIf(!present)('stories260K', () => {
     expect(other.text).not.toBe(one.text);
   });
 
+  test('the next seed does not draw the same a token later', async () => {
+    // So hot that the logits hardly matter: the draws alone choose.
+    const draw = (seed: number) =>
+      reply('Once upon a time', { maxTokens: 40, temperature: 100, ignoreEos: true, seed });
+    const [one, next] = [(await draw(8)).tokenIds, (await draw(9)).tokenIds];
+    expect(next.slice(0, -1).filter((id, i) => id === one[i + 1]).length).toBeLessThan(5);
+  });
+
   test('score agrees with the log-probabilities of a greedy reply', async () => {
     const stream = model.generate('Once upon a time', { maxTokens: 10, logprobs: true, topLogprobs: 3 });
     const said: number[] = [];
