@@ -6,6 +6,7 @@ export type * from './engine/types.ts';
 export { type ErrorCode, type ErrorDetails, ShishuError } from './errors.ts';
 export { type CachedFile, deleteCached, listCached } from './formats/cache.ts';
 export type { HubOptions } from './formats/hub.ts';
-export type { RawSource, SourceLike } from './formats/source.ts';
+export type { RawSource } from './formats/raw-source.ts';
+export type { SourceLike } from './formats/source.ts';
 export type { ModelConfig } from './model/config.ts';
 export type { Block, Plan } from './model/plan.ts';

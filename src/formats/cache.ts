@@ -1,6 +1,6 @@
 import { ShishuError } from '../errors.ts';
 import type { FileFacts, HttpFolder } from './http.ts';
-import type { RawSource } from './source.ts';
+import type { RawSource } from './raw-source.ts';
 
 type Bytes = Uint8Array<ArrayBuffer>;
 

@@ -1,4 +1,4 @@
-import type { RawSource } from './source.ts';
+import type { RawSource } from './raw-source.ts';
 
 async function slice(file: File, start = 0, end = file.size): Promise<Uint8Array<ArrayBuffer>> {
   return new Uint8Array(await file.slice(start, end).arrayBuffer());

@@ -1,6 +1,6 @@
 import { ShishuError, throwIfAborted } from '../errors.ts';
+import type { RawSource } from './raw-source.ts';
 import { backOff, isPassing, LONGEST_ASKED_WAIT, retryAfter, type Sleep, sleepFor } from './retry.ts';
-import type { RawSource } from './source.ts';
 
 type Bytes = Uint8Array<ArrayBuffer>;
 

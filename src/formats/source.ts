@@ -3,6 +3,7 @@ import { cachedHttp, canCache } from './cache.ts';
 import { rawFiles, rawHandle } from './files.ts';
 import { type HttpOptions, rawHttp } from './http.ts';
 import { type HubOptions, hubFolder, isHubId } from './hub.ts';
+import type { RawSource } from './raw-source.ts';
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -17,20 +18,6 @@ export interface Source {
   read(file: string, start?: number, end?: number, signal?: AbortSignal): Promise<Bytes>;
   /** Bytes in a file, or undefined where that cannot be known. @throws ShishuError `not-found`, `io`. */
   size(file: string, signal?: AbortSignal): Promise<number | undefined>;
-}
-
-/** What a kind of storage must offer to become a Source; nothing it returns is trusted. */
-export interface RawSource {
-  name?: string;
-  /** Bytes `[start, end)`, or undefined when the file is not there. */
-  read(
-    file: string,
-    start?: number,
-    end?: number,
-    signal?: AbortSignal,
-  ): Promise<Uint8Array | undefined> | Uint8Array | undefined;
-  /** Bytes in the file; undefined: not known; null: the file is not there. */
-  size?(file: string, signal?: AbortSignal): Promise<number | undefined | null> | number | undefined | null;
 }
 
 export type SourceLike =

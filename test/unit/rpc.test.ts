@@ -10,7 +10,8 @@ import type {
   Message,
 } from '../../src/engine/types.ts';
 import { ShishuError } from '../../src/errors.ts';
-import type { RawSource, SourceLike } from '../../src/formats/source.ts';
+import type { RawSource } from '../../src/formats/raw-source.ts';
+import type { SourceLike } from '../../src/formats/source.ts';
 
 const open: Peer[] = [];
 afterEach(() => {
