@@ -1,8 +1,5 @@
-// Weights (rows, K) in f16, packed in pairs; needs no shader-f16. A unit is 8 neighbours along K.
-struct Unit {
-  a: vec4f,
-  b: vec4f,
-}
+// Weights (rows, K) in f16, packed in pairs; needs no shader-f16.
+#import unit
 
 @group(0) @binding(1) var<storage, read> weight: array<vec4<u32>>;
 

@@ -1,11 +1,8 @@
 // requires: shader-f16
 enable f16;
 
-// Weights (rows, K) in f16, converted by the hardware. A unit is 8 neighbours along K.
-struct Unit {
-  a: vec4f,
-  b: vec4f,
-}
+// Weights (rows, K) in f16, converted by the hardware.
+#import unit
 
 @group(0) @binding(1) var<storage, read> weight: array<vec4<u32>>;
 

@@ -1,8 +1,5 @@
-// Weights (rows, K) in f32. A unit is 8 neighbours along K.
-struct Unit {
-  a: vec4f,
-  b: vec4f,
-}
+// Weights (rows, K) in f32.
+#import unit
 
 @group(0) @binding(1) var<storage, read> weight: array<vec4f>;
 

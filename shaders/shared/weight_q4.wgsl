@@ -1,9 +1,5 @@
 // Weights (rows, K) as 4-bit codes 0..15 (value + 8), lowest nibble first, with one f16 scale for 32 neighbours along K.
-// A unit is 8 neighbours.
-struct Unit {
-  a: vec4f,
-  b: vec4f,
-}
+#import unit
 
 @group(0) @binding(1) var<storage, read> weight: array<u32>;
 @group(0) @binding(2) var<storage, read> scales: array<u32>;

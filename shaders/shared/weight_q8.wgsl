@@ -1,8 +1,5 @@
-// Weights (rows, K) as signed bytes with one f16 scale for 32 neighbours along K. A unit is 8 neighbours.
-struct Unit {
-  a: vec4f,
-  b: vec4f,
-}
+// Weights (rows, K) as signed bytes with one f16 scale for 32 neighbours along K.
+#import unit
 
 @group(0) @binding(1) var<storage, read> weight: array<vec2<u32>>;
 @group(0) @binding(2) var<storage, read> scales: array<u32>;
