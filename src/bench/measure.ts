@@ -1,12 +1,10 @@
-import type { ChoiceKind } from '../engine/runner.ts';
+import { GREEDY } from '../engine/runner.ts';
 import { throwIfAborted } from '../errors.ts';
 import { type LaunchTime, profile } from '../gpu/profile.ts';
 import type { Weight } from '../kernels/tensor.ts';
 import { ROW_BYTES, recordBlocks } from '../model/forward.ts';
 import { kvBytesPerToken } from '../model/plan.ts';
 import type { Session } from './open.ts';
-
-const GREEDY: ChoiceKind = { greedy: true, adjusted: false, bias: false, mask: false, top: undefined };
 
 /** Tokens without pattern; the same for both models as far as their vocabularies go. */
 const tokenAt = (i: number, vocab: number): number => (Math.imul(i + 1, 2654435761) >>> 8) % vocab;

@@ -1,45 +1,8 @@
-import type { LoadOptions } from '../engine/types.ts';
-import { openCheckpoint } from '../formats/checkpoint.ts';
-import { readJson } from '../formats/json.ts';
-import type { Source } from '../formats/source.ts';
-import { type ModelConfig, parseConfig } from '../model/config.ts';
-import { kvBytesPerToken, type Plan, parameterCount, planOf, tensorSpecs } from '../model/plan.ts';
-import { type Command, loadOptionsOf, MODEL_HELP, parseCommand, usageError } from './args.ts';
+import { readHeaders } from '../engine/engine.ts';
+import { kvBytesPerToken, type Plan, parameterCount } from '../model/plan.ts';
+import { type Command, loadOptionsOf, MODEL_HELP, parseCommand } from './args.ts';
 import { openModelFolder, print, printJson } from './io.ts';
 import { weightBytes } from './weight-bytes.ts';
-
-/** Config and stored dtype of a folder whose tensors are all there, of the right shapes. */
-async function readFolder(source: Source): Promise<{ config: ModelConfig; stored: string }> {
-  const declared = parseConfig(await readJson(source, 'config.json', { code: 'bad-config' }));
-  const open = async (config: ModelConfig) => {
-    const { tensors } = await openCheckpoint(source, tensorSpecs(config));
-    return { config, stored: tensors.get('model.embed_tokens.weight')!.dtype };
-  };
-  try {
-    return await open(declared);
-  } catch (error) {
-    // Public code declares a width of MLP-only blocks that it does not use: the stored shapes decide.
-    const plain = { ...declared, mlpOnlyIntermediateSize: declared.intermediateSize };
-    return open(plain).catch(() => Promise.reject(error));
-  }
-}
-
-/** The options with their defaults. @throws ShishuError `bad-argument` naming the option out of range. */
-function sizesOf(
-  { dtype = 'auto', kv = 'f32', contextLength }: LoadOptions,
-  config: ModelConfig,
-  stored: string,
-) {
-  const most = config.maxPositions;
-  const context = contextLength ?? Math.min(most, 4096);
-  if (!Number.isInteger(context) || context < 1 || context > most)
-    throw usageError(`--context is ${context}, expected a whole number from 1 to the model's ${most}.`);
-  if (kv !== 'f32' && kv !== 'f16') throw usageError(`--kv is ${kv}, expected f32 or f16.`);
-  if (!['auto', 'f32', 'f16', 'q8', 'q4'].includes(dtype))
-    throw usageError(`--dtype is ${dtype}, expected auto, f32, f16, q8 or q4.`);
-  const auto = stored === 'F16' ? ('f16' as const) : ('f32' as const);
-  return { dtype: dtype === 'auto' ? auto : dtype, kv, contextLength: context };
-}
 
 /** Runs of like blocks: `12 attention, 10 MLP-only (5 shared pairs)`. */
 function planText(plan: Plan): string {
@@ -74,16 +37,15 @@ ${MODEL_HELP}
 
   async run(argv) {
     const { values, folder } = parseCommand(argv, {});
-    const options = loadOptionsOf(values);
-    const { config, stored } = await readFolder(await openModelFolder(folder));
-    const sizes = sizesOf(options, config, stored);
-    const plan = planOf(config);
+    const headers = await readHeaders(await openModelFolder(folder), loadOptionsOf(values));
+    const { config, plan, stored, sizes } = headers;
+    const { dtype, kv: kvDtype, contextLength } = sizes;
     const parameters = parameterCount(config);
-    const weights = weightBytes(config, plan, sizes.dtype);
-    const perToken = kvBytesPerToken(config, plan, sizes.kv === 'f32' ? 4 : 2);
-    const kv = perToken * sizes.contextLength;
+    const weights = weightBytes(config, plan, dtype);
+    const perToken = kvBytesPerToken(config, plan, kvDtype === 'f32' ? 4 : 2);
+    const kv = perToken * contextLength;
     const bytes = { weights, kv, kvPerToken: perToken, total: weights + kv };
-    if (values.json) return printJson({ config, plan, parameters, bytes, ...sizes });
+    if (values.json) return printJson({ config, plan, parameters, bytes, dtype, kv: kvDtype, contextLength });
     const { hiddenSize, heads, kvHeads, headDim, intermediateSize, vocabSize, tied } = config;
     const rows = {
       model: `${config.modelType}, ${config.layers} blocks, stored as ${stored}`,
@@ -91,8 +53,8 @@ ${MODEL_HELP}
       shape: `hidden ${hiddenSize}, MLP ${intermediateSize}, ${heads} heads, ${kvHeads} KV heads of ${headDim}`,
       vocabulary: `${vocabSize}${tied ? ', tied' : ''}`,
       parameters: parameters.toLocaleString('en-US'),
-      weights: `${megabytes(weights)} as ${sizes.dtype}`,
-      'KV cache': `${megabytes(kv)} for ${sizes.contextLength} tokens, ${perToken} bytes a token as ${sizes.kv}`,
+      weights: `${megabytes(weights)} as ${dtype}`,
+      'KV cache': `${megabytes(kv)} for ${contextLength} tokens, ${perToken} bytes a token as ${kvDtype}`,
       total: `${megabytes(bytes.total)}, and scratch`,
     };
     for (const [name, value] of Object.entries(rows)) print(`${name.padEnd(11)} ${value}`);

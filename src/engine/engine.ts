@@ -1,5 +1,5 @@
-import { ShishuError, throwIfAborted } from '../errors.ts';
-import { type Checkpoint, openCheckpoint } from '../formats/checkpoint.ts';
+import { throwIfAborted } from '../errors.ts';
+import { type Checkpoint, openCheckpoint, type UsableTensor } from '../formats/checkpoint.ts';
 import { readEosIds } from '../formats/generation.ts';
 import { readJson } from '../formats/json.ts';
 import { openSource, type Source, type SourceLike } from '../formats/source.ts';
@@ -11,6 +11,7 @@ import { fillFromCheckpoint } from '../model/load.ts';
 import { type Plan, planOf, tensorSpecs } from '../model/plan.ts';
 import type { FillPlan } from '../model/weights.ts';
 import { Model } from './model.ts';
+import { refuseOption } from './options.ts';
 import { Runner } from './runner.ts';
 import { allocateParts, misfit, type RunnerOptions, sizeLimits, sizeOf } from './size.ts';
 import type { LoadOptions } from './types.ts';
@@ -67,18 +68,14 @@ function checkLoadOptions(
   { dtype = 'auto', kv = 'f32', contextLength, batch = 1 }: LoadOptions,
   config: ModelConfig,
 ) {
-  const refuse = (name: string, value: unknown, wanted: string): never => {
-    throw new ShishuError('bad-argument', `Option "${name}" is ${String(value)}, expected ${wanted}.`, {
-      details: { option: name, value: String(value) },
-    });
-  };
-  if (!['auto', 'f32', 'f16', 'q8', 'q4'].includes(dtype)) refuse('dtype', dtype, 'auto, f32, f16, q8 or q4');
-  if (kv !== 'f32' && kv !== 'f16') refuse('kv', kv, 'f32 or f16');
+  if (!['auto', 'f32', 'f16', 'q8', 'q4'].includes(dtype))
+    refuseOption('dtype', dtype, 'auto, f32, f16, q8 or q4');
+  if (kv !== 'f32' && kv !== 'f16') refuseOption('kv', kv, 'f32 or f16');
   const context = contextLength ?? Math.min(config.maxPositions, DEFAULT_CONTEXT);
   if (!Number.isInteger(context) || context < 1 || context > config.maxPositions)
-    refuse('contextLength', context, `a whole number from 1 to the model's ${config.maxPositions}`);
+    refuseOption('contextLength', context, `a whole number from 1 to the model's ${config.maxPositions}`);
   if (!Number.isInteger(batch) || batch < 1 || batch > 256)
-    refuse('batch', batch, 'a whole number from 1 to 256');
+    refuseOption('batch', batch, 'a whole number from 1 to 256');
   return { dtype, kv, contextLength: context, batch };
 }
 
@@ -87,6 +84,8 @@ export interface Headers {
   config: ModelConfig;
   plan: Plan;
   checkpoint: Checkpoint;
+  /** The dtype of the checkpoint's weights. */
+  stored: UsableTensor['dtype'];
   sizes: RunnerOptions;
 }
 
@@ -101,7 +100,7 @@ export async function readHeaders(folder: Source, options: LoadOptions): Promise
   );
   const stored = checkpoint.tensors.get('model.embed_tokens.weight')!.dtype;
   const kept = dtype === 'auto' ? (stored === 'F16' ? 'f16' : 'f32') : dtype;
-  return { config, plan: planOf(config), checkpoint, sizes: { ...sizes, dtype: kept } };
+  return { config, plan: planOf(config), checkpoint, stored, sizes: { ...sizes, dtype: kept } };
 }
 
 /**

@@ -1,4 +1,4 @@
-import { ShishuError } from '../errors.ts';
+import { ShishuError, throwIfAborted } from '../errors.ts';
 import { StopFilter } from '../formats/stop-filter.ts';
 import { TokenStream } from '../formats/token-stream.ts';
 import type { Tokenizer } from '../formats/tokenizer.ts';
@@ -50,7 +50,6 @@ export class Model {
   get info(): ModelInfo {
     const { runner, plan, gpu, dispatchesPerToken } = this.#live();
     const { config, kv, weights } = runner.parts;
-    const { ledger } = runner;
     return {
       config,
       plan,
@@ -59,12 +58,7 @@ export class Model {
       kv: kv.dtype,
       kvBytesPerToken: kvBytesPerToken(config, plan, kv.dtype === 'f32' ? 4 : 2),
       contextLength: kv.context,
-      bytes: {
-        weights: ledger.bytes('weights'),
-        kv: ledger.bytes('kv'),
-        scratch: ledger.bytes('scratch'),
-        total: ledger.bytes(),
-      },
+      bytes: runner.ledger.byPurpose(),
       dispatchesPerToken,
       adapter: gpu.name,
     };
@@ -199,7 +193,7 @@ export class Model {
       const cachedTokens = this.#reusable(promptTokenIds);
       let prefillMs = 0;
       try {
-        if (signal?.aborted) throw new ShishuError('aborted', 'The call was aborted.');
+        throwIfAborted(signal);
         // Until the prefill is done, only what it keeps is sure.
         this.#cached = promptTokenIds.slice(0, cachedTokens);
         const rest = promptTokenIds.slice(cachedTokens);

@@ -1,4 +1,5 @@
 import { ShishuError } from '../errors.ts';
+import { MAX_TOP } from './runner.ts';
 import type { GenerateOptions } from './types.ts';
 
 /** Options with every default filled in and every value checked. */
@@ -22,7 +23,8 @@ export interface CheckedOptions {
   signal: AbortSignal | undefined;
 }
 
-const refuse = (name: string, value: unknown, wanted: string): never => {
+/** @throws ShishuError `bad-argument` that names an option of the API, its value and what was expected */
+export const refuseOption = (name: string, value: unknown, wanted: string): never => {
   throw new ShishuError('bad-argument', `Option "${name}" is ${String(value)}, expected ${wanted}.`, {
     details: { option: name, value: String(value) },
   });
@@ -37,16 +39,16 @@ const number = (low: number, high: number, { whole = false, above = false } = {}
     value <= high &&
     (!whole || Number.isInteger(value))
       ? value
-      : refuse(name, value, wanted);
+      : refuseOption(name, value, wanted);
 };
 
 const flag = (name: string, value: unknown): boolean =>
-  typeof value === 'boolean' ? value : refuse(name, value, 'true or false');
+  typeof value === 'boolean' ? value : refuseOption(name, value, 'true or false');
 
 const list =
   <T>(each: (value: unknown) => value is T, wanted: string) =>
   (name: string, value: unknown): T[] =>
-    Array.isArray(value) && value.every(each) ? value : refuse(name, value, wanted);
+    Array.isArray(value) && value.every(each) ? value : refuseOption(name, value, wanted);
 
 const isText = (value: unknown): value is string => typeof value === 'string' && value !== '';
 const strings = list(isText, 'a text or a list of texts, none empty');
@@ -62,9 +64,9 @@ export function checkOptions(options: GenerateOptions, vocabSize: number): Check
   const tokens = list(isToken, `a list of token ids below ${vocabSize}`);
   const bias = (name: string, value: unknown): Map<number, number> => {
     if (typeof value !== 'object' || value === null)
-      return refuse(name, value, 'an object of token ids and numbers');
+      return refuseOption(name, value, 'an object of token ids and numbers');
     const entries = Object.entries(value).map(([id, add]): [number, number] => {
-      if (!isToken(Number(id))) return refuse(name, id, `token ids below ${vocabSize}`);
+      if (!isToken(Number(id))) return refuseOption(name, id, `token ids below ${vocabSize}`);
       return [Number(id), number(-1e4, 1e4)(`${name}[${id}]`, add)];
     });
     return new Map(entries);
@@ -81,12 +83,13 @@ export function checkOptions(options: GenerateOptions, vocabSize: number): Check
     logitBias: bias,
     seed: number(-(2 ** 53), 2 ** 53, { whole: true }),
     logprobs: flag,
-    topLogprobs: number(0, 20, { whole: true }),
+    topLogprobs: number(0, MAX_TOP, { whole: true }),
     stop: (name, value) => strings(name, typeof value === 'string' ? [value] : value),
     stopTokenIds: tokens,
     ignoreEos: flag,
     addGenerationPrompt: flag,
-    signal: (name, value) => (value instanceof AbortSignal ? value : refuse(name, value, 'an AbortSignal')),
+    signal: (name, value) =>
+      value instanceof AbortSignal ? value : refuseOption(name, value, 'an AbortSignal'),
   };
   const given: Partial<Record<keyof GenerateOptions, unknown>> = {};
   for (const [name, value] of Object.entries(options)) {
@@ -100,7 +103,7 @@ export function checkOptions(options: GenerateOptions, vocabSize: number): Check
   }
   const { logprobs, topLogprobs, ...rest } = given;
   if (topLogprobs !== undefined && logprobs !== true)
-    refuse('topLogprobs', topLogprobs, 'to be used with "logprobs": true');
+    refuseOption('topLogprobs', topLogprobs, 'to be used with "logprobs": true');
   return {
     maxTokens: undefined,
     temperature: 0,

@@ -34,6 +34,9 @@ export interface ChoiceKind {
   top: number | undefined;
 }
 
+/** The likeliest token, as the model says it. */
+export const GREEDY: ChoiceKind = { greedy: true, adjusted: false, bias: false, mask: false, top: undefined };
+
 /** What one step chose for each sequence. */
 export interface Chosen {
   /** `(sequences)` */
@@ -50,6 +53,13 @@ interface Chooser {
 }
 
 const NO_TOKEN = 0xffffffff;
+
+/** What is made once and kept. */
+function once<K, T>(kept: Map<K, Promise<T>>, key: K, make: () => Promise<T>): Promise<T> {
+  const made = kept.get(key) ?? make();
+  kept.set(key, made);
+  return made;
+}
 
 /** Drives the one forward: prompts in chunks, decode steps in flight, scores. Knows rows and buffers, not text. */
 export class Runner {
@@ -95,21 +105,12 @@ export class Runner {
 
   #recordBlocks(plan: Plan, rows: 'prompt' | 'next', width: Width): Promise<Dispatch[]> {
     const key = `${rows} ${width} ${plan.map(({ kind, mlp }) => kind + mlp).join()}`;
-    let made = this.#blocks.get(key);
-    if (!made) {
-      made = recordBlocks(this.parts, plan, rows === 'prompt' ? this.#promptRows : this.#nextRows, width);
-      this.#blocks.set(key, made);
-    }
-    return made;
+    const buffer = rows === 'prompt' ? this.#promptRows : this.#nextRows;
+    return once(this.#blocks, key, () => recordBlocks(this.parts, plan, buffer, width));
   }
 
   #recordHead(width: Width): Promise<Dispatch[]> {
-    let made = this.#heads.get(width);
-    if (!made) {
-      made = recordHead(this.parts, width);
-      this.#heads.set(width, made);
-    }
-    return made;
+    return once(this.#heads, width, () => recordHead(this.parts, width));
   }
 
   /** Compiles and binds what greedy decoding and prompts need, so that the first reply does not wait for it. */
@@ -119,20 +120,14 @@ export class Runner {
       this.#recordBlocks(plan, 'next', decode),
       this.#recordBlocks(plan, 'prompt', 'many'),
       this.#recordHead(decode),
-      this.#chooser({ greedy: true, adjusted: false, bias: false, mask: false, top: undefined }),
+      this.#chooser(GREEDY),
     ]);
   }
 
   /** The launches of one greedy decode step at a context. */
   async decodeDispatches(plan: Plan, context = 1): Promise<Dispatch[]> {
     const width = this.#width(this.sequences, false);
-    const chooser = await this.#chooser({
-      greedy: true,
-      adjusted: false,
-      bias: false,
-      mask: false,
-      top: undefined,
-    });
+    const chooser = await this.#chooser(GREEDY);
     const all = [
       ...(await this.#recordBlocks(plan, 'next', width)),
       ...(await this.#recordHead(width)),
@@ -143,13 +138,7 @@ export class Runner {
   }
 
   #chooser(kind: ChoiceKind): Promise<Chooser> {
-    const key = JSON.stringify(kind);
-    let made = this.#choosers.get(key);
-    if (!made) {
-      made = this.#makeChooser(kind);
-      this.#choosers.set(key, made);
-    }
-    return made;
+    return once(this.#choosers, JSON.stringify(kind), () => this.#makeChooser(kind));
   }
 
   async #makeChooser(kind: ChoiceKind): Promise<Chooser> {
@@ -249,7 +238,7 @@ export class Runner {
     device.queue.submit([encoder.finish()]);
   }
 
-  /** Runs a prompt's tokens through the blocks in chunks; `last` runs with the final chunk, whose rows it is given. */
+  /** Runs a prompt's tokens through the blocks in chunks; `each` submits a chunk, whose rows are written. */
   async #prompt(
     plan: Plan,
     sequence: number,

@@ -8,6 +8,7 @@ import { allocateScratch, type ForwardParts } from '../model/forward.ts';
 import { KvCache } from '../model/kvcache.ts';
 import type { Plan } from '../model/plan.ts';
 import { allocateWeights, type FillPlan } from '../model/weights.ts';
+import { refuseOption } from './options.ts';
 import { Runner } from './runner.ts';
 import type { ModelBytes } from './types.ts';
 
@@ -60,9 +61,7 @@ export interface SizeLimits {
 
 export function sizeLimits(gpu: Gpu, memoryLimit: number | undefined): SizeLimits {
   if (memoryLimit !== undefined && !(memoryLimit > 0))
-    throw new ShishuError('bad-argument', `Option "memoryLimit" is ${memoryLimit}, expected bytes above 0.`, {
-      details: { option: 'memoryLimit', value: String(memoryLimit) },
-    });
+    refuseOption('memoryLimit', memoryLimit, 'bytes above 0');
   return { bufferBytes: gpu.limits.binding, totalBytes: memoryLimit };
 }
 
@@ -80,13 +79,7 @@ export function sizeOf(gpu: Gpu, config: ModelConfig, plan: Plan, options: Runne
   const paper = { ...gpu, device: device as unknown as GPUDevice };
   const ledger = new Ledger(paper);
   new Runner(allocateParts(paper, ledger, config, plan, options).parts, ledger);
-  const bytes = {
-    weights: ledger.bytes('weights'),
-    kv: ledger.bytes('kv'),
-    scratch: ledger.bytes('scratch'),
-    total: ledger.bytes(),
-  };
-  return { bytes, largest };
+  return { bytes: ledger.byPurpose(), largest };
 }
 
 /** Why a model of this size cannot be loaded; undefined when nothing speaks against it. */

@@ -68,6 +68,16 @@ export class Ledger {
     return sum;
   }
 
+  /** Bytes held for each purpose, and in all. */
+  byPurpose(): Record<Purpose | 'total', number> {
+    return {
+      weights: this.bytes('weights'),
+      kv: this.bytes('kv'),
+      scratch: this.bytes('scratch'),
+      total: this.bytes(),
+    };
+  }
+
   release(buffer: GPUBuffer): void {
     if (this.#owned.delete(buffer)) buffer.destroy();
   }

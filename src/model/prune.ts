@@ -45,18 +45,3 @@ const kindOf = ({ kind, layer }: Block, modes: Modes): Block['kind'] => {
   const mode = modes[layer];
   return mode ? KINDS[mode] : kind;
 };
-
-/** Modes of a level: 0 keeps all attention, 1 prunes every layer of `order`, and between them its first ones. */
-export function modesAt(level: number, order: readonly number[], mode: 'linear' | 'skip'): Modes {
-  if (!(level >= 0 && level <= 1))
-    throw new ShishuError('bad-argument', `The level is ${level}, expected 0 to 1.`, {
-      details: { level },
-    });
-  const count = Math.round(level * order.length);
-  return Object.fromEntries(order.slice(0, count).map((layer) => [layer, mode]));
-}
-
-/** Whether a block that attends under `to` did not under `from`: its K and V of earlier tokens are missing then. */
-export function regainsAttention(from: Plan, to: Plan): boolean {
-  return to.some((block, i) => block.kind === 'attention' && from[i]?.kind !== 'attention');
-}

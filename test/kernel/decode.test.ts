@@ -1,6 +1,7 @@
 // What decoding costs and how it ends: nothing is built a token, the context never wraps, sequences decode together.
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { loadModel, makeRunner } from '../../src/engine/engine.ts';
+import { GREEDY } from '../../src/engine/runner.ts';
 import { openCheckpoint } from '../../src/formats/checkpoint.ts';
 import { type Gpu, openGpu } from '../../src/gpu/device.ts';
 import { fillFromCheckpoint } from '../../src/model/load.ts';
@@ -18,7 +19,6 @@ afterAll(() => gpu.close());
 
 const tiny = tinyModel('shishu', 7);
 const plan = planOf(tiny.config);
-const GREEDY = { greedy: true, adjusted: false, bias: false, mask: false, top: undefined };
 const SAMPLER = {
   temperature: 0,
   topP: 1,

@@ -1,10 +1,2 @@
-/** Mulberry32: a 32-bit generator of uniform numbers in [0, 1); the same seed gives the same numbers. */
-export function mulberry32(seed: number): () => number {
-  let state = seed | 0;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), state | 1);
-    t = (t + Math.imul(t ^ (t >>> 7), t | 61)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
+// Uniform numbers in [0, 1) from a seed: the generator that training uses, under its usual name.
+export { randomFrom as mulberry32 } from '../../src/train/random.ts';
