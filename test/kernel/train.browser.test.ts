@@ -1,0 +1,58 @@
+// The training module in a page: the same code as in Node, on jax-js's wasm backend.
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { parseConfig } from '../../src/model/config.ts';
+import { BatchStream, corpusSource } from '../../src/train/batches.ts';
+import { Bpe } from '../../src/train/bpe.ts';
+import { END } from '../../src/train/chat-format.ts';
+import { chatAt } from '../../src/train/corpus.ts';
+import { initialWeights } from '../../src/train/model.ts';
+import { type Runner, run } from '../../src/train/run.ts';
+import { startJax, Trainer } from '../../src/train/trainer.ts';
+
+const sizes = {
+  hidden_size: 32,
+  intermediate_size: 64,
+  num_attention_heads: 2,
+  num_key_value_heads: 1,
+  vocab_size: 320,
+  tie_word_embeddings: true,
+};
+const parent = parseConfig({ ...sizes, model_type: 'llama', num_hidden_layers: 2 });
+const child = parseConfig({
+  ...sizes,
+  model_type: 'shishu-llama',
+  num_decoder_front: 1,
+  num_mlp: 2,
+  num_mlp_shared: 1,
+});
+const STEPS = 30;
+const shape = { rows: 4, length: 64 };
+let runners: Runner[];
+
+beforeAll(() => startJax());
+afterAll(() => {
+  for (const { trainer } of runners) trainer.dispose();
+});
+
+it('trains parent and child side by side in a page: the loss of both falls', async () => {
+  const texts = Array.from({ length: 200 }, (_, i) =>
+    chatAt(1, i)
+      .turns.map(({ content }) => content)
+      .join(' '),
+  );
+  const bpe = Bpe.train(texts, sizes.vocab_size);
+  const schedule = { steps: STEPS, learningRate: 0.01, warmUp: 5 };
+  runners = [parent, child].map((config, i) => ({
+    name: `${i}`,
+    trainer: new Trainer(config, initialWeights(config, 1), { schedule, length: shape.length }),
+    curve: [],
+  }));
+  const stream = new BatchStream(corpusSource(bpe, 1), { ...shape, pad: bpe.id(END) });
+  const state = await run(runners, { steps: STEPS, stream, every: 10 });
+  expect(state.tokens).toBeGreaterThan(STEPS * 200);
+  for (const { curve } of runners) {
+    expect(curve.map(({ step }) => step)).toEqual([10, 20, 30]);
+    expect(curve[0]!.loss).toBeGreaterThan(4);
+    expect(curve[2]!.loss).toBeLessThan(0.8 * curve[0]!.loss);
+  }
+});
