@@ -1,20 +1,19 @@
 // The built command as its users run it: a process, its two outputs, its exit status.
 import { type SpawnSyncReturns, spawn, spawnSync } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { build } from 'vite';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { weightBytes } from '../../src/cli/weight-bytes.ts';
 import { loadModel } from '../../src/engine/engine.ts';
 import { openFolder } from '../../src/formats/node-folder.ts';
 import { type Gpu, openGpu } from '../../src/gpu/device.ts';
+import { buildCli } from '../support/built-cli.ts';
 import { charTokenizerFiles } from '../support/char-tokenizer.ts';
 import { TINY_MODEL_NAMES, tinyFiles, tinyModel } from '../support/tiny-models.ts';
 
 const root = join(import.meta.dirname, '../..');
-// Apart from dist, which other tests may build; packages are found from here as from there.
-const home = join(root, 'node_modules/.cache/shishulm-cli');
+let cli: string;
 const folder = mkdtempSync(join(tmpdir(), 'cli-'));
 const tiny = join(folder, 'shishu');
 const STORIES = join(root, '../shared/models/stories260K');
@@ -36,7 +35,7 @@ interface Extra {
 }
 
 const run = (args: readonly string[], { input, env }: Extra = {}): SpawnSyncReturns<string> =>
-  spawnSync(process.execPath, [join(home, 'dist/cli.js'), ...args], {
+  spawnSync(process.execPath, [cli, ...args], {
     encoding: 'utf8',
     timeout: 50_000,
     env: { ...process.env, ...env },
@@ -54,8 +53,7 @@ let gpu: Gpu;
 afterAll(() => gpu.close());
 beforeAll(async () => {
   gpu = await openGpu();
-  await build({ root, mode: 'cli', logLevel: 'error', build: { outDir: join(home, 'dist') } });
-  cpSync(join(root, 'package.json'), join(home, 'package.json'));
+  cli = await buildCli('shishulm-cli');
   writeModel('shishu');
 });
 
@@ -193,7 +191,7 @@ test.runIf(withStories)('the trained model tells its story', () => {
 
 test('Ctrl-C ends a reply in order, with status 130', async () => {
   const endless = ['generate', writeModel('llama'), '--prompt', 'AB', '--ignore-eos', '--ids', '--seed', '1'];
-  const child = spawn(process.execPath, [join(home, 'dist/cli.js'), ...endless], {
+  const child = spawn(process.execPath, [cli, ...endless], {
     stdio: ['ignore', 'pipe', 'ignore'],
   });
   let shown = '';
