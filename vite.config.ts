@@ -40,7 +40,7 @@ const pages: UserConfig = {
     target,
     outDir: '../dist-demo',
     emptyOutDir: true,
-    rolldownOptions: { input: { index: join(demo, 'index.html'), bench: join(demo, 'bench.html') } },
+    rolldownOptions: { input: ['index', 'bench', 'train'].map((page) => join(demo, `${page}.html`)) },
   },
 };
 

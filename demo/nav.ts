@@ -2,6 +2,7 @@
 const PAGES = [
   { file: 'index.html', label: 'Chat' },
   { file: 'bench.html', label: 'Benchmark' },
+  { file: 'train.html', label: 'Train' },
 ];
 
 /** Links to the other pages, in the header's `<nav hidden>`; it stays hidden while there is one page. */

@@ -6,7 +6,7 @@ import { openFolder } from '../formats/node-folder.ts';
 import { encodeSafetensors, type NamedTensor, readHeader } from '../formats/safetensors.ts';
 import { type ModelConfig, parseConfig } from '../model/config.ts';
 import { tensorSpecs } from '../model/plan.ts';
-import type { Bpe } from './bpe.ts';
+import { type ModelFolder, modelFiles } from './folder.ts';
 import { readIfThere, readJsonFile, writeWhole } from './io.ts';
 import { type HostWeights, ownSpecs } from './model.ts';
 import type { CurvePoint, RunState } from './run.ts';
@@ -104,32 +104,8 @@ export async function readModelFolder(
   return { config, weights };
 }
 
-const json = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`;
-
-export interface ModelFolder {
-  /** `config.json` as it was given. */
-  configJson: object;
-  config: ModelConfig;
-  weights: HostWeights;
-  bpe: Bpe;
-  /** `training.json` */
-  training: object;
-}
-
-/** Writes a folder that the engine loads: f16 safetensors, config, tokenizer; and `training.json`. */
+/** Writes a folder that the engine loads. */
 export async function writeModelFolder(folder: string, model: ModelFolder): Promise<void> {
-  const { configJson, config, weights, bpe, training } = model;
-  const tensors = ownSpecs(config).map(({ name, shape }): NamedTensor => {
-    return { name, dtype: 'F16', shape, data: weights[name]!.data };
-  });
-  const end = config.eosTokenIds[0];
-  await writeWhole(join(folder, 'config.json'), json(configJson));
-  await writeWhole(join(folder, 'tokenizer.json'), `${JSON.stringify(bpe.tokenizerJson())}\n`);
-  await writeWhole(join(folder, 'tokenizer_config.json'), json(bpe.configJson(config.maxPositions)));
-  await writeWhole(
-    join(folder, 'generation_config.json'),
-    json({ bos_token_id: config.bosTokenId, eos_token_id: end, do_sample: false }),
-  );
-  await writeWhole(join(folder, 'training.json'), json(training));
-  await writeWhole(join(folder, 'model.safetensors'), encodeSafetensors(tensors, { format: 'pt' }));
+  for (const [name, content] of Object.entries(modelFiles(model)))
+    await writeWhole(join(folder, name), content);
 }

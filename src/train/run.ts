@@ -35,6 +35,8 @@ export interface RunProgress extends RunState {
   steps: number;
   /** Latest curve point of each model, in order. */
   points: CurvePoint[];
+  /** Mean milliseconds of a step of each model, in order, since the progress before. */
+  stepMs: number[];
   tokensPerSecond: number;
   secondsLeft: number;
 }
@@ -59,12 +61,17 @@ export interface RunOptions {
 export async function run(runners: readonly Runner[], options: RunOptions): Promise<RunState> {
   const { steps, stream, every = 20, heldOut = [], onProgress, signal, from } = options;
   const state = { tokens: 0, seconds: 0, taken: 0, ...from, sums: from?.sums ?? runners.map(() => 0) };
-  let mark = { tokens: state.tokens, seconds: state.seconds };
+  let spent = runners.map(() => 0);
+  let mark = { step: runners[0]!.trainer.step, tokens: state.tokens, seconds: state.seconds };
   for (let step = runners[0]!.trainer.step + 1; step <= steps && !signal?.aborted; step++) {
     const start = performance.now();
     const batch = stream.next();
     state.tokens += batch.count;
-    for (const [i, { trainer }] of runners.entries()) state.sums[i]! += (await trainer.train(batch)).loss;
+    for (const [i, { trainer }] of runners.entries()) {
+      const from = performance.now();
+      state.sums[i]! += (await trainer.train(batch)).loss;
+      spent[i]! += performance.now() - from;
+    }
     state.taken++;
     // Let signals and clicks in: with one thread jax never gives way to the event loop.
     await new Promise((resume) => setTimeout(resume));
@@ -80,16 +87,19 @@ export async function run(runners: readonly Runner[], options: RunOptions): Prom
       }
       curve.push(point);
     }
+    const stepMs = spent.map((ms) => ms / (step - mark.step));
+    spent = runners.map(() => 0);
     state.sums = runners.map(() => 0);
     state.taken = 0;
     const tokensPerSecond = (state.tokens - mark.tokens) / (state.seconds - mark.seconds);
-    mark = { tokens: state.tokens, seconds: state.seconds };
+    mark = { step, tokens: state.tokens, seconds: state.seconds };
     await onProgress?.({
       ...state,
       step,
       steps,
       stream: stream.state,
       points: runners.map(({ curve }) => curve.at(-1)!),
+      stepMs,
       tokensPerSecond,
       secondsLeft: ((steps - step) * (state.tokens / step)) / tokensPerSecond,
     });

@@ -4,7 +4,7 @@ import { type ModelConfig, parseConfig } from '../model/config.ts';
 import { parameterCount } from '../model/plan.ts';
 import { BatchStream, corpusSource, type Source, sampleOf } from './batches.ts';
 import { Bpe, MIN_VOCAB } from './bpe.ts';
-import { END, piecesOf } from './chat-format.ts';
+import { END } from './chat-format.ts';
 import {
   CHECKPOINT,
   type Checkpoint,
@@ -20,6 +20,7 @@ import type { Schedule } from './optimizer.ts';
 import { type Runner, type RunProgress, type RunState, run } from './run.ts';
 import { paragraphsOf, textSource } from './text-corpus.ts';
 import { type Snapshot, startJax, type Teacher, Trainer } from './trainer.ts';
+import { corpusVocabulary } from './vocabulary.ts';
 
 /** What `shishulm train` was asked for. */
 export interface TrainRequest {
@@ -49,14 +50,7 @@ interface Subject {
   config: ModelConfig;
 }
 
-/** Chats (or paragraphs) that the vocabulary is learnt from. */
-const VOCABULARY_SAMPLES = 20_000;
 const HELD_OUT_BATCHES = 4;
-
-const renderedChat = (seed: number, index: number): string =>
-  piecesOf(chatAt(seed, index).turns)
-    .map(({ text }) => text)
-    .join('');
 
 async function readSubject(path: string): Promise<Subject> {
   const { name, json } = await readConfigFile(path);
@@ -145,10 +139,9 @@ export async function train(request: TrainRequest): Promise<void> {
   const givenFolder = request.teacher ?? from;
   const bpe = givenFolder
     ? Bpe.fromJson(await readJsonFile(join(givenFolder, 'tokenizer.json')))
-    : Bpe.train(
-        paragraphs ?? Array.from({ length: VOCABULARY_SAMPLES }, (_, i) => renderedChat(seed, i)),
-        vocabSize,
-      );
+    : paragraphs
+      ? Bpe.train(paragraphs, vocabSize)
+      : corpusVocabulary(seed, vocabSize);
   if (bpe.tokens.length > vocabSize)
     throw new ShishuError(
       'bad-tokenizer',
