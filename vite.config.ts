@@ -1,20 +1,44 @@
 import { join } from 'node:path';
 import { defineConfig, type UserConfig } from 'vite';
+import { reportSize } from './scripts/report-size.ts';
+import { stripShaders } from './scripts/strip-wgsl.ts';
 
 const demo = join(import.meta.dirname, 'demo');
 const target = 'es2023';
 
-/** `vite build --mode lib`: the package. Its dependencies stay imports, for the user's bundler or import map. */
+/**
+ * `vite build --mode lib`: the package. Its dependencies stay imports, for the user's bundler or import map; the worker,
+ * which import maps do not reach, is one file with all it needs.
+ */
 const lib: UserConfig = {
   base: './',
   publicDir: false,
-  worker: { format: 'es' },
+  plugins: [stripShaders(), reportSize()],
+  worker: {
+    format: 'es',
+    plugins: () => [stripShaders()],
+    rolldownOptions: { output: { entryFileNames: '[name].js', codeSplitting: false } },
+  },
   build: {
     target,
     outDir: 'dist',
     sourcemap: true,
-    lib: { entry: { index: 'src/index.ts' }, formats: ['es'] },
-    rolldownOptions: { external: [/^@huggingface\//, /^@jax-js\//] },
+    lib: {
+      entry: {
+        index: 'src/index.ts',
+        openai: 'src/api/openai.ts',
+        convert: 'src/convert/index.ts',
+        bench: 'src/bench.ts',
+      },
+      formats: ['es'],
+    },
+    rolldownOptions: {
+      external: [/^@huggingface\//, /^@jax-js\//],
+      output: {
+        chunkFileNames: 'chunks/[name]-[hash].js',
+        minify: { compress: true, mangle: true, codegen: true },
+      },
+    },
   },
 };
 
@@ -26,7 +50,13 @@ const cli: UserConfig = {
     outDir: 'dist',
     emptyOutDir: false,
     ssr: 'src/cli.ts',
-    rolldownOptions: { output: { entryFileNames: 'cli.js', banner: '#!/usr/bin/env node' } },
+    rolldownOptions: {
+      output: {
+        entryFileNames: 'cli.js',
+        chunkFileNames: 'cli/[name]-[hash].js',
+        banner: '#!/usr/bin/env node',
+      },
+    },
   },
 };
 

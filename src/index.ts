@@ -1,10 +1,18 @@
-export { loadModelInWorker, type RemoteLoadOptions, type RemoteModel } from './api/remote.ts';
-export { loadModel } from './engine/engine.ts';
-export { type Choice, type Estimate, estimate } from './engine/estimate.ts';
+export { deleteCached, listCached } from './api/cached.ts';
+export type { Chat } from './api/chat.ts';
+export {
+  estimate,
+  type LocalLoadOptions,
+  type LocalModel,
+  loadModel,
+  type WorkerLoadOptions,
+} from './api/load.ts';
+export type { RemoteLoadOptions, RemoteModel } from './api/remote.ts';
+export type { Choice, Estimate } from './engine/estimate.ts';
 export type { Model } from './engine/model.ts';
 export type * from './engine/types.ts';
 export { type ErrorCode, type ErrorDetails, ShishuError } from './errors.ts';
-export { type CachedFile, deleteCached, listCached } from './formats/cache.ts';
+export type { CachedFile } from './formats/cache.ts';
 export type { HubOptions } from './formats/hub.ts';
 export type { RawSource } from './formats/raw-source.ts';
 export type { SourceLike } from './formats/source.ts';

@@ -1,5 +1,5 @@
-import { loadModelInWorker, type RemoteModel } from '../../src/api/remote.ts';
 import type { Dtype, LoadProgress } from '../../src/engine/types.ts';
+import { loadModel, type RemoteModel } from '../../src/index.ts';
 import { announce, byId } from './dom.ts';
 import { bytes } from './format.ts';
 import type { Choice } from './picker.ts';
@@ -44,7 +44,7 @@ export class Loader {
       const onProgress = (progress: LoadProgress): void => {
         if (!signal.aborted) this.#show(choice.label, progress);
       };
-      const model = await loadModelInWorker(choice.source, { dtype, onProgress, signal });
+      const model = await loadModel(choice.source, { worker: true, dtype, onProgress, signal });
       if (signal.aborted) await model.dispose();
       else this.loaded = { model, choice };
     } catch (error) {

@@ -1,5 +1,5 @@
-import type { RemoteModel } from '../../src/api/remote.ts';
 import type { GenerateOptions, GenerateResult, Message } from '../../src/engine/types.ts';
+import type { RemoteModel } from '../../src/index.ts';
 import type { Log } from './log.ts';
 import type { Status } from './status.ts';
 import type { Exchange } from './store.ts';

@@ -10,15 +10,16 @@ import type {
 import { ShishuError } from '../errors.ts';
 import { isHubId } from '../formats/hub.ts';
 import type { SourceLike } from '../formats/source.ts';
+import { type Chat, chatOf } from './chat.ts';
 import type { LoadedModel, PortableSource } from './host.ts';
 import { Peer } from './rpc.ts';
 
 export interface RemoteLoadOptions extends Omit<LoadOptions, 'device' | 'fetch'> {
   /**
-   * The worker to load into, one that runs `shishulm`'s worker module; it is not ended with the model. Default: one
+   * The worker to load into, one that runs `shishulm/worker`; it is not ended with the model. Default, and `true`: one
    * worker for all models of the page, started with the first and ended with the last.
    */
-  worker?: Worker;
+  worker?: true | Worker;
 }
 
 /** A model in a worker: `Model`'s methods, where those that return a value at once return a promise. */
@@ -26,6 +27,8 @@ export interface RemoteModel {
   /** As it was when the model had loaded. */
   readonly info: ModelInfo;
   readonly hasChatTemplate: boolean;
+  /** As `LocalModel.chat`; the requests are shaped on the page. */
+  readonly chat: Chat;
   /** As `Model.generate`: yields as the tokens come, returns the whole reply. Leaving the loop ends the reply. */
   generate(
     prompt: string | readonly Message[] | Uint32Array,
@@ -64,7 +67,7 @@ const lent = new WeakMap<Worker, Line>();
  */
 export async function loadModelInWorker(
   source: SourceLike,
-  { worker, ...options }: RemoteLoadOptions = {},
+  { worker = true, ...options }: RemoteLoadOptions = {},
 ): Promise<RemoteModel> {
   for (const name of ['device', 'fetch'])
     if (name in options)
@@ -73,7 +76,7 @@ export async function loadModelInWorker(
         mend: 'Leave it out, or use loadModel.',
       });
   const portable = toPortable(source);
-  const line = worker ? lineTo(worker) : sharedLine();
+  const line = worker === true ? sharedLine() : lineTo(worker);
   line.users++;
   try {
     return remoteModel(line, await line.peer.call<LoadedModel>('load', portable, options));
@@ -86,7 +89,7 @@ export async function loadModelInWorker(
 function remoteModel(line: Line, { id, info, hasChatTemplate }: LoadedModel): RemoteModel {
   const { peer } = line;
   let disposed: Promise<void> | undefined;
-  return {
+  const model: Omit<RemoteModel, 'chat'> = {
     info,
     hasChatTemplate,
     generate: (prompt, options = {}) => peer.stream('generate', id, prompt, options),
@@ -103,6 +106,7 @@ function remoteModel(line: Line, { id, info, hasChatTemplate }: LoadedModel): Re
       return disposed;
     },
   };
+  return Object.assign(model, { chat: chatOf(model) });
 }
 
 function toPortable(source: SourceLike): PortableSource {
@@ -132,8 +136,20 @@ function toPortable(source: SourceLike): PortableSource {
 }
 
 function sharedLine(): Line {
-  shared ??= openLine(new Worker(new URL('./worker.ts', import.meta.url), { type: 'module' }), true);
+  shared ??= openLine(startWorker(), true);
   return shared;
+}
+
+function startWorker(): Worker {
+  try {
+    return new Worker(new URL('./worker.ts', import.meta.url), { type: 'module' });
+  } catch (cause) {
+    throw new ShishuError('io', `The worker of the model could not be started: ${cause}.`, {
+      details: { worker: true },
+      mend: "A worker's script must come from the page's own server: put shishulm there, or give a Worker of yours.",
+      cause,
+    });
+  }
 }
 
 function lineTo(worker: Worker): Line {

@@ -1,7 +1,7 @@
 import { ShishuError } from '../errors.ts';
-import { cachedHttp, canCache } from './cache.ts';
+import type { CacheOptions } from './cache.ts';
 import { rawFiles, rawHandle } from './files.ts';
-import { type HttpOptions, rawHttp } from './http.ts';
+import { type HttpFolder, type HttpOptions, rawHttp } from './http.ts';
 import { type HubOptions, hubFolder, isHubId } from './hub.ts';
 import type { RawSource } from './raw-source.ts';
 
@@ -49,9 +49,9 @@ export function openSource(like: SourceLike, options: SourceOptions = {}): Sourc
     const { url, headers } =
       typeof like === 'string' && isHubId(like) ? hubFolder(like, options.hub) : { url: like, headers: {} };
     const http = rawHttp(url, { ...options, headers });
-    if (!options.cache || !canCache()) return checkedSource(http);
+    if (!options.cache) return checkedSource(http);
     const refresh = options.cache === 'refresh';
-    return checkedSource(cachedHttp(http, { refresh, ...(options.warn && { warn: options.warn }) }));
+    return checkedSource(keptHttp(http, { refresh, ...(options.warn && { warn: options.warn }) }));
   }
   if (typeof like === 'object' && like !== null) {
     if ('getFileHandle' in like) return checkedSource(rawHandle(like));
@@ -61,6 +61,20 @@ export function openSource(like: SourceLike, options: SourceOptions = {}): Sourc
   throw new ShishuError('bad-argument', 'The model source is of no known kind.', {
     mend: 'Give a model of the hub, the URL of a folder, File[], a directory handle, or an object with read(name, start?, end?).',
   });
+}
+
+/** The folder by way of the cache, whose code is fetched at the first read, where this environment can keep files. */
+function keptHttp(http: HttpFolder, options: CacheOptions): RawSource {
+  let opened: Promise<RawSource> | undefined;
+  const open = (): Promise<RawSource> =>
+    (opened ??= import('./cache.ts').then(({ cachedHttp, canCache }) =>
+      canCache() ? cachedHttp(http, options) : http,
+    ));
+  return {
+    name: http.name,
+    read: async (...args) => (await open()).read(...args),
+    size: async (...args) => (await open()).size?.(...args),
+  };
 }
 
 /** Reads a file that may be missing: undefined then. */

@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { type HostedModel, hostModels } from '../../src/api/host.ts';
+import { loadModel } from '../../src/api/load.ts';
 import { loadModelInWorker } from '../../src/api/remote.ts';
 import { type Methods, Peer, STREAM_WINDOW, Transferred } from '../../src/api/rpc.ts';
 import type {
@@ -347,6 +348,34 @@ function fakeWorker(
   open.push(host);
   return Object.assign(port1, { terminate: () => log.push('terminate') }) as unknown as Worker;
 }
+
+describe('loadModel with a worker', () => {
+  test("answers chats, in OpenAI's shapes, from the worker", async () => {
+    const model = await loadModel('https://example.org/a', { worker: fakeWorker([]) });
+    const messages = ['Hel', 'lo'].map((content) => ({ role: 'user', content }));
+    const { completions } = model.chat;
+    const stream = await completions.create({ messages, stream: true });
+    const said: string[] = [];
+    for await (const { choices } of stream) said.push(choices[0]?.delta.content ?? '');
+    expect(said.join('')).toBe('Hello');
+    expect(await rejection(completions.create({ messages: [] }))).toMatchObject({ code: 'bad-argument' });
+  });
+
+  test('refuses a worker that is none, and says when none can start', async () => {
+    const odd = { worker: 'yes' } as unknown as { worker: true };
+    expect(await rejection(loadModel('https://example.org/', odd))).toMatchObject({
+      code: 'bad-argument',
+      details: { option: 'worker' },
+    });
+    // As a script from another origin does.
+    vi.stubGlobal('Worker', function refuse() {
+      throw new DOMException('not of this origin', 'SecurityError');
+    });
+    const error = await rejection(loadModel('https://example.org/', { worker: true }));
+    vi.unstubAllGlobals();
+    expect(error).toMatchObject({ code: 'io', details: { worker: true } });
+  });
+});
 
 describe('models in a worker', () => {
   test('two models in one worker answer with the methods of Model', async () => {
