@@ -5,7 +5,7 @@ import { Loader } from './loader.ts';
 import { Log } from './log.ts';
 import { clearNotices, showError, showNote } from './notices.ts';
 import { type Choice, fromUrl, showChosen, wirePicker } from './picker.ts';
-import { promptOf, streamReply } from './reply.ts';
+import { fitted, promptOf, streamReply } from './reply.ts';
 import { Settings } from './settings.ts';
 import { Status } from './status.ts';
 import { type Exchange, restore, type SavedChoice, save } from './store.ts';
@@ -21,6 +21,9 @@ const otherModels = {
     byId('url', HTMLInputElement).focus();
   },
 };
+
+const forgotten = (exchanges: number, context: number): string =>
+  `The model holds ${context} tokens: it no longer sees ${exchanges === 1 ? 'the oldest message and its reply' : `the oldest ${exchanges} messages and their replies`}.`;
 
 /** The page: one model, one conversation. */
 export class Chat {
@@ -165,7 +168,7 @@ export class Chat {
     const options = this.#settings.options();
     const exchange = this.#exchanges.at(-1);
     if (!loaded || !options || !exchange || this.#running) return;
-    const prompt = promptOf(this.#exchanges, this.#settings.system);
+    const whole = promptOf(this.#exchanges, this.#settings.system);
     const running = new AbortController();
     this.#running = running;
     delete exchange.ended;
@@ -175,6 +178,12 @@ export class Chat {
     const into = { exchange, log: this.#log, status: this.#status };
     try {
       const { signal } = running;
+      let prompt = whole;
+      if (typeof whole !== 'string') {
+        const { messages, left } = await fitted(loaded.model, whole);
+        prompt = messages;
+        if (left > 0) showNote(forgotten(left, loaded.model.info.contextLength));
+      }
       await streamReply(loaded.model, prompt, { ...options, signal }, into);
       announce(exchange.ended === 'aborted' ? 'Stopped.' : 'The reply is complete.');
     } catch (error) {

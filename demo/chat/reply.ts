@@ -17,6 +17,25 @@ export function promptOf(exchanges: readonly Exchange[], system: string): string
   return messages;
 }
 
+/** Share of the context that is kept free for the reply. */
+const REPLY_SHARE = 0.2;
+
+/** A conversation without its oldest exchanges, as many as must go for the rest and a reply to fit into the context. */
+export async function fitted(
+  model: Pick<RemoteModel, 'info' | 'encode' | 'applyChatTemplate'>,
+  messages: readonly Message[],
+): Promise<{ messages: Message[]; left: number }> {
+  const room = Math.floor(model.info.contextLength * (1 - REPLY_SHARE));
+  const system = messages.filter(({ role }) => role === 'system');
+  const turns = messages.filter(({ role }) => role !== 'system');
+  for (let left = 0; ; left++) {
+    const kept = [...system, ...turns.slice(2 * left)];
+    const tokens = await model.encode(await model.applyChatTemplate(kept));
+    // The last question is not dropped: when it alone is too long, the model says so.
+    if (tokens.length <= room || 2 * left >= turns.length - 1) return { messages: kept, left };
+  }
+}
+
 /** Streams a reply into the last exchange, its place in the log and the status line. */
 export async function streamReply(
   model: RemoteModel,

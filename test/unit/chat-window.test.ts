@@ -1,0 +1,32 @@
+import { expect, it } from 'vitest';
+import { fitted } from '../../demo/chat/reply.ts';
+import type { Message, ModelInfo } from '../../src/engine/types.ts';
+
+/** A model whose tokens are letters. */
+const model = (contextLength: number) => ({
+  info: { contextLength } as ModelInfo,
+  applyChatTemplate: async (messages: readonly Message[]) => messages.map(({ content }) => content).join(''),
+  encode: async (text: string) => [...text].map((letter) => letter.charCodeAt(0)),
+});
+const message = (role: string, content: string): Message => ({ role, content });
+const system = message('system', 'SS');
+const long = [1, 2, 3].flatMap((n) => [
+  message('user', `${n}`.repeat(6)),
+  message('assistant', `${n}`.repeat(4)),
+]);
+const question = message('user', 'why?');
+
+it('a conversation that fits is sent whole', async () => {
+  expect(await fitted(model(50), [...long, question])).toEqual({ messages: [...long, question], left: 0 });
+});
+
+it('the oldest exchanges go first; the system prompt and the question stay', async () => {
+  // 2 + 3 x 10 + 4 letters; a fifth of the context is for the reply.
+  const { messages, left } = await fitted(model(33), [system, ...long, question]);
+  expect(left).toBe(1);
+  expect(messages).toEqual([system, ...long.slice(2), question]);
+});
+
+it('a question that is too long alone is left to the model to refuse', async () => {
+  expect(await fitted(model(4), [...long, question])).toEqual({ messages: [question], left: 3 });
+});
