@@ -10,6 +10,7 @@ export {
 export type { RemoteLoadOptions, RemoteModel } from './api/remote.ts';
 export type { Choice, Estimate } from './engine/estimate.ts';
 export type { Model } from './engine/model.ts';
+export type { ModeSetting, PruneOrder } from './engine/modes.ts';
 export type * from './engine/types.ts';
 export { type ErrorCode, type ErrorDetails, ShishuError } from './errors.ts';
 export type { CachedFile } from './formats/cache.ts';
@@ -17,4 +18,6 @@ export type { HubOptions } from './formats/hub.ts';
 export type { RawSource } from './formats/raw-source.ts';
 export type { SourceLike } from './formats/source.ts';
 export type { ModelConfig } from './model/config.ts';
+export type { LinearMapData } from './model/linear-maps.ts';
 export type { Block, Plan } from './model/plan.ts';
+export type { Mode, Modes } from './model/prune.ts';

@@ -2,9 +2,13 @@ import { ShishuError, throwIfAborted } from '../errors.ts';
 import { StopFilter } from '../formats/stop-filter.ts';
 import { TokenStream } from '../formats/token-stream.ts';
 import type { Tokenizer } from '../formats/tokenizer.ts';
+import { guardMemory } from '../gpu/buffer.ts';
 import type { Gpu } from '../gpu/device.ts';
+import { checkLinearMaps, installLinearMap, type LinearMapData } from '../model/linear-maps.ts';
 import { kvBytesPerToken, type Plan, parameterCount } from '../model/plan.ts';
+import { completeOrder, type ModeSetting, modesOf, type PruneOrder, planInModes } from './modes.ts';
 import { type CheckedOptions, checkOptions } from './options.ts';
+import { PrefixCache } from './prefix-cache.ts';
 import { Queue } from './queue.ts';
 import type { ChoiceKind, Chosen, Runner } from './runner.ts';
 import type {
@@ -16,6 +20,7 @@ import type {
   ModelInfo,
   Score,
   TokenLogprob,
+  WholeOptions,
 } from './types.ts';
 
 /** What `loadModel` puts together. */
@@ -23,6 +28,7 @@ export interface ModelParts {
   gpu: Gpu;
   runner: Runner;
   tokenizer: Tokenizer;
+  /** As loaded: all of the model's attention. */
   plan: Plan;
   eosTokenIds: readonly number[];
   dispatchesPerToken: number;
@@ -32,12 +38,17 @@ export interface ModelParts {
 export class Model {
   readonly #parts: ModelParts;
   readonly #queue = new Queue();
-  /** Tokens whose K and V are in the cache, from position 0. */
-  #cached: number[] = [];
+  /** Lets one change of modes at a time ask the GPU for memory. */
+  readonly #changes = new Queue();
+  /** The plan that runs now, and what a token takes in it. */
+  #running: { plan: Plan; dispatchesPerToken: number };
+  #pruneOrder: PruneOrder | undefined;
+  #prefix = new PrefixCache();
   #disposed = false;
 
   constructor(parts: ModelParts) {
     this.#parts = parts;
+    this.#running = parts;
   }
 
   #live(): ModelParts {
@@ -46,17 +57,19 @@ export class Model {
     return this.#parts;
   }
 
-  /** Configuration, plan, sizes; bytes are the ledger's at this moment. */
+  /** Configuration, plan, modes, sizes; bytes are the ledger's at this moment. */
   get info(): ModelInfo {
-    const { runner, plan, gpu, dispatchesPerToken } = this.#live();
+    const { runner, plan, gpu } = this.#live();
+    const { plan: running, dispatchesPerToken } = this.#running;
     const { config, kv, weights } = runner.parts;
     return {
       config,
       plan,
+      modes: modesOf(plan, running),
       parameters: parameterCount(config),
       dtype: [...weights.mlp.values()][0]!.down.dtype,
       kv: kv.dtype,
-      kvBytesPerToken: kvBytesPerToken(config, plan, kv.dtype === 'f32' ? 4 : 2),
+      kvBytesPerToken: kvBytesPerToken(config, running, kv.dtype === 'f32' ? 4 : 2),
       contextLength: kv.context,
       bytes: runner.ledger.byPurpose(),
       dispatchesPerToken,
@@ -118,12 +131,20 @@ export class Model {
       });
   }
 
-  /** Sets one sequence's sampler, penalties and bias up. */
-  async #prepare(kind: ChoiceKind, options: CheckedOptions, prompt: readonly number[]): Promise<void> {
+  /** Sets one sequence's sampler, penalties and bias up, for a reply that is to go on behind `reply`. */
+  async #prepare(
+    kind: ChoiceKind,
+    options: CheckedOptions,
+    prompt: readonly number[],
+    reply: readonly number[],
+  ): Promise<void> {
     const { runner } = this.#parts;
     const { vocabSize } = runner.parts.config;
     const counts = new Uint32Array(kind.adjusted ? vocabSize : 0);
-    if (kind.adjusted) for (const id of prompt) counts[id] = 1;
+    if (kind.adjusted) {
+      for (const id of prompt) counts[id] = 1;
+      for (const id of reply) counts[id]! += 2;
+    }
     const bias = kind.bias ? new Float32Array(vocabSize) : undefined;
     for (const [id, add] of options.logitBias) bias![id] = add;
     await runner.setSampler(0, kind, options, { counts, bias });
@@ -138,8 +159,9 @@ export class Model {
     prompt: string | readonly Message[] | Uint32Array,
     options: GenerateOptions = {},
   ): AsyncGenerator<GenerateChunk, GenerateResult, undefined> {
-    const { runner, plan, tokenizer, eosTokenIds } = this.#live();
+    const { runner, tokenizer, eosTokenIds } = this.#live();
     const checked = checkOptions(options, runner.parts.config.vocabSize);
+    const ownPlan = checked.modes && this.#planOf(checked.modes);
     const promptTokenIds = this.#promptIds(prompt, checked);
     const release = await this.#queue.enter();
     try {
@@ -189,32 +211,40 @@ export class Model {
         return { text: passed.text, tokenId, ...(logprob && { logprob }) };
       };
 
-      await this.#prepare(kind, checked, promptTokenIds);
-      const cachedTokens = this.#reusable(promptTokenIds);
+      let cachedTokens: number | undefined;
       let prefillMs = 0;
       try {
-        throwIfAborted(signal);
-        // Until the prefill is done, only what it keeps is sure.
-        this.#cached = promptTokenIds.slice(0, cachedTokens);
-        const rest = promptTokenIds.slice(cachedTokens);
-        const first = await runner.prefill(plan, 0, rest, cachedTokens, kind, signal);
-        this.#cached = [...promptTokenIds];
-        const chunk = take(first);
-        prefillMs = firstAt - begun;
-        if (chunk) yield chunk;
-        this.#live();
-        if (!finishReason) {
-          const steps = runner.decode(plan, kind, promptTokenIds.length, {
-            steps: limit - 1,
+        // Once, and again behind each change of modes: what is known so far is then the prompt.
+        while (!finishReason) {
+          throwIfAborted(signal);
+          const plan = ownPlan ?? this.#running.plan;
+          await this.#ready(plan);
+          await this.#prepare(kind, checked, promptTokenIds, tokenIds);
+          const known = [...promptTokenIds, ...tokenIds];
+          // A reset in between leaves this one to the reply.
+          const prefix = this.#prefix;
+          const kept = prefix.reusable(known, plan);
+          cachedTokens ??= kept;
+          // Until the prefill is done, only what it keeps is sure.
+          prefix.truncate(kept);
+          const rest = known.slice(kept);
+          const first = await runner.prefill(plan, 0, rest, kept, kind, signal);
+          prefix.append(rest, plan);
+          const chunk = take(first);
+          prefillMs ||= firstAt - begun;
+          if (chunk) yield chunk;
+          this.#live();
+          if (finishReason) break;
+          const steps = runner.decode(plan, kind, known.length, {
+            steps: limit - tokenIds.length,
             lockstep: false,
           });
           for await (const chosen of steps) {
-            if (signal?.aborted) {
-              finishReason = 'aborted';
-              break;
-            }
+            if (signal?.aborted) finishReason = 'aborted';
+            // Chosen in the modes of before: the step runs again in the new ones.
+            if (finishReason || plan !== (ownPlan ?? this.#running.plan)) break;
             // The step that chose this token has put the one before it into the cache.
-            this.#cached.push(tokenIds[tokenIds.length - 1]!);
+            prefix.append(tokenIds.slice(-1), plan);
             const next = take(chosen);
             if (next) yield next;
             this.#live();
@@ -242,13 +272,13 @@ export class Model {
           promptTokens: promptTokenIds.length,
           completionTokens: tokenIds.length,
           totalTokens: promptTokenIds.length + tokenIds.length,
-          cachedTokens,
+          cachedTokens: cachedTokens ?? 0,
         },
         timings: {
           firstTokenMs: firstAt - begun,
           prefillMs,
           decodeMs,
-          prefillTokensPerSecond: perSecond(promptTokenIds.length - cachedTokens, prefillMs),
+          prefillTokensPerSecond: perSecond(promptTokenIds.length - (cachedTokens ?? 0), prefillMs),
           decodeTokensPerSecond: perSecond(tokenIds.length - 1, decodeMs),
         },
       };
@@ -257,16 +287,91 @@ export class Model {
     }
   }
 
-  /** Tokens of the prompt whose K and V are there already; at least one token must run for its logits. */
-  #reusable(prompt: readonly number[]): number {
-    let same = 0;
-    while (same < prompt.length - 1 && same < this.#cached.length && prompt[same] === this.#cached[same])
-      same++;
-    return same;
+  /** The plan of a setting, by the model's own order and maps. */
+  #planOf(setting: ModeSetting): Plan {
+    const { plan, runner } = this.#live();
+    return planInModes(plan, setting, this.#pruneOrder, runner.parts.weights.linear);
   }
 
-  async #whole<T>(tokenIds: readonly number[], run: (parts: ModelParts) => Promise<T>): Promise<T> {
+  /** Makes what a plan lacks to run. */
+  async #ready(plan: Plan): Promise<void> {
+    const release = await this.#changes.enter();
+    try {
+      await this.#live().runner.ready(plan);
+    } finally {
+      release();
+    }
+  }
+
+  /**
+   * Sets how the attention blocks run, from the next token on, also of a reply that is under way (but for one with `modes` of
+   * its own). Modes go down from `attention` over `linear` (a map in its place, see `setLinearMaps`) to `skip`.
+   *
+   * Going down keeps what is cached: later tokens attend to K and V that fuller modes made, and each position counts in the
+   * modes it ran in. Going up, in any block, runs anew what was not made in exactly the new modes: logits are then those of a
+   * fresh run. `reset` makes any run a fresh one.
+   * @param setting a mode for some layers, the others keep their attention (`{}` is all of it); or the share that keeps it
+   * @param options `releaseKv`: then free the KV buffers that these modes do not use, as `releaseUnusedKv`
+   * @throws ShishuError `bad-argument`: a layer that is not an attention block, `linear` without a map, a level out of range;
+   * `out-of-memory`, when KV buffers that were released do not fit any more: the modes stay as they were
+   */
+  async setModes(setting: ModeSetting, { releaseKv = false }: { releaseKv?: boolean } = {}): Promise<void> {
+    const plan = this.#planOf(setting);
+    await this.#ready(plan);
+    const { length } = await this.#live().runner.decodeDispatches(plan);
+    this.#running = { plan, dispatchesPerToken: length };
+    if (releaseKv) await this.releaseUnusedKv();
+  }
+
+  /** Sets the order in which levels of `setModes` take attention away. @throws ShishuError `bad-argument` */
+  setPruneOrder(order: PruneOrder): void {
+    const { plan, runner } = this.#live();
+    completeOrder(plan, order, runner.parts.weights.linear);
+    this.#pruneOrder = order;
+  }
+
+  /**
+   * Frees the KV buffers of blocks that do not attend in the modes that are set; waits for the calls before it. Going up makes
+   * them again, and runs again what they held.
+   */
+  async releaseUnusedKv(): Promise<void> {
+    const release = await this.#queue.enter();
+    try {
+      this.#prefix.release(this.#live().runner.releaseUnusedKv(this.#running.plan));
+    } finally {
+      release();
+    }
+  }
+
+  /**
+   * Gives attention blocks linear maps (f32), by layer, for the mode `linear`; waits for the calls before it. A map that is
+   * there is replaced. What is cached is forgotten.
+   * @throws ShishuError `bad-argument`: a layer that is not an attention block, wrong lengths, numbers that are not finite;
+   * `out-of-memory`
+   */
+  async setLinearMaps(maps: Readonly<Record<number, LinearMapData>>): Promise<void> {
+    const { plan, runner, gpu } = this.#live();
+    const { config, weights } = runner.parts;
+    const entries = checkLinearMaps(plan, config.hiddenSize, maps);
+    const release = await this.#queue.enter();
+    try {
+      this.#live();
+      this.#prefix = new PrefixCache();
+      await guardMemory(gpu, 'linear maps', () => {
+        for (const [layer, map] of entries) installLinearMap(gpu, runner.ledger, weights, layer, map);
+      });
+    } finally {
+      release();
+    }
+  }
+
+  async #whole<T>(
+    tokenIds: readonly number[],
+    { modes }: WholeOptions,
+    run: (runner: Runner, plan: Plan) => Promise<T>,
+  ): Promise<T> {
     this.#live();
+    const ownPlan = modes && this.#planOf(modes);
     if (tokenIds.length === 0) throw new ShishuError('bad-argument', 'There are no tokens.');
     this.#checkIds(tokenIds);
     const { context } = this.#parts.runner.parts.kv;
@@ -281,16 +386,19 @@ export class Model {
       );
     const release = await this.#queue.enter();
     try {
-      this.#cached = [];
-      return await run(this.#live());
+      const { runner } = this.#live();
+      const plan = ownPlan ?? this.#running.plan;
+      this.#prefix = new PrefixCache();
+      await this.#ready(plan);
+      return await run(runner, plan);
     } finally {
       release();
     }
   }
 
   /** How likely a text is: one prefill, positions 0 up. @throws ShishuError `bad-argument`, `context-full`. */
-  score(tokenIds: readonly number[], options: { signal?: AbortSignal } = {}): Promise<Score> {
-    return this.#whole(tokenIds, async ({ runner, plan }) => {
+  score(tokenIds: readonly number[], options: WholeOptions = {}): Promise<Score> {
+    return this.#whole(tokenIds, options, async (runner, plan) => {
       const { logprobs: next, top1 } = await runner.score(plan, tokenIds, options.signal);
       // Row i tells of token i + 1.
       const logprobs = new Float32Array(tokenIds.length);
@@ -301,17 +409,14 @@ export class Model {
   }
 
   /** Logits of every position: `(tokens, vocab)` f32. */
-  logits(
-    tokenIds: readonly number[],
-    options: { signal?: AbortSignal } = {},
-  ): Promise<Float32Array<ArrayBuffer>> {
-    return this.#whole(tokenIds, ({ runner, plan }) => runner.logits(plan, tokenIds, options.signal));
+  logits(tokenIds: readonly number[], options: WholeOptions = {}): Promise<Float32Array<ArrayBuffer>> {
+    return this.#whole(tokenIds, options, (runner, plan) => runner.logits(plan, tokenIds, options.signal));
   }
 
   /** Forgets the conversation: the next prompt is prefilled whole. */
   reset(): void {
     this.#live();
-    this.#cached = [];
+    this.#prefix = new PrefixCache();
   }
 
   /** Frees every byte on the GPU; a reply under way, and any later call, ends with a `disposed` error. Twice is no error. */

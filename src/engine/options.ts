@@ -1,4 +1,5 @@
 import { ShishuError } from '../errors.ts';
+import type { ModeSetting } from './modes.ts';
 import { MAX_TOP } from './runner.ts';
 import type { GenerateOptions } from './types.ts';
 
@@ -20,6 +21,7 @@ export interface CheckedOptions {
   stopTokenIds: readonly number[];
   ignoreEos: boolean;
   addGenerationPrompt: boolean;
+  modes: ModeSetting | undefined;
   signal: AbortSignal | undefined;
 }
 
@@ -88,6 +90,8 @@ export function checkOptions(options: GenerateOptions, vocabSize: number): Check
     stopTokenIds: tokens,
     ignoreEos: flag,
     addGenerationPrompt: flag,
+    // The model judges them by its plan.
+    modes: (_, value) => value,
     signal: (name, value) =>
       value instanceof AbortSignal ? value : refuseOption(name, value, 'an AbortSignal'),
   };
@@ -119,6 +123,7 @@ export function checkOptions(options: GenerateOptions, vocabSize: number): Check
     stopTokenIds: [],
     ignoreEos: false,
     addGenerationPrompt: true,
+    modes: undefined,
     signal: undefined,
     ...(rest as Partial<CheckedOptions>),
     top: logprobs === true ? ((topLogprobs as number | undefined) ?? 0) : undefined,

@@ -1,5 +1,5 @@
 import { throwIfAborted } from '../errors.ts';
-import { type Ledger, readBuffer } from '../gpu/buffer.ts';
+import { guardMemory, type Ledger, readBuffer } from '../gpu/buffer.ts';
 import { type Gpu, throwIfLost } from '../gpu/device.ts';
 import { type Dispatch, encode, Recorder, type StepShape } from '../gpu/recorder.ts';
 import {
@@ -51,6 +51,9 @@ interface Chooser {
   top: GPUBuffer | undefined;
   topBytes: number;
 }
+
+/** Recordings of blocks that are kept: a slider over all levels of a deep model fits. */
+const MOST_RECORDINGS = 128;
 
 const NO_TOKEN = 0xffffffff;
 
@@ -106,6 +109,7 @@ export class Runner {
   #recordBlocks(plan: Plan, rows: 'prompt' | 'next', width: Width): Promise<Dispatch[]> {
     const key = `${rows} ${width} ${plan.map(({ kind, mlp }) => kind + mlp).join()}`;
     const buffer = rows === 'prompt' ? this.#promptRows : this.#nextRows;
+    if (this.#blocks.size >= MOST_RECORDINGS) this.#blocks.clear();
     return once(this.#blocks, key, () => recordBlocks(this.parts, plan, buffer, width));
   }
 
@@ -122,6 +126,33 @@ export class Runner {
       this.#recordHead(decode),
       this.#chooser(GREEDY),
     ]);
+  }
+
+  /**
+   * Makes what a plan lacks to run: KV buffers that were released, and recordings.
+   * @throws ShishuError `out-of-memory`
+   */
+  async ready(plan: Plan): Promise<void> {
+    const { kv } = this.parts;
+    let made: number[] = [];
+    try {
+      await guardMemory(this.#gpu, 'the KV cache', () => {
+        made = kv.allocate(plan);
+      });
+    } catch (error) {
+      kv.release(made);
+      throw error;
+    }
+    await this.warm(plan);
+  }
+
+  /** Frees the KV buffers of blocks that do not attend in the plan; returns their layers. No step may be under way. */
+  releaseUnusedKv(plan: Plan): number[] {
+    const layers = this.parts.kv.unused(plan);
+    this.parts.kv.release(layers);
+    // They may bind what is freed.
+    if (layers.length > 0) this.#blocks.clear();
+    return layers;
   }
 
   /** The launches of one greedy decode step at a context. */

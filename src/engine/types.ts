@@ -1,6 +1,8 @@
 import type { HubOptions } from '../formats/hub.ts';
 import type { ModelConfig } from '../model/config.ts';
 import type { Plan } from '../model/plan.ts';
+import type { Mode } from '../model/prune.ts';
+import type { ModeSetting } from './modes.ts';
 
 /** How weights are kept on the GPU; `auto` keeps F16 checkpoints f16 and widens all others to f32. */
 export type Dtype = 'auto' | 'f32' | 'f16' | 'q8' | 'q4';
@@ -85,6 +87,15 @@ export interface GenerateOptions {
   ignoreEos?: boolean;
   /** For a message prompt: ask the template to open the assistant's turn (default true). */
   addGenerationPrompt?: boolean;
+  /** How the attention blocks run in this reply, whatever `Model.setModes` says before or during it. */
+  modes?: ModeSetting;
+  signal?: AbortSignal;
+}
+
+/** How a text that is given whole runs. */
+export interface WholeOptions {
+  /** Default: as `Model.setModes` said last. */
+  modes?: ModeSetting;
   signal?: AbortSignal;
 }
 
@@ -149,16 +160,19 @@ export interface ModelBytes {
 
 export interface ModelInfo {
   config: ModelConfig;
+  /** As loaded. */
   plan: Plan;
+  /** How each attention block of the plan runs, by layer. */
+  modes: Readonly<Record<number, Mode>>;
   parameters: number;
   dtype: Exclude<Dtype, 'auto'>;
   kv: KvDtype;
-  /** Bytes of KV that a token adds to a sequence. */
+  /** Bytes of KV that a token adds to a sequence, in these modes. */
   kvBytesPerToken: number;
   contextLength: number;
   /** Bytes on the GPU, from the ledger. */
   bytes: ModelBytes;
-  /** Compute dispatches that one decoded token takes (greedy, short context). */
+  /** Compute dispatches that one decoded token takes in these modes (greedy, short context). */
   dispatchesPerToken: number;
   adapter: string;
 }

@@ -2,12 +2,14 @@ import type { Ledger } from '../gpu/buffer.ts';
 import type { ModelConfig } from './config.ts';
 import { kvBytesPerToken, type Plan } from './plan.ts';
 
-/** One static buffer of K and V for each attention block; shared by all sequences. */
+/** One static buffer of K and V for each attention block, unless it was released; shared by all sequences. */
 export class KvCache {
   readonly dtype: 'f32' | 'f16';
   readonly sequences: number;
   /** Positions of each sequence. */
   readonly context: number;
+  readonly #ledger: Ledger;
+  readonly #config: ModelConfig;
   readonly #buffers = new Map<number, GPUBuffer>();
 
   constructor(
@@ -19,11 +21,34 @@ export class KvCache {
     this.dtype = options.dtype;
     this.sequences = options.sequences;
     this.context = options.context;
-    for (const block of plan) {
-      if (block.kind !== 'attention') continue;
-      const bytes = kvBytesPerToken(config, [block], this.dtype === 'f32' ? 4 : 2);
+    this.#ledger = ledger;
+    this.#config = config;
+    this.allocate(plan);
+  }
+
+  /** Makes the buffers that the plan's attention blocks lack; returns their layers. */
+  allocate(plan: Plan): number[] {
+    const missing = plan.filter(({ kind, layer }) => kind === 'attention' && !this.#buffers.has(layer));
+    for (const block of missing) {
+      const bytes = kvBytesPerToken(this.#config, [block], this.dtype === 'f32' ? 4 : 2);
       const label = `block ${block.layer} KV`;
-      this.#buffers.set(block.layer, ledger.storage(label, bytes * this.sequences * this.context, 'kv'));
+      this.#buffers.set(
+        block.layer,
+        this.#ledger.storage(label, bytes * this.sequences * this.context, 'kv'),
+      );
+    }
+    return missing.map(({ layer }) => layer);
+  }
+
+  /** Layers whose buffers the plan does not use. */
+  unused(plan: Plan): number[] {
+    return [...this.#buffers.keys()].filter((layer) => plan[layer]!.kind !== 'attention');
+  }
+
+  release(layers: readonly number[]): void {
+    for (const layer of layers) {
+      this.#ledger.release(this.of(layer));
+      this.#buffers.delete(layer);
     }
   }
 

@@ -1,6 +1,9 @@
+import { ShishuError } from '../errors.ts';
 import type { Ledger } from '../gpu/buffer.ts';
 import type { Gpu } from '../gpu/device.ts';
 import { rowBytes, type Weight } from '../kernels/tensor.ts';
+import type { Plan } from './plan.ts';
+import { pruned } from './prune.ts';
 import { packRows } from './quantize.ts';
 import type { Weights } from './weights.ts';
 
@@ -8,6 +11,45 @@ import type { Weights } from './weights.ts';
 export interface LinearMapData {
   W: Float32Array<ArrayBuffer>;
   b: Float32Array<ArrayBuffer>;
+}
+
+/**
+ * Maps by layer, checked against the model.
+ * @param plan as loaded
+ * @param d hidden size
+ * @throws ShishuError `bad-argument`
+ */
+export function checkLinearMaps(
+  plan: Plan,
+  d: number,
+  maps: Readonly<Record<number, LinearMapData>>,
+): [layer: number, LinearMapData][] {
+  const entries = Object.entries(maps).map(([layer, map]): [number, LinearMapData] => [Number(layer), map]);
+  // Refuses what is no attention block.
+  pruned(plan, Object.fromEntries(entries.map(([layer]) => [layer, 'skip' as const])), new Set());
+  for (const [layer, map] of entries)
+    for (const [name, length] of [
+      ['W', d * d],
+      ['b', d],
+    ] as const) {
+      const values: unknown = map?.[name];
+      if (!(values instanceof Float32Array) || values.length !== length)
+        throw new ShishuError(
+          'bad-argument',
+          `${name} of layer ${layer}'s linear map is not a Float32Array of ${length}.`,
+          {
+            details: { layer, name, length: values instanceof Float32Array ? values.length : null },
+          },
+        );
+      const odd = values.findIndex((value) => !Number.isFinite(value));
+      if (odd >= 0)
+        throw new ShishuError(
+          'bad-argument',
+          `${name}[${odd}] of layer ${layer}'s linear map is ${values[odd]}.`,
+          { details: { layer, name, index: odd } },
+        );
+    }
+  return entries;
 }
 
 /**

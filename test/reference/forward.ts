@@ -47,30 +47,30 @@ function selfAttention(
   );
 }
 
-/** What a block adds to x before its MLP half, or nothing. */
+/** What a block adds to x before its MLP half, or nothing; `kinds` says for each position what stands there. */
 function mixing(
   config: ModelConfig,
-  block: Block,
+  kinds: readonly Block['kind'][],
+  layer: number,
   x: Float32Array,
   get: Lookup,
   find: OptionalLookup,
 ): Float32Array | undefined {
   const { hiddenSize: d, rmsNormEps: eps } = config;
-  const at = `model.layers.${block.layer}`;
-  switch (block.kind) {
-    case 'attention':
-      return selfAttention(config, at, x, get, find);
-    case 'linear':
-      return linear(
-        rmsNorm(x, d, undefined, eps),
-        get(`${at}.linear_attn.weight`),
-        d,
-        get(`${at}.linear_attn.bias`),
-      );
-    case 'mlp':
-      return undefined;
-  }
+  const at = `model.layers.${layer}`;
+  const some = (kind: Block['kind']): boolean => kinds.includes(kind);
+  if (!some('attention') && !some('linear')) return undefined;
+  if (kinds.lastIndexOf('attention') >= 0 && !kinds.slice(0, kinds.lastIndexOf('attention')).every(attends))
+    throw new Error(`a position of layer ${layer} attends to one that wrote no K and V`);
+  const attended = some('attention') ? selfAttention(config, at, x, get, find) : undefined;
+  const mapped = some('linear')
+    ? linear(rmsNorm(x, d, undefined, eps), get(`${at}.linear_attn.weight`), d, get(`${at}.linear_attn.bias`))
+    : undefined;
+  const of = { attention: attended, linear: mapped, mlp: undefined };
+  return x.map((_, i) => of[kinds[Math.floor(i / d)]!]?.[i] ?? 0);
 }
+
+const attends = (kind: Block['kind']): boolean => kind === 'attention';
 
 /** Output of a block's MLP without the residual. */
 function mlpHalf(
@@ -102,6 +102,24 @@ export function referenceLogits(
   tokens: readonly number[],
   plan: Plan = planOf(config),
 ): Float32Array {
+  return referenceScheduled(
+    config,
+    tensors,
+    tokens,
+    tokens.map(() => plan),
+  );
+}
+
+/**
+ * Logits where each position runs in a plan of its own; K and V of a position are those that its plan makes.
+ * @throws Error where a position attends to one whose plan makes none
+ */
+export function referenceScheduled(
+  config: ModelConfig,
+  tensors: ReferenceTensors,
+  tokens: readonly number[],
+  plans: readonly Plan[],
+): Float32Array {
   const { hiddenSize: d } = config;
   const find: OptionalLookup = (name) => tensors.get(name)?.data;
   const get: Lookup = (name) => {
@@ -111,8 +129,9 @@ export function referenceLogits(
   };
   const table = get('model.embed_tokens.weight');
   let x = embed(table, d, tokens);
-  for (const block of plan) {
-    const mixed = mixing(config, block, x, get, find);
+  for (const [i, block] of plans[0]!.entries()) {
+    const kinds = plans.map((plan) => plan[i]!.kind);
+    const mixed = mixing(config, kinds, block.layer, x, get, find);
     if (mixed) x = add(x, mixed);
     x = add(x, mlpHalf(config, block, x, get, find));
   }

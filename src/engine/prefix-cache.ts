@@ -1,0 +1,84 @@
+import type { Block, Plan } from '../model/plan.ts';
+
+/** Positions that ran in one plan, up to `end`; they begin where the run before ends. */
+interface Run {
+  end: number;
+  plan: Plan;
+  /** Layers whose K and V of these positions are in their buffers. */
+  layers: ReadonlySet<number>;
+}
+
+/** How much of a block is there: modes go down from attention over linear to nothing. */
+const RANK = { mlp: 0, linear: 1, attention: 2 } as const satisfies Record<Block['kind'], number>;
+
+const attending = (plan: Plan): number[] => plan.flatMap((b) => (b.kind === 'attention' ? [b.layer] : []));
+
+const sameModes = (a: Plan, b: Plan): boolean => a.every(({ kind }, i) => kind === b[i]!.kind);
+
+/** Every block of the plan is at or below what the run had, and its K and V are there. */
+const covers = (run: Run, plan: Plan): boolean =>
+  plan.every(
+    ({ kind, layer }, i) =>
+      RANK[run.plan[i]!.kind] >= RANK[kind] && (kind !== 'attention' || run.layers.has(layer)),
+  );
+
+/**
+ * The tokens of one sequence whose K and V are in the cache, from position 0, and the modes that each ran in. K and V of a
+ * block hold for the modes of the blocks below it, so they are told apart by modes:
+ *
+ * - **Down.** Where every cached position ran in modes at or above the wanted ones in every block (attention > linear >
+ *   skip), all are kept. Later tokens attend to K and V that fuller modes made; logits are those of a forward in which each
+ *   position runs in its own modes.
+ * - **Up.** Where any block of any cached position is below the wanted mode, or its K and V were released, only the longest
+ *   beginning that ran in exactly the wanted modes is kept. What follows runs anew, so logits are those of a fresh run.
+ *
+ * Either way, a block that attends finds K and V of every position before: a slot that was not written is never read.
+ */
+export class PrefixCache {
+  readonly #tokens: number[] = [];
+  #runs: Run[] = [];
+
+  /** Positions of a text that need not run under a plan; its last token always runs, for its logits. */
+  reusable(tokens: readonly number[], plan: Plan): number {
+    let same = 0;
+    const most = Math.min(tokens.length - 1, this.#tokens.length);
+    while (same < most && tokens[same] === this.#tokens[same]) same++;
+    let exact = 0;
+    let above = true;
+    for (let i = 0, start = 0; start < same; start = this.#runs[i++]!.end) {
+      const run = this.#runs[i]!;
+      const covered = covers(run, plan);
+      above &&= covered;
+      if (exact === start && covered && sameModes(run.plan, plan)) exact = Math.min(same, run.end);
+    }
+    return above ? same : exact;
+  }
+
+  /** Forgets the positions from `length` on. */
+  truncate(length: number): void {
+    this.#tokens.length = Math.min(this.#tokens.length, length);
+    this.#runs = this.#runs.filter((_, i) => (this.#runs[i - 1]?.end ?? 0) < length);
+    const last = this.#runs.at(-1);
+    if (last) this.#runs.splice(-1, 1, { ...last, end: Math.min(last.end, length) });
+  }
+
+  /** Tokens that ran in a plan, behind those that are cached. */
+  append(tokens: readonly number[], plan: Plan): void {
+    if (tokens.length === 0) return;
+    for (const token of tokens) this.#tokens.push(token);
+    const last = this.#runs.at(-1);
+    const layers = attending(plan);
+    if (last && sameModes(last.plan, plan) && layers.every((layer) => last.layers.has(layer)))
+      last.end = this.#tokens.length;
+    else this.#runs.push({ end: this.#tokens.length, plan, layers: new Set(layers) });
+  }
+
+  /** K and V of these layers are gone. */
+  release(layers: readonly number[]): void {
+    const gone = new Set(layers);
+    this.#runs = this.#runs.map((run) => ({
+      ...run,
+      layers: new Set([...run.layers].filter((layer) => !gone.has(layer))),
+    }));
+  }
+}
