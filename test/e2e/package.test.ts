@@ -4,15 +4,19 @@ import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { checkPackage, createPackageFromTarballData } from '@arethetypeswrong/core';
+import { type Browser, chromium } from 'playwright';
 import { publint } from 'publint';
 import { formatMessage } from 'publint/utils';
-import { build, type Rolldown } from 'vite';
+import { build, type PreviewServer, preview, type Rolldown } from 'vite';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { chromiumArgs, findBrowser } from '../../scripts/find-browser.mjs';
 import { type Packed, packPackage } from '../support/packed.ts';
 
 const root = join(import.meta.dirname, '../..');
 /** Most bytes of the engine, gzipped, without the tokenizer packages. */
 const ENGINE_LIMIT = 40_000;
+/** What the embedded model says, roughly. */
+const ENGLISH = /^[A-Z][A-Za-z ,.'!?-]{9,}/;
 const ENTRIES = ['.', './worker', './openai', './convert', './bench'];
 
 let packed: Packed;
@@ -102,5 +106,76 @@ describe('size', () => {
     const [little, ...others] = await bundle(entry);
     expect(others).toEqual([]);
     expect(little!.code.length).toBeLessThan(1000);
+  });
+});
+
+describe('examples', () => {
+  let browser: Browser;
+  const servers: PreviewServer[] = [];
+  beforeAll(async () => {
+    browser = await chromium.launch({
+      executablePath: await findBrowser({ install: false }),
+      args: chromiumArgs,
+    });
+  });
+  afterAll(async () => {
+    await browser.close();
+    await Promise.all(servers.map((server) => server.close()));
+  });
+
+  async function serve(root: string, outDir: string): Promise<string> {
+    const server = await preview({
+      root,
+      logLevel: 'error',
+      preview: { port: 0, host: '127.0.0.1' },
+      build: { outDir },
+    });
+    servers.push(server);
+    return server.resolvedUrls!.local[0]!;
+  }
+
+  /** Fills the page's form in; the answer, and the paths that were fetched for it, of this server alone. */
+  async function ask(url: string, worker: boolean): Promise<{ answer: string; fetched: string[] }> {
+    const context = await browser.newContext();
+    const page = await context.newPage();
+    const problems: string[] = [];
+    const fetched: string[] = [];
+    page.on('pageerror', (error) => problems.push(error.message));
+    page.on('console', (message) => message.type() === 'error' && problems.push(message.text()));
+    context.on('request', (request) => fetched.push(request.url()));
+    await page.goto(url);
+    await page.getByLabel('in a worker').setChecked(worker);
+    await page.getByRole('button').click();
+    await page.locator('output[data-state=done], output[data-state=failed]').waitFor({ timeout: 120_000 });
+    const answer = (await page.locator('output').textContent())!;
+    await context.close();
+    expect(fetched.filter((each) => !each.startsWith(url))).toEqual([]);
+    // The icon of a page without one, which the browser looks for by itself.
+    expect(problems.filter((text) => !/404/.test(text))).toEqual([]);
+    return { answer, fetched: fetched.map((each) => each.slice(url.length)) };
+  }
+
+  test('plain HTML with an import map, in the page and in a worker', async () => {
+    const url = await serve(packed.home, 'plain');
+    const here = await ask(url, false);
+    expect(here.answer).toMatch(ENGLISH);
+    expect(here.fetched).not.toContain('node_modules/shishulm/dist/worker.js');
+    const there = await ask(url, true);
+    expect(there.answer).toBe(here.answer);
+    expect(there.fetched).toContain('node_modules/shishulm/dist/worker.js');
+    expect(there.fetched.some((path) => /chunks\/engine/.test(path))).toBe(false);
+  });
+
+  test('a Vite app under a content policy without eval and inline scripts, with the chat', async () => {
+    const root = join(packed.home, 'vite');
+    await build({ root, logLevel: 'error' });
+    const url = await serve(root, 'dist');
+    const policy = (await fetch(url)).headers.get('Content-Security-Policy');
+    expect(policy).toContain("script-src 'self'; worker-src 'self'");
+    expect(policy).not.toContain('unsafe');
+    const { answer, fetched } = await ask(url, true);
+    expect(answer).toMatch(ENGLISH);
+    expect(fetched.some((path) => /worker/.test(path))).toBe(true);
+    expect(fetched.some((path) => /engine/.test(path))).toBe(false);
   });
 });
