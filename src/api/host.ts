@@ -2,6 +2,7 @@ import type { Model } from '../engine/model.ts';
 import type { GenerateOptions, LoadOptions, Message, ModelInfo } from '../engine/types.ts';
 import { ShishuError } from '../errors.ts';
 import type { SourceLike } from '../formats/source.ts';
+import { openPortable, type PortableSource } from './portable.ts';
 import { type Endpoint, Peer, Transferred } from './rpc.ts';
 
 /** What the worker's side needs of a loaded model. */
@@ -20,14 +21,6 @@ export type HostedModel = Pick<
 >;
 
 export type HostedLoad = (source: SourceLike, options: LoadOptions) => Promise<HostedModel>;
-
-/** A source in a form that clones: what cannot be cloned (a page's object with `read`) is called back. */
-export type PortableSource =
-  | { kind: 'url'; url: string }
-  | { kind: 'handle'; handle: FileSystemDirectoryHandle }
-  /** `paths` are the files' `webkitRelativePath`, which not every browser clones. */
-  | { kind: 'files'; files: File[]; paths: string[] }
-  | { kind: 'read'; source: Extract<SourceLike, { read: unknown }> };
 
 /** What `load` answers: the number that names the model in later calls, and what is known of it. */
 export interface LoadedModel {
@@ -91,19 +84,4 @@ export function hostModels(endpoint: Endpoint, load: HostedLoad): Peer {
       models.clear();
     },
   );
-}
-
-function openPortable(source: PortableSource): SourceLike {
-  switch (source.kind) {
-    case 'url':
-      return source.url;
-    case 'handle':
-      return source.handle;
-    case 'read':
-      return source.source;
-    case 'files':
-      return source.files.map((file, i) =>
-        Object.defineProperty(file, 'webkitRelativePath', { value: source.paths[i]! }),
-      );
-  }
 }

@@ -8,10 +8,10 @@ import type {
   Score,
 } from '../engine/types.ts';
 import { ShishuError } from '../errors.ts';
-import { isHubId } from '../formats/hub.ts';
 import type { SourceLike } from '../formats/source.ts';
 import { type Chat, chatOf } from './chat.ts';
-import type { LoadedModel, PortableSource } from './host.ts';
+import type { LoadedModel } from './host.ts';
+import { toPortable } from './portable.ts';
 import { Peer } from './rpc.ts';
 
 export interface RemoteLoadOptions extends Omit<LoadOptions, 'device' | 'fetch'> {
@@ -107,32 +107,6 @@ function remoteModel(line: Line, { id, info, hasChatTemplate }: LoadedModel): Re
     },
   };
   return Object.assign(model, { chat: chatOf(model) });
-}
-
-function toPortable(source: SourceLike): PortableSource {
-  if (typeof source === 'string' && isHubId(source)) return { kind: 'url', url: source };
-  if (typeof source === 'string' || source instanceof URL) {
-    // Relative to the page, not to the worker's script.
-    const page = globalThis.location?.href;
-    const url = URL.canParse(source, page) ? new URL(source, page).href : String(source);
-    return { kind: 'url', url };
-  }
-  if (typeof source === 'object' && source !== null) {
-    if ('getFileHandle' in source) return { kind: 'handle', handle: source };
-    if ('read' in source && typeof source.read === 'function') {
-      const { name } = source;
-      const read: typeof source.read = (...args) => source.read(...args);
-      const size: NonNullable<typeof source.size> = (...args) => source.size?.(...args);
-      return { kind: 'read', source: { ...(name !== undefined && { name }), read, size } };
-    }
-    if (Symbol.iterator in source || 'length' in source) {
-      const files = Array.from(source as ArrayLike<File>);
-      return { kind: 'files', files, paths: files.map((file) => file.webkitRelativePath ?? '') };
-    }
-  }
-  throw new ShishuError('bad-argument', 'The model source is of no known kind.', {
-    mend: 'Give a model of the hub, the URL of a folder, File[], a directory handle, or an object with read(name, start?, end?).',
-  });
 }
 
 function sharedLine(): Line {

@@ -1,6 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import { analysisTable, analyze } from '../convert/analyze.ts';
-import { openOnGpu, refuseChild } from '../convert/on-gpu.ts';
+import { bytesOf, openOnGpu, refuseChild } from '../convert/on-gpu.ts';
 import { textWindows } from '../convert/text.ts';
 import { type Command, flag, parseCommand, text, usageError } from './args.ts';
 import { TEXT_HELP, TEXT_OPTIONS, textOptionsOf } from './convert-options.ts';
@@ -31,7 +31,7 @@ ${TEXT_HELP}
       refuseChild(model);
       const windows = await textWindows(model, options, log);
       const { analysis } = await analyze(model.runner, model.plan, windows, {
-        storedBytes: model.dtype === 'F32' ? 4 : 2,
+        storedBytes: bytesOf(model.dtype),
         signal,
       });
       if (values.out !== undefined) await writeFile(values.out, `${JSON.stringify(analysis, null, 2)}\n`);

@@ -1,4 +1,6 @@
-import { convert, reportText } from '../convert/convert.ts';
+import { layersOf, savingOf } from '../convert/choose.ts';
+import { reportText } from '../convert/convert.ts';
+import { convertFolder } from '../convert/convert-folder.ts';
 import { SHARES } from '../convert/share.ts';
 import { type Command, flag, parseCommand, text, usageError } from './args.ts';
 import { TEXT_HELP, TEXT_OPTIONS, textOptionsOf, wholeNumberOf } from './convert-options.ts';
@@ -16,24 +18,6 @@ const OPTIONS = {
   share: text,
   force: flag,
 } as const;
-
-/** Layers from a list of numbers and ranges, as 3,5-8. */
-function layersOf(value: string): number[] {
-  return value.split(',').flatMap((part) => {
-    const [, from, to] = /^\s*(\d+)(?:-(\d+))?\s*$/.exec(part) ?? [];
-    if (from === undefined || Number(to ?? from) < Number(from) || Number(to ?? from) > 9999)
-      throw usageError(`--layers holds "${part}", expected layers and ranges, as 5,6 or 5-8.`);
-    return Array.from({ length: Number(to ?? from) - Number(from) + 1 }, (_, i) => Number(from) + i);
-  });
-}
-
-/** The share to save from -25% (or 25%). */
-function savingOf(value: string): number {
-  const percent = /^-?(\d+(?:\.\d+)?)%$/.exec(value.trim())?.[1];
-  if (percent === undefined || !(Number(percent) > 0 && Number(percent) < 100))
-    throw usageError(`--target-memory is "${value}", expected a saving, as -25%.`);
-  return Number(percent) / 100;
-}
 
 /** `shishulm convert`: the ShishuLM of a parent. */
 export const command: Command = {
@@ -72,7 +56,7 @@ ${TEXT_HELP}
       ...(await textOptionsOf(values, signal)),
     };
     provideGpu(values.adapter);
-    const report = await convert(await openModelFolder(folder), values.out, options);
+    const report = await convertFolder(await openModelFolder(folder), values.out, options);
     if (values.json) printJson(report);
     else print(reportText(report));
   },

@@ -149,8 +149,22 @@ export async function analyze(
   const { config } = runner.parts;
   const attending = plan.filter((block) => block.kind === 'attention');
   const layers = attending.map(({ layer }) => layer);
-  const fits = await calibrate(runner, plan, windows, layers, options);
-  const measured = await measureMaps(runner, plan, fits, windows.test, options.signal);
+  const { signal, onProgress } = options;
+  // In windows: maps see the calibration and choosing sets once, all that is measured the test set.
+  const calibrating = windows.calibration.length + windows.choosing.length;
+  const total = calibrating + windows.test.length * (2 + 2 * layers.length);
+  let done = calibrating;
+  const step = async <T>(measuring: Promise<T>): Promise<T> => {
+    const value = await measuring;
+    done += windows.test.length;
+    onProgress?.(done, total);
+    return value;
+  };
+  const fits = await calibrate(runner, plan, windows, layers, {
+    signal,
+    onProgress: (at) => onProgress?.(at, total),
+  });
+  const measured = await step(measureMaps(runner, plan, fits, windows.test, signal));
   const specs = tensorSpecs(config);
   const blocks: BlockReport[] = [];
   for (const block of attending) {
@@ -161,7 +175,7 @@ export async function analyze(
       )
       .reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
     const under = (mode: 'skip' | 'linear'): Promise<number> =>
-      perplexity(runner, pruned(plan, { [layer]: mode }, fits), windows.test, options.signal);
+      step(perplexity(runner, pruned(plan, { [layer]: mode }, fits), windows.test, signal));
     blocks.push({
       layer,
       ...measured.get(layer)!,
@@ -184,7 +198,7 @@ export async function analyze(
         test: count(windows.test),
       },
       window: windows.test[0]!.length,
-      perplexity: await perplexity(runner, plan, windows.test, options.signal),
+      perplexity: await step(perplexity(runner, plan, windows.test, signal)),
       blocks,
       order: { skip: order('skip'), linear: order('linear') },
     },

@@ -70,6 +70,9 @@ export async function calibrate(
           onProgress?.(++done, total);
         }
       for (const [layer, { calibration, choosing }] of moments) {
+        // Solving takes seconds for a large model: let whoever waits cancel in between.
+        await new Promise((resume) => setTimeout(resume));
+        throwIfAborted(signal);
         const found = fit(calibration, choosing);
         fits.set(layer, found);
         install(runner, layer, found);

@@ -79,3 +79,21 @@ export async function bestRun(
   const best = candidates.reduce((a, b) => (b.perplexity < a.perplexity ? b : a));
   return { front: best.front, candidates };
 }
+
+/** Layers from a list of numbers and ranges, as 3,5-8. @throws ShishuError `bad-argument` */
+export function layersOf(text: string): number[] {
+  return text.split(',').flatMap((part) => {
+    const [, from, to] = /^\s*(\d+)(?:\s*-\s*(\d+))?\s*$/.exec(part) ?? [];
+    if (from === undefined || Number(to ?? from) < Number(from) || Number(to ?? from) > 9999)
+      return refuse(`The list of layers holds "${part}".`, 'Give layers and ranges, as 5,6 or 5-8.');
+    return Array.from({ length: Number(to ?? from) - Number(from) + 1 }, (_, i) => Number(from) + i);
+  });
+}
+
+/** The share to save from -25% (or 25%, or 25). @throws ShishuError `bad-argument` */
+export function savingOf(text: string): number {
+  const percent = Number(/^-?(\d+(?:\.\d+)?) ?%?$/.exec(text.trim())?.[1]);
+  if (!(percent > 0 && percent < 100))
+    return refuse(`The target memory is "${text}".`, 'Give the saving in percent, as -25%.');
+  return percent / 100;
+}

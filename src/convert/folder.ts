@@ -1,21 +1,8 @@
 import { mkdir, open, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { ShishuError } from '../errors.ts';
-import { encodeHeader } from '../formats/safetensors.ts';
-import type { ChildTensor } from './child.ts';
-
-/** A folder that is being written beside its final place. */
-export interface Staged {
-  /** Where the files are now. */
-  path: string;
-  write(file: string, data: Uint8Array | string): Promise<void>;
-  /** Writes tensors one at a time, so that the model is never whole in memory. */
-  writeTensors(file: string, tensors: readonly ChildTensor[]): Promise<void>;
-  /** Puts the folder in its place. */
-  commit(): Promise<void>;
-  /** Removes what was written; after `commit` there is nothing. */
-  discard(): Promise<void>;
-}
+import { openFolder } from '../formats/node-folder.ts';
+import type { Staged } from './staged.ts';
 
 const MENDS: Record<string, string> = {
   ENOSPC: 'Free some disk space.',
@@ -53,34 +40,24 @@ export async function refuseExisting(out: string, force: boolean): Promise<void>
     });
 }
 
-/** Begins a folder that appears whole or not at all. @throws ShishuError `bad-argument`, `io` */
+/** Begins a folder beside its place, where it appears whole or not at all (Node only). @throws ShishuError `bad-argument`, `io` */
 export async function stageFolder(out: string, { force }: { force: boolean }): Promise<Staged> {
   await refuseExisting(out, force);
   const beside = (what: string): string => join(dirname(out), `.${basename(out)}.${what}-${process.pid}`);
   const path = beside('part');
   await guarded(path, () => mkdir(path, { recursive: true }));
-  const withFile = (
-    file: string,
-    write: (handle: Awaited<ReturnType<typeof open>>) => Promise<void>,
-  ): Promise<void> =>
-    guarded(join(path, file), async () => {
-      const handle = await open(join(path, file), 'w');
-      try {
-        await write(handle);
-        await handle.sync();
-      } finally {
-        await handle.close();
-      }
-    });
   return {
-    path,
-    write: (file, data) => withFile(file, (handle) => handle.writeFile(data)),
-    writeTensors: (file, tensors) =>
-      withFile(file, async (handle) => {
-        const { bytes, order } = encodeHeader(tensors, { format: 'pt' });
-        await handle.writeFile(bytes);
-        const byName = new Map(tensors.map((tensor) => [tensor.name, tensor]));
-        for (const name of order) await handle.writeFile(await byName.get(name)!.read());
+    source: await openFolder(path),
+    write: (file, data) =>
+      guarded(join(path, file), async () => {
+        const handle = await open(join(path, file), 'w');
+        try {
+          const pieces = typeof data === 'string' || data instanceof Uint8Array ? [data] : data;
+          for await (const piece of pieces) await handle.writeFile(piece);
+          await handle.sync();
+        } finally {
+          await handle.close();
+        }
       }),
     async commit() {
       await refuseExisting(out, force);

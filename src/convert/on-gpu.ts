@@ -27,7 +27,16 @@ export interface OnGpu {
 }
 
 /** The GPU, and what tests set of how it is used. */
-export type OpenOptions = GpuOptions & { tuning?: Partial<Tuning>; chunk?: number };
+export type OpenOptions = GpuOptions & {
+  tuning?: Partial<Tuning>;
+  chunk?: number;
+  signal?: AbortSignal | undefined;
+  /** Called as weights arrive on the GPU, with bytes as stored. */
+  onProgress?: ((loaded: number, total: number) => void) | undefined;
+};
+
+/** Bytes of a weight as stored. */
+export const bytesOf = (dtype: OnGpu['dtype']): 4 | 2 => (dtype === 'F32' ? 4 : 2);
 
 /** Longest window of text that is taken unasked. */
 const MOST_CONTEXT = 1024;
@@ -36,18 +45,22 @@ const MOST_CONTEXT = 1024;
  * Opens a model folder for analysis. The weights are on the GPU as f32, or f16 when stored so.
  * @throws ShishuError as `loadModel`
  */
-export async function openOnGpu(like: SourceLike, gpuOptions: OpenOptions = {}): Promise<OnGpu> {
+export async function openOnGpu(
+  like: SourceLike,
+  { signal, onProgress, ...gpuOptions }: OpenOptions = {},
+): Promise<OnGpu> {
   const source = openSource(like);
-  const configJson = await readJson(source, 'config.json', { code: 'bad-config' });
+  const configJson = await readJson(source, 'config.json', { code: 'bad-config' }, signal);
   const config = parseConfig(configJson);
   const specs = tensorSpecs(config);
   const [checkpoint, tokenizer] = await Promise.all([
-    openCheckpoint(source, specs),
-    loadTokenizer(source, config.vocabSize),
+    openCheckpoint(source, specs, signal),
+    loadTokenizer(source, config.vocabSize, signal),
   ]);
   const { dtype } = checkpoint.tensors.get('model.embed_tokens.weight')!;
   const plan = planOf(config);
   const gpu = await openGpu(gpuOptions);
+  let loaded = 0;
   try {
     const runner = await makeRunner(
       gpu,
@@ -60,7 +73,14 @@ export async function openOnGpu(like: SourceLike, gpuOptions: OpenOptions = {}):
         batch: 1,
         ...gpuOptions,
       },
-      (fill) => fillFromCheckpoint(gpu, fill, checkpoint, specs),
+      (fill) =>
+        fillFromCheckpoint(gpu, fill, checkpoint, specs, {
+          signal,
+          onBytes(bytes) {
+            loaded += bytes;
+            onProgress?.(loaded, checkpoint.bytes);
+          },
+        }),
     );
     const close = (): void => {
       runner.ledger.releaseAll();

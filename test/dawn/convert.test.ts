@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { calibrate } from '../../src/convert/calibrate.ts';
-import { type ConvertOptions, convert } from '../../src/convert/convert.ts';
+import { type ConvertFolderOptions, convertFolder } from '../../src/convert/convert-folder.ts';
 import { type OnGpu, openOnGpu } from '../../src/convert/on-gpu.ts';
 import { openFolder } from '../../src/formats/node-folder.ts';
 import { readHeader } from '../../src/formats/safetensors.ts';
@@ -96,8 +96,8 @@ describe('converting', () => {
   });
   afterAll(() => rm(folder, { recursive: true }));
 
-  const run = (name: TinyModelName, out: string, options: ConvertOptions) =>
-    convert(
+  const run = (name: TinyModelName, out: string, options: ConvertFolderOptions) =>
+    convertFolder(
       memorySource(filesOf(tinyModel(name, 7))),
       join(folder, out),
       { text, window: 48, ...options },
@@ -195,7 +195,7 @@ describe('converting', () => {
     ['a short text', 'llama', { text: 'ABC' }, 'bad-argument', /has 3 tokens, .* needs 115/],
     ['a folder that exists', 'llama', { out: 'there' }, 'bad-argument', /exists already/],
   ] as const)('%s is refused and leaves nothing', async (_, name, options, code, message) => {
-    const { out = 'refused', ...rest } = options as { out?: string } & ConvertOptions;
+    const { out = 'refused', ...rest } = options as { out?: string } & ConvertFolderOptions;
     if (out === 'there') await mkdir(join(folder, 'there'));
     const before = (await readdir(folder)).sort();
     await expect(run(name, out, rest)).rejects.toThrow(

@@ -1,0 +1,69 @@
+import { ShishuError } from '../errors.ts';
+import { openSource } from '../formats/source.ts';
+import type { Staged } from './staged.ts';
+
+/** An error of the File System API as ours. */
+function ioError(file: string, cause: unknown): ShishuError {
+  if (cause instanceof ShishuError) return cause;
+  const { name = '', message } = cause as DOMException;
+  const mends: Record<string, string> = {
+    QuotaExceededError: 'Free some disk space, or remove models that were made before.',
+    NotAllowedError: 'Allow this page to write there, or choose another folder.',
+  };
+  return new ShishuError('io', `Could not write ${file}: ${message}.`, {
+    details: { file, name },
+    mend: mends[name],
+    cause,
+  });
+}
+
+/** Writes one file of a folder of the File System API. @throws ShishuError `io`; the file is as it was then */
+export async function writeHandle(
+  folder: FileSystemDirectoryHandle,
+  file: string,
+  data: Uint8Array | string | Blob | AsyncIterable<Uint8Array>,
+): Promise<void> {
+  try {
+    const writer = await (await folder.getFileHandle(file, { create: true })).createWritable();
+    try {
+      const whole = typeof data === 'string' || data instanceof Uint8Array || data instanceof Blob;
+      for await (const piece of whole ? [data] : data) await writer.write(piece as FileSystemWriteChunkType);
+      await writer.close();
+    } catch (error) {
+      await writer.abort().catch(() => {});
+      throw error;
+    }
+  } catch (cause) {
+    throw ioError(file, cause);
+  }
+}
+
+/** The file that is written last: a folder that has it is whole. */
+export const LAST_FILE = 'report.json';
+
+/** Begins a new folder inside `parent` (a browser's file system). It counts as there when it has `LAST_FILE`. */
+export async function stageHandle(parent: FileSystemDirectoryHandle, name: string): Promise<Staged> {
+  const found = await parent.getDirectoryHandle(name).catch(() => undefined);
+  if (found)
+    throw new ShishuError('bad-argument', `There is a model "${name}" already.`, {
+      details: { folder: name },
+      mend: 'Give another name, or remove that one.',
+    });
+  let folder: FileSystemDirectoryHandle;
+  try {
+    folder = await parent.getDirectoryHandle(name, { create: true });
+  } catch (cause) {
+    throw ioError(name, cause);
+  }
+  let whole = false;
+  return {
+    source: openSource(folder),
+    write: (file, data) => writeHandle(folder, file, data),
+    async commit() {
+      whole = true;
+    },
+    async discard() {
+      if (!whole) await parent.removeEntry(name, { recursive: true });
+    },
+  };
+}
