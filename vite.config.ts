@@ -70,7 +70,9 @@ const pages: UserConfig = {
     target,
     outDir: '../dist-demo',
     emptyOutDir: true,
-    rolldownOptions: { input: ['index', 'bench', 'train'].map((page) => join(demo, `${page}.html`)) },
+    rolldownOptions: {
+      input: ['index', 'bench', 'train', 'convert'].map((page) => join(demo, `${page}.html`)),
+    },
   },
 };
 

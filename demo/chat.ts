@@ -3,6 +3,7 @@ import { byId } from './chat/dom.ts';
 import { showError } from './chat/notices.ts';
 import { includedModels } from './chat/picker.ts';
 import { showNoWebGpu, whyNoWebGpu } from './chat/support.ts';
+import { madeChoices } from './made.ts';
 import { showPages } from './nav.ts';
 
 showPages(byId('pages', HTMLElement));
@@ -15,5 +16,7 @@ if (why) {
     showError(error);
     return [];
   });
-  new Chat(included).start();
+  // A link may name the model, as #model=child.
+  const asked = new URLSearchParams(location.hash.slice(1)).get('model');
+  new Chat([...included, ...(await madeChoices())]).start(asked ?? undefined);
 }

@@ -3,6 +3,7 @@ const PAGES = [
   { file: 'index.html', label: 'Chat' },
   { file: 'bench.html', label: 'Benchmark' },
   { file: 'train.html', label: 'Train' },
+  { file: 'convert.html', label: 'Convert' },
 ];
 
 /** Links to the other pages, in the header's `<nav hidden>`; it stays hidden while there is one page. */

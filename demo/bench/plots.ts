@@ -28,7 +28,7 @@ export function clearPlots(): void {
 
 function figureOf(
   title: string,
-  note: string,
+  note: string | Node,
   options: Omit<uPlot.Options, 'width' | 'height'>,
   data: uPlot.AlignedData,
 ): HTMLElement {
@@ -127,16 +127,17 @@ function thin(xs: readonly number[]): number[] {
   return kept;
 }
 
-/** Bars of parent and child side by side, one pair a category. */
+/** Bars, one or two side by side a category, the first in the parent's colour; from zero up, or down. */
 export function bars(
   title: string,
-  note: string,
+  note: string | Node,
   yLabel: string,
-  rows: readonly { label: string; pair: readonly [number, number] }[],
+  rows: readonly { label: string; pair: readonly [number] | readonly [number, number] }[],
 ): HTMLElement {
   const xs = rows.map((_, i) => i);
   const [parent, child] = colors();
-  const bar = (stroke: string, align: -1 | 1): uPlot.Series => ({
+  const two = rows[0]?.pair.length === 2;
+  const bar = (stroke: string, align: -1 | 0 | 1): uPlot.Series => ({
     stroke,
     fill: stroke,
     width: 0,
@@ -149,10 +150,10 @@ export function bars(
     {
       legend: { show: false },
       cursor: { show: false },
-      series: [{}, bar(parent, -1), bar(child, 1)],
+      series: two ? [{}, bar(parent, -1), bar(child, 1)] : [{}, bar(parent, 0)],
       scales: {
         x: { time: false, range: [-0.5, Math.max(0.5, rows.length - 0.5)] },
-        y: { range: (_, __, max) => [0, (max || 1) * 1.1] },
+        y: { range: (_, min, max) => [Math.min(0, min * 1.1), (max > 0 ? max : min < 0 ? 0 : 1) * 1.1] },
       },
       axes: [
         {
@@ -167,6 +168,6 @@ export function bars(
         { ...axis(yLabel), size: 56 },
       ],
     },
-    [xs, rows.map(({ pair }) => pair[0]), rows.map(({ pair }) => pair[1])],
+    [xs, rows.map(({ pair }) => pair[0]), ...(two ? [rows.map(({ pair }) => pair[1]!)] : [])],
   );
 }

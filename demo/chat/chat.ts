@@ -56,13 +56,13 @@ export class Chat {
     if (this.#saved.dtype) this.#dtype.value = this.#saved.dtype;
   }
 
-  /** Wires the page, and loads the model of before the reload, else the first included one. */
-  start(): void {
+  /** Wires the page, and loads the model that is asked for, else that of before the reload, else the first included one. */
+  start(asked?: string): void {
     wirePicker(this.#included, (choice) => this.#load(choice), showError);
     this.#wire();
     this.#redraw();
     this.#log.scrollToEnd();
-    const { choice: saved } = this.#saved;
+    const saved: SavedChoice | undefined = asked ? { kind: 'included', id: asked } : this.#saved.choice;
     const choice = saved ? this.#find(saved) : this.#included[0];
     if (choice) this.#load(choice);
     else if (saved?.kind === 'folder')

@@ -88,7 +88,8 @@ function wireIncluded(included: readonly Choice[], take: (choice: Choice) => voi
   );
 }
 
-function wireFolder(take: (choice: Choice) => void): void {
+/** Wires #pick-folder and #folder-input. */
+export function wireFolder(take: (choice: Choice) => void): void {
   const input = byId('folder-input', HTMLInputElement);
   byId('pick-folder', HTMLButtonElement).addEventListener('click', async () => {
     if (!('showDirectoryPicker' in window)) return input.click();

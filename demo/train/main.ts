@@ -6,6 +6,7 @@ import { announce, byId, el } from '../chat/dom.ts';
 import { clearNotices, showError, showNote } from '../chat/notices.ts';
 import { whyNoWebGpu } from '../chat/support.ts';
 import { showPages } from '../nav.ts';
+import { download } from '../save.ts';
 import { readSettings } from './settings.ts';
 import type { TrainProgress } from './worker.ts';
 
@@ -219,13 +220,7 @@ class Page {
 
   async #save(which: 0 | 1): Promise<void> {
     const files = await this.#session!.peer.call<File[]>('files', which);
-    for (const file of files) {
-      const url = URL.createObjectURL(file);
-      el('a', { href: url, download: file.name }).click();
-      // Browsers drop downloads that are asked for at once.
-      await new Promise((resume) => setTimeout(resume, 150));
-      URL.revokeObjectURL(url);
-    }
+    await download(files);
     showNote(
       `Saved the ${files.length} files of the ${MODELS[which]}: put them into one folder, and drop that on the chat page.`,
     );

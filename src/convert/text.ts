@@ -12,6 +12,8 @@ export interface TextOptions {
   /** Of sampled text (default 1). */
   seed?: number | undefined;
   signal?: AbortSignal | undefined;
+  /** Tokens that the model has made of those it is to make. */
+  onProgress?: ((done: number, total: number) => void) | undefined;
 }
 
 const DEFAULT_TOKENS = 20_000;
@@ -24,7 +26,7 @@ export async function textWindows(
   log: (line: string) => void,
 ): Promise<Windows> {
   const { config, tokenizer, runner, plan } = model;
-  const { text, seed = 1, signal } = options;
+  const { text, seed = 1, signal, onProgress } = options;
   const needed = tokensNeeded(config.hiddenSize);
   const tokens = options.tokens ?? Math.max(DEFAULT_TOKENS, 2 * needed);
   const length = Math.min(options.window ?? DEFAULT_WINDOW, runner.parts.kv.context);
@@ -39,7 +41,7 @@ export async function textWindows(
     log(`no text given: the model makes ${tokens} tokens of its own`);
     const enders = begin === undefined ? config.eosTokenIds : [...config.eosTokenIds, begin];
     const first = begin ?? config.eosTokenIds[0] ?? 0;
-    ids = await sampleText(runner, plan, { tokens, length, begin: first, enders, seed, signal });
+    ids = await sampleText(runner, plan, { tokens, length, begin: first, enders, seed, signal, onProgress });
   }
   // Only a model that expects a begin-of-text token gets one before each window.
   const expects = text === undefined || tokenizer.encode('a')[0] === begin;

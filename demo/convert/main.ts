@@ -1,0 +1,194 @@
+import { toPortable } from '../../src/api/portable.ts';
+import { Peer } from '../../src/api/rpc.ts';
+import type { ConvertReport } from '../../src/convert/convert.ts';
+import { writeHandle } from '../../src/convert/handle-folder.ts';
+import { ShishuError } from '../../src/errors.ts';
+import { announce, byId, el } from '../chat/dom.ts';
+import { clearNotices, showError, showNote } from '../chat/notices.ts';
+import { includedModels } from '../chat/picker.ts';
+import { showNoWebGpu, whyNoWebGpu } from '../chat/support.ts';
+import { filesOf, madeId, madeModels, removeMade } from '../made.ts';
+import { showPages } from '../nav.ts';
+import { chooseFolder, download } from '../save.ts';
+import { ChildForm, ParentForm } from './form.ts';
+import { showAnalysis, showConverted } from './report.ts';
+import type { Analysed, Tell } from './worker.ts';
+
+const chatLink = (name: string): string =>
+  `./index.html#${new URLSearchParams({ model: madeId(name) }).toString()}`;
+
+class Page {
+  readonly #parents: ParentForm;
+  readonly #children = new ChildForm();
+  readonly #loading = byId('loading', HTMLDivElement);
+  readonly #bar = byId('progress', HTMLProgressElement);
+  readonly #text = byId('progress-text', HTMLSpanElement);
+  readonly #report = byId('report', HTMLElement);
+  readonly #result = byId('result', HTMLElement);
+  readonly #buttons = [byId('run', HTMLButtonElement), byId('convert', HTMLButtonElement)];
+  #line: Peer | undefined;
+  #abort: AbortController | undefined;
+  /** The model that was analysed last. */
+  #found: { label: string; analysed: Analysed } | undefined;
+
+  constructor(parents: ParentForm) {
+    this.#parents = parents;
+    const onSubmit = (id: string, run: () => Promise<void>): void =>
+      byId(id, HTMLFormElement).addEventListener('submit', (event) => {
+        event.preventDefault();
+        void this.#guard(run);
+      });
+    onSubmit('settings', () => this.#analyse());
+    onSubmit('conversion', () => this.#convert());
+    byId('cancel', HTMLButtonElement).addEventListener('click', () => {
+      this.#abort?.abort();
+      this.#text.textContent = 'Cancelling…';
+    });
+    // The plots take their colours when they are drawn.
+    matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.#show());
+    void this.#guard(() => this.#showMade());
+  }
+
+  async #guard(run: () => Promise<void>): Promise<void> {
+    if (this.#abort) return;
+    clearNotices();
+    try {
+      await run();
+    } catch (error) {
+      showError(error);
+    }
+  }
+
+  #peer(): Peer {
+    if (this.#line && !this.#line.closed) return this.#line;
+    const worker = new Worker(new URL('./worker.ts', import.meta.url), { type: 'module' });
+    const peer = new Peer(worker, {}, () => worker.terminate());
+    worker.addEventListener('error', ({ message }) =>
+      peer.close(new ShishuError('io', `The worker stopped: ${message ?? 'its script did not load'}.`)),
+    );
+    this.#line = peer;
+    return peer;
+  }
+
+  /** Runs a call of the worker with the bar and the way out; undefined when it was cancelled. */
+  async #call<T>(first: string, method: string, ...args: unknown[]): Promise<T | undefined> {
+    const abort = new AbortController();
+    this.#abort = abort;
+    for (const button of this.#buttons) button.disabled = true;
+    this.#loading.hidden = false;
+    const tell: Tell = (what, done, total) => {
+      if (abort.signal.aborted) return;
+      this.#text.textContent = total > 0 ? `${what} (${Math.floor((100 * done) / total)} %)` : `${what}…`;
+      if (total > 0) {
+        this.#bar.max = total;
+        this.#bar.value = done;
+      } else this.#bar.removeAttribute('value');
+    };
+    tell(first, 0, 0);
+    try {
+      return await this.#peer().call<T>(method, ...args, tell, abort.signal);
+    } catch (error) {
+      if (!abort.signal.aborted) throw error;
+      announce('Cancelled.');
+      return undefined;
+    } finally {
+      this.#abort = undefined;
+      for (const button of this.#buttons) button.disabled = false;
+      this.#loading.hidden = true;
+    }
+  }
+
+  async #analyse(): Promise<void> {
+    const { parent, text } = this.#parents.read();
+    this.#found = undefined;
+    this.#report.hidden = true;
+    this.#result.hidden = true;
+    this.#children.hide();
+    const source = toPortable(parent.source);
+    const analysed = await this.#call<Analysed>('Opening the parent', 'analyse', source, text);
+    if (!analysed) return;
+    this.#found = { label: parent.label, analysed };
+    this.#show();
+    this.#children.show(parent.label, analysed.layers);
+    announce('The analysis is done.');
+    this.#report.scrollIntoView({ block: 'start' });
+  }
+
+  #show(): void {
+    if (this.#found) showAnalysis(this.#report, this.#found.label, this.#found.analysed);
+  }
+
+  async #convert(): Promise<void> {
+    if (!this.#found) return;
+    const taken = (await madeModels().catch(() => [])).map(({ name }) => name);
+    const { name, options } = this.#children.read(taken);
+    this.#result.hidden = true;
+    const report = await this.#call<ConvertReport>('Converting', 'convert', name, options);
+    if (!report) return;
+    showConverted(this.#result, name, report, this.#actions(name));
+    await this.#showMade();
+    announce(`${name} is made.`);
+    this.#result.scrollIntoView({ block: 'nearest' });
+  }
+
+  async #filesOf(name: string): Promise<File[]> {
+    const folder = (await madeModels()).find((made) => made.name === name);
+    if (!folder)
+      throw new ShishuError('not-found', `${name} is not here any more.`, { details: { folder: name } });
+    return filesOf(folder);
+  }
+
+  #actions(name: string): HTMLElement[] {
+    const button = (label: string, id: string, run: () => Promise<void>): HTMLElement =>
+      el('button', { type: 'button', id, click: () => void this.#guard(run) }, label);
+    const saveToFolder = async (): Promise<void> => {
+      const folder = await chooseFolder();
+      if (!folder) return;
+      const own = await folder.getDirectoryHandle(name, { create: true });
+      for (const file of await this.#filesOf(name)) await writeHandle(own, file.name, file);
+      showNote(`Saved as the folder ${name} in ${folder.name}.`);
+    };
+    const saveFiles = async (): Promise<void> => {
+      const files = await this.#filesOf(name);
+      await download(files);
+      showNote(`Saved the ${files.length} files of ${name}: put them into one folder.`);
+    };
+    return [
+      el('a', { href: chatLink(name), id: 'chat-with-it' }, 'Chat with it'),
+      ...('showDirectoryPicker' in window ? [button('Save to a folder…', 'save-folder', saveToFolder)] : []),
+      button('Download the files', 'save-files', saveFiles),
+    ];
+  }
+
+  async #showMade(): Promise<void> {
+    const made = await madeModels();
+    byId('made', HTMLElement).hidden = made.length === 0;
+    byId('made-list', HTMLUListElement).replaceChildren(
+      ...made.map(({ name }) => {
+        const remove = async (): Promise<void> => {
+          await removeMade(name);
+          await this.#showMade();
+          announce(`${name} is removed.`);
+        };
+        const click = (): void => void this.#guard(remove);
+        return el(
+          'li',
+          {},
+          el('a', { href: chatLink(name) }, name),
+          el('button', { type: 'button', class: 'quiet', 'aria-label': `Remove ${name}`, click }, 'Remove'),
+        );
+      }),
+    );
+  }
+}
+
+showPages(byId('pages', HTMLElement));
+const why = await whyNoWebGpu();
+if (why) {
+  byId('settings', HTMLFormElement).hidden = true;
+  showNoWebGpu(why);
+} else {
+  const included = await includedModels().catch(() => []);
+  const parents = included.filter(({ saved }) => saved.kind === 'included' && saved.id !== 'child');
+  new Page(new ParentForm(parents, showError));
+}

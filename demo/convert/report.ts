@@ -1,0 +1,177 @@
+import type { Analysis, BlockReport } from '../../src/convert/analyze.ts';
+import type { ConvertReport } from '../../src/convert/convert.ts';
+import { bars, clearPlots } from '../bench/plots.ts';
+import { el } from '../chat/dom.ts';
+import { bytes } from '../chat/format.ts';
+import type { Analysed } from './worker.ts';
+
+type Cell = string | number;
+
+function table(caption: string, head: readonly string[], rows: readonly (readonly Cell[])[]): HTMLElement {
+  const headings = head.map((text) => el('th', { scope: 'col' }, text));
+  const lines = rows.map(([first, ...cells]) =>
+    el(
+      'tr',
+      {},
+      el('th', { scope: 'row' }, String(first)),
+      ...cells.map((cell) => el('td', {}, String(cell))),
+    ),
+  );
+  return el(
+    'div',
+    { class: 'table', tabindex: '0', role: 'region', 'aria-label': caption },
+    el(
+      'table',
+      {},
+      el('caption', {}, caption),
+      el('thead', {}, el('tr', {}, ...headings)),
+      el('tbody', {}, ...lines),
+    ),
+  );
+}
+
+const percent = (from: number, to: number): string => {
+  const change = (100 * (to - from)) / from;
+  return `${change > 0 ? '+' : ''}${change.toFixed(1)} %`;
+};
+
+/** Two bars with the names of their colours. */
+const key = (first: string, second: string): HTMLElement =>
+  el(
+    'span',
+    { class: 'facts' },
+    el('span', { class: 'key parent' }, first),
+    el('span', { class: 'key child' }, second),
+  );
+
+function pictures({ perplexity, blocks }: Analysis): HTMLElement {
+  const rows = (pair: (block: BlockReport) => readonly [number] | readonly [number, number]) =>
+    blocks.map((block) => ({ label: String(block.layer), pair: pair(block) }));
+  const more = (value: number): number => (100 * (value - perplexity)) / perplexity;
+  return el(
+    'div',
+    { class: 'plots' },
+    bars(
+      'How linear a block’s attention is',
+      key('R² of the linear map', 'cosine to the attention'),
+      '',
+      rows(({ r2, cosine }) => [r2, cosine]),
+    ),
+    bars(
+      'What is lost without it',
+      key('% more perplexity, dropped', 'with the linear map'),
+      '',
+      rows(({ perplexity: { skip, linear } }) => [more(skip), more(linear)]),
+    ),
+    bars(
+      'How much it changes its input',
+      'block influence, 1 - cos(x, x + attention)',
+      '',
+      rows(({ blockInfluence }) => [blockInfluence]),
+    ),
+  );
+}
+
+/** Shows an analysis: figures, a picture and a row for each block. */
+export function showAnalysis(place: HTMLElement, label: string, found: Analysed): void {
+  const { analysis, layers, hiddenSize, dtype } = found;
+  const { tokens, window, perplexity, blocks, order } = analysis;
+  const facts = [
+    `${layers} blocks`,
+    `hidden size ${hiddenSize}`,
+    `stored as ${dtype}`,
+    `perplexity ${perplexity.toFixed(3)} on ${tokens.test} test tokens in windows of ${window}`,
+    `maps fitted to ${tokens.calibration} tokens, chosen by ${tokens.choosing}`,
+  ];
+  const buckets = blocks[0]!.r2ByContext;
+  clearPlots();
+  place.replaceChildren(
+    el(
+      'div',
+      {},
+      el('h2', {}, label),
+      el('div', { class: 'facts' }, ...facts.map((fact) => el('span', {}, fact))),
+    ),
+    pictures(analysis),
+    table(
+      'On text that nothing was fitted to. R² leaves the residual out; “from n” is of tokens at that place of their window and after.',
+      [
+        'Block',
+        'R²',
+        ...buckets.map(({ from }) => `from ${from}`),
+        'cosine',
+        'influence',
+        'perplexity, dropped',
+        'linear',
+        'attention',
+        'map',
+        'KV a token',
+      ],
+      blocks.map((block) => [
+        block.layer,
+        block.r2.toFixed(3),
+        ...block.r2ByContext.map(({ r2 }) => r2.toFixed(3)),
+        block.cosine.toFixed(3),
+        block.blockInfluence.toFixed(4),
+        block.perplexity.skip.toFixed(3),
+        block.perplexity.linear.toFixed(3),
+        bytes(block.bytes.attention),
+        bytes(block.bytes.map),
+        bytes(block.bytes.kvPerToken),
+      ]),
+    ),
+    el(
+      'p',
+      { class: 'hint' },
+      `From the least missed to the most: dropped ${order.skip.join(' ')}; linear ${order.linear.join(' ')}.`,
+    ),
+  );
+  place.hidden = false;
+}
+
+/** Shows what a conversion did, and what can be done with the child. */
+export function showConverted(
+  place: HTMLElement,
+  name: string,
+  report: ConvertReport,
+  actions: readonly HTMLElement[],
+): void {
+  const { front, mlpOnly, end, sharedPairs, layers, steps, parameters, weightBytes, kvBytesPerToken } =
+    report;
+  const parent = steps[0]!.perplexity;
+  const pair = (
+    what: string,
+    { parent, child }: { parent: number; child: number },
+    show: (value: number) => string,
+  ) => [what, show(parent), show(child), percent(parent, child)];
+  const pairs = sharedPairs > 0 ? `, ${sharedPairs} shared pairs` : '';
+  place.replaceChildren(
+    el(
+      'div',
+      {},
+      el('h2', {}, name),
+      el(
+        'div',
+        { class: 'facts' },
+        el('span', {}, `${front} attention + ${mlpOnly} MLP-only${pairs} + ${end} attention`),
+        el('span', {}, `layers ${layers.join(' ')} lost their attention`),
+      ),
+    ),
+    table(
+      'Perplexity on the test part of the text, after each step',
+      ['Step', 'Perplexity', 'Against the parent'],
+      steps.map(({ step, perplexity }) => [step, perplexity.toFixed(3), percent(parent, perplexity)]),
+    ),
+    table(
+      'Counted',
+      ['', 'Parent', 'Child', 'Change'],
+      [
+        pair('Parameters', parameters, (value) => value.toLocaleString('en')),
+        pair('Weights as stored', weightBytes, bytes),
+        pair('KV cache a token (f32)', kvBytesPerToken, bytes),
+      ],
+    ),
+    el('div', { class: 'exports' }, ...actions),
+  );
+  place.hidden = false;
+}

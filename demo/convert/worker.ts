@@ -1,0 +1,117 @@
+// Analyses and converts in a worker: sums over tokens are made on the thread that asks, and the page must stay alive.
+import { openPortable, type PortableSource } from '../../src/api/portable.ts';
+import { type Endpoint, Peer } from '../../src/api/rpc.ts';
+import { type Analysis, analyze } from '../../src/convert/analyze.ts';
+import { type ConvertOptions, type ConvertReport, convert } from '../../src/convert/convert.ts';
+import { stageHandle } from '../../src/convert/handle-folder.ts';
+import { bytesOf, type OnGpu, openOnGpu, refuseChild } from '../../src/convert/on-gpu.ts';
+import { textWindows } from '../../src/convert/text.ts';
+import type { Windows } from '../../src/convert/windows.ts';
+import { ShishuError } from '../../src/errors.ts';
+import { openSource } from '../../src/formats/source.ts';
+import { BEGIN } from '../../src/train/chat-format.ts';
+import { chatText } from '../../src/train/chat-text.ts';
+import { madeFolder, madeModels } from '../made.ts';
+
+/** What to measure on: the built-in chats, the model's own words, or a text. */
+export interface TextChoice {
+  kind: 'chats' | 'own' | 'given';
+  text: string;
+  tokens: number;
+  window: number;
+}
+
+/** A model that was analysed. */
+export interface Analysed {
+  analysis: Analysis;
+  layers: number;
+  hiddenSize: number;
+  dtype: OnGpu['dtype'];
+}
+
+/** `total` is 0 while nothing can be counted. */
+export type Tell = (what: string, done: number, total: number) => unknown;
+
+/** Characters of a token, at most, in the built-in text. */
+const TOKEN_CHARACTERS = 8;
+
+let session: { parent: OnGpu; windows: Windows } | undefined;
+
+function close(): void {
+  session?.parent.close();
+  session = undefined;
+}
+
+const methods = {
+  /** Opens a parent, cuts the text up and measures every block; the parent stays open for `convert`. */
+  async analyse(
+    source: PortableSource,
+    { kind, text, tokens, window }: TextChoice,
+    tell: Tell,
+    signal: AbortSignal,
+  ): Promise<Analysed> {
+    close();
+    const parent = await openOnGpu(openSource(openPortable(source), { cache: true }), {
+      signal,
+      onProgress: (done, total) => tell('Loading the parent', done, total),
+    });
+    try {
+      refuseChild(parent);
+      const marked = (): boolean => parent.tokenizer.encode(BEGIN).length === 1;
+      const given = kind === 'chats' ? chatText(1, TOKEN_CHARACTERS * tokens, marked()) : text;
+      const windows = await textWindows(
+        parent,
+        {
+          ...(kind !== 'own' && { text: given }),
+          tokens,
+          window,
+          signal,
+          onProgress: (done, total) => tell('The model makes a text', done, total),
+        },
+        () => {},
+      );
+      const { runner, plan, config, dtype } = parent;
+      const { analysis } = await analyze(runner, plan, windows, {
+        storedBytes: bytesOf(dtype),
+        signal,
+        onProgress: (done, total) => tell('Measuring the blocks', done, total),
+      });
+      session = { parent, windows };
+      return { analysis, layers: config.layers, hiddenSize: config.hiddenSize, dtype };
+    } catch (error) {
+      parent.close();
+      throw error;
+    }
+  },
+
+  /** Converts the parent that was analysed last into a folder of the browser's. */
+  async convert(
+    name: string,
+    options: ConvertOptions,
+    tell: Tell,
+    signal: AbortSignal,
+  ): Promise<ConvertReport> {
+    const { parent, windows } = session!;
+    const place = await madeFolder();
+    if (!place)
+      throw new ShishuError('io', 'This browser keeps no files for pages here.', {
+        mend: 'Use a window that is not private, or shishulm convert on the command line.',
+      });
+    // One page at a time, so that what another one is writing does not pass for a leftover.
+    return navigator.locks.request('shishulm-made', { signal }, async () => {
+      await madeModels(true);
+      return convert(
+        parent,
+        async () => windows,
+        () => stageHandle(place, name),
+        {
+          ...options,
+          log: (line) => tell(line, 0, 0),
+          signal,
+        },
+      );
+    });
+  },
+};
+
+new Peer(self as unknown as Endpoint, methods);

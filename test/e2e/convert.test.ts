@@ -1,0 +1,175 @@
+import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type Browser, chromium, type Page } from 'playwright';
+import { afterAll, afterEach, beforeAll, expect, inject, test } from 'vitest';
+import { chromiumArgs, findBrowser } from '../../scripts/find-browser.mjs';
+import type { ConvertReport } from '../../src/convert/convert.ts';
+import { charTokenizerFiles } from '../support/char-tokenizer.ts';
+import { tinyFiles, tinyModel } from '../support/tiny-models.ts';
+
+const LONG = 120_000;
+const withParent = existsSync(join(import.meta.dirname, '../../demo/public/models/parent/config.json'));
+
+let browser: Browser;
+let page: Page;
+let problems: string[];
+beforeAll(async () => {
+  browser = await chromium.launch({
+    executablePath: await findBrowser({ install: false }),
+    args: chromiumArgs,
+  });
+});
+afterAll(() => browser.close());
+afterEach(() => page.context().close());
+
+async function open(width = 1200): Promise<void> {
+  page = await (await browser.newContext({ viewport: { width, height: 800 } })).newPage();
+  problems = [];
+  page.on('pageerror', (error) => problems.push(error.message));
+  await page.goto(new URL('convert.html', inject('demoUrl')).href);
+  // The form is wired once the included parent is in it, or there is none.
+  await page.waitForSelector(withParent ? '#openers button' : '#settings');
+}
+
+const notices = (): Promise<string | null> => page.textContent('#notices');
+const analysed = () =>
+  page.waitForFunction(() => document.querySelectorAll('#report canvas').length === 3, null, {
+    timeout: LONG,
+  });
+const wide = (): Promise<number> =>
+  page.evaluate(() =>
+    Math.max(document.documentElement.scrollWidth, document.querySelector('main')!.scrollWidth),
+  );
+
+/** Chooses the files of a tiny model, whose text is single characters. */
+async function chooseTiny(name: 'llama' | 'shishu'): Promise<void> {
+  const files = { ...tinyFiles(tinyModel(name, 7)), ...charTokenizerFiles() };
+  await page.evaluate(
+    (parts) => {
+      const data = new DataTransfer();
+      for (const [file, bytes] of parts) data.items.add(new File([new Uint8Array(bytes)], file));
+      document.dispatchEvent(new DragEvent('drop', { dataTransfer: data, bubbles: true }));
+    },
+    Object.entries(files).map(([file, bytes]) => [file, [...bytes]] as const),
+  );
+  await expect.poll(() => page.inputValue('[name=parent]')).toContain('dropped files');
+}
+
+async function dropText(text: string): Promise<void> {
+  await page.evaluate((content) => {
+    const data = new DataTransfer();
+    data.items.add(new File([content], 'text.txt'));
+    document.dispatchEvent(new DragEvent('drop', { dataTransfer: data, bubbles: true }));
+  }, text);
+  await expect.poll(() => page.inputValue('[name=text]')).toBe(text);
+}
+
+const letters = (count: number): string =>
+  Array.from({ length: count }, (_, i) => String.fromCharCode(33 + ((i * i + 7 * i) % 59))).join('');
+
+test.runIf(withParent)(
+  'the embedded parent is analysed, converted and chatted with, by keyboard, on 360 pixels',
+  async () => {
+    await open(360);
+    await page.fill('[name=tokens]', '600');
+    await page.fill('[name=window]', '64');
+    await page.press('[name=window]', 'Enter');
+    await analysed();
+    const layers = await page.locator('#report tbody tr').count();
+    expect(await page.inputValue('[name=keep]')).toBe(String(Math.ceil(layers / 2)));
+    expect(await wide()).toBeLessThanOrEqual(360);
+
+    await page.selectOption('[name=target]', 'layers');
+    await page.fill('[name=layers]', '2-3');
+    await page.fill('[name=pairs]', '1');
+    await page.fill('[name=name]', 'tried');
+    await page.press('[name=name]', 'Enter');
+    await page.waitForSelector('#chat-with-it', { timeout: LONG });
+    expect(await wide()).toBeLessThanOrEqual(360);
+    const steps = await page.locator('#result table').first().locator('tbody th').allTextContents();
+    expect(steps).toEqual([
+      'parent',
+      'attention dropped',
+      'linear maps',
+      'written, 1 pairs shared (average)',
+    ]);
+
+    const downloads: string[] = [];
+    let report: ConvertReport | undefined;
+    page.on('download', async (file) => {
+      downloads.push(file.suggestedFilename());
+      if (file.suggestedFilename() === 'report.json')
+        report = JSON.parse(await readFile(await file.path(), 'utf8'));
+    });
+    await page.click('#save-files');
+    await expect.poll(() => report, { timeout: 20_000 }).toMatchObject({ layers: [2, 3], sharedPairs: 1 });
+    await expect.poll(() => downloads).toContain('model.safetensors');
+    expect(report!.parameters.child).toBeLessThan(report!.parameters.parent);
+
+    await page.focus('#chat-with-it');
+    await page.keyboard.press('Enter');
+    await expect.poll(() => page.textContent('#announce'), { timeout: 45_000 }).toBe('tried is ready.');
+    await page.click('#settings-panel summary');
+    await page.fill('#settings [name=maxTokens]', '8');
+    await page.keyboard.press('Escape');
+    await page.fill('#prompt', 'What day comes after Monday?');
+    await page.keyboard.press('Enter');
+    await expect.poll(() => page.locator('.reply').last().innerText(), { timeout: 45_000 }).toMatch(/\w/);
+
+    await page.goto(new URL('convert.html', inject('demoUrl')).href);
+    await page.click('[aria-label="Remove tried"]');
+    await expect.poll(() => page.isVisible('#made')).toBe(false);
+    expect(problems).toEqual([]);
+  },
+  LONG,
+);
+
+test(
+  'what cannot be is said, cancelling leaves nothing, and dropped files do',
+  async () => {
+    await open();
+    await chooseTiny('shishu');
+    await page.fill('[name=window]', '48');
+    await page.click('#run');
+    await expect.poll(notices, { timeout: 45_000 }).toContain('a ShishuLM already');
+
+    await chooseTiny('llama');
+    await dropText('ABC');
+    await page.click('#run');
+    await expect.poll(notices, { timeout: 45_000 }).toMatch(/has 3 tokens, .* needs 115/);
+    await page.fill('[name=tokens]', 'many');
+    await page.click('#run');
+    await expect.poll(() => page.getAttribute('[name=tokens]', 'aria-invalid')).toBe('true');
+
+    await page.fill('[name=tokens]', '40000');
+    await dropText(letters(40_000));
+    await page.click('#run');
+    await page.waitForFunction(
+      () => /Measuring/.test(document.querySelector('#progress-text')?.textContent ?? ''),
+      null,
+      { timeout: LONG },
+    );
+    await page.click('#cancel');
+    await expect.poll(() => page.isEnabled('#run'), { timeout: 45_000 }).toBe(true);
+    expect(await page.isVisible('#report')).toBe(false);
+
+    await dropText(letters(480));
+    await page.click('#run');
+    await analysed();
+    await page.selectOption('[name=target]', 'memory');
+    await page.fill('[name=memory]', '-99%');
+    await page.click('#convert');
+    await expect.poll(notices).toContain('cannot be reached');
+    await page.selectOption('[name=target]', 'layers');
+    await page.fill('[name=layers]', '0,2');
+    await page.click('#convert');
+    await expect.poll(notices).toContain('not next to one another');
+    await page.fill('[name=layers]', '2-1');
+    await page.click('#convert');
+    await expect.poll(() => page.getAttribute('[name=layers]', 'aria-invalid')).toBe('true');
+    expect(await page.isVisible('#made')).toBe(false);
+    expect(problems).toEqual([]);
+  },
+  LONG,
+);
