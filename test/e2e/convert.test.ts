@@ -72,7 +72,7 @@ test.runIf(withParent)(
   'the embedded parent is analysed, converted and chatted with, by keyboard, on 360 pixels',
   async () => {
     await open(360);
-    await page.fill('[name=tokens]', '600');
+    await page.fill('[name=tokens]', '320');
     await page.fill('[name=window]', '64');
     await page.press('[name=window]', 'Enter');
     await analysed();
@@ -142,8 +142,8 @@ test(
     await page.click('#run');
     await expect.poll(() => page.getAttribute('[name=tokens]', 'aria-invalid')).toBe('true');
 
-    await page.fill('[name=tokens]', '40000');
-    await dropText(letters(40_000));
+    await page.fill('[name=tokens]', '8000');
+    await dropText(letters(8000));
     await page.click('#run');
     await page.waitForFunction(
       () => /Measuring/.test(document.querySelector('#progress-text')?.textContent ?? ''),
