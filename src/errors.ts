@@ -1,11 +1,10 @@
-/** What went wrong, by class of cause. The strings are stable: programs may switch on them. */
+/** What went wrong, by class of cause. The strings are stable: programs may switch on them; docs/troubleshooting.md says what to do about each. */
 export type ErrorCode =
   | 'aborted'
   | 'bad-argument'
   | 'bad-config'
   | 'bad-checkpoint'
   | 'bad-tokenizer'
-  | 'busy'
   | 'context-full'
   | 'device-lost'
   | 'disposed'
