@@ -7,17 +7,22 @@ export {
   loadModel,
   type WorkerLoadOptions,
 } from './api/load.ts';
+export type { CallOptions, ChatCompletions, ChatStream } from './api/openai.ts';
+export type { ChatContent, ChatMessage, ChatRequest } from './api/openai-request.ts';
+export type * from './api/openai-types.ts';
 export type { RemoteLoadOptions, RemoteModel } from './api/remote.ts';
 export type { Choice, Estimate } from './engine/estimate.ts';
 export type { Model } from './engine/model.ts';
 export type { ModeSetting, PruneOrder } from './engine/modes.ts';
+export type { ModelSize } from './engine/size.ts';
 export type * from './engine/types.ts';
-export { type ErrorCode, type ErrorDetails, ShishuError } from './errors.ts';
+export { type ErrorCode, type ErrorDetails, type ErrorExtra, ShishuError } from './errors.ts';
 export type { CachedFile } from './formats/cache.ts';
 export type { HubOptions } from './formats/hub.ts';
 export type { RawSource } from './formats/raw-source.ts';
 export type { SourceLike } from './formats/source.ts';
-export type { ModelConfig } from './model/config.ts';
+export type { WeightDtype } from './kernels/tensor.ts';
+export type { ModelConfig, ModelType, RopeScaling } from './model/config.ts';
 export type { LinearMapData } from './model/linear-maps.ts';
-export type { Block, Plan } from './model/plan.ts';
+export type { Block, MlpHalf, Plan } from './model/plan.ts';
 export type { Mode, Modes } from './model/prune.ts';

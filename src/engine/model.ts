@@ -46,6 +46,7 @@ export class Model {
   #prefix = new PrefixCache();
   #disposed = false;
 
+  /** @internal */
   constructor(parts: ModelParts) {
     this.#parts = parts;
     this.#running = parts;

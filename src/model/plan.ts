@@ -1,7 +1,7 @@
 import type { ModelConfig } from './config.ts';
 
 /** The MLP half that every block has: `x += down(silu(gate(n)) * up(n))`, `n = RMSNorm(x)`. */
-interface MlpHalf {
+export interface MlpHalf {
   /** Position in the stack; the `i` of `model.layers.{i}`. */
   layer: number;
   /** The layer whose MLP weights (and norm) this block uses: its own, or the first of its shared pair. */
