@@ -3,6 +3,7 @@ import { ShishuError } from '../errors.ts';
 import { type ChatTemplateOptions, type ChatTurn, readChatTemplate } from './chat-template.ts';
 import { isObject, type Json, readJson, readOptionalJson } from './json.ts';
 import type { Source } from './source.ts';
+import { tokenBytes } from './token-bytes.ts';
 
 const FILE = 'tokenizer.json';
 const CONFIG = 'tokenizer_config.json';
@@ -33,6 +34,11 @@ export interface Tokenizer {
   applyChatTemplate(messages: readonly ChatTurn[], options?: ChatTemplateOptions): string;
   /** Ids of a conversation; the template alone says which special tokens there are, so none is doubled. */
   encodeChat(messages: readonly ChatTurn[], options?: ChatTemplateOptions): number[];
+  /**
+   * By id, below `size`: the bytes that a token stands for within a text; undefined for silent ones.
+   * @throws ShishuError `unsupported` when the tokenizer's decoder has no bytes for single tokens
+   */
+  tokenBytes(): (Uint8Array | undefined)[];
   /** Whether decoding leaves this id out: control tokens, and ids without text. */
   isSilent(id: number): boolean;
 }
@@ -88,6 +94,16 @@ export async function loadTokenizer(
       if (template) return template(messages, chat);
       throw new ShishuError('unsupported', `The model in ${source.name} has no chat template.`, {
         mend: 'Pass the prompt as a string.',
+      });
+    },
+    tokenBytes() {
+      const bytesOf = tokenBytes(json);
+      const added = hf.get_added_tokens_decoder();
+      return Array.from({ length: size }, (_, id) => {
+        if (isSilent(id)) return undefined;
+        const token = hf.id_to_token(id)!;
+        // Added tokens are written out as they are.
+        return added.has(id) ? new TextEncoder().encode(token) : bytesOf(token);
       });
     },
     encodeChat(messages, chat) {

@@ -9,10 +9,11 @@ const SRC = join(import.meta.dirname, '../../src');
 const BELOW: Record<string, readonly string[]> = {
   gpu: [],
   formats: [],
+  grammar: [],
   kernels: ['gpu'],
   model: ['kernels', 'gpu', 'formats'],
-  engine: ['model', 'kernels', 'gpu', 'formats'],
-  api: ['engine', 'formats'],
+  engine: ['model', 'kernels', 'gpu', 'formats', 'grammar'],
+  api: ['engine', 'formats', 'grammar'],
   train: ['engine', 'model', 'formats'],
   convert: ['engine', 'model', 'kernels', 'gpu', 'formats', 'train'],
   bench: ['engine', 'model', 'kernels', 'gpu', 'formats'],

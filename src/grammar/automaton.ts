@@ -1,0 +1,81 @@
+import { ShishuError } from '../errors.ts';
+import type { Term, Terms } from './term.ts';
+
+/** Most terms of a state: beyond, a grammar can be read in too many ways at once. */
+const MAX_TERMS = 4000;
+/** States kept before all but the current one are forgotten; each takes about 2 kB. */
+const MAX_STATES = 20_000;
+
+/** Where in its grammar a text is. States of one automaton are compared by identity. */
+export interface State {
+  /** The text may end here. */
+  readonly accepting: boolean;
+  readonly terms: readonly Term[];
+  /** By byte; undefined where not yet known. */
+  readonly next: (State | null | undefined)[];
+}
+
+/** Runs a grammar over bytes, deterministic: states are made as they are met. */
+export class Automaton {
+  readonly start: State;
+  readonly #terms: Terms;
+  readonly #states = new Map<string, State>();
+
+  /** @param start a term of `terms`, whose rules are all defined. */
+  constructor(terms: Terms, start: Term) {
+    terms.finish(start);
+    this.#terms = terms;
+    this.start = this.#state(new Set([start]))!;
+  }
+
+  #state(all: Set<Term>): State | null {
+    const flat = new Set<Term>();
+    for (const term of all)
+      for (const each of term.kind === 'alt' ? term.terms : [term])
+        if (this.#terms.isLive(each)) flat.add(each);
+    if (flat.size === 0) return null;
+    if (flat.size > MAX_TERMS)
+      throw new ShishuError('unsupported', 'The constraint can be read in too many ways at once.', {
+        details: { ways: flat.size, limit: MAX_TERMS },
+        mend: 'Make its alternatives and repetitions less alike.',
+      });
+    const terms = [...flat].sort((a, b) => a.id - b.id);
+    const key = terms.map(({ id }) => id).join();
+    let state = this.#states.get(key);
+    if (!state) {
+      state = {
+        accepting: terms.some(({ nullable }) => nullable),
+        terms,
+        next: new Array(256).fill(undefined),
+      };
+      this.#states.set(key, state);
+    }
+    return state;
+  }
+
+  /** The state after one more byte; null where the grammar has no such text. */
+  next(state: State, byte: number): State | null {
+    const known = state.next[byte];
+    if (known !== undefined) return known;
+    const out = new Set<Term>();
+    for (const term of state.terms) this.#terms.after(term, byte, out);
+    const made = this.#state(out);
+    state.next[byte] = made;
+    return made;
+  }
+
+  /** The state after some bytes; null where the grammar has no such text. */
+  run(state: State, bytes: Iterable<number>): State | null {
+    let at: State | null = state;
+    for (const byte of bytes) if (at) at = this.next(at, byte);
+    return at;
+  }
+
+  /** Forgets states when there are very many; the one returned goes on in place of `state`. */
+  tidy(state: State): State {
+    if (this.#states.size < MAX_STATES) return state;
+    this.#states.clear();
+    this.start.next.fill(undefined);
+    return this.#state(new Set(state.terms))!;
+  }
+}

@@ -1,0 +1,116 @@
+import { ShishuError } from '../errors.ts';
+import { Automaton, type State } from './automaton.ts';
+import { jsonSchema } from './json-schema.ts';
+import { regex } from './regex.ts';
+import { Terms } from './term.ts';
+import type { Vocabulary } from './vocabulary.ts';
+
+/**
+ * What a reply must be: a text that a regular expression matches whole, or a JSON text that is valid by a schema (with
+ * other text around it, where given). What both understand is said at `regex` and `jsonSchema` in src/grammar/.
+ */
+export type Constraint =
+  | { regex: string }
+  | { jsonSchema: boolean | object; before?: string; after?: string };
+
+/** Masks kept for one constraint; each is a bit a token. */
+const MAX_MASKS = 512;
+
+/** @throws ShishuError `bad-argument`, `unsupported` */
+export function compileConstraint(constraint: Constraint): Automaton {
+  const fields = Object.keys(constraint).sort().join();
+  const terms = new Terms();
+  if ('regex' in constraint && fields === 'regex' && typeof constraint.regex === 'string')
+    return new Automaton(terms, regex(terms, constraint.regex));
+  if ('jsonSchema' in constraint && /^(after,)?(before,)?jsonSchema$/.test(fields)) {
+    const { before = '', after = '' } = constraint;
+    const json = jsonSchema(terms, constraint.jsonSchema);
+    return new Automaton(terms, terms.seq(terms.text(before), json, terms.text(after)));
+  }
+  throw new ShishuError('bad-argument', `A constraint has the fields ${fields || 'none'}.`, {
+    details: { option: 'constraint' },
+    mend: 'Give { regex: "..." } or { jsonSchema: {...} }.',
+  });
+}
+
+/** A compiled constraint and the masks of a vocabulary that were needed so far; it serves any number of replies. */
+export class Masks {
+  readonly vocabulary: Vocabulary;
+  readonly automaton: Automaton;
+  readonly #words: number;
+  readonly #made = new Map<State, Uint32Array<ArrayBuffer>>();
+
+  /** @param words of a mask: the model's vocabulary / 32, which may be larger than the tokenizer's */
+  constructor(constraint: Constraint, vocabulary: Vocabulary, words: number) {
+    this.vocabulary = vocabulary;
+    this.automaton = compileConstraint(constraint);
+    this.#words = words;
+  }
+
+  /** `(words)`: tokens that the reply may go on with; its end is none of them. */
+  of(state: State): Uint32Array<ArrayBuffer> {
+    let mask = this.#made.get(state);
+    if (!mask) {
+      if (this.#made.size >= MAX_MASKS) this.#made.clear();
+      mask = this.vocabulary.allowed(this.automaton, state, this.#words);
+      this.#made.set(state, mask);
+    }
+    return mask;
+  }
+}
+
+/** One reply under a constraint. */
+export class ConstrainedReply {
+  readonly #masks: Masks;
+  readonly #enders: readonly number[];
+  readonly #decoder = new TextDecoder('utf-8', { ignoreBOM: true });
+  #state: State;
+
+  /** @param enders token ids that end the reply where the grammar lets it end */
+  constructor(masks: Masks, enders: Iterable<number>) {
+    this.#masks = masks;
+    this.#enders = [...enders];
+    this.#state = masks.automaton.start;
+  }
+
+  /**
+   * `(words)`, a bit a token: those that may be chosen next.
+   * @throws ShishuError `unsupported` when no token of the vocabulary can go on
+   */
+  mask(): Uint32Array<ArrayBuffer> {
+    const mask = this.#masks.of(this.#state).slice();
+    for (const id of this.#enders) {
+      const [word, bit] = [id >> 5, 1 << (id & 31)];
+      mask[word] = this.#state.accepting ? mask[word]! | bit : mask[word]! & ~bit;
+    }
+    if (mask.some((bits) => bits !== 0)) return mask;
+    throw new ShishuError(
+      'unsupported',
+      "The model's vocabulary has no token that the constraint allows next.",
+      {
+        details: { option: 'constraint' },
+        mend: 'Allow characters that the vocabulary has.',
+      },
+    );
+  }
+
+  /** Takes a chosen token in; returns the text that it completes. */
+  push(id: number): string {
+    const bytes = this.#masks.vocabulary.bytes(id);
+    const { automaton } = this.#masks;
+    const next = bytes && automaton.run(this.#state, bytes);
+    if (!next) throw new Error(`The constraint does not allow token ${id}.`);
+    this.#state = automaton.tidy(next);
+    return this.#decoder.decode(bytes as Uint8Array<ArrayBuffer>, { stream: true });
+  }
+
+  /** Nothing but the end can follow. */
+  get finished(): boolean {
+    return this.#state.accepting && this.#masks.of(this.#state).every((bits) => bits === 0);
+  }
+
+  /** What is left at the end: the sign for half a character, or nothing. */
+  flush(): string {
+    return this.#decoder.decode();
+  }
+}

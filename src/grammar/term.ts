@@ -1,0 +1,244 @@
+import { ShishuError } from '../errors.ts';
+
+/**
+ * What may still follow: a set of byte strings, as an expression. Equal terms are one object, so a term can key a map.
+ * `set` is one byte out of ranges `[low, high, low, high, ...]`, `rule` a named term (recursion), never of the empty string.
+ */
+export type Term =
+  | { readonly id: number; readonly kind: 'empty'; readonly nullable: true }
+  | {
+      readonly id: number;
+      readonly kind: 'set';
+      readonly nullable: false;
+      readonly ranges: readonly number[];
+    }
+  | {
+      readonly id: number;
+      readonly kind: 'seq';
+      readonly nullable: boolean;
+      readonly head: Term;
+      readonly tail: Term;
+    }
+  | { readonly id: number; readonly kind: 'alt'; readonly nullable: boolean; readonly terms: readonly Term[] }
+  | {
+      readonly id: number;
+      readonly kind: 'repeat';
+      readonly nullable: boolean;
+      readonly body: Term;
+      readonly min: number;
+      readonly max: number;
+    }
+  | { readonly id: number; readonly kind: 'rule'; readonly nullable: false; readonly name: string };
+
+type WithoutId<T> = T extends unknown ? Omit<T, 'id'> : never;
+
+/** Makes the terms of one grammar, and tells what is left of a term after a byte (Antimirov's partial derivatives). */
+export class Terms {
+  readonly empty: Term = { id: 0, kind: 'empty', nullable: true };
+  readonly #made = new Map<string, Term>();
+  readonly #rules = new Map<string, Term>();
+  readonly #live = new Map<Term, boolean>();
+  #liveRules = new Set<string>();
+
+  #intern(key: string, term: WithoutId<Term>): Term {
+    let made = this.#made.get(key);
+    if (!made) {
+      made = { id: this.#made.size + 1, ...term } as Term;
+      this.#made.set(key, made);
+    }
+    return made;
+  }
+
+  /** One byte of these ranges, low and high by turns. */
+  set(...ranges: number[]): Term {
+    const pairs: [number, number][] = [];
+    for (let i = 0; i < ranges.length; i += 2) pairs.push([ranges[i]!, ranges[i + 1]!]);
+    pairs.sort((a, b) => a[0] - b[0]);
+    const joined: number[] = [];
+    for (const [low, high] of pairs) {
+      const end = joined.length - 1;
+      if (end >= 0 && low <= joined[end]! + 1) joined[end] = Math.max(joined[end]!, high);
+      else joined.push(low, high);
+    }
+    return this.#intern(`s${joined}`, { kind: 'set', nullable: false, ranges: joined });
+  }
+
+  /** The UTF-8 of a text. */
+  text(text: string): Term {
+    return this.seq(...Array.from(new TextEncoder().encode(text), (byte) => this.set(byte, byte)));
+  }
+
+  seq(...terms: Term[]): Term {
+    return terms.reduceRight((tail, head) => this.#pair(head, tail), this.empty);
+  }
+
+  /** Nested to the right, so that equal sequences are one object. */
+  #pair(head: Term, tail: Term): Term {
+    const heads: Term[] = [];
+    let rest = head;
+    for (; rest.kind === 'seq'; rest = rest.tail) heads.push(rest.head);
+    heads.push(rest);
+    return heads.reduceRight((after, first) => {
+      if (first.kind === 'empty') return after;
+      if (after.kind === 'empty') return first;
+      const nullable = first.nullable && after.nullable;
+      return this.#intern(`q${first.id},${after.id}`, { kind: 'seq', nullable, head: first, tail: after });
+    }, tail);
+  }
+
+  /** Any of at least one term. */
+  alt(...terms: Term[]): Term {
+    const all = new Set<Term>();
+    const bytes: number[] = [];
+    for (const term of terms.flatMap((each) => (each.kind === 'alt' ? each.terms : [each])))
+      if (term.kind === 'set') bytes.push(...term.ranges);
+      else all.add(term);
+    if (bytes.length > 0) all.add(this.set(...bytes));
+    const sorted = [...all].sort((a, b) => a.id - b.id);
+    if (sorted.length === 1) return sorted[0]!;
+    const nullable = sorted.some((term) => term.nullable);
+    return this.#intern(`a${sorted.map(({ id }) => id)}`, { kind: 'alt', nullable, terms: sorted });
+  }
+
+  maybe(term: Term): Term {
+    return this.alt(this.empty, term);
+  }
+
+  /** `body` `min` to `max` times (`max` may be infinite). */
+  repeat(body: Term, min: number, max: number): Term {
+    if (max === 0 || body.kind === 'empty') return this.empty;
+    if (min === 1 && max === 1) return body;
+    const least = body.nullable ? 0 : min;
+    const key = `r${body.id},${least},${max}`;
+    return this.#intern(key, { kind: 'repeat', nullable: least === 0, body, min: least, max });
+  }
+
+  /** The term of that name, which `define` gives before the grammar is used. */
+  rule(name: string): Term {
+    return this.#intern(`n${name}`, { kind: 'rule', nullable: false, name });
+  }
+
+  define(name: string, term: Term): void {
+    this.#rules.set(name, term);
+  }
+
+  isDefined(name: string): boolean {
+    return this.#rules.has(name);
+  }
+
+  #body(name: string): Term {
+    return this.#rules.get(name)!;
+  }
+
+  /** Adds to `out` what may follow `byte`: together, these terms are all that is left of `term`. */
+  after(term: Term, byte: number, out: Set<Term>): void {
+    switch (term.kind) {
+      case 'empty':
+        return;
+      case 'set':
+        for (let i = 0; i < term.ranges.length; i += 2)
+          if (byte >= term.ranges[i]! && byte <= term.ranges[i + 1]!) out.add(this.empty);
+        return;
+      case 'seq': {
+        const { head, tail } = term;
+        for (const rest of this.#after(head, byte)) out.add(this.#pair(rest, tail));
+        if (head.nullable) this.after(tail, byte, out);
+        return;
+      }
+      case 'alt':
+        for (const each of term.terms) this.after(each, byte, out);
+        return;
+      case 'repeat': {
+        const { body, min, max } = term;
+        const more = this.repeat(body, Math.max(0, min - 1), max - 1);
+        for (const rest of this.#after(body, byte)) out.add(this.#pair(rest, more));
+        return;
+      }
+      case 'rule':
+        this.after(this.#body(term.name), byte, out);
+    }
+  }
+
+  #after(term: Term, byte: number): Set<Term> {
+    const out = new Set<Term>();
+    this.after(term, byte, out);
+    return out;
+  }
+
+  /** Whether the term has any finite string. Rules that can only go on for ever have none. */
+  isLive(term: Term): boolean {
+    const known = this.#live.get(term);
+    if (known !== undefined) return known;
+    const live = this.#isLive(term);
+    this.#live.set(term, live);
+    return live;
+  }
+
+  #isLive(term: Term): boolean {
+    switch (term.kind) {
+      case 'seq': {
+        // A long text is a long chain to the right: a loop, not a recursion.
+        let rest: Term = term;
+        for (; rest.kind === 'seq' && !this.#live.has(rest); rest = rest.tail)
+          if (!this.isLive(rest.head)) return false;
+        return this.isLive(rest);
+      }
+      case 'alt':
+        return term.terms.some((each) => this.isLive(each));
+      case 'repeat':
+        return term.min === 0 || this.isLive(term.body);
+      case 'rule':
+        return this.#liveRules.has(term.name);
+      default:
+        return true;
+    }
+  }
+
+  /**
+   * Finds which rules have finite strings; after it the grammar is ready for use.
+   * @throws ShishuError `bad-argument` when `start` has none, or when a rule begins with itself
+   */
+  finish(start: Term): void {
+    for (let before = -1; this.#liveRules.size > before; ) {
+      before = this.#liveRules.size;
+      this.#live.clear();
+      const live = [...this.#rules].filter(([, term]) => this.isLive(term)).map(([name]) => name);
+      this.#liveRules = new Set(live);
+    }
+    this.#live.clear();
+    const seen = new Map<Term, 'open' | 'done'>();
+    for (const name of this.#rules.keys()) this.#refuseLoops(this.rule(name), seen);
+    if (!this.isLive(start))
+      throw new ShishuError('bad-argument', 'The constraint allows no reply that ends.', {
+        mend: 'Give every recursion a way out, such as an optional property.',
+      });
+  }
+
+  /** A rule that begins with itself would be unfolded for ever; only through a rule can a term hold itself. */
+  #refuseLoops(term: Term, seen: Map<Term, 'open' | 'done'>): void {
+    if (seen.get(term) === 'done') return;
+    if (seen.get(term) === 'open')
+      throw new ShishuError('bad-argument', 'A part of the constraint refers to itself and nothing else.', {
+        mend: 'Take the circle of references out.',
+      });
+    seen.set(term, 'open');
+    for (const first of this.#firsts(term)) this.#refuseLoops(first, seen);
+    seen.set(term, 'done');
+  }
+
+  /** Terms that a text of this term may begin with. */
+  #firsts(term: Term): readonly Term[] {
+    switch (term.kind) {
+      case 'seq':
+        return term.head.nullable ? [term.head, term.tail] : [term.head];
+      case 'alt':
+        return term.terms;
+      case 'repeat':
+        return [term.body];
+      case 'rule':
+        return [this.#body(term.name)];
+      default:
+        return [];
+    }
+  }
+}
