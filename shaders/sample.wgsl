@@ -131,9 +131,11 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
       }
       for (var i = chosen; i < VOCAB; i += WG) {
         let z = logits[at + i];
-        if (key_of(z) >= floor_key) {
+        let weight = select(0.0, exp((z - best.value) * sharpness), key_of(z) >= floor_key);
+        // Rounding may leave a rest after the last token: it must not fall to one that weighs nothing, as masked ones do.
+        if (weight > 0.0) {
           token = i;
-          left -= exp((z - best.value) * sharpness);
+          left -= weight;
           if (left < 0.0) {
             break;
           }

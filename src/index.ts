@@ -21,6 +21,7 @@ export type { CachedFile } from './formats/cache.ts';
 export type { HubOptions } from './formats/hub.ts';
 export type { RawSource } from './formats/raw-source.ts';
 export type { SourceLike } from './formats/source.ts';
+export type { Constraint } from './grammar/constraint.ts';
 export type { WeightDtype } from './kernels/tensor.ts';
 export type { ModelConfig, ModelType, RopeScaling } from './model/config.ts';
 export type { LinearMapData } from './model/linear-maps.ts';

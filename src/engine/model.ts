@@ -4,8 +4,10 @@ import { TokenStream } from '../formats/token-stream.ts';
 import type { Tokenizer } from '../formats/tokenizer.ts';
 import { guardMemory } from '../gpu/buffer.ts';
 import type { Gpu } from '../gpu/device.ts';
+import { ConstrainedReply } from '../grammar/constraint.ts';
 import { checkLinearMaps, installLinearMap, type LinearMapData } from '../model/linear-maps.ts';
 import { kvBytesPerToken, type Plan, parameterCount } from '../model/plan.ts';
+import { MaskCache } from './mask-cache.ts';
 import { completeOrder, type ModeSetting, modesOf, type PruneOrder, planInModes } from './modes.ts';
 import { type CheckedOptions, checkOptions } from './options.ts';
 import { PrefixCache } from './prefix-cache.ts';
@@ -45,11 +47,13 @@ export class Model {
   #pruneOrder: PruneOrder | undefined;
   #prefix = new PrefixCache();
   #disposed = false;
+  readonly #masks: MaskCache;
 
   /** @internal */
   constructor(parts: ModelParts) {
     this.#parts = parts;
     this.#running = parts;
+    this.#masks = new MaskCache(parts.tokenizer, parts.runner.parts.config.vocabSize);
   }
 
   #live(): ModelParts {
@@ -164,6 +168,7 @@ export class Model {
     const checked = checkOptions(options, runner.parts.config.vocabSize);
     const ownPlan = checked.modes && this.#planOf(checked.modes);
     const promptTokenIds = this.#promptIds(prompt, checked);
+    const masks = checked.constraint && this.#masks.of(checked.constraint);
     const release = await this.#queue.enter();
     try {
       this.#live();
@@ -177,18 +182,21 @@ export class Model {
       const kind: ChoiceKind = {
         greedy: checked.temperature === 0,
         adjusted:
+          masks !== undefined ||
           checked.repetitionPenalty !== 1 ||
           checked.frequencyPenalty !== 0 ||
           checked.presencePenalty !== 0 ||
           checked.logitBias.size > 0,
         bias: checked.logitBias.size > 0,
-        mask: false,
+        mask: masks !== undefined,
         top: checked.top,
       };
       const enders = new Set([...(checked.ignoreEos ? [] : eosTokenIds), ...checked.stopTokenIds]);
-      const stream = new TokenStream(tokenizer);
+      const constrained = masks && new ConstrainedReply(masks, enders);
+      const stream = constrained ?? new TokenStream(tokenizer);
       // A continued text goes on where the prompt ends: decoders drop the space before a first word.
-      if (typeof prompt === 'string') for (const id of promptTokenIds.slice(-8)) stream.push(id);
+      if (typeof prompt === 'string' && !constrained)
+        for (const id of promptTokenIds.slice(-8)) stream.push(id);
       const stops = new StopFilter(checked.stop);
       const tokenIds: number[] = [];
       let text = '';
@@ -206,8 +214,9 @@ export class Model {
         tokenIds.push(tokenId);
         const passed = stops.push(stream.push(tokenId));
         text += passed.text;
-        if (passed.stopped) finishReason = 'stop';
+        if (passed.stopped || constrained?.finished) finishReason = 'stop';
         else if (tokenIds.length >= limit) finishReason = 'length';
+        if (constrained && !finishReason) runner.setMask(0, constrained.mask());
         const logprob = chosen.logprobs && logprobOf(chosen.logprobs[0]!);
         return { text: passed.text, tokenId, ...(logprob && { logprob }) };
       };
@@ -221,6 +230,7 @@ export class Model {
           const plan = ownPlan ?? this.#running.plan;
           await this.#ready(plan);
           await this.#prepare(kind, checked, promptTokenIds, tokenIds);
+          if (constrained) runner.setMask(0, constrained.mask());
           const known = [...promptTokenIds, ...tokenIds];
           // A reset in between leaves this one to the reply.
           const prefix = this.#prefix;
@@ -238,7 +248,7 @@ export class Model {
           if (finishReason) break;
           const steps = runner.decode(plan, kind, known.length, {
             steps: limit - tokenIds.length,
-            lockstep: false,
+            lockstep: kind.mask,
           });
           for await (const chosen of steps) {
             if (signal?.aborted) finishReason = 'aborted';

@@ -1,4 +1,5 @@
 import { ShishuError } from '../errors.ts';
+import type { Constraint } from '../grammar/constraint.ts';
 import type { ModeSetting } from './modes.ts';
 import { MAX_TOP } from './runner.ts';
 import type { GenerateOptions } from './types.ts';
@@ -19,6 +20,7 @@ export interface CheckedOptions {
   top: number | undefined;
   stop: readonly string[];
   stopTokenIds: readonly number[];
+  constraint: Constraint | undefined;
   ignoreEos: boolean;
   addGenerationPrompt: boolean;
   modes: ModeSetting | undefined;
@@ -88,6 +90,8 @@ export function checkOptions(options: GenerateOptions, vocabSize: number): Check
     topLogprobs: number(0, MAX_TOP, { whole: true }),
     stop: (name, value) => strings(name, typeof value === 'string' ? [value] : value),
     stopTokenIds: tokens,
+    constraint: (name, value) =>
+      typeof value === 'object' && value !== null ? value : refuseOption(name, value, 'an object'),
     ignoreEos: flag,
     addGenerationPrompt: flag,
     // The model judges them by its plan.
@@ -121,6 +125,7 @@ export function checkOptions(options: GenerateOptions, vocabSize: number): Check
     seed: Math.floor(Math.random() * 2 ** 32),
     stop: [],
     stopTokenIds: [],
+    constraint: undefined,
     ignoreEos: false,
     addGenerationPrompt: true,
     modes: undefined,

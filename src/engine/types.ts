@@ -1,4 +1,5 @@
 import type { HubOptions } from '../formats/hub.ts';
+import type { Constraint } from '../grammar/constraint.ts';
 import type { ModelConfig } from '../model/config.ts';
 import type { Plan } from '../model/plan.ts';
 import type { Mode } from '../model/prune.ts';
@@ -83,6 +84,11 @@ export interface GenerateOptions {
   stop?: string | readonly string[];
   /** Token ids that end the reply, besides the model's own. */
   stopTokenIds?: readonly number[];
+  /**
+   * What the whole reply must be: the model chooses only among tokens that keep it so, and the reply ends where it must. A
+   * reply that meets `maxTokens`, a stop string or an abort first is cut, and then need not be whole.
+   */
+  constraint?: Constraint;
   /** Go on past the model's end-of-text tokens. */
   ignoreEos?: boolean;
   /** For a message prompt: ask the template to open the assistant's turn (default true). */

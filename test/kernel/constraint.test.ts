@@ -1,0 +1,99 @@
+// Replies under a constraint, of random models: always in the grammar, whatever else is asked for.
+import { Ajv2020 } from 'ajv/dist/2020.js';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { loadModel } from '../../src/engine/engine.ts';
+import type { Model } from '../../src/engine/model.ts';
+import type { GenerateChunk, GenerateOptions, GenerateResult } from '../../src/engine/types.ts';
+import { byteTokenizerFiles } from '../support/byte-tokenizer.ts';
+import { memorySource } from '../support/memory-source.ts';
+import { tinyFiles, tinyModel } from '../support/tiny-models.ts';
+
+const SCHEMA = {
+  type: 'object',
+  properties: {
+    name: { type: 'string', minLength: 1, maxLength: 6 },
+    age: { type: 'integer', minimum: 0, maximum: 130 },
+    tags: { type: 'array', items: { enum: ['an "a"', 'the é', '日'] }, minItems: 1, maxItems: 2 },
+    note: { anyOf: [{ type: 'null' }, { type: 'number', minimum: -1, maximum: 0.5 }] },
+  },
+  required: ['name', 'age', 'tags'],
+  additionalProperties: false,
+};
+const validate = new Ajv2020().compile(SCHEMA);
+
+let model: Model;
+
+beforeAll(async () => {
+  const tiny = tinyModel('llama', 6, { vocab_size: 275, max_position_embeddings: 400 });
+  const texts = Object.entries(byteTokenizerFiles());
+  const tokenizer = Object.fromEntries(texts.map(([name, text]) => [name, new TextEncoder().encode(text)]));
+  model = await loadModel(memorySource({ ...tinyFiles(tiny), ...tokenizer }), { cache: false });
+});
+afterAll(() => model.dispose());
+
+async function reply(options: GenerateOptions): Promise<GenerateResult & { chunks: GenerateChunk[] }> {
+  const chunks: GenerateChunk[] = [];
+  const replies = model.generate([{ role: 'user', content: 'Who?' }], options);
+  let next = await replies.next();
+  for (; !next.done; next = await replies.next()) chunks.push(next.value);
+  return { ...next.value, chunks };
+}
+
+describe('a JSON schema', () => {
+  const options: Record<string, GenerateOptions> = {
+    greedy: {},
+    warm: { temperature: 1 },
+    hot: { temperature: 3, topK: 40, topP: 0.9 },
+    penalized: { temperature: 1, repetitionPenalty: 1.3, presencePenalty: 1, frequencyPenalty: 0.5 },
+    biased: { temperature: 1, logitBias: { 34: -100, 125: -1e4 }, minP: 0.01 },
+    'log-probabilities': { temperature: 2, logprobs: true, topLogprobs: 2 },
+    'not ended by the model': { temperature: 1, ignoreEos: true },
+  };
+  test.each(Object.entries(options))('%s', async (_, extra) => {
+    for (const seed of [1, 2, 3]) {
+      const { text, chunks, finishReason, tokenIds } = await reply({
+        constraint: { jsonSchema: SCHEMA },
+        seed,
+        ...extra,
+      });
+      expect(finishReason).toBe('stop');
+      expect(validate(JSON.parse(text)), text).toBe(true);
+      expect(chunks.map((chunk) => chunk.text).join('')).toBe(text);
+      expect(chunks.every((chunk) => 'logprob' in chunk)).toBe(extra.logprobs === true);
+      expect(model.decode(tokenIds)).toBe(text);
+    }
+  });
+
+  test('a limit cuts it', async () => {
+    const { text, finishReason } = await reply({ constraint: { jsonSchema: SCHEMA }, maxTokens: 4 });
+    expect(finishReason).toBe('length');
+    expect(() => JSON.parse(text)).toThrow();
+  });
+});
+
+test('a regular expression, of whole characters out of bytes', async () => {
+  const texts = new Set<string>();
+  for (let seed = 0; seed < 6; seed++) {
+    const { text, finishReason } = await reply({
+      constraint: { regex: '[é日😀]{2,4}(\\.| the)' },
+      temperature: 2,
+      seed,
+    });
+    expect(finishReason).toBe('stop');
+    expect(text).toMatch(/^[é日😀]{2,4}(\.| the)$/u);
+    texts.add(text);
+  }
+  expect(texts.size).toBeGreaterThan(3);
+});
+
+test('the next reply is free, and a broken constraint is told before the reply begins', async () => {
+  const free = await reply({ maxTokens: 12, seed: 1, ignoreEos: true });
+  await reply({ constraint: { regex: 'a' } });
+  expect((await reply({ maxTokens: 12, seed: 1, ignoreEos: true })).tokenIds).toEqual(free.tokenIds);
+  await expect(reply({ constraint: { regex: '(' } })).rejects.toMatchObject({ code: 'bad-argument' });
+  await expect(reply({ constraint: { jsonSchema: { if: {} } } })).rejects.toMatchObject({
+    code: 'unsupported',
+  });
+  await expect(reply({ constraint: {} as never })).rejects.toMatchObject({ code: 'bad-argument' });
+  await expect(reply({ constraint: 'a' as never })).rejects.toMatchObject({ code: 'bad-argument' });
+});
