@@ -1,5 +1,6 @@
 import type { GenerateOptions, Message } from '../engine/types.ts';
 import { ShishuError } from '../errors.ts';
+import type { Constraint } from '../grammar/constraint.ts';
 
 /** The text of a message; parts are joined. Only text is read. */
 export type ChatContent = string | readonly { type: 'text'; text: string }[];
@@ -37,12 +38,22 @@ export interface ChatRequest {
   top_k?: number | null;
   min_p?: number | null;
   repetition_penalty?: number | null;
-  response_format?: { type: 'text' } | null;
+  /** `json_schema` and `json_object` constrain the reply: a whole one always parses, and validates. */
+  response_format?: ResponseFormat | null;
   /** Taken and not used: they are for the account or the bill. */
   user?: string | null;
   metadata?: Record<string, string> | null;
   store?: boolean | null;
 }
+
+/** The schema's supported keywords are those of `GenerateOptions.constraint`; name, description and strict change nothing. */
+export type ResponseFormat =
+  | { type: 'text' }
+  | { type: 'json_object' }
+  | {
+      type: 'json_schema';
+      json_schema: { name?: string; description?: string; schema?: object; strict?: boolean | null };
+    };
 
 export interface CheckedRequest {
   messages: Message[];
@@ -107,7 +118,7 @@ export function checkRequest(request: ChatRequest): CheckedRequest {
       });
   }
   const { messages, model, stream, stream_options: streaming, n, response_format: format } = request;
-  if (format && format.type !== 'text') refuse('response_format', format, '{ type: "text" }');
+  const constraint = format ? constraintOf(format) : undefined;
   const replies = n ?? 1;
   if (!Number.isInteger(replies) || replies < 1 || replies > 128)
     refuse('n', n, 'a whole number from 1 to 128');
@@ -121,8 +132,20 @@ export function checkRequest(request: ChatRequest): CheckedRequest {
     stream: stream ?? false,
     includeUsage: streaming?.include_usage ?? false,
     n: replies,
-    options,
+    options: { ...options, ...(constraint && { constraint }) },
   };
+}
+
+function constraintOf(format: ResponseFormat): Constraint | undefined {
+  if (format.type === 'text') return undefined;
+  if (format.type === 'json_object') return { jsonSchema: { type: 'object' } };
+  const { schema } = format.type === 'json_schema' ? (format.json_schema ?? {}) : {};
+  if (typeof schema === 'object' && schema !== null) return { jsonSchema: schema };
+  return refuse(
+    'response_format',
+    format,
+    '{ type: "text" }, { type: "json_object" } or { type: "json_schema", json_schema: { schema } }',
+  );
 }
 
 function checkMessages(messages: unknown): Message[] {

@@ -53,10 +53,7 @@ test.each([
   ['byte-level', byteTokenizerFiles(), ''],
   ['sentencepiece', sentencepieceFiles(), 'a'],
 ])('bytes of %s tokens are what they decode to', async (_, files, before) => {
-  const source = memorySource(
-    Object.fromEntries(Object.entries(files).map(([name, text]) => [name, new TextEncoder().encode(text)])),
-  );
-  const tokenizer = await loadTokenizer(source, 400);
+  const tokenizer = await loadTokenizer(memorySource(files), 400);
   const bytes = tokenizer.tokenBytes();
   expect(bytes).toHaveLength(tokenizer.size);
   const start = tokenizer.encode(before, { addSpecialTokens: false });

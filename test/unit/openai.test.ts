@@ -117,6 +117,20 @@ describe('a whole completion', () => {
     });
   });
 
+  it('asks for JSON as a constraint', async () => {
+    const { chat, calls } = fakeModel();
+    const schema = { type: 'array', items: { type: 'null' } };
+    await chat.create({ messages, response_format: { type: 'json_object' } });
+    await chat.create({
+      messages,
+      response_format: { type: 'json_schema', json_schema: { name: 'nulls', schema, strict: true } },
+    });
+    expect(calls.map(({ options }) => options.constraint)).toEqual([
+      { jsonSchema: { type: 'object' } },
+      { jsonSchema: schema },
+    ]);
+  });
+
   it('makes n replies, each from a seed of its own, and counts the prompt once', async () => {
     const { chat, calls } = fakeModel({ finishReason: 'length' });
     const { choices, usage } = await chat.create({ messages, n: 3, seed: 40 });
@@ -209,7 +223,8 @@ describe('a stream', () => {
 describe('refusals', () => {
   it.each<[object, string]>([
     [{ tools: [] }, 'tools'],
-    [{ response_format: { type: 'json_object' } }, 'response_format'],
+    [{ response_format: { type: 'json_schema' } }, 'response_format'],
+    [{ response_format: { type: 'xml' } }, 'response_format'],
     [{ n: 0 }, 'n'],
     [{ messages: [] }, 'messages'],
     [{ messages: [{ role: 'user', content: null }] }, 'messages[0].content'],
