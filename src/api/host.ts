@@ -1,6 +1,7 @@
 import type { Model } from '../engine/model.ts';
 import type { GenerateOptions, LoadOptions, Message, ModelInfo } from '../engine/types.ts';
 import { ShishuError } from '../errors.ts';
+import type { ToolFormat } from '../formats/chat-template.ts';
 import type { SourceLike } from '../formats/source.ts';
 import { openPortable, type PortableSource } from './portable.ts';
 import { type Endpoint, Peer, Transferred } from './rpc.ts';
@@ -10,6 +11,7 @@ export type HostedModel = Pick<
   Model,
   | 'info'
   | 'hasChatTemplate'
+  | 'toolFormat'
   | 'generate'
   | 'score'
   | 'logits'
@@ -27,6 +29,7 @@ export interface LoadedModel {
   id: number;
   info: ModelInfo;
   hasChatTemplate: boolean;
+  toolFormat: ToolFormat | undefined;
 }
 
 /** Serves models to the page at the other end of `endpoint`; all are freed when the line closes. */
@@ -52,7 +55,8 @@ export function hostModels(endpoint: Endpoint, load: HostedLoad): Peer {
         }
         const id = nextId++;
         models.set(id, model);
-        return { id, info: model.info, hasChatTemplate: model.hasChatTemplate };
+        const { info, hasChatTemplate, toolFormat } = model;
+        return { id, info, hasChatTemplate, toolFormat };
       },
       generate: (id: number, prompt: string | Message[] | Uint32Array, options: GenerateOptions) =>
         get(id).generate(prompt, options),

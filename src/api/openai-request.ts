@@ -1,6 +1,8 @@
 import type { GenerateOptions, Message } from '../engine/types.ts';
 import { ShishuError } from '../errors.ts';
+import type { ToolFormat } from '../formats/chat-template.ts';
 import type { Constraint } from '../grammar/constraint.ts';
+import { type ChatTool, callConstraint } from './tool-calls.ts';
 
 /** The text of a message; parts are joined. Only text is read. */
 export type ChatContent = string | readonly { type: 'text'; text: string }[];
@@ -40,6 +42,15 @@ export interface ChatRequest {
   repetition_penalty?: number | null;
   /** `json_schema` and `json_object` constrain the reply: a whole one always parses, and validates. */
   response_format?: ResponseFormat | null;
+  /** Functions that the model may call, where its chat template knows tools. */
+  tools?: readonly ChatTool[] | null;
+  /**
+   * `auto` (the default with tools) leaves it to the model; `none` keeps the tools from it; `required`, or a function by
+   * name, makes the whole reply one call, with arguments by its schema.
+   */
+  tool_choice?: 'none' | 'auto' | 'required' | { type: 'function'; function: { name: string } } | null;
+  /** False keeps only the first call of a reply. */
+  parallel_tool_calls?: boolean | null;
   /** Taken and not used: they are for the account or the bill. */
   user?: string | null;
   metadata?: Record<string, string> | null;
@@ -62,6 +73,8 @@ export interface CheckedRequest {
   includeUsage: boolean;
   n: number;
   options: GenerateOptions;
+  /** Names of the functions that may be called, and at most how many calls are told. */
+  tools: { names: readonly string[]; most: number } | undefined;
 }
 
 /** OpenAI's names of options that pass through; `checkOptions` of the engine judges their values. */
@@ -89,6 +102,9 @@ const OWN = [
   'stream_options',
   'n',
   'response_format',
+  'tools',
+  'tool_choice',
+  'parallel_tool_calls',
   'user',
   'metadata',
   'store',
@@ -104,8 +120,11 @@ function describe(value: unknown): string {
   return typeof value === 'object' ? (JSON.stringify(value)?.slice(0, 80) ?? 'an object') : String(value);
 }
 
-/** @throws ShishuError `bad-argument` naming a field that is unknown or has no sense. */
-export function checkRequest(request: ChatRequest): CheckedRequest {
+/**
+ * @param toolFormat how the model has tools called
+ * @throws ShishuError `bad-argument` naming a field that is unknown or has no sense, `unsupported` for tools without a form
+ */
+export function checkRequest(request: ChatRequest, toolFormat: ToolFormat | undefined): CheckedRequest {
   if (typeof request !== 'object' || request === null) refuse('request', request, 'an object');
   const given = Object.entries(request).filter(([, value]) => value !== undefined && value !== null);
   const options: Record<string, unknown> = { temperature: 1 };
@@ -118,7 +137,18 @@ export function checkRequest(request: ChatRequest): CheckedRequest {
       });
   }
   const { messages, model, stream, stream_options: streaming, n, response_format: format } = request;
-  const constraint = format ? constraintOf(format) : undefined;
+  const tools = checkTools(request);
+  const offered = tools.offered.length > 0;
+  if (offered && !toolFormat)
+    throw new ShishuError(
+      'unsupported',
+      "The model's chat template has no tools, or has them called in a form that is not known.",
+      { details: { field: 'tools' }, mend: 'Describe the tools in a message, and ask for JSON.' },
+    );
+  const call = tools.demanded.length > 0 ? callConstraint(toolFormat!, tools.demanded) : undefined;
+  const asked = format ? constraintOf(format) : undefined;
+  if (asked && call) refuse('response_format', format, 'none beside a demanded tool call');
+  const constraint = asked ?? call;
   const replies = n ?? 1;
   if (!Number.isInteger(replies) || replies < 1 || replies > 128)
     refuse('n', n, 'a whole number from 1 to 128');
@@ -132,7 +162,13 @@ export function checkRequest(request: ChatRequest): CheckedRequest {
     stream: stream ?? false,
     includeUsage: streaming?.include_usage ?? false,
     n: replies,
-    options: { ...options, ...(constraint && { constraint }) },
+    options: { ...options, ...(constraint && { constraint }), ...(offered && { tools: tools.offered }) },
+    tools: offered
+      ? {
+          names: tools.offered.map(({ function: { name } }) => name),
+          most: request.parallel_tool_calls === false ? 1 : Number.POSITIVE_INFINITY,
+        }
+      : undefined,
   };
 }
 
@@ -148,13 +184,58 @@ function constraintOf(format: ResponseFormat): Constraint | undefined {
   );
 }
 
+/** The tools that the model is told of, and those of which it must call one. */
+function checkTools({ tools, tool_choice: choice, parallel_tool_calls: parallel }: ChatRequest): {
+  offered: readonly ChatTool[];
+  demanded: readonly ChatTool[];
+} {
+  if (!Array.isArray(tools ?? [])) refuse('tools', tools, 'a list');
+  const all = tools ?? [];
+  all.forEach((tool, i) => {
+    const { name, parameters = {} } = tool?.function ?? {};
+    if (
+      tool?.type !== 'function' ||
+      typeof name !== 'string' ||
+      typeof parameters !== 'object' ||
+      !parameters
+    )
+      refuse(`tools[${i}]`, tool, '{ type: "function", function: { name, parameters } }');
+  });
+  if (typeof (parallel ?? true) !== 'boolean') refuse('parallel_tool_calls', parallel, 'true or false');
+  const wanted = choice ?? (all.length > 0 ? 'auto' : 'none');
+  if (wanted === 'none') return { offered: [], demanded: [] };
+  if (all.length === 0) refuse('tool_choice', choice, 'to be used with tools');
+  if (wanted === 'auto') return { offered: all, demanded: [] };
+  if (wanted === 'required') return { offered: all, demanded: all };
+  const demanded = all.filter((tool) => tool.function.name === wanted.function?.name);
+  if (demanded.length === 0) refuse('tool_choice', choice, 'none, auto, required or one of the tools');
+  return { offered: all, demanded };
+}
+
 function checkMessages(messages: unknown): Message[] {
   if (!Array.isArray(messages) || messages.length === 0)
     return refuse('messages', messages, 'a list of messages, not empty');
   return messages.map((message: ChatMessage, i) => {
-    if (typeof message?.role !== 'string') refuse(`messages[${i}].role`, message?.role, 'a role');
-    return { ...message, content: textOf(message.content, `messages[${i}].content`) };
+    const field = `messages[${i}]`;
+    if (typeof message?.role !== 'string') refuse(`${field}.role`, message?.role, 'a role');
+    const { tool_calls: calls, content, ...rest } = message;
+    if (calls === undefined || calls === null)
+      return { ...rest, content: textOf(content, `${field}.content`) };
+    if (!Array.isArray(calls)) refuse(`${field}.tool_calls`, calls, 'a list');
+    const text = content === null || content === undefined ? '' : textOf(content, `${field}.content`);
+    return { ...rest, content: text, tool_calls: (calls as unknown[]).map(templateCall) };
   });
+}
+
+/** A call of an earlier turn as templates write it: with arguments as a value, not as the text of one. */
+function templateCall(call: unknown): unknown {
+  const { function: made, ...rest } = call as { function?: { arguments?: unknown } };
+  if (typeof made?.arguments !== 'string') return call;
+  try {
+    return { ...rest, function: { ...made, arguments: JSON.parse(made.arguments) } };
+  } catch {
+    return call;
+  }
 }
 
 function textOf(content: unknown, field: string): string {

@@ -25,11 +25,28 @@ export interface ChatUsage {
   prompt_tokens_details: { cached_tokens: number };
 }
 
+export interface ChatToolCall {
+  /** For the `tool_call_id` of the answer. */
+  id: string;
+  type: 'function';
+  /** `arguments` is JSON, by a model: check it before use. */
+  function: { name: string; arguments: string };
+}
+
+/** `tool_calls`: the reply holds calls, whether they were demanded or not. */
+export type ChatFinishReason = 'stop' | 'length' | 'tool_calls';
+
 export interface CompletionChoice {
   index: number;
-  message: { role: 'assistant'; content: string | null; refusal: null };
+  message: {
+    role: 'assistant';
+    /** Null where the reply is nothing but calls. */
+    content: string | null;
+    refusal: null;
+    tool_calls?: ChatToolCall[];
+  };
   logprobs: ChatLogprobs | null;
-  finish_reason: 'stop' | 'length';
+  finish_reason: ChatFinishReason;
 }
 
 export interface ChatCompletion {
@@ -44,9 +61,15 @@ export interface ChatCompletion {
 
 export interface ChunkChoice {
   index: number;
-  delta: { role?: 'assistant'; content?: string | null; refusal?: null };
+  delta: {
+    role?: 'assistant';
+    content?: string | null;
+    refusal?: null;
+    /** One call, whole; `index` counts the calls of the reply. */
+    tool_calls?: (ChatToolCall & { index: number })[];
+  };
   logprobs: ChatLogprobs | null;
-  finish_reason: 'stop' | 'length' | null;
+  finish_reason: ChatFinishReason | null;
 }
 
 export interface ChatCompletionChunk {

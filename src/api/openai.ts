@@ -1,17 +1,21 @@
 import type { GenerateChunk, GenerateOptions, GenerateResult, Message, Usage } from '../engine/types.ts';
 import { ShishuError } from '../errors.ts';
+import type { ToolFormat } from '../formats/chat-template.ts';
 import { type ChatRequest, type CheckedRequest, checkRequest } from './openai-request.ts';
 import type {
   ChatCompletion,
   ChatCompletionChunk,
+  ChatFinishReason,
   ChatLogprob,
   ChatUsage,
   ChunkChoice,
   CompletionChoice,
 } from './openai-types.ts';
+import { type ReplyPart, ToolCallParser } from './tool-calls.ts';
 
-export type { ChatRequest } from './openai-request.ts';
+export type { ChatRequest, ResponseFormat } from './openai-request.ts';
 export type * from './openai-types.ts';
+export type { ChatTool } from './tool-calls.ts';
 
 /** What a chat needs of a model: a `Model`, or one in a worker. */
 export interface ChatModel {
@@ -20,6 +24,8 @@ export interface ChatModel {
     options?: GenerateOptions,
   ): AsyncGenerator<GenerateChunk, GenerateResult, undefined>;
   decode(tokenIds: readonly number[]): string | Promise<string>;
+  /** How the model has tools called; without it, requests with tools are refused. */
+  readonly toolFormat?: ToolFormat | undefined;
 }
 
 export interface ChatOptions {
@@ -58,7 +64,7 @@ export function chatCompletions(model: ChatModel, { name = 'shishulm' }: ChatOpt
     request: ChatRequest,
     { signal }: CallOptions = {},
   ): Promise<ChatCompletion | ChatStream> => {
-    const checked = checkRequest(request);
+    const checked = checkRequest(request, model.toolFormat);
     if (signal) checked.options.signal = signal;
     const head: Head = {
       id: `chatcmpl-${Date.now().toString(36)}-${made++}`,
@@ -91,28 +97,31 @@ function optionsOf(
   };
 }
 
+/** The chunks of a stream, put together. */
 async function complete(model: ChatModel, request: CheckedRequest, head: Head): Promise<ChatCompletion> {
   const choices: CompletionChoice[] = [];
-  const usages: Usage[] = [];
-  for (let index = 0; index < request.n; index++) {
-    const content: ChatLogprob[] = [];
-    const replies = model.generate(request.messages, optionsOf(request, index));
-    let next = await replies.next();
-    for (; !next.done; next = await replies.next()) {
-      const logprob = await logprobOf(model, next.value);
-      if (logprob) content.push(logprob);
+  let usage: ChatUsage | null | undefined;
+  const chunks = chunksOf(model, { ...request, includeUsage: true }, head);
+  for await (const chunk of chunks) {
+    usage = chunk.usage;
+    for (const { index, delta, logprobs, finish_reason } of chunk.choices) {
+      choices[index] ??= {
+        index,
+        message: { role: 'assistant', content: null, refusal: null },
+        logprobs: request.options.logprobs ? { content: [], refusal: null } : null,
+        finish_reason: 'stop',
+      };
+      const choice = choices[index];
+      const { message } = choice;
+      if (delta.content) message.content = (message.content ?? '') + delta.content;
+      for (const { index: _, ...call } of delta.tool_calls ?? [])
+        message.tool_calls = [...(message.tool_calls ?? []), call];
+      choice.logprobs?.content?.push(...(logprobs?.content ?? []));
+      if (finish_reason) choice.finish_reason = finish_reason;
     }
-    const result = next.value;
-    if (result.finishReason === 'aborted') throw aborted();
-    usages.push(result.usage);
-    choices.push({
-      index,
-      message: { role: 'assistant', content: result.text, refusal: null },
-      logprobs: request.options.logprobs ? { content, refusal: null } : null,
-      finish_reason: reasonOf(result),
-    });
   }
-  return { ...head, object: 'chat.completion', choices, usage: usageOf(usages) };
+  for (const { message } of choices) if (!message.tool_calls) message.content ??= '';
+  return { ...head, object: 'chat.completion', choices, usage: usage! };
 }
 
 /** Checks the first step before it answers, so that a bad request rejects here rather than in the loop. */
@@ -135,12 +144,39 @@ async function openStream(model: ChatModel, request: CheckedRequest, head: Head)
   };
 }
 
+type ReplyEvent = { index: number } & ({ chunk: GenerateChunk } | { result: GenerateResult });
+
+/** The replies of a request, one after the other. */
+async function* repliesOf(
+  model: ChatModel,
+  request: CheckedRequest,
+  signal?: AbortSignal,
+): AsyncGenerator<ReplyEvent, void, undefined> {
+  for (let index = 0; index < request.n; index++) {
+    const replies = model.generate(request.messages, optionsOf(request, index, signal));
+    try {
+      let next = await replies.next();
+      for (; !next.done; next = await replies.next()) yield { index, chunk: next.value };
+      yield { index, result: next.value };
+    } finally {
+      await replies.return(undefined as never);
+    }
+  }
+}
+
+/** What is told of one reply so far. */
+interface Telling {
+  parser: ToolCallParser | undefined;
+  calls: number;
+}
+
 async function* chunksOf(
   model: ChatModel,
   request: CheckedRequest,
   head: Head,
-  signal: AbortSignal,
+  signal?: AbortSignal,
 ): AsyncGenerator<ChatCompletionChunk, void, undefined> {
+  const { tools } = request;
   const usages: Usage[] = [];
   const chunk = (choices: ChunkChoice[], usage?: ChatUsage): ChatCompletionChunk => ({
     ...head,
@@ -148,39 +184,53 @@ async function* chunksOf(
     choices,
     ...(request.includeUsage && { usage: usage ?? null }),
   });
-  for (let index = 0; index < request.n; index++) {
-    const replies = model.generate(request.messages, optionsOf(request, index, signal));
-    try {
-      let next = await replies.next();
-      yield chunk([
-        {
-          index,
-          delta: { role: 'assistant', content: '', refusal: null },
-          logprobs: null,
-          finish_reason: null,
-        },
-      ]);
-      for (; !next.done; next = await replies.next()) {
-        const logprob = await logprobOf(model, next.value);
-        if (!next.value.text && !logprob) continue;
-        yield chunk([
-          {
-            index,
-            delta: { content: next.value.text },
-            logprobs: logprob ? { content: [logprob], refusal: null } : null,
-            finish_reason: null,
-          },
-        ]);
-      }
-      const result = next.value;
-      // As with OpenAI's client: who aborted the stream's controller is told nothing more, others are.
-      if (signal.aborted) return;
-      if (result.finishReason === 'aborted') throw aborted();
-      usages.push(result.usage);
-      yield chunk([{ index, delta: {}, logprobs: null, finish_reason: reasonOf(result) }]);
-    } finally {
-      await replies.return(undefined as never);
+  const one = (
+    index: number,
+    delta: ChunkChoice['delta'],
+    { logprob, reason = null }: { logprob?: ChatLogprob | undefined; reason?: ChatFinishReason | null } = {},
+  ): ChatCompletionChunk => {
+    const logprobs = logprob ? { content: [logprob], refusal: null } : null;
+    return chunk([{ index, delta, logprobs, finish_reason: reason }]);
+  };
+  const deltaOf = (part: ReplyPart, index: number, telling: Telling): ChunkChoice['delta'] | undefined => {
+    if ('text' in part) return { content: part.text };
+    const at = telling.calls;
+    if (at >= tools!.most) return undefined;
+    telling.calls++;
+    const id = `call_${head.id}-${index}-${at}`;
+    return { tool_calls: [{ index: at, id, type: 'function', function: part.call }] };
+  };
+  const tellings = new Map<number, Telling>();
+  for await (const event of repliesOf(model, request, signal)) {
+    const { index } = event;
+    const telling = tellings.get(index) ?? { parser: tools && new ToolCallParser(tools.names), calls: 0 };
+    if (!tellings.has(index)) yield one(index, { role: 'assistant', content: '', refusal: null });
+    tellings.set(index, telling);
+    const { parser } = telling;
+    if ('chunk' in event) {
+      const { text } = event.chunk;
+      const logprob = await logprobOf(model, event.chunk);
+      const parts = parser ? parser.push(text) : text ? [{ text }] : [];
+      const deltas = parts
+        .map((part) => deltaOf(part, index, telling))
+        .filter((delta) => delta !== undefined);
+      // A token has log-probabilities even where its text is held back.
+      if (deltas.length === 0 && logprob) deltas.push({ content: '' });
+      for (const [i, delta] of deltas.entries())
+        yield one(index, delta, { logprob: i === 0 ? logprob : undefined });
+      continue;
     }
+    const { result } = event;
+    // As with OpenAI's client: who aborted the stream's controller is told nothing more, others are.
+    if (signal?.aborted) return;
+    if (result.finishReason === 'aborted') throw aborted();
+    usages.push(result.usage);
+    for (const part of parser?.flush() ?? []) {
+      const delta = deltaOf(part, index, telling);
+      if (delta) yield one(index, delta);
+    }
+    const called = telling.calls > 0 && result.finishReason === 'stop';
+    yield one(index, {}, { reason: called ? 'tool_calls' : reasonOf(result) });
   }
   if (request.includeUsage) yield chunk([], usageOf(usages));
 }

@@ -8,6 +8,7 @@ import type {
   Score,
 } from '../engine/types.ts';
 import { ShishuError } from '../errors.ts';
+import type { ToolFormat } from '../formats/chat-template.ts';
 import type { SourceLike } from '../formats/source.ts';
 import { type Chat, chatOf } from './chat.ts';
 import type { LoadedModel } from './host.ts';
@@ -27,6 +28,7 @@ export interface RemoteModel {
   /** As it was when the model had loaded. */
   readonly info: ModelInfo;
   readonly hasChatTemplate: boolean;
+  readonly toolFormat: ToolFormat | undefined;
   /** As `LocalModel.chat`; the requests are shaped on the page. */
   readonly chat: Chat;
   /** As `Model.generate`: yields as the tokens come, returns the whole reply. Leaving the loop ends the reply. */
@@ -86,12 +88,13 @@ export async function loadModelInWorker(
   }
 }
 
-function remoteModel(line: Line, { id, info, hasChatTemplate }: LoadedModel): RemoteModel {
+function remoteModel(line: Line, { id, info, hasChatTemplate, toolFormat }: LoadedModel): RemoteModel {
   const { peer } = line;
   let disposed: Promise<void> | undefined;
   const model: Omit<RemoteModel, 'chat'> = {
     info,
     hasChatTemplate,
+    toolFormat,
     generate: (prompt, options = {}) => peer.stream('generate', id, prompt, options),
     score: (tokenIds, options = {}) => peer.call('score', id, tokenIds, options),
     logits: (tokenIds, options = {}) => peer.call('logits', id, tokenIds, options),

@@ -1,4 +1,5 @@
 import { ShishuError, throwIfAborted } from '../errors.ts';
+import type { ToolFormat } from '../formats/chat-template.ts';
 import { StopFilter } from '../formats/stop-filter.ts';
 import { TokenStream } from '../formats/token-stream.ts';
 import type { Tokenizer } from '../formats/tokenizer.ts';
@@ -86,6 +87,11 @@ export class Model {
     return this.#live().tokenizer.hasChatTemplate;
   }
 
+  /** How the chat template has tools called; undefined where it has none, or in a form that is not known. */
+  get toolFormat(): ToolFormat | undefined {
+    return this.#live().tokenizer.toolFormat;
+  }
+
   /** Token ids of a text, with the special tokens that the model expects around it. */
   encode(text: string): number[] {
     return this.#live().tokenizer.encode(text);
@@ -109,7 +115,7 @@ export class Model {
         ? tokenizer.encode(prompt)
         : prompt instanceof Uint32Array
           ? [...prompt]
-          : tokenizer.encodeChat(prompt, { addGenerationPrompt: options.addGenerationPrompt });
+          : tokenizer.encodeChat(prompt, options);
     if (ids.length === 0 || prompt.length === 0)
       throw new ShishuError('bad-argument', 'The prompt is empty.', {
         mend: 'Give at least one token of text.',

@@ -23,6 +23,7 @@ export interface CheckedOptions {
   constraint: Constraint | undefined;
   ignoreEos: boolean;
   addGenerationPrompt: boolean;
+  tools: readonly object[] | undefined;
   modes: ModeSetting | undefined;
   signal: AbortSignal | undefined;
 }
@@ -94,6 +95,10 @@ export function checkOptions(options: GenerateOptions, vocabSize: number): Check
       typeof value === 'object' && value !== null ? value : refuseOption(name, value, 'an object'),
     ignoreEos: flag,
     addGenerationPrompt: flag,
+    tools: list(
+      (value): value is object => typeof value === 'object' && value !== null,
+      'a list of functions',
+    ),
     // The model judges them by its plan.
     modes: (_, value) => value,
     signal: (name, value) =>
@@ -128,6 +133,7 @@ export function checkOptions(options: GenerateOptions, vocabSize: number): Check
     constraint: undefined,
     ignoreEos: false,
     addGenerationPrompt: true,
+    tools: undefined,
     modes: undefined,
     signal: undefined,
     ...(rest as Partial<CheckedOptions>),

@@ -93,6 +93,8 @@ export interface GenerateOptions {
   ignoreEos?: boolean;
   /** For a message prompt: ask the template to open the assistant's turn (default true). */
   addGenerationPrompt?: boolean;
+  /** For a message prompt: functions, in OpenAI's form, that the chat template tells the model of. */
+  tools?: readonly object[];
   /** How the attention blocks run in this reply, whatever `Model.setModes` says before or during it. */
   modes?: ModeSetting;
   signal?: AbortSignal;

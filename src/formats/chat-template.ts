@@ -19,8 +19,18 @@ export interface ChatTemplateOptions {
   tools?: readonly unknown[];
 }
 
+/**
+ * How a model's template has it write a call: `hermes` is `<tool_call>{"name", "arguments"}</tool_call>` (also Qwen's),
+ * `llama` is `{"name", "parameters"}` alone (Llama 3).
+ */
+export type ToolFormat = 'hermes' | 'llama';
+
 /** A model's Jinja template: the text of a conversation. */
-export type ChatTemplate = (messages: readonly ChatTurn[], options?: ChatTemplateOptions) => string;
+export interface ChatTemplate {
+  (messages: readonly ChatTurn[], options?: ChatTemplateOptions): string;
+  /** Undefined when it has no tools, or calls in a form that is not known. */
+  readonly toolFormat: ToolFormat | undefined;
+}
 
 /**
  * Finds the template in `chat_template.jinja`, `chat_template.json` or the tokenizer's config, in that order.
@@ -72,8 +82,16 @@ function chatTemplate(choose: Chooser, tokenizerConfig: Json): ChatTemplate {
     parsed.set(text, template);
     return template;
   };
-  return (messages, { addGenerationPrompt = true, tools } = {}) => {
+  const render = (
+    messages: readonly ChatTurn[],
+    { addGenerationPrompt = true, tools }: ChatTemplateOptions = {},
+  ): string => {
     checkMessages(messages);
+    if (tools && !/\btools\b/.test(choose(true)))
+      throw new ShishuError('unsupported', 'The chat template of the model has no tools.', {
+        details: { option: 'tools' },
+        mend: 'Describe the tools in a message.',
+      });
     const template = wrapped('bad-tokenizer', 'The chat template of the model cannot be read', () =>
       parse(choose(tools !== undefined)),
     );
@@ -87,6 +105,14 @@ function chatTemplate(choose: Chooser, tokenizerConfig: Json): ChatTemplate {
       template.render(context),
     );
   };
+  return Object.assign(render, { toolFormat: toolFormatOf(choose(true)) });
+}
+
+function toolFormatOf(template: string): ToolFormat | undefined {
+  if (!/\btools\b/.test(template)) return undefined;
+  // Some write the same tags around XML.
+  if (template.includes('<tool_call>')) return template.includes('<function=') ? undefined : 'hermes';
+  return template.includes('"parameters"') ? 'llama' : undefined;
 }
 
 function wrapped<T>(code: 'bad-tokenizer' | 'bad-argument', what: string, call: () => T): T {

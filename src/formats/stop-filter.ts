@@ -31,7 +31,7 @@ export class StopFilter {
       }
     }
     this.#stopped = start >= 0;
-    const shown = this.#stopped ? start : all.length - this.#heldLength(all);
+    const shown = this.#stopped ? start : all.length - heldLength(all, this.#stops);
     this.#held = this.#stopped ? '' : all.slice(shown);
     return { text: all.slice(0, shown), stopped: this.#stopped };
   }
@@ -42,14 +42,14 @@ export class StopFilter {
     this.#held = '';
     return held;
   }
+}
 
-  /** Length of the longest end of the text that begins a stop string. */
-  #heldLength(text: string): number {
-    const longest = Math.max(0, ...this.#stops.map((stop) => stop.length - 1));
-    for (let length = Math.min(longest, text.length); length > 0; length--) {
-      const end = text.slice(-length);
-      if (this.#stops.some((stop) => stop.startsWith(end))) return length;
-    }
-    return 0;
+/** Length of the longest end of a text that begins one of some strings, without being it. */
+export function heldLength(text: string, strings: readonly string[]): number {
+  const longest = Math.max(0, ...strings.map((each) => each.length - 1));
+  for (let length = Math.min(longest, text.length); length > 0; length--) {
+    const end = text.slice(-length);
+    if (strings.some((each) => each.startsWith(end))) return length;
   }
+  return 0;
 }

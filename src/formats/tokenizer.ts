@@ -1,6 +1,11 @@
 import { Tokenizer as HfTokenizer } from '@huggingface/tokenizers';
 import { ShishuError } from '../errors.ts';
-import { type ChatTemplateOptions, type ChatTurn, readChatTemplate } from './chat-template.ts';
+import {
+  type ChatTemplateOptions,
+  type ChatTurn,
+  readChatTemplate,
+  type ToolFormat,
+} from './chat-template.ts';
 import { isObject, type Json, readJson, readOptionalJson } from './json.ts';
 import type { Source } from './source.ts';
 import { tokenBytes } from './token-bytes.ts';
@@ -23,6 +28,8 @@ export interface Tokenizer {
   /** One more than the highest id. */
   readonly size: number;
   readonly hasChatTemplate: boolean;
+  /** How the chat template has tools called; undefined where it has none. */
+  readonly toolFormat: ToolFormat | undefined;
   /** @throws ShishuError `bad-tokenizer` when the tokenizer gives no id for a part. */
   encode(text: string, options?: EncodeOptions): number[];
   /**
@@ -67,6 +74,7 @@ export async function loadTokenizer(
   const tokenizer: Tokenizer = {
     size,
     hasChatTemplate: template !== undefined,
+    toolFormat: template?.toolFormat,
     isSilent,
     encode(text, { addSpecialTokens = true } = {}) {
       const { ids } = guarded('cannot encode this text', () =>

@@ -157,21 +157,11 @@ function spreadOf(name: string, shape: readonly number[]): { mean: number; devia
   return { mean: 0, deviation: gain / Math.sqrt(shape[1]!) };
 }
 
-/**
- * A model of the family `name` with weights drawn from `seed`; the three unlinear shishu ones draw the same weights.
- * @param sizes fields of the config to change, for a longer context or another vocabulary
- */
-export function tinyModel(
-  name: TinyModelName,
-  seed: number,
-  sizes: { vocab_size?: number; max_position_embeddings?: number } = {},
-): TinyModel {
-  const configJson: Record<string, unknown> = { ...structuredClone(CONFIGS[name]), ...sizes };
+/** A model of the family `name` with weights drawn from `seed`; the three unlinear shishu ones draw the same weights. */
+export function tinyModel(name: TinyModelName, seed: number): TinyModel {
+  const configJson: Record<string, unknown> = structuredClone(CONFIGS[name]);
   const config = parseConfig(configJson);
-  const drawn =
-    name === 'shishu-copies' || name === 'shishu-unshared'
-      ? parseConfig({ ...CONFIGS.shishu, ...sizes })
-      : config;
+  const drawn = name === 'shishu-copies' || name === 'shishu-unshared' ? parseConfig(CONFIGS.shishu) : config;
   const normal = normals(seed);
   const tensors = new Map<string, TinyTensor>();
   for (const { name: tensor, shape, copyOf } of tensorSpecs(drawn)) {

@@ -222,7 +222,10 @@ describe('a stream', () => {
 
 describe('refusals', () => {
   it.each<[object, string]>([
-    [{ tools: [] }, 'tools'],
+    [{ tools: [{ type: 'function' }] }, 'tools[0]'],
+    [{ tool_choice: 'required' }, 'tool_choice'],
+    [{ tools: {} }, 'tools'],
+    [{ parallel_tool_calls: 1 }, 'parallel_tool_calls'],
     [{ response_format: { type: 'json_schema' } }, 'response_format'],
     [{ response_format: { type: 'xml' } }, 'response_format'],
     [{ n: 0 }, 'n'],

@@ -312,6 +312,7 @@ function fakeModel(source: SourceLike, log: string[]): HostedModel {
   return {
     info: { adapter: String((source as RawSource).name ?? source) } as HostedModel['info'],
     hasChatTemplate: true,
+    toolFormat: undefined,
     async *generate(
       prompt,
       options: GenerateOptions = {},
