@@ -52,6 +52,8 @@ export function callConstraint(format: ToolFormat, tools: readonly ChatTool[]): 
 export class ToolCallParser {
   readonly #names: ReadonlySet<string>;
   #held = '';
+  /** Space before a tag, which is text only where no call follows. */
+  #space = '';
   /** In a call, at the beginning of a reply that may be one, or in text. */
   #mode: 'start' | 'text' | 'tagged' | 'bare' = 'start';
   #called = false;
@@ -86,12 +88,14 @@ export class ToolCallParser {
     }
     const start = this.#held.indexOf(OPEN);
     if (start >= 0) {
-      this.#text(this.#held.slice(0, start).trimEnd(), parts);
+      const shown = this.#held.slice(0, start).trimEnd();
+      this.#text(shown, parts);
+      this.#space = this.#held.slice(shown.length, start);
       this.#held = this.#held.slice(start + OPEN.length);
       this.#mode = 'tagged';
       return true;
     }
-    // Space before a call is part of neither; space before text is text.
+    // Space at the end waits for what follows.
     const half = heldLength(this.#held, [OPEN]);
     const shown = this.#held.slice(0, this.#held.length - half).trimEnd().length;
     this.#text(this.#held.slice(0, shown), parts);
@@ -106,7 +110,7 @@ export class ToolCallParser {
   #tagged(json: string, close: string, parts: ReplyPart[]): void {
     const call = this.#call(json);
     this.#called ||= call !== undefined;
-    parts.push(call ? { call } : { text: OPEN + json + close });
+    parts.push(call ? { call } : { text: this.#space + OPEN + json + close });
   }
 
   #call(json: string): ToolCall | undefined {
