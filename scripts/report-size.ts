@@ -9,6 +9,7 @@ const USES: Record<string, readonly string[]> = {
   'engine (loadModel, estimate)': [...ENGINE],
   'engine, downloads kept': [...ENGINE, 'formats/cache.ts'],
   'engine, downloads kept, chat': [...ENGINE, 'formats/cache.ts', 'api/openai.ts'],
+  'engine, constraints': [...ENGINE, 'engine/mask-cache.ts'],
   'page of a model in a worker': ['index.ts', 'api/remote.ts'],
   'convert, with the engine': ['convert/index.ts'],
   'bench, with the engine': ['bench.ts'],

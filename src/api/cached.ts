@@ -1,5 +1,5 @@
 import type { CachedFile } from '../formats/cache.ts';
-import { part } from './part.ts';
+import { part } from '../part.ts';
 
 const cache = () => part(() => import('../formats/cache.ts'));
 

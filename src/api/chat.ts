@@ -1,6 +1,6 @@
+import { part } from '../part.ts';
 import type { CallOptions, ChatCompletions, ChatModel } from './openai.ts';
 import type { ChatRequest } from './openai-request.ts';
-import { part } from './part.ts';
 
 /** OpenAI's shape of a client. */
 export interface Chat {

@@ -3,8 +3,8 @@ import type { Model } from '../engine/model.ts';
 import type { LoadOptions } from '../engine/types.ts';
 import { ShishuError } from '../errors.ts';
 import type { SourceLike } from '../formats/source.ts';
+import { part } from '../part.ts';
 import { type Chat, chatOf } from './chat.ts';
-import { part } from './part.ts';
 import type { RemoteLoadOptions, RemoteModel } from './remote.ts';
 
 /** A model in the page's own thread. */

@@ -1,7 +1,6 @@
 import type { ToolFormat } from '../formats/chat-template.ts';
 import { heldLength } from '../formats/stop-filter.ts';
 import type { Constraint } from '../grammar/constraint.ts';
-import { qualifyRefs } from '../grammar/schema.ts';
 
 const OPEN = '<tool_call>';
 const CLOSE = '</tool_call>';
@@ -42,6 +41,18 @@ export function callConstraint(format: ToolFormat, tools: readonly ChatTool[]): 
   }));
   const around = format === 'hermes' ? { before: `${OPEN}\n`, after: `\n${CLOSE}` } : {};
   return { jsonSchema: { anyOf }, ...around };
+}
+
+/** A schema to be put at `path` into another: its references to itself then lead there. */
+function qualifyRefs(schema: unknown, path: string): unknown {
+  if (Array.isArray(schema)) return schema.map((each) => qualifyRefs(each, path));
+  if (typeof schema !== 'object' || schema === null) return schema;
+  const entries = Object.entries(schema).map(([key, value]) =>
+    key === '$ref' && typeof value === 'string' && value.startsWith('#')
+      ? [key, path + value.slice(1)]
+      : [key, key === 'const' || key === 'enum' ? value : qualifyRefs(value, path)],
+  );
+  return Object.fromEntries(entries);
 }
 
 /**

@@ -5,10 +5,11 @@ import { TokenStream } from '../formats/token-stream.ts';
 import type { Tokenizer } from '../formats/tokenizer.ts';
 import { guardMemory } from '../gpu/buffer.ts';
 import type { Gpu } from '../gpu/device.ts';
-import { ConstrainedReply } from '../grammar/constraint.ts';
+import type { Constraint, Masks } from '../grammar/constraint.ts';
 import { checkLinearMaps, installLinearMap, type LinearMapData } from '../model/linear-maps.ts';
 import { kvBytesPerToken, type Plan, parameterCount } from '../model/plan.ts';
-import { MaskCache } from './mask-cache.ts';
+import { part } from '../part.ts';
+import type { MaskCache } from './mask-cache.ts';
 import { completeOrder, type ModeSetting, modesOf, type PruneOrder, planInModes } from './modes.ts';
 import { type CheckedOptions, checkOptions } from './options.ts';
 import { PrefixCache } from './prefix-cache.ts';
@@ -48,13 +49,12 @@ export class Model {
   #pruneOrder: PruneOrder | undefined;
   #prefix = new PrefixCache();
   #disposed = false;
-  readonly #masks: MaskCache;
+  #masks: Promise<MaskCache> | undefined;
 
   /** @internal */
   constructor(parts: ModelParts) {
     this.#parts = parts;
     this.#running = parts;
-    this.#masks = new MaskCache(parts.tokenizer, parts.runner.parts.config.vocabSize);
   }
 
   #live(): ModelParts {
@@ -142,6 +142,15 @@ export class Model {
       });
   }
 
+  /** A constraint, ready for use; the code for it is fetched with the first one. */
+  async #masksOf(constraint: Constraint): Promise<Masks> {
+    const { tokenizer, runner } = this.#parts;
+    this.#masks ??= part(() => import('./mask-cache.ts')).then(
+      ({ MaskCache }) => new MaskCache(tokenizer, runner.parts.config.vocabSize),
+    );
+    return (await this.#masks).of(constraint);
+  }
+
   /** Sets one sequence's sampler, penalties and bias up, for a reply that is to go on behind `reply`. */
   async #prepare(
     kind: ChoiceKind,
@@ -174,7 +183,7 @@ export class Model {
     const checked = checkOptions(options, runner.parts.config.vocabSize);
     const ownPlan = checked.modes && this.#planOf(checked.modes);
     const promptTokenIds = this.#promptIds(prompt, checked);
-    const masks = checked.constraint && this.#masks.of(checked.constraint);
+    const masks = checked.constraint && (await this.#masksOf(checked.constraint));
     const release = await this.#queue.enter();
     try {
       this.#live();
@@ -198,7 +207,7 @@ export class Model {
         top: checked.top,
       };
       const enders = new Set([...(checked.ignoreEos ? [] : eosTokenIds), ...checked.stopTokenIds]);
-      const constrained = masks && new ConstrainedReply(masks, enders);
+      const constrained = masks?.reply(enders);
       const stream = constrained ?? new TokenStream(tokenizer);
       // A continued text goes on where the prompt ends: decoders drop the space before a first word.
       if (typeof prompt === 'string' && !constrained)

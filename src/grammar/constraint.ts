@@ -47,6 +47,11 @@ export class Masks {
     this.#words = words;
   }
 
+  /** @param enders token ids that end the reply where the grammar lets it end */
+  reply(enders: Iterable<number>): ConstrainedReply {
+    return new ConstrainedReply(this, enders);
+  }
+
   /** `(words)`: tokens that the reply may go on with; its end is none of them. */
   of(state: State): Uint32Array<ArrayBuffer> {
     let mask = this.#made.get(state);
@@ -59,7 +64,7 @@ export class Masks {
   }
 }
 
-/** One reply under a constraint. */
+/** One reply under a constraint, made by `Masks.reply`. */
 export class ConstrainedReply {
   readonly #masks: Masks;
   readonly #enders: readonly number[];

@@ -89,18 +89,6 @@ export function schemaAt(root: unknown, pointer: string): unknown {
   return at;
 }
 
-/** A schema to be put at `path` into another: its references to itself then lead there. */
-export function qualifyRefs(schema: unknown, path: string): unknown {
-  if (Array.isArray(schema)) return schema.map((each) => qualifyRefs(each, path));
-  if (!isObject(schema)) return schema;
-  const entries = Object.entries(schema).map(([key, value]) =>
-    key === '$ref' && typeof value === 'string' && value.startsWith('#')
-      ? [key, path + value.slice(1)]
-      : [key, key === 'const' || key === 'enum' ? value : qualifyRefs(value, path)],
-  );
-  return Object.fromEntries(entries);
-}
-
 /** The keywords of a schema that bind, and their values in the form they must have. */
 export class Keywords {
   readonly path: string;

@@ -1,7 +1,7 @@
 // Masks over a whole vocabulary, against a run of the automaton for every token.
 import { expect, test } from 'vitest';
 import { loadTokenizer } from '../../src/formats/tokenizer.ts';
-import { ConstrainedReply, type Constraint, Masks } from '../../src/grammar/constraint.ts';
+import { type Constraint, Masks } from '../../src/grammar/constraint.ts';
 import { Vocabulary } from '../../src/grammar/vocabulary.ts';
 import { byteTokenizerFiles } from '../support/byte-tokenizer.ts';
 import { memorySource } from '../support/memory-source.ts';
@@ -23,7 +23,7 @@ test.each(CONSTRAINTS)('%j', (constraint) => {
   const random = mulberry32(3);
   let states = 0;
   for (let run = 0; run < 10; run++) {
-    const reply = new ConstrainedReply(masks, [end]);
+    const reply = masks.reply([end]);
     let state = masks.automaton.start;
     for (let step = 0; step < 25; step++) {
       const mask = reply.mask();
@@ -44,7 +44,7 @@ test.each(CONSTRAINTS)('%j', (constraint) => {
 
 test('a vocabulary without the characters is told so', () => {
   const masks = new Masks({ regex: 'ab' }, new Vocabulary([Uint8Array.of(97)]), 1);
-  const reply = new ConstrainedReply(masks, []);
+  const reply = masks.reply([]);
   expect(reply.push(0)).toBe('a');
   expect(() => reply.mask()).toThrow(expect.objectContaining({ code: 'unsupported' }));
 });

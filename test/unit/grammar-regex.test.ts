@@ -41,11 +41,11 @@ function randomPattern(random: () => number, depth = 3): string {
   return alternatives.join('|');
 }
 
-test('200 random patterns match what RegExp matches', () => {
+test('120 random patterns match what RegExp matches', () => {
   const random = mulberry32(5);
   const alphabet = [...'aabbé日😀1 .\n_Ȁ\u2028\uffff'];
   const counts = { yes: 0, no: 0 };
-  for (let i = 0; i < 200; i++) {
+  for (let i = 0; i < 120; i++) {
     const pattern = randomPattern(random);
     const ours = matches(pattern);
     const theirs = new RegExp(`^(?:${pattern})$`, 'u');
@@ -56,8 +56,8 @@ test('200 random patterns match what RegExp matches', () => {
       counts[theirs.test(text) ? 'yes' : 'no']++;
     }
   }
-  expect(counts.yes).toBeGreaterThan(1000);
-  expect(counts.no).toBeGreaterThan(1000);
+  expect(counts.yes).toBeGreaterThan(600);
+  expect(counts.no).toBeGreaterThan(600);
 });
 
 test('every border of UTF-8, and no surrogate', () => {

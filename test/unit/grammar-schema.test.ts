@@ -1,7 +1,7 @@
 // What a schema allows always parses and validates; ajv is the judge.
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { describe, expect, test } from 'vitest';
-import { ConstrainedReply, compileConstraint, Masks } from '../../src/grammar/constraint.ts';
+import { compileConstraint, Masks } from '../../src/grammar/constraint.ts';
 import { Vocabulary } from '../../src/grammar/vocabulary.ts';
 import { mulberry32 } from '../support/random.ts';
 import { randomReply, tokensOfTexts } from '../support/walk.ts';
@@ -33,7 +33,7 @@ function judge(schema: object | boolean, runs: number, seed: number): unknown[] 
   const random = mulberry32(seed);
   const values: unknown[] = [];
   for (let run = 0; run < runs; run++) {
-    const text = randomReply(new ConstrainedReply(masks, [END]), tokens, { end: END, random });
+    const text = randomReply(masks.reply([END]), tokens, { end: END, random });
     if (text === undefined) continue;
     const value: unknown = JSON.parse(text);
     expect(
@@ -123,7 +123,7 @@ describe('schemas by hand', () => {
       },
     ],
   ])('%s', (_, schema) => {
-    expect(judge(schema, 25, 11).length).toBeGreaterThan(20);
+    expect(judge(schema, 15, 11).length).toBeGreaterThan(12);
   });
 
   test.each([
@@ -211,18 +211,18 @@ function randomSchema(random: () => number, depth: number): object | boolean {
   ])();
 }
 
-test('60 random schemas, 6 replies each', () => {
+test('40 random schemas, 5 replies each', () => {
   const random = mulberry32(21);
   let ended = 0;
-  for (let i = 0; i < 60; i++) {
+  for (let i = 0; i < 40; i++) {
     const schema = randomSchema(random, 3);
     const whole = {
       ...(schema as object),
       $defs: { tree: { type: 'array', items: { $ref: '#/$defs/tree' }, maxItems: 2 } },
     };
-    ended += judge(whole, 6, 100 + i).length;
+    ended += judge(whole, 5, 100 + i).length;
   }
-  expect(ended).toBeGreaterThan(340);
+  expect(ended).toBeGreaterThan(185);
 });
 
 describe('refusals name keyword and path', () => {

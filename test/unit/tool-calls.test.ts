@@ -6,7 +6,7 @@ import { type ChatTool, callConstraint, type ReplyPart, ToolCallParser } from '.
 import type { GenerateOptions, GenerateResult, Message } from '../../src/engine/types.ts';
 import type { ToolFormat } from '../../src/formats/chat-template.ts';
 import { loadTokenizer } from '../../src/formats/tokenizer.ts';
-import { ConstrainedReply, Masks } from '../../src/grammar/constraint.ts';
+import { Masks } from '../../src/grammar/constraint.ts';
 import { Vocabulary } from '../../src/grammar/vocabulary.ts';
 import { byteTokenizerFiles } from '../support/byte-tokenizer.ts';
 import { memorySource } from '../support/memory-source.ts';
@@ -86,7 +86,7 @@ test.each<ToolFormat>(['hermes', 'llama'])(
     const random = mulberry32(8);
     const seen = new Set<string>();
     for (let run = 0; run < 30; run++) {
-      const reply = new ConstrainedReply(masks, [tokens.length]);
+      const reply = masks.reply([tokens.length]);
       const text = randomReply(reply, tokens, { end: tokens.length, random })!;
       const [part, ...rest] = parse(text, 4);
       const { call } = part as Extract<ReplyPart, { call: unknown }>;

@@ -1,4 +1,4 @@
-import { ShishuError } from '../errors.ts';
+import { ShishuError } from './errors.ts';
 
 /**
  * Fetches a part of the package when it is first used: what a page does not use, it does not download.
