@@ -13,6 +13,7 @@ export type HostedModel = Pick<
   | 'hasChatTemplate'
   | 'toolFormat'
   | 'generate'
+  | 'generateBatch'
   | 'score'
   | 'logits'
   | 'encode'
@@ -60,6 +61,12 @@ export function hostModels(endpoint: Endpoint, load: HostedLoad): Peer {
       },
       generate: (id: number, prompt: string | Message[] | Uint32Array, options: GenerateOptions) =>
         get(id).generate(prompt, options),
+      generateBatch: (
+        id: number,
+        prompt: string | Message[] | Uint32Array,
+        n: number,
+        options: GenerateOptions,
+      ) => get(id).generateBatch(prompt, n, options),
       async score(id: number, tokenIds: number[], options: { signal?: AbortSignal }) {
         const score = await get(id).score(tokenIds, options);
         return new Transferred(score, [

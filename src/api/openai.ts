@@ -1,4 +1,11 @@
-import type { GenerateChunk, GenerateOptions, GenerateResult, Message, Usage } from '../engine/types.ts';
+import type {
+  BatchChunk,
+  GenerateChunk,
+  GenerateOptions,
+  GenerateResult,
+  Message,
+  Usage,
+} from '../engine/types.ts';
 import { ShishuError } from '../errors.ts';
 import type { ToolFormat } from '../formats/chat-template.ts';
 import { type ChatRequest, type CheckedRequest, checkRequest } from './openai-request.ts';
@@ -23,6 +30,13 @@ export interface ChatModel {
     prompt: readonly Message[],
     options?: GenerateOptions,
   ): AsyncGenerator<GenerateChunk, GenerateResult, undefined>;
+  /** Replies that decode together, where there is a batch for them. */
+  generateBatch?(
+    prompt: readonly Message[],
+    n: number,
+    options?: GenerateOptions,
+  ): AsyncGenerator<BatchChunk, GenerateResult[], undefined>;
+  readonly info?: { readonly batch: number };
   decode(tokenIds: readonly number[]): string | Promise<string>;
   /** How the model has tools called; without it, requests with tools are refused. */
   readonly toolFormat?: ToolFormat | undefined;
@@ -55,7 +69,8 @@ const reasonOf = (result: GenerateResult): 'stop' | 'length' =>
 
 /**
  * OpenAI's chat completions over a model: `create({messages, stream, ...})` answers in its shapes. A field that is not
- * supported is an error that names it; with `n` above 1 the replies are made one after the other from one prefill.
+ * supported is an error that names it. `n` replies decode together when the model was loaded with `batch: n` or more; otherwise
+ * they are made one after the other. Either way the prompt runs once.
  * @throws ShishuError from `create`: `bad-argument`, and those of `Model.generate`
  */
 export function chatCompletions(model: ChatModel, { name = 'shishulm' }: ChatOptions = {}): ChatCompletions {
@@ -146,13 +161,28 @@ async function openStream(model: ChatModel, request: CheckedRequest, head: Head)
 
 type ReplyEvent = { index: number } & ({ chunk: GenerateChunk } | { result: GenerateResult });
 
-/** The replies of a request, one after the other. */
+/** The replies of a request: together where the model's batch holds them, else one after the other. */
 async function* repliesOf(
   model: ChatModel,
   request: CheckedRequest,
   signal?: AbortSignal,
 ): AsyncGenerator<ReplyEvent, void, undefined> {
-  for (let index = 0; index < request.n; index++) {
+  const { n } = request;
+  if (n > 1 && model.generateBatch && (model.info?.batch ?? 1) >= n) {
+    const replies = model.generateBatch(request.messages, n, optionsOf(request, 0, signal));
+    try {
+      let next = await replies.next();
+      for (; !next.done; next = await replies.next()) {
+        const { index, ...chunk } = next.value;
+        yield { index, chunk };
+      }
+      for (const [index, result] of next.value.entries()) yield { index, result };
+    } finally {
+      await replies.return(undefined as never);
+    }
+    return;
+  }
+  for (let index = 0; index < n; index++) {
     const replies = model.generate(request.messages, optionsOf(request, index, signal));
     try {
       let next = await replies.next();

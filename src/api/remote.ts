@@ -1,4 +1,5 @@
 import type {
+  BatchChunk,
   GenerateChunk,
   GenerateOptions,
   GenerateResult,
@@ -36,6 +37,12 @@ export interface RemoteModel {
     prompt: string | readonly Message[] | Uint32Array,
     options?: GenerateOptions,
   ): AsyncGenerator<GenerateChunk, GenerateResult, undefined>;
+  /** As `Model.generateBatch`. */
+  generateBatch(
+    prompt: string | readonly Message[] | Uint32Array,
+    n: number,
+    options?: GenerateOptions,
+  ): AsyncGenerator<BatchChunk, GenerateResult[], undefined>;
   /** As `Model.score`. */
   score(tokenIds: readonly number[], options?: { signal?: AbortSignal }): Promise<Score>;
   /** As `Model.logits`: `(tokens, vocab)`, moved here without a copy. */
@@ -96,6 +103,7 @@ function remoteModel(line: Line, { id, info, hasChatTemplate, toolFormat }: Load
     hasChatTemplate,
     toolFormat,
     generate: (prompt, options = {}) => peer.stream('generate', id, prompt, options),
+    generateBatch: (prompt, n, options = {}) => peer.stream('generateBatch', id, prompt, n, options),
     score: (tokenIds, options = {}) => peer.call('score', id, tokenIds, options),
     logits: (tokenIds, options = {}) => peer.call('logits', id, tokenIds, options),
     encode: (text) => peer.call('encode', id, text),

@@ -1,7 +1,5 @@
 import { ShishuError, throwIfAborted } from '../errors.ts';
 import type { ToolFormat } from '../formats/chat-template.ts';
-import { StopFilter } from '../formats/stop-filter.ts';
-import { TokenStream } from '../formats/token-stream.ts';
 import type { Tokenizer } from '../formats/tokenizer.ts';
 import { guardMemory } from '../gpu/buffer.ts';
 import type { Gpu } from '../gpu/device.ts';
@@ -14,16 +12,16 @@ import { completeOrder, type ModeSetting, modesOf, type PruneOrder, planInModes 
 import { type CheckedOptions, checkOptions } from './options.ts';
 import { PrefixCache } from './prefix-cache.ts';
 import { Queue } from './queue.ts';
-import type { ChoiceKind, Chosen, Runner } from './runner.ts';
+import { Reply } from './reply.ts';
+import type { ChoiceKind, Runner } from './runner.ts';
 import type {
-  FinishReason,
+  BatchChunk,
   GenerateChunk,
   GenerateOptions,
   GenerateResult,
   Message,
   ModelInfo,
   Score,
-  TokenLogprob,
   WholeOptions,
 } from './types.ts';
 
@@ -77,6 +75,7 @@ export class Model {
       kv: kv.dtype,
       kvBytesPerToken: kvBytesPerToken(config, running, kv.dtype === 'f32' ? 4 : 2),
       contextLength: kv.context,
+      batch: kv.sequences,
       bytes: runner.ledger.byPurpose(),
       dispatchesPerToken,
       adapter: gpu.name,
@@ -151,23 +150,32 @@ export class Model {
     return (await this.#masks).of(constraint);
   }
 
-  /** Sets one sequence's sampler, penalties and bias up, for a reply that is to go on behind `reply`. */
+  /** Sets a sequence up to choose the next token of a reply: sampler, penalties, bias and mask. */
   async #prepare(
     kind: ChoiceKind,
     options: CheckedOptions,
     prompt: readonly number[],
-    reply: readonly number[],
+    reply: Reply,
   ): Promise<void> {
+    const { sequence, tokenIds } = reply;
     const { runner } = this.#parts;
     const { vocabSize } = runner.parts.config;
     const counts = new Uint32Array(kind.adjusted ? vocabSize : 0);
     if (kind.adjusted) {
       for (const id of prompt) counts[id] = 1;
-      for (const id of reply) counts[id]! += 2;
+      for (const id of tokenIds) counts[id]! += 2;
     }
     const bias = kind.bias ? new Float32Array(vocabSize) : undefined;
     for (const [id, add] of options.logitBias) bias![id] = add;
-    await runner.setSampler(0, kind, options, { counts, bias });
+    const sampler = { ...options, seed: options.seed + sequence };
+    await runner.setSampler(sequence, kind, sampler, { counts, bias });
+    this.#mask([reply]);
+  }
+
+  /** Lets the replies under a constraint choose only what it allows next. */
+  #mask(replies: readonly Reply[]): void {
+    for (const { sequence, constraint } of replies)
+      if (constraint) this.#parts.runner.setMask(sequence, constraint.mask());
   }
 
   /**
@@ -179,7 +187,34 @@ export class Model {
     prompt: string | readonly Message[] | Uint32Array,
     options: GenerateOptions = {},
   ): AsyncGenerator<GenerateChunk, GenerateResult, undefined> {
+    const replies = this.generateBatch(prompt, 1, options);
+    try {
+      let next = await replies.next();
+      for (; !next.done; next = await replies.next()) {
+        const { index: _, ...chunk } = next.value;
+        yield chunk;
+      }
+      return next.value[0]!;
+    } finally {
+      await replies.return(undefined as never);
+    }
+  }
+
+  /**
+   * As `generate`, `n` replies to one prompt that decode together; reply i is drawn with `seed + i`. The prompt runs once.
+   * @throws ShishuError `bad-argument` also when the model was loaded with a `batch` below `n`
+   */
+  async *generateBatch(
+    prompt: string | readonly Message[] | Uint32Array,
+    n: number,
+    options: GenerateOptions = {},
+  ): AsyncGenerator<BatchChunk, GenerateResult[], undefined> {
     const { runner, tokenizer, eosTokenIds } = this.#live();
+    if (!Number.isInteger(n) || n < 1 || n > runner.sequences)
+      throw new ShishuError('bad-argument', `${n} replies are asked for, the batch is ${runner.sequences}.`, {
+        details: { replies: n, limit: runner.sequences },
+        mend: 'Load the model with a larger batch.',
+      });
     const checked = checkOptions(options, runner.parts.config.vocabSize);
     const ownPlan = checked.modes && this.#planOf(checked.modes);
     const promptTokenIds = this.#promptIds(prompt, checked);
@@ -207,46 +242,24 @@ export class Model {
         top: checked.top,
       };
       const enders = new Set([...(checked.ignoreEos ? [] : eosTokenIds), ...checked.stopTokenIds]);
-      const constrained = masks?.reply(enders);
-      const stream = constrained ?? new TokenStream(tokenizer);
-      // A continued text goes on where the prompt ends: decoders drop the space before a first word.
-      if (typeof prompt === 'string' && !constrained)
-        for (const id of promptTokenIds.slice(-8)) stream.push(id);
-      const stops = new StopFilter(checked.stop);
-      const tokenIds: number[] = [];
-      let text = '';
-      let finishReason: FinishReason | undefined;
-      let firstAt = begun;
+      const continued = typeof prompt === 'string' ? promptTokenIds : [];
+      const replies = Array.from({ length: n }, (_, sequence) => {
+        const constraint = masks?.reply(enders);
+        return new Reply(tokenizer, { sequence, enders, stop: checked.stop, limit, continued, constraint });
+      });
+      const open = (): Reply[] => replies.filter((reply) => !reply.finishReason);
 
-      /** Takes one choice in: the chunk to yield, if the token is part of the reply. */
-      const take = (chosen: Chosen): GenerateChunk | undefined => {
-        const tokenId = chosen.tokens[0]!;
-        if (tokenIds.length === 0) firstAt = performance.now();
-        if (enders.has(tokenId)) {
-          finishReason = 'stop';
-          return undefined;
-        }
-        tokenIds.push(tokenId);
-        const passed = stops.push(stream.push(tokenId));
-        text += passed.text;
-        if (passed.stopped || constrained?.finished) finishReason = 'stop';
-        else if (tokenIds.length >= limit) finishReason = 'length';
-        if (constrained && !finishReason) runner.setMask(0, constrained.mask());
-        const logprob = chosen.logprobs && logprobOf(chosen.logprobs[0]!);
-        return { text: passed.text, tokenId, ...(logprob && { logprob }) };
-      };
+      const one = replies[0]!;
 
       let cachedTokens: number | undefined;
-      let prefillMs = 0;
       try {
         // Once, and again behind each change of modes: what is known so far is then the prompt.
-        while (!finishReason) {
+        while (open().length > 0) {
           throwIfAborted(signal);
           const plan = ownPlan ?? this.#running.plan;
           await this.#ready(plan);
-          await this.#prepare(kind, checked, promptTokenIds, tokenIds);
-          if (constrained) runner.setMask(0, constrained.mask());
-          const known = [...promptTokenIds, ...tokenIds];
+          for (const reply of open()) await this.#prepare(kind, checked, promptTokenIds, reply);
+          const known = [...promptTokenIds, ...one.tokenIds];
           // A reset in between leaves this one to the reply.
           const prefix = this.#prefix;
           const kept = prefix.reusable(known, plan);
@@ -254,60 +267,85 @@ export class Model {
           // Until the prefill is done, only what it keeps is sure.
           prefix.truncate(kept);
           const rest = known.slice(kept);
-          const first = await runner.prefill(plan, 0, rest, kept, kind, signal);
+          const choices = [await runner.prefill(plan, 0, rest, kept, kind, signal)];
           prefix.append(rest, plan);
-          const chunk = take(first);
-          prefillMs ||= firstAt - begun;
-          if (chunk) yield chunk;
-          this.#live();
-          if (finishReason) break;
-          const steps = runner.decode(plan, kind, known.length, {
-            steps: limit - tokenIds.length,
+          // The others have the prompt's K and V from the first, and run its last token for a choice of their own.
+          const others = open().filter(({ sequence }) => sequence > 0);
+          const shared = promptTokenIds.length - 1;
+          if (others.length > 0)
+            runner.copyKv(
+              plan,
+              0,
+              others.map(({ sequence }) => sequence),
+            );
+          for (const { sequence, tokenIds } of others) {
+            const own = [promptTokenIds[shared]!, ...tokenIds];
+            choices[sequence] = await runner.prefill(plan, sequence, own, shared, kind, signal);
+          }
+          for (const reply of open()) {
+            const chunk = reply.take(choices[reply.sequence]!);
+            if (chunk) yield { index: reply.sequence, ...chunk };
+            this.#live();
+          }
+          const [some] = open();
+          if (!some) break;
+          this.#mask(open());
+          // Open replies have equally many tokens.
+          const { length } = some.tokenIds;
+          const steps = runner.decode(plan, kind, promptTokenIds.length + length - 1, {
+            steps: limit - length,
             lockstep: kind.mask,
+            sequences: n,
           });
           for await (const chosen of steps) {
-            if (signal?.aborted) finishReason = 'aborted';
+            if (signal?.aborted) for (const reply of open()) reply.finishReason = 'aborted';
             // Chosen in the modes of before: the step runs again in the new ones.
-            if (finishReason || plan !== (ownPlan ?? this.#running.plan)) break;
+            if (open().length === 0 || plan !== (ownPlan ?? this.#running.plan)) break;
             // The step that chose this token has put the one before it into the cache.
-            prefix.append(tokenIds.slice(-1), plan);
-            const next = take(chosen);
-            if (next) yield next;
-            this.#live();
-            if (finishReason) break;
+            if (!one.finishReason) prefix.append(one.tokenIds.slice(-1), plan);
+            for (const reply of open()) {
+              const chunk = reply.take(chosen);
+              if (chunk) yield { index: reply.sequence, ...chunk };
+              this.#live();
+            }
+            if (open().length === 0) break;
+            this.#mask(open());
           }
         }
       } catch (error) {
         // A read-back of freed buffers fails in its own words.
         this.#live();
         if (!(error instanceof ShishuError && error.code === 'aborted')) throw error;
-        finishReason = 'aborted';
+        for (const reply of open()) reply.finishReason = 'aborted';
       }
-      const rest = stops.push(stream.flush()).text + stops.flush();
-      if (rest) {
-        text += rest;
-        yield { text: rest, tokenId: tokenIds[tokenIds.length - 1]! };
+      for (const reply of replies) {
+        const rest = reply.flush();
+        if (rest) yield { index: reply.sequence, ...rest };
       }
-      const decodeMs = performance.now() - begun - prefillMs;
-      return {
-        text,
-        promptTokenIds,
-        tokenIds,
-        finishReason: finishReason ?? 'length',
-        usage: {
-          promptTokens: promptTokenIds.length,
-          completionTokens: tokenIds.length,
-          totalTokens: promptTokenIds.length + tokenIds.length,
-          cachedTokens: cachedTokens ?? 0,
-        },
-        timings: {
-          firstTokenMs: firstAt - begun,
-          prefillMs,
-          decodeMs,
-          prefillTokensPerSecond: perSecond(promptTokenIds.length - (cachedTokens ?? 0), prefillMs),
-          decodeTokensPerSecond: perSecond(tokenIds.length - 1, decodeMs),
-        },
-      };
+      const ended = performance.now();
+      return replies.map(({ text, tokenIds, finishReason, firstAt = begun }) => {
+        const prefillMs = firstAt - begun;
+        const decodeMs = ended - firstAt;
+        return {
+          text,
+          promptTokenIds,
+          tokenIds,
+          finishReason: finishReason ?? 'length',
+          usage: {
+            promptTokens: promptTokenIds.length,
+            completionTokens: tokenIds.length,
+            totalTokens: promptTokenIds.length + tokenIds.length,
+            cachedTokens: cachedTokens ?? 0,
+          },
+          timings: {
+            firstTokenMs: prefillMs,
+            prefillMs,
+            decodeMs,
+            prefillTokensPerSecond: perSecond(promptTokenIds.length - (cachedTokens ?? 0), prefillMs),
+            decodeTokensPerSecond: perSecond(tokenIds.length - 1, decodeMs),
+          },
+        };
+      });
     } finally {
       release();
     }
@@ -454,10 +492,6 @@ export class Model {
     runner.ledger.releaseAll();
     gpu.close();
   }
-}
-
-function logprobOf(pairs: readonly { tokenId: number; logprob: number }[]): TokenLogprob {
-  return { logprob: pairs[pairs.length - 1]!.logprob, top: pairs.slice(0, -1) };
 }
 
 const perSecond = (tokens: number, ms: number): number => (tokens > 0 && ms > 0 ? (1000 * tokens) / ms : 0);

@@ -119,11 +119,11 @@ export class Runner {
 
   /** Compiles and binds what greedy decoding and prompts need, so that the first reply does not wait for it. */
   async warm(plan: Plan): Promise<void> {
-    const decode = this.#width(this.sequences, false);
+    // One reply decodes alone, however large the batch is.
+    const widths = new Set([this.#width(1, false), this.#width(this.sequences, false)]);
     await Promise.all([
-      this.#recordBlocks(plan, 'next', decode),
+      ...[...widths].flatMap((width) => [this.#recordBlocks(plan, 'next', width), this.#recordHead(width)]),
       this.#recordBlocks(plan, 'prompt', 'many'),
-      this.#recordHead(decode),
       this.#chooser(GREEDY),
     ]);
   }
@@ -317,6 +317,17 @@ export class Runner {
     return chosen!;
   }
 
+  /** Gives the K and V of one sequence to others, in the blocks that attend. */
+  copyKv(plan: Plan, from: number, to: readonly number[]): void {
+    const { kv } = this.parts;
+    const { device } = this.#gpu;
+    const spare = this.ledger.storage('KV copy', kv.sequenceBytes, 'scratch');
+    const encoder = device.createCommandEncoder();
+    for (const { kind, layer } of plan) if (kind === 'attention') kv.copy(encoder, layer, from, to, spare);
+    device.queue.submit([encoder.finish()]);
+    this.ledger.release(spare);
+  }
+
   /** Submits a step that ends in a choice; the promise is of its read-back. */
   #choose(
     step: StepShape,
@@ -355,7 +366,7 @@ export class Runner {
   }
 
   /**
-   * Decodes all sequences from where their prefills left them, one yield a step. Steps are submitted ahead of their read-back
+   * Decodes the first `sequences` (default all) from where their prefills left them, one yield a step. Steps are submitted ahead of their read-back
    * unless `lockstep` (a mask must be known before the next choice).
    * @param position of the longest sequence's next row
    */
@@ -363,9 +374,9 @@ export class Runner {
     plan: Plan,
     kind: ChoiceKind,
     position: number,
-    options: { steps: number; lockstep: boolean },
+    options: { steps: number; lockstep: boolean; sequences?: number },
   ): AsyncGenerator<Chosen> {
-    const rows = this.sequences;
+    const { sequences: rows = this.sequences } = options;
     const width = this.#width(rows, false);
     const [blocks, head, chooser] = [
       await this.#recordBlocks(plan, 'next', width),

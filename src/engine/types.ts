@@ -120,6 +120,12 @@ export interface GenerateChunk {
   logprob?: TokenLogprob;
 }
 
+/** One step of one of several replies. */
+export interface BatchChunk extends GenerateChunk {
+  /** Which reply. */
+  index: number;
+}
+
 export type FinishReason = 'stop' | 'length' | 'aborted';
 
 export interface Usage {
@@ -178,6 +184,8 @@ export interface ModelInfo {
   /** Bytes of KV that a token adds to a sequence, in these modes. */
   kvBytesPerToken: number;
   contextLength: number;
+  /** Replies that can decode together. */
+  batch: number;
   /** Bytes on the GPU, from the ledger. */
   bytes: ModelBytes;
   /** Compute dispatches that one decoded token takes in these modes (greedy, short context). */

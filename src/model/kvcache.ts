@@ -58,4 +58,31 @@ export class KvCache {
     if (!buffer) throw new Error(`Block ${layer} has no KV cache.`);
     return buffer;
   }
+
+  /** Bytes of the K, or of the V, of one sequence in a block. */
+  get sequenceBytes(): number {
+    const { kvHeads, headDim } = this.#config;
+    return kvHeads * headDim * this.context * (this.dtype === 'f32' ? 4 : 2);
+  }
+
+  /**
+   * Copies K and V of one sequence to others.
+   * @param spare `(sequenceBytes)`: a buffer is not copied to itself
+   */
+  copy(
+    encoder: GPUCommandEncoder,
+    layer: number,
+    from: number,
+    to: readonly number[],
+    spare: GPUBuffer,
+  ): void {
+    const buffer = this.of(layer);
+    const bytes = this.sequenceBytes;
+    // V follows K of all sequences.
+    for (const start of [0, this.sequences * bytes]) {
+      encoder.copyBufferToBuffer(buffer, start + from * bytes, spare, 0, bytes);
+      for (const sequence of to)
+        encoder.copyBufferToBuffer(spare, 0, buffer, start + sequence * bytes, bytes);
+    }
+  }
 }

@@ -309,7 +309,7 @@ describe('the end of the line', () => {
 
 /** A model that answers each word of its prompt. */
 function fakeModel(source: SourceLike, log: string[]): HostedModel {
-  return {
+  const model: HostedModel = {
     info: { adapter: String((source as RawSource).name ?? source) } as HostedModel['info'],
     hasChatTemplate: true,
     toolFormat: undefined,
@@ -327,6 +327,11 @@ function fakeModel(source: SourceLike, log: string[]): HostedModel {
       }
       return { text: '', finishReason: made === words.length ? 'stop' : 'aborted' } as GenerateResult;
     },
+    async *generateBatch(prompt, n, options) {
+      for (let index = 0; index < n; index++)
+        for await (const chunk of model.generate(prompt, options)) yield { index, ...chunk };
+      return [];
+    },
     async score(ids) {
       return { nll: ids.length, logprobs: new Float32Array(ids), top1: new Uint32Array(ids) };
     },
@@ -337,6 +342,7 @@ function fakeModel(source: SourceLike, log: string[]): HostedModel {
     reset: () => void log.push('reset'),
     dispose: async () => void log.push('dispose'),
   };
+  return model;
 }
 
 /** A Worker's outside whose inside is `hostModels` in this thread. */
@@ -393,6 +399,14 @@ describe('models in a worker', () => {
     expect(left.items.map((chunk) => chunk.text)).toEqual(['one', 'two', 'three']);
     expect(left.value.finishReason).toBe('stop');
     expect(right.items.map((chunk) => chunk.text)).toEqual(['hi']);
+    const constraint = { jsonSchema: { type: 'object' } };
+    const several = await collect(a.generateBatch('one two', 2, { constraint }));
+    expect(several.items.map(({ index, text }) => [index, text])).toEqual([
+      [0, 'one'],
+      [0, 'two'],
+      [1, 'one'],
+      [1, 'two'],
+    ]);
     expect(await a.score([1, 2])).toEqual({
       nll: 2,
       logprobs: Float32Array.of(1, 2),

@@ -1,0 +1,71 @@
+import { StopFilter } from '../formats/stop-filter.ts';
+import { TokenStream } from '../formats/token-stream.ts';
+import type { Tokenizer } from '../formats/tokenizer.ts';
+import type { ConstrainedReply } from '../grammar/constraint.ts';
+import type { Chosen } from './runner.ts';
+import type { FinishReason, GenerateChunk } from './types.ts';
+
+export interface ReplyOptions {
+  /** Of the runner: where this reply's choices stand. */
+  sequence: number;
+  /** Token ids that end the reply. */
+  enders: ReadonlySet<number>;
+  stop: readonly string[];
+  /** Most tokens. */
+  limit: number;
+  /** Tokens of a text that the reply goes on with; none otherwise. */
+  continued: readonly number[];
+  constraint: ConstrainedReply | undefined;
+}
+
+/** The text of one reply as its tokens are chosen. */
+export class Reply {
+  readonly sequence: number;
+  readonly constraint: ConstrainedReply | undefined;
+  readonly tokenIds: number[] = [];
+  text = '';
+  finishReason: FinishReason | undefined;
+  /** When its first token came, as `performance.now()`. */
+  firstAt: number | undefined;
+  readonly #enders: ReadonlySet<number>;
+  readonly #limit: number;
+  readonly #stream: TokenStream | ConstrainedReply;
+  readonly #stops: StopFilter;
+
+  constructor(tokenizer: Tokenizer, options: ReplyOptions) {
+    this.sequence = options.sequence;
+    this.constraint = options.constraint;
+    this.#enders = options.enders;
+    this.#limit = options.limit;
+    this.#stops = new StopFilter(options.stop);
+    const stream = new TokenStream(tokenizer);
+    // A continued text goes on where the prompt ends: decoders drop the space before a first word.
+    for (const id of options.continued.slice(-8)) stream.push(id);
+    this.#stream = options.constraint ?? stream;
+  }
+
+  /** Takes one choice in: the chunk to yield, if the token is part of the reply. */
+  take(chosen: Chosen): GenerateChunk | undefined {
+    const tokenId = chosen.tokens[this.sequence]!;
+    this.firstAt ??= performance.now();
+    if (this.#enders.has(tokenId)) {
+      this.finishReason = 'stop';
+      return undefined;
+    }
+    this.tokenIds.push(tokenId);
+    const { text, stopped } = this.#stops.push(this.#stream.push(tokenId));
+    this.text += text;
+    if (stopped || this.constraint?.finished) this.finishReason = 'stop';
+    else if (this.tokenIds.length >= this.#limit) this.finishReason = 'length';
+    const pairs = chosen.logprobs?.[this.sequence];
+    const logprob = pairs && { logprob: pairs[pairs.length - 1]!.logprob, top: pairs.slice(0, -1) };
+    return { text, tokenId, ...(logprob && { logprob }) };
+  }
+
+  /** What was held back, when the reply has ended. */
+  flush(): GenerateChunk | undefined {
+    const text = this.#stops.push(this.#stream.flush()).text + this.#stops.flush();
+    this.text += text;
+    return text ? { text, tokenId: this.tokenIds[this.tokenIds.length - 1]! } : undefined;
+  }
+}
