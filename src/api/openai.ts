@@ -18,11 +18,11 @@ import type {
   ChunkChoice,
   CompletionChoice,
 } from './openai-types.ts';
-import { type ReplyPart, ToolCallParser } from './tool-calls.ts';
+import { type ChatTool, type ReplyPart, ToolCallParser } from './tool-calls.ts';
 
 export type { ChatRequest, ResponseFormat } from './openai-request.ts';
 export type * from './openai-types.ts';
-export type { ChatTool } from './tool-calls.ts';
+export type { BatchChunk, ChatTool, ToolFormat };
 
 /** What a chat needs of a model: a `Model`, or one in a worker. */
 export interface ChatModel {

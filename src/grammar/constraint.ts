@@ -7,7 +7,7 @@ import type { Vocabulary } from './vocabulary.ts';
 
 /**
  * What a reply must be: a text that a regular expression matches whole, or a JSON text that is valid by a schema (with
- * other text around it, where given). What both understand is said at `regex` and `jsonSchema` in src/grammar/.
+ * other text around it, where given). What both understand: docs/constraints.md.
  */
 export type Constraint =
   | { regex: string }
