@@ -8,9 +8,10 @@ export {
   type WorkerLoadOptions,
 } from './api/load.ts';
 export type { CallOptions, ChatCompletions, ChatStream } from './api/openai.ts';
-export type { ChatContent, ChatMessage, ChatRequest } from './api/openai-request.ts';
+export type { ChatContent, ChatMessage, ChatRequest, ResponseFormat } from './api/openai-request.ts';
 export type * from './api/openai-types.ts';
 export type { RemoteLoadOptions, RemoteModel } from './api/remote.ts';
+export type { ChatTool } from './api/tool-calls.ts';
 export type { Choice, Estimate } from './engine/estimate.ts';
 export type { Model } from './engine/model.ts';
 export type { ModeSetting, PruneOrder } from './engine/modes.ts';
