@@ -13,7 +13,7 @@ import { type CheckedOptions, checkOptions } from './options.ts';
 import { PrefixCache } from './prefix-cache.ts';
 import { Queue } from './queue.ts';
 import { Reply } from './reply.ts';
-import type { ChoiceKind, Runner } from './runner.ts';
+import type { ChoiceKind, Chosen, Runner } from './runner.ts';
 import type {
   BatchChunk,
   GenerateChunk,
@@ -249,8 +249,8 @@ export class Model {
       });
       const open = (): Reply[] => replies.filter((reply) => !reply.finishReason);
 
-      const one = replies[0]!;
-
+      // What is cached of each sequence: of the first between replies too.
+      const cached: PrefixCache[] = [];
       let cachedTokens: number | undefined;
       try {
         // Once, and again behind each change of modes: what is known so far is then the prompt.
@@ -258,29 +258,26 @@ export class Model {
           throwIfAborted(signal);
           const plan = ownPlan ?? this.#running.plan;
           await this.#ready(plan);
-          for (const reply of open()) await this.#prepare(kind, checked, promptTokenIds, reply);
-          const known = [...promptTokenIds, ...one.tokenIds];
           // A reset in between leaves this one to the reply.
-          const prefix = this.#prefix;
-          const kept = prefix.reusable(known, plan);
-          cachedTokens ??= kept;
-          // Until the prefill is done, only what it keeps is sure.
-          prefix.truncate(kept);
-          const rest = known.slice(kept);
-          const choices = [await runner.prefill(plan, 0, rest, kept, kind, signal)];
-          prefix.append(rest, plan);
-          // The others have the prompt's K and V from the first, and run its last token for a choice of their own.
-          const others = open().filter(({ sequence }) => sequence > 0);
-          const shared = promptTokenIds.length - 1;
-          if (others.length > 0)
-            runner.copyKv(
-              plan,
-              0,
-              others.map(({ sequence }) => sequence),
-            );
-          for (const { sequence, tokenIds } of others) {
-            const own = [promptTokenIds[shared]!, ...tokenIds];
-            choices[sequence] = await runner.prefill(plan, sequence, own, shared, kind, signal);
+          cached[0] = this.#prefix;
+          const choices: Chosen[] = [];
+          for (const reply of open()) {
+            const { sequence, tokenIds } = reply;
+            if (!cached[sequence]) {
+              // The prompt's K and V are the first sequence's.
+              runner.copyKv(plan, 0, [sequence]);
+              cached[sequence] = cached[0].copy();
+            }
+            const prefix = cached[sequence];
+            await this.#prepare(kind, checked, promptTokenIds, reply);
+            const known = [...promptTokenIds, ...tokenIds];
+            const kept = prefix.reusable(known, plan);
+            cachedTokens ??= kept;
+            // Until the prefill is done, only what it keeps is sure.
+            prefix.truncate(kept);
+            const rest = known.slice(kept);
+            choices[sequence] = await runner.prefill(plan, sequence, rest, kept, kind, signal);
+            prefix.append(rest, plan);
           }
           for (const reply of open()) {
             const chunk = reply.take(choices[reply.sequence]!);
@@ -301,9 +298,9 @@ export class Model {
             if (signal?.aborted) for (const reply of open()) reply.finishReason = 'aborted';
             // Chosen in the modes of before: the step runs again in the new ones.
             if (open().length === 0 || plan !== (ownPlan ?? this.#running.plan)) break;
-            // The step that chose this token has put the one before it into the cache.
-            if (!one.finishReason) prefix.append(one.tokenIds.slice(-1), plan);
             for (const reply of open()) {
+              // The step that chose this token has put the one before it into the cache.
+              cached[reply.sequence]!.append(reply.tokenIds.slice(-1), plan);
               const chunk = reply.take(chosen);
               if (chunk) yield { index: reply.sequence, ...chunk };
               this.#live();

@@ -35,8 +35,18 @@ const covers = (run: Run, plan: Plan): boolean =>
  * Either way, a block that attends finds K and V of every position before: a slot that was not written is never read.
  */
 export class PrefixCache {
-  readonly #tokens: number[] = [];
-  #runs: Run[] = [];
+  readonly #tokens: number[];
+  #runs: Run[];
+
+  constructor(tokens: readonly number[] = [], runs: readonly Run[] = []) {
+    this.#tokens = [...tokens];
+    this.#runs = runs.map((run) => ({ ...run }));
+  }
+
+  /** For a sequence that is given this one's K and V. */
+  copy(): PrefixCache {
+    return new PrefixCache(this.#tokens, this.#runs);
+  }
 
   /** Positions of a text that need not run under a plan; its last token always runs, for its logits. */
   reusable(tokens: readonly number[], plan: Plan): number {
