@@ -79,12 +79,13 @@ export function tensorSpecs(config: ModelConfig): TensorSpec[] {
   return specs;
 }
 
+/** The tensors of a config, each shared one once. */
+export const ownSpecs = (config: ModelConfig): TensorSpec[] =>
+  tensorSpecs(config).filter(({ copyOf }) => copyOf === undefined);
+
 /** Parameters, each shared one counted once. */
-export function parameterCount(config: ModelConfig): number {
-  return tensorSpecs(config)
-    .filter((spec) => spec.copyOf === undefined)
-    .reduce((sum, spec) => sum + spec.shape.reduce((a, b) => a * b, 1), 0);
-}
+export const parameterCount = (config: ModelConfig): number =>
+  ownSpecs(config).reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
 
 /** Bytes of K and V that one token adds: 2 * bytes * attention blocks * KV heads * head size. */
 export function kvBytesPerToken(config: ModelConfig, plan: Plan, bytesPerElement: number): number {

@@ -5,10 +5,10 @@ import { bytesToF32 } from '../formats/float.ts';
 import { openFolder } from '../formats/node-folder.ts';
 import { encodeSafetensors, type NamedTensor, readHeader } from '../formats/safetensors.ts';
 import { type ModelConfig, parseConfig } from '../model/config.ts';
-import { tensorSpecs } from '../model/plan.ts';
-import { type ModelFolder, modelFiles } from './folder.ts';
+import { ownSpecs, tensorSpecs } from '../model/plan.ts';
+import { hostWeights, type ModelFolder, modelFiles } from './folder.ts';
 import { readIfThere, readJsonFile, writeWhole } from './io.ts';
-import { type HostWeights, ownSpecs } from './model.ts';
+import type { HostWeights } from './model.ts';
 import type { CurvePoint, RunState } from './run.ts';
 import type { Snapshot } from './trainer.ts';
 
@@ -96,12 +96,7 @@ export async function readModelFolder(
 ): Promise<{ config: ModelConfig; weights: HostWeights }> {
   const config = parseConfig(await readJsonFile(join(folder, 'config.json')));
   const checkpoint = await openCheckpoint(await openFolder(folder), tensorSpecs(config));
-  const weights: HostWeights = {};
-  for (const { name, shape } of ownSpecs(config)) {
-    const data = bytesToF32(await checkpoint.read(name), checkpoint.tensors.get(name)!.dtype);
-    weights[name] = { shape, data };
-  }
-  return { config, weights };
+  return { config, weights: await hostWeights(checkpoint, config) };
 }
 
 /** Writes a folder that the engine loads. */

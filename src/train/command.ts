@@ -7,6 +7,7 @@ import { Bpe } from './bpe.ts';
 import { type Evaluation, evaluate, evaluationTable, type Scorer } from './evaluate.ts';
 import { readJsonFile, writeWhole } from './io.ts';
 import { useThreads } from './node-threads.ts';
+import { loadTraining } from './trainable.ts';
 
 export const TRAIN_HELP = `shishulm train CONFIG... -o DIR [options]
   Trains a model from a config (a config.json, or a folder with one) on the built-in corpus of short chats.
@@ -73,20 +74,17 @@ function numberOf(
   return value;
 }
 
-/** Threads must be there before jax is loaded, so what uses jax is loaded here. */
-async function withJax<T>(threads: number, load: () => Promise<T>): Promise<T> {
+/** What jax needs in Node to be fast; must come before it is loaded. */
+export function prepareJax(threads: number): void {
   // The fast products of jax-js's wasm backend need it; later versions of V8 have it on.
   setFlagsFromString('--experimental-wasm-relaxed-simd');
   useThreads(threads);
-  try {
-    return await load();
-  } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code !== 'ERR_MODULE_NOT_FOUND') throw cause;
-    throw new ShishuError('unsupported', 'Training needs the package @jax-js/jax.', {
-      mend: 'Install it: npm install @jax-js/jax',
-      cause,
-    });
-  }
+}
+
+/** Loads what uses jax. */
+function withJax<T>(threads: number, load: () => Promise<T>): Promise<T> {
+  prepareJax(threads);
+  return loadTraining(load);
 }
 
 const string = { type: 'string' } as const;

@@ -1,7 +1,6 @@
 import * as jax from '@jax-js/jax';
-import { ShishuError } from '../errors.ts';
 import type { ModelConfig } from '../model/config.ts';
-import { planOf, tensorSpecs } from '../model/plan.ts';
+import { ownSpecs, planOf } from '../model/plan.ts';
 import { randomFrom } from './random.ts';
 
 const { numpy: np, tree } = jax;
@@ -28,23 +27,6 @@ export interface Constants extends Record<string, Tensor> {
 }
 
 const EMBEDDING = 'model.embed_tokens.weight';
-
-/** @throws ShishuError `unsupported` for a config that the engine runs and the trainer doesn't. */
-export function checkTrainable(config: ModelConfig): void {
-  const refuse = (what: string): never => {
-    throw new ShishuError('unsupported', `The trainer has no ${what}.`, {
-      mend: 'It trains models of type llama and shishu-llama without biases.',
-    });
-  };
-  if (config.qkvBias || config.attentionOutBias || config.mlpBias) refuse('biases');
-  if (config.qkNorm === 'weighted') refuse('weighted norms of q and k');
-  if (config.linearLayers.length > 0) refuse('linear blocks');
-  if (config.ropeScaling.type !== 'none') refuse('scaled rotary embeddings');
-}
-
-/** Tensors of a config, each shared one once. */
-export const ownSpecs = (config: ModelConfig) =>
-  tensorSpecs(config).filter(({ copyOf }) => copyOf === undefined);
 
 /** Deviation of query, key and value weights: that of rows of length 1. */
 const attentionDeviation = (config: ModelConfig): number => 1 / Math.sqrt(config.hiddenSize);
@@ -75,7 +57,7 @@ export function initialWeights(config: ModelConfig, seed: number): HostWeights {
         : name === EMBEDDING
           ? EMBEDDING_DEVIATION
           : std;
-    if (shape.length === 1) data.fill(1);
+    if (shape.length === 1) data.fill(name.endsWith('bias') ? 0 : 1);
     else if (!/[qo]_proj/.test(name)) for (let i = 0; i < data.length; i++) data[i] = deviation * normal();
   }
   for (const block of planOf(config)) if (block.kind === 'attention') mimic(config, block.layer, weights);
@@ -238,6 +220,12 @@ function attention(x: Tensor, layer: number, { config, constants, params, rows, 
   return np.matmul(contiguous(mixed, constants), weight('o'));
 }
 
+/** `W z + b` of `z = x / rms(x)` `(rows * length, hidden)`. */
+function linear(z: Tensor, layer: number, { params }: Context): Tensor {
+  const part = (name: string): Tensor => params[`model.layers.${layer}.linear_attn.${name}`]!.ref;
+  return np.matmul(z, part('weight')).add(part('bias'));
+}
+
 /** `down(silu(gate(x)) * up(x))` of normed `x` `(rows * length, hidden)`. */
 function mlp(x: Tensor, layer: number, { params }: Context): Tensor {
   const weight = (part: string): Tensor => params[`model.layers.${layer}.mlp.${part}_proj.weight`]!.ref;
@@ -258,6 +246,7 @@ export function forward(params: Params, tokens: Tensor, constants: Constants, co
   for (const { kind, layer, mlp: owner } of planOf(config)) {
     if (kind === 'attention')
       x = x.ref.add(attention(norm(x, `layers.${layer}.input_layernorm`), layer, context));
+    if (kind === 'linear') x = x.ref.add(linear(normalized(x, config.rmsNormEps), layer, context));
     x = x.ref.add(mlp(norm(x, `layers.${owner}.post_attention_layernorm`), owner, context));
   }
   x = norm(x, 'norm');

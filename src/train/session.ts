@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { ShishuError } from '../errors.ts';
 import { type ModelConfig, parseConfig } from '../model/config.ts';
-import { parameterCount } from '../model/plan.ts';
+import { ownSpecs, parameterCount } from '../model/plan.ts';
 import { BatchStream, corpusSource, type Source, sampleOf } from './batches.ts';
 import { Bpe, MIN_VOCAB } from './bpe.ts';
 import { END } from './chat-format.ts';
@@ -15,7 +15,7 @@ import {
 } from './checkpoints.ts';
 import { chatAt } from './corpus.ts';
 import { readConfigFile, readIfThere, readJsonFile } from './io.ts';
-import { type HostWeights, initialWeights, ownSpecs } from './model.ts';
+import { type HostWeights, initialWeights } from './model.ts';
 import type { Schedule } from './optimizer.ts';
 import { type Runner, type RunProgress, type RunState, run } from './run.ts';
 import { paragraphsOf, textSource } from './text-corpus.ts';

@@ -4,7 +4,6 @@ import type { Batch } from './batches.ts';
 import { crossEntropy, distillation } from './loss.ts';
 import {
   type Constants,
-  checkTrainable,
   constantsOf,
   forward,
   type HostWeights,
@@ -20,6 +19,7 @@ import {
   type Schedule,
   zerosLike,
 } from './optimizer.ts';
+import { checkTrainable } from './trainable.ts';
 
 const { numpy: np, tree } = jax;
 type Tensor = jax.Array;

@@ -21,6 +21,7 @@ const CONFIGS = {
     model_type: 'shishu-llama',
     num_decoder_front: 2,
     num_mlp: 3,
+    linear_layers: [3],
     num_mlp_shared: 1,
     num_decoder_end: 1,
     use_qk_norm: true,

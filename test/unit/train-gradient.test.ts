@@ -2,16 +2,10 @@ import * as jax from '@jax-js/jax';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { parseConfig } from '../../src/model/config.ts';
 import { crossEntropy, distillation } from '../../src/train/loss.ts';
-import {
-  checkTrainable,
-  constantsOf,
-  forward,
-  initialWeights,
-  toDevice,
-  toHost,
-} from '../../src/train/model.ts';
+import { constantsOf, forward, initialWeights, toDevice, toHost } from '../../src/train/model.ts';
 import { learningRateAt } from '../../src/train/optimizer.ts';
 import { randomFrom } from '../../src/train/random.ts';
+import { checkTrainable, loadTraining } from '../../src/train/trainable.ts';
 import { startJax } from '../../src/train/trainer.ts';
 
 const { numpy: np } = jax;
@@ -30,6 +24,7 @@ const CONFIGS = {
     model_type: 'shishu-llama',
     num_decoder_front: 1,
     num_mlp: 3,
+    linear_layers: [2, 3],
     num_mlp_shared: 1,
     num_decoder_end: 1,
     use_qk_norm: true,
@@ -108,6 +103,18 @@ it('refuses by name what the trainer does not have', () => {
   const qwen = { ...sizes, num_hidden_layers: 1 };
   expect(() => checkTrainable(parseConfig({ ...qwen, model_type: 'qwen2' }))).toThrow(/no biases/);
   expect(() => checkTrainable(parseConfig({ ...qwen, model_type: 'qwen3' }))).toThrow(/weighted norms/);
+});
+
+it('names the package that is not installed, and passes on every other error', async () => {
+  const missing = Object.assign(new Error("Cannot find package '@jax-js/jax' imported from cli.js"), {
+    code: 'ERR_MODULE_NOT_FOUND',
+  });
+  await expect(loadTraining(() => Promise.reject(missing))).rejects.toMatchObject({
+    code: 'unsupported',
+    message: expect.stringContaining('npm install @jax-js/jax'),
+  });
+  const other = new Error('no such thing');
+  await expect(loadTraining(() => Promise.reject(other))).rejects.toBe(other);
 });
 
 it('warms up, peaks and decays to a tenth', () => {
