@@ -1,5 +1,13 @@
 import type { Model } from '../engine/model.ts';
-import type { GenerateOptions, LoadOptions, Message, ModelInfo } from '../engine/types.ts';
+import type { ModeSetting, PruneOrder } from '../engine/modes.ts';
+import type {
+  GenerateOptions,
+  LinearMaps,
+  LoadOptions,
+  Message,
+  ModelInfo,
+  WholeOptions,
+} from '../engine/types.ts';
 import { ShishuError } from '../errors.ts';
 import type { ToolFormat } from '../formats/chat-template.ts';
 import type { SourceLike } from '../formats/source.ts';
@@ -16,6 +24,10 @@ export type HostedModel = Pick<
   | 'generateBatch'
   | 'score'
   | 'logits'
+  | 'setModes'
+  | 'setPruneOrder'
+  | 'releaseUnusedKv'
+  | 'setLinearMaps'
   | 'encode'
   | 'decode'
   | 'applyChatTemplate'
@@ -45,7 +57,27 @@ export function hostModels(endpoint: Endpoint, load: HostedLoad): Peer {
     throw new ShishuError('disposed', 'The model was disposed.', { mend: 'Load it again.' });
   };
 
-  return new Peer(
+  /** Tells the page of a model's sizes and modes; on the line before the answer of the call that changed them. */
+  const inform = (id: number): void => {
+    const model = models.get(id);
+    if (model) peer.call('informed', id, model.info).catch(() => {});
+  };
+  const informing = async <T>(id: number, call: (model: HostedModel) => T): Promise<Awaited<T>> => {
+    try {
+      return await call(get(id));
+    } finally {
+      inform(id);
+    }
+  };
+  async function* streaming<T, R>(id: number, stream: AsyncGenerator<T, R>): AsyncGenerator<T, R> {
+    try {
+      return yield* stream;
+    } finally {
+      inform(id);
+    }
+  }
+
+  const peer = new Peer(
     endpoint,
     {
       async load(source: PortableSource, options: LoadOptions): Promise<LoadedModel> {
@@ -60,24 +92,29 @@ export function hostModels(endpoint: Endpoint, load: HostedLoad): Peer {
         return { id, info, hasChatTemplate, toolFormat };
       },
       generate: (id: number, prompt: string | Message[] | Uint32Array, options: GenerateOptions) =>
-        get(id).generate(prompt, options),
+        streaming(id, get(id).generate(prompt, options)),
       generateBatch: (
         id: number,
         prompt: string | Message[] | Uint32Array,
         n: number,
         options: GenerateOptions,
-      ) => get(id).generateBatch(prompt, n, options),
-      async score(id: number, tokenIds: number[], options: { signal?: AbortSignal }) {
-        const score = await get(id).score(tokenIds, options);
+      ) => streaming(id, get(id).generateBatch(prompt, n, options)),
+      async score(id: number, tokenIds: number[], options: WholeOptions) {
+        const score = await informing(id, (model) => model.score(tokenIds, options));
         return new Transferred(score, [
           score.logprobs.buffer as ArrayBuffer,
           score.top1.buffer as ArrayBuffer,
         ]);
       },
-      async logits(id: number, tokenIds: number[], options: { signal?: AbortSignal }) {
-        const logits = await get(id).logits(tokenIds, options);
+      async logits(id: number, tokenIds: number[], options: WholeOptions) {
+        const logits = await informing(id, (model) => model.logits(tokenIds, options));
         return new Transferred(logits, [logits.buffer]);
       },
+      setModes: (id: number, setting: ModeSetting, options: { releaseKv?: boolean }) =>
+        informing(id, (model) => model.setModes(setting, options)),
+      setPruneOrder: (id: number, order: PruneOrder) => get(id).setPruneOrder(order),
+      releaseUnusedKv: (id: number) => informing(id, (model) => model.releaseUnusedKv()),
+      setLinearMaps: (id: number, maps: LinearMaps) => informing(id, (model) => model.setLinearMaps(maps)),
       encode: (id: number, text: string) => get(id).encode(text),
       decode: (id: number, tokenIds: number[]) => get(id).decode(tokenIds),
       applyChatTemplate: (id: number, messages: Message[], options: { addGenerationPrompt?: boolean }) =>
@@ -95,4 +132,5 @@ export function hostModels(endpoint: Endpoint, load: HostedLoad): Peer {
       models.clear();
     },
   );
+  return peer;
 }

@@ -1,3 +1,4 @@
+import type { ModeSetting } from '../engine/modes.ts';
 import type { GenerateOptions, Message } from '../engine/types.ts';
 import { ShishuError } from '../errors.ts';
 import type { ToolFormat } from '../formats/chat-template.ts';
@@ -40,6 +41,7 @@ export interface ChatRequest {
   top_k?: number | null;
   min_p?: number | null;
   repetition_penalty?: number | null;
+  modes?: ModeSetting | null;
   /** `json_schema` and `json_object` constrain the reply: a whole one always parses, and validates. */
   response_format?: ResponseFormat | null;
   /** Functions that the model may call, where its chat template knows tools. */
@@ -93,6 +95,7 @@ const PASSED = {
   top_k: 'topK',
   min_p: 'minP',
   repetition_penalty: 'repetitionPenalty',
+  modes: 'modes',
 } as const;
 
 const OWN = [

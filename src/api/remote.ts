@@ -1,12 +1,15 @@
+import type { ModeSetting, PruneOrder } from '../engine/modes.ts';
 import type {
   BatchChunk,
   GenerateChunk,
   GenerateOptions,
   GenerateResult,
+  LinearMaps,
   LoadOptions,
   Message,
   ModelInfo,
   Score,
+  WholeOptions,
 } from '../engine/types.ts';
 import { ShishuError } from '../errors.ts';
 import type { ToolFormat } from '../formats/chat-template.ts';
@@ -26,7 +29,7 @@ export interface RemoteLoadOptions extends Omit<LoadOptions, 'device' | 'fetch'>
 
 /** A model in a worker: `Model`'s methods, where those that return a value at once return a promise. */
 export interface RemoteModel {
-  /** As it was when the model had loaded. */
+  /** As it was after the last call that ended: sizes and modes change with `setModes` and what follows it. */
   readonly info: ModelInfo;
   readonly hasChatTemplate: boolean;
   readonly toolFormat: ToolFormat | undefined;
@@ -44,9 +47,17 @@ export interface RemoteModel {
     options?: GenerateOptions,
   ): AsyncGenerator<BatchChunk, GenerateResult[], undefined>;
   /** As `Model.score`. */
-  score(tokenIds: readonly number[], options?: { signal?: AbortSignal }): Promise<Score>;
+  score(tokenIds: readonly number[], options?: WholeOptions): Promise<Score>;
   /** As `Model.logits`: `(tokens, vocab)`, moved here without a copy. */
-  logits(tokenIds: readonly number[], options?: { signal?: AbortSignal }): Promise<Float32Array<ArrayBuffer>>;
+  logits(tokenIds: readonly number[], options?: WholeOptions): Promise<Float32Array<ArrayBuffer>>;
+  /** As `Model.setModes`. */
+  setModes(setting: ModeSetting, options?: { releaseKv?: boolean }): Promise<void>;
+  /** As `Model.setPruneOrder`. */
+  setPruneOrder(order: PruneOrder): Promise<void>;
+  /** As `Model.releaseUnusedKv`. */
+  releaseUnusedKv(): Promise<void>;
+  /** As `Model.setLinearMaps`. */
+  setLinearMaps(maps: LinearMaps): Promise<void>;
   encode(text: string): Promise<number[]>;
   decode(tokenIds: readonly number[]): Promise<string>;
   applyChatTemplate(
@@ -61,6 +72,8 @@ export interface RemoteModel {
 /** A worker and the number of models (and loads) that need it. */
 interface Line {
   peer: Peer;
+  /** Takes what the worker tells of a model, by its number. */
+  informed: Map<number, (info: ModelInfo) => void>;
   users: number;
   /** The worker was started here, and is ended here. */
   own: boolean;
@@ -95,17 +108,28 @@ export async function loadModelInWorker(
   }
 }
 
-function remoteModel(line: Line, { id, info, hasChatTemplate, toolFormat }: LoadedModel): RemoteModel {
-  const { peer } = line;
+function remoteModel(line: Line, loaded: LoadedModel): RemoteModel {
+  const { id, hasChatTemplate, toolFormat } = loaded;
+  const { peer, informed } = line;
+  let { info } = loaded;
+  informed.set(id, (news) => {
+    info = news;
+  });
   let disposed: Promise<void> | undefined;
   const model: Omit<RemoteModel, 'chat'> = {
-    info,
+    get info() {
+      return info;
+    },
     hasChatTemplate,
     toolFormat,
     generate: (prompt, options = {}) => peer.stream('generate', id, prompt, options),
     generateBatch: (prompt, n, options = {}) => peer.stream('generateBatch', id, prompt, n, options),
     score: (tokenIds, options = {}) => peer.call('score', id, tokenIds, options),
     logits: (tokenIds, options = {}) => peer.call('logits', id, tokenIds, options),
+    setModes: (setting, options = {}) => peer.call('setModes', id, setting, options),
+    setPruneOrder: (order) => peer.call('setPruneOrder', id, order),
+    releaseUnusedKv: () => peer.call('releaseUnusedKv', id),
+    setLinearMaps: (maps) => peer.call('setLinearMaps', id, maps),
     encode: (text) => peer.call('encode', id, text),
     decode: (tokenIds) => peer.call('decode', id, tokenIds),
     applyChatTemplate: (messages, options = {}) => peer.call('applyChatTemplate', id, messages, options),
@@ -113,7 +137,10 @@ function remoteModel(line: Line, { id, info, hasChatTemplate, toolFormat }: Load
     dispose: () => {
       disposed ??= peer.closed
         ? Promise.resolve()
-        : peer.call<void>('dispose', id).finally(() => leave(line));
+        : peer.call<void>('dispose', id).finally(() => {
+            informed.delete(id);
+            leave(line);
+          });
       return disposed;
     },
   };
@@ -144,12 +171,14 @@ function lineTo(worker: Worker): Line {
 }
 
 function openLine(worker: Worker, own: boolean): Line {
-  const peer = new Peer(worker, {}, () => {
+  const informed: Line['informed'] = new Map();
+  const methods = { informed: (id: number, info: ModelInfo) => informed.get(id)?.(info) };
+  const peer = new Peer(worker, methods, () => {
     if (shared === line) shared = undefined;
     lent.delete(worker);
     if (own) worker.terminate();
   });
-  const line: Line = { peer, users: 0, own };
+  const line: Line = { peer, informed, users: 0, own };
   worker.addEventListener('error', (event) => {
     // A script that cannot be fetched fires a plain Event without a message.
     const { message: said } = event as Partial<ErrorEvent>;

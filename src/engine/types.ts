@@ -1,6 +1,7 @@
 import type { HubOptions } from '../formats/hub.ts';
 import type { Constraint } from '../grammar/constraint.ts';
 import type { ModelConfig } from '../model/config.ts';
+import type { LinearMapData } from '../model/linear-maps.ts';
 import type { Plan } from '../model/plan.ts';
 import type { Mode } from '../model/prune.ts';
 import type { ModeSetting } from './modes.ts';
@@ -106,6 +107,9 @@ export interface WholeOptions {
   modes?: ModeSetting;
   signal?: AbortSignal;
 }
+
+/** Maps that stand in for attention, by layer. */
+export type LinearMaps = Readonly<Record<number, LinearMapData>>;
 
 export interface TokenLogprob {
   /** Nats. */

@@ -1,6 +1,6 @@
 // `loadModel` as users call it: the same replies from the page's thread and from a worker, plain and as a chat.
 import { expect, test } from 'vitest';
-import { type LocalModel, loadModel, type RemoteModel } from '../../src/index.ts';
+import { type LocalModel, loadModel, type ModeSetting, type RemoteModel } from '../../src/index.ts';
 import { charTokenizerFiles } from '../support/char-tokenizer.ts';
 import { memorySource } from '../support/memory-source.ts';
 import { tinyFiles, tinyModel } from '../support/tiny-models.ts';
@@ -15,14 +15,25 @@ const source = memorySource({
 });
 const messages = [{ role: 'user', content: 'HELLO' }];
 
-/** Greedy text of a model by `generate` and by its chat. */
-async function replies(model: LocalModel | RemoteModel): Promise<{ text: string; chat: string | null }> {
-  try {
+/** Greedy texts of a model by `generate` and by its chat, with all of its attention and with none, and what that takes. */
+async function replies(model: LocalModel | RemoteModel) {
+  const text = async (): Promise<string> => {
     const stream = model.generate(messages, { maxTokens: 8 });
     let next = await stream.next();
     while (!next.done) next = await stream.next();
-    const { choices } = await model.chat.completions.create({ messages, max_tokens: 8, temperature: 0 });
-    return { text: next.value.text, chat: choices[0]!.message.content };
+    return next.value.text;
+  };
+  const chat = async (modes?: ModeSetting): Promise<string | null> => {
+    const request = { messages, max_tokens: 8, temperature: 0, ...(modes && { modes }) };
+    return (await model.chat.completions.create(request)).choices[0]!.message.content;
+  };
+  try {
+    const none = { level: 0 };
+    const full = { text: await text(), chat: await chat(), bare: await chat(none), kv: model.info.bytes.kv };
+    await model.setModes(none, { releaseKv: true });
+    const bare = { text: await text(), kv: model.info.bytes.kv, modes: model.info.modes };
+    const { nll } = await model.score([5, 6, 7], { modes: {} });
+    return { full, bare, nll };
   } finally {
     await model.dispose();
   }
@@ -30,8 +41,12 @@ async function replies(model: LocalModel | RemoteModel): Promise<{ text: string;
 
 test('a worker gives the replies that the page gives', async () => {
   const here = await replies(await loadModel(source, { contextLength: 64 }));
-  expect(here.text.length).toBeGreaterThan(0);
-  expect(here.chat).toBe(here.text);
+  expect(here.full.text.length).toBeGreaterThan(0);
+  expect(here.full.chat).toBe(here.full.text);
+  expect(here.bare.text).not.toBe(here.full.text);
+  expect(here.full.bare).toBe(here.bare.text);
+  expect(here.full.kv).toBeGreaterThan(0);
+  expect(here.bare.kv).toBe(0);
   const inWorker = loadModel(source, { worker: true, contextLength: 64 });
   if (typeof Worker === 'undefined')
     await expect(inWorker).rejects.toMatchObject({ code: 'io', details: { worker: true } });

@@ -94,6 +94,7 @@ describe('a whole completion', () => {
         top_k: 4,
         min_p: 0.1,
         repetition_penalty: 1.1,
+        modes: { level: 0.5 },
         user: 'me',
         response_format: { type: 'text' },
       },
@@ -113,6 +114,7 @@ describe('a whole completion', () => {
       topK: 4,
       minP: 0.1,
       repetitionPenalty: 1.1,
+      modes: { level: 0.5 },
       signal,
     });
   });

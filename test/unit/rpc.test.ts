@@ -309,8 +309,8 @@ describe('the end of the line', () => {
 
 /** A model that answers each word of its prompt. */
 function fakeModel(source: SourceLike, log: string[]): HostedModel {
-  const model: HostedModel = {
-    info: { adapter: String((source as RawSource).name ?? source) } as HostedModel['info'],
+  const model: { -readonly [K in keyof HostedModel]: HostedModel[K] } = {
+    info: { adapter: String((source as RawSource).name ?? source), bytes: { kv: 8 } } as HostedModel['info'],
     hasChatTemplate: true,
     toolFormat: undefined,
     async *generate(
@@ -336,6 +336,18 @@ function fakeModel(source: SourceLike, log: string[]): HostedModel {
       return { nll: ids.length, logprobs: new Float32Array(ids), top1: new Uint32Array(ids) };
     },
     logits: async (ids) => new Float32Array(ids),
+    async setModes(setting, options) {
+      log.push(`setModes ${JSON.stringify([setting, options])}`);
+      model.info = { ...model.info, modes: setting as HostedModel['info']['modes'] };
+    },
+    setPruneOrder(order) {
+      if (!Array.isArray(order)) throw new ShishuError('bad-argument', 'No list.');
+      log.push(`setPruneOrder ${order}`);
+    },
+    async releaseUnusedKv() {
+      model.info = { ...model.info, bytes: { ...model.info.bytes, kv: 0 } };
+    },
+    setLinearMaps: async (maps) => void log.push(`setLinearMaps ${maps[1]!.W.length} ${maps[1]!.b[0]}`),
     encode: (text) => [...text].map((c) => c.codePointAt(0)!),
     decode: (ids) => String.fromCodePoint(...ids),
     applyChatTemplate: (messages) => messages.map((m) => `<${m.role}>${m.content}`).join(''),
@@ -421,6 +433,42 @@ describe('models in a worker', () => {
     expect(log).toEqual(['reset', 'dispose']);
     expect(await rejection(a.encode('x'))).toMatchObject({ code: 'disposed' });
     expect(await b.encode('a')).toEqual([97]);
+  });
+
+  test('modes are set over there, and info here follows', async () => {
+    const log: string[] = [];
+    const worker = fakeWorker(log);
+    const model = await loadModelInWorker('https://example.org/', { worker });
+    const other = await loadModelInWorker('https://example.org/', { worker });
+    await model.setPruneOrder([1, 0]);
+    await model.setLinearMaps({ 1: { W: new Float32Array(4), b: Float32Array.of(3, 0) } });
+    await model.setModes({ 1: 'linear' }, { releaseKv: true });
+    expect(log).toEqual([
+      'setPruneOrder 1,0',
+      'setLinearMaps 4 3',
+      'setModes [{"1":"linear"},{"releaseKv":true}]',
+    ]);
+    expect(model.info.modes).toEqual({ 1: 'linear' });
+    expect(model.info.bytes.kv).toBe(8);
+    await model.releaseUnusedKv();
+    expect(model.info.bytes.kv).toBe(0);
+    expect(other.info.bytes.kv).toBe(8);
+    const odd = { order: { skip: [], linear: [] } };
+    expect(await rejection(model.setPruneOrder(odd))).toMatchObject({ code: 'bad-argument' });
+  });
+
+  test('a reply that makes KV buffers again is told of with its end', async () => {
+    const models: ReturnType<typeof fakeModel>[] = [];
+    const worker = fakeWorker([], async (source) => {
+      models.push(fakeModel(source, []));
+      return models[0]!;
+    });
+    const model = await loadModelInWorker('https://example.org/', { worker });
+    const stream = model.generate('a b');
+    await stream.next();
+    Object.assign(models[0]!, { info: { ...models[0]!.info, bytes: { kv: 9 } } });
+    await collect(stream);
+    expect(model.info.bytes.kv).toBe(9);
   });
 
   test('abort during a reply gives the reply so far', async () => {
