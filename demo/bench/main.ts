@@ -22,8 +22,8 @@ function watchTab(disturbed: (why: string) => void): () => void {
   return () => document.removeEventListener('visibilitychange', look);
 }
 
-const pointsOf = ({ models, prompts, decode, batches, profile }: BenchResult): number =>
-  models.length + prompts.length + decode.length + batches.length + profile.length;
+const pointsOf = ({ models, prompts, decode, batches, profile, training }: BenchResult): number =>
+  [models, prompts, decode, batches, profile, training].reduce((sum, { length }) => sum + length, 0);
 
 class Page {
   readonly #form: Form;
@@ -102,6 +102,7 @@ class Page {
           runtime: navigator.userAgent,
           signal: this.#abort.signal,
           watch: watchTab,
+          loadTraining: () => import('../../src/train/step-times.ts'),
           onProgress: ({ done, total, what, result }) => {
             this.#bar.max = total;
             this.#bar.value = done;

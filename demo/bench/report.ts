@@ -166,7 +166,7 @@ function table(result: BenchResult): HTMLElement {
       el(
         'caption',
         {},
-        `Times are medians, quartiles below. Memory and counts are counted, not timed. ${result.profileNote}`,
+        `Times are medians, quartiles below. Memory and counts are counted, not timed. GPU time by kernel: ${result.profileNote} Training: ${result.trainingNote}`,
       ),
       el(
         'thead',

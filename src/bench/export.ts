@@ -52,6 +52,8 @@ export function toCsv(result: BenchResult): string {
     line('step of a batch', model, batch, 'ms', ms.median, ms);
     line('throughput of a batch', model, batch, 'tokens/s', tokensPerSecond);
   }
+  for (const { model, rows, length, ms } of result.training)
+    line('training step', model, `${rows}x${length}`, 'ms', ms.median, ms);
   for (const { model, phase, block, kernel, microseconds } of result.profile)
     line(`GPU time, ${phase}, ${kernel}`, model, block ?? '', 'us', microseconds);
   return `${lines.map((cells) => cells.map(cell).join(',')).join('\n')}\n`;
@@ -101,6 +103,7 @@ export function toMarkdown(result: BenchResult): string {
     }),
     '',
     'Times are medians (quartiles). Memory is from the ledger of buffers, counts are from the shapes.',
+    ...(result.settings.training === 'yes' ? [`Training: ${result.trainingNote}`] : []),
   ];
   const kernels = kernelTimes(result, 'decode');
   out.push('', '## GPU time of a token by kernel', '', result.profileNote);

@@ -69,6 +69,14 @@ export interface ProfilePoint {
   microseconds: number;
 }
 
+export interface TrainingPoint {
+  model: Which;
+  /** ms a step of AdamW on `rows` x `length` tokens. */
+  ms: Spread;
+  rows: number;
+  length: number;
+}
+
 export interface BenchResult {
   format: 'shishulm-bench-1';
   /** ISO 8601, of the start. */
@@ -98,6 +106,9 @@ export interface BenchResult {
   profile: ProfilePoint[];
   /** About the profile: why there is none, or what to know about it. */
   profileNote: string;
+  training: TrainingPoint[];
+  /** About training: why it was not timed, or how. */
+  trainingNote: string;
   ended: 'complete' | 'cancelled' | 'device-lost' | 'failed';
   /** Why it did not end complete. */
   error: string | null;

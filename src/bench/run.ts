@@ -30,11 +30,17 @@ export interface BenchOptions {
   /** Watches for what makes times doubtful, as a hidden tab; returns how to stop watching. */
   watch?: (disturbed: (why: string) => void) => () => void;
   gpu?: GpuOptions;
+  /** The training module, which needs `@jax-js/jax`; without it training is not timed. */
+  loadTraining?: () => Promise<typeof import('../train/step-times.ts')>;
 }
 
 const PAIR: readonly Which[] = [0, 1];
 const ROUNDS = 3;
 const COPY_BYTES = 64 << 20;
+/** Batch of a training step: that of `shishulm train`. */
+const TRAIN_SHAPE = { rows: 8, length: 128, seed: 1 };
+/** AdamW keeps four numbers a parameter; above this, steps of minutes would be all that a page does. */
+const MOST_TRAINED = 30e6;
 
 function emptyResult(gpu: Gpu, settings: BenchSettings, runtime: string): BenchResult {
   return {
@@ -59,6 +65,8 @@ function emptyResult(gpu: Gpu, settings: BenchSettings, runtime: string): BenchR
     batchPosition: batchPosition(settings),
     profile: [],
     profileNote: 'Not asked for.',
+    training: [],
+    trainingNote: 'Not asked for.',
     ended: 'complete',
     error: null,
     disturbed: [],
@@ -121,13 +129,14 @@ class Run {
     this.#settings = settings;
     this.#options = options;
     this.result = emptyResult(gpu, settings, options.runtime);
-    const { prompts, positions, batches, repetitions, profile } = settings;
+    const { prompts, positions, batches, repetitions, profile, training } = settings;
     // Loading, the copy; warm-up and samples of each point, and a load for each batch; the profile.
     this.#total =
       2 +
       (prompts.length + positions.length) * (repetitions + 1) +
       batches.length * (repetitions + 2) +
-      (profile ? 1 : 0);
+      (profile ? 1 : 0) +
+      (training ? repetitions : 0);
   }
 
   #report(what: string): void {
@@ -162,6 +171,7 @@ class Run {
         { dtype, kv, contextLength: batchContext(settings), batch },
         (sessions) => this.#batch(sessions, batch),
       );
+    if (settings.training) await this.#train(pair);
     this.#report('Done');
   }
 
@@ -241,6 +251,43 @@ class Run {
       const ms = spreads[model]!;
       this.result.batches.push({ model, batch, ms, tokensPerSecond: (1000 * batch) / ms.median });
     }
+  }
+
+  async #train(pair: readonly Described[]): Promise<void> {
+    const { result } = this;
+    const { loadTraining } = this.#options;
+    const { repetitions } = this.#settings;
+    const configs = pair.map(({ config }) => config);
+    const largest = Math.max(...configs.map(parameterCount));
+    if (!loadTraining || largest > MOST_TRAINED) {
+      result.trainingNote = loadTraining
+        ? `Training is timed up to ${MOST_TRAINED / 1e6} million parameters; this pair has ${(largest / 1e6).toFixed(0)} million.`
+        : 'There is no training module here.';
+      return;
+    }
+    const what = (step: number): string => `Training, step ${step + 1} of ${repetitions}`;
+    this.#report(what(0));
+    const backend = this.#gpu.software ? 'wasm' : 'webgpu';
+    const { rows, length } = TRAIN_SHAPE;
+    try {
+      const { startJax, stepTimes } = await loadTraining();
+      await startJax(backend);
+      const first = this.#done;
+      const times = await stepTimes(configs, TRAIN_SHAPE, repetitions, (step) => {
+        this.#done = first + step;
+        this.#report(what(step));
+      });
+      this.#done = first + repetitions;
+      for (const model of PAIR) result.training.push({ model, ms: spreadOf(times[model]!), rows, length });
+    } catch (error) {
+      // What else was measured stands: a kind of model that can't be trained, or jax is not there.
+      if (!(error instanceof ShishuError) || error.code === 'aborted') throw error;
+      result.trainingNote = error.message;
+      return;
+    }
+    result.trainingNote =
+      `Steps of AdamW in f32 on ${rows} rows of ${length} tokens, by jax-js on ` +
+      `${backend === 'wasm' ? 'the CPU (wasm)' : 'WebGPU'}.`;
   }
 
   async #profile(sessions: readonly Session[]): Promise<void> {

@@ -23,6 +23,8 @@ export interface BenchSettings {
   repetitions: number;
   /** GPU time by kernel. */
   profile: boolean;
+  /** Time of a training step, by the training module. */
+  training: boolean;
 }
 
 /** Small enough to end within a minute or two where a CPU plays GPU, and for a context of 256 tokens. */
@@ -36,6 +38,7 @@ export const QUICK: Omit<BenchSettings, 'parent' | 'child'> = {
   steps: 8,
   repetitions: 5,
   profile: true,
+  training: false,
 };
 
 /** For GPUs. */
@@ -61,6 +64,7 @@ const KEYS = [
   'steps',
   'repetitions',
   'profile',
+  'training',
 ] as const;
 export type SettingName = (typeof KEYS)[number];
 
@@ -78,6 +82,7 @@ export function settingsText(settings: BenchSettings): Record<SettingName, strin
     steps: String(settings.steps),
     repetitions: String(settings.repetitions),
     profile: settings.profile ? 'yes' : 'no',
+    training: settings.training ? 'yes' : 'no',
   };
 }
 
@@ -119,7 +124,8 @@ export function parseSettings(
   const texts = { ...rest, ...given };
   if (!DTYPES.includes(texts.dtype)) refuse('dtype', texts.dtype, 'f32, f16, q8 or q4');
   if (texts.kv !== 'f32' && texts.kv !== 'f16') refuse('kv', texts.kv, 'f32 or f16');
-  if (texts.profile !== 'yes' && texts.profile !== 'no') refuse('profile', texts.profile, 'yes or no');
+  for (const name of ['profile', 'training'] as const)
+    if (texts[name] !== 'yes' && texts[name] !== 'no') refuse(name, texts[name], 'yes or no');
   return {
     parent,
     child,
@@ -132,6 +138,7 @@ export function parseSettings(
     steps: whole('steps', texts.steps, 1000),
     repetitions: whole('repetitions', texts.repetitions, 1000),
     profile: texts.profile === 'yes',
+    training: texts.training === 'yes',
   };
 }
 

@@ -85,6 +85,10 @@ export function summaryOf(result: BenchResult): SummaryRow[] {
     const pair = both(result.batches, (point) => point.batch === batch);
     derived(`Batch of ${batch}`, 'tokens/s', pair && [pair[0].tokensPerSecond, pair[1].tokensPerSecond]);
   }
+  timed(
+    'Training step',
+    both(result.training, () => true),
+  );
   return rows;
 }
 

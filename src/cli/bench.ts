@@ -30,6 +30,7 @@ const OPTIONS = {
   steps: text,
   repetitions: text,
   profile: text,
+  training: text,
   full: flag,
   memory: text,
   adapter: text,
@@ -63,6 +64,7 @@ export const command: Command = {
   --steps N          timed tokens a sample (${QUICK.steps})
   --repetitions N    samples a point (${QUICK.repetitions})
   --profile yes|no   GPU time by kernel (yes)
+  --training yes|no  time of a training step too, by @jax-js/jax (no)
   --full             prompts ${FULL.prompts}; positions ${FULL.positions}; batches ${FULL.batches}; more samples
   --memory GB        most memory for the pair (half of this machine's)
   --adapter NAME     the GPU to use, by part of its name
@@ -85,6 +87,10 @@ export const command: Command = {
       runtime: `Node ${process.versions.node}, Dawn`,
       budget,
       signal,
+      loadTraining: async () => {
+        const { withJax } = await import('../train/command.ts');
+        return withJax(2, () => import('../train/step-times.ts'));
+      },
       onProgress: ({ done, total, what }) => {
         if (stderr.isTTY) stderr.write(`\r\x1b[K${done} of ${total}: ${what}`);
       },

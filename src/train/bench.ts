@@ -1,21 +1,16 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
-import { type ModelConfig, parseConfig } from '../model/config.ts';
+import { spreadOf } from '../bench/stats.ts';
+import { parseConfig } from '../model/config.ts';
 import { parameterCount } from '../model/plan.ts';
-import type { Batch } from './batches.ts';
 import { readConfigFile } from './io.ts';
-import { initialWeights } from './model.ts';
-import { randomFrom } from './random.ts';
-import { startJax, Trainer } from './trainer.ts';
+import { type BatchShape, Stepper, startJax, stepTimes } from './step-times.ts';
 
-export interface BenchRequest {
+export interface BenchRequest extends BatchShape {
   /** Config files or folders; none: the embedded pair's shapes, and the paper's proportions, narrow. */
   configs: readonly string[];
-  rows: number;
-  length: number;
   /** Timed steps of each. */
   reps: number;
-  seed: number;
   log: (line: string) => void;
 }
 
@@ -62,38 +57,14 @@ const GROUPS: readonly (readonly Named[])[] = [
   ],
 ];
 
-const median = (list: readonly number[]): number => [...list].sort((a, b) => a - b)[list.length >> 1]!;
-
-function randomBatch(config: ModelConfig, { rows, length, seed }: BenchRequest): Batch {
-  const random = randomFrom(seed);
-  const size = rows * length;
-  const ids = (): Int32Array<ArrayBuffer> =>
-    Int32Array.from({ length: size }, () => Math.floor(random() * config.vocabSize));
-  return {
-    rows,
-    length,
-    tokens: ids(),
-    targets: ids(),
-    weights: new Float32Array(size).fill(1),
-    count: size,
-  };
-}
-
-const trainerOf = (config: ModelConfig, { length, seed }: BenchRequest): Trainer =>
-  new Trainer(config, initialWeights(config, seed), {
-    schedule: { steps: 1000, learningRate: 1e-3, warmUp: 10 },
-    length,
-  });
-
 const MEMORY_STEPS = 3;
 
 /** Peak resident bytes of this process after a few steps of a model; without one, after the start of jax. */
 export async function stepMemory(json: object | null, request: BenchRequest): Promise<number> {
   await startJax();
   if (json) {
-    const config = parseConfig(json);
-    const trainer = trainerOf(config, request);
-    for (let i = 0; i < MEMORY_STEPS; i++) await trainer.train(randomBatch(config, request));
+    const stepper = new Stepper(parseConfig(json), request);
+    for (let i = 0; i < MEMORY_STEPS; i++) await stepper.step();
   }
   return process.resourceUsage().maxRSS * 1024;
 }
@@ -108,25 +79,8 @@ async function memoryOf(json: object | null, { rows, length, seed }: BenchReques
 
 async function benchGroup(group: readonly Named[], request: BenchRequest): Promise<void> {
   const { rows, length, reps, log } = request;
-  const subjects = group.map(([name, json]) => {
-    const config = parseConfig(json);
-    return {
-      name,
-      json,
-      config,
-      trainer: trainerOf(config, request),
-      batch: randomBatch(config, request),
-      times: [] as number[],
-    };
-  });
-  for (const { trainer, batch } of subjects) for (let i = 0; i < 2; i++) await trainer.train(batch);
-  for (let i = 0; i < reps; i++)
-    for (const { trainer, batch, times } of subjects) {
-      const start = performance.now();
-      await trainer.train(batch);
-      times.push(performance.now() - start);
-    }
-  for (const { trainer } of subjects) trainer.dispose();
+  const configs = group.map(([, json]) => parseConfig(json));
+  const times = await stepTimes(configs, request, reps);
   const empty = await memoryOf(null, request);
   log(
     `${rows} x ${length} tokens a step, median of ${reps} interleaved steps; memory above jax's own ${mib(empty)}`,
@@ -134,13 +88,13 @@ async function benchGroup(group: readonly Named[], request: BenchRequest): Promi
   log('| model | parameters | step | to the first | memory | to the first |');
   log('| --- | ---: | ---: | ---: | ---: | ---: |');
   let first: { time: number; memory: number } | undefined;
-  for (const { name, json, config, times } of subjects) {
-    const time = median(times);
+  for (const [i, [name, json]] of group.entries()) {
+    const time = spreadOf(times[i]!).median;
     const memory = (await memoryOf(json, request)) - empty;
     first ??= { time, memory };
     const cells = [
       name,
-      parameterCount(config).toLocaleString('en'),
+      parameterCount(configs[i]!).toLocaleString('en'),
       `${time.toFixed(0)} ms`,
       (time / first.time).toFixed(3),
       mib(memory),

@@ -82,7 +82,7 @@ export function prepareJax(threads: number): void {
 }
 
 /** Loads what uses jax. */
-function withJax<T>(threads: number, load: () => Promise<T>): Promise<T> {
+export function withJax<T>(threads: number, load: () => Promise<T>): Promise<T> {
   prepareJax(threads);
   return loadTraining(load);
 }

@@ -154,6 +154,28 @@ describe('a run', () => {
     expect(result.profileNote).toContain('no timestamp-query');
   });
 
+  test('times a training step of both where there is a training module, and says why where not', async () => {
+    const settings = tiny({
+      blocks: '2',
+      prompts: '',
+      positions: '4',
+      batches: '',
+      profile: 'no',
+      training: 'yes',
+    });
+    const result = await run(settings, { loadTraining: () => import('../../src/train/step-times.ts') });
+    expect(result).toMatchObject({ ended: 'complete', error: null });
+    expect(result.training.map(({ model, rows, length }) => [model, rows, length])).toEqual([
+      [0, 8, 128],
+      [1, 8, 128],
+    ]);
+    for (const { ms } of result.training) expect(ms.samples.every((sample) => sample > 0)).toBe(true);
+    expect(result.trainingNote).toMatch(/8 rows of 128 tokens.*(wasm|WebGPU)/);
+    const without = await run(settings);
+    expect(without.training).toEqual([]);
+    expect(without.trainingNote).toContain('no training module');
+  });
+
   test('cancelled, it keeps what was measured', async () => {
     const abort = new AbortController();
     const result = await run(tiny(), {

@@ -64,6 +64,11 @@ const result: BenchResult = {
     { model: 1, phase: 'prompt', block: 0, kernel: 'qkv', microseconds: 50 },
   ],
   profileNote: 'A note.',
+  training: [
+    { model: 0, ms: spreadOf([400]), rows: 8, length: 128 },
+    { model: 1, ms: spreadOf([300]), rows: 8, length: 128 },
+  ],
+  trainingNote: 'On the CPU.',
   ended: 'device-lost',
   error: 'The GPU was lost: gone',
   disturbed: ['The tab was hidden.'],
@@ -77,6 +82,7 @@ describe('the summary', () => {
     expect(ratio('A token at position 16')).toBe(0.75);
     expect(ratio('A token at position 99')).toBeUndefined();
     expect(ratio('Dispatches a token')).toBe(0.5);
+    expect(ratio('Training step')).toBe(0.75);
     const memory = rows.find((row) => row.what === 'Weights + KV at 2048 tokens');
     expect(memory).toMatchObject({ kind: 'counted', parent: 8e6 + 2048 * 2000, child: 4e6 + 2048 * 1000 });
     expect(rows.find((row) => row.what === 'First token, prompt of 32')?.quartiles?.parent).toEqual([11, 13]);
@@ -100,7 +106,8 @@ describe('exports', () => {
     expect(lines[0]).toBe('what,model,at,unit,value,q1,q3,samples');
     expect(lines).toContain('first token,"parent, ""big""",32,ms,12,11,13,10 12 14');
     expect(lines).toContain('token,child,16,ms,3,3,3,3 3 3');
-    expect(lines).toHaveLength(1 + 2 * 5 + 2 + 3 * 2 + 5);
+    expect(lines).toContain('training step,child,8x128,ms,300,300,300,300');
+    expect(lines).toHaveLength(1 + 2 * 5 + 2 + 3 * 2 + 2 + 5);
   });
 
   test('Markdown says where and how, the cautions, and that the claims are not measured', () => {

@@ -74,7 +74,7 @@ describe('shapes', () => {
 
 describe('settings', () => {
   test('a link gives the same settings', () => {
-    const settings = parseSettings({ ...pair, blocks: '6', profile: 'no', kv: 'f16' }, FULL);
+    const settings = parseSettings({ ...pair, blocks: '6', profile: 'no', training: 'yes', kv: 'f16' }, FULL);
     expect(settingsFromLink(`#${settingsToLink(settings)}`)).toEqual(settings);
   });
 
@@ -97,6 +97,7 @@ describe('settings', () => {
     [{ batches: '1,1000' }, 'batches'],
     [{ blocks: 'some' }, 'blocks'],
     [{ profile: 'maybe' }, 'profile'],
+    [{ training: '' }, 'training'],
     [{ colour: 'red' }, 'colour'],
   ])('%o is refused by name', (wrong, setting) => {
     expect(() => parseSettings({ ...pair, ...(wrong as Record<string, string>) })).toThrow(
