@@ -119,14 +119,15 @@ export class Chat {
     }
   }
 
-  async #load(choice: Choice): Promise<void> {
+  /** @param again the model that is loaded, whose GPU was lost */
+  async #load(choice: Choice, again = false): Promise<void> {
     const number = ++this.#loads;
     this.#running?.abort();
     clearNotices();
     this.#choice = choice;
     this.#status.model(undefined);
     showChosen(choice);
-    const load = this.#loader.load(choice, this.#dtype.value as Dtype);
+    const load = again ? this.#loader.reload() : this.#loader.load(choice, this.#dtype.value as Dtype);
     this.#redraw();
     try {
       const model = await load;
@@ -135,7 +136,7 @@ export class Chat {
       this.#status.model(model?.info);
     } catch (error) {
       if (number !== this.#loads) return;
-      showError(error, { label: 'Try again', run: () => this.#load(choice) });
+      showError(error, { label: 'Try again', run: () => this.#load(choice, again) });
     }
     showChosen(this.#loader.loaded?.choice);
     this.#redraw();
@@ -206,8 +207,8 @@ export class Chat {
     const code = error instanceof ShishuError ? error.code : undefined;
     if (code === 'aborted' || this.#choice !== choice) return;
     const gone = code === 'device-lost' || code === 'disposed';
-    const again = { label: 'Load the model again', run: () => this.#load(choice) };
-    showError(error, ...(gone ? [again] : []));
+    const reload = { label: 'Reload the model', run: () => this.#load(choice, code === 'device-lost') };
+    showError(error, ...(gone ? [reload] : []));
   }
 
   #clearAll(): void {

@@ -1,4 +1,4 @@
-import type { Dtype, LoadProgress } from '../../src/engine/types.ts';
+import type { Dtype, LoadProgress, ReloadOptions } from '../../src/engine/types.ts';
 import { loadModel, type RemoteModel } from '../../src/index.ts';
 import { announce, byId } from './dom.ts';
 import { bytes } from './format.ts';
@@ -25,28 +25,53 @@ export class Loader {
 
   /** Frees the model at hand and loads another; undefined when cancelled, or replaced by a later choice. */
   load(choice: Choice, dtype: Dtype): Promise<RemoteModel | undefined> {
+    return this.#begin(choice.label, async (options) => {
+      const last = this.loaded;
+      this.loaded = undefined;
+      await last?.model.dispose();
+      if (options.signal.aborted) return;
+      const model = await loadModel(choice.source, { worker: true, dtype, ...options });
+      if (options.signal.aborted) await model.dispose();
+      else this.loaded = { model, choice };
+    });
+  }
+
+  /** Loads the model at hand again, whose GPU was lost. */
+  reload(): Promise<RemoteModel | undefined> {
+    return this.#begin(this.loaded?.choice.label ?? '', async (options) => {
+      const lost = this.loaded;
+      this.loaded = undefined;
+      // Where it fails, it can be tried again.
+      await lost?.model.reload(options).finally(() => {
+        this.loaded = lost;
+      });
+    });
+  }
+
+  #begin(
+    label: string,
+    work: (options: ReloadOptions & { signal: AbortSignal }) => Promise<void>,
+  ): Promise<RemoteModel | undefined> {
     this.#abort?.abort();
     const abort = new AbortController();
     this.#abort = abort;
-    const load = this.#before.then(() => this.#run(choice, dtype, abort));
+    const load = this.#before.then(() => this.#run(label, work, abort));
     this.#before = load.catch(() => {});
     return load;
   }
 
-  async #run(choice: Choice, dtype: Dtype, abort: AbortController): Promise<RemoteModel | undefined> {
+  async #run(
+    label: string,
+    work: (options: ReloadOptions & { signal: AbortSignal }) => Promise<void>,
+    abort: AbortController,
+  ): Promise<RemoteModel | undefined> {
     const { signal } = abort;
-    const last = this.loaded;
-    this.loaded = undefined;
-    await last?.model.dispose();
-    if (signal.aborted) return this.#end(abort);
-    this.#show(choice.label);
+    const onProgress = (progress: LoadProgress): void => {
+      if (!signal.aborted) this.#show(label, progress);
+    };
     try {
-      const onProgress = (progress: LoadProgress): void => {
-        if (!signal.aborted) this.#show(choice.label, progress);
-      };
-      const model = await loadModel(choice.source, { worker: true, dtype, onProgress, signal });
-      if (signal.aborted) await model.dispose();
-      else this.loaded = { model, choice };
+      if (!signal.aborted) this.#show(label);
+      await work({ onProgress, signal });
     } catch (error) {
       if (!signal.aborted) throw error;
     } finally {

@@ -6,6 +6,7 @@ import type {
   LoadOptions,
   Message,
   ModelInfo,
+  ReloadOptions,
   WholeOptions,
 } from '../engine/types.ts';
 import { ShishuError } from '../errors.ts';
@@ -32,6 +33,7 @@ export type HostedModel = Pick<
   | 'decode'
   | 'applyChatTemplate'
   | 'reset'
+  | 'reload'
   | 'dispose'
 >;
 
@@ -47,20 +49,21 @@ export interface LoadedModel {
 
 /** Serves models to the page at the other end of `endpoint`; all are freed when the line closes. */
 export function hostModels(endpoint: Endpoint, load: HostedLoad): Peer {
-  const models = new Map<number, HostedModel>();
+  const models = new Map<number, { model: HostedModel; source: PortableSource }>();
   let nextId = 0;
   let closed = false;
 
-  const get = (id: number): HostedModel => {
-    const model = models.get(id);
-    if (model) return model;
+  const find = (id: number): { model: HostedModel; source: PortableSource } => {
+    const found = models.get(id);
+    if (found) return found;
     throw new ShishuError('disposed', 'The model was disposed.', { mend: 'Load it again.' });
   };
+  const get = (id: number): HostedModel => find(id).model;
 
   /** Tells the page of a model's sizes and modes; on the line before the answer of the call that changed them. */
   const inform = (id: number): void => {
-    const model = models.get(id);
-    if (model) peer.call('informed', id, model.info).catch(() => {});
+    const found = models.get(id);
+    if (found) peer.call('informed', id, found.model.info).catch(() => {});
   };
   const informing = async <T>(id: number, call: (model: HostedModel) => T): Promise<Awaited<T>> => {
     try {
@@ -87,7 +90,7 @@ export function hostModels(endpoint: Endpoint, load: HostedLoad): Peer {
           throw new ShishuError('disposed', 'The page left while the model was loading.');
         }
         const id = nextId++;
-        models.set(id, model);
+        models.set(id, { model, source });
         const { info, hasChatTemplate, toolFormat } = model;
         return { id, info, hasChatTemplate, toolFormat };
       },
@@ -120,15 +123,20 @@ export function hostModels(endpoint: Endpoint, load: HostedLoad): Peer {
       applyChatTemplate: (id: number, messages: Message[], options: { addGenerationPrompt?: boolean }) =>
         get(id).applyChatTemplate(messages, options),
       reset: (id: number) => get(id).reset(),
+      reload(id: number, source: PortableSource, options: ReloadOptions) {
+        // What the page lent for the load was lent for that call alone.
+        Object.assign(find(id).source, source);
+        return informing(id, (model) => model.reload(options));
+      },
       async dispose(id: number) {
-        const model = models.get(id);
+        const found = models.get(id);
         models.delete(id);
-        await model?.dispose();
+        await found?.model.dispose();
       },
     },
     () => {
       closed = true;
-      for (const model of models.values()) void model.dispose();
+      for (const { model } of models.values()) void model.dispose();
       models.clear();
     },
   );

@@ -37,7 +37,7 @@ export function toPortable(source: SourceLike): PortableSource {
   });
 }
 
-/** The source again, in the worker. */
+/** The source again, in the worker. What calls back to the page goes through `source`, which a later call may fill anew. */
 export function openPortable(source: PortableSource): SourceLike {
   switch (source.kind) {
     case 'url':
@@ -45,7 +45,11 @@ export function openPortable(source: PortableSource): SourceLike {
     case 'handle':
       return source.handle;
     case 'read':
-      return source.source;
+      return {
+        ...source.source,
+        read: (...args) => source.source.read(...args),
+        size: (...args) => source.source.size?.(...args),
+      };
     case 'files':
       return source.files.map((file, i) =>
         Object.defineProperty(file, 'webkitRelativePath', { value: source.paths[i]! }),

@@ -8,6 +8,7 @@ import type {
   LoadOptions,
   Message,
   ModelInfo,
+  ReloadOptions,
   Score,
   WholeOptions,
 } from '../engine/types.ts';
@@ -16,7 +17,7 @@ import type { ToolFormat } from '../formats/chat-template.ts';
 import type { SourceLike } from '../formats/source.ts';
 import { type Chat, chatOf } from './chat.ts';
 import type { LoadedModel } from './host.ts';
-import { toPortable } from './portable.ts';
+import { type PortableSource, toPortable } from './portable.ts';
 import { Peer } from './rpc.ts';
 
 export interface RemoteLoadOptions extends Omit<LoadOptions, 'device' | 'fetch'> {
@@ -65,6 +66,8 @@ export interface RemoteModel {
     options?: { addGenerationPrompt?: boolean },
   ): Promise<string>;
   reset(): Promise<void>;
+  /** As `Model.reload`, but that a `device` cannot leave its thread; a worker of the package's own that stopped is replaced. */
+  reload(options?: ReloadOptions): Promise<void>;
   /** Waits for the running call, then frees the model's memory on the GPU; calls that were queued end with an error. */
   dispose(): Promise<void>;
 }
@@ -98,49 +101,85 @@ export async function loadModelInWorker(
         mend: 'Leave it out, or use loadModel.',
       });
   const portable = toPortable(source);
-  const line = worker === true ? sharedLine() : lineTo(worker);
-  line.users++;
-  try {
-    return remoteModel(line, await line.peer.call<LoadedModel>('load', portable, options));
-  } catch (error) {
-    leave(line);
-    throw error;
-  }
+  const { onProgress: _, signal: __, ...lasting } = options;
+  const open = async (passing: ReloadOptions): Promise<Opened> => {
+    const line = worker === true ? sharedLine() : lineTo(worker);
+    line.users++;
+    try {
+      const loaded = await line.peer.call<LoadedModel>('load', portable, { ...lasting, ...passing });
+      return { line, loaded };
+    } catch (error) {
+      leave(line);
+      throw error;
+    }
+  };
+  return remoteModel(portable, await open(options), open);
 }
 
-function remoteModel(line: Line, loaded: LoadedModel): RemoteModel {
-  const { id, hasChatTemplate, toolFormat } = loaded;
-  const { peer, informed } = line;
-  let { info } = loaded;
-  informed.set(id, (news) => {
-    info = news;
-  });
+/** A model and the line to its worker. */
+interface Opened {
+  line: Line;
+  loaded: LoadedModel;
+}
+
+function remoteModel(
+  source: PortableSource,
+  opened: Opened,
+  open: (options: ReloadOptions) => Promise<Opened>,
+): RemoteModel {
+  let { line, loaded } = opened;
+  const take = (now: Opened): void => {
+    ({ line, loaded } = now);
+    line.informed.set(loaded.id, (info) => {
+      loaded = { ...loaded, info };
+    });
+  };
+  take(opened);
   let disposed: Promise<void> | undefined;
+  let reloading: Promise<void> | undefined;
+  const call = <T>(method: string, ...args: unknown[]): Promise<T> =>
+    line.peer.call(method, loaded.id, ...args);
+  const freed = (): Promise<void> =>
+    call<void>('dispose').finally(() => {
+      line.informed.delete(loaded.id);
+      leave(line);
+    });
+  const reload = async (options: ReloadOptions): Promise<void> => {
+    if (disposed || !line.own || !line.peer.closed) return call('reload', source, options);
+    // The worker went, and all models in it.
+    take(await open(options));
+    if (disposed) {
+      await freed();
+      throw new ShishuError('disposed', 'The model was disposed while it was reloaded.');
+    }
+  };
   const model: Omit<RemoteModel, 'chat'> = {
     get info() {
-      return info;
+      return loaded.info;
     },
-    hasChatTemplate,
-    toolFormat,
-    generate: (prompt, options = {}) => peer.stream('generate', id, prompt, options),
-    generateBatch: (prompt, n, options = {}) => peer.stream('generateBatch', id, prompt, n, options),
-    score: (tokenIds, options = {}) => peer.call('score', id, tokenIds, options),
-    logits: (tokenIds, options = {}) => peer.call('logits', id, tokenIds, options),
-    setModes: (setting, options = {}) => peer.call('setModes', id, setting, options),
-    setPruneOrder: (order) => peer.call('setPruneOrder', id, order),
-    releaseUnusedKv: () => peer.call('releaseUnusedKv', id),
-    setLinearMaps: (maps) => peer.call('setLinearMaps', id, maps),
-    encode: (text) => peer.call('encode', id, text),
-    decode: (tokenIds) => peer.call('decode', id, tokenIds),
-    applyChatTemplate: (messages, options = {}) => peer.call('applyChatTemplate', id, messages, options),
-    reset: () => peer.call('reset', id),
+    hasChatTemplate: loaded.hasChatTemplate,
+    toolFormat: loaded.toolFormat,
+    generate: (prompt, options = {}) => line.peer.stream('generate', loaded.id, prompt, options),
+    generateBatch: (prompt, n, options = {}) =>
+      line.peer.stream('generateBatch', loaded.id, prompt, n, options),
+    score: (tokenIds, options = {}) => call('score', tokenIds, options),
+    logits: (tokenIds, options = {}) => call('logits', tokenIds, options),
+    setModes: (setting, options = {}) => call('setModes', setting, options),
+    setPruneOrder: (order) => call('setPruneOrder', order),
+    releaseUnusedKv: () => call('releaseUnusedKv'),
+    setLinearMaps: (maps) => call('setLinearMaps', maps),
+    encode: (text) => call('encode', text),
+    decode: (tokenIds) => call('decode', tokenIds),
+    applyChatTemplate: (messages, options = {}) => call('applyChatTemplate', messages, options),
+    reset: () => call('reset'),
+    reload: (options = {}) => {
+      reloading ??= reload(options).finally(() => {
+        reloading = undefined;
+      });
+      return reloading;
+    },
     dispose: () => {
-      disposed ??= peer.closed
-        ? Promise.resolve()
-        : peer.call<void>('dispose', id).finally(() => {
-            informed.delete(id);
-            leave(line);
-          });
+      disposed ??= line.peer.closed ? Promise.resolve() : freed();
       return disposed;
     },
   };
@@ -186,7 +225,7 @@ function openLine(worker: Worker, own: boolean): Line {
       said
         ? new ShishuError('device-lost', `The worker of the model stopped: ${said}.`, {
             details: { worker: true },
-            mend: 'Load the model again.',
+            mend: 'Call reload() on the model, or load it again.',
           })
         : new ShishuError('io', 'The worker of the model did not start.', {
             details: { worker: true },

@@ -1,6 +1,7 @@
 import { ShishuError, throwIfAborted } from '../errors.ts';
 import { type Gpu, type GpuOptions, openGpu } from '../gpu/device.ts';
 import { copyBandwidth, type LaunchTime } from '../gpu/profile.ts';
+import type { ModelConfig } from '../model/config.ts';
 import { kvBytesPerToken, parameterCount } from '../model/plan.ts';
 import { checkFit } from './fit.ts';
 import { profileDecode, profilePrompt, timeDecode, timeFirstToken, trafficPerToken } from './measure.ts';
@@ -19,6 +20,17 @@ export interface BenchProgress {
   result: BenchResult;
 }
 
+/** What times training steps: a module of src/train, which the bench itself does not import. */
+export interface TrainingModule {
+  startJax(backend: 'wasm' | 'webgpu'): Promise<void>;
+  stepTimes(
+    configs: readonly ModelConfig[],
+    shape: { rows: number; length: number; seed: number },
+    repetitions: number,
+    onStep: (step: number) => void,
+  ): Promise<number[][]>;
+}
+
 export interface BenchOptions {
   openFolder: OpenFolder;
   /** Browser or runtime, as it names itself. */
@@ -31,7 +43,7 @@ export interface BenchOptions {
   watch?: (disturbed: (why: string) => void) => () => void;
   gpu?: GpuOptions;
   /** The training module, which needs `@jax-js/jax`; without it training is not timed. */
-  loadTraining?: () => Promise<typeof import('../train/step-times.ts')>;
+  loadTraining?: () => Promise<TrainingModule>;
 }
 
 const PAIR: readonly Which[] = [0, 1];

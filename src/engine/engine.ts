@@ -5,16 +5,16 @@ import { readJson } from '../formats/json.ts';
 import { openSource, type Source, type SourceLike } from '../formats/source.ts';
 import { loadTokenizer } from '../formats/tokenizer.ts';
 import { guardMemory, Ledger } from '../gpu/buffer.ts';
-import { type Gpu, type GpuOptions, openGpu } from '../gpu/device.ts';
+import { type Gpu, type GpuOptions, lossOr, openGpu, throwIfLost } from '../gpu/device.ts';
 import { type ModelConfig, parseConfig } from '../model/config.ts';
 import { fillFromCheckpoint } from '../model/load.ts';
 import { type Plan, planOf, tensorSpecs } from '../model/plan.ts';
 import type { FillPlan } from '../model/weights.ts';
-import { Model } from './model.ts';
+import { Model, type ModelParts } from './model.ts';
 import { refuseOption } from './options.ts';
 import { Runner } from './runner.ts';
 import { allocateParts, misfit, type RunnerOptions, sizeLimits, sizeOf } from './size.ts';
-import type { LoadOptions } from './types.ts';
+import type { LoadOptions, ReloadOptions } from './types.ts';
 
 export type { RunnerOptions } from './size.ts';
 
@@ -107,13 +107,24 @@ export async function readHeaders(folder: Source, options: LoadOptions): Promise
  * Loads a model folder (`config.json`, safetensors, tokenizer) onto the GPU.
  * @param source `owner/name` on a hub, URL of the folder, `File[]`, a directory handle, or an object with `read(name, start?, end?)`
  * @throws ShishuError `no-webgpu`, `not-found`, `bad-config`, `unsupported`, `bad-checkpoint`, `bad-tokenizer`, `io`,
- * `does-not-fit`, `out-of-memory`, `aborted`; nothing is left on the GPU then
+ * `does-not-fit`, `out-of-memory`, `device-lost`, `aborted`; nothing is left on the GPU then
  */
 export async function loadModel(
   source: SourceLike,
   options: LoadOptions = {},
   gpuOptions: LoadGpuOptions = {},
 ): Promise<Model> {
+  const { onProgress: _, signal: __, device: ___, ...lasting } = options;
+  const reopen = (again: ReloadOptions): Promise<ModelParts> =>
+    openModel(source, { ...lasting, ...again }, gpuOptions);
+  return new Model(await openModel(source, options, gpuOptions), reopen);
+}
+
+async function openModel(
+  source: SourceLike,
+  options: LoadOptions,
+  gpuOptions: LoadGpuOptions,
+): Promise<ModelParts> {
   const { onProgress, signal, hub, cache = true, warn } = options;
   const folder = openSource(source, { fetch: options.fetch, hub, cache, warn });
   const { config, plan, checkpoint, sizes } = await readHeaders(folder, options);
@@ -140,18 +151,13 @@ export async function loadModel(
       });
       report('compile');
     });
-    const model = new Model({
-      gpu,
-      runner,
-      tokenizer,
-      plan,
-      eosTokenIds,
-      dispatchesPerToken: (await runner.decodeDispatches(plan)).length,
-    });
+    const dispatchesPerToken = (await runner.decodeDispatches(plan)).length;
+    throwIfLost(gpu);
     report('ready');
-    return model;
+    return { gpu, runner, tokenizer, plan, eosTokenIds, dispatchesPerToken };
   } catch (error) {
+    const why = await lossOr(gpu, error);
     gpu.close();
-    throw error;
+    throw why;
   }
 }

@@ -2,7 +2,7 @@ import { ShishuError, throwIfAborted } from '../errors.ts';
 import type { ToolFormat } from '../formats/chat-template.ts';
 import type { Tokenizer } from '../formats/tokenizer.ts';
 import { guardMemory } from '../gpu/buffer.ts';
-import type { Gpu } from '../gpu/device.ts';
+import { type Gpu, lossOr, throwIfLost } from '../gpu/device.ts';
 import type { Constraint, Masks } from '../grammar/constraint.ts';
 import { checkLinearMaps, installLinearMap, type LinearMapData } from '../model/linear-maps.ts';
 import { kvBytesPerToken, type Plan, parameterCount } from '../model/plan.ts';
@@ -21,6 +21,7 @@ import type {
   GenerateResult,
   Message,
   ModelInfo,
+  ReloadOptions,
   Score,
   WholeOptions,
 } from './types.ts';
@@ -38,10 +39,12 @@ export interface ModelParts {
 
 /** A loaded model. Calls queue: one runs at a time, in the order they were made. */
 export class Model {
-  readonly #parts: ModelParts;
-  readonly #queue = new Queue();
+  #parts: ModelParts;
+  #queue = new Queue();
   /** Lets one change of modes at a time ask the GPU for memory. */
-  readonly #changes = new Queue();
+  #changes = new Queue();
+  readonly #reopen: (options: ReloadOptions) => Promise<ModelParts>;
+  #reloading: Promise<void> | undefined;
   /** The plan that runs now, and what a token takes in it. */
   #running: { plan: Plan; dispatchesPerToken: number };
   #pruneOrder: PruneOrder | undefined;
@@ -49,16 +52,23 @@ export class Model {
   #disposed = false;
   #masks: Promise<MaskCache> | undefined;
 
-  /** @internal */
-  constructor(parts: ModelParts) {
+  /** @internal `reopen` loads the same model once more. */
+  constructor(parts: ModelParts, reopen: (options: ReloadOptions) => Promise<ModelParts>) {
     this.#parts = parts;
     this.#running = parts;
+    this.#reopen = reopen;
   }
 
   #live(): ModelParts {
     if (this.#disposed)
       throw new ShishuError('disposed', 'The model was disposed.', { mend: 'Load it again to use it.' });
     return this.#parts;
+  }
+
+  /** Ends a call whose model was disposed, or lost. */
+  #still({ gpu }: ModelParts): void {
+    this.#live();
+    throwIfLost(gpu);
   }
 
   /** Configuration, plan, modes, sizes; bytes are the ledger's at this moment. */
@@ -209,7 +219,8 @@ export class Model {
     n: number,
     options: GenerateOptions = {},
   ): AsyncGenerator<BatchChunk, GenerateResult[], undefined> {
-    const { runner, tokenizer, eosTokenIds } = this.#live();
+    const parts = this.#live();
+    const { runner, tokenizer, eosTokenIds } = parts;
     if (!Number.isInteger(n) || n < 1 || n > runner.sequences)
       throw new ShishuError('bad-argument', `${n} replies are asked for, the batch is ${runner.sequences}.`, {
         details: { replies: n, limit: runner.sequences },
@@ -221,7 +232,7 @@ export class Model {
     const masks = checked.constraint && (await this.#masksOf(checked.constraint));
     const release = await this.#queue.enter();
     try {
-      this.#live();
+      this.#still(parts);
       const begun = performance.now();
       const { context } = runner.parts.kv;
       const limit = Math.min(
@@ -282,7 +293,7 @@ export class Model {
           for (const reply of open()) {
             const chunk = reply.take(choices[reply.sequence]!);
             if (chunk) yield { index: reply.sequence, ...chunk };
-            this.#live();
+            this.#still(parts);
           }
           const [some] = open();
           if (!some) break;
@@ -303,7 +314,7 @@ export class Model {
               cached[reply.sequence]!.append(reply.tokenIds.slice(-1), plan);
               const chunk = reply.take(chosen);
               if (chunk) yield { index: reply.sequence, ...chunk };
-              this.#live();
+              this.#still(parts);
             }
             if (open().length === 0) break;
             this.#mask(open());
@@ -312,7 +323,7 @@ export class Model {
       } catch (error) {
         // A read-back of freed buffers fails in its own words.
         this.#live();
-        if (!(error instanceof ShishuError && error.code === 'aborted')) throw error;
+        if (!(error instanceof ShishuError && error.code === 'aborted')) throw await lossOr(parts.gpu, error);
         for (const reply of open()) reply.finishReason = 'aborted';
       }
       for (const reply of replies) {
@@ -358,7 +369,9 @@ export class Model {
   async #ready(plan: Plan): Promise<void> {
     const release = await this.#changes.enter();
     try {
-      await this.#live().runner.ready(plan);
+      const parts = this.#live();
+      this.#still(parts);
+      await parts.runner.ready(plan);
     } finally {
       release();
     }
@@ -446,12 +459,15 @@ export class Model {
         },
       );
     const release = await this.#queue.enter();
+    const parts = this.#live();
     try {
-      const { runner } = this.#live();
       const plan = ownPlan ?? this.#running.plan;
       this.#prefix = new PrefixCache();
       await this.#ready(plan);
-      return await run(runner, plan);
+      return await run(parts.runner, plan);
+    } catch (error) {
+      this.#live();
+      throw await lossOr(parts.gpu, error);
     } finally {
       release();
     }
@@ -480,15 +496,50 @@ export class Model {
     this.#prefix = new PrefixCache();
   }
 
+  /**
+   * Loads the model again after its device was lost (calls then reject with `device-lost`): from where it came, in a page
+   * mostly from the cache, onto a new device. The modes are kept; blocks that ran in linear maps of `setLinearMaps` get their
+   * attention back. Then a conversation goes on: its next prompt is prefilled whole. Does nothing where nothing was lost.
+   * @throws ShishuError those of `loadModel`; the model can then be reloaded once more
+   */
+  reload(options: ReloadOptions = {}): Promise<void> {
+    this.#reloading ??= this.#reload(options).finally(() => {
+      this.#reloading = undefined;
+    });
+    return this.#reloading;
+  }
+
+  async #reload(options: ReloadOptions): Promise<void> {
+    const lost = this.#live();
+    if (lost.gpu.lost === undefined) return;
+    free(lost);
+    const parts = await this.#reopen(options);
+    if (this.#disposed) free(parts);
+    this.#live();
+    const { linear } = parts.runner.parts.weights;
+    const modes = Object.entries(modesOf(lost.plan, this.#running.plan));
+    this.#parts = parts;
+    this.#running = parts;
+    this.#prefix = new PrefixCache();
+    // A reply that nobody reads on must not hold the others up.
+    this.#queue = new Queue();
+    this.#changes = new Queue();
+    const kept = modes.filter(([layer, mode]) => mode !== 'linear' || linear.has(Number(layer)));
+    await this.setModes(Object.fromEntries(kept));
+  }
+
   /** Frees every byte on the GPU; a reply under way, and any later call, ends with a `disposed` error. Twice is no error. */
   async dispose(): Promise<void> {
     if (this.#disposed) return;
     this.#disposed = true;
-    const { runner, gpu } = this.#parts;
-    await gpu.device.queue.onSubmittedWorkDone().catch(() => undefined);
-    runner.ledger.releaseAll();
-    gpu.close();
+    await this.#parts.gpu.device.queue.onSubmittedWorkDone().catch(() => undefined);
+    free(this.#parts);
   }
+}
+
+function free({ runner, gpu }: ModelParts): void {
+  runner.ledger.releaseAll();
+  gpu.close();
 }
 
 const perSecond = (tokens: number, ms: number): number => (tokens > 0 && ms > 0 ? (1000 * tokens) / ms : 0);

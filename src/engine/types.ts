@@ -19,7 +19,7 @@ export interface LoadProgress {
   tensor?: string;
 }
 
-export interface LoadOptions {
+export interface LoadOptions extends ReloadOptions {
   dtype?: Dtype;
   /** Type of the KV cache (default f32). f16 is packed, and needs no shader-f16. */
   kv?: KvDtype;
@@ -32,10 +32,6 @@ export interface LoadOptions {
    * does not tell how much memory there is, so the default is no limit.
    */
   memoryLimit?: number;
-  onProgress?: (progress: LoadProgress) => void;
-  signal?: AbortSignal;
-  /** A device to share; it is not destroyed with the model. */
-  device?: GPUDevice;
   /** Where models named `owner/name` come from, and the token for them. */
   hub?: HubOptions;
   /** Used instead of the global `fetch`. */
@@ -47,6 +43,14 @@ export interface LoadOptions {
   cache?: boolean | 'refresh';
   /** Told when the model cannot be kept (default `console.warn`). */
   warn?: (message: string) => void;
+}
+
+/** Options of one load, the first or `Model.reload`. */
+export interface ReloadOptions {
+  onProgress?: (progress: LoadProgress) => void;
+  signal?: AbortSignal;
+  /** A device to share, which is not destroyed with the model (default: one of the model's own). */
+  device?: GPUDevice;
 }
 
 export interface Message {

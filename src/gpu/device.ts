@@ -100,8 +100,28 @@ export async function openGpu({ device: given, limits, without = [] }: GpuOption
   return gpu;
 }
 
+const lossError = (gpu: Gpu, cause?: unknown): ShishuError =>
+  new ShishuError('device-lost', `The GPU was lost: ${gpu.lost!.replace(/\.$/, '')}.`, {
+    mend: 'Call reload() on the model, or load it again.',
+    cause,
+  });
+
 /** Throws `device-lost` once the device is gone. */
 export function throwIfLost(gpu: Gpu): void {
-  if (gpu.lost !== undefined)
-    throw new ShishuError('device-lost', `The GPU was lost: ${gpu.lost}.`, { mend: 'Load the model again.' });
+  if (gpu.lost !== undefined) throw lossError(gpu);
+}
+
+/** Longest that the news of a loss may come behind the failure that it causes, in milliseconds. */
+const NEWS_MS = 200;
+
+/** What a failure of work on the GPU means: `device-lost` where the device went, else the failure itself. */
+export async function lossOr(gpu: Gpu, failure: unknown): Promise<unknown> {
+  if (failure instanceof ShishuError) return failure;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, NEWS_MS);
+  });
+  await Promise.race([gpu.device.lost, late]);
+  clearTimeout(timer);
+  return gpu.lost === undefined ? failure : lossError(gpu, failure);
 }

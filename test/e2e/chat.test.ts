@@ -287,6 +287,41 @@ describe('choosing a model', () => {
   });
 });
 
+/** Lets a test take the GPU from the page's worker. */
+async function keepDevices(page: Page): Promise<void> {
+  const keep = `
+    const { requestDevice } = GPUAdapter.prototype;
+    GPUAdapter.prototype.requestDevice = async function (...args) {
+      return (globalThis.device = await requestDevice.apply(this, args));
+    };
+  `;
+  await page.route('**/worker*.js', async (route) => {
+    const response = await route.fetch();
+    await route.fulfill({ response, body: keep + (await response.text()) });
+  });
+}
+
+test('a GPU that is lost in a reply: the button loads the model again and the conversation goes on', async () => {
+  const { page } = await openChat({}, keepDevices);
+  await chooseFolder(page, folder, 'tiny-chat');
+  await set(page, 'maxTokens', '4000');
+  await page.fill('#prompt', 'Hello');
+  await page.keyboard.press('Enter');
+  await poll(async () => (await lastReply(page)).length).toBeGreaterThan(10);
+  await page.workers()[0]!.evaluate('device.destroy()');
+  await poll(() => page.textContent('.notice')).toMatch(/The GPU was lost/);
+  const before = await lastReply(page);
+  await page.click('.notice >> text=Reload the model');
+  await ready(page, 'tiny-chat');
+  expect(await page.locator('.notice').count()).toBe(0);
+  expect(await lastReply(page)).toBe(before);
+  await set(page, 'maxTokens', '5');
+  await page.fill('#prompt', 'Go on');
+  await page.keyboard.press('Enter');
+  await poll(() => page.textContent('.after')).toContain('Ended at the limit');
+  expect(await page.locator('.exchange').count()).toBe(2);
+});
+
 describe('every browser and screen', () => {
   test('nothing is wider than a screen of 360 pixels', async () => {
     const { page } = await openChat({ viewport: { width: 360, height: 640 } });

@@ -14,7 +14,7 @@ const BELOW: Record<string, readonly string[]> = {
   model: ['kernels', 'gpu', 'formats'],
   engine: ['model', 'kernels', 'gpu', 'formats', 'grammar'],
   api: ['engine', 'formats', 'grammar'],
-  train: ['engine', 'model', 'formats'],
+  train: ['engine', 'model', 'formats', 'bench'],
   convert: ['engine', 'model', 'kernels', 'gpu', 'formats', 'train'],
   bench: ['engine', 'model', 'kernels', 'gpu', 'formats'],
 };

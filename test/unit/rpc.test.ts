@@ -8,6 +8,7 @@ import type {
   GenerateOptions,
   GenerateResult,
   LoadOptions,
+  LoadProgress,
   Message,
 } from '../../src/engine/types.ts';
 import { ShishuError } from '../../src/errors.ts';
@@ -352,6 +353,11 @@ function fakeModel(source: SourceLike, log: string[]): HostedModel {
     decode: (ids) => String.fromCodePoint(...ids),
     applyChatTemplate: (messages) => messages.map((m) => `<${m.role}>${m.content}`).join(''),
     reset: () => void log.push('reset'),
+    async reload({ onProgress } = {}) {
+      onProgress?.({ phase: 'ready', loadedBytes: 1, totalBytes: 1 });
+      Object.assign(model.info, { adapter: 'another' });
+      log.push('reload');
+    },
     dispose: async () => void log.push('dispose'),
   };
   return model;
@@ -469,6 +475,41 @@ describe('models in a worker', () => {
     Object.assign(models[0]!, { info: { ...models[0]!.info, bytes: { kv: 9 } } });
     await collect(stream);
     expect(model.info.bytes.kv).toBe(9);
+  });
+
+  test('a model whose GPU was lost is reloaded in its worker', async () => {
+    const log: string[] = [];
+    const phases: string[] = [];
+    const model = await loadModelInWorker('https://example.org/a', { worker: fakeWorker(log) });
+    const onProgress = ({ phase }: LoadProgress): void => void phases.push(phase);
+    await Promise.all([model.reload({ onProgress }), model.reload()]);
+    expect([log, phases, model.info.adapter]).toEqual([['reload'], ['ready'], 'another']);
+    await model.dispose();
+    expect(await rejection(model.reload())).toMatchObject({ code: 'disposed' });
+  });
+
+  test("the package's own worker that stopped is replaced by reload", async () => {
+    const log: string[] = [];
+    const workers: Worker[] = [];
+    vi.stubGlobal('Worker', function start() {
+      workers.push(fakeWorker(log));
+      return workers.at(-1);
+    });
+    try {
+      const model = await loadModelInWorker('https://example.org/a');
+      const stream = model.generate('a b c d');
+      await stream.next();
+      workers[0]!.dispatchEvent(Object.assign(new Event('error'), { message: 'out of memory' }));
+      expect(await rejection(collect(stream))).toMatchObject({ code: 'device-lost' });
+      expect(await rejection(model.encode('x'))).toMatchObject({ code: 'device-lost' });
+      await Promise.all([model.reload(), model.reload()]);
+      expect(workers.length).toBe(2);
+      expect(await model.encode('a')).toEqual([97]);
+      await model.dispose();
+      expect(log.filter((event) => event === 'terminate').length).toBe(2);
+    } finally {
+      vi.unstubAllGlobals();
+    }
   });
 
   test('abort during a reply gives the reply so far', async () => {
