@@ -1,5 +1,7 @@
 // Causal grouped-query attention with online softmax, without barriers: a thread takes one row, up to four query heads of one
 // KV head and one split of the sequence. For software adapters, and the safe fallback everywhere.
+// Loops over a head start from a value that is known only at run time: with constant bounds lavapipe unrolls them, and compiles
+// for half a minute.
 #import step
 #import kv_layout
 #import KV_READ
@@ -41,8 +43,8 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     var s1 = vec4f();
     var s2 = vec4f();
     var s3 = vec4f();
-    for (var d = 0u; d < DIM4; d++) {
-      let k = k_at + d * CONTEXT;
+    var d = 0u;
+    for (var k = k_at; k < k_at + DIM4 * CONTEXT; k += CONTEXT) {
       let q0 = q[q_at.x + d];
       let q1 = q[q_at.y + d];
       let q2 = q[q_at.z + d];
@@ -55,6 +57,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
       s1 += vec4f(dot(q0, k1), dot(q1, k1), dot(q2, k1), dot(q3, k1));
       s2 += vec4f(dot(q0, k2), dot(q1, k2), dot(q2, k2), dot(q3, k2));
       s3 += vec4f(dot(q0, k3), dot(q1, k3), dot(q2, k3), dot(q3, k3));
+      d++;
     }
     let next = max(largest, max(max(s0, s1), max(s2, s3)) * scale);
     let shrink = exp(largest - next);
@@ -64,19 +67,21 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     let w3 = select(vec4f(), exp(s3 * scale - next), p + 3u < end);
     largest = next;
     sum = sum * shrink + w0 + w1 + w2 + w3;
-    for (var d = 0u; d < DIM4; d++) {
-      let v0 = kv_load(v_at + position.x * DIM4 + d);
-      let v1 = kv_load(v_at + position.y * DIM4 + d);
-      let v2 = kv_load(v_at + position.z * DIM4 + d);
-      let v3 = kv_load(v_at + position.w * DIM4 + d);
+    let skip = position * DIM4;
+    for (var v = v_at; v < v_at + DIM4; v++) {
+      let d = v - v_at;
+      let v0 = kv_load(v + skip.x);
+      let v1 = kv_load(v + skip.y);
+      let v2 = kv_load(v + skip.z);
+      let v3 = kv_load(v + skip.w);
       for (var h = 0u; h < 4u; h++) {
         acc[d][h] = acc[d][h] * shrink[h] + w0[h] * v0 + w1[h] * v1 + w2[h] * v2 + w3[h] * v3;
       }
     }
   }
   for (var h = 0u; h < min(4u, GROUP - quad * 4u); h++) {
-    for (var d = 0u; d < DIM4; d++) {
-      leave(row, head[h], split, d, acc[d][h], largest[h], sum[h], splits);
+    for (var v = v_at; v < v_at + DIM4; v++) {
+      leave(row, head[h], split, v - v_at, acc[v - v_at][h], largest[h], sum[h], splits);
     }
   }
 }

@@ -1,6 +1,6 @@
 // Causal grouped-query attention for few rows: a workgroup takes one row, up to four query heads of one KV head and one split
 // of the sequence. Scores: a thread a position, K read by neighbouring positions. Weighted sum: a thread four dimensions, V
-// read by neighbouring dimensions.
+// read by neighbouring dimensions. As in attention.wgsl, loops start from run-time values so that no driver unrolls them.
 #import step
 #import kv_layout
 #import KV_READ
@@ -43,8 +43,9 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
   var largest = vec4f(-3.0e38);
   for (var p = lid; p < count; p += WG) {
     var s = vec4f();
-    for (var d = 0u; d < DIM4; d++) {
-      let k = kv_load(k_at + d * CONTEXT + p);
+    var d = 0u;
+    for (var at_k = k_at + p; at_k < k_at + p + DIM4 * CONTEXT; at_k += CONTEXT) {
+      let k = kv_load(at_k);
       s.x += dot(query[d], k);
       if (GROUP > 1u) {
         s.y += dot(query[DIM4 + d], k);
@@ -55,6 +56,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
       if (GROUP > 3u) {
         s.w += dot(query[3u * DIM4 + d], k);
       }
+      d++;
     }
     weights[p] = s * scale;
     largest = max(largest, s * scale);
@@ -96,9 +98,9 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
     let dim = i % DIM4;
     var value = vec4f();
     var total = 0.0;
-    for (var l = 0u; l < LANES; l++) {
-      value += shared_sum[l * DIM4 + dim][h];
-      total += shared_lane[l * DIM4 + dim][h];
+    for (var l = dim; l < dim + LANES * DIM4; l += DIM4) {
+      value += shared_sum[l][h];
+      total += shared_lane[l][h];
     }
     leave(row, first_head + h, split, dim, value, largest[h], total, splits);
   }
