@@ -46,3 +46,10 @@ export class ShishuError extends Error {
 export function throwIfAborted(signal: AbortSignal | undefined): void {
   if (signal?.aborted) throw new ShishuError('aborted', 'The call was aborted.', { cause: signal.reason });
 }
+
+/** @throws ShishuError `bad-argument` that names an option of the API, its value and what was expected */
+export const refuseOption = (name: string, value: unknown, wanted: string): never => {
+  throw new ShishuError('bad-argument', `Option "${name}" is ${String(value)}, expected ${wanted}.`, {
+    details: { option: name, value: String(value) },
+  });
+};

@@ -1,4 +1,4 @@
-import { throwIfAborted } from '../errors.ts';
+import { refuseOption, throwIfAborted } from '../errors.ts';
 import { type Checkpoint, openCheckpoint, type UsableTensor } from '../formats/checkpoint.ts';
 import { readEosIds } from '../formats/generation.ts';
 import { readJson } from '../formats/json.ts';
@@ -11,7 +11,6 @@ import { fillFromCheckpoint } from '../model/load.ts';
 import { type Plan, planOf, tensorSpecs } from '../model/plan.ts';
 import type { FillPlan } from '../model/weights.ts';
 import { Model, type ModelParts } from './model.ts';
-import { refuseOption } from './options.ts';
 import { Runner } from './runner.ts';
 import { allocateParts, misfit, type RunnerOptions, sizeLimits, sizeOf } from './size.ts';
 import type { LoadOptions, ReloadOptions } from './types.ts';

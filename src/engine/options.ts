@@ -1,4 +1,4 @@
-import { ShishuError } from '../errors.ts';
+import { refuseOption, ShishuError } from '../errors.ts';
 import type { Constraint } from '../grammar/constraint.ts';
 import type { ModeSetting } from './modes.ts';
 import { MAX_TOP } from './runner.ts';
@@ -27,13 +27,6 @@ export interface CheckedOptions {
   modes: ModeSetting | undefined;
   signal: AbortSignal | undefined;
 }
-
-/** @throws ShishuError `bad-argument` that names an option of the API, its value and what was expected */
-export const refuseOption = (name: string, value: unknown, wanted: string): never => {
-  throw new ShishuError('bad-argument', `Option "${name}" is ${String(value)}, expected ${wanted}.`, {
-    details: { option: name, value: String(value) },
-  });
-};
 
 const number = (low: number, high: number, { whole = false, above = false } = {}) => {
   const range = above ? `above ${low} and at most ${high}` : `${low} to ${high}`;

@@ -1,4 +1,4 @@
-import { ShishuError } from '../errors.ts';
+import { refuseOption, ShishuError } from '../errors.ts';
 import { Ledger } from '../gpu/buffer.ts';
 import type { Gpu } from '../gpu/device.ts';
 import type { WeightDtype } from '../kernels/tensor.ts';
@@ -8,7 +8,6 @@ import { allocateScratch, type ForwardParts } from '../model/forward.ts';
 import { KvCache } from '../model/kvcache.ts';
 import type { Plan } from '../model/plan.ts';
 import { allocateWeights, type FillPlan } from '../model/weights.ts';
-import { refuseOption } from './options.ts';
 import { Runner } from './runner.ts';
 import type { ModelBytes } from './types.ts';
 
