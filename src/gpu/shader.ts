@@ -1,6 +1,7 @@
 import { ShishuError } from '../errors.ts';
 
-const files = import.meta.glob<string>('../../shaders/**/*.wgsl', {
+// The benchmark brings its own (addShader): pages that do not measure should not fetch it.
+const files = import.meta.glob<string>(['../../shaders/**/*.wgsl', '!../../shaders/synthesise.wgsl'], {
   query: '?raw',
   import: 'default',
   eager: true,
@@ -9,6 +10,11 @@ const files = import.meta.glob<string>('../../shaders/**/*.wgsl', {
 const texts = new Map(
   Object.entries(files).map(([path, text]) => [path.slice(path.indexOf('shaders/') + 8, -5), text]),
 );
+
+/** Gives a shader of a part that is fetched by itself. */
+export const addShader = (name: string, text: string): void => {
+  texts.set(name, text);
+};
 
 export type ShaderConstant = number | boolean;
 
