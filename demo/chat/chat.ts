@@ -1,5 +1,6 @@
 import type { Dtype } from '../../src/engine/types.ts';
 import { ShishuError } from '../../src/errors.ts';
+import { Attention } from './attention.ts';
 import { announce, byId, el } from './dom.ts';
 import { Loader } from './loader.ts';
 import { Log } from './log.ts';
@@ -34,6 +35,7 @@ export class Chat {
   readonly #loader = new Loader();
   readonly #log = new Log();
   readonly #status = new Status();
+  readonly #attention = new Attention(() => this.#status.model(this.#loader.loaded?.model.info), showError);
   readonly #prompt = byId('prompt', HTMLTextAreaElement);
   readonly #send = byId('send', HTMLButtonElement);
   readonly #stop = byId('stop', HTMLButtonElement);
@@ -125,7 +127,8 @@ export class Chat {
     this.#running?.abort();
     clearNotices();
     this.#choice = choice;
-    this.#status.model(undefined);
+    this.#status.clear();
+    void this.#attention.show(undefined);
     showChosen(choice);
     const load = again ? this.#loader.reload() : this.#loader.load(choice, this.#dtype.value as Dtype);
     this.#redraw();
@@ -134,6 +137,8 @@ export class Chat {
       if (number !== this.#loads) return;
       if (!model) this.#choice = undefined;
       this.#status.model(model?.info);
+      await this.#attention.show(this.#loader.loaded);
+      if (number !== this.#loads) return;
     } catch (error) {
       if (number !== this.#loads) return;
       showError(error, { label: 'Try again', run: () => this.#load(choice, again) });
@@ -176,7 +181,9 @@ export class Chat {
     clearNotices();
     this.#redraw();
     this.#focusPrompt();
-    const into = { exchange, log: this.#log, status: this.#status };
+    const into = { exchange, log: this.#log, status: this.#status, attention: this.#attention };
+    let conversation: number[] | undefined;
+    this.#attention.begin();
     try {
       const { signal } = running;
       let prompt = whole;
@@ -185,12 +192,14 @@ export class Chat {
         prompt = messages;
         if (left > 0) showNote(forgotten(left, loaded.model.info.contextLength));
       }
-      await streamReply(loaded.model, prompt, { ...options, signal }, into);
+      const result = await streamReply(loaded.model, prompt, { ...options, signal }, into);
+      conversation = [...result.promptTokenIds, ...result.tokenIds];
       announce(exchange.ended === 'aborted' ? 'Stopped.' : 'The reply is complete.');
     } catch (error) {
       this.#failed(exchange, loaded.choice, error);
     } finally {
       this.#running = undefined;
+      if (this.#loader.loaded === loaded) this.#attention.end(this.#exchanges.length > 0 ? conversation : []);
       this.#redraw();
       this.#save();
     }
@@ -214,6 +223,7 @@ export class Chat {
   #clearAll(): void {
     this.#running?.abort();
     this.#exchanges.length = 0;
+    if (!this.#running) this.#attention.end([]);
     clearNotices();
     this.#redraw();
     this.#save();

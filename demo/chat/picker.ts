@@ -10,6 +10,8 @@ export interface Choice {
   source: SourceLike;
   /** How a reload finds it again. */
   saved: SavedChoice;
+  /** False: the model's folder holds no analysis, so that there is no need to ask for one. */
+  analysed?: boolean;
   /** Prompts that suit the model. */
   openers: readonly string[];
 }
@@ -21,6 +23,8 @@ interface Included {
   url: string;
   description?: string;
   openers?: string[];
+  /** There is an `analysis.json` beside the weights. */
+  analysed?: boolean;
 }
 
 const LIST = new URL('models/models.json', document.baseURI);
@@ -31,12 +35,13 @@ export async function includedModels(): Promise<Choice[]> {
   // A server of one-page apps answers a missing file with a page.
   if (!response?.ok || response.headers.get('Content-Type')?.startsWith('text/html')) return [];
   const rows: Included[] = await response.json();
-  return rows.map(({ id, name, url, description = '', openers = [] }) => ({
+  return rows.map(({ id, name, url, description = '', openers = [], analysed = false }) => ({
     label: name,
     description,
     source: new URL(url, LIST).href,
     saved: { kind: 'included', id },
     openers,
+    analysed,
   }));
 }
 

@@ -1,5 +1,6 @@
 import type { GenerateOptions, GenerateResult, Message } from '../../src/engine/types.ts';
 import type { RemoteModel } from '../../src/index.ts';
+import type { Attention } from './attention.ts';
 import type { Log } from './log.ts';
 import type { Status } from './status.ts';
 import type { Exchange } from './store.ts';
@@ -36,14 +37,14 @@ export async function fitted(
   }
 }
 
-/** Streams a reply into the last exchange, its place in the log and the status line. */
+/** Streams a reply into the last exchange, its place in the log and the figures. */
 export async function streamReply(
   model: RemoteModel,
   prompt: string | Message[],
   options: GenerateOptions,
-  into: { exchange: Exchange; log: Log; status: Status },
+  into: { exchange: Exchange; log: Log; status: Status; attention: Attention },
 ): Promise<GenerateResult> {
-  const { exchange, log, status } = into;
+  const { exchange, log, status, attention } = into;
   const started = performance.now();
   let first = 0;
   let tokens = 0;
@@ -55,13 +56,15 @@ export async function streamReply(
       if (step.done) {
         exchange.ended = step.value.finishReason;
         status.finished(step.value, model.info.contextLength);
+        attention.speed(step.value.timings.decodeTokensPerSecond);
         return step.value;
       }
       const now = performance.now();
       if (tokens++ === 0) first = now;
       exchange.reply += step.value.text;
       log.grow(step.value.text);
-      status.running({ tokens, firstTokenMs: first - started, sinceFirstMs: now - first });
+      status.running(first - started);
+      if (tokens > 1) attention.speed(((tokens - 1) * 1000) / (now - first));
     }
   } finally {
     log.end();

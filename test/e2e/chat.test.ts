@@ -2,12 +2,12 @@ import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright';
-import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from 'vitest';
-import { chromiumArgs, findBrowser } from '../../scripts/find-browser.mjs';
+import type { Page } from 'playwright';
+import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { parseConfig } from '../../src/model/config.ts';
 import { tensorSpecs } from '../../src/model/plan.ts';
 import { byteTokenizerFiles } from '../support/byte-tokenizer.ts';
+import { chatPages, chooseFolder, fits, lastReply, poll, ready, set } from '../support/chat-page.ts';
 import { mulberry32 } from '../support/random.ts';
 import { tinyFiles } from '../support/tiny-models.ts';
 
@@ -39,75 +39,25 @@ function endlessChatModel(): Record<string, string | Uint8Array> {
   return { ...tinyFiles({ configJson, config, tensors: new Map(tensors) }), ...tokenizer };
 }
 
-let browser: Browser;
 let temporary: string;
 let folder: string;
 const files = endlessChatModel();
-const pages: Page[] = [];
+const openChat = chatPages();
 
 beforeAll(async () => {
   temporary = await mkdtemp(join(tmpdir(), 'chat-'));
   folder = join(temporary, 'tiny-chat');
   await mkdir(folder);
   for (const [name, bytes] of Object.entries(files)) await writeFile(join(folder, name), bytes);
-  browser = await chromium.launch({
-    executablePath: await findBrowser({ install: false }),
-    args: chromiumArgs,
-  });
 });
-afterAll(async () => {
-  await browser.close();
-  await rm(temporary, { recursive: true });
-});
-afterEach(async () => {
-  for (const page of pages.splice(0)) await page.context().close();
-});
-
-/** The chat page in a tab of its own; `problems` collects whatever the console calls an error. */
-async function openChat(
-  options: BrowserContextOptions = {},
-  prepare: (page: Page) => Promise<unknown> = async () => {},
-): Promise<{ page: Page; problems: string[] }> {
-  const page = await (await browser.newContext(options)).newPage();
-  pages.push(page);
-  const problems: string[] = [];
-  page.on('pageerror', (error) => problems.push(error.message));
-  page.on('console', (message) => message.type() === 'error' && problems.push(message.text()));
-  // Without the models that may be embedded, unless a test brings its own.
-  await page.route('**/models/models.json', (route) => route.fulfill({ json: [] }));
-  await prepare(page);
-  await page.goto(`${inject('demoUrl')}index.html`);
-  return { page, problems };
-}
-
-/** Retries until it holds: software rendering on a busy machine is slow. */
-const poll: typeof expect.poll = (read, options) => expect.poll(read, { timeout: 45_000, ...options });
-
-const ready = (page: Page, name: string): Promise<void> =>
-  poll(() => page.textContent('#announce')).toBe(`${name} is ready.`);
-
-async function chooseFolder(page: Page, path: string, name: string): Promise<void> {
-  await page.setInputFiles('#folder-input', path);
-  await ready(page, name);
-}
-
-/** Sets a field of the settings panel. */
-async function set(page: Page, name: string, value: string): Promise<void> {
-  await page.click('#settings-panel summary');
-  await page.fill(`#settings [name=${name}]`, value);
-  await page.keyboard.press('Escape');
-}
-
-const lastReply = (page: Page): Promise<string> => page.locator('.reply').last().innerText();
-const fits = (page: Page): Promise<boolean> =>
-  page.evaluate(() => document.documentElement.scrollWidth <= innerWidth);
+afterAll(() => rm(temporary, { recursive: true }));
 
 describe('a conversation', () => {
   test('load a folder, send, see the reply grow, stop it, send again, reload', async () => {
     const { page, problems } = await openChat();
     await chooseFolder(page, folder, 'tiny-chat');
     expect(await page.textContent('#model-name')).toBe('tiny-chat');
-    expect(await page.textContent('#status')).toMatch(/weights \(f32\).*KV.*dispatches a token/);
+    expect(await page.textContent('#status')).toMatch(/weights \(f32\).*dispatches a token/);
     await set(page, 'maxTokens', '4000');
 
     await page.fill('#prompt', '<b>Hello</b>');
@@ -122,9 +72,8 @@ describe('a conversation', () => {
     await poll(() => page.textContent('.after')).toContain('Stopped.');
     const stopped = await lastReply(page);
     expect(stopped.length).toBeGreaterThan(10);
-    expect(await page.textContent('#status')).toMatch(
-      /tokens\/s.*first token .*ms.* of 4096 tokens of context/,
-    );
+    expect(await page.textContent('#status')).toMatch(/first token .*ms.* of 4096 tokens of context/);
+    expect(await page.textContent('#attention-figures')).toMatch(/tokens\/s.*KV.*perplexity as full/);
 
     await set(page, 'maxTokens', '12');
     await page.fill('#prompt', 'Again');

@@ -159,9 +159,19 @@ function spreadOf(name: string, shape: readonly number[]): { mean: number; devia
 
 /** A model of the family `name` with weights drawn from `seed`; the three unlinear shishu ones draw the same weights. */
 export function tinyModel(name: TinyModelName, seed: number): TinyModel {
-  const configJson: Record<string, unknown> = structuredClone(CONFIGS[name]);
+  const drawn =
+    name === 'shishu-copies' || name === 'shishu-unshared' ? parseConfig(CONFIGS.shishu) : undefined;
+  return randomModel(structuredClone(CONFIGS[name]), seed, drawn);
+}
+
+/** A model with weights drawn from `seed`, or the weights that `other` would get. */
+export function randomModel(
+  configJson: Record<string, unknown>,
+  seed: number,
+  other?: ModelConfig,
+): TinyModel {
   const config = parseConfig(configJson);
-  const drawn = name === 'shishu-copies' || name === 'shishu-unshared' ? parseConfig(CONFIGS.shishu) : config;
+  const drawn = other ?? config;
   const normal = normals(seed);
   const tensors = new Map<string, TinyTensor>();
   for (const { name: tensor, shape, copyOf } of tensorSpecs(drawn)) {

@@ -1,0 +1,168 @@
+import { ANALYSIS_FILE } from '../../src/convert/analysis-file.ts';
+import { readOptionalJson } from '../../src/formats/json.ts';
+import { openSource } from '../../src/formats/source.ts';
+import type { PruneOrder, RemoteModel } from '../../src/index.ts';
+import { byId, el } from './dom.ts';
+import { Estimate, type Estimated, FULL } from './estimate.ts';
+import { bytes, digits } from './format.ts';
+import type { Choice } from './picker.ts';
+
+/** How many of the model's attention blocks attend: a slider, and what that does to speed, memory and perplexity. */
+export class Attention {
+  readonly #place = byId('attention', HTMLDivElement);
+  readonly #slider = byId('attention-level', HTMLInputElement);
+  readonly #kept = byId('attention-kept', HTMLOutputElement);
+  readonly #figures = byId('attention-figures', HTMLUListElement);
+  readonly #hint = byId('attention-hint', HTMLParagraphElement);
+  readonly #onChange: () => void;
+  readonly #fail: (error: unknown) => void;
+  readonly #estimate: Estimate;
+  #model: RemoteModel | undefined;
+  /** Tokens that the model has read and written, `[]` before its first reply. */
+  #conversation: readonly number[] = [];
+  #order = '';
+  #speed = '';
+  #estimated: Estimated = { figure: '', basis: '' };
+  /** A reply is under way. */
+  #busy = false;
+  /** A change is on its way to the model; the last one asked for follows it. */
+  #moving = false;
+
+  /** @param onChange called when the model's sizes and modes are others */
+  constructor(onChange: () => void, fail: (error: unknown) => void) {
+    this.#onChange = onChange;
+    this.#fail = fail;
+    this.#estimate = new Estimate((estimated) => {
+      this.#estimated = estimated;
+      this.#draw();
+    });
+    this.#slider.addEventListener('input', () => {
+      this.#label();
+      void this.#move();
+    });
+  }
+
+  /** Shows the slider of a model that was just loaded, with all of its attention; without a model nothing. */
+  async show(loaded: { model: RemoteModel; choice: Choice } | undefined): Promise<void> {
+    this.#estimate.stop();
+    this.#model = loaded?.model;
+    this.#conversation = [];
+    this.#speed = '';
+    this.#place.hidden = !loaded;
+    if (!loaded) return;
+    const { model, choice } = loaded;
+    const layers = Object.keys(model.info.modes).length;
+    this.#slider.max = String(layers);
+    this.#slider.value = String(layers);
+    this.#slider.disabled = true;
+    this.#order = 'from the top block down';
+    this.#draw();
+    if (layers === 0) return;
+    try {
+      const order = await orderOf(choice);
+      if (order) {
+        await model.setPruneOrder(order);
+        this.#order = `in the order of the model’s ${ANALYSIS_FILE}`;
+      }
+    } catch (error) {
+      if (this.#model === model) this.#fail(error);
+    }
+    if (this.#model !== model) return;
+    this.#slider.disabled = false;
+    this.#draw();
+  }
+
+  /** A reply begins: the estimate waits, as it would hold the reply up. */
+  begin(): void {
+    this.#busy = true;
+    this.#estimate.stop();
+  }
+
+  /** Speed of the reply under way, or of the one that ended; tokens a second, if known. */
+  speed(tokensPerSecond: number | undefined): void {
+    this.#speed =
+      tokensPerSecond && Number.isFinite(tokensPerSecond) ? `${digits(tokensPerSecond)} tokens/s` : '';
+    this.#draw();
+  }
+
+  /** No reply is under way any more. @param conversation what the model has read and written, where that changed */
+  end(conversation = this.#conversation): void {
+    this.#conversation = conversation;
+    this.#draw();
+    this.#busy = false;
+    if (this.#model) this.#estimate.start(this.#model, conversation);
+  }
+
+  /** Takes the model to where the slider is. */
+  async #move(): Promise<void> {
+    const model = this.#model;
+    if (this.#moving || !model) return;
+    this.#moving = true;
+    this.#estimate.stop();
+    try {
+      // The slider may have gone on meanwhile.
+      for (let kept = -1; kept !== this.#slider.valueAsNumber; ) {
+        kept = this.#slider.valueAsNumber;
+        await model.setModes({ level: kept / Number(this.#slider.max) });
+        if (this.#model !== model) return;
+        this.#changed();
+      }
+      void this.#release(model);
+    } catch (error) {
+      if (this.#model !== model) return;
+      this.#slider.value = String(attending(model).length);
+      this.#fail(error);
+    } finally {
+      this.#moving = false;
+    }
+    this.#changed();
+    if (!this.#busy) this.#estimate.start(model, this.#conversation);
+  }
+
+  /** Frees what the modes leave unused; the model does so behind the reply under way. */
+  async #release(model: RemoteModel): Promise<void> {
+    // A model that is gone has none.
+    await model.releaseUnusedKv().catch(() => {});
+    if (this.#model === model) this.#changed();
+  }
+
+  #changed(): void {
+    this.#draw();
+    this.#onChange();
+  }
+
+  #label(): void {
+    const { value, max } = this.#slider;
+    this.#kept.textContent = `${value} of ${max} blocks`;
+    this.#slider.setAttribute('aria-valuetext', `${value} of ${max} blocks attend`);
+  }
+
+  #draw(): void {
+    const model = this.#model;
+    if (!model) return;
+    this.#label();
+    const { modes, bytes: sizes } = model.info;
+    const without = Object.keys(modes).filter((layer) => modes[Number(layer)] !== 'attention');
+    const { figure, basis } = this.#estimated;
+    this.#hint.textContent =
+      this.#slider.max === '0'
+        ? 'This model has no attention to spare: none of its blocks attends.'
+        : without.length === 0
+          ? `Every attention block attends. Further left, they lose their attention ${this.#order}.`
+          : `Block${without.length > 1 ? 's' : ''} ${without.join(' ')} without attention, taken ${this.#order}. ${basis}`;
+    const figures = [this.#speed, `${bytes(sizes.kv)} KV`, without.length > 0 ? figure : FULL];
+    this.#figures.replaceChildren(...figures.filter(Boolean).map((figure) => el('li', {}, figure)));
+  }
+}
+
+const attending = ({ info }: RemoteModel): string[] =>
+  Object.keys(info.modes).filter((layer) => info.modes[Number(layer)] === 'attention');
+
+/** The order that came with the model. Included ones are asked only when their list says so. */
+async function orderOf({ source, analysed = true }: Choice): Promise<PruneOrder | undefined> {
+  if (!analysed) return undefined;
+  const json = await readOptionalJson(openSource(source, { cache: true }), ANALYSIS_FILE, {
+    code: 'bad-config',
+  });
+  return json as unknown as PruneOrder | undefined;
+}

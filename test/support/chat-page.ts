@@ -1,0 +1,60 @@
+// The chat page, as tests drive it.
+import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright';
+import { afterAll, afterEach, beforeAll, expect, inject } from 'vitest';
+import { chromiumArgs, findBrowser } from '../../scripts/find-browser.mjs';
+
+/** Opens a page in a tab of its own; `problems` collects whatever the console calls an error. */
+export type Open = (
+  options?: BrowserContextOptions,
+  prepare?: (page: Page) => Promise<unknown>,
+) => Promise<{ page: Page; problems: string[] }>;
+
+/** A browser for the tests of a file, its tabs closed behind each. */
+export function chatPages(): Open {
+  let browser: Browser;
+  const pages: Page[] = [];
+  beforeAll(async () => {
+    browser = await chromium.launch({
+      executablePath: await findBrowser({ install: false }),
+      args: chromiumArgs,
+    });
+  });
+  afterAll(() => browser.close());
+  afterEach(async () => {
+    for (const page of pages.splice(0)) await page.context().close();
+  });
+  return async (options = {}, prepare = async () => {}) => {
+    const page = await (await browser.newContext(options)).newPage();
+    pages.push(page);
+    const problems: string[] = [];
+    page.on('pageerror', (error) => problems.push(error.message));
+    page.on('console', (message) => message.type() === 'error' && problems.push(message.text()));
+    // Without the models that may be embedded, unless a test brings its own.
+    await page.route('**/models/models.json', (route) => route.fulfill({ json: [] }));
+    await prepare(page);
+    await page.goto(`${inject('demoUrl')}index.html`);
+    return { page, problems };
+  };
+}
+
+/** Retries until it holds: software rendering on a busy machine is slow. */
+export const poll: typeof expect.poll = (read, options) => expect.poll(read, { timeout: 45_000, ...options });
+
+export const ready = (page: Page, name: string): Promise<void> =>
+  poll(() => page.textContent('#announce')).toBe(`${name} is ready.`);
+
+export async function chooseFolder(page: Page, path: string, name: string): Promise<void> {
+  await page.setInputFiles('#folder-input', path);
+  await ready(page, name);
+}
+
+/** Sets a field of the settings panel. */
+export async function set(page: Page, name: string, value: string): Promise<void> {
+  await page.click('#settings-panel summary');
+  await page.fill(`#settings [name=${name}]`, value);
+  await page.keyboard.press('Escape');
+}
+
+export const lastReply = (page: Page): Promise<string> => page.locator('.reply').last().innerText();
+export const fits = (page: Page): Promise<boolean> =>
+  page.evaluate(() => document.documentElement.scrollWidth <= innerWidth);
