@@ -1,7 +1,7 @@
 import { toPortable } from '../../src/api/portable.ts';
 import { Peer } from '../../src/api/rpc.ts';
-import type { ConvertReport } from '../../src/convert/convert.ts';
 import { writeHandle } from '../../src/convert/handle-folder.ts';
+import type { ConvertReport } from '../../src/convert/report.ts';
 import { ShishuError } from '../../src/errors.ts';
 import { announce, byId, el } from '../chat/dom.ts';
 import { clearNotices, showError, showNote } from '../chat/notices.ts';

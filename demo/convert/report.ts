@@ -1,5 +1,5 @@
 import type { Analysis, BlockReport } from '../../src/convert/analyze.ts';
-import type { ConvertReport } from '../../src/convert/convert.ts';
+import { type ConvertReport, speedText } from '../../src/convert/report.ts';
 import { bars, clearPlots } from '../bench/plots.ts';
 import { el } from '../chat/dom.ts';
 import { bytes } from '../chat/format.ts';
@@ -171,6 +171,7 @@ export function showConverted(
         pair('KV cache a token (f32)', kvBytesPerToken, bytes),
       ],
     ),
+    el('p', { class: 'hint' }, speedText(report.speed)),
     el('div', { class: 'exports' }, ...actions),
   );
   place.hidden = false;

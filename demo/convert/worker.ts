@@ -2,9 +2,10 @@
 import { openPortable, type PortableSource } from '../../src/api/portable.ts';
 import { type Endpoint, Peer } from '../../src/api/rpc.ts';
 import { type Analysis, analyze } from '../../src/convert/analyze.ts';
-import { type ConvertOptions, type ConvertReport, convert } from '../../src/convert/convert.ts';
+import { type ConvertOptions, convert } from '../../src/convert/convert.ts';
 import { stageHandle } from '../../src/convert/handle-folder.ts';
 import { bytesOf, type OnGpu, openOnGpu, refuseChild } from '../../src/convert/on-gpu.ts';
+import type { ConvertReport } from '../../src/convert/report.ts';
 import { textWindows } from '../../src/convert/text.ts';
 import type { Windows } from '../../src/convert/windows.ts';
 import { ShishuError } from '../../src/errors.ts';
@@ -62,7 +63,7 @@ const methods = {
       const windows = await textWindows(
         parent,
         {
-          ...(kind !== 'own' && { text: given }),
+          ...(kind === 'own' ? { chats: false } : { text: given }),
           tokens,
           window,
           signal,

@@ -4,10 +4,39 @@ import { type LaunchTime, profile } from '../gpu/profile.ts';
 import type { Weight } from '../kernels/tensor.ts';
 import { ROW_BYTES, recordBlocks } from '../model/forward.ts';
 import { kvBytesPerToken } from '../model/plan.ts';
-import type { Session } from './open.ts';
+import type { Described, Session } from './open.ts';
+import { type Spread, spreadOf } from './stats.ts';
 
 /** Tokens without pattern; the same for both models as far as their vocabularies go. */
 const tokenAt = (i: number, vocab: number): number => (Math.imul(i + 1, 2654435761) >>> 8) % vocab;
+
+/** What is timed of a session. */
+export interface Timed extends Pick<Session, 'runner'> {
+  described: Pick<Described, 'config' | 'plan'>;
+}
+
+/**
+ * Warm-up, then samples of all subjects in turn, the first of them changing: a drift meets all alike.
+ * @param part runs one round, which it may announce
+ */
+export async function interleaved<T>(
+  subjects: readonly T[],
+  repetitions: number,
+  time: (subject: T) => Promise<number>,
+  part: (what: string, round: () => Promise<void>) => Promise<void> = (_, round) => round(),
+): Promise<Spread[]> {
+  const samples: number[][] = subjects.map(() => []);
+  await part('warm-up', async () => {
+    for (const subject of subjects) await time(subject);
+  });
+  for (let rep = 0; rep < repetitions; rep++)
+    await part(`${rep + 1} of ${repetitions}`, async () => {
+      const order = [...subjects.entries()];
+      for (const [at, subject] of rep % 2 === 0 ? order : order.reverse())
+        samples[at]!.push(await time(subject));
+    });
+  return samples.map(spreadOf);
+}
 
 /** ms from the call to the first token on the host, for a prompt of this many tokens. */
 export async function timeFirstToken(
@@ -24,7 +53,7 @@ export async function timeFirstToken(
 }
 
 /** Puts every sequence at a position without running what is before it: K and V there are whatever they are. */
-async function jump({ runner, described }: Session, position: number): Promise<void> {
+async function jump({ runner, described }: Timed, position: number): Promise<void> {
   for (let sequence = 0; sequence < runner.sequences; sequence++)
     await runner.prefill(
       described.plan,
@@ -37,7 +66,7 @@ async function jump({ runner, described }: Session, position: number): Promise<v
 
 /** ms a step over `steps` decode steps from a position, the first excluded: it waits for nothing before it. */
 export async function timeDecode(
-  session: Session,
+  session: Timed,
   position: number,
   steps: number,
   signal?: AbortSignal,

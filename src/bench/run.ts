@@ -4,11 +4,18 @@ import { copyBandwidth, type LaunchTime } from '../gpu/profile.ts';
 import type { ModelConfig } from '../model/config.ts';
 import { kvBytesPerToken, parameterCount } from '../model/plan.ts';
 import { checkFit } from './fit.ts';
-import { profileDecode, profilePrompt, timeDecode, timeFirstToken, trafficPerToken } from './measure.ts';
+import {
+  interleaved,
+  profileDecode,
+  profilePrompt,
+  timeDecode,
+  timeFirstToken,
+  trafficPerToken,
+} from './measure.ts';
 import { type Described, describe, type OpenFolder, openSession, type Session } from './open.ts';
 import type { BenchResult, ModelFacts, Which } from './result.ts';
 import { type BenchSettings, batchContext, batchPosition, contextOf, settingsText } from './settings.ts';
-import { type Spread, spreadOf } from './stats.ts';
+import type { Spread } from './stats.ts';
 
 export interface BenchProgress {
   /** Parts of the run; they do not take equal times. */
@@ -204,22 +211,14 @@ class Run {
     }
   }
 
-  /** Warm-up, then samples of parent and child in turn, the first of the two changing: a drift meets both alike. */
-  async #interleaved(
+  #interleaved(
     sessions: readonly Session[],
     what: string,
     time: (session: Session) => Promise<number>,
   ): Promise<Spread[]> {
-    const samples: number[][] = PAIR.map(() => []);
-    await this.#part(`${what}, warm-up`, async () => {
-      for (const session of sessions) await time(session);
-    });
-    for (let rep = 0; rep < this.#settings.repetitions; rep++)
-      await this.#part(`${what}, ${rep + 1} of ${this.#settings.repetitions}`, async () => {
-        for (const which of rep % 2 === 0 ? PAIR : PAIR.toReversed())
-          samples[which]!.push(await time(sessions[which]!));
-      });
-    return samples.map(spreadOf);
+    return interleaved(sessions, this.#settings.repetitions, time, (sample, run) =>
+      this.#part(`${what}, ${sample}`, run),
+    );
   }
 
   async #copy(): Promise<void> {

@@ -1,3 +1,4 @@
+import type { HealOptions } from '../convert/heal.ts';
 import type { TextOptions } from '../convert/text.ts';
 import { numberOf, text, usageError } from './args.ts';
 import { readText } from './io.ts';
@@ -5,10 +6,11 @@ import { readText } from './io.ts';
 /** Options of the commands that measure a model on text. */
 export const TEXT_OPTIONS = { text, tokens: text, window: text, seed: text } as const;
 
-export const TEXT_HELP = `  --text FILE      text to calibrate and measure on, - for stdin (the model's own, sampled)
-  --tokens N       most tokens of it (20000)
-  --window N       tokens of a window (256)
-  --seed N         of sampled text (1)`;
+export const TEXT_HELP = `  --text FILE      text to calibrate and measure on, - for stdin (for a model of the built-in corpus chats of it,
+                   else the model's own words, sampled)
+  --tokens N       most tokens of it to fit to and to measure on (20000)
+  --window N       tokens of a window (256; 128 of the built-in corpus)
+  --seed N         of chats and sampled text (1)`;
 
 /** A whole number in a range from an option's text. */
 export function wholeNumberOf(
@@ -21,6 +23,17 @@ export function wholeNumberOf(
   if (number !== undefined && !(Number.isInteger(number) && number >= from && number <= to))
     throw usageError(`--${name} is ${number}, expected a whole number from ${from} to ${to}.`);
   return number;
+}
+
+/** What `--heal` and `--heal-lr` ask for. */
+export function healOptionsOf(tokens: string | undefined, rate: string | undefined): HealOptions | undefined {
+  const learningRate = numberOf('heal-lr', rate);
+  if (learningRate !== undefined && !(learningRate > 0 && learningRate <= 1))
+    throw usageError(`--heal-lr is ${learningRate}, expected a number above 0, at most 1.`);
+  const count = wholeNumberOf('heal', tokens, 1, 1e9);
+  if (count !== undefined) return { tokens: count, learningRate };
+  if (rate !== undefined) throw usageError('--heal-lr has no meaning without --heal.');
+  return undefined;
 }
 
 export async function textOptionsOf(

@@ -1,9 +1,10 @@
 import { layersOf, savingOf } from '../convert/choose.ts';
-import { reportText } from '../convert/convert.ts';
 import { convertFolder } from '../convert/convert-folder.ts';
+import { reportText } from '../convert/report.ts';
 import { SHARES } from '../convert/share.ts';
+import { prepareJax } from '../train/command.ts';
 import { type Command, flag, parseCommand, text, usageError } from './args.ts';
-import { TEXT_HELP, TEXT_OPTIONS, textOptionsOf, wholeNumberOf } from './convert-options.ts';
+import { healOptionsOf, TEXT_HELP, TEXT_OPTIONS, textOptionsOf, wholeNumberOf } from './convert-options.ts';
 import { provideGpu } from './gpu.ts';
 import { openModelFolder, print, printJson } from './io.ts';
 
@@ -16,6 +17,8 @@ const OPTIONS = {
   linear: flag,
   'share-pairs': text,
   share: text,
+  heal: text,
+  'heal-lr': text,
   force: flag,
 } as const;
 
@@ -32,6 +35,9 @@ export const command: Command = {
   --linear             put a fitted linear map where attention was, as extra tensors
   --share-pairs N      pairs of MLP-only blocks that share one MLP (0)
   --share HOW          ${SHARES.join(', ')} (average)
+  --heal TOKENS        then distil it to its parent on so many tokens of the calibration text (or more text after it),
+                       on the CPU; needs the package @jax-js/jax
+  --heal-lr X          its peak learning rate (0.001)
   --force              replace OUT
 ${TEXT_HELP}
   --adapter NAME       the GPU to use, by part of its name
@@ -44,6 +50,8 @@ ${TEXT_HELP}
     if (values.out === undefined) throw usageError('No output folder was given.', 'Name it with -o.');
     const share = SHARES.find((known) => known === (values.share ?? 'average'));
     if (!share) throw usageError(`--share is "${values.share}", expected ${SHARES.join(', ')}.`);
+    const heal = healOptionsOf(values.heal, values['heal-lr']);
+    if (heal) prepareJax();
     const options = {
       keepAttention: wholeNumberOf('keep-attention', values['keep-attention'], 0, 9999),
       layers: values.layers === undefined ? undefined : layersOf(values.layers),
@@ -51,6 +59,7 @@ ${TEXT_HELP}
       linear: values.linear ?? false,
       sharePairs: wholeNumberOf('share-pairs', values['share-pairs'], 0, 9999) ?? 0,
       share,
+      heal,
       force: values.force ?? false,
       log: (line: string): void => void process.stderr.write(`${line}\n`),
       ...(await textOptionsOf(values, signal)),

@@ -5,7 +5,7 @@ import { pruned } from '../model/prune.ts';
 import { type CalibrateOptions, calibrate, perplexity } from './calibrate.ts';
 import { makeCapture } from './capture.ts';
 import { apply, type Fit } from './fit.ts';
-import type { Windows } from './windows.ts';
+import { countTokens, type Windows } from './windows.ts';
 
 /** R^2 of tokens `from .. to - 1` of their windows. */
 export interface ContextBucket {
@@ -133,9 +133,6 @@ export async function measureMaps(
   );
 }
 
-const count = (windows: readonly (readonly number[])[]): number =>
-  windows.reduce((sum, window) => sum + window.length, 0);
-
 /**
  * Measures every attention block of a model, and fits and installs its linear map (each on the parent's own input).
  * @param storedBytes bytes of a weight in the folder, for the report
@@ -193,9 +190,9 @@ export async function analyze(
   return {
     analysis: {
       tokens: {
-        calibration: count(windows.calibration),
-        choosing: count(windows.choosing),
-        test: count(windows.test),
+        calibration: countTokens(windows.calibration),
+        choosing: countTokens(windows.choosing),
+        test: countTokens(windows.test),
       },
       window: windows.test[0]!.length,
       perplexity: await step(perplexity(runner, plan, windows.test, signal)),

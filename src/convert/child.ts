@@ -4,7 +4,8 @@ import { bytesToF32, firstF16Overflow } from '../formats/float.ts';
 import type { Json } from '../formats/json.ts';
 import { type NamedTensor, tensorBytes } from '../formats/safetensors.ts';
 import { type ModelConfig, parseConfig } from '../model/config.ts';
-import { kvBytesPerToken, mlpWidth, parameterCount, planOf, tensorSpecs } from '../model/plan.ts';
+import { kvBytesPerToken, mlpWidth, ownSpecs, parameterCount, planOf } from '../model/plan.ts';
+import type { HostWeights } from '../train/model.ts';
 import type { LinearMap } from './fit.ts';
 import { type Mlp, type Share, shareMlp } from './share.ts';
 
@@ -122,22 +123,29 @@ export function childTensors(
     return undefined;
   };
 
-  return tensorSpecs(child)
-    .filter(({ copyOf }) => copyOf === undefined)
-    .map(({ name, shape }): ChildTensor => {
-      const make = made(name);
-      const stored = checkpoint.tensors.get(name);
-      if (!make && stored) return { name, dtype: stored.dtype, shape, read: () => checkpoint.read(name) };
-      // A bias that the parent lacks and the child's config implies (Qwen2's output projection).
-      const zeros = async (): Promise<Float32Array> => new Float32Array(shape.reduce((a, b) => a * b, 1));
-      return {
-        name,
-        dtype,
-        shape,
-        read: async () => checkedBytes(name, dtype, shape, await (make ?? zeros)()),
-      };
-    });
+  return ownSpecs(child).map(({ name, shape }): ChildTensor => {
+    const make = made(name);
+    const stored = checkpoint.tensors.get(name);
+    if (!make && stored) return { name, dtype: stored.dtype, shape, read: () => checkpoint.read(name) };
+    // A bias that the parent lacks and the child's config implies (Qwen2's output projection).
+    const zeros = async (): Promise<Float32Array> => new Float32Array(shape.reduce((a, b) => a * b, 1));
+    return {
+      name,
+      dtype,
+      shape,
+      read: async () => checkedBytes(name, dtype, shape, await (make ?? zeros)()),
+    };
+  });
 }
+
+/** Tensors with these weights, to be stored in this dtype. */
+export const healedTensors = (weights: HostWeights, dtype: NamedTensor['dtype']): ChildTensor[] =>
+  Object.entries(weights).map(([name, { shape, data }]) => ({
+    name,
+    dtype,
+    shape,
+    read: async () => checkedBytes(name, dtype, shape, data),
+  }));
 
 function mlpPart(mlp: Mlp, part: string): Float32Array {
   const of: Record<string, Float32Array | undefined> = {

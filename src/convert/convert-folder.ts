@@ -1,10 +1,11 @@
 import type { Source } from '../formats/source.ts';
-import { type ConvertOptions, type ConvertReport, convert } from './convert.ts';
+import { type ConvertOptions, convert } from './convert.ts';
 import { refuseExisting, stageFolder } from './folder.ts';
 import { type OpenOptions, openOnGpu } from './on-gpu.ts';
+import type { ConvertReport } from './report.ts';
 import { type TextOptions, textWindows } from './text.ts';
 
-export interface ConvertFolderOptions extends ConvertOptions, TextOptions {
+export interface ConvertFolderOptions extends ConvertOptions, Omit<TextOptions, 'healTokens'> {
   /** Replace a folder that exists. */
   force?: boolean;
 }
@@ -23,7 +24,7 @@ export async function convertFolder(
   await refuseExisting(out, force);
   const parent = await openOnGpu(source, gpuOptions);
   try {
-    const text = () => textWindows(parent, options, log);
+    const text = () => textWindows(parent, { ...options, healTokens: options.heal?.tokens }, log);
     return await convert(parent, text, () => stageFolder(out, { force }), options, gpuOptions);
   } finally {
     parent.close();

@@ -1,17 +1,22 @@
 import { ShishuError, throwIfAborted } from '../errors.ts';
+import { openCheckpoint } from '../formats/checkpoint.ts';
+import { readJson } from '../formats/json.ts';
 import { readOptional } from '../formats/source.ts';
 import { parseConfig } from '../model/config.ts';
-import { kvBytesPerToken, parameterCount, planOf } from '../model/plan.ts';
+import { kvBytesPerToken, parameterCount, planOf, tensorSpecs } from '../model/plan.ts';
 import { type Mode, pruned } from '../model/prune.ts';
 import { measureMaps } from './analyze.ts';
 import { calibrate, perplexity } from './calibrate.ts';
-import { type ChildShape, childConfig, childTensors, modelBytes } from './child.ts';
+import { type ChildShape, childConfig, childTensors, healedTensors, modelBytes } from './child.ts';
 import { bestRun, type Target, targetOf } from './choose.ts';
 import type { Fit } from './fit.ts';
+import { checkHealing, type Healing, type HealOptions, heal } from './heal.ts';
 import { bytesOf, type OnGpu, type OpenOptions, openOnGpu, refuseChild } from './on-gpu.ts';
+import type { ConvertReport } from './report.ts';
 import type { Share } from './share.ts';
+import { measureSpeed } from './speed.ts';
 import { type Stage, type Staged, tensorFile } from './staged.ts';
-import type { Windows } from './windows.ts';
+import { countTokens, type Windows } from './windows.ts';
 
 export interface ConvertOptions extends Target {
   /** Keep a linear map where attention was, as extra tensors. */
@@ -20,31 +25,10 @@ export interface ConvertOptions extends Target {
   sharePairs?: number;
   /** How a pair's MLPs become one (default `average`). */
   share?: Share;
+  /** Distil the child to its parent after that. */
+  heal?: HealOptions | undefined;
   log?: (line: string) => void;
   signal?: AbortSignal | undefined;
-}
-
-/** What a conversion did; `report.json` of the child's folder. */
-export interface ConvertReport {
-  front: number;
-  mlpOnly: number;
-  end: number;
-  sharedPairs: number;
-  share: Share | undefined;
-  /** Layers whose attention was taken. */
-  layers: number[];
-  /** Runs of as many layers that were measured on the choosing windows, when none was named. */
-  candidates: { front: number; perplexity: number }[];
-  /** Test R^2 of each map, without the residual, on the parent's own input. */
-  r2: { layer: number; r2: number; alpha: number }[];
-  /** Perplexity on test windows after each step; the last is of the folder as written. */
-  steps: { step: string; perplexity: number }[];
-  tokens: { calibration: number; choosing: number; test: number };
-  parameters: { parent: number; child: number };
-  /** Weights as stored. */
-  weightBytes: { parent: number; child: number };
-  /** f32. */
-  kvBytesPerToken: { parent: number; child: number };
 }
 
 /** Files beside the weights that a child takes over from its parent. */
@@ -120,6 +104,7 @@ export async function convert(
   const { config, configJson, plan, runner } = parent;
   const target = checkTarget(parent, options);
   const windows = await text();
+  if (options.heal) checkHealing(config, windows.healing, options.heal);
   const all = plan.map(({ layer }) => layer);
   const modesOf = (layers: readonly number[], mode: Mode) =>
     Object.fromEntries(layers.map((layer) => [layer, mode] as const));
@@ -181,14 +166,25 @@ export async function convert(
   try {
     throwIfAborted(signal);
     await writeChild(staged, parent, json, fits, share);
-    const written = await openOnGpu(staged.source, gpuOptions);
-    try {
-      const name = sharePairs > 0 ? `written, ${sharePairs} pairs shared (${share})` : 'written';
-      await step(name, perplexity(written.runner, written.plan, windows.test, signal));
-    } finally {
-      written.close();
+    const onWritten = async <T>(use: (written: OnGpu) => Promise<T>): Promise<T> => {
+      const written = await openOnGpu(staged.source, gpuOptions);
+      try {
+        return await use(written);
+      } finally {
+        written.close();
+      }
+    };
+    const measureWritten = (name: string): Promise<void> =>
+      onWritten(({ runner, plan }) => step(name, perplexity(runner, plan, windows.test, signal)));
+    await measureWritten(sharePairs > 0 ? `written, ${sharePairs} pairs shared (${share})` : 'written');
+    let healing: ConvertReport['healing'];
+    if (options.heal) {
+      const done = await healWritten(staged, parent, windows, { ...options.heal, log, signal });
+      await measureWritten('healed');
+      const [before, after] = steps.slice(-2).map(({ perplexity }) => perplexity);
+      healing = { ...done, perplexity: { before: before!, after: after! } };
     }
-    const count = (set: readonly number[][]): number => set.reduce((sum, window) => sum + window.length, 0);
+    const speed = await onWritten((written) => measureSpeed(parent, written, signal));
     const parameters = { parent: parameterCount(config), child: parameterCount(child) };
     const report: ConvertReport = {
       front,
@@ -200,10 +196,12 @@ export async function convert(
       candidates,
       r2,
       steps,
+      healing,
+      speed,
       tokens: {
-        calibration: count(windows.calibration),
-        choosing: count(windows.choosing),
-        test: count(windows.test),
+        calibration: countTokens(windows.calibration),
+        choosing: countTokens(windows.choosing),
+        test: countTokens(windows.test),
       },
       parameters,
       weightBytes: {
@@ -224,7 +222,8 @@ export async function convert(
   }
 }
 
-async function writeChild(
+/** Writes the child's folder but for its report. */
+export async function writeChild(
   staged: Staged,
   parent: OnGpu,
   json: Record<string, unknown>,
@@ -239,23 +238,16 @@ async function writeChild(
   }
 }
 
-const change = (from: number, to: number): string => `${((100 * (to - from)) / from).toFixed(1)} %`;
-
-/** A report for people. */
-export function reportText(report: ConvertReport): string {
-  const { front, mlpOnly, end, sharedPairs, steps, r2, parameters, weightBytes, kvBytesPerToken } = report;
-  const first = steps[0]!.perplexity;
-  const row = (name: string, { parent, child }: { parent: number; child: number }): string =>
-    `${name.padEnd(18)} ${parent} -> ${child} (${change(parent, child)})`;
-  return [
-    `${front} attention + ${mlpOnly} MLP-only (${sharedPairs} shared pairs) + ${end} attention`,
-    ...r2.map(({ layer, r2, alpha }) => `map of block ${layer}: R² ${r2.toFixed(3)}, alpha ${alpha}`),
-    ...steps.map(
-      ({ step, perplexity }) =>
-        `perplexity, ${step}: ${perplexity.toFixed(3)} (${change(first, perplexity)})`,
-    ),
-    row('parameters', parameters),
-    row('weight bytes', weightBytes),
-    row('KV bytes a token', kvBytesPerToken),
-  ].join('\n');
+/** Heals a child whose folder is written, in place. */
+export async function healWritten(
+  staged: Staged,
+  parent: OnGpu,
+  windows: Windows,
+  options: Parameters<typeof heal>[3],
+): Promise<Healing> {
+  const config = parseConfig(await readJson(staged.source, 'config.json', { code: 'bad-config' }));
+  const checkpoint = await openCheckpoint(staged.source, tensorSpecs(config));
+  const { weights, healing } = await heal(parent, { config, checkpoint }, windows.healing, options);
+  await staged.write('model.safetensors', tensorFile(healedTensors(weights, parent.dtype)));
+  return healing;
 }

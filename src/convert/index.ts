@@ -6,9 +6,12 @@ export {
   type BlockReport,
   type ContextBucket,
 } from './analyze.ts';
-export { type ConvertOptions, type ConvertReport, convert, reportText } from './convert.ts';
+export { type ConvertOptions, convert } from './convert.ts';
 export { stageHandle } from './handle-folder.ts';
+export { type Healing, type HealOptions, heal } from './heal.ts';
 export { type OnGpu, type OpenOptions, openOnGpu, refuseChild } from './on-gpu.ts';
+export { type ConvertReport, reportText } from './report.ts';
+export type { Speed } from './speed.ts';
 export type { Stage, Staged } from './staged.ts';
 export { type TextOptions, textWindows } from './text.ts';
 export type { Windows } from './windows.ts';

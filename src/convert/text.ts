@@ -1,16 +1,22 @@
+import { knowsChatFormat } from '../train/chat-format.ts';
+import { chatWindows, TRAINED_LENGTH } from './chat-windows.ts';
 import type { OnGpu } from './on-gpu.ts';
 import { sampleText } from './sample-text.ts';
-import { tokensNeeded, type Windows, windowsOf } from './windows.ts';
+import { checkEnough, tokensNeeded, type Windows, windowsOf } from './windows.ts';
 
 export interface TextOptions {
-  /** Calibration text; without it the model's own, sampled. */
+  /** Calibration text; without it chats of the built-in corpus if the model is one of them, else its own words, sampled. */
   text?: string | undefined;
-  /** Most tokens of it (default 20000, or what the model's size needs). */
+  /** False: never chats of the built-in corpus. */
+  chats?: boolean | undefined;
+  /** Most tokens of it to fit to and to measure on (default 20000, or what the model's size needs). */
   tokens?: number | undefined;
-  /** Most tokens of a window (default 256). */
+  /** Most tokens of a window (default 256; 128, as in training, of the built-in corpus). */
   window?: number | undefined;
-  /** Of sampled text (default 1). */
+  /** Of chats and sampled text (default 1). */
   seed?: number | undefined;
+  /** Tokens to heal with, which the built-in corpus can give; a text gives what it has. */
+  healTokens?: number | undefined;
   signal?: AbortSignal | undefined;
   /** Tokens that the model has made of those it is to make. */
   onProgress?: ((done: number, total: number) => void) | undefined;
@@ -25,19 +31,26 @@ export async function textWindows(
   options: TextOptions,
   log: (line: string) => void,
 ): Promise<Windows> {
-  const { config, tokenizer, runner, plan } = model;
-  const { text, seed = 1, signal, onProgress } = options;
+  const { source, config, tokenizer, runner, plan } = model;
+  const { text, chats = true, seed = 1, healTokens = 0, signal, onProgress } = options;
   const needed = tokensNeeded(config.hiddenSize);
   const tokens = options.tokens ?? Math.max(DEFAULT_TOKENS, 2 * needed);
-  const length = Math.min(options.window ?? DEFAULT_WINDOW, runner.parts.kv.context);
+  const most = runner.parts.kv.context;
+  if (text === undefined && chats && knowsChatFormat((marks) => tokenizer.encode(marks))) {
+    log('no text given: chats of the built-in corpus');
+    checkEnough(tokens, config.hiddenSize);
+    const length = Math.min(options.window ?? TRAINED_LENGTH, most);
+    return chatWindows(source, { tokens, healing: healTokens, length, seed, signal });
+  }
+  const length = Math.min(options.window ?? DEFAULT_WINDOW, most);
   const begin = config.bosTokenId;
   let ids: number[];
-  if (text !== undefined)
-    ids = tokenizer
-      .encode(text)
-      .filter((id, i) => i > 0 || id !== begin)
-      .slice(0, tokens);
-  else {
+  let rest: number[] = [];
+  if (text !== undefined) {
+    const all = tokenizer.encode(text).filter((id, i) => i > 0 || id !== begin);
+    ids = all.slice(0, tokens);
+    if (healTokens > 0) rest = all.slice(tokens);
+  } else {
     log(`no text given: the model makes ${tokens} tokens of its own`);
     const enders = begin === undefined ? config.eosTokenIds : [...config.eosTokenIds, begin];
     const first = begin ?? config.eosTokenIds[0] ?? 0;
@@ -45,5 +58,5 @@ export async function textWindows(
   }
   // Only a model that expects a begin-of-text token gets one before each window.
   const expects = text === undefined || tokenizer.encode('a')[0] === begin;
-  return windowsOf(ids, { length, hiddenSize: config.hiddenSize, begin: expects ? begin : undefined });
+  return windowsOf(ids, { length, hiddenSize: config.hiddenSize, begin: expects ? begin : undefined, rest });
 }

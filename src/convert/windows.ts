@@ -8,11 +8,20 @@ export interface Windows {
   choosing: number[][];
   /** and all that is reported is measured on these. */
   test: number[][];
+  /** Healing trains on these: the calibration windows, and what more text there is. */
+  healing: number[][];
 }
 
 /** Of ten windows in a row, how many of each set. */
 const SHARES = { calibration: 7, choosing: 1 } as const;
 const GROUP = 10;
+
+/** The sets' shares of the text. */
+export const shareOf = {
+  calibration: SHARES.calibration / GROUP,
+  choosing: SHARES.choosing / GROUP,
+  test: (GROUP - SHARES.calibration - SHARES.choosing) / GROUP,
+} as const;
 
 /** Fewest tokens for maps in d dimensions: more calibration tokens than a map has inputs. */
 export const tokensNeeded = (d: number): number => Math.ceil((2 * d * GROUP) / SHARES.calibration);
@@ -21,23 +30,31 @@ export const tokensNeeded = (d: number): number => Math.ceil((2 * d * GROUP) / S
  * Cuts a text up: of every ten windows seven calibrate, one chooses, two test.
  * @param length most tokens of a window; shorter ones are made when the text is short
  * @param begin token put before each window but not counted, when the model expects one
+ * @param rest more of the text, for healing alone
  * @throws ShishuError `bad-argument` when the text is too short, naming how much is needed
  */
 export function windowsOf(
   ids: readonly number[],
-  { length, hiddenSize, begin }: { length: number; hiddenSize: number; begin: number | undefined },
+  options: {
+    length: number;
+    hiddenSize: number;
+    begin: number | undefined;
+    rest?: readonly number[] | undefined;
+  },
 ): Windows {
-  const needed = tokensNeeded(hiddenSize);
-  if (ids.length < needed)
-    throw new ShishuError(
-      'bad-argument',
-      `The calibration text has ${ids.length} tokens, a model of hidden size ${hiddenSize} needs ${needed}.`,
-      { details: { tokens: ids.length, needed }, mend: 'Give a longer text with --text.' },
-    );
+  const { length, hiddenSize, begin, rest = [] } = options;
+  checkEnough(ids.length, hiddenSize);
   const each = Math.max(1, Math.min(length - (begin === undefined ? 0 : 1), Math.floor(ids.length / GROUP)));
-  const windows: Windows = { calibration: [], choosing: [], test: [] };
-  for (let at = 0, i = 0; at + each <= ids.length; at += each, i++) {
-    const part = ids.slice(at, at + each);
+  const cut = (text: readonly number[]): number[][] =>
+    Array.from({ length: Math.floor(text.length / each) }, (_, i) => {
+      const part = text.slice(i * each, (i + 1) * each);
+      return begin === undefined ? part : [begin, ...part];
+    });
+  const windows = { calibration: [], choosing: [], test: [] } as Record<
+    keyof typeof SHARES | 'test',
+    number[][]
+  >;
+  for (const [i, window] of cut(ids).entries()) {
     const place = i % GROUP;
     const set =
       place < SHARES.calibration
@@ -45,7 +62,21 @@ export function windowsOf(
         : place < SHARES.calibration + SHARES.choosing
           ? windows.choosing
           : windows.test;
-    set.push(begin === undefined ? part : [begin, ...part]);
+    set.push(window);
   }
-  return windows;
+  return { ...windows, healing: [...windows.calibration, ...cut(rest)] };
 }
+
+/** @throws ShishuError `bad-argument` when maps of a model of this hidden size need more tokens */
+export function checkEnough(tokens: number, hiddenSize: number): void {
+  const needed = tokensNeeded(hiddenSize);
+  if (tokens >= needed) return;
+  throw new ShishuError(
+    'bad-argument',
+    `The calibration text has ${tokens} tokens, a model of hidden size ${hiddenSize} needs ${needed}.`,
+    { details: { tokens, needed }, mend: 'Give a longer text with --text.' },
+  );
+}
+
+export const countTokens = (windows: readonly (readonly number[])[]): number =>
+  windows.reduce((sum, window) => sum + window.length, 0);

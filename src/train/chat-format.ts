@@ -10,6 +10,11 @@ export const END = '<|end|>';
 /** In the order of their ids, from 0. */
 export const SPECIAL_TOKENS: readonly string[] = [BEGIN, USER, ASSISTANT, END];
 
+/** Whether a tokenizer has the format's special tokens, as those of `shishulm train` do. */
+export function knowsChatFormat(encode: (text: string) => readonly number[]): boolean {
+  return encode(SPECIAL_TOKENS.join('')).join() === SPECIAL_TOKENS.map((_, id) => id).join();
+}
+
 /** The same format in Jinja, for `tokenizer_config.json`. A user's words get a space, so that the first is like any other. */
 export const CHAT_TEMPLATE =
   `{{ '${BEGIN}' }}{% for message in messages %}` +

@@ -2,7 +2,7 @@ import { piecesOf } from './chat-format.ts';
 import { chatAt } from './corpus.ts';
 
 /** So that no chat is one of those that a model of the same seed was trained on. */
-const OTHER_SEED = 1_000_003;
+export const OTHER_SEED = 1_000_003;
 
 /**
  * Text of the built-in corpus, of chats that training with this seed does not draw: what models of it are measured on.

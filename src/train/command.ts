@@ -75,7 +75,7 @@ function numberOf(
 }
 
 /** What jax needs in Node to be fast; must come before it is loaded. */
-export function prepareJax(threads: number): void {
+export function prepareJax(threads = 2): void {
   // The fast products of jax-js's wasm backend need it; later versions of V8 have it on.
   setFlagsFromString('--experimental-wasm-relaxed-simd');
   useThreads(threads);

@@ -6,9 +6,12 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { calibrate } from '../../src/convert/calibrate.ts';
 import { type ConvertFolderOptions, convertFolder } from '../../src/convert/convert-folder.ts';
 import { type OnGpu, openOnGpu } from '../../src/convert/on-gpu.ts';
+import { reportText } from '../../src/convert/report.ts';
 import { openFolder } from '../../src/formats/node-folder.ts';
 import { readHeader } from '../../src/formats/safetensors.ts';
 import { type Gpu, openGpu } from '../../src/gpu/device.ts';
+import { parseConfig } from '../../src/model/config.ts';
+import { ownSpecs } from '../../src/model/plan.ts';
 import { charTokenizerFiles } from '../support/char-tokenizer.ts';
 import { memorySource } from '../support/memory-source.ts';
 import { mulberry32 } from '../support/random.ts';
@@ -192,6 +195,8 @@ describe('converting', () => {
     ],
     ['layers apart', 'llama', { layers: [0, 2] }, 'bad-argument', /not next to one another/],
     ['too many pairs', 'llama', { keepAttention: 1, sharePairs: 2 }, 'bad-argument', /at most 1 pairs/],
+    ['healing what the trainer lacks', 'llama', { heal: { tokens: 9 } }, 'unsupported', /scaled rotary/],
+    ['healing more than the text', 'mobilellm', { heal: { tokens: 1e5 } }, 'bad-argument', /pass 296 times/],
     ['a short text', 'llama', { text: 'ABC' }, 'bad-argument', /has 3 tokens, .* needs 115/],
     ['a folder that exists', 'llama', { out: 'there' }, 'bad-argument', /exists already/],
   ] as const)('%s is refused and leaves nothing', async (_, name, options, code, message) => {
@@ -201,6 +206,44 @@ describe('converting', () => {
     await expect(run(name, out, rest)).rejects.toThrow(
       expect.objectContaining({ code, message: expect.stringMatching(message) }),
     );
+    expect((await readdir(folder)).sort()).toEqual(before);
+  });
+
+  test('heals what it wrote, and times parent and child', async () => {
+    const options = { layers: [1, 2], linear: true, sharePairs: 1, heal: { tokens: 3000 } };
+    const report = await run('mobilellm', 'healed', options);
+    expect(report.steps.map(({ step }) => step).slice(-2)).toEqual([
+      'written, 1 pairs shared (average)',
+      'healed',
+    ]);
+    const { before, after } = report.healing!.perplexity;
+    expect(after).toBeLessThan(0.9 * before);
+    const { tensors } = await readHeader(await openFolder(join(folder, 'healed')), 'model.safetensors');
+    const child = parseConfig(JSON.parse(await readFile(join(folder, 'healed', 'config.json'), 'utf8')));
+    expect([...tensors.keys()].sort()).toEqual(
+      ownSpecs(child)
+        .map(({ name }) => name)
+        .sort(),
+    );
+    expect(JSON.parse(await readFile(join(folder, 'healed', 'report.json'), 'utf8')).healing).toEqual(
+      report.healing,
+    );
+    expect(report.speed.decode.parent.samples.length).toBe(report.speed.decode.child.samples.length);
+    expect(report.speed.decode.child.median).toBeGreaterThan(0);
+    const text = reportText(report);
+    expect(text).toMatch(/healed: perplexity [\d.]+ -> [\d.]+, \d+ tokens \([\d.]+ passes/);
+    expect(text.includes('a CPU that plays GPU')).toBe(gpu.software);
+  });
+
+  test('leaves nothing when healing is cancelled', async () => {
+    const stop = new AbortController();
+    const log = (line: string): void => {
+      if (line.startsWith('healing: ')) stop.abort();
+    };
+    const before = (await readdir(folder)).sort();
+    await expect(
+      run('mobilellm', 'cancelled', { layers: [2], heal: { tokens: 3000 }, log, signal: stop.signal }),
+    ).rejects.toMatchObject({ code: 'aborted' });
     expect((await readdir(folder)).sort()).toEqual(before);
   });
 

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { type Browser, chromium, type Page } from 'playwright';
 import { afterAll, afterEach, beforeAll, expect, inject, test } from 'vitest';
 import { chromiumArgs, findBrowser } from '../../scripts/find-browser.mjs';
-import type { ConvertReport } from '../../src/convert/convert.ts';
+import type { ConvertReport } from '../../src/convert/report.ts';
 import { charTokenizerFiles } from '../support/char-tokenizer.ts';
 import { tinyFiles, tinyModel } from '../support/tiny-models.ts';
 

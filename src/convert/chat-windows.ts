@@ -1,0 +1,54 @@
+import { readJson } from '../formats/json.ts';
+import type { Source } from '../formats/source.ts';
+import { BatchStream, sampleOf } from '../train/batches.ts';
+import { Bpe } from '../train/bpe.ts';
+import { END } from '../train/chat-format.ts';
+import { OTHER_SEED } from '../train/chat-text.ts';
+import { chatAt, type Split } from '../train/corpus.ts';
+import { countTokens, shareOf, type Windows } from './windows.ts';
+
+/** Longest window unasked: the length of the rows that models of the built-in corpus are trained on. */
+export const TRAINED_LENGTH = 128;
+
+/**
+ * Windows of the built-in corpus, packed with whole chats as in training. Calibration and healing get chats of training's kind
+ * which training with this seed does not draw; choosing and test get held-out ones.
+ * @param source a folder whose tokenizer knows the chat format
+ * @param healing tokens for healing, at least
+ */
+export async function chatWindows(
+  source: Source,
+  options: {
+    tokens: number;
+    healing: number;
+    length: number;
+    seed: number;
+    signal?: AbortSignal | undefined;
+  },
+): Promise<Windows> {
+  const { tokens, healing, length, seed, signal } = options;
+  const bpe = Bpe.fromJson(await readJson(source, 'tokenizer.json', { code: 'bad-tokenizer' }, signal));
+  const streamOf = (split: Split): BatchStream =>
+    new BatchStream((i) => sampleOf(bpe, chatAt(seed + OTHER_SEED, i, split)), {
+      rows: 1,
+      length: length - 1,
+      pad: bpe.id(END),
+    });
+  const draw = (stream: BatchStream, least: number): number[][] => {
+    const windows: number[][] = [];
+    for (let count = 0; count < least || windows.length === 0; count += windows.at(-1)!.length) {
+      const { tokens, targets, count: n } = stream.next();
+      windows.push([tokens[0]!, ...targets.subarray(0, n - 1)]);
+    }
+    return windows;
+  };
+  const seen = streamOf('train');
+  const heldOut = streamOf('held-out');
+  const calibration = draw(seen, tokens * shareOf.calibration);
+  return {
+    calibration,
+    choosing: draw(heldOut, tokens * shareOf.choosing),
+    test: draw(heldOut, tokens * shareOf.test),
+    healing: [...calibration, ...draw(seen, healing - countTokens(calibration))],
+  };
+}

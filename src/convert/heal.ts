@@ -1,0 +1,149 @@
+import { ShishuError, throwIfAborted } from '../errors.ts';
+import type { Checkpoint } from '../formats/checkpoint.ts';
+import type { ModelConfig } from '../model/config.ts';
+import { parameterCount } from '../model/plan.ts';
+import { BatchStream, type Source } from '../train/batches.ts';
+import { hostWeights } from '../train/folder.ts';
+import type { HostWeights } from '../train/model.ts';
+import { randomFrom } from '../train/random.ts';
+import { run } from '../train/run.ts';
+import { checkTrainable, loadTraining } from '../train/trainable.ts';
+import { countTokens } from './windows.ts';
+
+export interface HealOptions {
+  /** Tokens of text to train on. */
+  tokens: number;
+  /** Peak learning rate (default 0.001). */
+  learningRate?: number | undefined;
+  /** Share of the loss that is KL to the parent, the rest is cross-entropy (default 0.9). */
+  mix?: number | undefined;
+  /** Of the order of the windows (default 1). */
+  seed?: number | undefined;
+}
+
+/** What healing did. */
+export interface Healing {
+  tokens: number;
+  steps: number;
+  /** Times that each window was trained on. */
+  passes: number;
+  seconds: number;
+  learningRate: number;
+  mix: number;
+}
+
+type Windows = readonly (readonly number[])[];
+
+const LEARNING_RATE = 1e-3;
+const MIX = 0.9;
+/** Passes over one text after which more would be learning it by heart. */
+const MOST_PASSES = 10;
+/** Tokens of a step, and logits of a step. */
+const STEP_TOKENS = 1024;
+const STEP_LOGITS = 1 << 25;
+/** The trainer's memory is that of 32-bit wasm; some of it is lost to gaps. */
+const MOST_BYTES = 3.5e9;
+
+/** Rows and tokens a row of a step. */
+function shapeOf(windows: Windows, vocabSize: number): { rows: number; length: number } {
+  const length = windows.reduce((most, window) => Math.max(most, window.length - 1), 1);
+  const tokens = Math.min(STEP_TOKENS, STEP_LOGITS / vocabSize);
+  return { rows: Math.max(1, Math.floor(tokens / length)), length };
+}
+
+/**
+ * Refuses what `heal` could not do, before anything is measured.
+ * @throws ShishuError `unsupported` for what the trainer lacks, `bad-argument` for too short a text, `does-not-fit`
+ */
+export function checkHealing(parent: ModelConfig, windows: Windows, { tokens }: HealOptions): void {
+  checkTrainable(parent);
+  const available = countTokens(windows);
+  if (tokens > MOST_PASSES * available)
+    throw new ShishuError(
+      'bad-argument',
+      `Healing with ${tokens} tokens would pass ${Math.ceil(tokens / available)} times over the ${available} tokens of text there are for it; at most ${MOST_PASSES}.`,
+      {
+        details: { tokens, available, most: MOST_PASSES * available },
+        mend: 'Give a longer text with --text, or fewer tokens.',
+      },
+    );
+  const { rows, length } = shapeOf(windows, parent.vocabSize);
+  // Of the child weights, gradient and two moments, the last step's and the next; of the parent weights; logits and what the
+  // loss makes of them.
+  const bytes = 4 * (9 * parameterCount(parent) + 8 * rows * length * parent.vocabSize);
+  if (bytes > MOST_BYTES)
+    throw new ShishuError(
+      'does-not-fit',
+      `Healing this model takes about ${(bytes / 1e9).toFixed(1)} GB, the trainer has ${MOST_BYTES / 1e9}.`,
+      { details: { bytes, limit: MOST_BYTES }, mend: 'Convert it without healing.' },
+    );
+}
+
+/** The windows in a new order each pass, as samples whose every token counts. */
+function shuffled(windows: Windows, seed: number): Source {
+  const orders: number[][] = [];
+  const orderOf = (pass: number): number[] => {
+    const random = randomFrom(seed + pass);
+    const order = windows.map((_, i) => i);
+    for (let i = order.length - 1; i > 0; i--) {
+      const j = Math.floor(random() * (i + 1));
+      [order[i], order[j]] = [order[j]!, order[i]!];
+    }
+    return order;
+  };
+  return (index) => {
+    const pass = Math.floor(index / windows.length);
+    orders[pass] ??= orderOf(pass);
+    const ids = [...windows[orders[pass][index % windows.length]!]!];
+    return { ids, weights: ids.map(() => 1) };
+  };
+}
+
+/**
+ * Distils a child to its parent: KL to the parent's logits and cross-entropy, on the CPU (jax-js on wasm). Every weight of the
+ * child is trained, linear maps too. Needs the package @jax-js/jax.
+ * @param windows of text, not those that the result is measured on
+ * @returns the child's weights, float32
+ * @throws ShishuError `unsupported`, `bad-argument`, `does-not-fit`, `aborted`
+ */
+export async function heal(
+  parent: { config: ModelConfig; checkpoint: Checkpoint },
+  child: { config: ModelConfig; checkpoint: Checkpoint },
+  windows: Windows,
+  options: HealOptions & { log?: (line: string) => void; signal?: AbortSignal | undefined },
+): Promise<{ weights: HostWeights; healing: Healing }> {
+  const { learningRate = LEARNING_RATE, mix = MIX, seed = 1, log = () => {}, signal } = options;
+  checkHealing(parent.config, windows, options);
+  const { startJax, Trainer } = await loadTraining(() => import('../train/trainer.ts'));
+  await startJax();
+  throwIfAborted(signal);
+  const shape = shapeOf(windows, parent.config.vocabSize);
+  const steps = Math.max(1, Math.round(options.tokens / (shape.rows * (shape.length + 1))));
+  const trainer = new Trainer(child.config, await hostWeights(child.checkpoint, child.config), {
+    schedule: { steps, learningRate, warmUp: Math.min(20, Math.ceil(steps / 10)) },
+    length: shape.length,
+    teacher: { config: parent.config, weights: await hostWeights(parent.checkpoint, parent.config), mix },
+  });
+  try {
+    const pad = parent.config.eosTokenIds[0] ?? 0;
+    const { tokens, seconds } = await run([{ name: 'child', trainer, curve: [] }], {
+      steps,
+      every: Math.min(50, Math.ceil(steps / 10)),
+      stream: new BatchStream(shuffled(windows, seed), { ...shape, pad }),
+      ...(signal && { signal }),
+      onProgress: ({ step, points, tokensPerSecond, secondsLeft }) =>
+        log(
+          `healing: step ${step} of ${steps}, loss ${points[0]!.loss.toFixed(4)}, ` +
+            `${tokensPerSecond.toFixed(0)} tokens/s, ${secondsLeft.toFixed(0)} s left`,
+        ),
+    });
+    throwIfAborted(signal);
+    const passes = tokens / countTokens(windows);
+    return {
+      weights: await trainer.weights(),
+      healing: { tokens, steps, passes, seconds, learningRate, mix },
+    };
+  } finally {
+    trainer.dispose();
+  }
+}

@@ -1,0 +1,77 @@
+import type { Healing } from './heal.ts';
+import type { Share } from './share.ts';
+import type { Speed } from './speed.ts';
+
+/** What a conversion did; `report.json` of the child's folder. */
+export interface ConvertReport {
+  front: number;
+  mlpOnly: number;
+  end: number;
+  sharedPairs: number;
+  share: Share | undefined;
+  /** Layers whose attention was taken. */
+  layers: number[];
+  /** Runs of as many layers that were measured on the choosing windows, when none was named. */
+  candidates: { front: number; perplexity: number }[];
+  /** Test R^2 of each map, without the residual, on the parent's own input. */
+  r2: { layer: number; r2: number; alpha: number }[];
+  /** Perplexity on test windows after each step; the last is of the folder as written. */
+  steps: { step: string; perplexity: number }[];
+  /** What healing did, and perplexity before and after it, when it was asked for. */
+  healing: (Healing & { perplexity: { before: number; after: number } }) | undefined;
+  /** Time of a decoded token on this machine. */
+  speed: Speed;
+  tokens: { calibration: number; choosing: number; test: number };
+  parameters: { parent: number; child: number };
+  /** Weights as stored. */
+  weightBytes: { parent: number; child: number };
+  /** f32. */
+  kvBytesPerToken: { parent: number; child: number };
+}
+
+const change = (from: number, to: number): string => `${((100 * (to - from)) / from).toFixed(1)} %`;
+
+const healingText = ({
+  tokens,
+  steps,
+  passes,
+  seconds,
+  mix,
+  perplexity: { before, after },
+}: NonNullable<ConvertReport['healing']>): string =>
+  `healed: perplexity ${before.toFixed(3)} -> ${after.toFixed(3)}, ${tokens} tokens (${passes.toFixed(1)} passes, ${steps} steps), ` +
+  `${seconds.toFixed(0)} s, KL ${mix}`;
+
+/** Times of decoding, and what they are worth. */
+export function speedText({ position, decode: { parent, child }, adapter, software }: Speed): string {
+  const [from, to] = [parent, child].map(({ median, q1, q3 }) => [median, q1, q3].map((ms) => ms.toFixed(2)));
+  const apart = child.q3 < parent.q1 || child.q1 > parent.q3;
+  return [
+    `decode, ms a token at position ${position}: ${from![0]} (${from![1]}-${from![2]}) -> ${to![0]} (${to![1]}-${to![2]})`,
+    apart ? ` (${change(parent.median, child.median)})` : ', quartiles overlap: no difference to speak of',
+    `, on ${adapter}`,
+    software ? ', a CPU that plays GPU: such times say little of a GPU' : '',
+  ].join('');
+}
+
+/** A report for people. */
+export function reportText(report: ConvertReport): string {
+  const { front, mlpOnly, end, sharedPairs, steps, r2, healing, parameters, weightBytes, kvBytesPerToken } =
+    report;
+  const first = steps[0]!.perplexity;
+  const row = (name: string, { parent, child }: { parent: number; child: number }): string =>
+    `${name.padEnd(18)} ${parent} -> ${child} (${change(parent, child)})`;
+  return [
+    `${front} attention + ${mlpOnly} MLP-only (${sharedPairs} shared pairs) + ${end} attention`,
+    ...r2.map(({ layer, r2, alpha }) => `map of block ${layer}: R² ${r2.toFixed(3)}, alpha ${alpha}`),
+    ...steps.map(
+      ({ step, perplexity }) =>
+        `perplexity, ${step}: ${perplexity.toFixed(3)} (${change(first, perplexity)})`,
+    ),
+    ...(healing ? [healingText(healing)] : []),
+    row('parameters', parameters),
+    row('weight bytes', weightBytes),
+    row('KV bytes a token', kvBytesPerToken),
+    speedText(report.speed),
+  ].join('\n');
+}
