@@ -15,6 +15,10 @@ const COMMANDS: Record<string, Entry> = {
   train: { summary: 'train a small model from a config', load: () => import('./cli/train.ts') },
   analyze: { summary: "what each block's attention does for a text", load: () => import('./cli/analyze.ts') },
   convert: { summary: 'make a ShishuLM of a parent', load: () => import('./cli/convert.ts') },
+  quality: {
+    summary: 'what a parent loses as attention goes',
+    load: () => import('./cli/quality.ts'),
+  },
   evaluate: { summary: 'perplexity and accuracy on held-out chats', load: () => import('./cli/evaluate.ts') },
   bench: { summary: 'measure a model against its child', load: () => import('./cli/bench.ts') },
 };

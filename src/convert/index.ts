@@ -1,4 +1,5 @@
 // What a page can use of the conversion: nothing here needs a file system.
+export type { HostWeights } from '../train/model.ts';
 export {
   type Analysis,
   analysisTable,

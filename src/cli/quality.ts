@@ -1,0 +1,72 @@
+import { writeFile } from 'node:fs/promises';
+import { openOnGpu, refuseChild } from '../convert/on-gpu.ts';
+import { measureQuality, qualityTable } from '../convert/quality.ts';
+import { textWindows } from '../convert/text.ts';
+import { prepareJax } from '../train/command.ts';
+import { type Command, parseCommand, text, usageError } from './args.ts';
+import { healOptionsOf, TEXT_HELP, TEXT_OPTIONS, textOptionsOf, wholeNumberOf } from './convert-options.ts';
+import { provideGpu } from './gpu.ts';
+import { openModelFolder, print } from './io.ts';
+
+const FRACTIONS = '0.875,0.75,0.5,0.25';
+const TOKENS = 12_000;
+const CHATS = 12;
+
+function fractionsOf(list: string): number[] {
+  return list.split(',').map((part) => {
+    const fraction = Number(part);
+    if (part.trim() === '' || !(fraction >= 0 && fraction < 1))
+      throw usageError(`--fractions holds "${part}".`, 'Give numbers from 0 to below 1, as 0.75,0.5.');
+    return fraction;
+  });
+}
+
+/** `shishulm quality`: what a parent loses with its attention, by fraction kept and by way. */
+export const command: Command = {
+  help: `shishulm quality DIR [options]
+  What a model loses as its attention goes: a table of perplexity, and for models of the built-in corpus of exact
+  answers, against the fraction of blocks that keep attention, for attention dropped, linear maps, linear maps
+  with shared MLPs, and these healed. Says how far perplexity stays within 5 %. Writes no model.
+
+  --fractions LIST fractions of the attention blocks to keep (${FRACTIONS})
+  --heal TOKENS    also distil each child to the parent on so many tokens; needs the package @jax-js/jax
+  --heal-lr X      its peak learning rate (0.001)
+  --scratch DIR    also measure this child, trained from scratch
+  --chats N        chats of each of nine kinds to ask questions of (${CHATS})
+${TEXT_HELP.replace('20000', String(TOKENS))}
+  --json FILE      also write it all as JSON
+  --adapter NAME   the GPU to use, by part of its name`,
+
+  async run(argv, signal) {
+    const { values, folder } = parseCommand(argv, {
+      ...TEXT_OPTIONS,
+      fractions: text,
+      heal: text,
+      'heal-lr': text,
+      scratch: text,
+      chats: text,
+      json: text,
+    });
+    for (const name of ['dtype', 'kv', 'context'] as const)
+      if (values[name] !== undefined) throw usageError(`--${name} has no meaning here.`);
+    const heal = healOptionsOf(values.heal, values['heal-lr']);
+    const fractions = fractionsOf(values.fractions ?? FRACTIONS);
+    const chats = wholeNumberOf('chats', values.chats, 0, 100_000) ?? CHATS;
+    const textOptions = await textOptionsOf(values, signal);
+    if (heal) prepareJax();
+    provideGpu(values.adapter);
+    const log = (line: string): void => void process.stderr.write(`${line}\n`);
+    const scratch = values.scratch === undefined ? undefined : await openModelFolder(values.scratch);
+    const parent = await openOnGpu(await openModelFolder(folder));
+    try {
+      refuseChild(parent);
+      const tokens = textOptions.tokens ?? Math.max(TOKENS, 6 * parent.config.hiddenSize);
+      const windows = await textWindows(parent, { ...textOptions, tokens, healTokens: heal?.tokens }, log);
+      const quality = await measureQuality(parent, windows, { fractions, heal, scratch, chats, log, signal });
+      if (values.json !== undefined) await writeFile(values.json, `${JSON.stringify(quality, null, 2)}\n`);
+      print(qualityTable(quality));
+    } finally {
+      parent.close();
+    }
+  },
+};

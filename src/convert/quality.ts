@@ -1,0 +1,301 @@
+import type { Runner } from '../engine/runner.ts';
+import { ShishuError, throwIfAborted } from '../errors.ts';
+import { readJson } from '../formats/json.ts';
+import type { SourceLike } from '../formats/source.ts';
+import type { Plan } from '../model/plan.ts';
+import { type Mode, pruned } from '../model/prune.ts';
+import { Bpe } from '../train/bpe.ts';
+import { knowsChatFormat } from '../train/chat-format.ts';
+import { evaluate, type Scorer } from '../train/evaluate.ts';
+import { calibrate, perplexity } from './calibrate.ts';
+import { childConfig } from './child.ts';
+import { bestRun } from './choose.ts';
+import { healWritten, writeChild } from './convert.ts';
+import type { Fit } from './fit.ts';
+import { checkHealing, type HealOptions } from './heal.ts';
+import { stageMemory } from './memory-folder.ts';
+import { type OnGpu, type OpenOptions, openOnGpu, refuseChild } from './on-gpu.ts';
+import { countTokens, type Windows } from './windows.ts';
+
+/** The ways to do without attention that are compared, as columns are headed. */
+export const WAYS = {
+  dropped: 'dropped',
+  linear: 'linear',
+  shared: 'linear + shared',
+  healed: 'linear, healed',
+  sharedHealed: 'linear + shared, healed',
+  scratch: 'trained from scratch',
+} as const;
+export type Way = keyof typeof WAYS;
+
+export interface Measured {
+  /** Of test windows. */
+  perplexity: number;
+  /** Exact answers to questions of held-out chats, for models of the built-in corpus. */
+  answers?: { right: number; questions: number };
+  /** Layers without attention. */
+  layers: number[];
+}
+
+/** One number of attention blocks that are kept. */
+export interface QualityRow {
+  kept: number;
+  ways: Partial<Record<Way, Measured>>;
+}
+
+export interface Quality {
+  blocks: number;
+  parent: Measured;
+  /** From the most attention to the least. */
+  rows: QualityRow[];
+  tokens: { calibration: number; choosing: number; test: number };
+  healTokens: number | undefined;
+  /** Fewest blocks with attention down to which perplexity stays within 5 % of the parent's; all blocks when none may go. */
+  within5: Partial<Record<Way, number>>;
+  /** Numbers of blocks kept at which linear maps are no better than dropping. */
+  linearNotBetter: number[];
+}
+
+export interface QualityOptions {
+  /** Shares of the attention blocks to keep, 0 up to below 1; each is rounded to whole blocks. */
+  fractions: readonly number[];
+  heal?: HealOptions | undefined;
+  /** The same architecture trained from scratch. */
+  scratch?: SourceLike | undefined;
+  /** Held-out chats of each kind to ask questions of (models of the built-in corpus only). */
+  chats: number;
+  log?: (line: string) => void;
+  signal?: AbortSignal | undefined;
+}
+
+const WITHIN = 1.05;
+
+/** What a model or a pruned plan of it is measured by. */
+type Measure = (runner: Runner, plan: Plan) => Promise<Omit<Measured, 'layers'>>;
+
+async function measureWith(
+  parent: OnGpu,
+  windows: Windows,
+  { chats, signal }: QualityOptions,
+): Promise<Measure> {
+  const asks = chats > 0 && knowsChatFormat((marks) => parent.tokenizer.encode(marks));
+  const bpe = asks
+    ? Bpe.fromJson(await readJson(parent.source, 'tokenizer.json', { code: 'bad-tokenizer' }, signal))
+    : undefined;
+  return async (runner, plan) => {
+    const measured: Omit<Measured, 'layers'> = {
+      perplexity: await perplexity(runner, plan, windows.test, signal),
+    };
+    if (!bpe) return measured;
+    const scorer: Scorer = {
+      async score(ids) {
+        const { logprobs: next, top1 } = await runner.score(plan, ids, signal);
+        // Row i tells of token i + 1.
+        const logprobs = new Float32Array(ids.length);
+        logprobs.set(next.subarray(0, ids.length - 1), 1);
+        return { logprobs, top1 };
+      },
+    };
+    const { accuracy } = await evaluate(scorer, bpe, { chats });
+    const sum = (field: 'right' | 'questions'): number => accuracy.reduce((n, row) => n + row[field], 0);
+    return { ...measured, answers: { right: sum('right'), questions: sum('questions') } };
+  };
+}
+
+const attentionOf = (plan: Plan): number => plan.filter(({ kind }) => kind === 'attention').length;
+const without = (plan: Plan): number[] =>
+  plan.filter(({ kind }) => kind !== 'attention').map(({ layer }) => layer);
+
+/**
+ * Measures what is left of a parent as attention goes, in each way; every run of blocks is chosen on the choosing windows, for
+ * dropping and for linear maps apart, and everything is measured on the test windows.
+ * @throws ShishuError `bad-argument`, `unsupported`, `does-not-fit`, `aborted`, and as `loadModel`
+ */
+export async function measureQuality(
+  parent: OnGpu,
+  windows: Windows,
+  options: QualityOptions,
+  gpuOptions: OpenOptions = {},
+): Promise<Quality> {
+  const { log = () => {}, signal, heal, scratch } = options;
+  const { config, configJson, plan, runner } = parent;
+  refuseChild(parent);
+  if (heal) checkHealing(config, windows.healing, heal);
+  const blocks = config.layers;
+  const counts = [...new Set(options.fractions.map((fraction) => Math.round(fraction * blocks)))]
+    .filter((kept) => kept < blocks)
+    .sort((a, b) => b - a);
+  // Also refuses what the layout cannot express.
+  for (const kept of counts) shapeOf(kept);
+
+  const measure = await measureWith(parent, windows, options);
+  const rows = new Map<number, QualityRow>(counts.map((kept) => [kept, { kept, ways: {} }]));
+  const add = (kept: number, way: Way, measured: Measured): void => {
+    const row = rows.get(kept) ?? { kept, ways: {} };
+    rows.set(kept, row);
+    row.ways[way] = measured;
+    log(`${kept} of ${blocks} blocks, ${WAYS[way]}: ${cell(measured, whole)}`);
+  };
+  const plansOf = (layers: readonly number[], mode: Mode): Plan =>
+    pruned(plan, Object.fromEntries(layers.map((layer) => [layer, mode])), runner.parts.weights.linear);
+  const choose = async (kept: number, mode: Mode): Promise<number[]> => {
+    const { front } = await bestRun(blocks, blocks - kept, (layers) => {
+      throwIfAborted(signal);
+      return perplexity(runner, plansOf(layers, mode), windows.choosing, signal);
+    });
+    return Array.from({ length: blocks - kept }, (_, i) => front + i);
+  };
+
+  const whole: Measured = { ...(await measure(runner, plan)), layers: [] };
+  log(`parent: ${cell(whole)}`);
+  for (const kept of counts) {
+    const layers = await choose(kept, 'skip');
+    add(kept, 'dropped', { ...(await measure(runner, plansOf(layers, 'skip'))), layers });
+  }
+  // Runs are compared by maps fitted to every block at once; the chosen run's are then fitted one after the other.
+  await calibrate(
+    runner,
+    plan,
+    windows,
+    without(
+      plansOf(
+        plan.map(({ layer }) => layer),
+        'skip',
+      ),
+    ),
+    { signal },
+  );
+  const chosen: [kept: number, layers: number[]][] = [];
+  for (const kept of counts) chosen.push([kept, await choose(kept, 'linear')]);
+  for (const [kept, layers] of chosen) {
+    const fits = await calibrate(runner, plan, windows, layers, { sequential: true, signal });
+    add(kept, 'linear', { ...(await measure(runner, plansOf(layers, 'linear'))), layers });
+    const pairs = Math.floor(layers.length / 2);
+    if (heal) await child(kept, layers, fits, 0);
+    if (pairs > 0) await child(kept, layers, fits, pairs);
+  }
+  if (scratch) {
+    const model = await openOnGpu(scratch, gpuOptions);
+    try {
+      if (model.config.vocabSize !== config.vocabSize || model.config.layers !== blocks)
+        throw new ShishuError(
+          'bad-argument',
+          `${model.source.name} has ${model.config.layers} blocks and ${model.config.vocabSize} tokens, the parent ${blocks} and ${config.vocabSize}.`,
+          { mend: 'Give a child of the same sizes and tokenizer.' },
+        );
+      const measured = await measure(model.runner, model.plan);
+      add(attentionOf(model.plan), 'scratch', { ...measured, layers: without(model.plan) });
+    } finally {
+      model.close();
+    }
+  }
+
+  const sorted = [...rows.values()].sort((a, b) => b.kept - a.kept);
+  return {
+    blocks,
+    parent: whole,
+    rows: sorted,
+    tokens: {
+      calibration: countTokens(windows.calibration),
+      choosing: countTokens(windows.choosing),
+      test: countTokens(windows.test),
+    },
+    healTokens: heal?.tokens,
+    ...conclude(whole, sorted, blocks),
+  };
+
+  function shapeOf(kept: number, layers: readonly number[] = [0], sharedPairs = 0) {
+    const shape = { front: layers[0]!, mlpOnly: blocks - kept, sharedPairs, linear: true };
+    return childConfig(configJson, config, shape);
+  }
+
+  /** Measures a child with linear maps as it is written, and healed. */
+  async function child(
+    kept: number,
+    layers: number[],
+    fits: ReadonlyMap<number, Fit>,
+    pairs: number,
+  ): Promise<void> {
+    const staged = stageMemory('the child');
+    const measureIt = async (way: Way): Promise<void> => {
+      const model = await openOnGpu(staged.source, gpuOptions);
+      try {
+        add(kept, way, { ...(await measure(model.runner, model.plan)), layers });
+      } finally {
+        model.close();
+      }
+    };
+    await writeChild(staged, parent, shapeOf(kept, layers, pairs), fits, 'average');
+    if (pairs > 0) await measureIt('shared');
+    if (!heal) return;
+    await healWritten(staged, parent, windows, { ...heal, log, signal });
+    await measureIt(pairs > 0 ? 'sharedHealed' : 'healed');
+  }
+}
+
+/** What the rows say; they go from the most attention to the least. */
+export function conclude(
+  parent: Measured,
+  rows: readonly QualityRow[],
+  blocks: number,
+): Pick<Quality, 'within5' | 'linearNotBetter'> {
+  const within5: Quality['within5'] = {};
+  for (const way of Object.keys(WAYS) as Way[]) {
+    const measured = rows.filter(({ ways }) => ways[way]);
+    const over = measured.findIndex(({ ways }) => !(ways[way]!.perplexity <= WITHIN * parent.perplexity));
+    const within = over < 0 ? measured : measured.slice(0, over);
+    if (measured.length > 0) within5[way] = within.at(-1)?.kept ?? blocks;
+  }
+  const linearNotBetter = rows
+    .filter(({ ways: { dropped, linear } }) => dropped && linear && !(linear.perplexity < dropped.perplexity))
+    .map(({ kept }) => kept);
+  return { within5, linearNotBetter };
+}
+
+const cell = ({ perplexity, answers }: Measured, parent?: Measured): string => {
+  const change = parent && (100 * (perplexity - parent.perplexity)) / parent.perplexity;
+  return [
+    perplexity.toFixed(3),
+    change === undefined ? '' : ` (${change >= 0 ? '+' : ''}${change.toFixed(1)} %)`,
+    answers ? `, ${((100 * answers.right) / answers.questions).toFixed(1)} %` : '',
+  ].join('');
+};
+
+/** The table in Markdown, and what it says. */
+export function qualityTable(quality: Quality): string {
+  const { blocks, parent, rows, tokens, healTokens, within5, linearNotBetter } = quality;
+  const ways = (Object.keys(WAYS) as Way[]).filter((way) => rows.some((row) => row.ways[way]));
+  const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
+  const range = (layers: readonly number[]): string =>
+    layers.length > 1 ? `${layers[0]}-${layers.at(-1)}` : `${layers[0]}`;
+  const { questions } = parent.answers ?? {};
+  return [
+    `Perplexity on ${tokens.test} test tokens (against the parent's)${questions ? `, exact answers to ${questions} questions` : ''}; ` +
+      `maps fitted to ${tokens.calibration} tokens, blocks chosen by ${tokens.choosing}` +
+      `${healTokens === undefined ? '' : `, healed with ${healTokens}`}. The parent: ${cell(parent)}.`,
+    '',
+    line(['attention kept', 'taken from: dropped / linear', ...ways.map((way) => WAYS[way])]),
+    line(['---', '---', ...ways.map(() => '---:')]),
+    ...rows.map(({ kept, ways: measured }) =>
+      line([
+        `${kept} of ${blocks} (${((100 * kept) / blocks).toFixed(0)} %)`,
+        [measured.dropped, measured.linear].map((way) => (way ? range(way.layers) : '')).join(' / '),
+        ...ways.map((way) => {
+          const value = measured[way];
+          return value ? cell(value, parent) : '';
+        }),
+      ]),
+    ),
+    '',
+    ...ways.map((way) => {
+      const kept = within5[way]!;
+      return kept === blocks
+        ? `${WAYS[way]}: nowhere within 5 % of the parent's perplexity.`
+        : `${WAYS[way]}: within 5 % of the parent's perplexity down to ${kept} of ${blocks} blocks with attention (${(kept / blocks).toFixed(2)}).`;
+    }),
+    ...linearNotBetter.map((kept) => {
+      const { dropped, linear } = rows.find((row) => row.kept === kept)!.ways;
+      return `LINEAR DOES NOT BEAT DROPPING at ${kept} of ${blocks}: perplexity ${linear!.perplexity.toFixed(3)} against ${dropped!.perplexity.toFixed(3)}.`;
+    }),
+  ].join('\n');
+}
