@@ -15,7 +15,7 @@ import {
 import { type Described, describe, type OpenFolder, openSession, type Session } from './open.ts';
 import type { BenchResult, ModelFacts, Which } from './result.ts';
 import { type BenchSettings, batchContext, batchPosition, contextOf, settingsText } from './settings.ts';
-import type { Spread } from './stats.ts';
+import { type Spread, spreadOf } from './stats.ts';
 
 export interface BenchProgress {
   /** Parts of the run; they do not take equal times. */
