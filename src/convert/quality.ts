@@ -78,7 +78,7 @@ async function measureWith(
   windows: Windows,
   { chats, signal }: QualityOptions,
 ): Promise<Measure> {
-  const asks = chats > 0 && knowsChatFormat((marks) => parent.tokenizer.encode(marks));
+  const asks = chats > 0 && knowsChatFormat(parent.tokenizer);
   const bpe = asks
     ? Bpe.fromJson(await readJson(parent.source, 'tokenizer.json', { code: 'bad-tokenizer' }, signal))
     : undefined;

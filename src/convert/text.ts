@@ -36,7 +36,7 @@ export async function textWindows(
   const needed = tokensNeeded(config.hiddenSize);
   const tokens = options.tokens ?? Math.max(DEFAULT_TOKENS, 2 * needed);
   const most = runner.parts.kv.context;
-  if (text === undefined && chats && knowsChatFormat((marks) => tokenizer.encode(marks))) {
+  if (text === undefined && chats && knowsChatFormat(tokenizer)) {
     log('no text given: chats of the built-in corpus');
     checkEnough(tokens, config.hiddenSize);
     const length = Math.min(options.window ?? TRAINED_LENGTH, most);

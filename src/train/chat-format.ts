@@ -1,3 +1,4 @@
+import type { Tokenizer } from '../formats/tokenizer.ts';
 import type { Turn } from './corpus.ts';
 
 /** Opens a text; also what separates chats. */
@@ -11,8 +12,9 @@ export const END = '<|end|>';
 export const SPECIAL_TOKENS: readonly string[] = [BEGIN, USER, ASSISTANT, END];
 
 /** Whether a tokenizer has the format's special tokens, as those of `shishulm train` do. */
-export function knowsChatFormat(encode: (text: string) => readonly number[]): boolean {
-  return encode(SPECIAL_TOKENS.join('')).join() === SPECIAL_TOKENS.map((_, id) => id).join();
+export function knowsChatFormat({ decode }: Pick<Tokenizer, 'decode'>): boolean {
+  const ids = SPECIAL_TOKENS.map((_, id) => id);
+  return decode(ids, { skipSpecialTokens: false }) === SPECIAL_TOKENS.join('');
 }
 
 /** The same format in Jinja, for `tokenizer_config.json`. A user's words get a space, so that the first is like any other. */
