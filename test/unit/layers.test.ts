@@ -10,7 +10,8 @@ const BELOW: Record<string, readonly string[]> = {
   gpu: [],
   formats: [],
   grammar: [],
-  kernels: ['gpu'],
+  // The text of a shader that comes with its kernel.
+  kernels: ['gpu', 'shaders'],
   model: ['kernels', 'gpu', 'formats'],
   engine: ['model', 'kernels', 'gpu', 'formats', 'grammar'],
   api: ['engine', 'formats', 'grammar'],
