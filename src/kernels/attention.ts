@@ -1,5 +1,5 @@
-// Launches shaders/attention.wgsl, attention_decode.wgsl and attention_reduce.wgsl.
-import type { Recorder, StepShape } from '../gpu/recorder.ts';
+// Launches shaders/attention.wgsl, attention_decode.wgsl, attention_tiled.wgsl and attention_reduce.wgsl.
+import type { Grid, Recorder, StepShape } from '../gpu/recorder.ts';
 import { type QkvPlace, qkvConstants } from './rope.ts';
 import { type Activations, stride } from './tensor.ts';
 import type { Tuning, Width } from './tuning.ts';
@@ -14,6 +14,10 @@ export interface Attention {
   width: Width;
   step: GPUBuffer;
 }
+
+/** Queries of a tile, and the largest head whose sums its threads hold in registers. */
+const TILE = 32;
+const TILED_HEAD = 128;
 
 /** Splits of a full context; attention of many rows does not split. */
 export const splitsOf = (tuning: Tuning, context: number, wide: boolean): number =>
@@ -33,26 +37,37 @@ export function attentionPartsBytes(
 export function attention(tuning: Tuning, recorder: Recorder, call: Attention): void {
   const { place } = call;
   const wide = call.width === 'many';
-  const { heads, kvHeads } = place.shape;
-  const quads = kvHeads * Math.ceil(heads / kvHeads / 4);
+  const { heads, kvHeads, headDim } = place.shape;
+  const group = heads / kvHeads;
+  const quads = kvHeads * Math.ceil(group / 4);
   const splits = splitsOf(tuning, place.context, wide);
-  const cooperative = !wide && tuning.attention === 'cooperative';
   const split = wide ? place.context : tuning.split;
-  const workgroup = cooperative ? 64 : wide ? 1 : 4;
   const constants = {
     ...qkvConstants(place.shape, place.sequences, place.context),
-    Q_STRIDE4: stride(heads * place.shape.headDim) / 4,
+    Q_STRIDE4: stride(heads * headDim) / 4,
     OUT_STRIDE4: stride(call.out.cols) / 4,
     SPLIT: split,
     SPLITS: splits,
   };
   const used = (step: StepShape): number => Math.ceil(step.context / split);
+  const kernel = ((): { name: string; threads?: number; grid: (step: StepShape) => Grid } => {
+    if (wide && tuning.wideAttention === 'tiled' && headDim <= TILED_HEAD)
+      return { name: 'attention_tiled', grid: ({ rows }) => [Math.ceil((rows * group) / TILE), kvHeads, 1] };
+    if (!wide && tuning.attention === 'cooperative')
+      return { name: 'attention_decode', threads: 64, grid: (step) => [used(step), quads, step.rows] };
+    const threads = wide ? 1 : 4;
+    return {
+      name: 'attention',
+      threads,
+      grid: (step) => [Math.ceil(used(step) / threads), quads, step.rows],
+    };
+  })();
   recorder.add({
     label: call.label,
     shader: {
-      name: cooperative ? 'attention_decode' : 'attention',
+      name: kernel.name,
       imports: { KV_READ: `kv_read_${place.kvDtype}` },
-      constants: { ...constants, WG: workgroup },
+      constants: { ...constants, ...(kernel.threads !== undefined && { WG: kernel.threads }) },
     },
     bind: {
       q: place.q,
@@ -62,14 +77,13 @@ export function attention(tuning: Tuning, recorder: Recorder, call: Attention): 
       parts: call.parts,
       step: call.step,
     },
-    grid: (step) => [cooperative ? used(step) : Math.ceil(used(step) / workgroup), quads, step.rows],
+    grid: kernel.grid,
   });
   if (splits === 1) return;
   recorder.add({
     label: `${call.label} reduce`,
     shader: { name: 'attention_reduce', constants: { ...constants, WG: 64 } },
     bind: { rows: place.rows, out: call.out.buffer, parts: call.parts, step: call.step },
-    grid: (step) =>
-      used(step) > 1 ? [Math.ceil((heads * place.shape.headDim) / 4 / 64), step.rows, 1] : undefined,
+    grid: (step) => (used(step) > 1 ? [Math.ceil((heads * headDim) / 4 / 64), step.rows, 1] : undefined),
   });
 }

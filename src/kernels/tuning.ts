@@ -17,6 +17,8 @@ export interface Tuning {
   wide: 'tiled' | 'matvec';
   /** Attention of few rows: cooperating threads, or a thread a head. */
   attention: 'cooperative' | 'direct';
+  /** Attention of many rows: tiles in workgroup memory (heads up to 128), or a thread a head of a row. */
+  wideAttention: 'tiled' | 'direct';
   /** Positions of one split of the sequence. */
   split: number;
   /** Threads of the kernels that go over the vocabulary. */
@@ -32,6 +34,7 @@ export function defaultTuning(gpu: Gpu): Tuning {
         matvec: { workgroup: 16, lanes: 1 },
         wide: 'matvec',
         attention: 'direct',
+        wideAttention: 'direct',
         split: 64,
         vocabulary: 16,
         wideFrom: 5,
@@ -40,6 +43,7 @@ export function defaultTuning(gpu: Gpu): Tuning {
         matvec: { workgroup: 256, lanes: 64 },
         wide: 'tiled',
         attention: 'cooperative',
+        wideAttention: 'tiled',
         split: 256,
         vocabulary: 256,
         wideFrom: 17,

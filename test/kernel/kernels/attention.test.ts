@@ -15,15 +15,18 @@ afterAll(() => gpu.close());
 const CONTEXT = 53;
 const SPLIT = 16;
 const SEQUENCES = 3;
-type Kind = Tuning['attention'];
+type Kind = Tuning['attention'] | Tuning['wideAttention'];
 
 /** Rows at the borders of splits, in two sequences of three. */
 const decodeRows: RowSpec[] = [0, 15, 16, 31, 50].map((position, r) => ({
   sequence: r % 2 === 0 ? 2 : 0,
   position,
 }));
-/** A chunk of one sequence. */
-const chunkRows: RowSpec[] = Array.from({ length: 9 }, (_, r) => ({ sequence: 1, position: 11 + r }));
+/** Chunks of one sequence, which has a beginning already; the longer one takes several tiles. */
+const chunkOf = (length: number, position: number): RowSpec[] =>
+  Array.from({ length }, (_, r) => ({ sequence: 1, position: position + r }));
+const chunkRows = chunkOf(9, 11);
+const longRows = chunkOf(39, 14);
 
 interface AttentionSpec {
   heads: number;
@@ -40,14 +43,23 @@ function attentionCase(rig: Rig, kind: Kind, spec: AttentionSpec): Case {
   const context = spec.context ?? CONTEXT;
   const label = `${kind} ${heads}/${kvHeads}/${headDim} ${kvDtype} ${width}`;
   const shape: HeadShape = { heads, kvHeads, headDim };
-  const tuning: Tuning = { ...defaultTuning(gpu), attention: kind, split: SPLIT };
+  const tuning: Tuning = {
+    ...defaultTuning(gpu),
+    attention: kind === 'tiled' ? 'cooperative' : kind,
+    wideAttention: kind === 'cooperative' ? 'tiled' : kind,
+    split: SPLIT,
+  };
   // What was never written must never be read: not a number, which would spread.
   const image = new KvImage({ shape, sequences: SEQUENCES, context }, Number.NaN);
   const size = kvHeads * headDim;
   const cache = new Map<number, { k: Floats; v: Floats }>();
   for (const { sequence = 0 } of rows) {
     if (cache.has(sequence)) continue;
-    const length = 1 + Math.max(...rows.map((row) => (row.sequence === sequence ? row.position! : -1)));
+    const length =
+      1 +
+      Math.max(
+        ...rows.map((row) => (row.sequence === sequence && row.position! < context ? row.position! : -1)),
+      );
     // As f16 keeps them, so that both dtypes have one twin.
     const k = rig.floats(length * size).map(roundToF16);
     const v = rig.floats(length * size).map(roundToF16);
@@ -72,11 +84,15 @@ function attentionCase(rig: Rig, kind: Kind, spec: AttentionSpec): Case {
     rows: rig.rows(rows),
   };
   return {
-    step: { rows: rows.length, context: 1 + Math.max(...rows.map(({ position }) => position!)) },
+    step: {
+      rows: rows.length,
+      context: Math.min(context, 1 + Math.max(...rows.map(({ position }) => position!))),
+    },
     record: (recorder, step) => attention(tuning, recorder, { label, place, out, parts, width, step }),
     async check() {
       const expected = new Float32Array(q.length);
       rows.forEach(({ sequence, position }, r) => {
+        if (position! >= context) return;
         const { k, v } = cache.get(sequence!)!;
         const query = q.slice(r * width4, (r + 1) * width4);
         expected.set(attentionTwin(query, k, v, [position!], shape), r * width4);
@@ -125,12 +141,23 @@ describe('few rows, several splits', () => {
   });
 });
 
-test('many rows: a chunk of a prompt, and rows of mixed sequences', async () => {
+test.each(['direct', 'tiled'] as const)('many rows, %s: chunks, mixed sequences', async (kind) => {
   const rig = new Rig(gpu);
-  const base = { heads: 5, kvHeads: 1, headDim: 12, width: 'many' } as const;
+  const mixed = [...decodeRows, ...chunkRows];
+  const base = { heads: 6, kvHeads: 2, headDim: 24, width: 'many' } as const;
   await rig.run([
-    attentionCase(rig, 'direct', { ...base, rows: chunkRows }),
-    attentionCase(rig, 'direct', { ...base, rows: [...decodeRows, ...chunkRows] }),
-    attentionCase(rig, 'cooperative', { ...base, headDim: 8, kvDtype: 'f16', rows: chunkRows }),
+    attentionCase(rig, kind, { ...base, rows: mixed }),
+    attentionCase(rig, kind, { ...base, rows: longRows }),
+    attentionCase(rig, kind, { ...base, heads: 5, kvHeads: 1, headDim: 64, rows: [...longRows, ...mixed] }),
+    attentionCase(rig, kind, { ...base, heads: 2, headDim: 128, kvDtype: 'f16', rows: longRows }),
+  ]);
+});
+
+test('many rows in tiles: heads too large for registers, and rows past the cache', async () => {
+  const rig = new Rig(gpu);
+  const base = { heads: 2, kvHeads: 1, width: 'many' } as const;
+  await rig.run([
+    attentionCase(rig, 'tiled', { ...base, headDim: 132, rows: chunkRows }),
+    attentionCase(rig, 'tiled', { ...base, headDim: 80, rows: [...chunkRows, ...chunkOf(2, CONTEXT)] }),
   ]);
 });

@@ -26,12 +26,14 @@ const forGpus: Tuning = {
   matvec: { workgroup: 64, lanes: 32 },
   wide: 'tiled',
   attention: 'cooperative',
+  wideAttention: 'tiled',
 };
 const forSoftware: Tuning = {
   ...defaultTuning(plainGpu),
   matvec: { workgroup: 16, lanes: 1 },
   wide: 'matvec',
   attention: 'direct',
+  wideAttention: 'direct',
 };
 
 /** The same GPU, noting which shaders are asked for instead of compiling them. */
