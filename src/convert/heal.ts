@@ -15,7 +15,7 @@ export interface HealOptions {
   tokens: number;
   /** Peak learning rate (default 0.001). */
   learningRate?: number | undefined;
-  /** Share of the loss that is KL to the parent, the rest is cross-entropy (default 0.9). */
+  /** Share of the loss that is KL to the parent, the rest is cross-entropy (default 0.5). */
   mix?: number | undefined;
   /** Of the order of the windows (default 1). */
   seed?: number | undefined;
@@ -35,7 +35,7 @@ export interface Healing {
 type Windows = readonly (readonly number[])[];
 
 const LEARNING_RATE = 1e-3;
-const MIX = 0.9;
+const MIX = 0.5;
 /** Passes over one text after which more would be learning it by heart. */
 const MOST_PASSES = 10;
 /** Tokens of a step, and logits of a step. */
