@@ -7,6 +7,7 @@ const ENGINE = ['index.ts', 'engine/engine.ts', 'engine/estimate.ts'];
 /** Uses of the package, by the modules that they fetch; what those import statically comes with them. */
 const USES: Record<string, readonly string[]> = {
   'engine (loadModel, estimate)': [...ENGINE],
+  'engine, self-test, crash notes': [...ENGINE, 'engine/check-kernels.ts', 'api/crumb.ts'],
   'engine, downloads kept': [...ENGINE, 'formats/cache.ts'],
   'engine, downloads kept, chat': [...ENGINE, 'formats/cache.ts', 'api/openai.ts'],
   'engine, constraints': [...ENGINE, 'engine/mask-cache.ts'],

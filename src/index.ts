@@ -1,7 +1,11 @@
 export { deleteCached, listCached } from './api/cached.ts';
 export type { Chat } from './api/chat.ts';
+export type { CrashedLoad, CrumbOptions } from './api/crumb.ts';
 export {
+  crashedLoads,
   estimate,
+  forgetCrashedLoads,
+  type LoadEstimate,
   type LocalLoadOptions,
   type LocalModel,
   loadModel,

@@ -1,5 +1,6 @@
 import type { Dtype } from '../../src/engine/types.ts';
 import { ShishuError } from '../../src/errors.ts';
+import { crashedLoads, estimate } from '../../src/index.ts';
 import { Attention } from './attention.ts';
 import { announce, byId, el } from './dom.ts';
 import { Loader } from './loader.ts';
@@ -25,6 +26,11 @@ const otherModels = {
 
 const forgotten = (exchanges: number, context: number): string =>
   `The model holds ${context} tokens: it no longer sees ${exchanges === 1 ? 'the oldest message and its reply' : `the oldest ${exchanges} messages and their replies`}.`;
+
+/** How a model is loaded: at first, after a crash as before or smaller, or the one at hand again, whose GPU was lost. */
+type Load =
+  | { kind: 'first' | 'anyway' | 'reload' }
+  | { kind: 'smaller'; dtype: Dtype; contextLength: number };
 
 /** The page: one model, one conversation. */
 export class Chat {
@@ -121,16 +127,19 @@ export class Chat {
     }
   }
 
-  /** @param again the model that is loaded, whose GPU was lost */
-  async #load(choice: Choice, again = false): Promise<void> {
+  async #load(choice: Choice, how: Load = { kind: 'first' }): Promise<void> {
     const number = ++this.#loads;
     this.#running?.abort();
     clearNotices();
+    if (how.kind === 'first' && (await this.#crashed(choice, number))) return;
+    if (how.kind === 'smaller') this.#dtype.value = how.dtype;
+    const dtype = this.#dtype.value as Dtype;
+    const size = how.kind === 'smaller' ? { dtype, contextLength: how.contextLength } : { dtype };
     this.#choice = choice;
     this.#status.clear();
     void this.#attention.show(undefined);
     showChosen(choice);
-    const load = again ? this.#loader.reload() : this.#loader.load(choice, this.#dtype.value as Dtype);
+    const load = how.kind === 'reload' ? this.#loader.reload() : this.#loader.load(choice, size);
     this.#redraw();
     try {
       const model = await load;
@@ -141,7 +150,7 @@ export class Chat {
       if (number !== this.#loads) return;
     } catch (error) {
       if (number !== this.#loads) return;
-      showError(error, { label: 'Try again', run: () => this.#load(choice, again) });
+      showError(error, { label: 'Try again', run: () => this.#load(choice, how) });
     }
     showChosen(this.#loader.loaded?.choice);
     this.#redraw();
@@ -149,6 +158,27 @@ export class Chat {
     announce(`${choice.label} is ready.`);
     // Only when the reader is nowhere else.
     if (document.activeElement === document.body) this.#focusPrompt();
+  }
+
+  /** Whether the tab ended when this model was last loaded; then the reader is asked, and offered less of it. */
+  async #crashed(choice: Choice, number: number): Promise<boolean> {
+    if ((await crashedLoads()).length === 0) return number !== this.#loads;
+    const dtype = this.#dtype.value as Dtype;
+    const found = await estimate(choice.source, { dtype }).catch(() => undefined);
+    if (number !== this.#loads) return true;
+    if (!found?.crashed) return false;
+    const { smaller } = found;
+    const less = smaller && {
+      label: `Load it smaller (${smaller.dtype}, ${smaller.contextLength} tokens)`,
+      run: () => this.#load(choice, { kind: 'smaller', ...smaller }),
+    };
+    const anyway = { label: 'Load it as before', run: () => this.#load(choice, { kind: 'anyway' }) };
+    showNote(
+      `The last time that ${choice.label} was loaded, the tab ended: it may need more memory than there is.`,
+      ...(less ? [less] : []),
+      anyway,
+    );
+    return true;
   }
 
   #submit(prompt: string): void {
@@ -216,7 +246,10 @@ export class Chat {
     const code = error instanceof ShishuError ? error.code : undefined;
     if (code === 'aborted' || this.#choice !== choice) return;
     const gone = code === 'device-lost' || code === 'disposed';
-    const reload = { label: 'Reload the model', run: () => this.#load(choice, code === 'device-lost') };
+    const reload = {
+      label: 'Reload the model',
+      run: () => this.#load(choice, { kind: code === 'device-lost' ? 'reload' : 'anyway' }),
+    };
     showError(error, ...(gone ? [reload] : []));
   }
 

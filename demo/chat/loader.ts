@@ -1,4 +1,4 @@
-import type { Dtype, LoadProgress, ReloadOptions } from '../../src/engine/types.ts';
+import type { LoadOptions, LoadProgress, ReloadOptions } from '../../src/engine/types.ts';
 import { loadModel, type RemoteModel } from '../../src/index.ts';
 import { announce, byId } from './dom.ts';
 import { bytes } from './format.ts';
@@ -24,13 +24,13 @@ export class Loader {
   }
 
   /** Frees the model at hand and loads another; undefined when cancelled, or replaced by a later choice. */
-  load(choice: Choice, dtype: Dtype): Promise<RemoteModel | undefined> {
+  load(choice: Choice, size: Pick<LoadOptions, 'dtype' | 'contextLength'>): Promise<RemoteModel | undefined> {
     return this.#begin(choice.label, async (options) => {
       const last = this.loaded;
       this.loaded = undefined;
       await last?.model.dispose();
       if (options.signal.aborted) return;
-      const model = await loadModel(choice.source, { worker: true, dtype, ...options });
+      const model = await loadModel(choice.source, { worker: true, ...size, ...options });
       if (options.signal.aborted) await model.dispose();
       else this.loaded = { model, choice };
     });

@@ -1,11 +1,14 @@
-import type { Estimate } from '../engine/estimate.ts';
+import type { Choice, Estimate } from '../engine/estimate.ts';
 import type { Model } from '../engine/model.ts';
 import type { LoadOptions } from '../engine/types.ts';
 import { ShishuError } from '../errors.ts';
 import type { SourceLike } from '../formats/source.ts';
 import { part } from '../part.ts';
 import { type Chat, chatOf } from './chat.ts';
+import type { CrashedLoad } from './crumb.ts';
 import type { RemoteLoadOptions, RemoteModel } from './remote.ts';
+
+const crumbs = () => part(() => import('./crumb.ts'));
 
 /** A model in the page's own thread. */
 export interface LocalModel extends Model {
@@ -47,21 +50,53 @@ export async function loadModel(
     throw new ShishuError('bad-argument', 'The option "worker" is neither true, false nor a Worker.', {
       details: { option: 'worker' },
     });
-  if (options.worker) {
-    const remote = await part(() => import('./remote.ts'));
-    return remote.loadModelInWorker(source, options);
+  const { Crumbs, crumbName } = await crumbs();
+  const end = await Crumbs.here().begin(crumbName(source), options);
+  try {
+    if (options.worker) {
+      const remote = await part(() => import('./remote.ts'));
+      return await remote.loadModelInWorker(source, options);
+    }
+    const engine = await part(() => import('../engine/engine.ts'));
+    const model = await engine.loadModel(source, options);
+    return Object.assign(model, { chat: chatOf(model) });
+  } finally {
+    await end();
   }
-  const engine = await part(() => import('../engine/engine.ts'));
-  const model = await engine.loadModel(source, options);
-  return Object.assign(model, { chat: chatOf(model) });
+}
+
+/**
+ * Loads on this origin that never ended: their tab went while they ran, most often for lack of memory. The latest first;
+ * loads that run in other tabs are not among them. A load of the same model that ends, well or not, takes its entry away.
+ */
+export async function crashedLoads(): Promise<CrashedLoad[]> {
+  return (await crumbs()).Crumbs.here().crashed();
+}
+
+/** Forgets crashed loads: of one model, as `CrashedLoad.model` names it, or all. */
+export async function forgetCrashedLoads(model?: string): Promise<void> {
+  return (await crumbs()).Crumbs.here().forget(model);
+}
+
+/** `estimate`'s answer, and what became of the last load of the model. */
+export interface LoadEstimate extends Estimate {
+  /** The last load of this model never ended: see `crashedLoads`. */
+  crashed?: CrashedLoad;
+  /** Then the largest choice that takes clearly less than what crashed. */
+  smaller?: Choice;
 }
 
 /**
  * What `loadModel` with the same arguments would take on this GPU. Reads only `config.json` and the headers of the
- * weights, past the cache, and takes no memory on the GPU.
+ * weights, past the cache, and takes no memory on the GPU. Tells also when the last load of the model never ended.
  * @throws ShishuError those of `loadModel`, but for `does-not-fit` and `out-of-memory`
  */
-export async function estimate(source: SourceLike, options: LoadOptions = {}): Promise<Estimate> {
+export async function estimate(source: SourceLike, options: LoadOptions = {}): Promise<LoadEstimate> {
   const engine = await part(() => import('../engine/estimate.ts'));
-  return engine.estimate(source, options);
+  const name = (await crumbs()).crumbName(source);
+  const crashed = (await crashedLoads()).find(({ model }) => model === name);
+  if (!crashed) return engine.estimate(source, options);
+  // The folder may hold another model by now.
+  const smaller = await engine.smallerThan(source, options, crashed).catch(() => undefined);
+  return { ...(await engine.estimate(source, options)), crashed, ...(smaller && { smaller }) };
 }

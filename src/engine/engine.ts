@@ -10,10 +10,11 @@ import { type ModelConfig, parseConfig } from '../model/config.ts';
 import { fillFromCheckpoint } from '../model/load.ts';
 import { type Plan, planOf, tensorSpecs } from '../model/plan.ts';
 import type { FillPlan } from '../model/weights.ts';
+import { part } from '../part.ts';
 import { Model, type ModelParts } from './model.ts';
 import { Runner } from './runner.ts';
 import { allocateParts, misfit, type RunnerOptions, sizeLimits, sizeOf } from './size.ts';
-import type { LoadOptions, ReloadOptions } from './types.ts';
+import type { LoadOptions, ReloadOptions, SelfTest } from './types.ts';
 
 export type { RunnerOptions } from './size.ts';
 
@@ -64,7 +65,7 @@ export async function withStoredWidth(
 }
 
 function checkLoadOptions(
-  { dtype = 'auto', kv = 'f32', contextLength, batch = 1 }: LoadOptions,
+  { dtype = 'auto', kv = 'f32', contextLength, batch = 1, selfTest = true }: LoadOptions,
   config: ModelConfig,
 ) {
   if (!['auto', 'f32', 'f16', 'q8', 'q4'].includes(dtype))
@@ -73,6 +74,7 @@ function checkLoadOptions(
   const context = contextLength ?? Math.min(config.maxPositions, DEFAULT_CONTEXT);
   if (!Number.isInteger(context) || context < 1 || context > config.maxPositions)
     refuseOption('contextLength', context, `a whole number from 1 to the model's ${config.maxPositions}`);
+  if (typeof selfTest !== 'boolean') refuseOption('selfTest', selfTest, 'true or false');
   if (!Number.isInteger(batch) || batch < 1 || batch > 256)
     refuseOption('batch', batch, 'a whole number from 1 to 256');
   return { dtype, kv, contextLength: context, batch };
@@ -106,7 +108,7 @@ export async function readHeaders(folder: Source, options: LoadOptions): Promise
  * Loads a model folder (`config.json`, safetensors, tokenizer) onto the GPU.
  * @param source `owner/name` on a hub, URL of the folder, `File[]`, a directory handle, or an object with `read(name, start?, end?)`
  * @throws ShishuError `no-webgpu`, `not-found`, `bad-config`, `unsupported`, `bad-checkpoint`, `bad-tokenizer`, `io`,
- * `does-not-fit`, `out-of-memory`, `device-lost`, `aborted`; nothing is left on the GPU then
+ * `does-not-fit`, `out-of-memory`, `device-lost`, `self-test`, `aborted`; nothing is left on the GPU then
  */
 export async function loadModel(
   source: SourceLike,
@@ -118,6 +120,8 @@ export async function loadModel(
     openModel(source, { ...lasting, ...again }, gpuOptions);
   return new Model(await openModel(source, options, gpuOptions), reopen);
 }
+
+const NO_TEST: SelfTest = { kernels: 'off', wrong: [], ms: 0 };
 
 async function openModel(
   source: SourceLike,
@@ -132,6 +136,7 @@ async function openModel(
     readEosIds(folder, config, signal),
   ]);
   const gpu = await openGpu({ device: options.device, ...gpuOptions });
+  let made: Ledger | undefined;
   try {
     const wanted = { ...sizes, ...gpuOptions };
     const refusal = misfit(sizeOf(gpu, config, plan, wanted), sizeLimits(gpu, options.memoryLimit));
@@ -150,12 +155,23 @@ async function openModel(
       });
       report('compile');
     });
-    const dispatchesPerToken = (await runner.decodeDispatches(plan)).length;
+    made = runner.ledger;
+    const checked =
+      options.selfTest === false
+        ? { runner, selfTest: NO_TEST }
+        : await (await part(() => import('./check-kernels.ts'))).checkKernels(
+            runner,
+            plan,
+            wanted,
+            options.warn,
+          );
+    const dispatchesPerToken = (await checked.runner.decodeDispatches(plan)).length;
     throwIfLost(gpu);
     report('ready');
-    return { gpu, runner, tokenizer, plan, eosTokenIds, dispatchesPerToken };
+    return { gpu, ...checked, tokenizer, plan, eosTokenIds, dispatchesPerToken };
   } catch (error) {
     const why = await lossOr(gpu, error);
+    made?.releaseAll();
     gpu.close();
     throw why;
   }

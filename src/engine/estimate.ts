@@ -1,6 +1,7 @@
 import { openSource, type SourceLike } from '../formats/source.ts';
 import { openGpu } from '../gpu/device.ts';
 import type { WeightDtype } from '../kernels/tensor.ts';
+import { loadingBytes } from '../model/load.ts';
 import { parameterCount } from '../model/plan.ts';
 import { type LoadGpuOptions, readHeaders } from './engine.ts';
 import { type ModelSize, misfit, sizeLimits, sizeOf } from './size.ts';
@@ -29,6 +30,11 @@ export interface Estimate {
   batch: number;
   /** Bytes on the GPU, as `model.info.bytes` of the loaded model. */
   bytes: ModelBytes;
+  /**
+   * Most bytes that loading takes: on the GPU with what is on its way there, and in the page or worker for what is read and
+   * packed, which does not grow with the model.
+   */
+  peak: { gpu: number; page: number };
   largestBuffer: ModelSize['largest'];
   adapter: { name: string /** Largest buffer that kernels can bind. */; bufferBytes: number };
   /** Nothing speaks against loading it. That the GPU has the memory free is not known before it is taken. */
@@ -37,6 +43,41 @@ export interface Estimate {
   reason?: string;
   /** For each dtype that fits with this kv and batch, from the truest. */
   choices: Choice[];
+}
+
+/** Share of a load that crashed which a smaller one may take. */
+const CLEARLY_LESS = 0.75;
+
+/**
+ * The largest choice that takes clearly less than a load that crashed: first another dtype, then a shorter context.
+ * @returns undefined where there is none
+ */
+export async function smallerThan(
+  source: SourceLike,
+  options: LoadOptions,
+  crashed: Pick<LoadOptions, 'dtype' | 'kv' | 'contextLength' | 'batch'>,
+): Promise<Choice | undefined> {
+  const folder = openSource(source, { fetch: options.fetch, hub: options.hub });
+  const { config, plan, sizes } = await readHeaders(folder, {
+    ...crashed,
+    ...(options.signal && { signal: options.signal }),
+  });
+  const gpu = await openGpu({ device: options.device });
+  try {
+    const limits = sizeLimits(gpu, options.memoryLimit);
+    const sized = (own: Partial<typeof sizes>): ModelSize => sizeOf(gpu, config, plan, { ...sizes, ...own });
+    const most = CLEARLY_LESS * sized({}).bytes.total;
+    const shortest = Math.min(SHORTEST_CONTEXT, sizes.contextLength);
+    for (let context = sizes.contextLength; context >= shortest; context = Math.floor(context / 2))
+      for (const dtype of DTYPES.slice(DTYPES.indexOf(sizes.dtype))) {
+        const size = sized({ dtype, contextLength: context });
+        if (size.bytes.total <= most && !misfit(size, limits))
+          return { dtype, contextLength: context, bytes: size.bytes };
+      }
+    return undefined;
+  } finally {
+    gpu.close();
+  }
 }
 
 /**
@@ -70,11 +111,14 @@ export async function estimate(
         choices.push({ dtype, contextLength, bytes: tried.bytes });
         break;
       }
+    const cached = options.cache !== false && (typeof source === 'string' || source instanceof URL);
+    const beside = loadingBytes(checkpoint.bytes, cached);
     return {
       parameters: parameterCount(config),
       storedBytes: checkpoint.bytes,
       ...sizes,
       bytes: size.bytes,
+      peak: { gpu: size.bytes.total + beside.gpu, page: beside.page },
       largestBuffer: size.largest,
       adapter: { name: gpu.name, bufferBytes: limits.bufferBytes },
       fits: refusal === undefined,

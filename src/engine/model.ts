@@ -23,6 +23,7 @@ import type {
   ModelInfo,
   ReloadOptions,
   Score,
+  SelfTest,
   WholeOptions,
 } from './types.ts';
 
@@ -35,6 +36,7 @@ export interface ModelParts {
   plan: Plan;
   eosTokenIds: readonly number[];
   dispatchesPerToken: number;
+  selfTest: SelfTest;
 }
 
 /** A loaded model. Calls queue: one runs at a time, in the order they were made. */
@@ -73,7 +75,7 @@ export class Model {
 
   /** Configuration, plan, modes, sizes; bytes are the ledger's at this moment. */
   get info(): ModelInfo {
-    const { runner, plan, gpu } = this.#live();
+    const { runner, plan, gpu, selfTest } = this.#live();
     const { plan: running, dispatchesPerToken } = this.#running;
     const { config, kv, weights } = runner.parts;
     return {
@@ -87,6 +89,7 @@ export class Model {
       contextLength: kv.context,
       batch: kv.sequences,
       bytes: runner.ledger.byPurpose(),
+      selfTest,
       dispatchesPerToken,
       adapter: gpu.name,
     };

@@ -4,7 +4,7 @@ import type { Gpu } from '../gpu/device.ts';
 import type { WeightDtype } from '../kernels/tensor.ts';
 import { defaultTuning, type Tuning } from '../kernels/tuning.ts';
 import type { ModelConfig } from '../model/config.ts';
-import { allocateScratch, type ForwardParts } from '../model/forward.ts';
+import { allocateScratch, type ForwardParts, type Scratch } from '../model/forward.ts';
 import { KvCache } from '../model/kvcache.ts';
 import type { Plan } from '../model/plan.ts';
 import { allocateWeights, type FillPlan } from '../model/weights.ts';
@@ -32,16 +32,26 @@ export function allocateParts(
 ): { parts: ForwardParts; fill: FillPlan } {
   const tuning = { ...defaultTuning(gpu), ...options.tuning };
   const { contextLength: context, batch: sequences } = options;
-  const rows = Math.min(context, options.chunk ?? (gpu.software ? 64 : 256));
   const { weights, fill } = allocateWeights(gpu, ledger, config, plan, options.dtype);
   const kv = new KvCache(ledger, config, plan, { dtype: options.kv, sequences, context });
-  const scratch = allocateScratch(ledger, tuning, config, {
+  const scratch = scratchOf(gpu, ledger, config, tuning, options);
+  return { parts: { gpu, tuning, config, weights, kv, scratch }, fill };
+}
+
+export function scratchOf(
+  gpu: Gpu,
+  ledger: Ledger,
+  config: ModelConfig,
+  tuning: Tuning,
+  { contextLength: context, batch: sequences, chunk = gpu.software ? 64 : 256 }: RunnerOptions,
+): Scratch {
+  const rows = Math.min(context, chunk);
+  return allocateScratch(ledger, tuning, config, {
     rows: Math.max(rows, sequences),
     decodeRows: Math.max(sequences, tuning.wideFrom - 1),
     logitRows: Math.max(sequences, Math.min(rows, 32)),
     context,
   });
-  return { parts: { gpu, tuning, config, weights, kv, scratch }, fill };
 }
 
 /** What a model takes, and its largest buffer. */

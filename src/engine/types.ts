@@ -41,8 +41,23 @@ export interface LoadOptions extends ReloadOptions {
    * is nothing to keep it in). `refresh` asks the server first whether the files changed.
    */
   cache?: boolean | 'refresh';
-  /** Told when the model cannot be kept (default `console.warn`). */
+  /** Told when the model cannot be kept, or needs plainer kernels (default `console.warn`). */
   warn?: (message: string) => void;
+  /**
+   * Check the kernels that this model uses on this GPU, before the model is given out (default true): a few tokens through one
+   * block of each kind and the head, samples of every result computed again on the CPU. Where they are wrong, the plainest
+   * kernels are checked and used; where those are wrong too, loading fails with `self-test`.
+   */
+  selfTest?: boolean;
+}
+
+/** What the self-test of `loadModel` found. */
+export interface SelfTest {
+  /** `plain`: the usual kernels computed wrongly here, and slower ones that do not are used. `off`: it was not made. */
+  kernels: 'usual' | 'plain' | 'off';
+  /** Kernels that computed wrongly. */
+  wrong: readonly string[];
+  ms: number;
 }
 
 /** Options of one load, the first or `Model.reload`. */
@@ -196,6 +211,7 @@ export interface ModelInfo {
   batch: number;
   /** Bytes on the GPU, from the ledger. */
   bytes: ModelBytes;
+  selfTest: SelfTest;
   /** Compute dispatches that one decoded token takes in these modes (greedy, short context). */
   dispatchesPerToken: number;
   adapter: string;

@@ -1,13 +1,10 @@
 import { ShishuError } from '../errors.ts';
+import { CHUNK_BYTES, CHUNKS_AHEAD } from './ahead.ts';
 import type { FileFacts, HttpFolder } from './http.ts';
 import type { RawSource } from './raw-source.ts';
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
-/** Bytes of a chunk: the unit of download, check and resume. */
-export const CHUNK_BYTES = 4 << 20;
-/** Chunks fetched ahead of the one that is wanted. */
-const AHEAD = 2;
 const DIGEST_BYTES = 32;
 const FOLDER = 'shishulm-cache';
 const ENTRY = 'entry.json';
@@ -47,6 +44,8 @@ interface Open {
   sure: boolean;
   /** Chunks whose digest was right since this page opened them. */
   checked: Set<number>;
+  /** Chunks that are being read to be checked. */
+  checking: Map<number, Promise<Bytes | undefined>>;
   /** Downloads under way. */
   fetching: Map<number, Promise<Bytes>>;
 }
@@ -249,12 +248,24 @@ export function cachedHttp(http: HttpFolder, options: CacheOptions = {}): RawSou
     if (file?.size !== DIGEST_BYTES + end - start) return undefined;
     if (open.checked.has(index))
       return new Uint8Array(await file.slice(DIGEST_BYTES + from, DIGEST_BYTES + to).arrayBuffer());
-    const bytes = new Uint8Array(await file.arrayBuffer());
-    const data = bytes.subarray(DIGEST_BYTES);
-    const digest = await sha256(data);
-    if (digest.some((byte, i) => byte !== bytes[i])) return undefined;
-    open.checked.add(index);
-    return data.subarray(from, to);
+    // Several may want parts of it at once.
+    const checking = open.checking.get(index) ?? check(open, index, file);
+    open.checking.set(index, checking);
+    return (await checking)?.subarray(from, to);
+  }
+
+  /** All bytes of a kept chunk, unless it is damaged. */
+  async function check(open: Open, index: number, file: File): Promise<Bytes | undefined> {
+    try {
+      const bytes = new Uint8Array(await file.arrayBuffer());
+      const data = bytes.subarray(DIGEST_BYTES);
+      const digest = await sha256(data);
+      if (digest.some((byte, i) => byte !== bytes[i])) return undefined;
+      open.checked.add(index);
+      return data;
+    } finally {
+      open.checking.delete(index);
+    }
   }
 
   /** Fetches a chunk and keeps it. @returns all its bytes */
@@ -298,7 +309,7 @@ export function cachedHttp(http: HttpFolder, options: CacheOptions = {}): RawSou
   /** Starts on the chunks after `index` that are not here; whoever wants them sees their errors. */
   async function readAhead(file: string, open: Open, index: number, signal?: AbortSignal): Promise<void> {
     const last = Math.ceil(open.entry.size / CHUNK_BYTES) - 1;
-    for (let next = index + 1; next <= Math.min(last, index + AHEAD); next++)
+    for (let next = index + 1; next <= Math.min(last, index + CHUNKS_AHEAD); next++)
       if (!open.checked.has(next) && !(await readFile(open.folder, String(next))))
         fetchShared(file, open, next, signal).catch(() => {});
   }
@@ -357,7 +368,7 @@ export function cachedHttp(http: HttpFolder, options: CacheOptions = {}): RawSou
 }
 
 function openEntry(folder: FileSystemDirectoryHandle, entry: Entry, sure: boolean): Open {
-  return { entry, folder, sure, checked: new Set(), fetching: new Map() };
+  return { entry, folder, sure, checked: new Set(), checking: new Map(), fetching: new Map() };
 }
 
 /** The same length, and the same validator where both are known. */

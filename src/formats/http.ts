@@ -62,8 +62,9 @@ export function rawHttp(folder: string | URL, options: HttpOptions = {}): HttpFo
   const base = folderUrl(folder);
   /** Of each file, what the first answer said. */
   const known = new Map<string, FileFacts>();
-  /** Files of servers without ranges. */
-  const whole = new Map<string, Blob>();
+  /** Files of servers without ranges: known to be such, and read. */
+  const rangeless = new Set<string>();
+  const whole = new Map<string, Promise<Blob | undefined>>();
 
   const urlOf = (file: string): string => {
     const url = new URL(file.split('/').map(encodeURIComponent).join('/'), base);
@@ -160,6 +161,28 @@ export function rawHttp(folder: string | URL, options: HttpOptions = {}): HttpFo
     );
   }
 
+  /** One download for all that want parts of a file at once; where the one that began it was aborted, the next begins anew. */
+  async function sharedWhole(file: string, signal?: AbortSignal): Promise<Blob | undefined> {
+    for (;;) {
+      throwIfAborted(signal);
+      let reading = whole.get(file);
+      const own = !reading;
+      if (!reading) {
+        reading = readWhole(file, signal);
+        whole.set(file, reading);
+        reading.then(
+          (blob) => blob ?? whole.delete(file),
+          () => whole.delete(file),
+        );
+      }
+      try {
+        return await reading;
+      } catch (error) {
+        if (own) throw error;
+      }
+    }
+  }
+
   async function readRange(
     file: string,
     start: number,
@@ -185,6 +208,7 @@ export function rawHttp(folder: string | URL, options: HttpOptions = {}): HttpFo
           }
           if (!response.ok) throw await refused(response, file);
           const ranged = response.status === 206;
+          if (!ranged) rangeless.add(file);
           if (!ranged && (end ?? Number.POSITIVE_INFINITY) > CUT_BELOW) {
             await drop(response);
             return 'no ranges';
@@ -230,12 +254,12 @@ export function rawHttp(folder: string | URL, options: HttpOptions = {}): HttpFo
     async read(file, start, end, signal) {
       if (start !== undefined && start === end) return new Uint8Array(0);
       const ranged = start !== undefined || end !== undefined;
-      if (ranged && !whole.has(file)) {
+      const cut = !rangeless.has(file) || (end ?? Number.POSITIVE_INFINITY) <= CUT_BELOW;
+      if (ranged && cut && !whole.has(file)) {
         const bytes = await readRange(file, start ?? 0, end, signal);
         if (bytes !== 'no ranges') return bytes;
       }
-      const blob = whole.get(file) ?? (await readWhole(file, signal));
-      if (ranged && blob) whole.set(file, blob);
+      const blob = await (ranged ? sharedWhole(file, signal) : readWhole(file, signal));
       return blob && new Uint8Array(await blob.slice(start, end).arrayBuffer());
     },
     async size(file, signal) {

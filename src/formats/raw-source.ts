@@ -1,7 +1,7 @@
 /** What a kind of storage must offer to become a Source; nothing it returns is trusted. */
 export interface RawSource {
   name?: string;
-  /** Bytes `[start, end)`, or undefined when the file is not there. */
+  /** Bytes `[start, end)`, or undefined when the file is not there. Called for several ranges at once. */
   read(
     file: string,
     start?: number,

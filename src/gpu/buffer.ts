@@ -82,9 +82,10 @@ export class Ledger {
     if (this.#owned.delete(buffer)) buffer.destroy();
   }
 
-  releaseAll(): void {
-    for (const buffer of this.#owned.keys()) buffer.destroy();
-    this.#owned.clear();
+  /** Frees what is held, or what is held for a purpose. */
+  releaseAll(purpose?: Purpose): void {
+    for (const [buffer, its] of this.#owned)
+      if (purpose === undefined || its === purpose) this.release(buffer);
   }
 }
 

@@ -27,18 +27,21 @@ export interface Tuning {
   wideFrom: number;
 }
 
+/** No barriers, no threads that work together but over the vocabulary: what software adapters want, and the least to go wrong. */
+export const PLAIN_TUNING: Tuning = {
+  matvec: { workgroup: 16, lanes: 1 },
+  wide: 'matvec',
+  attention: 'direct',
+  wideAttention: 'direct',
+  split: 64,
+  vocabulary: 16,
+  wideFrom: 5,
+};
+
 /** Software adapters want one row a thread and no barriers, GPUs the opposite. */
 export function defaultTuning(gpu: Gpu): Tuning {
   return gpu.software
-    ? {
-        matvec: { workgroup: 16, lanes: 1 },
-        wide: 'matvec',
-        attention: 'direct',
-        wideAttention: 'direct',
-        split: 64,
-        vocabulary: 16,
-        wideFrom: 5,
-      }
+    ? PLAIN_TUNING
     : {
         matvec: { workgroup: 256, lanes: 64 },
         wide: 'tiled',

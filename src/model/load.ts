@@ -1,4 +1,5 @@
 import { ShishuError, throwIfAborted } from '../errors.ts';
+import { CHUNK_BYTES, CHUNKS_AHEAD, inFlight } from '../formats/ahead.ts';
 import type { Checkpoint } from '../formats/checkpoint.ts';
 import { bytesToF32 } from '../formats/float.ts';
 import type { Gpu } from '../gpu/device.ts';
@@ -7,8 +8,24 @@ import type { TensorSpec } from './plan.ts';
 import { packRows } from './quantize.ts';
 import type { FillPlan, RowPlace } from './weights.ts';
 
-/** Bytes read at a time: enough to keep a network busy, little beside the model. */
-const CHUNK = 4 << 20;
+/** Bytes of one read, and reads under way at once: enough to keep a network busy, little beside the model. */
+export const READ_BYTES = 2 << 20;
+export const READS_IN_FLIGHT = 4;
+
+/**
+ * Most bytes that loading takes beside the model, for a checkpoint of so many bytes: in the page the reads under way, the read
+ * that is being packed (widened, padded, coded) and, with the cache, the chunks that reads are cut from; on the GPU what was
+ * written and not yet taken.
+ */
+export function loadingBytes(storedBytes: number, cached: boolean): { page: number; gpu: number } {
+  const reads = Math.min(storedBytes, READS_IN_FLIGHT * READ_BYTES);
+  const widened = 2 * Math.min(storedBytes, READ_BYTES);
+  const chunks = Math.ceil((READS_IN_FLIGHT * READ_BYTES) / CHUNK_BYTES) + 1 + CHUNKS_AHEAD;
+  return {
+    page: reads + 3 * widened + (cached ? Math.min(storedBytes, chunks * CHUNK_BYTES) : 0),
+    gpu: 2 * reads,
+  };
+}
 
 export interface FillOptions {
   signal?: AbortSignal | undefined;
@@ -31,7 +48,96 @@ function* runs(
   }
 }
 
-/** Reads a checkpoint into allocated weights, some rows at a time, so that no large tensor is whole in memory. */
+/** Bytes of a tensor, all or some. */
+interface Part {
+  tensor: string;
+  start?: number;
+  end?: number;
+}
+
+/** What is to be read, and what to do with it. */
+interface Read extends Part {
+  use(bytes: Uint8Array<ArrayBuffer>, other: Uint8Array<ArrayBuffer> | undefined): void;
+  /** Read beside it, and not counted. */
+  with?: Part;
+}
+
+function* readsOf(
+  gpu: Gpu,
+  fill: FillPlan,
+  checkpoint: Checkpoint,
+  specs: readonly TensorSpec[],
+): Generator<Read> {
+  const write = (buffer: GPUBuffer, offset: number, data: ArrayBufferView<ArrayBuffer>): void =>
+    gpu.device.queue.writeBuffer(buffer, offset, data.buffer, data.byteOffset, data.byteLength);
+  const vector = (tensor: string, use: (values: Float32Array<ArrayBuffer>) => void): Read => ({
+    tensor,
+    use: (bytes) => use(bytesToF32(bytes, checkpoint.tensors.get(tensor)!.dtype)),
+  });
+
+  for (const matrix of fill.matrices) {
+    const { tensor, weight } = matrix;
+    const { dtype } = checkpoint.tensors.get(tensor)!;
+    const storedRow = weight.cols * (dtype === 'F32' ? 4 : 2);
+    const size = rowBytes(weight.dtype, weight.cols);
+    for (const { row, end, part, at } of runs(matrix, Math.max(1, Math.floor(READ_BYTES / storedRow))))
+      yield {
+        tensor,
+        start: row * storedRow,
+        end: end * storedRow,
+        use(bytes) {
+          const { codes, scales } = packRows(bytesToF32(bytes, dtype), weight.cols, weight.dtype, tensor);
+          const to = weight.parts[part]!;
+          write(to.codes, at * size.codes, codes);
+          if (scales) write(to.scales!, at * size.scales, scales);
+        },
+      };
+  }
+  for (const bias of fill.biases) {
+    const { weight } = bias;
+    const before = weight.hasGain ? stride(weight.cols) : 0;
+    yield vector(bias.tensor, (values) => {
+      for (const { row, end, part, at } of runs(bias, bias.rows))
+        write(weight.parts[part]!.vectors!, 4 * (before + at), values.subarray(row, end));
+    });
+  }
+  for (const { tensor, weight } of fill.gains)
+    yield vector(tensor, (values) => {
+      for (const { vectors } of weight.parts) write(vectors!, 0, values);
+    });
+  for (const { tensor, buffer, at } of fill.plain)
+    yield vector(tensor, (values) => write(buffer, 4 * at, values));
+
+  // A stored copy that differs is not shared: running one of the two would be a wrong guess.
+  for (const { name, copyOf } of specs) {
+    const stored = checkpoint.tensors.get(name);
+    if (!copyOf || !stored) continue;
+    const same = stored.dtype === checkpoint.tensors.get(copyOf)!.dtype;
+    const length = stored.end - stored.start;
+    for (let start = 0; start < length; start += READ_BYTES) {
+      const end = Math.min(length, start + READ_BYTES);
+      yield {
+        tensor: name,
+        start,
+        end,
+        with: { tensor: copyOf, start, end },
+        use(copy, first) {
+          if (same && copy.every((byte, i) => byte === first![i])) return;
+          throw new ShishuError(
+            'bad-checkpoint',
+            `Tensor "${name}" differs from "${copyOf}", which it shares.`,
+            {
+              details: { tensor: name, copyOf },
+              mend: 'Lower num_mlp_shared, or leave the second member of the pair out.',
+            },
+          );
+        },
+      };
+    }
+  }
+}
+
+/** Reads a checkpoint into allocated weights, some rows at a time and a few reads at once, so that no large tensor is whole in memory. */
 export async function fillFromCheckpoint(
   gpu: Gpu,
   fill: FillPlan,
@@ -39,60 +145,21 @@ export async function fillFromCheckpoint(
   specs: readonly TensorSpec[],
   { signal, onBytes }: FillOptions = {},
 ): Promise<void> {
-  const read = async (tensor: string, start?: number, end?: number): Promise<Uint8Array<ArrayBuffer>> => {
+  const fetch = ({ tensor, start, end }: Part, signal: AbortSignal): Promise<Uint8Array<ArrayBuffer>> =>
+    checkpoint.read(tensor, start, end, signal);
+  const reads = inFlight(
+    readsOf(gpu, fill, checkpoint, specs),
+    READS_IN_FLIGHT,
+    async (read, signal) => {
+      const bytes = await fetch(read, signal);
+      return [bytes, read.with && (await fetch(read.with, signal))] as const;
+    },
+    signal,
+  );
+  for await (const [{ tensor, use }, [bytes, other]] of reads) {
     throwIfAborted(signal);
-    const bytes = await checkpoint.read(tensor, start, end, signal);
     onBytes?.(bytes.byteLength, tensor);
-    return bytes;
-  };
-  const readVector = async (tensor: string): Promise<Float32Array<ArrayBuffer>> =>
-    bytesToF32(await read(tensor), checkpoint.tensors.get(tensor)!.dtype);
-  const write = (buffer: GPUBuffer, offset: number, data: ArrayBufferView<ArrayBuffer>): void =>
-    gpu.device.queue.writeBuffer(buffer, offset, data.buffer, data.byteOffset, data.byteLength);
-
-  for (const matrix of fill.matrices) {
-    const { tensor, weight } = matrix;
-    const { dtype } = checkpoint.tensors.get(tensor)!;
-    const storedRow = weight.cols * (dtype === 'F32' ? 4 : 2);
-    const size = rowBytes(weight.dtype, weight.cols);
-    for (const { row, end, part, at } of runs(matrix, Math.max(1, Math.floor(CHUNK / storedRow)))) {
-      const values = bytesToF32(await read(tensor, row * storedRow, end * storedRow), dtype);
-      const { codes, scales } = packRows(values, weight.cols, weight.dtype, tensor);
-      const to = weight.parts[part]!;
-      write(to.codes, at * size.codes, codes);
-      if (scales) write(to.scales!, at * size.scales, scales);
-    }
+    use(bytes, other);
   }
-  for (const bias of fill.biases) {
-    const { weight } = bias;
-    const values = await readVector(bias.tensor);
-    const before = weight.hasGain ? stride(weight.cols) : 0;
-    for (const { row, end, part, at } of runs(bias, bias.rows))
-      write(weight.parts[part]!.vectors!, 4 * (before + at), values.subarray(row, end));
-  }
-  for (const { tensor, weight } of fill.gains) {
-    const values = await readVector(tensor);
-    for (const { vectors } of weight.parts) write(vectors!, 0, values);
-  }
-  for (const { tensor, buffer, at } of fill.plain) write(buffer, 4 * at, await readVector(tensor));
-
-  // A stored copy that differs is not shared: running one of the two would be a wrong guess.
-  for (const { name, copyOf } of specs) {
-    const stored = checkpoint.tensors.get(name);
-    if (!copyOf || !stored) continue;
-    const length = stored.end - stored.start;
-    for (let start = 0; start < length; start += CHUNK) {
-      const end = Math.min(length, start + CHUNK);
-      const [copy, first] = [await read(name, start, end), await checkpoint.read(copyOf, start, end, signal)];
-      if (stored.dtype !== checkpoint.tensors.get(copyOf)!.dtype || copy.some((byte, i) => byte !== first[i]))
-        throw new ShishuError(
-          'bad-checkpoint',
-          `Tensor "${name}" differs from "${copyOf}", which it shares.`,
-          {
-            details: { tensor: name, copyOf },
-            mend: 'Lower num_mlp_shared, or leave the second member of the pair out.',
-          },
-        );
-    }
-  }
+  throwIfAborted(signal);
 }

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { CHUNK_BYTES, canCache, deleteCached, listCached } from '../../src/formats/cache.ts';
+import { CHUNK_BYTES } from '../../src/formats/ahead.ts';
+import { canCache, deleteCached, listCached } from '../../src/formats/cache.ts';
 import { openSource, type Source, type SourceOptions } from '../../src/formats/source.ts';
 
 const FOLDER = 'https://models.example/tiny/';

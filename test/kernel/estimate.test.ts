@@ -79,6 +79,52 @@ describe('estimate', () => {
     });
   });
 
+  test.each<LoadOptions>([{}, { dtype: 'q4', kv: 'f16', batch: 2 }])(
+    '%o never takes more than the peak',
+    async (options) => {
+      const taken = { gpu: 0, gpuMost: 0, page: 0, pageMost: 0 };
+      const { device } = gpu;
+      const counting = new Proxy(device, {
+        get(target, key) {
+          if (key === 'createBuffer')
+            return (descriptor: GPUBufferDescriptor) => {
+              const buffer = device.createBuffer(descriptor);
+              taken.gpu += descriptor.size;
+              taken.gpuMost = Math.max(taken.gpuMost, taken.gpu);
+              const destroy = buffer.destroy.bind(buffer);
+              buffer.destroy = () => {
+                taken.gpu -= descriptor.size;
+                return destroy();
+              };
+              return buffer;
+            };
+          const value: unknown = Reflect.get(target, key, target);
+          return typeof value === 'function' ? value.bind(target) : value;
+        },
+      });
+      const memory = memorySource(files);
+      const source: SourceLike = {
+        async read(file, start = 0, end = 0, signal) {
+          taken.page += end - start;
+          taken.pageMost = Math.max(taken.pageMost, taken.page);
+          const bytes = await memory.read(file, start, end || undefined, signal);
+          taken.page -= end - start;
+          return bytes;
+        },
+        size: (file) => memory.size(file),
+      };
+      const { peak, bytes } = await estimate(memorySource(files), { device, ...options });
+      const model = await loadModel(source, { device: counting, ...options });
+      expect(taken.gpu).toBe(bytes.total);
+      expect(taken.gpuMost).toBeGreaterThanOrEqual(bytes.total);
+      expect(taken.gpuMost).toBeLessThanOrEqual(peak.gpu);
+      expect(taken.pageMost).toBeGreaterThan(0);
+      expect(taken.pageMost).toBeLessThanOrEqual(peak.page);
+      await model.dispose();
+      expect(taken.gpu).toBe(0);
+    },
+  );
+
   test('a buffer that the GPU cannot bind is named', async () => {
     const limits = { binding: 8192 };
     const { fits, reason, largestBuffer, choices } = await estimate(

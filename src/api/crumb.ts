@@ -1,0 +1,173 @@
+import type { LoadOptions } from '../engine/types.ts';
+import { isHubId } from '../formats/hub.ts';
+import type { SourceLike } from '../formats/source.ts';
+
+/** What a model is loaded with, as far as memory goes; what was left to its default is absent. */
+export type CrumbOptions = Pick<LoadOptions, 'dtype' | 'kv' | 'contextLength' | 'batch'>;
+
+/** A load that never ended: the tab went while the model was loading, most often for lack of memory. */
+export interface CrashedLoad extends CrumbOptions {
+  /** Address or name of the model. */
+  model: string;
+  /** When it began, in milliseconds since 1970. */
+  began: number;
+}
+
+/** Where one text is kept between visits. */
+export interface CrumbStore {
+  read(): Promise<string | undefined> | string | undefined;
+  write(text: string): Promise<void> | void;
+}
+
+interface Crumb extends CrashedLoad {
+  /** Names the lock that its load holds. */
+  id: string;
+}
+
+const KEY = 'shishulm-loading';
+/** Crumbs kept; of more, the oldest go. */
+const MOST = 20;
+
+/** The page's localStorage; in a worker, which has none, a database. */
+function storeHere(): CrumbStore | undefined {
+  if (globalThis.localStorage)
+    return {
+      read: () => localStorage.getItem(KEY) ?? undefined,
+      write: (text) => (text ? localStorage.setItem(KEY, text) : localStorage.removeItem(KEY)),
+    };
+  return globalThis.indexedDB && databaseStore();
+}
+
+function databaseStore(): CrumbStore {
+  const run = <T>(mode: IDBTransactionMode, ask: (store: IDBObjectStore) => IDBRequest<T>): Promise<T> =>
+    new Promise((resolve, reject) => {
+      const opening = indexedDB.open(KEY, 1);
+      opening.onupgradeneeded = () => opening.result.createObjectStore(KEY);
+      opening.onerror = () => reject(opening.error);
+      opening.onsuccess = () => {
+        const database = opening.result;
+        const transaction = database.transaction(KEY, mode);
+        const request = ask(transaction.objectStore(KEY));
+        transaction.oncomplete = () => {
+          database.close();
+          resolve(request.result);
+        };
+        transaction.onabort = () => {
+          database.close();
+          reject(transaction.error);
+        };
+      };
+    });
+  return {
+    read: () => run('readonly', (store) => store.get(KEY)),
+    write: async (text) => void (await run('readwrite', (store) => store.put(text, KEY))),
+  };
+}
+
+/** What a source is called in crumbs. */
+export function crumbName(source: SourceLike): string {
+  if (typeof source === 'string' && isHubId(source)) return source;
+  if (typeof source === 'string' || source instanceof URL) {
+    const page = globalThis.location?.href;
+    return URL.canParse(source, page) ? new URL(source, page).href : String(source);
+  }
+  if ('name' in source && source.name !== undefined) return source.name;
+  const [first] =
+    'length' in source || Symbol.iterator in source ? Array.from(source as ArrayLike<File>) : [];
+  return first?.webkitRelativePath?.split('/')[0] || 'files';
+}
+
+/** Keeps note of loads that are under way. Where nothing can be kept, it does nothing: a load never fails for it. */
+export class Crumbs {
+  readonly #store: CrumbStore | undefined;
+  readonly #locks: LockManager | undefined;
+
+  constructor(store?: CrumbStore, locks: LockManager | undefined = globalThis.navigator?.locks) {
+    this.#store = store;
+    this.#locks = locks;
+  }
+
+  /** Of this page or worker. */
+  static here(): Crumbs {
+    try {
+      return new Crumbs(storeHere());
+    } catch {
+      // Storage is blocked.
+      return new Crumbs();
+    }
+  }
+
+  /** Loads of before that never ended, the latest first; those that run in other tabs are not among them. */
+  async crashed(): Promise<CrashedLoad[]> {
+    try {
+      const { held = [] } = (await this.#locks?.query()) ?? {};
+      const running = new Set(held.map(({ name }) => name));
+      const crumbs = Object.values(await this.#read()).filter(({ id }) => !running.has(lockName(id)));
+      return crumbs.sort((a, b) => b.began - a.began).map(({ id: _, ...load }) => load);
+    } catch {
+      return [];
+    }
+  }
+
+  /** Forgets what is noted of a model, or of all. */
+  async forget(model?: string): Promise<void> {
+    try {
+      const all = await this.#read();
+      if (model === undefined) await this.#store?.write('');
+      else if (all[model]) {
+        delete all[model];
+        await this.#store?.write(Object.keys(all).length > 0 ? JSON.stringify(all) : '');
+      }
+    } catch {
+      // Nothing is kept here.
+    }
+  }
+
+  /** Notes that a load begins; the result takes the note away, and is to be called however the load ends. */
+  async begin(
+    model: string,
+    { dtype, kv, contextLength, batch }: CrumbOptions,
+  ): Promise<() => Promise<void>> {
+    if (!this.#store) return async () => {};
+    const id = `${Date.now()}-${Math.random()}`;
+    let release = (): void => {};
+    const end = async (): Promise<void> => {
+      globalThis.removeEventListener?.('pagehide', end);
+      release();
+      await this.forget(model);
+    };
+    try {
+      const asked = JSON.parse(JSON.stringify({ dtype, kv, contextLength, batch })) as CrumbOptions;
+      const crumb: Crumb = { model, ...asked, began: Date.now(), id };
+      const { [model]: _, ...others } = await this.#read();
+      const kept = Object.values(others)
+        .sort((a, b) => b.began - a.began)
+        .slice(0, MOST - 1);
+      const all = Object.fromEntries([...kept, crumb].map((one) => [one.model, one]));
+      await this.#store.write(JSON.stringify(all));
+      const held = new Promise<void>((resolve) => {
+        release = resolve;
+      });
+      this.#locks?.request(lockName(id), () => held).catch(() => {});
+      // A reader who leaves is no crash.
+      globalThis.addEventListener?.('pagehide', end);
+    } catch {
+      // Full or blocked.
+    }
+    return end;
+  }
+
+  async #read(): Promise<Record<string, Crumb>> {
+    const text = await this.#store?.read();
+    try {
+      const all: unknown = JSON.parse(text || '{}');
+      const sane = ([, crumb]: [string, Partial<Crumb> | null]): boolean =>
+        typeof crumb?.model === 'string' && typeof crumb.began === 'number' && typeof crumb.id === 'string';
+      return Object.fromEntries(Object.entries(all as Record<string, Crumb>).filter(sane));
+    } catch {
+      return {};
+    }
+  }
+}
+
+const lockName = (id: string): string => `${KEY}/${id}`;

@@ -1,0 +1,324 @@
+import { type Dispatch, encode, Recorder, type StepShape } from '../gpu/recorder.ts';
+import { argmax } from '../kernels/sample.ts';
+import { stride } from '../kernels/tensor.ts';
+import { ROW_BYTES, recordBlocks, recordHead } from '../model/forward.ts';
+import { mlpWidth, type Plan } from '../model/plan.ts';
+import { ropeTable } from '../model/rope.ts';
+import type { Runner } from './runner.ts';
+import { type Floats, type Rows, Snapshots, takeEnds, takeRows, type Work } from './snapshots.ts';
+
+/** A kernel that computed wrongly: one of its numbers, and what it should be. */
+export interface WrongKernel {
+  kernel: string;
+  found: number;
+  expected: number;
+}
+
+/** Rows of the prompt; one more is decoded behind them. */
+const PROMPT = 5;
+/**
+ * Largest error of a sum, as a share of the root of its summed squares. Rounding stays a thousand times below it; a sum that
+ * lacks one term in sixty is far above.
+ */
+const TOLERANCE = 0.01;
+/** Largest error of attention, as a share of the largest value: scores are exponents, and f16 keys round. */
+const ATTENTION_TOLERANCE = { f32: 0.02, f16: 0.1 };
+
+/** `x / rms(x) * gain`. */
+function normed(x: Floats, eps: number, gain?: Floats): Floats {
+  let squares = 0;
+  for (const value of x) squares += value * value;
+  const scale = 1 / Math.sqrt(squares / x.length + eps);
+  return x.map((value, i) => value * scale * (gain ? gain[i]! : 1));
+}
+
+/** Row r of a weight times x, and its bias; `noise` is the root of the summed squares. */
+function dot({ values, bias }: Rows, r: number, x: Floats): { sum: number; noise: number } {
+  const row = values[r]!;
+  let sum = bias ? bias[r]! : 0;
+  let squares = sum * sum;
+  for (let i = 0; i < row.length; i++) {
+    const term = row[i]! * x[i]!;
+    sum += term;
+    squares += term * term;
+  }
+  return { sum, noise: Math.sqrt(squares) };
+}
+
+const silu = (a: number): number => a / (1 + Math.exp(-a));
+
+/** What the GPU had before and after each stage of a block. */
+interface BlockShots {
+  /** `(rows, hidden)` each: before the block, before its MLP, behind it. */
+  before: () => Floats[];
+  middle: () => Floats[];
+  after: () => Floats[];
+  /** `(rows, heads * headDim)` and `(rows, MLP width)` */
+  attended: () => Floats[];
+  hidden: () => Floats[];
+}
+
+/**
+ * Runs a few tokens through one block of each kind, the head and the greedy choice, with the kernels that prompts and replies
+ * of this model use, and computes samples of every result from the same weights on the CPU. Takes no more work for a larger
+ * model than some rows of its matrices.
+ * @returns kernels that computed wrongly, by the order of the forward
+ */
+export async function selfTest({ parts, ledger }: Runner, plan: Plan): Promise<WrongKernel[]> {
+  const { gpu, config, weights, scratch, kv, tuning } = parts;
+  const { hiddenSize: d, heads, kvHeads, headDim, vocabSize, rmsNormEps: eps } = config;
+  const held: GPUBuffer[] = [];
+  const storage = (label: string, bytes: number): GPUBuffer => {
+    const buffer = ledger.storage(label, bytes, 'scratch');
+    held.push(buffer);
+    return buffer;
+  };
+  const snapshots = new Snapshots();
+  const checks: (() => void)[] = [];
+  const wrong: WrongKernel[] = [];
+  const expect = (kernel: string, found: number, expected: number, slack: number): void => {
+    // Weights of no number are not the GPU's fault.
+    if (!Number.isFinite(expected) || Math.abs(found - expected) <= slack + 1e-5 * Math.abs(expected)) return;
+    if (wrong.every((other) => other.kernel !== kernel)) wrong.push({ kernel, found, expected });
+  };
+  const expectRows = (
+    kernel: string,
+    found: Floats[],
+    base: Floats[],
+    x: Floats[],
+    ends: (() => Rows)[],
+  ): void => {
+    for (const rows of ends.map((end) => end()))
+      for (const [i, row] of x.entries())
+        for (let r = 0; r < rows.values.length; r++) {
+          const { sum, noise } = dot(rows, r, row);
+          const from = base[i]?.[rows.first + r] ?? 0;
+          expect(kernel, found[i]![rows.first + r]!, from + sum, TOLERANCE * noise + 1e-5 * Math.abs(from));
+        }
+  };
+
+  const kinds = new Map(
+    plan.map((block) => [`${block.kind} ${mlpWidth(config, block.mlp)}`, block] as const).reverse(),
+  );
+  const sample = [...kinds.values()].sort((a, b) => a.layer - b.layer);
+  const prompt = Math.min(PROMPT, scratch.rows, kv.context - 1);
+  const tokens = Array.from({ length: prompt + 1 }, (_, i) => (7919 * (i + 1)) % vocabSize);
+  const table = ropeTable(config, prompt + 1);
+  const queryHead = heads - 1;
+  const keyHead = kvHeads - 1;
+
+  /** q, k or v of one head, of each row. */
+  const headRows = (x: Floats[], head: Rows, gain: Floats | undefined, rotate: boolean): Floats[] =>
+    x.map((row, position) => {
+      const n = normed(row, eps, head.gain);
+      let out = Float32Array.from({ length: headDim }, (_, r) => dot(head, r, n).sum);
+      if (!rotate) return out;
+      // A norm without weights may stand on either side of the rotation.
+      if (config.qkNorm !== 'none') out = normed(out, eps, gain);
+      const half = headDim / 2;
+      return out.map((value, i) => {
+        const at = 2 * (position * half + (i % half));
+        return i < half
+          ? value * table[at]! - out[i + half]! * table[at + 1]!
+          : value * table[at]! + out[i - half]! * table[at + 1]!;
+      });
+    });
+
+  /** `before` of the rows of this run and of those whose K and V are cached. */
+  const checkAttention = (
+    work: Work[],
+    label: string,
+    layer: number,
+    shots: BlockShots,
+    past: () => Floats[],
+  ): void => {
+    const { qkv, out, qkGains } = weights.attention.get(layer)!;
+    const head = (index: number) => takeRows(snapshots, work, qkv, index * headDim, headDim);
+    const read = [head(queryHead), head(heads + keyHead), head(heads + kvHeads + keyHead)] as const;
+    const gains = qkGains && snapshots.floats(work, qkGains, 0, 2 * headDim);
+    const ends = takeEnds(snapshots, work, out);
+    checks.push(() => {
+      const cached = past();
+      const x = [...cached, ...shots.before()];
+      const [wq, wk, wv] = read.map((rows) => rows()) as [Rows, Rows, Rows];
+      const q = headRows(x, wq, gains?.().subarray(0, headDim), true);
+      const k = headRows(x, wk, gains?.().subarray(headDim), true);
+      const v = headRows(x, wv, undefined, false);
+      const largest = Math.max(...v.flatMap((row) => [...row].map(Math.abs)));
+      for (const [i, found] of shots.attended().entries()) {
+        const position = cached.length + i;
+        const scores = k
+          .slice(0, position + 1)
+          .map(
+            (key) => key.reduce((sum, value, c) => sum + value * q[position]![c]!, 0) / Math.sqrt(headDim),
+          );
+        const top = Math.max(...scores);
+        const shares = scores.map((score) => Math.exp(score - top));
+        const total = shares.reduce((a, b) => a + b, 0);
+        for (let c = 0; c < headDim; c++) {
+          const mixed = shares.reduce((sum, share, p) => sum + (share / total) * v[p]![c]!, 0);
+          expect(
+            `${label} qkv and attention`,
+            found[queryHead * headDim + c]!,
+            mixed,
+            ATTENTION_TOLERANCE[kv.dtype] * largest,
+          );
+        }
+      }
+      expectRows(`${label} out`, shots.middle(), shots.before(), shots.attended(), ends);
+    });
+  };
+
+  const checkLinear = (work: Work[], label: string, layer: number, shots: BlockShots): void => {
+    const ends = takeEnds(snapshots, work, weights.linear.get(layer)!);
+    checks.push(() => {
+      const x = shots.before();
+      const n = x.map((row) => normed(row, eps));
+      expectRows(`${label} linear`, shots.middle(), x, n, ends);
+    });
+  };
+
+  const checkMlp = (work: Work[], label: string, mlp: number, shots: BlockShots): void => {
+    const { gateUp, down } = weights.mlp.get(mlp)!;
+    const gates = takeEnds(snapshots, work, gateUp, 0);
+    const ups = takeEnds(snapshots, work, gateUp, 1);
+    const ends = takeEnds(snapshots, work, down);
+    checks.push(() => {
+      const found = shots.hidden();
+      for (const [e, end] of gates.entries()) {
+        const [gate, up] = [end(), ups[e]!()];
+        for (const [i, row] of shots.middle().entries()) {
+          const n = normed(row, eps, gate.gain);
+          for (let r = 0; r < gate.values.length; r++) {
+            const [g, u] = [dot(gate, r, n), dot(up, r, n)];
+            const slack =
+              1.1 * g.noise * (Math.abs(u.sum) + TOLERANCE * u.noise) + u.noise * Math.abs(silu(g.sum));
+            expect(
+              `${label} gate and up`,
+              found[i]![gate.first + r]!,
+              silu(g.sum) * u.sum,
+              TOLERANCE * slack,
+            );
+          }
+        }
+      }
+      expectRows(`${label} down`, shots.after(), shots.middle(), found, ends);
+    });
+  };
+
+  /** Rows of activations `(rows, cols)` at this point of the work. */
+  const shoot = (work: Work[], buffer: GPUBuffer, rows: number, cols: number): (() => Floats[]) => {
+    const read = snapshots.floats(work, buffer, 0, rows * stride(cols));
+    let split: Floats[] | undefined;
+    return () =>
+      (split ??= Array.from({ length: rows }, (_, r) =>
+        read().slice(r * stride(cols), r * stride(cols) + cols),
+      ));
+  };
+
+  /** `before` of each sampled block in the prompt: what later rows attend to. */
+  const pasts: (() => Floats[])[] = [];
+  const run = async (width: 'many' | 'one', rows: GPUBuffer, step: StepShape): Promise<Work[]> => {
+    const work: Work[] = [];
+    const name = width === 'many' ? 'prompt' : 'decode';
+    const dispatches = await recordBlocks(parts, sample, rows, width);
+    const launch = (list: readonly Dispatch[]): void => void work.push({ list, step });
+    launch(dispatches.filter(({ block }) => block === undefined));
+    const lookedUp = tokens.slice(width === 'many' ? 0 : prompt, width === 'many' ? prompt : undefined);
+    const entries = lookedUp.map((token) => takeRows(snapshots, work, weights.embed, token, 1));
+    let before = shoot(work, scratch.x.buffer, step.rows, d);
+    const embedded = before;
+    checks.push(() => {
+      for (const [i, entry] of entries.entries())
+        entry().values[0]!.forEach((value, c) => {
+          expect(`${name}: embedding`, embedded()[i]![c]!, value, 0);
+        });
+    });
+    for (const [b, { kind, layer, mlp }] of sample.entries()) {
+      const own = dispatches.filter(({ block }) => block === layer);
+      const cut = own.findIndex(({ label }) => label.startsWith('gate and up'));
+      launch(own.slice(0, cut));
+      const attended = shoot(work, scratch.attended.buffer, step.rows, heads * headDim);
+      const middle = shoot(work, scratch.x.buffer, step.rows, d);
+      launch(own.slice(cut));
+      const hidden = shoot(work, scratch.hidden, step.rows, mlpWidth(config, mlp));
+      const after = shoot(work, scratch.x.buffer, step.rows, d);
+      const shots = { before, middle, after, attended, hidden };
+      const label = `${name}, block ${layer}:`;
+      if (kind === 'attention')
+        checkAttention(work, label, layer, shots, width === 'one' ? (pasts[b] ?? (() => [])) : () => []);
+      if (kind === 'linear') checkLinear(work, label, layer, shots);
+      checkMlp(work, label, mlp, shots);
+      if (width === 'many') pasts[b] = before;
+      before = after;
+    }
+    if (width === 'one') {
+      const recorder = new Recorder(gpu);
+      const sampled = storage('self-test sampled', 4);
+      argmax(tuning, recorder, { logits: scratch.logits, next: rows, sampled, step: scratch.step });
+      launch(await recordHead(parts, width));
+      launch(await recorder.finish());
+      const logits = shoot(work, scratch.logits.buffer, 1, vocabSize);
+      const chosen = snapshots.add(work, sampled, 0, 4);
+      const ends = takeEnds(snapshots, work, weights.head);
+      const last = before;
+      checks.push(() => {
+        const gain = ends[0]!().gain;
+        expectRows(
+          'logits',
+          logits(),
+          [],
+          last().map((row) => normed(row, eps, gain)),
+          ends,
+        );
+        const [row] = logits();
+        if (!row!.every(Number.isFinite)) return;
+        const best = row!.reduce((most, value, i) => (value > row![most]! ? i : most), 0);
+        expect('argmax', new Uint32Array(chosen())[0]!, best, 0);
+      });
+    }
+    return work;
+  };
+
+  const { device } = gpu;
+  try {
+    const works: { work: Work[]; rows: GPUBuffer; words: number[]; step: StepShape }[] = [];
+    const add = async (width: 'many' | 'one', from: number, to: number): Promise<void> => {
+      const rows = storage('self-test rows', ROW_BYTES * (to - from));
+      const step = { rows: to - from, first: 0, count: width === 'one' ? 1 : 0, next: 0, context: to };
+      const words = tokens.slice(from, to).flatMap((token, i) => [token, 0, from + i, 0]);
+      works.push({ work: await run(width, rows, step), rows, words, step });
+    };
+    if (prompt > 0) await add('many', 0, prompt);
+    await add('one', prompt, prompt + 1);
+    const staging = ledger.buffer(
+      'self-test',
+      snapshots.bytes,
+      'scratch',
+      GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
+    );
+    held.push(staging);
+    for (const { work, rows, words, step } of works) {
+      device.queue.writeBuffer(rows, 0, new Uint32Array(words));
+      device.queue.writeBuffer(
+        scratch.step,
+        0,
+        new Uint32Array([step.rows, step.first, step.count, step.next]),
+      );
+      const encoder = device.createCommandEncoder();
+      for (const one of work)
+        if ('list' in one) {
+          const pass = encoder.beginComputePass();
+          encode(pass, one.list, one.step);
+          pass.end();
+        } else encoder.copyBufferToBuffer(one.from, one.at, staging, one.to, 4 * Math.ceil(one.size / 4));
+      device.queue.submit([encoder.finish()]);
+    }
+    await staging.mapAsync(GPUMapMode.READ);
+    snapshots.data = staging.getMappedRange().slice(0);
+    for (const check of checks) check();
+    return wrong;
+  } finally {
+    for (const buffer of held) ledger.release(buffer);
+  }
+}

@@ -1,0 +1,36 @@
+/** Bytes of a chunk of the cache: the unit of download, check and resume. */
+export const CHUNK_BYTES = 4 << 20;
+/** Chunks fetched ahead of the one that is wanted. */
+export const CHUNKS_AHEAD = 2;
+
+/**
+ * Runs `work` over items with up to `most` under way, and gives the results in the order of the items. When the reader stops,
+ * or an item fails, the `signal` of those under way is raised.
+ */
+export async function* inFlight<T, R>(
+  items: Iterable<T>,
+  most: number,
+  work: (item: T, signal: AbortSignal) => Promise<R>,
+  signal?: AbortSignal,
+): AsyncGenerator<[T, R]> {
+  const own = new AbortController();
+  const stop = (): void => own.abort(signal?.reason);
+  signal?.addEventListener('abort', stop);
+  if (signal?.aborted) stop();
+  const flying: [T, Promise<R>][] = [];
+  try {
+    for (const item of items) {
+      const running = work(item, own.signal);
+      // Whoever gets there sees its error.
+      running.catch(() => {});
+      flying.push([item, running]);
+      if (flying.length < most) continue;
+      const [first, result] = flying.shift()!;
+      yield [first, await result];
+    }
+    for (const [item, result] of flying) yield [item, await result];
+  } finally {
+    own.abort();
+    signal?.removeEventListener('abort', stop);
+  }
+}
