@@ -5,7 +5,15 @@ import { basename, join } from 'node:path';
 import type { Page } from 'playwright';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { byteTokenizerFiles } from '../support/byte-tokenizer.ts';
-import { chatPages, chooseFolder, fits, lastReply, poll, set } from '../support/chat-page.ts';
+import {
+  chatPages,
+  chooseFolder,
+  endlessChatModel,
+  fits,
+  lastReply,
+  poll,
+  set,
+} from '../support/chat-page.ts';
 import { randomModel, tinyFiles } from '../support/tiny-models.ts';
 
 const PARENT = join(import.meta.dirname, '../../demo/public/models/parent');
@@ -94,7 +102,7 @@ describe('the attention slider', () => {
     expect(problems).toEqual([]);
   });
 
-  test('in the middle of a reply it goes on; before a conversation a text of the page is measured', async () => {
+  test('before a conversation, and on a narrow screen, a built-in text is measured', async () => {
     const { page, problems } = await openParent({ width: 380, height: 700 });
     await poll(() => page.textContent('#announce')).toMatch(/is ready/);
     await press(page, 'Home');
@@ -102,17 +110,28 @@ describe('the attention slider', () => {
     expect(await figures(page)).toMatch(/[\d.]+ × full/);
     expect(await fits(page)).toBe(true);
     await press(page, 'End');
-    await set(page, 'temperature', '0');
-    await page.fill('#prompt', 'Tell me a story about a fox called Mia.');
+    await poll(() => figures(page)).toContain('perplexity as full');
+    expect(await fits(page)).toBe(true);
+    expect(problems).toEqual([]);
+  });
+
+  test('a reply under way goes on without attention; its KV is freed behind it', async () => {
+    const { page, problems } = await openChat();
+    for (const [name, bytes] of Object.entries(endlessChatModel()))
+      await writeFile(join(folder, name), bytes);
+    await chooseFolder(page, folder, basename(folder));
+    await set(page, 'maxTokens', '4000');
+    await page.fill('#prompt', 'Go');
     await page.keyboard.press('Enter');
     await poll(async () => (await lastReply(page)).length).toBeGreaterThan(3);
     await press(page, 'Home');
+    await poll(() => hint(page)).toMatch(/^Blocks 0 1 without attention/);
     const early = (await lastReply(page)).length;
-    expect(await page.getAttribute('#log', 'aria-busy')).toBe('true');
-    await poll(async () => (await lastReply(page)).length).toBeGreaterThan(early);
+    await poll(async () => (await lastReply(page)).length).toBeGreaterThan(early + 20);
+    expect(await kvOf(page)).not.toBe('0 B');
+    await page.click('#stop');
     await poll(() => kvOf(page)).toBe('0 B');
     await poll(() => hint(page)).toMatch(/tokens of this conversation/);
-    expect(await fits(page)).toBe(true);
     expect(problems).toEqual([]);
   });
 

@@ -4,40 +4,18 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Page } from 'playwright';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
-import { parseConfig } from '../../src/model/config.ts';
-import { tensorSpecs } from '../../src/model/plan.ts';
-import { byteTokenizerFiles } from '../support/byte-tokenizer.ts';
-import { chatPages, chooseFolder, fits, lastReply, poll, ready, set } from '../support/chat-page.ts';
-import { mulberry32 } from '../support/random.ts';
-import { tinyFiles } from '../support/tiny-models.ts';
+import {
+  chatPages,
+  chooseFolder,
+  endlessChatModel,
+  fits,
+  lastReply,
+  poll,
+  ready,
+  set,
+} from '../support/chat-page.ts';
 
 const STORIES = join(import.meta.dirname, '../../../shared/models/stories260K');
-
-/** A random chat model whose replies have no end of their own. */
-function endlessChatModel(): Record<string, string | Uint8Array> {
-  const configJson = {
-    model_type: 'llama',
-    hidden_size: 32,
-    intermediate_size: 64,
-    num_hidden_layers: 2,
-    num_attention_heads: 2,
-    num_key_value_heads: 1,
-    vocab_size: 260,
-    max_position_embeddings: 4096,
-    rms_norm_eps: 1e-5,
-    rope_theta: 10000,
-    hidden_act: 'silu',
-    tie_word_embeddings: false,
-  };
-  const config = parseConfig(configJson);
-  const uniform = mulberry32(5);
-  const tensors = tensorSpecs(config).map(({ name, shape }) => {
-    const data = new Float32Array(shape.reduce((a, b) => a * b, 1));
-    return [name, { shape, data: data.map(() => (name.includes('norm') ? 1 : uniform() - 0.5)) }] as const;
-  });
-  const { 'generation_config.json': _, ...tokenizer } = byteTokenizerFiles(260);
-  return { ...tinyFiles({ configJson, config, tensors: new Map(tensors) }), ...tokenizer };
-}
 
 let temporary: string;
 let folder: string;

@@ -2,6 +2,8 @@
 import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright';
 import { afterAll, afterEach, beforeAll, expect, inject } from 'vitest';
 import { chromiumArgs, findBrowser } from '../../scripts/find-browser.mjs';
+import { byteTokenizerFiles } from './byte-tokenizer.ts';
+import { randomModel, tinyFiles } from './tiny-models.ts';
 
 /** Opens a page in a tab of its own; `problems` collects whatever the console calls an error. */
 export type Open = (
@@ -33,6 +35,8 @@ export function chatPages(): Open {
     await page.route('**/models/models.json', (route) => route.fulfill({ json: [] }));
     await prepare(page);
     await page.goto(`${inject('demoUrl')}index.html`);
+    // The page listens once it knows which models are included.
+    await page.waitForSelector('#openers > *, #loading:not([hidden])', { state: 'attached' });
     return { page, problems };
   };
 }
@@ -58,3 +62,24 @@ export async function set(page: Page, name: string, value: string): Promise<void
 export const lastReply = (page: Page): Promise<string> => page.locator('.reply').last().innerText();
 export const fits = (page: Page): Promise<boolean> =>
   page.evaluate(() => document.documentElement.scrollWidth <= innerWidth);
+
+const ENDLESS = {
+  model_type: 'llama',
+  hidden_size: 32,
+  intermediate_size: 64,
+  num_hidden_layers: 2,
+  num_attention_heads: 2,
+  num_key_value_heads: 1,
+  vocab_size: 260,
+  max_position_embeddings: 4096,
+  rms_norm_eps: 1e-5,
+  rope_theta: 10000,
+  hidden_act: 'silu',
+  tie_word_embeddings: false,
+};
+
+/** Files of a random chat model whose replies have no end of their own. */
+export function endlessChatModel(): Record<string, string | Uint8Array> {
+  const { 'generation_config.json': _, ...tokenizer } = byteTokenizerFiles(260);
+  return { ...tinyFiles(randomModel(ENDLESS, 5)), ...tokenizer };
+}
