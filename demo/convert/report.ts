@@ -1,4 +1,4 @@
-import type { Analysis, BlockReport } from '../../src/convert/analyze.ts';
+import { type Analysis, type BlockReport, columnsOf } from '../../src/convert/analyze.ts';
 import { type ConvertReport, speedText } from '../../src/convert/report.ts';
 import { bars, clearPlots } from '../bench/plots.ts';
 import { el } from '../chat/dom.ts';
@@ -69,13 +69,29 @@ function pictures({ perplexity, blocks }: Analysis): HTMLElement {
       '',
       rows(({ blockInfluence }) => [blockInfluence]),
     ),
+    ...(blocks.some(({ time }) => time)
+      ? [
+          bars(
+            'GPU time of one token',
+            key('µs of the attention', 'µs of the linear map'),
+            '',
+            rows(({ time }) => [time!.attention, time!.map]),
+          ),
+        ]
+      : []),
+    bars(
+      'Bytes it takes',
+      key('weights of the attention, kB', 'of the linear map, kB'),
+      '',
+      rows(({ bytes: { attention, map } }) => [attention / 1000, map / 1000]),
+    ),
   );
 }
 
 /** Shows an analysis: figures, a picture and a row for each block. */
 export function showAnalysis(place: HTMLElement, label: string, found: Analysed): void {
   const { analysis, layers, hiddenSize, dtype } = found;
-  const { tokens, window, perplexity, blocks, order } = analysis;
+  const { tokens, window, timeNote, perplexity, blocks, order } = analysis;
   const facts = [
     `${layers} blocks`,
     `hidden size ${hiddenSize}`,
@@ -83,7 +99,7 @@ export function showAnalysis(place: HTMLElement, label: string, found: Analysed)
     `perplexity ${perplexity.toFixed(3)} on ${tokens.test} test tokens in windows of ${window}`,
     `maps fitted to ${tokens.calibration} tokens, chosen by ${tokens.choosing}`,
   ];
-  const buckets = blocks[0]!.r2ByContext;
+  const columns = columnsOf(analysis, bytes);
   clearPlots();
   place.replaceChildren(
     el(
@@ -95,35 +111,13 @@ export function showAnalysis(place: HTMLElement, label: string, found: Analysed)
     pictures(analysis),
     table(
       'On text that nothing was fitted to. R² leaves the residual out; “from n” is of tokens at that place of their window and after.',
-      [
-        'Block',
-        'R²',
-        ...buckets.map(({ from }) => `from ${from}`),
-        'cosine',
-        'influence',
-        'perplexity, dropped',
-        'linear',
-        'attention',
-        'map',
-        'KV a token',
-      ],
-      blocks.map((block) => [
-        block.layer,
-        block.r2.toFixed(3),
-        ...block.r2ByContext.map(({ r2 }) => r2.toFixed(3)),
-        block.cosine.toFixed(3),
-        block.blockInfluence.toFixed(4),
-        block.perplexity.skip.toFixed(3),
-        block.perplexity.linear.toFixed(3),
-        bytes(block.bytes.attention),
-        bytes(block.bytes.map),
-        bytes(block.bytes.kvPerToken),
-      ]),
+      columns.map(([name]) => name),
+      blocks.map((block) => columns.map(([, cell]) => cell(block))),
     ),
     el(
       'p',
       { class: 'hint' },
-      `From the least missed to the most: dropped ${order.skip.join(' ')}; linear ${order.linear.join(' ')}.`,
+      `${timeNote} From the least missed to the most: dropped ${order.skip.join(' ')}; linear ${order.linear.join(' ')}.`,
     ),
   );
   place.hidden = false;

@@ -36,7 +36,7 @@ export type Tell = (what: string, done: number, total: number) => unknown;
 /** Characters of a token, at most, in the built-in text. */
 const TOKEN_CHARACTERS = 8;
 
-let session: { parent: OnGpu; windows: Windows } | undefined;
+let session: { parent: OnGpu; windows: Windows; analysis: Analysis } | undefined;
 
 function close(): void {
   session?.parent.close();
@@ -77,7 +77,7 @@ const methods = {
         signal,
         onProgress: (done, total) => tell('Measuring the blocks', done, total),
       });
-      session = { parent, windows };
+      session = { parent, windows, analysis };
       return { analysis, layers: config.layers, hiddenSize: config.hiddenSize, dtype };
     } catch (error) {
       parent.close();
@@ -92,7 +92,7 @@ const methods = {
     tell: Tell,
     signal: AbortSignal,
   ): Promise<ConvertReport> {
-    const { parent, windows } = session!;
+    const { parent, windows, analysis } = session!;
     const place = await madeFolder();
     if (!place)
       throw new ShishuError('io', 'This browser keeps no files for pages here.', {
@@ -107,6 +107,7 @@ const methods = {
         () => stageHandle(place, name),
         {
           ...options,
+          order: analysis.order,
           log: (line) => tell(line, 0, 0),
           signal,
         },

@@ -11,8 +11,8 @@ import { openModelFolder, print, printJson } from './io.ts';
 export const command: Command = {
   help: `shishulm analyze DIR [options]
   For each attention block, on text that nothing was fitted to: R² of the best linear map from its normalised
-  input to its output (without the residual, by place in the window), block influence, and the perplexity with
-  that block's attention dropped or made linear.
+  input to its output (without the residual, by place in the window), block influence, the perplexity with that
+  block's attention dropped or made linear, its GPU time (where the adapter has timestamp-query) and its bytes.
 
 ${TEXT_HELP}
   --out FILE       also write the analysis as JSON

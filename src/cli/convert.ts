@@ -15,6 +15,7 @@ const OPTIONS = {
   layers: text,
   'target-memory': text,
   linear: flag,
+  rank: text,
   'share-pairs': text,
   share: text,
   heal: text,
@@ -33,6 +34,7 @@ export const command: Command = {
   --layers 5-8         or: the layers to take it from, next to one another
   --target-memory=-25% or: the bytes to save, of weights and the KV cache (f32) of 2048 tokens
   --linear             put a fitted linear map where attention was, as extra tensors
+  --rank N             with --linear: maps of at most that rank, stored whole (the hidden size)
   --share-pairs N      pairs of MLP-only blocks that share one MLP (0)
   --share HOW          ${SHARES.join(', ')} (average)
   --heal TOKENS        then distil it to its parent on so many tokens of the calibration text (or more text after it),
@@ -57,6 +59,7 @@ ${TEXT_HELP}
       layers: values.layers === undefined ? undefined : layersOf(values.layers),
       saveMemory: values['target-memory'] === undefined ? undefined : savingOf(values['target-memory']),
       linear: values.linear ?? false,
+      rank: wholeNumberOf('rank', values.rank, 1, 1e6),
       sharePairs: wholeNumberOf('share-pairs', values['share-pairs'], 0, 9999) ?? 0,
       share,
       heal,

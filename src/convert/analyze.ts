@@ -2,9 +2,11 @@ import type { Runner } from '../engine/runner.ts';
 import { throwIfAborted } from '../errors.ts';
 import { kvBytesPerToken, type Plan, tensorSpecs } from '../model/plan.ts';
 import { pruned } from '../model/prune.ts';
-import { type CalibrateOptions, calibrate, perplexity } from './calibrate.ts';
+import type { AnalysedOrder } from './analysis-file.ts';
+import { type CalibrateOptions, calibrate, perplexity, wholePerplexity } from './calibrate.ts';
 import { makeCapture } from './capture.ts';
 import { apply, type Fit } from './fit.ts';
+import { timeBlocks } from './time-blocks.ts';
 import { countTokens, type Windows } from './windows.ts';
 
 /** R^2 of tokens `from .. to - 1` of their windows. */
@@ -29,18 +31,22 @@ export interface BlockReport {
   cosine: number;
   /** Of the model with this block's attention alone dropped, or replaced by its map. */
   perplexity: { skip: number; linear: number };
-  /** Of the attention's weights, of the map's, and of K and V (f32), in bytes as stored. */
-  bytes: { attention: number; map: number; kvPerToken: number };
+  /** Of the weights of the attention with its norm, of its map and of the MLP with its norm as stored, and of K and V (f32). */
+  bytes: { attention: number; map: number; mlp: number; kvPerToken: number };
+  /** GPU time of one token at the end of a window, microseconds; null without timestamp-query. */
+  time: { attention: number; map: number; mlp: number } | null;
 }
 
 export interface Analysis {
   tokens: { calibration: number; choosing: number; test: number };
   /** Tokens of a window. */
   window: number;
+  /** What the times are, or why there are none. */
+  timeNote: string;
   perplexity: number;
   blocks: BlockReport[];
   /** Layers from the least missed to the most, by perplexity without each alone. */
-  order: { skip: number[]; linear: number[] };
+  order: AnalysedOrder;
 }
 
 /** Context buckets begin here. */
@@ -150,27 +156,34 @@ export async function analyze(
   // In windows: maps see the calibration and choosing sets once, all that is measured the test set.
   const calibrating = windows.calibration.length + windows.choosing.length;
   const total = calibrating + windows.test.length * (2 + 2 * layers.length);
-  let done = calibrating;
+  let done = 0;
   const step = async <T>(measuring: Promise<T>): Promise<T> => {
     const value = await measuring;
     done += windows.test.length;
     onProgress?.(done, total);
     return value;
   };
+  const whole = await step(wholePerplexity(runner, plan, windows.test, signal));
   const fits = await calibrate(runner, plan, windows, layers, {
     signal,
-    onProgress: (at) => onProgress?.(at, total),
+    onProgress: (at) => onProgress?.(done + at, total),
   });
+  done += calibrating;
   const measured = await step(measureMaps(runner, plan, fits, windows.test, signal));
+  const modes = Object.fromEntries(layers.map((layer) => [layer, 'linear' as const]));
+  const position = windows.test[0]!.length - 1;
+  const attentionTimes = await timeBlocks(runner, plan, position);
+  const mapTimes = await timeBlocks(runner, pruned(plan, modes, fits), position);
   const specs = tensorSpecs(config);
+  const bytesIn = (layer: number, half: string): number => {
+    const own = new RegExp(`^model\\.layers\\.${layer}\\.(${half})\\.`);
+    return specs
+      .filter(({ name }) => own.test(name))
+      .reduce((sum, { shape }) => sum + storedBytes * shape.reduce((a, b) => a * b, 1), 0);
+  };
   const blocks: BlockReport[] = [];
   for (const block of attending) {
     const { layer } = block;
-    const weights = specs
-      .filter(({ name }) =>
-        new RegExp(`^model\\.layers\\.${layer}\\.(self_attn|input_layernorm)\\.`).test(name),
-      )
-      .reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
     const under = (mode: 'skip' | 'linear'): Promise<number> =>
       step(perplexity(runner, pruned(plan, { [layer]: mode }, fits), windows.test, signal));
     blocks.push({
@@ -179,10 +192,19 @@ export async function analyze(
       alpha: fits.get(layer)!.alpha,
       perplexity: { skip: await under('skip'), linear: await under('linear') },
       bytes: {
-        attention: storedBytes * weights,
+        attention: bytesIn(layer, 'self_attn|input_layernorm'),
         map: storedBytes * config.hiddenSize * (config.hiddenSize + 1),
+        mlp: bytesIn(layer, 'mlp|post_attention_layernorm'),
         kvPerToken: kvBytesPerToken(config, [block], 4),
       },
+      time:
+        attentionTimes && mapTimes
+          ? {
+              attention: attentionTimes.get(layer)!.first,
+              map: mapTimes.get(layer)!.first,
+              mlp: attentionTimes.get(layer)!.mlp,
+            }
+          : null,
     });
   }
   const order = (mode: 'skip' | 'linear'): number[] =>
@@ -195,7 +217,10 @@ export async function analyze(
         test: countTokens(windows.test),
       },
       window: windows.test[0]!.length,
-      perplexity: await step(perplexity(runner, plan, windows.test, signal)),
+      timeNote: attentionTimes
+        ? `GPU time of one token at position ${position}, by timestamp-query with each launch in a pass of its own: shares, not speed.`
+        : 'This adapter has no timestamp-query: no GPU times.',
+      perplexity: whole,
       blocks,
       order: { skip: order('skip'), linear: order('linear') },
     },
@@ -204,41 +229,47 @@ export async function analyze(
 }
 
 /** An analysis as a table in Markdown. */
-export function analysisTable({ tokens, window, perplexity, blocks, order }: Analysis): string {
+export function analysisTable(analysis: Analysis): string {
+  const { tokens, window, timeNote, perplexity, blocks, order } = analysis;
   const row = (cells: readonly (string | number)[]): string => `| ${cells.join(' | ')} |`;
-  const buckets = blocks[0]?.r2ByContext ?? [];
-  const head = [
-    'block',
-    'R²',
-    ...buckets.map(({ from }) => `R² from ${from}`),
-    'influence',
-    'cosine',
-    'perplexity, skipped',
-    'perplexity, linear',
-    'attention bytes',
-    'map bytes',
-    'KV bytes a token',
-  ];
+  const columns = columnsOf(analysis, String);
   return [
     `Perplexity ${perplexity.toFixed(3)} on ${tokens.test} test tokens in windows of ${window}; maps fitted to ${tokens.calibration} tokens, chosen by ${tokens.choosing}.`,
+    timeNote,
     '',
-    row(head),
-    row(head.map(() => '---:')),
-    ...blocks.map((block) =>
-      row([
-        block.layer,
-        block.r2.toFixed(3),
-        ...block.r2ByContext.map(({ r2 }) => r2.toFixed(3)),
-        block.blockInfluence.toFixed(4),
-        block.cosine.toFixed(3),
-        block.perplexity.skip.toFixed(3),
-        block.perplexity.linear.toFixed(3),
-        block.bytes.attention,
-        block.bytes.map,
-        block.bytes.kvPerToken,
-      ]),
-    ),
+    row(columns.map(([name]) => name)),
+    row(columns.map(() => '---:')),
+    ...blocks.map((block) => row(columns.map(([, cell]) => cell(block)))),
     '',
     `From the least missed to the most: skipped ${order.skip.join(' ')}; linear ${order.linear.join(' ')}.`,
   ].join('\n');
+}
+
+/** The columns of an analysis' table: a name, and a block's cell. Times are left out where there are none. */
+export function columnsOf(
+  { blocks }: Analysis,
+  bytes: (count: number) => string,
+): [name: string, cell: (block: BlockReport) => string][] {
+  const timed = blocks.some(({ time }) => time);
+  const time = (half: keyof NonNullable<BlockReport['time']>, name: string): ReturnType<typeof columnsOf> =>
+    timed ? [[`${name} µs`, (block) => block.time![half].toFixed(1)]] : [];
+  return [
+    ['block', ({ layer }) => String(layer)],
+    ['R²', ({ r2 }) => r2.toFixed(3)],
+    ...(blocks[0]?.r2ByContext ?? []).map(({ from }, i): [string, (block: BlockReport) => string] => [
+      `R² from ${from}`,
+      ({ r2ByContext }) => r2ByContext[i]!.r2.toFixed(3),
+    ]),
+    ['influence', ({ blockInfluence }) => blockInfluence.toFixed(4)],
+    ['cosine', ({ cosine }) => cosine.toFixed(3)],
+    ['perplexity, skipped', ({ perplexity }) => perplexity.skip.toFixed(3)],
+    ['perplexity, linear', ({ perplexity }) => perplexity.linear.toFixed(3)],
+    ...time('attention', 'attention'),
+    ...time('map', 'map'),
+    ...time('mlp', 'MLP'),
+    ['attention bytes', (block) => bytes(block.bytes.attention)],
+    ['map bytes', (block) => bytes(block.bytes.map)],
+    ['MLP bytes', (block) => bytes(block.bytes.mlp)],
+    ['KV bytes a token', (block) => bytes(block.bytes.kvPerToken)],
+  ];
 }

@@ -1,10 +1,10 @@
 import type { Runner } from '../engine/runner.ts';
-import { throwIfAborted } from '../errors.ts';
+import { ShishuError, throwIfAborted } from '../errors.ts';
 import { installLinearMap } from '../model/linear-maps.ts';
 import type { Plan } from '../model/plan.ts';
 import { type Mode, pruned } from '../model/prune.ts';
 import { makeCapture } from './capture.ts';
-import { type Fit, fit, type LinearMap } from './fit.ts';
+import { ALPHAS, type Fit, fit, type LinearMap } from './fit.ts';
 import { Moments } from './moments.ts';
 import type { Windows } from './windows.ts';
 
@@ -14,6 +14,8 @@ export interface CalibrateOptions {
    * below run linear. Costs two passes over the text a layer instead of one for all.
    */
   sequential?: boolean;
+  /** Most that the maps' rank may be (default the hidden size). */
+  rank?: number | undefined;
   signal?: AbortSignal | undefined;
   onProgress?: (done: number, total: number) => void;
 }
@@ -36,7 +38,7 @@ export async function calibrate(
   plan: Plan,
   windows: Pick<Windows, 'calibration' | 'choosing'>,
   layers: readonly number[],
-  { sequential = false, signal, onProgress }: CalibrateOptions = {},
+  { sequential = false, rank, signal, onProgress }: CalibrateOptions = {},
 ): Promise<Map<number, Fit>> {
   const ascending = [...layers].sort((a, b) => a - b);
   const sets = ['calibration', 'choosing'] as const;
@@ -73,7 +75,7 @@ export async function calibrate(
         // Solving takes seconds for a large model: let whoever waits cancel in between.
         await new Promise((resume) => setTimeout(resume));
         throwIfAborted(signal);
-        const found = fit(calibration, choosing);
+        const found = fit(calibration, choosing, ALPHAS, rank);
         fits.set(layer, found);
         install(runner, layer, found);
         modes[layer] = 'linear';
@@ -101,4 +103,20 @@ export async function perplexity(
     tokens += window.length - 1;
   }
   return Math.exp(nats / tokens);
+}
+
+/** Perplexity of a model as it is. @throws ShishuError `bad-argument` when that is no number, as with NaN among the weights */
+export async function wholePerplexity(
+  runner: Runner,
+  plan: Plan,
+  windows: readonly (readonly number[])[],
+  signal?: AbortSignal,
+): Promise<number> {
+  const value = await perplexity(runner, plan, windows, signal);
+  if (!Number.isFinite(value))
+    throw new ShishuError('bad-argument', `The model's perplexity is ${value}.`, {
+      details: { perplexity: value },
+      mend: 'Its weights hold NaN or infinite values, or overflow on the way: check them, or convert from an F32 copy.',
+    });
+  return value;
 }

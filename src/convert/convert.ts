@@ -5,8 +5,9 @@ import { readOptional } from '../formats/source.ts';
 import { parseConfig } from '../model/config.ts';
 import { kvBytesPerToken, parameterCount, planOf, tensorSpecs } from '../model/plan.ts';
 import { type Mode, pruned } from '../model/prune.ts';
+import { ANALYSIS_FILE, type AnalysedOrder, orderWithout } from './analysis-file.ts';
 import { measureMaps } from './analyze.ts';
-import { calibrate, perplexity } from './calibrate.ts';
+import { calibrate, perplexity, wholePerplexity } from './calibrate.ts';
 import { type ChildShape, childConfig, childTensors, healedTensors, modelBytes } from './child.ts';
 import { bestRun, type Target, targetOf } from './choose.ts';
 import type { Fit } from './fit.ts';
@@ -21,12 +22,16 @@ import { countTokens, type Windows } from './windows.ts';
 export interface ConvertOptions extends Target {
   /** Keep a linear map where attention was, as extra tensors. */
   linear?: boolean;
+  /** Most that the maps' rank may be (default the hidden size). They are stored whole all the same. */
+  rank?: number | undefined;
   /** Pairs of MLP-only blocks that share one MLP (default 0). */
   sharePairs?: number;
   /** How a pair's MLPs become one (default `average`). */
   share?: Share;
   /** Distil the child to its parent after that. */
   heal?: HealOptions | undefined;
+  /** The parent's analysed order: the child's folder gets what is left of it. */
+  order?: AnalysedOrder;
   log?: (line: string) => void;
   signal?: AbortSignal | undefined;
 }
@@ -55,7 +60,7 @@ const MEMORY_CONTEXT = 2048;
 function checkTarget(parent: OnGpu, options: ConvertOptions): ReturnType<typeof targetOf> {
   refuseChild(parent);
   const { config, configJson, dtype } = parent;
-  const { sharePairs = 0, linear = false } = options;
+  const { sharePairs = 0, linear = false, rank } = options;
   const shapeOf = (front: number, mlpOnly: number, sharedPairs: number): ChildShape => {
     return { front, mlpOnly, sharedPairs, linear };
   };
@@ -83,6 +88,16 @@ function checkTarget(parent: OnGpu, options: ConvertOptions): ReturnType<typeof 
         mend: `Give at most ${Math.floor(target.count / 2)} pairs.`,
       },
     );
+  if (rank !== undefined && !linear)
+    throw new ShishuError('bad-argument', 'A rank was given, but no linear maps are asked for.', {
+      details: { rank },
+      mend: 'Ask for linear maps too.',
+    });
+  if (rank !== undefined && !(Number.isInteger(rank) && rank >= 1 && rank <= config.hiddenSize))
+    throw new ShishuError('bad-argument', `The rank of maps is ${rank}.`, {
+      details: { rank, limit: config.hiddenSize },
+      mend: `Give a whole number from 1 to the hidden size, ${config.hiddenSize}.`,
+    });
   // Also refuses what the layout cannot express.
   childConfig(configJson, config, shapeOf(target.front ?? 0, target.count, sharePairs));
   return target;
@@ -100,7 +115,7 @@ export async function convert(
   options: ConvertOptions,
   gpuOptions: OpenOptions = {},
 ): Promise<ConvertReport> {
-  const { log = () => {}, linear = false, sharePairs = 0, share = 'average', signal } = options;
+  const { log = () => {}, linear = false, rank, sharePairs = 0, share = 'average', signal } = options;
   const { config, configJson, plan, runner } = parent;
   const target = checkTarget(parent, options);
   const windows = await text();
@@ -123,7 +138,7 @@ export async function convert(
       windows[set],
       signal,
     );
-  await step('parent', perplexity(runner, plan, windows.test, signal));
+  await step('parent', wholePerplexity(runner, plan, windows.test, signal));
 
   let fits = new Map<number, Fit>();
   const candidates: ConvertReport['candidates'] = [];
@@ -132,6 +147,7 @@ export async function convert(
     // Every block needs a map to be compared with the others.
     if (linear)
       fits = await calibrate(runner, plan, windows, all, {
+        rank,
         signal,
         onProgress: progress('fitting every block'),
       });
@@ -147,12 +163,13 @@ export async function convert(
   if (linear) {
     fits = await calibrate(runner, plan, windows, layers, {
       sequential: true,
+      rank,
       signal,
       onProgress: progress('fitting one block after the other'),
     });
     await step('linear maps', ppl(layers, 'linear', 'test'));
     const measured = await measureMaps(runner, plan, fits, windows.test, signal);
-    for (const [layer, fit] of fits) r2.push({ layer, r2: measured.get(layer)!.r2, alpha: fit.alpha });
+    for (const [layer, { alpha, rank }] of fits) r2.push({ layer, r2: measured.get(layer)!.r2, alpha, rank });
   }
 
   const json = childConfig(configJson, config, {
@@ -213,6 +230,10 @@ export async function convert(
         child: kvBytesPerToken(child, planOf(child), 4),
       },
     };
+    if (options.order) {
+      const order = orderWithout(options.order, layers);
+      await staged.write(ANALYSIS_FILE, `${JSON.stringify({ order }, null, 2)}\n`);
+    }
     await staged.write('report.json', `${JSON.stringify(report, null, 2)}\n`);
     throwIfAborted(signal);
     await staged.commit();

@@ -1,4 +1,5 @@
 import { ShishuError } from '../errors.ts';
+import { lowRank } from './low-rank.ts';
 import type { Moments } from './moments.ts';
 
 /** `a = W z + b` of one block. */
@@ -15,6 +16,8 @@ export interface Fit extends LinearMap {
   alpha: number;
   /** R^2 on those tokens. */
   r2: number;
+  /** Rank that the map is bound to; d where it is not. */
+  rank: number;
 }
 
 /** Shares of tr(cov z) / d that are tried. */
@@ -77,17 +80,19 @@ function centred({ d, n, z, a, G, C }: Moments) {
   return { meanZ, meanA, covZ, covAZ };
 }
 
-/** The ridge map W = cov(a, z) (cov(z) + lambda I)^-1, b = mean(a) - W mean(z), lambda = alpha tr(cov z) / d. */
-function ridge(
-  { meanZ, meanA, covZ, covAZ }: ReturnType<typeof centred>,
-  alpha: number,
-): LinearMap | undefined {
+/** cov(z) + lambda I, lambda = alpha tr(cov z) / d; its lower triangle. */
+function regularised({ covZ, meanZ }: ReturnType<typeof centred>, alpha: number): Float64Array {
   const d = meanZ.length;
   let trace = 0;
   for (let i = 0; i < d; i++) trace += covZ[i * d + i]!;
-  const regular = covZ.slice();
-  for (let i = 0; i < d; i++) regular[i * d + i]! += (alpha * trace) / d;
-  const L = cholesky(regular, d);
+  return covZ.map((value, at) => (at % (d + 1) === 0 ? value + (alpha * trace) / d : value));
+}
+
+/** The ridge map W = cov(a, z) (cov(z) + lambda I)^-1, b = mean(a) - W mean(z), lambda = alpha tr(cov z) / d. */
+function ridge(system: ReturnType<typeof centred>, alpha: number): LinearMap | undefined {
+  const { meanZ, meanA, covAZ } = system;
+  const d = meanZ.length;
+  const L = cholesky(regularised(system, alpha), d);
   if (!L) return undefined;
   const W = solveRows(L, d, covAZ);
   const b = meanA.map((mean, i) => {
@@ -123,16 +128,23 @@ export function r2Of(map: LinearMap, moments: Moments): number {
 
 /**
  * The ridge map of a block, its regularisation chosen by R^2 on tokens that the map was not fitted to.
+ * @param rank most that the map's may be: the regularisation is chosen without this bound, R^2 is with it
  * @throws ShishuError `bad-argument` when the system is singular under every regularisation
  */
-export function fit(calibration: Moments, choosing: Moments, alphas: readonly number[] = ALPHAS): Fit {
+export function fit(
+  calibration: Moments,
+  choosing: Moments,
+  alphas: readonly number[] = ALPHAS,
+  rank = calibration.d,
+): Fit {
+  const { d } = calibration;
   const system = centred(calibration);
   let best: Fit | undefined;
   for (const alpha of alphas) {
     const map = ridge(system, alpha);
     if (!map) continue;
     const r2 = r2Of(map, choosing);
-    if (Number.isFinite(r2) && (!best || r2 > best.r2)) best = { ...map, alpha, r2 };
+    if (Number.isFinite(r2) && (!best || r2 > best.r2)) best = { ...map, alpha, r2, rank: d };
   }
   if (!best)
     throw new ShishuError(
@@ -143,7 +155,11 @@ export function fit(calibration: Moments, choosing: Moments, alphas: readonly nu
         mend: 'Give longer and more varied calibration text.',
       },
     );
-  return best;
+  if (rank >= d) return best;
+  const metric = regularised(system, best.alpha);
+  for (let i = 0; i < d; i++) for (let j = 0; j < i; j++) metric[j * d + i] = metric[i * d + j]!;
+  const map = lowRank(best, metric, system.meanZ, rank);
+  return { ...map, alpha: best.alpha, r2: r2Of(map, choosing), rank };
 }
 
 /** `W z + b`. */

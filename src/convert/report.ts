@@ -14,7 +14,7 @@ export interface ConvertReport {
   /** Runs of as many layers that were measured on the choosing windows, when none was named. */
   candidates: { front: number; perplexity: number }[];
   /** Test R^2 of each map, without the residual, on the parent's own input. */
-  r2: { layer: number; r2: number; alpha: number }[];
+  r2: { layer: number; r2: number; alpha: number; rank: number }[];
   /** Perplexity on test windows after each step; the last is of the folder as written. */
   steps: { step: string; perplexity: number }[];
   /** What healing did, and perplexity before and after it, when it was asked for. */
@@ -63,7 +63,10 @@ export function reportText(report: ConvertReport): string {
     `${name.padEnd(18)} ${parent} -> ${child} (${change(parent, child)})`;
   return [
     `${front} attention + ${mlpOnly} MLP-only (${sharedPairs} shared pairs) + ${end} attention`,
-    ...r2.map(({ layer, r2, alpha }) => `map of block ${layer}: R² ${r2.toFixed(3)}, alpha ${alpha}`),
+    ...r2.map(
+      ({ layer, r2, alpha, rank }) =>
+        `map of block ${layer}: R² ${r2.toFixed(3)}, alpha ${alpha}, rank ${rank}`,
+    ),
     ...steps.map(
       ({ step, perplexity }) =>
         `perplexity, ${step}: ${perplexity.toFixed(3)} (${change(first, perplexity)})`,

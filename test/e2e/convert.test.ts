@@ -34,7 +34,7 @@ async function open(width = 1200): Promise<void> {
 
 const notices = (): Promise<string | null> => page.textContent('#notices');
 const analysed = () =>
-  page.waitForFunction(() => document.querySelectorAll('#report canvas').length === 3, null, {
+  page.waitForFunction(() => document.querySelectorAll('#report canvas').length >= 4, null, {
     timeout: LONG,
   });
 const wide = (): Promise<number> =>
@@ -77,6 +77,11 @@ test.runIf(withParent)(
     await page.press('[name=window]', 'Enter');
     await analysed();
     const layers = await page.locator('#report tbody tr').count();
+    // The software adapter of the tests has timestamp-query.
+    expect(await page.locator('#report figcaption').allTextContents()).toContainEqual(
+      expect.stringContaining('GPU time of one token'),
+    );
+    expect(await page.textContent('#report thead')).toMatch(/attention µs.*map µs.*MLP µs.*MLP bytes/);
     expect(await page.inputValue('[name=keep]')).toBe(String(Math.ceil(layers / 2)));
     expect(await wide()).toBeLessThanOrEqual(360);
 
@@ -110,6 +115,7 @@ test.runIf(withParent)(
     await page.focus('#chat-with-it');
     await page.keyboard.press('Enter');
     await expect.poll(() => page.textContent('#announce'), { timeout: 45_000 }).toBe('tried is ready.');
+    expect(await page.textContent('#attention-hint')).toContain('in the order of the model’s analysis.json');
     await page.click('#settings-panel summary');
     await page.fill('#settings [name=maxTokens]', '8');
     await page.keyboard.press('Escape');

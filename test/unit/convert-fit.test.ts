@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { apply, cholesky, fit, r2Of, solveRows } from '../../src/convert/fit.ts';
+import { lowRank, symmetricEigen } from '../../src/convert/low-rank.ts';
 import { Moments, type Pair } from '../../src/convert/moments.ts';
 import { mulberry32 } from '../support/random.ts';
 
@@ -154,3 +155,109 @@ test('cholesky and solveRows undo a product', () => {
   closeTo(solveRows(cholesky(matrix, d)!, d, B), X, 1e-12);
   expect(cholesky(Float64Array.of(1, 0, 2, 1), 2)).toBeUndefined();
 });
+
+test('symmetricEigen takes a matrix apart', () => {
+  const next = uniform(11);
+  for (const n of [1, 2, 7, 30]) {
+    const half = new Float64Array(n * n).map(next);
+    const matrix = half.map((value, at) => value + half[(at % n) * n + Math.floor(at / n)]!);
+    const { values, vectors } = symmetricEigen(matrix, n);
+    expect([...values]).toEqual([...values].sort((a, b) => b - a));
+    const entry = (i: number, j: number, weigh: (r: number) => number): number =>
+      values.reduce((sum, _, r) => sum + weigh(r) * vectors[r * n + i]! * vectors[r * n + j]!, 0);
+    for (let i = 0; i < n; i++)
+      for (let j = 0; j < n; j++) {
+        expect(entry(i, j, (r) => values[r]!)).toBeCloseTo(matrix[i * n + j]!, 11);
+        expect(entry(i, j, () => 1)).toBeCloseTo(i === j ? 1 : 0, 11);
+      }
+  }
+});
+
+describe('a map of low rank', () => {
+  const [d, alpha] = [4, 1e-3];
+  const tokens = pairs(d, 30, 7, 0.5).map(({ z, a }) => ({
+    // Inputs of very different sizes: the metric matters.
+    z: z.map((value, i) => value * 1.7 ** i),
+    a,
+  }));
+  const calibration = momentsOf(d, tokens);
+
+  /** Mean squared error with the ridge's penalty, from the tokens themselves. */
+  function objective(map: { W: Float64Array; b: Float64Array }): number {
+    const n = tokens.length;
+    let trace = 0;
+    for (let i = 0; i < d; i++) {
+      const mean = tokens.reduce((sum, { z }) => sum + z[i]!, 0) / n;
+      trace += tokens.reduce((sum, { z }) => sum + (z[i]! - mean) ** 2, 0) / n;
+    }
+    const error = tokens.reduce((sum, { z, a }) => {
+      const guess = apply({ d, ...map }, z);
+      return sum + a.reduce((own, value, i) => own + (value - guess[i]!) ** 2, 0);
+    }, 0);
+    return error / n + ((alpha * trace) / d) * map.W.reduce((sum, w) => sum + w * w, 0);
+  }
+
+  /** The least of the objective over B A + b with B `(d, rank)`, A `(rank, d)`, by coordinate descent from random starts. */
+  function searched(rank: number): number {
+    let least = Number.POSITIVE_INFINITY;
+    for (let start = 0; start < 3; start++) {
+      const next = uniform(20 + start);
+      const parts = new Float64Array(2 * rank * d + d).map(next);
+      const build = () => {
+        const W = new Float64Array(d * d);
+        for (let i = 0; i < d; i++)
+          for (let j = 0; j < d; j++)
+            for (let r = 0; r < rank; r++)
+              W[i * d + j]! += parts[i * rank + r]! * parts[rank * d + r * d + j]!;
+        return { W, b: parts.slice(2 * rank * d) };
+      };
+      let value = objective(build());
+      for (let round = 0; round < 400; round++) {
+        const before = value;
+        for (let p = 0; p < parts.length; p++) {
+          // The objective is a parabola in each part: three points give its lowest.
+          const at = parts[p]!;
+          parts[p] = at + 1;
+          const up = objective(build());
+          parts[p] = at - 1;
+          const down = objective(build());
+          parts[p] = at + (down - up) / (2 * (up + down - 2 * value));
+          value = objective(build());
+        }
+        if (before - value < 1e-8 * value) break;
+      }
+      least = Math.min(least, value);
+    }
+    return least;
+  }
+
+  test.each([1, 2])('of rank %i is as good as the best that a search finds', (rank) => {
+    const map = fit(calibration, calibration, [alpha], rank);
+    expect(map.rank).toBe(rank);
+    const found = objective(map);
+    const best = searched(rank);
+    expect(found).toBeLessThan(best * (1 + 1e-9));
+    expect(found).toBeGreaterThan(best * (1 - 1e-3));
+    const { values } = symmetricEigen(gram(map.W, d), d);
+    expect(values[rank]!).toBeLessThan(1e-9 * values[0]!);
+    expect(values[rank - 1]!).toBeGreaterThan(1e-9 * values[0]!);
+  });
+
+  test('loses less with each rank, and nothing with all of them', () => {
+    const r2 = Array.from({ length: d }, (_, i) => fit(calibration, calibration, [alpha], i + 1).r2);
+    for (let i = 1; i < d; i++) expect(r2[i]!).toBeGreaterThan(r2[i - 1]!);
+    expect(fit(calibration, calibration, [alpha], d)).toEqual(fit(calibration, calibration, [alpha]));
+    const map = fit(calibration, calibration, [alpha]);
+    const identity = new Float64Array(d * d).map((_, at) => (at % (d + 1) === 0 ? 1 : 0));
+    closeTo(lowRank({ ...map, b: map.b }, identity, new Float64Array(d), d).W, map.W, 1e-15);
+  });
+});
+
+/** W W'. */
+function gram(W: Float64Array, d: number): Float64Array {
+  return W.map((_, at) => {
+    let sum = 0;
+    for (let k = 0; k < d; k++) sum += W[Math.floor(at / d) * d + k]! * W[(at % d) * d + k]!;
+    return sum;
+  });
+}
