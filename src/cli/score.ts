@@ -1,5 +1,18 @@
-import { COMMON_HELP, type Command, idsOf, loadOptionsOf, parseCommand, text, usageError } from './args.ts';
+import {
+  COMMON_HELP,
+  type Command,
+  flag,
+  idsOf,
+  loadOptionsOf,
+  parseCommand,
+  text,
+  usageError,
+} from './args.ts';
+import { type ComparedText, compareDtypes, comparisonText, dtypesOf } from './compare.ts';
+import { wholeNumberOf } from './convert-options.ts';
 import { openModel, print, printJson, readText } from './io.ts';
+
+const OPTIONS = { text, ids: text, compare: text, corpus: flag, tokens: text, seed: text } as const;
 
 /** `shishulm score`: how likely a model finds a text. */
 export const command: Command = {
@@ -7,17 +20,53 @@ export const command: Command = {
   Mean negative log-likelihood (nats a token) and perplexity of a text or of token ids, which must fit the
   context. FILE may be - for stdin.
 
-${COMMON_HELP}: {nll, perplexity, tokens, top1}; top1[i] is the likeliest token after token i`,
+  --compare LIST   perplexity with the weights in f32 and in each of f16, q8, q4 (commas between), and the ratio,
+                   in windows of at most 256 tokens; without --text or --ids, of what the model says by itself
+  --corpus         with --compare: of held-out chats of the built-in corpus
+  --tokens N       with --compare: tokens of text, about (4000)
+  --seed N         with --compare: of the text (1)
+${COMMON_HELP}: {nll, perplexity, tokens, top1}; top1[i] is the likeliest token after token i;
+                   with --compare {tokens, scores: [{dtype, nll, perplexity, ratio}]}`,
 
   async run(argv, signal) {
-    const { values, folder } = parseCommand(argv, { text, ids: text });
-    if ((values.text === undefined) === (values.ids === undefined))
-      throw usageError('Give either --text FILE or --ids 1,2,3.');
-    const given = values.ids !== undefined ? idsOf('ids', values.ids) : await readText(values.text!);
+    const { values, folder } = parseCommand(argv, OPTIONS);
+    const { compare, corpus = false } = values;
+    const sources = [values.text, values.ids, corpus || undefined].filter((value) => value !== undefined);
+    if (compare === undefined) {
+      for (const name of ['corpus', 'tokens', 'seed'] as const)
+        if (values[name] !== undefined) throw usageError(`--${name} is only for --compare.`);
+      if (sources.length !== 1) throw usageError('Give either --text FILE or --ids 1,2,3.');
+    } else {
+      if (values.dtype !== undefined) throw usageError('--compare chooses the dtypes: leave --dtype out.');
+      if (sources.length > 1) throw usageError('Give one of --text, --ids and --corpus.');
+    }
+    const given =
+      values.ids !== undefined
+        ? idsOf('ids', values.ids)
+        : values.text !== undefined
+          ? await readText(values.text)
+          : undefined;
     const loadOptions = { ...loadOptionsOf(values), adapter: values.adapter, signal };
+    if (compare !== undefined) {
+      const dtypes = dtypesOf(compare);
+      const comparison = await compareDtypes(
+        (dtype) => openModel(folder, { ...loadOptions, dtype }),
+        dtypes,
+        (model): ComparedText =>
+          given === undefined
+            ? { kind: corpus ? 'corpus' : 'own' }
+            : { kind: 'ids', ids: typeof given === 'string' ? model.encode(given) : given },
+        {
+          tokens: wholeNumberOf('tokens', values.tokens, 2, 1e8) ?? 4000,
+          seed: wholeNumberOf('seed', values.seed, 0, 2 ** 31 - 1) ?? 1,
+          signal,
+        },
+      );
+      return values.json ? printJson(comparison) : print(comparisonText(comparison));
+    }
     const model = await openModel(folder, loadOptions);
     try {
-      const ids = typeof given === 'string' ? model.encode(given) : given;
+      const ids = typeof given === 'string' ? model.encode(given) : given!;
       if (ids.length < 2)
         throw usageError(`There is nothing to predict in ${ids.length} token(s).`, 'Give at least 2 tokens.');
       const { nll, top1 } = await model.score(ids, { signal });

@@ -91,6 +91,8 @@ describe("a user's mistake is exit 1 and one line that names it", () => {
     ['a missing text', ['score', tiny, '--text', join(folder, 'none.txt')], /none\.txt/],
     ['a folder as text', ['score', tiny, '--text', folder], /it is a folder/],
     ['bad ids', ['score', tiny, '--ids', '1,x'], /"x"/],
+    ['a comparison with an unknown dtype', ['score', tiny, '--compare', 'q8,q9'], /"q9"/],
+    ['a corpus without a comparison', ['score', tiny, '--corpus'], /only for --compare/],
   ])('%s', (_, args, message) => {
     writeFileSync(odd, '{oops');
     const { status, stdout, stderr } = run(args);
@@ -180,6 +182,44 @@ test('score of a text from stdin is that of its ids', () => {
   expect(byIds.perplexity).toBeCloseTo(Math.exp(byIds.nll), 6);
   expect(byIds.tokens).toBe(4);
   expect(byIds.top1).toHaveLength(4);
+});
+
+test('score compares dtypes on one text: given, of the corpus, or the model itself', () => {
+  interface Found {
+    tokens: number;
+    scores: { dtype: string; nll: number; perplexity: number; ratio: number }[];
+  }
+  const compare = (...args: string[]): Found =>
+    JSON.parse(output(['score', tiny, '--compare', 'q8,q4', '--json', ...args]));
+  const ids = '33,34,34,33,40,41';
+  const given = compare('--ids', ids);
+  expect(given.tokens).toBe(5);
+  expect(given.scores.map(({ dtype }) => dtype)).toEqual(['f32', 'q8', 'q4']);
+  for (const { dtype, nll, perplexity, ratio } of given.scores) {
+    const alone = JSON.parse(output(['score', tiny, '--ids', ids, '--dtype', dtype, '--json']));
+    expect(nll).toBeCloseTo(alone.nll, 6);
+    expect(perplexity).toBeCloseTo(alone.perplexity, 4);
+    expect(ratio).toBeCloseTo(perplexity / given.scores[0]!.perplexity, 9);
+  }
+  // Windows of the model's 96 positions; the last may pass the count.
+  const own = compare('--tokens', '100');
+  expect(own.tokens).toBe(2 * 95);
+  expect(compare('--tokens', '100')).toEqual(own);
+  expect(compare('--tokens', '100', '--seed', '9')).not.toEqual(own);
+  expect(compare('--tokens', '100', '--corpus').tokens).toBeGreaterThan(50);
+});
+
+test('bench measures a pair of shapes, as JSON and as Markdown', () => {
+  const pair = ['bench', 'Tiny-1M', 'Tiny-1M:4,4,2,0', '--blocks', '2', '--prompts', '3', '--positions', '3'];
+  const short = [...pair, '--batches', '', '--steps', '1', '--repetitions', '1', '--profile', 'no'];
+  const result = JSON.parse(output([...short, '--json']));
+  expect(result).toMatchObject({ format: 'shishulm-bench-1', ended: 'complete', error: null });
+  expect(result.runtime).toMatch(/^Node .*Dawn$/);
+  expect(result.models).toHaveLength(2);
+  for (const { ms } of [...result.prompts, ...result.decode]) expect(ms.samples).toHaveLength(1);
+  const shown = output(short);
+  expect(shown).toMatch(/^# Tiny-1M against /);
+  expect(shown).toMatch(/bench\.html#parent=Tiny-1M&child=Tiny-1M/);
 });
 
 test.runIf(withStories)('the trained model tells its story', () => {

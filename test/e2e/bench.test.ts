@@ -91,7 +91,7 @@ test(
 );
 
 test(
-  'cancelled, it says so and keeps what was measured',
+  'hidden, then cancelled, it says both and keeps what was measured',
   async () => {
     const { page } = await openBench(`#${SMALL}`);
     await page.click('.more summary');
@@ -102,9 +102,17 @@ test(
       null,
       { timeout: LONG },
     );
+    // What a browser does when another tab comes to the front; headless ones show every page.
+    await page.evaluate(() => {
+      Object.defineProperty(document, 'hidden', { value: true, configurable: true });
+      document.dispatchEvent(new Event('visibilitychange'));
+    });
     await page.click('#cancel');
     await ended(page);
     expect(await page.textContent('.cautions')).toContain('did not finish (cancelled)');
+    expect(await page.textContent('.cautions')).toContain('The tab was hidden.');
+    const result: BenchResult = JSON.parse(await saved(page, '#save-json'));
+    expect(result).toMatchObject({ ended: 'cancelled', disturbed: ['The tab was hidden.'] });
     expect(await page.textContent('#report table')).toContain('Weights on the GPU');
     expect(await page.isEnabled('#run')).toBe(true);
   },
