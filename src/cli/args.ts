@@ -14,13 +14,22 @@ type Options = NonNullable<ParseArgsConfig['options']>;
 export const text = { type: 'string' } as const;
 export const flag = { type: 'boolean' } as const;
 
-const COMMON = { dtype: text, kv: text, context: text, adapter: text, json: flag } as const;
+const COMMON = {
+  dtype: text,
+  kv: text,
+  context: text,
+  adapter: text,
+  json: flag,
+  tune: flag,
+  'no-tune': flag,
+} as const;
 
 export const MODEL_HELP = `  --dtype D        weights on the GPU: auto, f32, f16, q8 or q4 (auto: f16 where stored so, else f32)
   --kv D           KV cache: f32 or f16 (f32)
   --context N      tokens of context (the model's, at most 4096)`;
 export const COMMON_HELP = `${MODEL_HELP}
   --adapter NAME   the GPU to use, by part of its name
+  --tune, --no-tune  choose kernels by timing a few, once a GPU and model (on, but where a CPU plays GPU)
   --json           one JSON object on stdout`;
 
 export const usageError = (message: string, mend?: string): ShishuError =>
@@ -64,8 +73,17 @@ export function idsOf(name: string, value: string): number[] {
 }
 
 /** The common options as `loadModel` takes them; it checks their values. */
-export function loadOptionsOf(values: { dtype?: string; kv?: string; context?: string }): LoadOptions {
+export function loadOptionsOf(values: {
+  dtype?: string;
+  kv?: string;
+  context?: string;
+  tune?: boolean;
+  'no-tune'?: boolean;
+}): LoadOptions {
+  const { tune, 'no-tune': plain } = values;
+  if (tune && plain) throw usageError('Give either --tune or --no-tune.');
   return {
+    ...((tune || plain) && { tune: tune === true }),
     ...(values.dtype !== undefined && { dtype: values.dtype as NonNullable<LoadOptions['dtype']> }),
     ...(values.kv !== undefined && { kv: values.kv as NonNullable<LoadOptions['kv']> }),
     ...(values.context !== undefined && { contextLength: numberOf('context', values.context)! }),

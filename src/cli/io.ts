@@ -6,6 +6,7 @@ import { ShishuError } from '../errors.ts';
 import { openFolder } from '../formats/node-folder.ts';
 import { openSource, type Source } from '../formats/source.ts';
 import { provideGpu } from './gpu.ts';
+import { tuningFile } from './tuning-file.ts';
 
 /** A model's folder by its path or URL. */
 export const openModelFolder = async (folder: string): Promise<Source> =>
@@ -19,13 +20,12 @@ export async function openModel(
   const source = await openModelFolder(folder);
   provideGpu(adapter);
   const { stderr } = process;
-  if (!stderr.isTTY) return loadModel(source, options);
+  const gpuOptions = { tuningStore: tuningFile() };
+  if (!stderr.isTTY) return loadModel(source, options, gpuOptions);
+  const onProgress: LoadOptions['onProgress'] = ({ loadedBytes, totalBytes }) =>
+    stderr.write(`\rLoading ${Math.floor((100 * loadedBytes) / totalBytes)} %`);
   try {
-    return await loadModel(source, {
-      ...options,
-      onProgress: ({ loadedBytes, totalBytes }) =>
-        stderr.write(`\rLoading ${Math.floor((100 * loadedBytes) / totalBytes)} %`),
-    });
+    return await loadModel(source, { ...options, onProgress }, gpuOptions);
   } finally {
     stderr.write('\r\x1b[K');
   }

@@ -6,11 +6,14 @@ import { openSource, type Source, type SourceLike } from '../formats/source.ts';
 import { loadTokenizer } from '../formats/tokenizer.ts';
 import { guardMemory, Ledger } from '../gpu/buffer.ts';
 import { type Gpu, type GpuOptions, lossOr, openGpu, throwIfLost } from '../gpu/device.ts';
+import type { Choice } from '../kernels/tuning.ts';
 import { type ModelConfig, parseConfig } from '../model/config.ts';
+import type { ForwardParts } from '../model/forward.ts';
 import { fillFromCheckpoint } from '../model/load.ts';
 import { type Plan, planOf, tensorSpecs } from '../model/plan.ts';
 import type { FillPlan } from '../model/weights.ts';
 import { part } from '../part.ts';
+import type { TuningStore } from './kept-tuning.ts';
 import { Model, type ModelParts } from './model.ts';
 import { Runner } from './runner.ts';
 import { allocateParts, misfit, type RunnerOptions, sizeLimits, sizeOf } from './size.ts';
@@ -19,24 +22,32 @@ import type { LoadOptions, ReloadOptions, SelfTest } from './types.ts';
 export type { RunnerOptions } from './size.ts';
 
 /** How a model runs on its GPU, beside what users choose. */
-export type LoadGpuOptions = GpuOptions & Pick<RunnerOptions, 'tuning' | 'chunk'>;
+export interface LoadGpuOptions extends GpuOptions, Pick<RunnerOptions, 'tuning' | 'chunk'> {
+  /** Where choices of `tune` are kept (default: IndexedDB where there is one). */
+  tuningStore?: TuningStore;
+}
 
 /** Longest context that is taken unasked. */
 const DEFAULT_CONTEXT = 4096;
 
-/** Allocates a model on the GPU and lets `fill` write its weights; frees everything when that fails. */
+/**
+ * Allocates a model on the GPU and lets `fill` write its weights; frees everything when that fails.
+ * @param choose may choose other kernels once the weights are there
+ */
 export async function makeRunner(
   gpu: Gpu,
   config: ModelConfig,
   plan: Plan,
   options: RunnerOptions,
   fill: (what: FillPlan) => Promise<void>,
+  choose?: (parts: ForwardParts) => Promise<Partial<Choice>>,
 ): Promise<Runner> {
   const ledger = new Ledger(gpu);
   try {
     return await guardMemory(gpu, 'the model', async () => {
       const { parts, fill: what } = allocateParts(gpu, ledger, config, plan, options);
       await fill(what);
+      if (choose) Object.assign(parts, { tuning: { ...parts.tuning, ...(await choose(parts)) } });
       const runner = new Runner(parts, ledger);
       await runner.warm(plan);
       return runner;
@@ -65,7 +76,7 @@ export async function withStoredWidth(
 }
 
 function checkLoadOptions(
-  { dtype = 'auto', kv = 'f32', contextLength, batch = 1, selfTest = true }: LoadOptions,
+  { dtype = 'auto', kv = 'f32', contextLength, batch = 1, selfTest = true, tune }: LoadOptions,
   config: ModelConfig,
 ) {
   if (!['auto', 'f32', 'f16', 'q8', 'q4'].includes(dtype))
@@ -77,6 +88,7 @@ function checkLoadOptions(
   if (typeof selfTest !== 'boolean') refuseOption('selfTest', selfTest, 'true or false');
   if (!Number.isInteger(batch) || batch < 1 || batch > 256)
     refuseOption('batch', batch, 'a whole number from 1 to 256');
+  if (tune !== undefined && typeof tune !== 'boolean') refuseOption('tune', tune, 'true or false');
   return { dtype, kv, contextLength: context, batch };
 }
 
@@ -139,14 +151,19 @@ async function openModel(
   let made: Ledger | undefined;
   try {
     const wanted = { ...sizes, ...gpuOptions };
+    const { tune = !gpu.software && gpuOptions.tuning === undefined } = options;
+    const choose = (parts: ForwardParts): Promise<Partial<Choice>> =>
+      part(() => import('./kept-tuning.ts'))
+        .then(({ keptTuning }) => keptTuning(parts, plan, gpuOptions.tuningStore, { signal }))
+        .catch(() => ({}));
     const refusal = misfit(sizeOf(gpu, config, plan, wanted), sizeLimits(gpu, options.memoryLimit));
     if (refusal) throw refusal;
     const totalBytes = checkpoint.bytes;
     let loadedBytes = 0;
     const report = (phase: 'read' | 'compile' | 'ready', tensor?: string): void =>
       onProgress?.({ phase, loadedBytes, totalBytes, ...(tensor !== undefined && { tensor }) });
-    const runner = await makeRunner(gpu, config, plan, wanted, async (fill) => {
-      await fillFromCheckpoint(gpu, fill, checkpoint, tensorSpecs(config), {
+    const fill = async (what: FillPlan): Promise<void> => {
+      await fillFromCheckpoint(gpu, what, checkpoint, tensorSpecs(config), {
         signal,
         onBytes(bytes, tensor) {
           loadedBytes += bytes;
@@ -154,7 +171,8 @@ async function openModel(
         },
       });
       report('compile');
-    });
+    };
+    const runner = await makeRunner(gpu, config, plan, wanted, fill, tune ? choose : undefined);
     made = runner.ledger;
     const checked =
       options.selfTest === false

@@ -32,6 +32,11 @@ export interface LoadOptions extends ReloadOptions {
    * does not tell how much memory there is, so the default is no limit.
    */
   memoryLimit?: number;
+  /**
+   * Time a few variants of the kernels on this GPU once the weights are there, take the fastest that are right, and keep the
+   * choice for the next load (in IndexedDB): about two seconds, once. Default: true on a GPU, false where a CPU plays one.
+   */
+  tune?: boolean;
   /** Where models named `owner/name` come from, and the token for them. */
   hub?: HubOptions;
   /** Used instead of the global `fetch`. */

@@ -16,6 +16,14 @@ export const addShader = (name: string, text: string): void => {
   texts.set(name, text);
 };
 
+/** Tells one state of the engine's shaders from another: FNV-1a of their text. */
+export function shadersDigest(): string {
+  let hash = 0x811c9dc5;
+  for (const text of Object.values(files))
+    for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
+  return (hash >>> 0).toString(16);
+}
+
 export type ShaderConstant = number | boolean;
 
 /** Which shader, and what makes this permutation of it. */

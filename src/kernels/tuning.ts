@@ -38,6 +38,23 @@ export const PLAIN_TUNING: Tuning = {
   wideFrom: 5,
 };
 
+/** What `tune` chooses; the rest sizes buffers, and stays. */
+export type Choice = Pick<Tuning, 'matvec' | 'attention' | 'wide' | 'wideAttention'>;
+
+/** Variants that `tune` tries, likely ones first. */
+export const VARIANTS = {
+  matvec: [
+    { workgroup: 256, lanes: 64 },
+    { workgroup: 128, lanes: 32 },
+    { workgroup: 64, lanes: 64 },
+    { workgroup: 64, lanes: 16 },
+    { workgroup: 16, lanes: 1 },
+  ],
+  attention: ['cooperative', 'direct'],
+  wide: ['tiled', 'matvec'],
+  wideAttention: ['tiled', 'direct'],
+} as const satisfies { [K in keyof Choice]: readonly Choice[K][] };
+
 /** Software adapters want one row a thread and no barriers, GPUs the opposite. */
 export function defaultTuning(gpu: Gpu): Tuning {
   return gpu.software

@@ -1,7 +1,7 @@
 // Projections against their twins: every output, dtype, width and way of sharing a row among threads. Compiling takes most of
 // the time, so each line of the tables covers several things at once.
 import { afterAll, describe, expect, test } from 'vitest';
-import { defaultTuning, reduceInclude, type Tuning } from '../../../src/kernels/tuning.ts';
+import { defaultTuning, reduceInclude, type Tuning, VARIANTS } from '../../../src/kernels/tuning.ts';
 import { covers, openTestGpu, variantOf } from '../../support/gpu-features.ts';
 import { type ProjectionSpec, projectionCase } from '../../support/gpu-projection.ts';
 import { Rig } from '../../support/gpu-rig.ts';
@@ -83,6 +83,15 @@ describe('lane shapes', () => {
     const spec: ProjectionSpec = { ...one, cols: 300, out: 'plain', outputs: 83 };
     await run(plainGpu, tuningOf(workgroup, lanes), [spec], `${lanes} of ${workgroup} threads`);
   });
+
+  test.each(VARIANTS.matvec)('as tune tries them: $workgroup threads, $lanes a row', ({ workgroup, lanes }) =>
+    run(
+      gpu,
+      tuningOf(workgroup, lanes),
+      [{ ...one, cols: 300, out: 'plain', outputs: 83, norm: true }],
+      `${lanes} of ${workgroup} threads`,
+    ),
+  );
 
   test('subgroups that might not fit the lanes are not used', () => {
     const { max } = gpu.subgroupSize;

@@ -1,0 +1,88 @@
+import { shadersDigest } from '../gpu/shader.ts';
+import { type Choice, VARIANTS } from '../kernels/tuning.ts';
+import type { ForwardParts } from '../model/forward.ts';
+import type { Plan } from '../model/plan.ts';
+import { type TuneOptions, tune } from './tune.ts';
+
+/** Where choices of `tune` are kept between visits. */
+export interface TuningStore {
+  get(key: string): Promise<unknown>;
+  set(key: string, choice: Choice): Promise<void>;
+}
+
+const DATABASE = 'shishulm-tuning';
+const TABLE = 'choices';
+
+const settled = <T>(request: IDBRequest<T>): Promise<T> =>
+  new Promise((resolve, reject) => {
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
+    if ('onblocked' in request) request.onblocked = request.onerror;
+  });
+
+/** The browser's IndexedDB; undefined where there is none. */
+function browserStore(): TuningStore | undefined {
+  if (typeof indexedDB === 'undefined') return undefined;
+  const within = async <T>(
+    mode: IDBTransactionMode,
+    use: (table: IDBObjectStore) => IDBRequest<T>,
+  ): Promise<T> => {
+    const opening = indexedDB.open(DATABASE, 1);
+    opening.onupgradeneeded = () => opening.result.createObjectStore(TABLE);
+    const database = await settled(opening);
+    try {
+      return await settled(use(database.transaction(TABLE, mode).objectStore(TABLE)));
+    } finally {
+      database.close();
+    }
+  };
+  return {
+    get: (key) => within('readonly', (table) => table.get(key)),
+    set: async (key, choice) => void (await within('readwrite', (table) => table.put(choice, key))),
+  };
+}
+
+/** A kept choice, if it is one that `tune` could make today: what is kept outside may be anything. */
+function choiceOf(kept: unknown): Choice | undefined {
+  if (typeof kept !== 'object' || kept === null) return undefined;
+  const choice: Record<string, unknown> = {};
+  for (const [name, variants] of Object.entries(VARIANTS)) {
+    const found = JSON.stringify((kept as Record<string, unknown>)[name]);
+    choice[name] = variants.find((variant: unknown) => JSON.stringify(variant) === found);
+    if (choice[name] === undefined) return undefined;
+  }
+  return choice as unknown as Choice;
+}
+
+/** What a choice depends on: the adapter and its driver, the kernels' text, the model's shapes and dtypes. */
+function keyOf({ gpu, config, weights, kv }: ForwardParts): string {
+  const { vendor, architecture, device, description } = gpu.device.adapterInfo ?? {};
+  const { hiddenSize, intermediateSize, mlpOnlyIntermediateSize, heads, kvHeads, headDim, vocabSize } =
+    config;
+  return JSON.stringify([
+    [vendor, architecture, device, description],
+    [gpu.features.f16, gpu.features.subgroups],
+    shadersDigest(),
+    [hiddenSize, intermediateSize, mlpOnlyIntermediateSize, heads, kvHeads, headDim, vocabSize],
+    [[...weights.mlp.values()][0]?.down.dtype, kv.dtype],
+  ]);
+}
+
+/** The choice that is kept for this model on this adapter, else a new one, which is kept. Never fails: no choice is the defaults. */
+export async function keptTuning(
+  parts: ForwardParts,
+  plan: Plan,
+  store: TuningStore | undefined = browserStore(),
+  options?: TuneOptions,
+): Promise<Partial<Choice>> {
+  try {
+    const key = keyOf(parts);
+    const kept = choiceOf(await store?.get(key).catch(() => undefined));
+    if (kept) return kept;
+    const choice = await tune(parts, plan, options);
+    if (!options?.signal?.aborted) await store?.set(key, choice).catch(() => {});
+    return choice;
+  } catch {
+    return {};
+  }
+}
