@@ -92,7 +92,8 @@ export async function tune(
   /** Tries variants of one phase in turn on top of the best so far. */
   const choose = async (width: Width, variants: readonly Partial<Choice>[]): Promise<void> => {
     const expected = await logitsWith(best, width);
-    if (!expected.logits.every(Number.isFinite)) return;
+    // Nothing to tell right from wrong by.
+    if (!expected.logits.every(Number.isFinite) || expected.logits.every((value) => value === 0)) return;
     const times = Math.max(1, Math.min(64, Math.ceil(SAMPLE_MS / (await expected.time(1)))));
     const timeOf = async ({ time }: typeof expected): Promise<number> => {
       let least = Number.POSITIVE_INFINITY;
