@@ -211,14 +211,14 @@ test('score compares dtypes on one text: given, of the corpus, or the model itse
 
 test('bench measures a pair of shapes, as JSON and as Markdown', () => {
   const pair = ['bench', 'Tiny-1M', 'Tiny-1M:4,4,2,0', '--blocks', '2', '--prompts', '3', '--positions', '3'];
-  const short = [...pair, '--batches', '', '--steps', '1', '--repetitions', '1', '--profile', 'no'];
+  const short = [...pair, '--batches', '', '--steps', '4', '--repetitions', '1', '--profile', 'no'];
   const result = JSON.parse(output([...short, '--json']));
   expect(result).toMatchObject({ format: 'shishulm-bench-1', ended: 'complete', error: null });
   expect(result.runtime).toMatch(/^Node .*Dawn$/);
   expect(result.models).toHaveLength(2);
   for (const { ms } of [...result.prompts, ...result.decode]) expect(ms.samples).toHaveLength(1);
   const shown = output(short);
-  expect(shown).toMatch(/^# Tiny-1M against /);
+  expect(shown).toMatch(/^# Tiny-1M \[2 of 8 blocks\] against Tiny-1M \(1,1,0,0\)/);
   expect(shown).toMatch(/bench\.html#parent=Tiny-1M&child=Tiny-1M/);
 });
 
