@@ -30,12 +30,13 @@ const MOST = 20;
 
 /** The page's localStorage; in a worker, which has none, a database. */
 function storeHere(): CrumbStore | undefined {
-  if (globalThis.localStorage)
+  // Newer Nodes have storage too, which is not of a visit.
+  if ('document' in globalThis)
     return {
       read: () => localStorage.getItem(KEY) ?? undefined,
       write: (text) => (text ? localStorage.setItem(KEY, text) : localStorage.removeItem(KEY)),
     };
-  return globalThis.indexedDB && databaseStore();
+  return 'WorkerGlobalScope' in globalThis ? databaseStore() : undefined;
 }
 
 function databaseStore(): CrumbStore {
@@ -100,8 +101,8 @@ export class Crumbs {
   /** Loads of before that never ended, the latest first; those that run in other tabs are not among them. */
   async crashed(): Promise<CrashedLoad[]> {
     try {
-      const { held = [] } = (await this.#locks?.query()) ?? {};
-      const running = new Set(held.map(({ name }) => name));
+      const { held = [], pending = [] } = (await this.#locks?.query()) ?? {};
+      const running = new Set([...held, ...pending].map(({ name }) => name));
       const crumbs = Object.values(await this.#read()).filter(({ id }) => !running.has(lockName(id)));
       return crumbs.sort((a, b) => b.began - a.began).map(({ id: _, ...load }) => load);
     } catch {
