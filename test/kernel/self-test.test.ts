@@ -1,0 +1,163 @@
+// Kernels that are made to compute wrongly are found when a model loads, and plainer ones take their place.
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { loadModel } from '../../src/engine/engine.ts';
+import type { LoadOptions } from '../../src/engine/types.ts';
+import { type Gpu, openGpu } from '../../src/gpu/device.ts';
+import type { Tuning } from '../../src/kernels/tuning.ts';
+import { charTokenizerFiles } from '../support/char-tokenizer.ts';
+import { memorySource } from '../support/memory-source.ts';
+import { randomTokens, type TinyModelName, tinyFiles, tinyModel } from '../support/tiny-models.ts';
+
+let gpu: Gpu;
+beforeAll(async () => {
+  gpu = await openGpu();
+});
+afterAll(() => gpu.close());
+
+const cooperative: Partial<Tuning> = {
+  matvec: { workgroup: 64, lanes: 32 },
+  wide: 'tiled',
+  attention: 'cooperative',
+  wideAttention: 'tiled',
+  split: 16,
+  vocabulary: 64,
+  wideFrom: 5,
+};
+const plain: Partial<Tuning> = {
+  matvec: { workgroup: 16, lanes: 1 },
+  wide: 'matvec',
+  attention: 'direct',
+  wideAttention: 'direct',
+  split: 16,
+  vocabulary: 16,
+  wideFrom: 5,
+};
+
+/** Changes a shader's text on its way to the GPU. */
+type Spoil = (code: string, shader: string) => string;
+
+const sound: Spoil = (code) => code;
+
+/** Loads a model on a device whose shaders are spoilt. */
+async function load(
+  name: TinyModelName,
+  spoil: Spoil,
+  options: LoadOptions = {},
+  tuning: Partial<Tuning> = cooperative,
+) {
+  const warnings: string[] = [];
+  const { device } = gpu;
+  const spoilt = new Proxy(device, {
+    get(target, key) {
+      if (key === 'createShaderModule')
+        return ({ label = '', code }: GPUShaderModuleDescriptor) =>
+          device.createShaderModule({ label, code: spoil(code, label) });
+      const value: unknown = Reflect.get(target, key, target);
+      return typeof value === 'function' ? value.bind(target) : value;
+    },
+  });
+  const files = { ...tinyFiles(tinyModel(name, 7)), ...charTokenizerFiles(64) };
+  const warn = (message: string): void => void warnings.push(message);
+  const loading = loadModel(
+    memorySource(files),
+    { device: spoil === sound ? device : spoilt, contextLength: 64, warn, ...options },
+    { tuning },
+  );
+  return { model: await loading, warnings };
+}
+
+/** A text for one that must be there. */
+const instead =
+  (from: string, to: string, where = (_: string): boolean => true): Spoil =>
+  (code, shader) =>
+    where(shader) ? code.replaceAll(from, to) : code;
+
+describe('a sound GPU', () => {
+  test.each<TinyModelName>(['llama-untied-bias', 'linear'])(
+    '%s passes, with the kernels of GPUs and the plain ones',
+    async (name) => {
+      for (const tuning of [cooperative, plain]) {
+        const { model, warnings } = await load(name, sound, {}, tuning);
+        expect(model.info.selfTest).toMatchObject({ kernels: 'usual', wrong: [] });
+        expect(warnings).toEqual([]);
+        const { scratch } = model.info.bytes;
+        await model.dispose();
+        const { model: untested } = await load(name, sound, { selfTest: false }, tuning);
+        expect(untested.info.selfTest).toEqual({ kernels: 'off', wrong: [], ms: 0 });
+        // What the test takes, it gives back.
+        expect(untested.info.bytes.scratch).toBe(scratch);
+        await untested.dispose();
+      }
+    },
+  );
+
+  test.each<LoadOptions>([{ dtype: 'q4', kv: 'f16' }, { contextLength: 1 }])('%o passes', async (options) => {
+    const { model } = await load('linear', sound, options);
+    expect(model.info.selfTest).toMatchObject({ kernels: 'usual', wrong: [] });
+    await model.dispose();
+  });
+});
+
+describe('a GPU that computes wrongly', () => {
+  const cases: [string, Spoil, RegExp][] = [
+    [
+      'matvec',
+      instead('sums.t0 += products', 'sums.t0 += 0.9 * products'),
+      /decode, block 0: qkv and attention/,
+    ],
+    [
+      'matmul',
+      instead('t2 += x_tile[xi + 2u] * wv', 't2 += x_tile[xi + 1u] * wv'),
+      /prompt, block 0: gate and up/,
+    ],
+    [
+      'attention_decode',
+      instead('exp(', 'exp(0.5 * ', (shader) => shader === 'attention_decode'),
+      /decode, block 0: qkv and attention/,
+    ],
+    [
+      'argmax',
+      instead('better(best, Best(z[j], 4u * i + j))', 'better(best, Best(-z[j], 4u * i + j))'),
+      /argmax/,
+    ],
+  ];
+  test.each(cases)(
+    '%s spoilt is found, and plain kernels that are sound give the right logits',
+    async (shader, spoil, named) => {
+      let hit = 0;
+      // Plain kernels have one lane, and are left alone.
+      const once: Spoil = (code, label) => {
+        if (/const LANES: u32 = 1u|const WG: u32 = (4|16)u/.test(code)) return code;
+        const changed = spoil(code, label);
+        if (changed !== code) hit++;
+        return changed;
+      };
+      const { model, warnings } = await load('llama', once);
+      expect(hit, shader).toBeGreaterThan(0);
+      const { selfTest } = model.info;
+      expect(selfTest.kernels).toBe('plain');
+      expect(selfTest.wrong.join()).toMatch(named);
+      expect(warnings.join()).toContain(selfTest.wrong[0]);
+      const tokens = randomTokens(model.info.config, 9, 3);
+      const found = await model.logits(tokens);
+      await model.dispose();
+      const { model: usual } = await load('llama', sound);
+      const expected = await usual.logits(tokens);
+      await usual.dispose();
+      const apart = found.map((value, i) => Math.abs(value - expected[i]!));
+      expect(Math.max(...apart)).toBeLessThan(1e-3);
+    },
+  );
+
+  test('in the plain kernels too: an error that names GPU and kernel, and nothing left', async () => {
+    const spoil = instead('sums.t0 += products', 'sums.t0 += 0.9 * products');
+    await expect(load('llama', spoil)).rejects.toMatchObject({
+      code: 'self-test',
+      details: { adapter: gpu.name, kernel: expect.stringMatching(/block 0/) },
+      mend: expect.stringContaining('driver'),
+    });
+    const { model } = await load('llama', spoil, { selfTest: false });
+    expect(model.info.selfTest.kernels).toBe('off');
+    await model.dispose();
+  });
+});
