@@ -22,14 +22,15 @@ async function dawn(): Promise<typeof import('webgpu')> {
 const namesIn = (message: string): string[] =>
   [...message.matchAll(/name: '([^\n]*)'/g)].map((match) => match[1]!);
 
-/** Dawn's objects are gone with the instance that made them, so it is kept as long as the process. */
-let instance: GPU | undefined;
+/** Dawn's objects are gone with the instance that made them, so each is kept as long as the process; by adapter wanted. */
+const instances = new Map<string | undefined, GPU>();
 
 async function requestAdapter(wanted: string | undefined, options?: GPURequestAdapterOptions) {
   const { create, globals } = await dawn();
   Object.assign(globalThis, globals);
   const ask = (name: string | undefined): Promise<GPUAdapter | null> => {
-    instance = create(name === undefined ? [] : [`adapter=${name}`]);
+    const instance = instances.get(name) ?? create(name === undefined ? [] : [`adapter=${name}`]);
+    instances.set(name, instance);
     return instance.requestAdapter(options);
   };
   const none = (message: string, mend: string) => new ShishuError('no-webgpu', message, { mend });
