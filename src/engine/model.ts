@@ -465,9 +465,13 @@ export class Model {
     const parts = this.#live();
     try {
       const plan = ownPlan ?? this.#running.plan;
-      this.#prefix = new PrefixCache();
+      const prefix = new PrefixCache();
+      this.#prefix = prefix;
       await this.#ready(plan);
-      return await run(parts.runner, plan);
+      const value = await run(parts.runner, plan);
+      // A prompt that begins with this text need not run it again.
+      prefix.append(tokenIds, plan);
+      return value;
     } catch (error) {
       this.#live();
       throw await lossOr(parts.gpu, error);

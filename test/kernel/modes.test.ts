@@ -215,6 +215,20 @@ describe('a model', () => {
   const prompt = randomTokens(config, 20, 9);
   const top: GenerateOptions = { maxTokens: 6, logprobs: true, topLogprobs: 20 };
 
+  test('what was scored need not run again in the same modes, and runs again in fuller ones', async () => {
+    const model = await load(parts);
+    const full = await reply(model, prompt, top);
+    await model.score(prompt);
+    const again = await reply(model, prompt, top);
+    expect(again.usage.cachedTokens).toBe(19);
+    expect(again.tokenIds).toEqual(full.tokenIds);
+    await model.score(prompt, { modes: { level: 0 } });
+    const fresh = await reply(model, prompt, top);
+    expect(fresh.usage.cachedTokens).toBe(0);
+    expect(fresh.tokenIds).toEqual(full.tokenIds);
+    await model.dispose();
+  });
+
   test('after going up, logits are those of a fresh run, also when KV was released in between', async () => {
     const model = await load(parts);
     const full = await reply(model, prompt, top);
