@@ -3,15 +3,20 @@ import { mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { analysisTable, analyze } from '../../src/convert/analyze.ts';
 import { calibrate } from '../../src/convert/calibrate.ts';
+import { convert } from '../../src/convert/convert.ts';
 import { type ConvertFolderOptions, convertFolder } from '../../src/convert/convert-folder.ts';
-import { type OnGpu, openOnGpu } from '../../src/convert/on-gpu.ts';
+import { stageFolder } from '../../src/convert/folder.ts';
+import { type OnGpu, type OpenOptions, openOnGpu } from '../../src/convert/on-gpu.ts';
 import { reportText } from '../../src/convert/report.ts';
+import type { Stage } from '../../src/convert/staged.ts';
+import { textWindows } from '../../src/convert/text.ts';
 import { openFolder } from '../../src/formats/node-folder.ts';
 import { readHeader } from '../../src/formats/safetensors.ts';
 import { type Gpu, openGpu } from '../../src/gpu/device.ts';
 import { parseConfig } from '../../src/model/config.ts';
-import { ownSpecs } from '../../src/model/plan.ts';
+import { ownSpecs, parameterCount } from '../../src/model/plan.ts';
 import { charTokenizerFiles } from '../support/char-tokenizer.ts';
 import { memorySource } from '../support/memory-source.ts';
 import { mulberry32 } from '../support/random.ts';
@@ -28,9 +33,10 @@ const filesOf = (model: TinyModel) => ({ ...tinyFiles(model), ...charTokenizerFi
 async function withParent<T>(
   name: TinyModelName,
   run: (parent: OnGpu, model: TinyModel) => Promise<T>,
+  without: NonNullable<OpenOptions['without']> = [],
 ): Promise<T> {
   const model = tinyModel(name, 7);
-  const parent = await openOnGpu(memorySource(filesOf(model)), { device: gpu.device });
+  const parent = await openOnGpu(memorySource(filesOf(model)), { device: gpu.device, without });
   try {
     return await run(parent, model);
   } finally {
@@ -88,12 +94,58 @@ describe('fitting', () => {
   );
 });
 
+/** A text of single characters. */
+function textOf(length: number): string {
+  const uniform = mulberry32(5);
+  return Array.from({ length }, () => String.fromCharCode(33 + Math.floor(uniform() * 60))).join('');
+}
+
+describe('analysing', () => {
+  const analysed = (without?: readonly ['timestamps']) =>
+    withParent(
+      'llama',
+      async (parent) => {
+        const windows = await textWindows(parent, { text: textOf(480), window: 48 }, () => {});
+        const { runner, plan, config } = parent;
+        const { analysis } = await analyze(runner, plan, windows, { storedBytes: 4 });
+        return { analysis, config };
+      },
+      without,
+    );
+
+  test('counts the bytes of each block, and times its halves where the GPU can', async () => {
+    const { analysis, config } = await analysed();
+    const { blocks, timeNote } = analysis;
+    expect(blocks.map(({ layer }) => layer)).toEqual([0, 1, 2]);
+    const { hiddenSize: d, vocabSize } = config;
+    const inBlocks = blocks.reduce((sum, { bytes }) => sum + bytes.attention + bytes.mlp, 0);
+    expect(inBlocks + 4 * d * (vocabSize + 1)).toBe(4 * parameterCount(config));
+    for (const { bytes } of blocks) {
+      expect(bytes.kvPerToken).toBe(2 * 4 * config.kvHeads * config.headDim);
+      expect(bytes.map).toBe(4 * (d * d + d));
+    }
+    expect(timeNote).toMatch(
+      gpu.features.timestamps ? /position 47, by timestamp-query/ : /no timestamp-query/,
+    );
+    for (const { time } of blocks)
+      if (gpu.features.timestamps) for (const half of Object.values(time!)) expect(half).toBeGreaterThan(0);
+      else expect(time).toBeNull();
+  });
+
+  test('says that there are no times where the adapter has no timestamp-query', async () => {
+    const { analysis } = await analysed(['timestamps']);
+    expect(analysis.timeNote).toMatch(/no timestamp-query/);
+    expect(analysis.blocks.map(({ time }) => time)).toEqual([null, null, null]);
+    const table = analysisTable(analysis);
+    expect(table).toContain(analysis.timeNote);
+    expect(table).not.toContain('µs');
+    expect(table).toContain('| MLP bytes |');
+  });
+});
+
 describe('converting', () => {
   let folder: string;
-  const uniform = mulberry32(5);
-  const text = Array.from({ length: 480 }, () => String.fromCharCode(33 + Math.floor(uniform() * 60))).join(
-    '',
-  );
+  const text = textOf(480);
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'convert-'));
   });
@@ -164,6 +216,17 @@ describe('converting', () => {
     expect(report.kvBytesPerToken.child).toBe(report.kvBytesPerToken.parent / 2);
   });
 
+  test('bounds the rank of linear maps, and says so', async () => {
+    const options = { layers: [1, 2], linear: true };
+    const whole = await run('llama', 'whole-rank', options);
+    const low = await run('llama', 'low-rank', { ...options, rank: 3 });
+    expect(whole.r2.map(({ rank }) => rank)).toEqual([40, 40]);
+    expect(low.r2.map(({ rank }) => rank)).toEqual([3, 3]);
+    expect(reportText(low)).toMatch(/map of block 2: R² .*, rank 3\n/);
+    expect(low.steps[3]!.perplexity).toBeCloseTo(low.steps[2]!.perplexity, 4);
+    expect(low.steps[3]!.perplexity).not.toBeCloseTo(whole.steps[3]!.perplexity, 4);
+  });
+
   test.each(['keep-first', 'keep-second', 'average'] as const)('shares pairs: %s', async (share) => {
     const report = await run('llama-untied-bias', share, { layers: [1, 2], sharePairs: 1, share });
     expect(report.steps.at(-1)!.step).toContain(share);
@@ -197,6 +260,8 @@ describe('converting', () => {
     ['too many pairs', 'llama', { keepAttention: 1, sharePairs: 2 }, 'bad-argument', /at most 1 pairs/],
     ['healing what the trainer lacks', 'llama', { heal: { tokens: 9 } }, 'unsupported', /scaled rotary/],
     ['healing more than the text', 'mobilellm', { heal: { tokens: 1e5 } }, 'bad-argument', /pass 298 times/],
+    ['a rank without maps', 'llama', { rank: 3 }, 'bad-argument', /no linear maps/],
+    ['too high a rank', 'llama', { linear: true, rank: 41 }, 'bad-argument', /1 to the hidden size, 40/],
     ['a short text', 'llama', { text: 'ABC' }, 'bad-argument', /has 3 tokens, .* needs 115/],
     ['a folder that exists', 'llama', { out: 'there' }, 'bad-argument', /exists already/],
   ] as const)('%s is refused and leaves nothing', async (_, name, options, code, message) => {
@@ -245,6 +310,38 @@ describe('converting', () => {
       run('mobilellm', 'cancelled', { layers: [2], heal: { tokens: 3000 }, log, signal: stop.signal }),
     ).rejects.toMatchObject({ code: 'aborted' });
     expect((await readdir(folder)).sort()).toEqual(before);
+  });
+
+  test('a disk that is full in the middle of the weights leaves nothing', async () => {
+    const before = await readdir(folder);
+    const out = join(folder, 'full');
+    const options = { layers: [1] };
+    async function* cut(pieces: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+      for await (const piece of pieces) {
+        yield piece.subarray(0, 100);
+        throw Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC' });
+      }
+    }
+    const stage: Stage = async () => {
+      const staged = await stageFolder(out, { force: false });
+      const write: typeof staged.write = (file, data) =>
+        staged.write(file, typeof data === 'object' && Symbol.asyncIterator in data ? cut(data) : data);
+      return { ...staged, write };
+    };
+    const failed = withParent('llama', (parent) =>
+      convert(parent, () => textWindows(parent, { text, window: 48 }, () => {}), stage, options, {
+        device: gpu.device,
+      }),
+    );
+    await expect(failed).rejects.toMatchObject({ code: 'io', mend: 'Free some disk space.' });
+    expect(await readdir(folder)).toEqual(before);
+  });
+
+  test('a child gets what is left of its parent’s analysed order', async () => {
+    const order = { skip: [2, 0, 1], linear: [1, 2, 0] };
+    await run('llama', 'ordered', { layers: [1], order });
+    const written = JSON.parse(await readFile(join(folder, 'ordered', 'analysis.json'), 'utf8'));
+    expect(written).toEqual({ order: { skip: [2, 0], linear: [2, 0] } });
   });
 
   test('a folder is replaced when forced', async () => {
