@@ -27,6 +27,8 @@ export interface Checkpoint {
   tensors: Map<string, UsableTensor>;
   /** Bytes of those tensors, as stored. */
   bytes: number;
+  /** What `read` gives is nobody else's. */
+  fresh: boolean;
   /** Bytes `[startByte, endByte)` of one tensor, counted from its first. @throws ShishuError `io`, `bad-argument`. */
   read(
     name: string,
@@ -53,6 +55,7 @@ export async function openCheckpoint(
   return {
     tensors,
     bytes,
+    fresh: source.fresh === true,
     async read(name, startByte = 0, endByte, aborted) {
       const entry = tensors.get(name);
       const length = entry ? entry.end - entry.start : 0;

@@ -11,6 +11,8 @@ type Bytes = Uint8Array<ArrayBuffer>;
 export interface Source {
   /** What messages call the folder. */
   readonly name: string;
+  /** What `read` gives is the reader's alone. */
+  readonly fresh?: boolean;
   /**
    * Bytes `[start, end)` of a file; the whole file without them.
    * @throws ShishuError `not-found`, `io` (also for fewer bytes than asked for), `aborted`.
@@ -49,14 +51,14 @@ export function openSource(like: SourceLike, options: SourceOptions = {}): Sourc
     const { url, headers } =
       typeof like === 'string' && isHubId(like) ? hubFolder(like, options.hub) : { url: like, headers: {} };
     const http = rawHttp(url, { ...options, headers });
-    if (!options.cache) return checkedSource(http);
+    if (!options.cache) return checkedSource(http, true);
     const refresh = options.cache === 'refresh';
-    return checkedSource(keptHttp(http, { refresh, ...(options.warn && { warn: options.warn }) }));
+    return checkedSource(keptHttp(http, { refresh, ...(options.warn && { warn: options.warn }) }), true);
   }
   if (typeof like === 'object' && like !== null) {
-    if ('getFileHandle' in like) return checkedSource(rawHandle(like));
+    if ('getFileHandle' in like) return checkedSource(rawHandle(like), true);
     if ('read' in like && typeof like.read === 'function') return checkedSource(like);
-    if (Symbol.iterator in like || 'length' in like) return checkedSource(rawFiles(Array.from(like)));
+    if (Symbol.iterator in like || 'length' in like) return checkedSource(rawFiles(Array.from(like)), true);
   }
   throw new ShishuError('bad-argument', 'The model source is of no known kind.', {
     mend: 'Give a model of the hub, the URL of a folder, File[], a directory handle, or an object with read(name, start?, end?).',
@@ -92,10 +94,11 @@ export async function readOptional(
 }
 
 /** Wraps storage so that missing files, failures and short reads are typed errors that name the file. */
-export function checkedSource(raw: RawSource): Source {
+export function checkedSource(raw: RawSource, fresh = false): Source {
   const name = raw.name ?? 'the model folder';
   return {
     name,
+    fresh,
     async read(file, start, end, signal) {
       checkRange(file, start, end);
       const bytes = await guarded(name, file, signal, () => raw.read(file, start, end, signal));

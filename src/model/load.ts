@@ -1,5 +1,5 @@
 import { ShishuError, throwIfAborted } from '../errors.ts';
-import { CHUNK_BYTES, CHUNKS_AHEAD, inFlight } from '../formats/ahead.ts';
+import { CHUNK_BYTES, CHUNKS_AHEAD, free, inFlight } from '../formats/ahead.ts';
 import type { Checkpoint } from '../formats/checkpoint.ts';
 import { bytesToF32 } from '../formats/float.ts';
 import type { Gpu } from '../gpu/device.ts';
@@ -48,14 +48,6 @@ function* runs(
   }
 }
 
-/** Gives memory back at once: collectors let tens of megabytes of such arrays pile up. What `but` holds is its owner's. */
-function free(views: readonly ArrayBufferView<ArrayBuffer>[], but: ArrayBufferView<ArrayBuffer>): void {
-  for (const buffer of new Set(
-    views.map((view) => view.buffer as ArrayBuffer & { transfer?(size: number): void }),
-  ))
-    if (buffer !== but.buffer) buffer.transfer?.(0);
-}
-
 /** Bytes of a tensor, all or some. */
 interface Part {
   tensor: string;
@@ -99,7 +91,9 @@ function* readsOf(
           const to = weight.parts[part]!;
           write(to.codes, at * size.codes, codes);
           if (scales) write(to.scales!, at * size.scales, scales);
-          free([values, codes], bytes);
+          // What was read is its owner's.
+          for (const buffer of new Set([values.buffer, codes.buffer]))
+            if (buffer !== bytes.buffer) free(buffer);
         },
       };
   }
@@ -170,6 +164,7 @@ export async function fillFromCheckpoint(
     throwIfAborted(signal);
     onBytes?.(bytes.byteLength, tensor);
     use(bytes, other);
+    if (checkpoint.fresh) for (const read of [bytes, other]) if (read) free(read.buffer);
   }
   throwIfAborted(signal);
 }
