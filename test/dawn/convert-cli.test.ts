@@ -1,0 +1,145 @@
+// `shishulm analyze` and `shishulm convert` as a process: what cannot be is one line that says why, and leaves nothing.
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { buildCli } from '../support/built-cli.ts';
+import { charTokenizerFiles } from '../support/char-tokenizer.ts';
+import { type TinyModel, tinyFiles, tinyModel } from '../support/tiny-models.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'convert-cli-'));
+const at = (name: string): string => join(folder, name);
+let cli: string;
+
+function write(name: string, model: TinyModel): void {
+  mkdirSync(at(name));
+  for (const [file, bytes] of Object.entries({ ...tinyFiles(model), ...charTokenizerFiles() }))
+    writeFileSync(join(at(name), file), bytes);
+}
+
+/** A text of letters, none of which the tokenizer joins. */
+const letters = (count: number): string =>
+  Array.from({ length: count }, (_, i) => String.fromCharCode(33 + ((i * i + 7 * i) % 59))).join('');
+
+beforeAll(async () => {
+  cli = await buildCli('shishulm-convert-cli');
+  write('llama', tinyModel('llama', 7));
+  write('shishu', tinyModel('shishu', 7));
+  const broken = tinyModel('llama', 7);
+  broken.tensors.get('model.layers.1.self_attn.v_proj.weight')!.data[3] = Number.NaN;
+  write('broken', broken);
+  mkdirSync(at('there'));
+  writeFileSync(at('text'), letters(480));
+  writeFileSync(at('short'), letters(100));
+});
+afterAll(() => rmSync(folder, { recursive: true }));
+
+/** Runs the command in the tests' folder; `before` are options of Node. */
+function run(args: readonly string[], before: readonly string[] = []) {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [...before, cli, ...args], {
+    cwd: folder,
+    encoding: 'utf8',
+    timeout: 100_000,
+  });
+  // The GPU's driver may warn on stderr too.
+  return { status, stdout, stderr, said: stderr.split('\n').filter((line) => line.startsWith('shishulm')) };
+}
+
+/** Loaded ahead of the command: a disk that is full after the first piece of the weights. */
+const FULL_DISK = `
+  import fs from 'node:fs/promises';
+  import { syncBuiltinESMExports } from 'node:module';
+  const { open } = fs;
+  fs.open = async (path, ...rest) => {
+    const handle = await open(path, ...rest);
+    if (!String(path).endsWith('model.safetensors') || rest[0] !== 'w') return handle;
+    const write = handle.writeFile.bind(handle);
+    let pieces = 0;
+    handle.writeFile = async (data) => {
+      if (pieces++ === 1)
+        throw Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC' });
+      return write(data);
+    };
+    return handle;
+  };
+  syncBuiltinESMExports();
+`;
+
+const TEXT = ['--text', 'text', '--window', '48'];
+
+describe('bad input', () => {
+  test.each<[string, readonly string[], RegExp]>([
+    [
+      'a text that is too short',
+      ['analyze', 'llama', '--text', 'short'],
+      / has \d+ tokens, .* needs 115.*longer/,
+    ],
+    ['a ShishuLM', ['analyze', 'shishu', ...TEXT], /ShishuLM already: 5 of its 8 blocks.*parent/],
+    ['NaN among the weights', ['analyze', 'broken', ...TEXT], /perplexity is NaN.*weights/],
+    ['no output folder', ['convert', 'llama', ...TEXT], /No output folder.*-o/],
+    [
+      'a text that is too short',
+      ['convert', 'llama', '-o', 'out', '--text', 'short', '--window', '48'],
+      / has \d+ tokens, .* needs 115/,
+    ],
+    ['a ShishuLM', ['convert', 'shishu', '-o', 'out', ...TEXT], /ShishuLM already/],
+    ['NaN among the weights', ['convert', 'broken', '-o', 'out', ...TEXT], /perplexity is NaN.*weights/],
+    [
+      'a layer that is not an attention block',
+      ['convert', 'llama', '-o', 'out', '--layers', '2,3', ...TEXT],
+      /Layer 3 is not an attention block.*0 to 2/,
+    ],
+    [
+      'no list of layers',
+      ['convert', 'llama', '-o', 'out', '--layers', 'top', ...TEXT],
+      /list of layers holds "top"/,
+    ],
+    [
+      'a target that cannot be reached',
+      ['convert', 'llama', '-o', 'out', '--target-memory=-99%', ...TEXT],
+      /99.0 % less memory cannot be reached: .* is \d+\.\d % less/,
+    ],
+    [
+      'more blocks to keep than there are',
+      ['convert', 'llama', '-o', 'out', '--keep-attention', '3', ...TEXT],
+      /3 attention blocks cannot be kept of 3.*0 to 2/,
+    ],
+    [
+      'two targets',
+      ['convert', 'llama', '-o', 'out', '--keep-attention', '1', '--layers', '1', ...TEXT],
+      /More/,
+    ],
+    ['a folder that exists', ['convert', 'llama', '-o', 'there', ...TEXT], /there exists already.*--force/],
+  ])('%s: %s', (_, args, message) => {
+    const before = readdirSync(folder).sort();
+    const { status, stdout, said, stderr } = run(args);
+    expect({ status, stdout }, stderr).toEqual({ status: 1, stdout: '' });
+    expect(said).toHaveLength(1);
+    expect(said[0]).toMatch(message);
+    expect(readdirSync(folder).sort()).toEqual(before);
+    expect(readdirSync(at('there'))).toEqual([]);
+  });
+
+  test('a disk that is full in the middle of the weights: nothing is left, and what was there stays', () => {
+    writeFileSync(join(at('there'), 'mine'), 'x');
+    writeFileSync(at('full.mjs'), FULL_DISK);
+    const before = readdirSync(folder).sort();
+    const args = ['convert', 'llama', '-o', 'there', '--force', '--layers', '1', ...TEXT];
+    const { status, said, stderr } = run(args, ['--import', pathToFileURL(at('full.mjs')).href]);
+    expect(status, stderr).toBe(1);
+    expect(said[0]).toMatch(/Could not write .*model\.safetensors: ENOSPC.*Free some disk space/);
+    expect(readdirSync(folder).sort()).toEqual(before);
+    expect(readdirSync(at('there'))).toEqual(['mine']);
+  });
+});
+
+test('analyze prints what each block takes, and writes what the chat page reads', () => {
+  const { status, stdout, stderr } = run(['analyze', 'llama', ...TEXT, '--out', 'analysis.json']);
+  expect(status, stderr).toBe(0);
+  expect(stdout).toMatch(/\| attention bytes \| map bytes \| MLP bytes \| KV bytes a token \|/);
+  expect(stdout).toMatch(/GPU time of one token|no timestamp-query/);
+  const { order } = JSON.parse(readFileSync(at('analysis.json'), 'utf8'));
+  expect([...order.skip].sort()).toEqual([0, 1, 2]);
+});
