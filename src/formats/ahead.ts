@@ -8,6 +8,22 @@ export function free(buffer: ArrayBuffer & { transfer?(size: number): unknown })
   buffer.transfer?.(0);
 }
 
+/** Lets `most` pieces of work run at once; the others wait their turn. */
+export function slots(most: number): <T>(work: () => Promise<T>) => Promise<T> {
+  const waiting: (() => void)[] = [];
+  let running = 0;
+  return async (work) => {
+    while (running >= most) await new Promise<void>((resolve) => waiting.push(resolve));
+    running++;
+    try {
+      return await work();
+    } finally {
+      running--;
+      waiting.shift()?.();
+    }
+  };
+}
+
 /**
  * Runs `work` over items with up to `most` under way, and gives the results in the order of the items. When the reader stops,
  * or an item fails, the `signal` of those under way is raised.

@@ -1,5 +1,5 @@
 import { ShishuError } from '../errors.ts';
-import { CHUNK_BYTES, CHUNKS_AHEAD } from './ahead.ts';
+import { CHUNK_BYTES, CHUNKS_AHEAD, free, slots } from './ahead.ts';
 import type { FileFacts, HttpFolder } from './http.ts';
 import type { RawSource } from './raw-source.ts';
 
@@ -161,6 +161,9 @@ const span = ({ size }: Entry, index: number): { start: number; end: number } =>
 export function cachedHttp(http: HttpFolder, options: CacheOptions = {}): RawSource {
   const { refresh = false, warn = (message) => console.warn(message) } = options;
   const files = new Map<string, Promise<Open | null | undefined>>();
+  // A chunk is in memory several times over while it is hashed and written.
+  const downloads = slots(2);
+  const checks = slots(1);
   let full = false;
   let weights: Promise<boolean> | undefined;
 
@@ -249,7 +252,7 @@ export function cachedHttp(http: HttpFolder, options: CacheOptions = {}): RawSou
     if (open.checked.has(index))
       return new Uint8Array(await file.slice(DIGEST_BYTES + from, DIGEST_BYTES + to).arrayBuffer());
     // Several may want parts of it at once.
-    const checking = open.checking.get(index) ?? check(open, index, file);
+    const checking = open.checking.get(index) ?? checks(() => check(open, index, file));
     open.checking.set(index, checking);
     return (await checking)?.subarray(from, to);
   }
@@ -262,6 +265,7 @@ export function cachedHttp(http: HttpFolder, options: CacheOptions = {}): RawSou
       const digest = await sha256(data);
       if (digest.some((byte, i) => byte !== bytes[i])) return undefined;
       open.checked.add(index);
+      freeSoon(data);
       return data;
     } finally {
       open.checking.delete(index);
@@ -274,7 +278,8 @@ export function cachedHttp(http: HttpFolder, options: CacheOptions = {}): RawSou
     return locked(`${await nameOf(open.entry.url)}/${index}`, signal, async () => {
       // Another page may have fetched it while this one waited.
       const there = await stored(open, index, 0, end - start);
-      if (there) return there;
+      // Whoever waits for the lock comes late.
+      if (there) return there.slice();
       const facts = open.sure ? undefined : await http.facts(file, signal);
       const changed = facts === null || (facts && !isSame(open.entry, facts));
       const bytes = changed ? undefined : ((await http.read(file, start, end, signal)) as Bytes | undefined);
@@ -300,7 +305,10 @@ export function cachedHttp(http: HttpFolder, options: CacheOptions = {}): RawSou
   function fetchShared(file: string, open: Open, index: number, signal?: AbortSignal): Promise<Bytes> {
     let fetching = open.fetching.get(index);
     if (!fetching) {
-      fetching = fetchChunk(file, open, index, signal).finally(() => open.fetching.delete(index));
+      fetching = downloads(() => fetchChunk(file, open, index, signal)).finally(() =>
+        open.fetching.delete(index),
+      );
+      fetching.then(freeSoon, () => {});
       open.fetching.set(index, fetching);
     }
     return fetching;
@@ -365,6 +373,11 @@ export function cachedHttp(http: HttpFolder, options: CacheOptions = {}): RawSou
       return opened ? opened.entry.size : http.size!(file, signal);
     },
   };
+}
+
+/** Frees a chunk behind all who wait for it: they copy what they want as soon as it comes. */
+function freeSoon(bytes: Bytes): void {
+  setTimeout(() => free(bytes.buffer), 0);
 }
 
 function openEntry(folder: FileSystemDirectoryHandle, entry: Entry, sure: boolean): Open {

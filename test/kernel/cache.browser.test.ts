@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { CHUNK_BYTES } from '../../src/formats/ahead.ts';
+import { CHUNK_BYTES, inFlight } from '../../src/formats/ahead.ts';
 import { canCache, deleteCached, listCached } from '../../src/formats/cache.ts';
 import { openSource, type Source, type SourceOptions } from '../../src/formats/source.ts';
 
@@ -112,6 +112,20 @@ describe('the cache', () => {
       code: 'io',
       details: { found: 10 },
     });
+  });
+
+  it('gives several reads at once their bytes, on the way in and from what is kept', async () => {
+    const step = CHUNK_BYTES / 2;
+    const starts = Array.from({ length: Math.ceil(size / step) }, (_, i) => i * step);
+    for (const offline of [false, true]) {
+      server.offline = offline;
+      const source = open();
+      const read = (start: number, signal: AbortSignal) =>
+        source.read(WEIGHTS, start, Math.min(size, start + step), signal);
+      for await (const [start, bytes] of inFlight(starts, 4, read))
+        expect(bytes.every((byte, i) => byte === content[start + i])).toBe(true);
+    }
+    expect(server.sent).toBe(size + 1);
   });
 
   it('remembers what a finished model lacks, and asks again before that', async () => {

@@ -1,7 +1,7 @@
 // Weights are read by several ranges at once, in order, through faults, and with no more of them under way than allowed.
 import { createHash } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
-import { inFlight } from '../../src/formats/ahead.ts';
+import { inFlight, slots } from '../../src/formats/ahead.ts';
 import { openCheckpoint } from '../../src/formats/checkpoint.ts';
 import { openSource, type Source } from '../../src/formats/source.ts';
 import { Ledger } from '../../src/gpu/buffer.ts';
@@ -166,4 +166,20 @@ describe('inFlight', () => {
     for await (const _ of inFlight([0, 2, 4], 3, work)) break;
     expect(signals.map(({ aborted }) => aborted)).toEqual(signals.map(() => true));
   });
+});
+
+test('slots let so many run at once, also behind one that fails', async () => {
+  const two = slots(2);
+  let open = 0;
+  let most = 0;
+  const work = (fails: boolean) =>
+    two(async () => {
+      most = Math.max(most, ++open);
+      await new Promise((resolve) => setTimeout(resolve, 2));
+      open--;
+      if (fails) throw new Error('no');
+    });
+  const ends = await Promise.allSettled([true, false, true, false, false].map(work));
+  expect(ends.map(({ status }) => status === 'rejected')).toEqual([true, false, true, false, false]);
+  expect(most).toBe(2);
 });
