@@ -7,6 +7,8 @@ const ENGINE = ['index.ts', 'engine/engine.ts', 'engine/estimate.ts'];
 /** Uses of the package, by the modules that they fetch; what those import statically comes with them. */
 const USES: Record<string, readonly string[]> = {
   'engine (loadModel, estimate)': [...ENGINE],
+  'engine, tiles and tuning of GPUs': [...ENGINE, 'kernels/attention-tiled.ts', 'engine/kept-tuning.ts'],
+  'engine, sampling': [...ENGINE, 'kernels/sampling.ts'],
   'engine, self-test, crash notes': [...ENGINE, 'engine/check-kernels.ts', 'api/crumb.ts'],
   'engine, downloads kept': [...ENGINE, 'formats/cache.ts'],
   'engine, downloads kept, chat': [...ENGINE, 'formats/cache.ts', 'api/openai.ts'],

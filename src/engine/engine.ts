@@ -48,6 +48,7 @@ export async function makeRunner(
       const { parts, fill: what } = allocateParts(gpu, ledger, config, plan, options);
       await fill(what);
       if (choose) Object.assign(parts, { tuning: { ...parts.tuning, ...(await choose(parts)) } });
+      if (parts.tuning.wideAttention === 'tiled') await part(() => import('../kernels/attention-tiled.ts'));
       const runner = new Runner(parts, ledger);
       await runner.warm(plan);
       return runner;

@@ -4,7 +4,7 @@ import type { Tokenizer } from '../formats/tokenizer.ts';
 import { guardMemory } from '../gpu/buffer.ts';
 import { type Gpu, lossOr, throwIfLost } from '../gpu/device.ts';
 import type { Constraint, Masks } from '../grammar/constraint.ts';
-import { checkLinearMaps, installLinearMap, type LinearMapData } from '../model/linear-maps.ts';
+import type { LinearMapData } from '../model/linear-maps.ts';
 import { kvBytesPerToken, type Plan, parameterCount } from '../model/plan.ts';
 import { part } from '../part.ts';
 import type { MaskCache } from './mask-cache.ts';
@@ -427,12 +427,13 @@ export class Model {
    * `out-of-memory`
    */
   async setLinearMaps(maps: Readonly<Record<number, LinearMapData>>): Promise<void> {
-    const { plan, runner, gpu } = this.#live();
-    const { config, weights } = runner.parts;
-    const entries = checkLinearMaps(plan, config.hiddenSize, maps);
+    this.#live();
     const release = await this.#queue.enter();
     try {
-      this.#live();
+      const { checkLinearMaps, installLinearMap } = await part(() => import('../model/linear-maps.ts'));
+      const { plan, runner, gpu } = this.#live();
+      const { config, weights } = runner.parts;
+      const entries = checkLinearMaps(plan, config.hiddenSize, maps);
       this.#prefix = new PrefixCache();
       await guardMemory(gpu, 'linear maps', () => {
         for (const [layer, map] of entries) installLinearMap(gpu, runner.ledger, weights, layer, map);

@@ -2,21 +2,15 @@ import { throwIfAborted } from '../errors.ts';
 import { guardMemory, type Ledger, readBuffer } from '../gpu/buffer.ts';
 import { type Gpu, throwIfLost } from '../gpu/device.ts';
 import { type Dispatch, encode, Recorder, type StepShape } from '../gpu/recorder.ts';
-import {
-  adjust,
-  argmax,
-  maskWords,
-  packSampler,
-  SAMPLER_BYTES,
-  type Sampler,
-  sample,
-  score,
-  topLogprobs,
-} from '../kernels/sample.ts';
+import { argmax, maskWords, packSampler, SAMPLER_BYTES, type Sampler } from '../kernels/sample.ts';
 import { stride } from '../kernels/tensor.ts';
 import type { Width } from '../kernels/tuning.ts';
 import { type ForwardParts, ROW_BYTES, recordBlocks, recordHead } from '../model/forward.ts';
 import type { Plan } from '../model/plan.ts';
+import { part } from '../part.ts';
+
+/** Kernels that greedy decoding does without. */
+const samplingKernels = () => part(() => import('../kernels/sampling.ts'));
 
 /** Most tokens of `topLogprobs`, as in OpenAI's API. */
 export const MAX_TOP = 20;
@@ -177,6 +171,8 @@ export class Runner {
     const { step } = scratch;
     const recorder = new Recorder(this.#gpu);
     const { vocabSize } = config;
+    const plain = kind.greedy && !kind.adjusted && kind.top === undefined;
+    const more = plain ? undefined : await samplingKernels();
     const common = { next: this.#nextRows, sampled: this.#sampled, samplers: this.#samplers, step };
     const held = this.#adjusting;
     const hold = (name: keyof typeof held, bytes: number): GPUBuffer => {
@@ -189,7 +185,7 @@ export class Runner {
         buffer: this.ledger.storage('adjusted logits', 4 * this.sequences * stride(vocabSize), 'scratch'),
         cols: vocabSize,
       };
-      adjust(tuning, recorder, {
+      more!.adjust(tuning, recorder, {
         ...common,
         logits,
         adjusted,
@@ -200,12 +196,12 @@ export class Runner {
       logits = adjusted;
     }
     if (kind.greedy) argmax(tuning, recorder, { ...common, logits });
-    else sample(tuning, recorder, { ...common, logits });
+    else more!.sample(tuning, recorder, { ...common, logits });
     let top: GPUBuffer | undefined;
     const topBytes = kind.top === undefined ? 0 : 8 * this.sequences * (kind.top + 1);
     if (kind.top !== undefined) {
       top = this.ledger.storage('top logprobs', topBytes, 'scratch');
-      topLogprobs(tuning, recorder, {
+      more!.topLogprobs(tuning, recorder, {
         logits: scratch.logits,
         top: kind.top,
         sampled: this.#sampled,
@@ -448,6 +444,7 @@ export class Runner {
     signal?: AbortSignal,
   ): Promise<{ logprobs: Float32Array; top1: Uint32Array }> {
     const { tuning, scratch } = this.parts;
+    const kernels = await samplingKernels();
     const held: GPUBuffer[] = [];
     const make = (label: string, bytes: number): GPUBuffer => {
       const buffer = this.ledger.storage(label, bytes, 'scratch');
@@ -458,7 +455,7 @@ export class Runner {
       const targets = make('targets', 4 * scratch.rows);
       const scores = make('scores', 8 * scratch.rows);
       const recorder = new Recorder(this.#gpu);
-      score(tuning, recorder, { logits: scratch.logits, targets, scores, step: scratch.step });
+      kernels.score(tuning, recorder, { logits: scratch.logits, targets, scores, step: scratch.step });
       const dispatches = await recorder.finish();
       const logprobs = new Float32Array(tokens.length);
       const top1 = new Uint32Array(tokens.length);

@@ -1,3 +1,4 @@
+import '../kernels/attention-tiled.ts';
 import { guardMemory, Ledger, readBuffer } from '../gpu/buffer.ts';
 import { type Dispatch, encode, type StepShape } from '../gpu/recorder.ts';
 import { type Choice, type Tuning, VARIANTS, type Width } from '../kernels/tuning.ts';

@@ -11,11 +11,11 @@ export interface Pipeline {
 }
 
 const DECLARATION =
-  /@group\(0\)\s*@binding\((\d+)\)\s*var<(storage, read_write|storage, read|uniform)>\s*(\w+)/g;
+  /@group\(0\)\s*@binding\((\d+)\)\s*var<(storage, ?read_write|storage, ?read|uniform)>\s*(\w+)/g;
 
 const KINDS: Record<string, GPUBufferBindingType> = {
-  'storage, read': 'read-only-storage',
-  'storage, read_write': 'storage',
+  'storage,read': 'read-only-storage',
+  'storage,read_write': 'storage',
   uniform: 'uniform',
 };
 
@@ -61,7 +61,7 @@ export class PipelineCache {
       entries.push({
         binding: Number(number),
         visibility: GPUShaderStage.COMPUTE,
-        buffer: { type: KINDS[kind!]! },
+        buffer: { type: KINDS[kind!.replace(' ', '')]! },
       });
     }
     const module = device.createShaderModule({ label, code });

@@ -1,11 +1,13 @@
 import { ShishuError } from '../errors.ts';
 
-// The benchmark brings its own (addShader): pages that do not measure should not fetch it.
-const files = import.meta.glob<string>(['../../shaders/**/*.wgsl', '!../../shaders/synthesise.wgsl'], {
-  query: '?raw',
-  import: 'default',
-  eager: true,
-});
+// Some parts bring their own (addShader): pages that do without them should not fetch those.
+const files = import.meta.glob<string>(
+  [
+    '../../shaders/**/*.wgsl',
+    '!../../shaders/{attention_tiled,synthesise,sample,adjust,top_logprobs,score}.wgsl',
+  ],
+  { query: '?raw', import: 'default', eager: true },
+);
 
 const texts = new Map(
   Object.entries(files).map(([path, text]) => [path.slice(path.indexOf('shaders/') + 8, -5), text]),
@@ -16,7 +18,7 @@ export const addShader = (name: string, text: string): void => {
   texts.set(name, text);
 };
 
-/** Tells one state of the engine's shaders from another: FNV-1a of their text. */
+/** Tells one state of the engine's shaders from another, those that parts bring apart: FNV-1a of their text. */
 export function shadersDigest(): string {
   let hash = 0x811c9dc5;
   for (const text of Object.values(files))

@@ -1,11 +1,13 @@
 // Every shader permutation that a model of any family asks for compiles without a word from the compiler.
 import { afterAll, expect, test } from 'vitest';
+import '../../../src/kernels/attention-tiled.ts';
 import { Ledger } from '../../../src/gpu/buffer.ts';
 import type { Gpu } from '../../../src/gpu/device.ts';
 import type { Pipeline, PipelineCache } from '../../../src/gpu/pipeline.ts';
 import { Recorder } from '../../../src/gpu/recorder.ts';
 import { type ShaderSpec, shaderText } from '../../../src/gpu/shader.ts';
-import { adjust, argmax, sample, score, topLogprobs } from '../../../src/kernels/sample.ts';
+import { argmax } from '../../../src/kernels/sample.ts';
+import { adjust, sample, score, topLogprobs } from '../../../src/kernels/sampling.ts';
 import type { WeightDtype } from '../../../src/kernels/tensor.ts';
 import { defaultTuning, type Tuning } from '../../../src/kernels/tuning.ts';
 import { allocateScratch, recordBlocks, recordHead } from '../../../src/model/forward.ts';

@@ -1,15 +1,7 @@
 // Choosing tokens, and what is told of the choice, against the twins of test/reference/sampling.ts and kernels.ts.
 import { afterAll, describe, expect, test } from 'vitest';
-import {
-  adjust,
-  argmax,
-  maskWords,
-  packSampler,
-  type Sampler,
-  sample,
-  score,
-  topLogprobs,
-} from '../../../src/kernels/sample.ts';
+import { argmax, maskWords, packSampler, type Sampler } from '../../../src/kernels/sample.ts';
+import { adjust, sample, score, topLogprobs } from '../../../src/kernels/sampling.ts';
 import { stride } from '../../../src/kernels/tensor.ts';
 import { defaultTuning } from '../../../src/kernels/tuning.ts';
 import { argmax as argmaxTwin, logSoftmax, score as scoreTwin, topK } from '../../reference/kernels.ts';
