@@ -4,7 +4,7 @@ import { ShishuError } from '../errors.ts';
 const files = import.meta.glob<string>(
   [
     '../../shaders/**/*.wgsl',
-    '!../../shaders/{attention_tiled,synthesise,sample,adjust,top_logprobs,score}.wgsl',
+    '!../../shaders/{attention_tiled,rope,synthesise,sample,adjust,top_logprobs,score}.wgsl',
   ],
   { query: '?raw', import: 'default', eager: true },
 );

@@ -1,5 +1,6 @@
 // Every shader permutation that a model of any family asks for compiles without a word from the compiler.
 import { afterAll, expect, test } from 'vitest';
+import '../../../src/kernels/qk-norm.ts';
 import '../../../src/kernels/attention-tiled.ts';
 import { Ledger } from '../../../src/gpu/buffer.ts';
 import type { Gpu } from '../../../src/gpu/device.ts';
