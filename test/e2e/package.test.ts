@@ -103,8 +103,9 @@ describe('size', () => {
       const { output: files } = (Array.isArray(output) ? output[0] : output) as Rolldown.RolldownOutput;
       return files.filter((file) => file.type === 'chunk');
     };
-    const [little, ...others] = await bundle(entry);
-    expect(others).toEqual([]);
+    // Bundlers may write chunks that nothing leads to; the page fetches what its entry imports.
+    const [little] = await bundle(entry);
+    expect([...little!.imports, ...little!.dynamicImports]).toEqual([]);
     expect(little!.code.length).toBeLessThan(1000);
   });
 });
