@@ -38,6 +38,18 @@ export interface TrainingModule {
   ): Promise<number[][]>;
 }
 
+/** What the run needs of `src/train/step-times.ts`; said here, so that these types do not need those of jax. */
+export interface TrainingModule {
+  startJax(backend: 'wasm' | 'webgpu'): Promise<void>;
+  /** ms, `(models, repetitions)` */
+  stepTimes(
+    configs: readonly ModelConfig[],
+    shape: { rows: number; length: number; seed: number },
+    repetitions: number,
+    onStep: (done: number) => void,
+  ): Promise<number[][]>;
+}
+
 export interface BenchOptions {
   openFolder: OpenFolder;
   /** Browser or runtime, as it names itself. */

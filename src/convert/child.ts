@@ -5,7 +5,7 @@ import type { Json } from '../formats/json.ts';
 import { type NamedTensor, tensorBytes } from '../formats/safetensors.ts';
 import { type ModelConfig, parseConfig } from '../model/config.ts';
 import { kvBytesPerToken, mlpWidth, ownSpecs, parameterCount, planOf } from '../model/plan.ts';
-import type { HostWeights } from '../train/model.ts';
+import type { HostWeights } from '../train/host-weights.ts';
 import type { LinearMap } from './fit.ts';
 import { type Mlp, type Share, shareMlp } from './share.ts';
 

@@ -4,7 +4,7 @@ import type { ModelConfig } from '../model/config.ts';
 import { parameterCount } from '../model/plan.ts';
 import { BatchStream, type Source } from '../train/batches.ts';
 import { hostWeights } from '../train/folder.ts';
-import type { HostWeights } from '../train/model.ts';
+import type { HostWeights } from '../train/host-weights.ts';
 import { randomFrom } from '../train/random.ts';
 import { run } from '../train/run.ts';
 import { checkTrainable, loadTraining } from '../train/trainable.ts';

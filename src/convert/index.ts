@@ -1,5 +1,5 @@
 // What a page can use of the conversion: nothing here needs a file system.
-export type { HostWeights } from '../train/model.ts';
+export type { HostWeights } from '../train/host-weights.ts';
 export type { AnalysedOrder } from './analysis-file.ts';
 export {
   type Analysis,

@@ -7,8 +7,8 @@ import { encodeSafetensors, type NamedTensor, readHeader } from '../formats/safe
 import { type ModelConfig, parseConfig } from '../model/config.ts';
 import { ownSpecs, tensorSpecs } from '../model/plan.ts';
 import { hostWeights, type ModelFolder, modelFiles } from './folder.ts';
+import type { HostWeights } from './host-weights.ts';
 import { readIfThere, readJsonFile, writeWhole } from './io.ts';
-import type { HostWeights } from './model.ts';
 import type { CurvePoint, RunState } from './run.ts';
 import type { Snapshot } from './trainer.ts';
 

@@ -4,7 +4,7 @@ import { encodeSafetensors, type NamedTensor } from '../formats/safetensors.ts';
 import type { ModelConfig } from '../model/config.ts';
 import { ownSpecs } from '../model/plan.ts';
 import type { Bpe } from './bpe.ts';
-import type { HostWeights } from './model.ts';
+import type { HostWeights } from './host-weights.ts';
 
 export interface ModelFolder {
   /** `config.json` as it was given. */

@@ -1,15 +1,13 @@
 import * as jax from '@jax-js/jax';
 import type { ModelConfig } from '../model/config.ts';
 import { ownSpecs, planOf } from '../model/plan.ts';
+import type { HostWeights } from './host-weights.ts';
 import { randomFrom } from './random.ts';
 
 const { numpy: np, tree } = jax;
 type Tensor = jax.Array;
 
 // jax-js consumes every array that is passed to an operation: `.ref` on each use but the last.
-
-/** Tensors of a checkpoint on the host, by name; matrices are `(out, in)`, float32. A shared pair is there once. */
-export type HostWeights = Record<string, { shape: readonly number[]; data: Float32Array<ArrayBuffer> }>;
 
 /** The same on the device; matrices but the embedding are `(in, out)`, which is what a product reads fastest. */
 export type Params = Record<string, Tensor>;

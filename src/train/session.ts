@@ -14,8 +14,9 @@ import {
   writeModelFolder,
 } from './checkpoints.ts';
 import { chatAt } from './corpus.ts';
+import type { HostWeights } from './host-weights.ts';
 import { readConfigFile, readIfThere, readJsonFile } from './io.ts';
-import { type HostWeights, initialWeights } from './model.ts';
+import { initialWeights } from './model.ts';
 import type { Schedule } from './optimizer.ts';
 import { type Runner, type RunProgress, type RunState, run } from './run.ts';
 import { paragraphsOf, textSource } from './text-corpus.ts';

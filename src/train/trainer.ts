@@ -1,16 +1,9 @@
 import * as jax from '@jax-js/jax';
 import type { ModelConfig } from '../model/config.ts';
 import type { Batch } from './batches.ts';
+import type { HostWeights } from './host-weights.ts';
 import { crossEntropy, distillation } from './loss.ts';
-import {
-  type Constants,
-  constantsOf,
-  forward,
-  type HostWeights,
-  type Params,
-  toDevice,
-  toHost,
-} from './model.ts';
+import { type Constants, constantsOf, forward, type Params, toDevice, toHost } from './model.ts';
 import {
   adamW,
   hyperparameters,
