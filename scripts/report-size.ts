@@ -2,20 +2,20 @@
 import { gzipSync } from 'node:zlib';
 import type { Plugin, Rolldown } from 'vite';
 
-const ENGINE = ['index.ts', 'engine/engine.ts', 'engine/estimate.ts'];
+const ENGINE = ['src/index.ts', 'src/engine/engine.ts', 'src/engine/estimate.ts'];
 
 /** Uses of the package, by the modules that they fetch; what those import statically comes with them. */
 const USES: Record<string, readonly string[]> = {
   'engine (loadModel, estimate)': [...ENGINE],
-  'engine, tiles and tuning of GPUs': [...ENGINE, 'kernels/attention-tiled.ts', 'engine/kept-tuning.ts'],
-  'engine, sampling': [...ENGINE, 'kernels/sampling.ts'],
-  'engine, self-test, crash notes': [...ENGINE, 'engine/check-kernels.ts', 'api/crumb.ts'],
-  'engine, downloads kept': [...ENGINE, 'formats/cache.ts'],
-  'engine, downloads kept, chat': [...ENGINE, 'formats/cache.ts', 'api/openai.ts'],
-  'engine, constraints': [...ENGINE, 'engine/mask-cache.ts'],
-  'page of a model in a worker': ['index.ts', 'api/remote.ts'],
-  'convert, with the engine': ['convert/index.ts'],
-  'bench, with the engine': ['bench.ts'],
+  'engine, tiles and tuning of GPUs': [...ENGINE, 'attention_tiled.wgsl?raw', 'src/engine/kept-tuning.ts'],
+  'engine, sampling': [...ENGINE, 'src/kernels/sampling.ts', 'sample.wgsl?raw', 'adjust.wgsl?raw'],
+  'engine, self-test, crash notes': [...ENGINE, 'src/engine/check-kernels.ts', 'src/api/crumb.ts'],
+  'engine, downloads kept': [...ENGINE, 'src/formats/cache.ts'],
+  'engine, downloads kept, chat': [...ENGINE, 'src/formats/cache.ts', 'src/api/openai.ts'],
+  'engine, constraints': [...ENGINE, 'src/engine/mask-cache.ts'],
+  'page of a model in a worker': ['src/index.ts', 'src/api/remote.ts'],
+  'convert, with the engine': ['src/convert/index.ts'],
+  'bench, with the engine': ['src/bench.ts'],
 };
 
 const gzipped = (code: string | Uint8Array): number => gzipSync(code).length;
@@ -34,7 +34,7 @@ export const reportSize = (): Plugin => ({
         for (const name of chunk.imports) need(chunks.find(({ fileName }) => fileName === name));
       };
       for (const module of modules)
-        need(chunks.find(({ moduleIds }) => moduleIds.some((id) => id.endsWith(`/src/${module}`))));
+        need(chunks.find(({ moduleIds }) => moduleIds.some((id) => id.endsWith(`/${module}`))));
       return [...needed].reduce((sum, { code }) => sum + gzipped(code), 0);
     };
     const lines = Object.entries(USES).map(([use, modules]) => [use, bytesOf(modules)] as const);

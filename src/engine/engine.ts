@@ -46,10 +46,8 @@ export async function makeRunner(
   try {
     return await guardMemory(gpu, 'the model', async () => {
       const { parts, fill: what } = allocateParts(gpu, ledger, config, plan, options);
-      if (config.qkNorm !== 'none') await part(() => import('../kernels/qk-norm.ts'));
       await fill(what);
       if (choose) Object.assign(parts, { tuning: { ...parts.tuning, ...(await choose(parts)) } });
-      if (parts.tuning.wideAttention === 'tiled') await part(() => import('../kernels/attention-tiled.ts'));
       const runner = new Runner(parts, ledger);
       await runner.warm(plan);
       return runner;

@@ -1,4 +1,3 @@
-import '../kernels/attention-tiled.ts';
 import { guardMemory, Ledger, readBuffer } from '../gpu/buffer.ts';
 import { type Dispatch, encode, type StepShape } from '../gpu/recorder.ts';
 import { type Choice, type Tuning, VARIANTS, type Width } from '../kernels/tuning.ts';

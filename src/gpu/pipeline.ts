@@ -40,8 +40,8 @@ export class PipelineCache {
   }
 
   /** @throws ShishuError `shader` with file and line when the text does not compile. */
-  get(spec: ShaderSpec): Promise<Pipeline> {
-    const text = shaderText(spec);
+  async get(spec: ShaderSpec): Promise<Pipeline> {
+    const text = await shaderText(spec);
     let made = this.#made.get(text.code);
     if (!made) {
       const compile = (): Promise<Pipeline> => this.#compile(spec.name, text);

@@ -1,10 +1,15 @@
 import { ShishuError } from '../errors.ts';
+import { part } from '../part.ts';
 
-// Some parts bring their own (addShader): pages that do without them should not fetch those.
+// Fetched when first used: pages that do without them should not have them.
+const others = import.meta.glob<string>(
+  '../../shaders/{attention,attention_tiled,rope,synthesise,sample,adjust,top_logprobs,score}.wgsl',
+  { query: '?raw', import: 'default' },
+);
 const files = import.meta.glob<string>(
   [
     '../../shaders/**/*.wgsl',
-    '!../../shaders/{attention_tiled,rope,synthesise,sample,adjust,top_logprobs,score}.wgsl',
+    '!../../shaders/{attention,attention_tiled,rope,synthesise,sample,adjust,top_logprobs,score}.wgsl',
   ],
   { query: '?raw', import: 'default', eager: true },
 );
@@ -13,12 +18,7 @@ const texts = new Map(
   Object.entries(files).map(([path, text]) => [path.slice(path.indexOf('shaders/') + 8, -5), text]),
 );
 
-/** Gives a shader of a part that is fetched by itself. */
-export const addShader = (name: string, text: string): void => {
-  texts.set(name, text);
-};
-
-/** Tells one state of the engine's shaders from another, those that parts bring apart: FNV-1a of their text. */
+/** Tells one state of the engine's shaders from another, those that are fetched when used apart: FNV-1a of their text. */
 export function shadersDigest(): string {
   let hash = 0x811c9dc5;
   for (const text of Object.values(files))
@@ -55,8 +55,13 @@ const literal = (name: string, value: ShaderConstant): string => {
     : `const ${name}: u32 = ${value}u;`;
 };
 
-/** Puts a shader's text together: prelude of constants, then the file with its imports in place, each once. */
-export function shaderText({ name, imports = {}, constants }: ShaderSpec): ShaderText {
+/**
+ * Puts a shader's text together: prelude of constants, then the file with its imports in place, each once.
+ * @throws ShishuError `shader` when there is no such file, `io` when it cannot be fetched
+ */
+export async function shaderText({ name, imports = {}, constants }: ShaderSpec): Promise<ShaderText> {
+  const other = others[`../../shaders/${name}.wgsl`];
+  if (other && !texts.has(name)) texts.set(name, await part(other));
   const enables = new Set<string>();
   const lines: string[] = [];
   const origins: string[] = [];

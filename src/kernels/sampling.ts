@@ -1,18 +1,8 @@
-// Launches shaders/sample.wgsl, adjust.wgsl, top_logprobs.wgsl and score.wgsl. Fetched when first used: addShader.
-import adjustText from '../../shaders/adjust.wgsl?raw';
-import sampleText from '../../shaders/sample.wgsl?raw';
-import scoreText from '../../shaders/score.wgsl?raw';
-import topLogprobsText from '../../shaders/top_logprobs.wgsl?raw';
+// Launches shaders/sample.wgsl, adjust.wgsl, top_logprobs.wgsl and score.wgsl. Fetched when first used.
 import type { Recorder } from '../gpu/recorder.ts';
-import { addShader } from '../gpu/shader.ts';
 import { type Choice, maskWords, vocabConstants } from './sample.ts';
 import type { Activations } from './tensor.ts';
 import type { Tuning } from './tuning.ts';
-
-addShader('adjust', adjustText);
-addShader('sample', sampleText);
-addShader('score', scoreText);
-addShader('top_logprobs', topLogprobsText);
 
 /** Draws a token of each row by its sequence's sampler. */
 export function sample(tuning: Tuning, recorder: Recorder, call: Choice & { samplers: GPUBuffer }): void {

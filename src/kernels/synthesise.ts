@@ -1,8 +1,6 @@
 // Launches shaders/synthesise.wgsl.
-import text from '../../shaders/synthesise.wgsl?raw';
 import type { Gpu } from '../gpu/device.ts';
 import { type Recorder, spread } from '../gpu/recorder.ts';
-import { addShader } from '../gpu/shader.ts';
 import { rowBytes, type Weight, type WeightDtype, type WeightPart } from './tensor.ts';
 
 const WORKGROUP = 64;
@@ -22,7 +20,6 @@ export function synthesise(
   recorder: Recorder,
   call: { weight: Weight; part: WeightPart; seed: number; uniform: (data: Uint32Array) => GPUBuffer },
 ): void {
-  addShader('synthesise', text);
   const { weight, part, seed } = call;
   const { dtype, cols } = weight;
   const bytes = rowBytes(dtype, cols);

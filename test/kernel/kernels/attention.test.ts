@@ -1,6 +1,5 @@
 // Attention over a KV cache against its twin: groups of heads, head sizes, splits, mixed sequences, f32 and f16.
 import { afterAll, describe, test } from 'vitest';
-import '../../../src/kernels/attention-tiled.ts';
 import { f32ArrayToF16 } from '../../../src/formats/float.ts';
 import { attention, attentionPartsBytes } from '../../../src/kernels/attention.ts';
 import type { HeadShape } from '../../../src/kernels/rope.ts';

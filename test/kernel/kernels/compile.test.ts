@@ -1,7 +1,5 @@
 // Every shader permutation that a model of any family asks for compiles without a word from the compiler.
 import { afterAll, expect, test } from 'vitest';
-import '../../../src/kernels/qk-norm.ts';
-import '../../../src/kernels/attention-tiled.ts';
 import { Ledger } from '../../../src/gpu/buffer.ts';
 import type { Gpu } from '../../../src/gpu/device.ts';
 import type { Pipeline, PipelineCache } from '../../../src/gpu/pipeline.ts';
@@ -89,13 +87,13 @@ function shadersOf(
 
 /** What the compiler says of each distinct text: `file:line: message`. */
 async function messagesOf(specs: readonly ShaderSpec[]): Promise<{ texts: number; said: string[] }> {
-  const texts = new Map(specs.map((spec) => [shaderText(spec).code, spec]));
+  const all = await Promise.all(specs.map(shaderText));
+  const texts = new Map(all.map((text, i) => [text.code, { ...text, name: specs[i]!.name }]));
   const said = await Promise.all(
-    [...texts].map(async ([code, spec]) => {
+    [...texts].map(async ([code, { origins, name }]) => {
       const { messages } = await gpu.device.createShaderModule({ code }).getCompilationInfo();
-      const { origins } = shaderText(spec);
       return messages.map(
-        ({ type, lineNum, message }) => `${origins[lineNum - 1] ?? spec.name}: ${type}: ${message}`,
+        ({ type, lineNum, message }) => `${origins[lineNum - 1] ?? name}: ${type}: ${message}`,
       );
     }),
   );

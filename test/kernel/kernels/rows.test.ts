@@ -1,6 +1,5 @@
 // Embedding rows, RMSNorm, and the norm and rotation of q and k, against their twins.
 import { afterAll, describe, test } from 'vitest';
-import '../../../src/kernels/qk-norm.ts';
 import type { Gpu } from '../../../src/gpu/device.ts';
 import { embed } from '../../../src/kernels/embed.ts';
 import { norm } from '../../../src/kernels/matmul.ts';
