@@ -4,7 +4,8 @@ import { installLinearMap } from '../model/linear-maps.ts';
 import type { Plan } from '../model/plan.ts';
 import { type Mode, pruned } from '../model/prune.ts';
 import { makeCapture } from './capture.ts';
-import { ALPHAS, type Fit, fit, type LinearMap } from './fit.ts';
+import { ALPHAS, type Fit, fit } from './fit.ts';
+import type { LinearMap } from './linear-map.ts';
 import { Moments } from './moments.ts';
 import type { Windows } from './windows.ts';
 

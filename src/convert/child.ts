@@ -6,7 +6,7 @@ import { type NamedTensor, tensorBytes } from '../formats/safetensors.ts';
 import { type ModelConfig, parseConfig } from '../model/config.ts';
 import { kvBytesPerToken, mlpWidth, ownSpecs, parameterCount, planOf } from '../model/plan.ts';
 import type { HostWeights } from '../train/host-weights.ts';
-import type { LinearMap } from './fit.ts';
+import type { LinearMap } from './linear-map.ts';
 import { type Mlp, type Share, shareMlp } from './share.ts';
 
 /** Which blocks of a parent lose their attention, and how. */

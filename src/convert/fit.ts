@@ -1,15 +1,7 @@
 import { ShishuError } from '../errors.ts';
+import type { LinearMap } from './linear-map.ts';
 import { lowRank } from './low-rank.ts';
 import type { Moments } from './moments.ts';
-
-/** `a = W z + b` of one block. */
-export interface LinearMap {
-  d: number;
-  /** `(d, d)`, row-major `(out, in)`. */
-  W: Float64Array;
-  /** `(d)` */
-  b: Float64Array;
-}
 
 export interface Fit extends LinearMap {
   /** The regularisation that did best on the tokens kept for choosing it, as a share of the mean eigenvalue of cov(z). */

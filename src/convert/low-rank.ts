@@ -1,4 +1,4 @@
-import type { LinearMap } from './fit.ts';
+import type { LinearMap } from './linear-map.ts';
 
 /** Sweeps after which it stops in any case; a dozen is plenty. */
 const MOST_SWEEPS = 50;

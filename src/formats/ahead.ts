@@ -1,7 +1,7 @@
 /** Bytes of a chunk of the cache: the unit of download, check and resume. */
-export const CHUNK_BYTES = 4 << 20;
+export const CHUNK_BYTES = 2 << 20;
 /** Chunks fetched ahead of the one that is wanted. */
-export const CHUNKS_AHEAD = 2;
+export const CHUNKS_AHEAD = 1;
 
 /** Gives the memory of a buffer back at once, in engines that can: collectors let tens of megabytes of them pile up. */
 export function free(buffer: ArrayBuffer & { transfer?(size: number): unknown }): void {

@@ -162,7 +162,7 @@ export function cachedHttp(http: HttpFolder, options: CacheOptions = {}): RawSou
   const { refresh = false, warn = (message) => console.warn(message) } = options;
   const files = new Map<string, Promise<Open | null | undefined>>();
   // A chunk is in memory several times over while it is hashed and written.
-  const downloads = slots(2);
+  const downloads = slots(1);
   const checks = slots(1);
   let full = false;
   let weights: Promise<boolean> | undefined;

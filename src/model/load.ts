@@ -10,7 +10,7 @@ import type { FillPlan, RowPlace } from './weights.ts';
 
 /** Bytes of one read, and reads under way at once: enough to keep a network busy, little beside the model. */
 export const READ_BYTES = 2 << 20;
-export const READS_IN_FLIGHT = 4;
+export const READS_IN_FLIGHT = 3;
 
 /**
  * Most bytes that loading takes beside the model, for a checkpoint of so many bytes: in the page the reads under way, the read

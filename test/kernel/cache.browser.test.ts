@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { CHUNK_BYTES, inFlight } from '../../src/formats/ahead.ts';
+import { CHUNK_BYTES, CHUNKS_AHEAD, inFlight } from '../../src/formats/ahead.ts';
 import { canCache, deleteCached, listCached } from '../../src/formats/cache.ts';
 import { openSource, type Source, type SourceOptions } from '../../src/formats/source.ts';
 
@@ -159,7 +159,7 @@ describe('the cache', () => {
 
   it('begins anew when the file has changed since', async () => {
     await open().read(WEIGHTS, 0, 10);
-    await untilStored(3 * CHUNK_BYTES);
+    await untilStored((1 + CHUNKS_AHEAD) * CHUNK_BYTES);
     server.etag = '"2"';
     server.sent = 0;
     expect(await holds(open())).toBe(true);
@@ -220,7 +220,7 @@ describe('the cache', () => {
   it('loads on when the disk is full half-way', async () => {
     const source = open();
     await source.read(WEIGHTS, 0, 10);
-    await untilStored(3 * CHUNK_BYTES);
+    await untilStored((1 + CHUNKS_AHEAD) * CHUNK_BYTES);
     vi.spyOn(FileSystemFileHandle.prototype, 'createWritable').mockRejectedValue(
       new DOMException('No room.', 'QuotaExceededError'),
     );
