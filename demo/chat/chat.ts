@@ -1,3 +1,4 @@
+import { crumbName } from '../../src/api/crumb.ts';
 import type { Dtype } from '../../src/engine/types.ts';
 import { ShishuError } from '../../src/errors.ts';
 import { crashedLoads, estimate } from '../../src/index.ts';
@@ -162,7 +163,8 @@ export class Chat {
 
   /** Whether the tab ended when this model was last loaded; then the reader is asked, and offered less of it. */
   async #crashed(choice: Choice, number: number): Promise<boolean> {
-    if ((await crashedLoads()).length === 0) return number !== this.#loads;
+    const name = crumbName(choice.source);
+    if (!(await crashedLoads()).some(({ model }) => model === name)) return number !== this.#loads;
     const dtype = this.#dtype.value as Dtype;
     const found = await estimate(choice.source, { dtype }).catch(() => undefined);
     if (number !== this.#loads) return true;

@@ -1,4 +1,5 @@
 import type { LoadOptions } from '../engine/types.ts';
+import { openTable } from '../formats/database.ts';
 import { isHubId } from '../formats/hub.ts';
 import type { SourceLike } from '../formats/source.ts';
 
@@ -40,28 +41,10 @@ function storeHere(): CrumbStore | undefined {
 }
 
 function databaseStore(): CrumbStore {
-  const run = <T>(mode: IDBTransactionMode, ask: (store: IDBObjectStore) => IDBRequest<T>): Promise<T> =>
-    new Promise((resolve, reject) => {
-      const opening = indexedDB.open(KEY, 1);
-      opening.onupgradeneeded = () => opening.result.createObjectStore(KEY);
-      opening.onerror = () => reject(opening.error);
-      opening.onsuccess = () => {
-        const database = opening.result;
-        const transaction = database.transaction(KEY, mode);
-        const request = ask(transaction.objectStore(KEY));
-        transaction.oncomplete = () => {
-          database.close();
-          resolve(request.result);
-        };
-        transaction.onabort = () => {
-          database.close();
-          reject(transaction.error);
-        };
-      };
-    });
+  const table = openTable(KEY, KEY);
   return {
-    read: () => run('readonly', (store) => store.get(KEY)),
-    write: async (text) => void (await run('readwrite', (store) => store.put(text, KEY))),
+    read: async () => (await table.get(KEY)) as string | undefined,
+    write: (text) => table.put(KEY, text),
   };
 }
 
@@ -101,10 +84,15 @@ export class Crumbs {
   /** Loads of before that never ended, the latest first; those that run in other tabs are not among them. */
   async crashed(): Promise<CrashedLoad[]> {
     try {
+      // A load holds its lock for as long as it is noted. So what was noted before the locks were looked at, is noted still
+      // and is not among them, has lost its tab: it neither began nor ended meanwhile.
+      const before = new Set(Object.values(await this.#read()).map(({ id }) => id));
       const { held = [], pending = [] } = (await this.#locks?.query()) ?? {};
       const running = new Set([...held, ...pending].map(({ name }) => name));
-      const crumbs = Object.values(await this.#read()).filter(({ id }) => !running.has(lockName(id)));
-      return crumbs.sort((a, b) => b.began - a.began).map(({ id: _, ...load }) => load);
+      return Object.values(await this.#read())
+        .filter(({ id }) => before.has(id) && !running.has(lockName(id)))
+        .sort((a, b) => b.began - a.began)
+        .map(({ id: _, ...load }) => load);
     } catch {
       return [];
     }
@@ -134,10 +122,21 @@ export class Crumbs {
     let release = (): void => {};
     const end = async (): Promise<void> => {
       globalThis.removeEventListener?.('pagehide', end);
-      release();
       await this.forget(model);
+      release();
     };
     try {
+      await new Promise<void>((granted) => {
+        const held = new Promise<void>((resolve) => {
+          release = resolve;
+        });
+        const request = this.#locks?.request(lockName(id), () => {
+          granted();
+          return held;
+        });
+        // Without locks, loads of other tabs look like crashes.
+        Promise.resolve(request).then(granted, granted);
+      });
       const asked = JSON.parse(JSON.stringify({ dtype, kv, contextLength, batch })) as CrumbOptions;
       const crumb: Crumb = { model, ...asked, began: Date.now(), id };
       const { [model]: _, ...others } = await this.#read();
@@ -146,10 +145,6 @@ export class Crumbs {
         .slice(0, MOST - 1);
       const all = Object.fromEntries([...kept, crumb].map((one) => [one.model, one]));
       await this.#store.write(JSON.stringify(all));
-      const held = new Promise<void>((resolve) => {
-        release = resolve;
-      });
-      this.#locks?.request(lockName(id), () => held).catch(() => {});
       // A reader who leaves is no crash.
       globalThis.addEventListener?.('pagehide', end);
     } catch {

@@ -1,3 +1,4 @@
+import { openTable } from '../formats/database.ts';
 import { shadersDigest } from '../gpu/shader.ts';
 import { type Choice, VARIANTS } from '../kernels/tuning.ts';
 import type { ForwardParts } from '../model/forward.ts';
@@ -13,33 +14,11 @@ export interface TuningStore {
 const DATABASE = 'shishulm-tuning';
 const TABLE = 'choices';
 
-const settled = <T>(request: IDBRequest<T>): Promise<T> =>
-  new Promise((resolve, reject) => {
-    request.onsuccess = () => resolve(request.result);
-    request.onerror = () => reject(request.error);
-    if ('onblocked' in request) request.onblocked = request.onerror;
-  });
-
 /** The browser's IndexedDB; undefined where there is none. */
 function browserStore(): TuningStore | undefined {
   if (typeof indexedDB === 'undefined') return undefined;
-  const within = async <T>(
-    mode: IDBTransactionMode,
-    use: (table: IDBObjectStore) => IDBRequest<T>,
-  ): Promise<T> => {
-    const opening = indexedDB.open(DATABASE, 1);
-    opening.onupgradeneeded = () => opening.result.createObjectStore(TABLE);
-    const database = await settled(opening);
-    try {
-      return await settled(use(database.transaction(TABLE, mode).objectStore(TABLE)));
-    } finally {
-      database.close();
-    }
-  };
-  return {
-    get: (key) => within('readonly', (table) => table.get(key)),
-    set: async (key, choice) => void (await within('readwrite', (table) => table.put(choice, key))),
-  };
+  const { get, put } = openTable(DATABASE, TABLE);
+  return { get, set: put };
 }
 
 /** A kept choice, if it is one that `tune` could make today: what is kept outside may be anything. */

@@ -63,6 +63,31 @@ test('a load that runs in another tab is no crash', async () => {
   await end();
 });
 
+test('a load that begins or ends while another tab looks is no crash', async () => {
+  const store = memory();
+  const visit = browserLocks();
+  const loader = new Crumbs(store, visit(1).locks);
+  const { locks } = visit(2);
+  const nothing = async (): Promise<void> => {};
+  const looking = (before: () => Promise<void>, after: () => Promise<void>): Promise<unknown[]> => {
+    const query = async (): Promise<LockManagerSnapshot> => {
+      await before();
+      const found = await locks.query();
+      await after();
+      return found;
+    };
+    return new Crumbs(store, { query } as LockManager).crashed();
+  };
+  let end = nothing;
+  const begin = async (): Promise<void> => {
+    end = await loader.begin('a', {});
+  };
+  expect(await looking(nothing, begin)).toEqual([]);
+  expect(store.text).toContain('"a"');
+  expect(await looking(() => end(), nothing)).toEqual([]);
+  expect(store.text).toBeUndefined();
+});
+
 test('a reader who leaves while a model loads is no crash', async () => {
   const listeners = new Map<string, () => void>();
   vi.stubGlobal('addEventListener', (type: string, listener: () => void) => listeners.set(type, listener));
