@@ -27,17 +27,6 @@ export interface BenchProgress {
   result: BenchResult;
 }
 
-/** What times training steps: a module of src/train, which the bench itself does not import. */
-export interface TrainingModule {
-  startJax(backend: 'wasm' | 'webgpu'): Promise<void>;
-  stepTimes(
-    configs: readonly ModelConfig[],
-    shape: { rows: number; length: number; seed: number },
-    repetitions: number,
-    onStep: (step: number) => void,
-  ): Promise<number[][]>;
-}
-
 /** What the run needs of `src/train/step-times.ts`; said here, so that these types do not need those of jax. */
 export interface TrainingModule {
   startJax(backend: 'wasm' | 'webgpu'): Promise<void>;
