@@ -1,4 +1,4 @@
-import type { Runner } from '../engine/runner.ts';
+import { ofTokens, type Runner } from '../engine/runner.ts';
 import { ShishuError, throwIfAborted } from '../errors.ts';
 import { readJson } from '../formats/json.ts';
 import type { SourceLike } from '../formats/source.ts';
@@ -90,10 +90,7 @@ async function measureWith(
     const scorer: Scorer = {
       async score(ids) {
         const { logprobs: next, top1 } = await runner.score(plan, ids, signal);
-        // Row i tells of token i + 1.
-        const logprobs = new Float32Array(ids.length);
-        logprobs.set(next.subarray(0, ids.length - 1), 1);
-        return { logprobs, top1 };
+        return { logprobs: ofTokens(next), top1 };
       },
     };
     const { accuracy } = await evaluate(scorer, bpe, { chats });

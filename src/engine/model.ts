@@ -13,7 +13,7 @@ import { type CheckedOptions, checkOptions } from './options.ts';
 import { PrefixCache } from './prefix-cache.ts';
 import { Queue } from './queue.ts';
 import { Reply } from './reply.ts';
-import type { ChoiceKind, Chosen, Runner } from './runner.ts';
+import { type ChoiceKind, type Chosen, ofTokens, type Runner } from './runner.ts';
 import type {
   BatchChunk,
   GenerateChunk,
@@ -485,9 +485,7 @@ export class Model {
   score(tokenIds: readonly number[], options: WholeOptions = {}): Promise<Score> {
     return this.#whole(tokenIds, options, async (runner, plan) => {
       const { logprobs: next, top1 } = await runner.score(plan, tokenIds, options.signal);
-      // Row i tells of token i + 1.
-      const logprobs = new Float32Array(tokenIds.length);
-      logprobs.set(next.subarray(0, tokenIds.length - 1), 1);
+      const logprobs = ofTokens(next);
       const total = logprobs.reduce((sum, value) => sum + value, 0);
       return { nll: tokenIds.length > 1 ? -total / (tokenIds.length - 1) : 0, logprobs, top1 };
     });

@@ -58,6 +58,13 @@ function once<K, T>(kept: Map<K, Promise<T>>, key: K, make: () => Promise<T>): P
   return made;
 }
 
+/** Log-probabilities by token, from those of `Runner.score` by row: row i tells of token i + 1; of the first nothing is known. */
+export function ofTokens(rows: Float32Array): Float32Array<ArrayBuffer> {
+  const logprobs = new Float32Array(rows.length);
+  logprobs.set(rows.subarray(0, rows.length - 1), 1);
+  return logprobs;
+}
+
 /** Drives the one forward: prompts in chunks, decode steps in flight, scores. Knows rows and buffers, not text. */
 export class Runner {
   readonly parts: ForwardParts;
