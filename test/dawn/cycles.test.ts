@@ -5,6 +5,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { loadModel } from '../../src/engine/engine.ts';
 import { type Gpu, openGpu } from '../../src/gpu/device.ts';
 import { charTokenizerFiles } from '../support/char-tokenizer.ts';
+import { countingDevice } from '../support/counting-device.ts';
 import { memorySource } from '../support/memory-source.ts';
 import { tinyFiles, tinyModel } from '../support/tiny-models.ts';
 
@@ -37,26 +38,9 @@ test(`${CYCLES} times a model is loaded, used and freed, every tenth load aborte
   let bytes = 0;
   let buffers = 0;
   const { device } = gpu;
-  const counting = new Proxy(device, {
-    get(target, key) {
-      if (key === 'createBuffer')
-        return (descriptor: GPUBufferDescriptor) => {
-          const buffer = device.createBuffer(descriptor);
-          const destroy = buffer.destroy.bind(buffer);
-          let there = 1;
-          buffers++;
-          bytes += descriptor.size;
-          buffer.destroy = () => {
-            buffers -= there;
-            bytes -= there * descriptor.size;
-            there = 0;
-            return destroy();
-          };
-          return buffer;
-        };
-      const value: unknown = Reflect.get(target, key, target);
-      return typeof value === 'function' ? value.bind(target) : value;
-    },
+  const counting = countingDevice(device, (size, one) => {
+    bytes += size;
+    buffers += one;
   });
   const source = memorySource({ ...tinyFiles(tinyModel('llama', 7)), ...charTokenizerFiles(64) });
   const heaps: number[] = [];

@@ -1,18 +1,15 @@
 import { readFile } from 'node:fs/promises';
-import { type Browser, chromium, type Page } from 'playwright';
+import type { Browser, Page } from 'playwright';
 import { afterAll, afterEach, beforeAll, expect, inject, test } from 'vitest';
-import { chromiumArgs, findBrowser } from '../../scripts/find-browser.mjs';
 import type { BenchResult } from '../../src/bench/result.ts';
+import { launchBrowser } from '../support/browser.ts';
 
 const LONG = 180_000;
 
 let browser: Browser;
 const pages: Page[] = [];
 beforeAll(async () => {
-  browser = await chromium.launch({
-    executablePath: await findBrowser({ install: false }),
-    args: chromiumArgs,
-  });
+  browser = await launchBrowser();
 });
 afterAll(() => browser.close());
 afterEach(async () => {

@@ -1,10 +1,10 @@
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Browser, chromium, type Page } from 'playwright';
+import type { Browser, Page } from 'playwright';
 import { afterAll, afterEach, beforeAll, expect, inject, test } from 'vitest';
-import { chromiumArgs, findBrowser } from '../../scripts/find-browser.mjs';
 import type { ConvertReport } from '../../src/convert/report.ts';
+import { launchBrowser } from '../support/browser.ts';
 import { charTokenizerFiles } from '../support/char-tokenizer.ts';
 import { tinyFiles, tinyModel } from '../support/tiny-models.ts';
 
@@ -15,10 +15,7 @@ let browser: Browser;
 let page: Page;
 let problems: string[];
 beforeAll(async () => {
-  browser = await chromium.launch({
-    executablePath: await findBrowser({ install: false }),
-    args: chromiumArgs,
-  });
+  browser = await launchBrowser();
 });
 afterAll(() => browser.close());
 afterEach(() => page.context().close());

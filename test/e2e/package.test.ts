@@ -4,12 +4,12 @@ import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { checkPackage, createPackageFromTarballData } from '@arethetypeswrong/core';
-import { type Browser, chromium } from 'playwright';
+import type { Browser } from 'playwright';
 import { publint } from 'publint';
 import { formatMessage } from 'publint/utils';
 import { build, type PreviewServer, preview, type Rolldown } from 'vite';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { chromiumArgs, findBrowser } from '../../scripts/find-browser.mjs';
+import { launchBrowser } from '../support/browser.ts';
 import { type Packed, packPackage } from '../support/packed.ts';
 
 const root = join(import.meta.dirname, '../..');
@@ -114,10 +114,7 @@ describe('examples', () => {
   let browser: Browser;
   const servers: PreviewServer[] = [];
   beforeAll(async () => {
-    browser = await chromium.launch({
-      executablePath: await findBrowser({ install: false }),
-      args: chromiumArgs,
-    });
+    browser = await launchBrowser();
   });
   afterAll(async () => {
     await browser.close();

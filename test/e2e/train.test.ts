@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises';
-import { type Browser, chromium, type Page } from 'playwright';
+import type { Browser, Page } from 'playwright';
 import { afterAll, afterEach, beforeAll, expect, inject, test } from 'vitest';
-import { chromiumArgs, findBrowser } from '../../scripts/find-browser.mjs';
 import { readHeader } from '../../src/formats/safetensors.ts';
+import { launchBrowser } from '../support/browser.ts';
 import { memorySource } from '../support/memory-source.ts';
 
 const LONG = 120_000;
@@ -11,10 +11,7 @@ let browser: Browser;
 let page: Page;
 let problems: string[];
 beforeAll(async () => {
-  browser = await chromium.launch({
-    executablePath: await findBrowser({ install: false }),
-    args: chromiumArgs,
-  });
+  browser = await launchBrowser();
 });
 afterAll(() => browser.close());
 afterEach(() => page.close());

@@ -6,6 +6,7 @@ import type { LoadOptions } from '../../src/engine/types.ts';
 import type { SourceLike } from '../../src/formats/source.ts';
 import { type Gpu, openGpu } from '../../src/gpu/device.ts';
 import { charTokenizerFiles } from '../support/char-tokenizer.ts';
+import { countingDevice } from '../support/counting-device.ts';
 import { memorySource } from '../support/memory-source.ts';
 import { tinyFiles, tinyModel } from '../support/tiny-models.ts';
 
@@ -84,23 +85,9 @@ describe('estimate', () => {
     async (options) => {
       const taken = { gpu: 0, gpuMost: 0, page: 0, pageMost: 0 };
       const { device } = gpu;
-      const counting = new Proxy(device, {
-        get(target, key) {
-          if (key === 'createBuffer')
-            return (descriptor: GPUBufferDescriptor) => {
-              const buffer = device.createBuffer(descriptor);
-              taken.gpu += descriptor.size;
-              taken.gpuMost = Math.max(taken.gpuMost, taken.gpu);
-              const destroy = buffer.destroy.bind(buffer);
-              buffer.destroy = () => {
-                taken.gpu -= descriptor.size;
-                return destroy();
-              };
-              return buffer;
-            };
-          const value: unknown = Reflect.get(target, key, target);
-          return typeof value === 'function' ? value.bind(target) : value;
-        },
+      const counting = countingDevice(device, (size) => {
+        taken.gpu += size;
+        taken.gpuMost = Math.max(taken.gpuMost, taken.gpu);
       });
       const memory = memorySource(files);
       const source: SourceLike = {

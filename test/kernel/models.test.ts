@@ -15,32 +15,13 @@ import {
   tinyFiles,
   tinyModel,
 } from '../support/tiny-models.ts';
+import { forGpus, forSoftware } from '../support/tunings.ts';
 
 let gpu: Gpu;
 beforeAll(async () => {
   gpu = await openGpu();
 });
 afterAll(() => gpu.close());
-
-/** What GPUs get by default, so that software adapters test it too. */
-const forGpus: Partial<Tuning> = {
-  matvec: { workgroup: 64, lanes: 32 },
-  wide: 'tiled',
-  attention: 'cooperative',
-  wideAttention: 'tiled',
-  split: 16,
-  vocabulary: 64,
-  wideFrom: 5,
-};
-const forSoftware: Partial<Tuning> = {
-  matvec: { workgroup: 16, lanes: 1 },
-  wide: 'matvec',
-  attention: 'direct',
-  wideAttention: 'direct',
-  split: 16,
-  vocabulary: 16,
-  wideFrom: 5,
-};
 
 type Extra = Omit<GpuOptions, 'device'> & { tuning?: Partial<Tuning>; chunk?: number };
 

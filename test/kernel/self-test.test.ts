@@ -7,31 +7,13 @@ import type { Tuning } from '../../src/kernels/tuning.ts';
 import { charTokenizerFiles } from '../support/char-tokenizer.ts';
 import { memorySource } from '../support/memory-source.ts';
 import { randomTokens, type TinyModelName, tinyFiles, tinyModel } from '../support/tiny-models.ts';
+import { forGpus, forSoftware } from '../support/tunings.ts';
 
 let gpu: Gpu;
 beforeAll(async () => {
   gpu = await openGpu();
 });
 afterAll(() => gpu.close());
-
-const cooperative: Partial<Tuning> = {
-  matvec: { workgroup: 64, lanes: 32 },
-  wide: 'tiled',
-  attention: 'cooperative',
-  wideAttention: 'tiled',
-  split: 16,
-  vocabulary: 64,
-  wideFrom: 5,
-};
-const plain: Partial<Tuning> = {
-  matvec: { workgroup: 16, lanes: 1 },
-  wide: 'matvec',
-  attention: 'direct',
-  wideAttention: 'direct',
-  split: 16,
-  vocabulary: 16,
-  wideFrom: 5,
-};
 
 /** Changes a shader's text on its way to the GPU. */
 type Spoil = (code: string, shader: string) => string;
@@ -43,7 +25,7 @@ async function load(
   name: TinyModelName,
   spoil: Spoil,
   options: LoadOptions = {},
-  tuning: Partial<Tuning> = cooperative,
+  tuning: Partial<Tuning> = forGpus,
 ) {
   const warnings: string[] = [];
   const { device } = gpu;
@@ -76,7 +58,7 @@ describe('a sound GPU', () => {
   test.each<TinyModelName>(['llama-untied-bias', 'linear'])(
     '%s passes, with the kernels of GPUs and the plain ones',
     async (name) => {
-      for (const tuning of [cooperative, plain]) {
+      for (const tuning of [forGpus, forSoftware]) {
         const { model, warnings } = await load(name, sound, {}, tuning);
         expect(model.info.selfTest).toMatchObject({ kernels: 'usual', wrong: [] });
         expect(warnings).toEqual([]);

@@ -1,7 +1,7 @@
 // The chat page, as tests drive it.
-import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright';
+import type { Browser, BrowserContextOptions, Page } from 'playwright';
 import { afterAll, afterEach, beforeAll, expect, inject } from 'vitest';
-import { chromiumArgs, findBrowser } from '../../scripts/find-browser.mjs';
+import { launchBrowser } from './browser.ts';
 import { byteTokenizerFiles } from './byte-tokenizer.ts';
 import { randomModel, tinyFiles } from './tiny-models.ts';
 
@@ -16,10 +16,7 @@ export function chatPages(): Open {
   let browser: Browser;
   const pages: Page[] = [];
   beforeAll(async () => {
-    browser = await chromium.launch({
-      executablePath: await findBrowser({ install: false }),
-      args: chromiumArgs,
-    });
+    browser = await launchBrowser();
   });
   afterAll(() => browser.close());
   afterEach(async () => {

@@ -1,0 +1,23 @@
+import type { Tuning } from '../../src/kernels/tuning.ts';
+
+/** What GPUs get by default, with small splits, so that software adapters test it too. */
+export const forGpus: Partial<Tuning> = {
+  matvec: { workgroup: 64, lanes: 32 },
+  wide: 'tiled',
+  attention: 'cooperative',
+  wideAttention: 'tiled',
+  split: 16,
+  vocabulary: 64,
+  wideFrom: 5,
+};
+
+/** What software adapters get, with small splits. */
+export const forSoftware: Partial<Tuning> = {
+  matvec: { workgroup: 16, lanes: 1 },
+  wide: 'matvec',
+  attention: 'direct',
+  wideAttention: 'direct',
+  split: 16,
+  vocabulary: 16,
+  wideFrom: 5,
+};
