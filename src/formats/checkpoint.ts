@@ -36,6 +36,15 @@ export interface Checkpoint {
     endByte?: number,
     signal?: AbortSignal,
   ): Promise<Uint8Array<ArrayBuffer>>;
+  /** Bytes of one file, of one tensor or of neighbours. @throws ShishuError `io` */
+  readSpan(span: Span, signal?: AbortSignal): Promise<Uint8Array<ArrayBuffer>>;
+}
+
+/** Bytes `[start, end)` of a file. */
+export interface Span {
+  file: string;
+  start: number;
+  end: number;
 }
 
 /**
@@ -70,6 +79,7 @@ export async function openCheckpoint(
         );
       return source.read(entry.file, entry.start + startByte, entry.start + stop, aborted);
     },
+    readSpan: ({ file, start, end }, aborted) => source.read(file, start, end, aborted),
   };
 }
 

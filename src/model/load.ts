@@ -1,6 +1,6 @@
 import { ShishuError, throwIfAborted } from '../errors.ts';
 import { CHUNK_BYTES, CHUNKS_AHEAD, free, inFlight } from '../formats/ahead.ts';
-import type { Checkpoint } from '../formats/checkpoint.ts';
+import type { Checkpoint, Span } from '../formats/checkpoint.ts';
 import { bytesToF32 } from '../formats/float.ts';
 import type { Gpu } from '../gpu/device.ts';
 import { rowBytes, stride } from '../kernels/tensor.ts';
@@ -29,7 +29,7 @@ export function loadingBytes(storedBytes: number, cached: boolean): { page: numb
 
 export interface FillOptions {
   signal?: AbortSignal | undefined;
-  /** Called after each read with its bytes. */
+  /** Called for each tensor, or part of one, with its bytes. */
   onBytes?: (bytes: number, tensor: string) => void;
 }
 
@@ -48,43 +48,31 @@ function* runs(
   }
 }
 
-/** Bytes of a tensor, all or some. */
-interface Part {
+/** A part of a tensor, and what to do with its bytes. */
+interface Piece extends Span {
   tensor: string;
-  start?: number;
-  end?: number;
+  use(bytes: Uint8Array<ArrayBuffer>): void;
 }
 
-/** What is to be read, and what to do with it. */
-interface Read extends Part {
-  use(bytes: Uint8Array<ArrayBuffer>, other: Uint8Array<ArrayBuffer> | undefined): void;
-  /** Read beside it, and not counted. */
-  with?: Part;
-}
-
-function* readsOf(
-  gpu: Gpu,
-  fill: FillPlan,
-  checkpoint: Checkpoint,
-  specs: readonly TensorSpec[],
-): Generator<Read> {
+function* piecesOf(gpu: Gpu, fill: FillPlan, { tensors }: Checkpoint): Generator<Piece> {
   const write = (buffer: GPUBuffer, offset: number, data: ArrayBufferView<ArrayBuffer>): void =>
     gpu.device.queue.writeBuffer(buffer, offset, data.buffer, data.byteOffset, data.byteLength);
-  const vector = (tensor: string, use: (values: Float32Array<ArrayBuffer>) => void): Read => ({
-    tensor,
-    use: (bytes) => use(bytesToF32(bytes, checkpoint.tensors.get(tensor)!.dtype)),
-  });
+  const vector = (tensor: string, use: (values: Float32Array<ArrayBuffer>) => void): Piece => {
+    const entry = tensors.get(tensor)!;
+    return { ...entry, tensor, use: (bytes) => use(bytesToF32(bytes, entry.dtype)) };
+  };
 
   for (const matrix of fill.matrices) {
     const { tensor, weight } = matrix;
-    const { dtype } = checkpoint.tensors.get(tensor)!;
+    const { file, start, dtype } = tensors.get(tensor)!;
     const storedRow = weight.cols * (dtype === 'F32' ? 4 : 2);
     const size = rowBytes(weight.dtype, weight.cols);
     for (const { row, end, part, at } of runs(matrix, Math.max(1, Math.floor(READ_BYTES / storedRow))))
       yield {
         tensor,
-        start: row * storedRow,
-        end: end * storedRow,
+        file,
+        start: start + row * storedRow,
+        end: start + end * storedRow,
         use(bytes) {
           const values = bytesToF32(bytes, dtype);
           const { codes, scales } = packRows(values, weight.cols, weight.dtype, tensor);
@@ -111,8 +99,31 @@ function* readsOf(
     });
   for (const { tensor, buffer, at } of fill.plain)
     yield vector(tensor, (values) => write(buffer, 4 * at, values));
+}
 
-  // A stored copy that differs is not shared: running one of the two would be a wrong guess.
+/** Neighbours in a file make one read: small tensors would cost a way to the server each. */
+function* readsOf(pieces: Iterable<Piece>): Generator<Span & { pieces: Piece[] }> {
+  const ordered = [...pieces].sort((a, b) =>
+    a.file === b.file ? a.start - b.start : a.file < b.file ? -1 : 1,
+  );
+  for (let from = 0, to = 0; from < ordered.length; from = to) {
+    const { file, start } = ordered[from]!;
+    let { end } = ordered[from]!;
+    for (to = from + 1; to < ordered.length; to++) {
+      const next = ordered[to]!;
+      if (next.file !== file || next.start !== end || next.end - start > READ_BYTES) break;
+      end = next.end;
+    }
+    yield { file, start, end, pieces: ordered.slice(from, to) };
+  }
+}
+
+/** A stored copy that differs is not shared: running one of the two would be a wrong guess. */
+async function checkCopies(
+  checkpoint: Checkpoint,
+  specs: readonly TensorSpec[],
+  signal?: AbortSignal,
+): Promise<void> {
   for (const { name, copyOf } of specs) {
     const stored = checkpoint.tensors.get(name);
     if (!copyOf || !stored) continue;
@@ -120,23 +131,14 @@ function* readsOf(
     const length = stored.end - stored.start;
     for (let start = 0; start < length; start += READ_BYTES) {
       const end = Math.min(length, start + READ_BYTES);
-      yield {
-        tensor: name,
-        start,
-        end,
-        with: { tensor: copyOf, start, end },
-        use(copy, first) {
-          if (same && copy.every((byte, i) => byte === first![i])) return;
-          throw new ShishuError(
-            'bad-checkpoint',
-            `Tensor "${name}" differs from "${copyOf}", which it shares.`,
-            {
-              details: { tensor: name, copyOf },
-              mend: 'Lower num_mlp_shared, or leave the second member of the pair out.',
-            },
-          );
-        },
-      };
+      const [copy, first] = (await Promise.all(
+        [name, copyOf].map((tensor) => checkpoint.read(tensor, start, end, signal)),
+      )) as [Uint8Array, Uint8Array];
+      if (same && copy.every((byte, i) => byte === first[i])) continue;
+      throw new ShishuError('bad-checkpoint', `Tensor "${name}" differs from "${copyOf}", which it shares.`, {
+        details: { tensor: name, copyOf },
+        mend: 'Lower num_mlp_shared, or leave the second member of the pair out.',
+      });
     }
   }
 }
@@ -149,22 +151,19 @@ export async function fillFromCheckpoint(
   specs: readonly TensorSpec[],
   { signal, onBytes }: FillOptions = {},
 ): Promise<void> {
-  const fetch = ({ tensor, start, end }: Part, signal: AbortSignal): Promise<Uint8Array<ArrayBuffer>> =>
-    checkpoint.read(tensor, start, end, signal);
   const reads = inFlight(
-    readsOf(gpu, fill, checkpoint, specs),
+    readsOf(piecesOf(gpu, fill, checkpoint)),
     READS_IN_FLIGHT,
-    async (read, signal) => {
-      const bytes = await fetch(read, signal);
-      return [bytes, read.with && (await fetch(read.with, signal))] as const;
-    },
+    (read, signal) => checkpoint.readSpan(read, signal),
     signal,
   );
-  for await (const [{ tensor, use }, [bytes, other]] of reads) {
-    throwIfAborted(signal);
-    onBytes?.(bytes.byteLength, tensor);
-    use(bytes, other);
-    if (checkpoint.fresh) for (const read of [bytes, other]) if (read) free(read.buffer);
-  }
+  for await (const [{ start, pieces }, bytes] of reads)
+    for (const [i, piece] of pieces.entries()) {
+      throwIfAborted(signal);
+      onBytes?.(piece.end - piece.start, piece.tensor);
+      piece.use(bytes.subarray(piece.start - start, piece.end - start));
+      if (checkpoint.fresh && i === pieces.length - 1) free(bytes.buffer);
+    }
+  await checkCopies(checkpoint, specs, signal);
   throwIfAborted(signal);
 }

@@ -96,6 +96,15 @@ describe('loading by ranges', () => {
     expect(seen.most).toBe(READS_IN_FLIGHT);
   });
 
+  test('small neighbours come in one request', async () => {
+    const { source, seen } = server(() => undefined);
+    await filled(source);
+    const { tensors } = await openCheckpoint(memorySource(files), tensorSpecs(model.config));
+    // The header takes some; stored copies, compared in pairs, stand between the others.
+    const copies = tensorSpecs(model.config).filter(({ name, copyOf }) => copyOf && tensors.has(name)).length;
+    expect(seen.requests).toBeLessThan(3 + 2 * copies + (tensors.size - copies) / 3);
+  });
+
   test('a source keeps the bytes that it gave, whatever becomes of them', async () => {
     for (const dtype of ['f32', 'f16', 'q8', 'q4'] as const) {
       const held = new Map<string, Uint8Array>();
