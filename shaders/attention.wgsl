@@ -1,5 +1,6 @@
 // Causal grouped-query attention with online softmax, without barriers: a thread takes one row, up to four query heads of one
-// KV head and one split of the sequence. For software adapters, and the safe fallback everywhere.
+// KV head and one split of the sequence; its neighbours take the next splits, or with WIDE the next rows. For software adapters,
+// and the safe fallback everywhere.
 // Loops over a head start from a value that is known only at run time: with constant bounds lavapipe unrolls them, and compiles
 // for half a minute.
 #import step
@@ -13,10 +14,13 @@
 
 @compute @workgroup_size(WG)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-  let row = id.z;
+  let row = select(id.z, id.x, WIDE);
+  let split = select(id.x, 0u, WIDE);
   let kv_head = id.y / QUADS;
   let quad = id.y % QUADS;
-  let split = id.x;
+  if (row >= step.rows) {
+    return;
+  }
   let at = rows[row];
   let splits = split_count(at.position);
   if (split >= splits || at.position >= CONTEXT) {

@@ -36,7 +36,8 @@ fn main(
   @builtin(local_invocation_index) lid: u32,
 ) {
   let v = ((wid.x + wid.y * grid.x) * (WG / LANES) + lid / LANES) * 4u;
-  let first = select(0u, step.first, HEAD);
+  // A norm before has left only the rows that are wanted.
+  let first = select(0u, step.first, HEAD && NORM);
   let count = select(step.rows, step.count, HEAD);
   let token = wid.z * TOKENS;
   let at = (first + min(vec4<u32>(token, token + 1u, token + 2u, token + 3u), vec4<u32>(count - 1u))) * X_STRIDE4;
@@ -74,24 +75,23 @@ fn main(
   if (NORM) {
     scale = inverseSqrt(reduce(sums.squares, lid) / f32(K) + EPS);
   }
-  let t0 = reduce(sums.t0, lid);
-  if (lid % LANES == 0u) {
-    finish(token, v, t0 * scale.x);
-  }
+  var t0 = reduce(sums.t0, lid) * scale.x;
+  var t1 = vec4f();
+  var t2 = vec4f();
+  var t3 = vec4f();
   if (TOKENS > 1u) {
-    let t1 = reduce(sums.t1, lid);
-    let t2 = reduce(sums.t2, lid);
-    let t3 = reduce(sums.t3, lid);
-    if (lid % LANES == 0u) {
-      if (token + 1u < count) {
-        finish(token + 1u, v, t1 * scale.y);
-      }
-      if (token + 2u < count) {
-        finish(token + 2u, v, t2 * scale.z);
-      }
-      if (token + 3u < count) {
-        finish(token + 3u, v, t3 * scale.w);
-      }
-    }
+    t1 = reduce(sums.t1, lid) * scale.y;
+    t2 = reduce(sums.t2, lid) * scale.z;
+    t3 = reduce(sums.t3, lid) * scale.w;
+  }
+  if (lid % LANES != 0u) {
+    return;
+  }
+  // The sums move up instead of being indexed, and the epilogue, which is long, is compiled once.
+  for (var row = token; row < min(token + TOKENS, count); row++) {
+    finish(row, v, t0);
+    t0 = t1;
+    t1 = t2;
+    t2 = t3;
   }
 }

@@ -1,5 +1,6 @@
 // Launches shaders/attention.wgsl, attention_decode.wgsl, attention_tiled.wgsl and attention_reduce.wgsl.
 import type { Grid, Recorder, StepShape } from '../gpu/recorder.ts';
+import type { ShaderConstant } from '../gpu/shader.ts';
 import { type QkvPlace, qkvConstants } from './rope.ts';
 import { type Activations, stride } from './tensor.ts';
 import type { Tuning, Width } from './tuning.ts';
@@ -50,24 +51,30 @@ export function attention(tuning: Tuning, recorder: Recorder, call: Attention): 
     SPLITS: splits,
   };
   const used = (step: StepShape): number => Math.ceil(step.context / split);
-  const kernel = ((): { name: string; threads?: number; grid: (step: StepShape) => Grid } => {
+  const kernel = ((): {
+    name: string;
+    constants?: Record<string, ShaderConstant>;
+    grid: (step: StepShape) => Grid;
+  } => {
     if (wide && tuning.wideAttention === 'tiled' && headDim <= TILED_HEAD)
       return { name: 'attention_tiled', grid: ({ rows }) => [Math.ceil((rows * group) / TILE), kvHeads, 1] };
     if (!wide && tuning.attention === 'cooperative')
-      return { name: 'attention_decode', threads: 64, grid: (step) => [used(step), quads, step.rows] };
-    const threads = wide ? 1 : 4;
-    return {
-      name: 'attention',
-      threads,
-      grid: (step) => [Math.ceil(used(step) / threads), quads, step.rows],
-    };
+      return {
+        name: 'attention_decode',
+        constants: { WG: 64 },
+        grid: (step) => [used(step), quads, step.rows],
+      };
+    const WG = 4;
+    const grid = (step: StepShape): Grid =>
+      wide ? [Math.ceil(step.rows / WG), quads, 1] : [Math.ceil(used(step) / WG), quads, step.rows];
+    return { name: 'attention', constants: { WG, WIDE: wide }, grid };
   })();
   recorder.add({
     label: call.label,
     shader: {
       name: kernel.name,
       imports: { KV_READ: `kv_read_${place.kvDtype}` },
-      constants: { ...constants, ...(kernel.threads !== undefined && { WG: kernel.threads }) },
+      constants: { ...constants, ...kernel.constants },
     },
     bind: {
       q: place.q,

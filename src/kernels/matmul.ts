@@ -89,9 +89,10 @@ const outputBindings = (out: Output): Record<string, GPUBuffer> =>
 export function project(gpu: Gpu, tuning: Tuning, recorder: Recorder, call: Projection): void {
   const { weight, out, width, head = false } = call;
   const tiled = width === 'many' && tuning.wide === 'tiled';
-  let { x } = call;
-  if (call.norm && tiled) {
-    const { eps, normed } = call.norm;
+  let { x, norm: fused } = call;
+  // Few rows are bound by their weights, and normalise on the way; of many rows, each four weight rows would do so anew.
+  if (fused && width === 'many') {
+    const { eps, normed } = fused;
     norm(gpu, tuning, recorder, {
       label: `${call.label} norm`,
       x,
@@ -102,6 +103,7 @@ export function project(gpu: Gpu, tuning: Tuning, recorder: Recorder, call: Proj
       step: call.step,
     });
     x = { buffer: normed, cols: x.cols };
+    fused = undefined;
   }
   const padded = stride(weight.cols);
   const tokens = tiled ? 64 : width === 'one' ? 1 : 4;
@@ -123,8 +125,8 @@ export function project(gpu: Gpu, tuning: Tuning, recorder: Recorder, call: Proj
             WG: workgroup,
             LANES: lanes,
             TOKENS: tokens,
-            NORM: call.norm !== undefined,
-            EPS: call.norm?.eps ?? 0,
+            NORM: fused !== undefined,
+            EPS: fused?.eps ?? 0,
             K: weight.cols,
           }),
           K8: padded / 8,
