@@ -50,16 +50,18 @@ export async function loadModel(
     throw new ShishuError('bad-argument', 'The option "worker" is neither true, false nor a Worker.', {
       details: { option: 'worker' },
     });
-  const { Crumbs, crumbName } = await crumbs();
+  const starting = options.worker
+    ? part(() => import('./remote.ts')).then(
+        (remote) => () => remote.loadModelInWorker(source, options as WorkerLoadOptions),
+      )
+    : part(() => import('../engine/engine.ts')).then((engine) => async () => {
+        const model = await engine.loadModel(source, options as LocalLoadOptions);
+        return Object.assign(model, { chat: chatOf(model) });
+      });
+  const [load, { Crumbs, crumbName }] = await Promise.all([starting, crumbs()]);
   const end = await Crumbs.here().begin(crumbName(source), options);
   try {
-    if (options.worker) {
-      const remote = await part(() => import('./remote.ts'));
-      return await remote.loadModelInWorker(source, options);
-    }
-    const engine = await part(() => import('../engine/engine.ts'));
-    const model = await engine.loadModel(source, options);
-    return Object.assign(model, { chat: chatOf(model) });
+    return await load();
   } finally {
     await end();
   }

@@ -31,8 +31,8 @@ export interface LoadGpuOptions extends GpuOptions, Pick<RunnerOptions, 'tuning'
 const DEFAULT_CONTEXT = 4096;
 
 /**
- * Allocates a model on the GPU and lets `fill` write its weights; frees everything when that fails.
- * @param choose may choose other kernels once the weights are there
+ * Allocates a model on the GPU and lets `fill` write its weights while the kernels compile; frees everything when that fails.
+ * @param choose may choose other kernels; `filled` is when the weights are there
  */
 export async function makeRunner(
   gpu: Gpu,
@@ -40,16 +40,20 @@ export async function makeRunner(
   plan: Plan,
   options: RunnerOptions,
   fill: (what: FillPlan) => Promise<void>,
-  choose?: (parts: ForwardParts) => Promise<Partial<Choice>>,
+  choose?: (parts: ForwardParts, filled: Promise<void>) => Promise<Partial<Choice>>,
 ): Promise<Runner> {
   const ledger = new Ledger(gpu);
   try {
     return await guardMemory(gpu, 'the model', async () => {
       const { parts, fill: what } = allocateParts(gpu, ledger, config, plan, options);
-      await fill(what);
-      if (choose) Object.assign(parts, { tuning: { ...parts.tuning, ...(await choose(parts)) } });
-      const runner = new Runner(parts, ledger);
-      await runner.warm(plan);
+      const filled = fill(what);
+      const compile = async (): Promise<Runner> => {
+        if (choose) Object.assign(parts, { tuning: { ...parts.tuning, ...(await choose(parts, filled)) } });
+        const runner = new Runner(parts, ledger);
+        await runner.warm(plan);
+        return runner;
+      };
+      const [runner] = await Promise.all([compile(), filled]);
       return runner;
     });
   } catch (error) {
@@ -143,18 +147,21 @@ async function openModel(
   const { onProgress, signal, hub, cache = true, warn } = options;
   const folder = openSource(source, { fetch: options.fetch, hub, cache, warn });
   const { config, plan, checkpoint, sizes } = await readHeaders(folder, options);
-  const [tokenizer, eosTokenIds] = await Promise.all([
+  const texts = Promise.all([
     loadTokenizer(folder, config.vocabSize, signal),
     readEosIds(folder, config, signal),
   ]);
+  const testing = options.selfTest === false ? undefined : part(() => import('./check-kernels.ts'));
+  // Whoever awaits them sees their errors.
+  for (const begun of [texts, testing]) begun?.catch(() => {});
   const gpu = await openGpu({ device: options.device, ...gpuOptions });
   let made: Ledger | undefined;
   try {
     const wanted = { ...sizes, ...gpuOptions };
     const { tune = !gpu.software && gpuOptions.tuning === undefined } = options;
-    const choose = (parts: ForwardParts): Promise<Partial<Choice>> =>
+    const choose = (parts: ForwardParts, filled: Promise<void>): Promise<Partial<Choice>> =>
       part(() => import('./kept-tuning.ts'))
-        .then(({ keptTuning }) => keptTuning(parts, plan, gpuOptions.tuningStore, { signal }))
+        .then(({ keptTuning }) => keptTuning(parts, plan, filled, gpuOptions.tuningStore, { signal }))
         .catch(() => ({}));
     const refusal = misfit(sizeOf(gpu, config, plan, wanted), sizeLimits(gpu, options.memoryLimit));
     if (refusal) throw refusal;
@@ -163,6 +170,8 @@ async function openModel(
     const report = (phase: 'read' | 'compile' | 'ready', tensor?: string): void =>
       onProgress?.({ phase, loadedBytes, totalBytes, ...(tensor !== undefined && { tensor }) });
     const fill = async (what: FillPlan): Promise<void> => {
+      // What is wrong with the tokenizer should not show after gigabytes.
+      await texts;
       await fillFromCheckpoint(gpu, what, checkpoint, tensorSpecs(config), {
         signal,
         onBytes(bytes, tensor) {
@@ -174,15 +183,10 @@ async function openModel(
     };
     const runner = await makeRunner(gpu, config, plan, wanted, fill, tune ? choose : undefined);
     made = runner.ledger;
-    const checked =
-      options.selfTest === false
-        ? { runner, selfTest: NO_TEST }
-        : await (await part(() => import('./check-kernels.ts'))).checkKernels(
-            runner,
-            plan,
-            wanted,
-            options.warn,
-          );
+    const checked = testing
+      ? await (await testing).checkKernels(runner, plan, wanted, options.warn)
+      : { runner, selfTest: NO_TEST };
+    const [tokenizer, eosTokenIds] = await texts;
     const dispatchesPerToken = (await checked.runner.decodeDispatches(plan)).length;
     throwIfLost(gpu);
     report('ready');

@@ -47,10 +47,14 @@ function keyOf({ gpu, config, weights, kv }: ForwardParts): string {
   ]);
 }
 
-/** The choice that is kept for this model on this adapter, else a new one, which is kept. Never fails: no choice is the defaults. */
+/**
+ * The choice that is kept for this model on this adapter, else a new one, which is kept. Never fails: no choice is the defaults.
+ * @param filled when the weights are on the GPU: a new choice is made by running the model
+ */
 export async function keptTuning(
   parts: ForwardParts,
   plan: Plan,
+  filled: Promise<void>,
   store: TuningStore | undefined = browserStore(),
   options?: TuneOptions,
 ): Promise<Partial<Choice>> {
@@ -58,6 +62,7 @@ export async function keptTuning(
     const key = keyOf(parts);
     const kept = choiceOf(await store?.get(key).catch(() => undefined));
     if (kept) return kept;
+    await filled;
     const choice = await tune(parts, plan, options);
     if (!options?.signal?.aborted) await store?.set(key, choice).catch(() => {});
     return choice;

@@ -48,7 +48,8 @@ async function withParts<T>(run: (parts: ForwardParts, plan: Plan) => Promise<T>
     plan,
     sizes,
     (fill) => fillSynthetic(gpu, fill, 1),
-    async (parts) => {
+    async (parts, filled) => {
+      await filled;
       found = { value: await run(parts, plan) };
       return {};
     },
@@ -100,11 +101,13 @@ test('without time left, the defaults stay', async () => {
   expect(await withParts((parts, plan) => tune(parts, plan, { budgetMs: 0 }))).toEqual(plain);
 });
 
+const filled = Promise.resolve();
+
 test('a kept choice is taken, anything else is chosen anew, and nothing of it fails', async () => {
   await withParts(async (parts, plan) => {
     const none = { budgetMs: 0 };
     const kept = memoryStore(forGpus);
-    expect(await keptTuning(parts, plan, kept, none)).toEqual(forGpus);
+    expect(await keptTuning(parts, plan, filled, kept, none)).toEqual(forGpus);
     expect(kept.sets).toEqual([]);
     for (const odd of [
       '?',
@@ -113,21 +116,21 @@ test('a kept choice is taken, anything else is chosen anew, and nothing of it fa
       { ...forGpus, matvec: { workgroup: 7, lanes: 3 } },
     ]) {
       const store = memoryStore(odd);
-      expect(await keptTuning(parts, plan, store, none)).toEqual(plain);
+      expect(await keptTuning(parts, plan, filled, store, none)).toEqual(plain);
       expect(store.sets.map(([, choice]) => choice)).toEqual([plain]);
     }
     const broken: TuningStore = {
       get: () => Promise.reject(new Error('No room.')),
       set: () => Promise.reject(new Error('No room.')),
     };
-    expect(await keptTuning(parts, plan, broken, none)).toEqual(plain);
+    expect(await keptTuning(parts, plan, filled, broken, none)).toEqual(plain);
     const lost = turned(parts, () => {
       throw new Error('Nothing compiles.');
     });
-    expect(await keptTuning(lost, plan, memoryStore())).toEqual({});
+    expect(await keptTuning(lost, plan, filled, memoryStore())).toEqual({});
     // Where the platform has a place of its own.
-    expect(await keptTuning(parts, plan, undefined, none)).toEqual(plain);
-    expect(await keptTuning(parts, plan, undefined, none)).toEqual(plain);
+    expect(await keptTuning(parts, plan, filled, undefined, none)).toEqual(plain);
+    expect(await keptTuning(parts, plan, filled, undefined, none)).toEqual(plain);
   });
 });
 
