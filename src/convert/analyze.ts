@@ -153,7 +153,7 @@ export async function analyze(
   const attending = plan.filter((block) => block.kind === 'attention');
   const layers = attending.map(({ layer }) => layer);
   const { signal, onProgress } = options;
-  // In windows: maps see the calibration and choosing sets once, all that is measured the test set.
+  // In windows: maps see the calibration and choosing sets, all that is measured the test set.
   const calibrating = windows.calibration.length + windows.choosing.length;
   const total = calibrating + windows.test.length * (2 + 2 * layers.length);
   let done = 0;
@@ -166,7 +166,7 @@ export async function analyze(
   const whole = await step(wholePerplexity(runner, plan, windows.test, signal));
   const fits = await calibrate(runner, plan, windows, layers, {
     signal,
-    onProgress: (at) => onProgress?.(done + at, total),
+    onProgress: (at, of) => onProgress?.(done + (calibrating * at) / of, total),
   });
   done += calibrating;
   const measured = await step(measureMaps(runner, plan, fits, windows.test, signal));

@@ -3,10 +3,9 @@ import { ShishuError, throwIfAborted } from '../errors.ts';
 import { installLinearMap } from '../model/linear-maps.ts';
 import type { Plan } from '../model/plan.ts';
 import { type Mode, pruned } from '../model/prune.ts';
-import { makeCapture } from './capture.ts';
 import { ALPHAS, type Fit, fit } from './fit.ts';
 import type { LinearMap } from './linear-map.ts';
-import { Moments } from './moments.ts';
+import { layersWithin, type Moments, makeAccumulator } from './moments.ts';
 import type { Windows } from './windows.ts';
 
 export interface CalibrateOptions {
@@ -17,6 +16,8 @@ export interface CalibrateOptions {
   sequential?: boolean;
   /** Most that the maps' rank may be (default the hidden size). */
   rank?: number | undefined;
+  /** Most bytes of sums on the GPU at a time (default 256 MiB): layers beyond it take another pass over the text. */
+  budget?: number;
   signal?: AbortSignal | undefined;
   onProgress?: (done: number, total: number) => void;
 }
@@ -29,61 +30,53 @@ export function install({ parts, ledger }: Runner, layer: number, { W, b }: Line
   });
 }
 
+const BUDGET = 256 * 2 ** 20;
+
 /**
- * Fits a linear map to the attention of each layer and installs it. Hidden states are read back from the GPU and added up on
- * the CPU in f64.
- * @throws ShishuError `bad-argument` for values that are not finite and for singular systems, `aborted`
+ * Fits a linear map to the attention of each layer and installs it. What the maps are fitted to is added up on the GPU.
+ * @throws ShishuError `bad-argument` for values that are not finite and for singular systems, `does-not-fit`, `aborted`
  */
 export async function calibrate(
   runner: Runner,
   plan: Plan,
   windows: Pick<Windows, 'calibration' | 'choosing'>,
   layers: readonly number[],
-  { sequential = false, rank, signal, onProgress }: CalibrateOptions = {},
+  { sequential = false, rank, budget = BUDGET, signal, onProgress }: CalibrateOptions = {},
 ): Promise<Map<number, Fit>> {
   const ascending = [...layers].sort((a, b) => a - b);
-  const sets = ['calibration', 'choosing'] as const;
-  const passes = sequential ? ascending.length : 1;
-  const total = passes * sets.reduce((sum, set) => sum + windows[set].length, 0);
+  const most = sequential ? 1 : layersWithin(budget, runner.parts.config.hiddenSize);
+  const groups = Array.from({ length: Math.ceil(ascending.length / most) }, (_, i) =>
+    ascending.slice(i * most, (i + 1) * most),
+  );
+  const total = groups.length * (windows.calibration.length + windows.choosing.length);
   let done = 0;
   const fits = new Map<number, Fit>();
   const modes: Record<number, Mode> = {};
-  for (const group of sequential ? ascending.map((layer) => [layer]) : [ascending]) {
-    const teacher = await makeCapture(runner, plan, group);
-    const student = sequential ? await makeCapture(runner, pruned(plan, modes, fits), group) : undefined;
+  for (const group of groups) {
+    const student = sequential ? pruned(plan, modes, fits) : undefined;
+    const accumulator = await makeAccumulator(runner, plan, group, student);
+    const momentsOf = async (set: readonly (readonly number[])[]): Promise<Map<number, Moments>> => {
+      for (const window of set) {
+        throwIfAborted(signal);
+        await accumulator.run(window);
+        onProgress?.(++done, total);
+      }
+      return accumulator.take();
+    };
     try {
-      const moments = new Map(
-        group.map((layer) => {
-          const make = (): Moments => new Moments(runner.parts.config.hiddenSize);
-          return [layer, { calibration: make(), choosing: make() }];
-        }),
-      );
-      for (const set of sets)
-        for (const window of windows[set]) {
-          throwIfAborted(signal);
-          const targets: Float64Array[] = [];
-          await teacher.run(window, (layer, position, pair) => {
-            if (student) targets[position] = pair.a.slice();
-            else moments.get(layer)![set].add(pair, `block ${layer}, position ${position}`);
-          });
-          await student?.run(window, (layer, position, { z }) => {
-            const pair = { z, a: targets[position]! };
-            moments.get(layer)![set].add(pair, `block ${layer}, position ${position}`);
-          });
-          onProgress?.(++done, total);
-        }
-      for (const [layer, { calibration, choosing }] of moments) {
+      const calibration = await momentsOf(windows.calibration);
+      const choosing = await momentsOf(windows.choosing);
+      for (const layer of group) {
         // Solving takes seconds for a large model: let whoever waits cancel in between.
         await new Promise((resume) => setTimeout(resume));
         throwIfAborted(signal);
-        const found = fit(calibration, choosing, ALPHAS, rank);
+        const found = fit(calibration.get(layer)!, choosing.get(layer)!, ALPHAS, rank);
         fits.set(layer, found);
         install(runner, layer, found);
         modes[layer] = 'linear';
       }
     } finally {
-      teacher.close();
-      student?.close();
+      accumulator.close();
     }
   }
   return fits;

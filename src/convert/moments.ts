@@ -1,51 +1,200 @@
+import type { Runner } from '../engine/runner.ts';
 import { ShishuError } from '../errors.ts';
+import { guardMemory, readBuffer } from '../gpu/buffer.ts';
+import { type Gpu, throwIfLost } from '../gpu/device.ts';
+import { type Dispatch, Recorder } from '../gpu/recorder.ts';
+import { norm } from '../kernels/matmul.ts';
+import { addMoments, type MomentBuffers, momentBytes } from '../kernels/moments.ts';
+import { stride } from '../kernels/tensor.ts';
+import type { Plan } from '../model/plan.ts';
+import { encodePass, makeWalk, type Stop, type Walk } from './walk.ts';
 
-/** A token's vectors: `z` = x / rms(x), the block's normalised input, and `a`, its attention's output without the residual. */
-export interface Pair {
+/**
+ * Sums over tokens of all that a least-squares map from z to a needs: z = x / rms(x), a block's normalised input, and a, its
+ * attention's output without the residual. All `(d)` or `(d, d)` row-major.
+ */
+export interface Moments {
+  d: number;
+  /** Tokens. */
+  n: number;
   z: Float64Array;
   a: Float64Array;
+  /** Sum of z z'. Only its lower triangle counts. */
+  G: Float64Array;
+  /** Sum of a z'. */
+  C: Float64Array;
+  /** Sum of |a|^2. */
+  aa: number;
 }
 
-/** Sums over tokens, in f64, of all that a least-squares map from z to a needs; all `(d)` or `(d, d)` row-major. */
-export class Moments {
-  readonly d: number;
-  n = 0;
-  readonly z: Float64Array;
-  readonly a: Float64Array;
-  /** Sum of z z'. Only its lower triangle is kept. */
-  readonly G: Float64Array;
-  /** Sum of a z'. */
-  readonly C: Float64Array;
-  /** Sum of |a|^2. */
-  aa = 0;
+/** Adds moments of some blocks up on the GPU. */
+export interface Accumulator {
+  /** Takes the tokens of a window in. */
+  run(window: readonly number[]): Promise<void>;
+  /**
+   * The moments by layer since the last time, to about 2^-42 of what was added up.
+   * @throws ShishuError `bad-argument` when a value was NaN, infinite or beyond 2^50
+   */
+  take(): Promise<Map<number, Moments>>;
+  close(): void;
+}
 
-  constructor(d: number) {
-    this.d = d;
-    this.z = new Float64Array(d);
-    this.a = new Float64Array(d);
-    this.G = new Float64Array(d * d);
-    this.C = new Float64Array(d * d);
-  }
+/** Most layers whose sums take at most `budget` bytes on the GPU, but one at least. */
+export const layersWithin = (budget: number, d: number): number =>
+  Math.max(1, Math.floor(budget / Object.values(momentBytes(d)).reduce((sum, bytes) => sum + bytes)));
 
-  /** Takes one token in. @throws ShishuError `bad-argument` when a value is NaN or infinite. */
-  add({ z, a }: Pair, where = 'the activations'): void {
-    const { d, G, C } = this;
-    let size = 0;
-    for (let i = 0; i < d; i++) size += z[i]! * z[i]! + a[i]! * a[i]!;
-    if (!Number.isFinite(size))
-      throw new ShishuError('bad-argument', `A value in ${where} is NaN or infinite.`, {
-        details: { where },
-        mend: 'Load the parent as f32, or check its weights.',
-      });
-    this.n++;
-    for (let i = 0; i < d; i++) {
-      const [zi, ai] = [z[i]!, a[i]!];
-      this.z[i]! += zi;
-      this.a[i]! += ai;
-      this.aa += ai * ai;
-      const row = i * d;
-      for (let j = 0; j <= i; j++) G[row + j]! += zi * z[j]!;
-      for (let j = 0; j < d; j++) C[row + j]! += ai * z[j]!;
-    }
+/**
+ * Makes an accumulator of a plan's layers. z and a are f32, as the forward has them: z is just what a linear map gets.
+ * @param layers ascending; one alone with a student, for a is kept of one until the student has run
+ * @param student plan that z is taken from, where it is not `plan`, which a is of
+ * @throws ShishuError `does-not-fit` when a matrix of sums is larger than the GPU can bind
+ */
+export async function makeAccumulator(
+  runner: Runner,
+  plan: Plan,
+  layers: readonly number[],
+  student?: Plan,
+): Promise<Accumulator> {
+  const { parts, ledger } = runner;
+  const { gpu, tuning, config, scratch, kv } = parts;
+  const { x, step } = scratch;
+  const d = config.hiddenSize;
+  const rowBytes = 4 * stride(d);
+  const held: GPUBuffer[] = [];
+  const make = (label: string, bytes: number): GPUBuffer => {
+    const buffer = ledger.storage(label, bytes, 'scratch');
+    held.push(buffer);
+    return buffer;
+  };
+  const walks: Walk[] = [];
+  const close = (): void => {
+    for (const walk of walks) walk.close();
+    for (const buffer of held) ledger.release(buffer);
+  };
+  try {
+    return await guardMemory(gpu, 'the sums of calibration', async () => {
+      walks.push(await makeWalk(runner, plan, layers));
+      if (student) walks.push(await makeWalk(runner, student, layers));
+      const last = walks.at(-1)!;
+      const z = make('z', scratch.rows * rowBytes);
+      // Of a whole window: the student's run follows the teacher's.
+      const before = make('x before', kv.context * rowBytes);
+      const after = make('x after', kv.context * rowBytes);
+      const record = (add: (recorder: Recorder) => void): Promise<Dispatch[]> => {
+        const recorder = new Recorder(gpu);
+        add(recorder);
+        return recorder.finish();
+      };
+      const normalise = await record((recorder) =>
+        norm(gpu, tuning, recorder, {
+          label: 'z',
+          x,
+          out: z,
+          eps: config.rmsNormEps,
+          head: false,
+          step,
+        }),
+      );
+      const sums = new Map<number, MomentBuffers>();
+      const additions = new Map<number, Dispatch[]>();
+      for (const layer of layers) {
+        const to = allocate(gpu, d, layer, make);
+        sums.set(layer, to);
+        const call = { d, z, before, after, rows: last.rows, to, step };
+        additions.set(layer, await record((recorder) => addMoments(recorder, call)));
+      }
+      const keep = ({ encoder, step: { rows }, at }: Stop, to: GPUBuffer): void =>
+        encoder.copyBufferToBuffer(x.buffer, 0, to, at * rowBytes, rows * rowBytes);
+      const sum = ({ encoder, layer, step }: Stop): void => encodePass(encoder, additions.get(layer)!, step);
+      let n = 0;
+      return {
+        async run(window) {
+          n += window.length;
+          await walks[0]!.run(window, (stop) => {
+            keep(stop, stop.after ? after : before);
+            if (student) return;
+            if (stop.after) sum(stop);
+            else encodePass(stop.encoder, normalise, stop.step);
+          });
+          await walks[1]?.run(window, (stop) => {
+            if (stop.after) return;
+            encodePass(stop.encoder, normalise, stop.step);
+            sum(stop);
+          });
+          // Else all windows would queue up at once.
+          await gpu.device.queue.onSubmittedWorkDone();
+          throwIfLost(gpu);
+        },
+        async take() {
+          const moments = new Map<number, Moments>();
+          for (const [layer, buffers] of sums) moments.set(layer, await read(gpu, d, n, layer, buffers));
+          const encoder = gpu.device.createCommandEncoder();
+          for (const buffers of sums.values())
+            for (const buffer of Object.values(buffers)) encoder.clearBuffer(buffer);
+          gpu.device.queue.submit([encoder.finish()]);
+          n = 0;
+          return moments;
+        },
+        close,
+      };
+    });
+  } catch (error) {
+    close();
+    throw error;
   }
+}
+
+function allocate(
+  gpu: Gpu,
+  d: number,
+  layer: number,
+  make: (label: string, bytes: number) => GPUBuffer,
+): MomentBuffers {
+  const bytes = momentBytes(d);
+  if (bytes.G > gpu.limits.binding)
+    throw new ShishuError(
+      'does-not-fit',
+      `The sums of a block of hidden size ${d} need ${bytes.G} bytes, the GPU binds at most ${gpu.limits.binding}.`,
+      {
+        details: { hiddenSize: d, bytes: bytes.G, limit: gpu.limits.binding },
+        mend: 'Fit no linear maps of this model, or use another GPU.',
+      },
+    );
+  const of = (name: keyof MomentBuffers): GPUBuffer => make(`block ${layer} ${name}`, bytes[name]);
+  return { G: of('G'), C: of('C'), vectors: of('vectors'), odd: of('odd') };
+}
+
+async function read(gpu: Gpu, d: number, n: number, layer: number, buffers: MomentBuffers): Promise<Moments> {
+  const [odd] = new Uint32Array(await readBuffer(gpu, buffers.odd, 0, 4));
+  if (odd !== 0) {
+    const where = `block ${layer}, position ${~odd! >>> 0}`;
+    throw new ShishuError('bad-argument', `A value in ${where} is NaN, infinite or beyond 2^50.`, {
+      details: { where },
+      mend: 'Load the parent as f32, or check its weights.',
+    });
+  }
+  const padded = stride(d);
+  /** `(rows, d)` of the pairs from `first` on, of a matrix or vector of `size` f32 with its padding. */
+  const unpack = (pairs: Float32Array, rows: number, first: number, size: number): Float64Array => {
+    const values = new Float64Array(rows * d);
+    for (let r = 0; r < rows; r++)
+      for (let c = 0; c < d; c++) {
+        const at = first + r * padded + c;
+        values[r * d + c] = pairs[at]! + pairs[at + size]!;
+      }
+    return values;
+  };
+  const floats = async (buffer: GPUBuffer): Promise<Float32Array> =>
+    new Float32Array(await readBuffer(gpu, buffer));
+  const vectors = await floats(buffers.vectors);
+  const [z, a, squares] = [0, 1, 2].map((i) => unpack(vectors, 1, 2 * i * padded, padded));
+  return {
+    d,
+    n,
+    z: z!,
+    a: a!,
+    G: unpack(await floats(buffers.G), d, 0, padded * padded),
+    C: unpack(await floats(buffers.C), d, 0, padded * padded),
+    aa: squares!.reduce((sum, value) => sum + value, 0),
+  };
 }

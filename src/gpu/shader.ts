@@ -3,13 +3,13 @@ import { part } from '../part.ts';
 
 // Fetched when first used: pages that do without them should not have them.
 const others = import.meta.glob<string>(
-  '../../shaders/{attention,attention_tiled,rope,synthesise,sample,adjust,top_logprobs,score}.wgsl',
+  '../../shaders/{attention,attention_tiled,rope,synthesise,sample,adjust,top_logprobs,score,moments,moment_vectors}.wgsl',
   { query: '?raw', import: 'default' },
 );
 const files = import.meta.glob<string>(
   [
     '../../shaders/**/*.wgsl',
-    '!../../shaders/{attention,attention_tiled,rope,synthesise,sample,adjust,top_logprobs,score}.wgsl',
+    '!../../shaders/{attention,attention_tiled,rope,synthesise,sample,adjust,top_logprobs,score,moments,moment_vectors}.wgsl',
   ],
   { query: '?raw', import: 'default', eager: true },
 );

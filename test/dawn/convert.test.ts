@@ -4,10 +4,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { analysisTable, analyze } from '../../src/convert/analyze.ts';
-import { calibrate } from '../../src/convert/calibrate.ts';
+import { calibrate, install } from '../../src/convert/calibrate.ts';
+import { makeCapture } from '../../src/convert/capture.ts';
 import { convert } from '../../src/convert/convert.ts';
 import { type ConvertFolderOptions, convertFolder } from '../../src/convert/convert-folder.ts';
 import { stageFolder } from '../../src/convert/folder.ts';
+import { makeAccumulator } from '../../src/convert/moments.ts';
 import { type OnGpu, type OpenOptions, openOnGpu } from '../../src/convert/on-gpu.ts';
 import { reportText } from '../../src/convert/report.ts';
 import type { Stage } from '../../src/convert/staged.ts';
@@ -17,10 +19,18 @@ import { readHeader } from '../../src/formats/safetensors.ts';
 import { type Gpu, openGpu } from '../../src/gpu/device.ts';
 import { parseConfig } from '../../src/model/config.ts';
 import { ownSpecs, parameterCount } from '../../src/model/plan.ts';
+import { pruned } from '../../src/model/prune.ts';
+import { momentsOf, type Pair } from '../reference/moments.ts';
 import { charTokenizerFiles } from '../support/char-tokenizer.ts';
 import { memorySource } from '../support/memory-source.ts';
 import { mulberry32 } from '../support/random.ts';
-import { type TinyModel, type TinyModelName, tinyFiles, tinyModel } from '../support/tiny-models.ts';
+import {
+  randomTokens,
+  type TinyModel,
+  type TinyModelName,
+  tinyFiles,
+  tinyModel,
+} from '../support/tiny-models.ts';
 
 let gpu: Gpu;
 beforeAll(async () => {
@@ -31,12 +41,12 @@ afterAll(() => gpu.close());
 const filesOf = (model: TinyModel) => ({ ...tinyFiles(model), ...charTokenizerFiles() });
 
 async function withParent<T>(
-  name: TinyModelName,
+  like: TinyModelName | TinyModel,
   run: (parent: OnGpu, model: TinyModel) => Promise<T>,
-  without: NonNullable<OpenOptions['without']> = [],
+  options: OpenOptions = {},
 ): Promise<T> {
-  const model = tinyModel(name, 7);
-  const parent = await openOnGpu(memorySource(filesOf(model)), { device: gpu.device, without });
+  const model = typeof like === 'string' ? tinyModel(like, 7) : like;
+  const parent = await openOnGpu(memorySource(filesOf(model)), { device: gpu.device, ...options });
   try {
     return await run(parent, model);
   } finally {
@@ -94,6 +104,99 @@ describe('fitting', () => {
   );
 });
 
+/** Windows of one chunk of rows, of several, and of one token. */
+const windowsFor = ({ config }: TinyModel): number[][] =>
+  [9, 37, 1].map((length, i) => randomTokens(config, length, 3 + i));
+
+describe('moments', () => {
+  test.each([false, true])('are those of the captured states; of another input: %s', (other) =>
+    withParent(
+      'llama',
+      async (parent, model) => {
+        const { runner, plan, config } = parent;
+        const d = config.hiddenSize;
+        const layers = other ? [2] : [1, 2];
+        install(runner, 0, { d, W: new Float64Array(d * d).fill(0.01), b: new Float64Array(d).fill(0.1) });
+        const student = other ? pruned(plan, { 0: 'linear' }, new Set([0])) : undefined;
+        const taken = new Map(layers.map((layer) => [layer, [] as Pair[]]));
+        const teacher = await makeCapture(runner, plan, layers);
+        const input = student && (await makeCapture(runner, student, layers));
+        const accumulator = await makeAccumulator(runner, plan, layers, student);
+        // The second time it begins anew.
+        for (const windows of [windowsFor(model), windowsFor(model).slice(1)]) {
+          for (const tokens of taken.values()) tokens.length = 0;
+          for (const window of windows) {
+            const inputs = new Map(layers.map((layer) => [layer, [] as Float64Array[]]));
+            await input?.run(window, (layer, _, { z }) => void inputs.get(layer)!.push(z.slice()));
+            await teacher.run(window, (layer, position, { z, a }) => {
+              taken.get(layer)!.push({ z: inputs.get(layer)![position] ?? z.slice(), a: a.slice() });
+            });
+            await accumulator.run(window);
+          }
+          const found = await accumulator.take();
+          for (const layer of layers) {
+            const expected = momentsOf(d, taken.get(layer)!);
+            const own = found.get(layer)!;
+            expect(own.n).toBe(expected.n);
+            for (let i = 0; i < d; i++) own.G.fill(0, i * d + i + 1, (i + 1) * d);
+            for (const name of ['z', 'a', 'G', 'C'] as const)
+              expect(apart(own[name], expected[name]), name).toBeLessThan(1e-4);
+            expect(own.aa / expected.aa).toBeCloseTo(1, 5);
+          }
+        }
+      },
+      { chunk: 16 },
+    ),
+  );
+
+  test('that do not all fit at once take another pass, and nothing is left of them', () =>
+    withParent('llama', async ({ runner, plan }, model) => {
+      const windows = {
+        calibration: Array.from({ length: 60 }, (_, i) => [i, i + 1, i + 2]),
+        choosing: windowsFor(model),
+      };
+      const layers = plan.map(({ layer }) => layer);
+      const whole = await calibrate(runner, plan, windows, layers);
+      const before = runner.ledger.bytes();
+      const steps: [number, number][] = [];
+      const grouped = await calibrate(runner, plan, windows, layers, {
+        budget: 1,
+        onProgress: (done, total) => steps.push([done, total]),
+      });
+      expect(grouped).toEqual(whole);
+      expect(steps).toEqual(Array.from({ length: 3 * 63 }, (_, i) => [i + 1, 3 * 63]));
+      expect(runner.ledger.bytes()).toBe(before);
+    }));
+
+  test('of values that are no numbers are an error that says where', async () => {
+    const model = tinyModel('llama', 7);
+    model.tensors.get('model.layers.1.self_attn.o_proj.weight')!.data.fill(Number.POSITIVE_INFINITY);
+    await withParent(model, async ({ runner, plan }) => {
+      const windows = { calibration: [[5, 6]], choosing: [[7]] };
+      await expect(calibrate(runner, plan, windows, [0, 1])).rejects.toMatchObject({
+        code: 'bad-argument',
+        message: expect.stringContaining('block 1, position 0 is NaN, infinite or beyond 2^50.'),
+        details: { where: 'block 1, position 0' },
+      });
+    });
+  });
+
+  test('of a hidden size whose sums no binding holds are refused', () =>
+    withParent(
+      'llama',
+      async ({ runner, plan }) => {
+        const windows = { calibration: [[5, 6]], choosing: [[7]] };
+        const before = runner.ledger.bytes();
+        await expect(calibrate(runner, plan, windows, [0])).rejects.toMatchObject({
+          code: 'does-not-fit',
+          details: { hiddenSize: 40, bytes: 8 * 64 * 64, limit: 8192 },
+        });
+        expect(runner.ledger.bytes()).toBe(before);
+      },
+      { limits: { binding: 8192 } },
+    ));
+});
+
 /** A text of single characters. */
 function textOf(length: number): string {
   const uniform = mulberry32(5);
@@ -101,7 +204,7 @@ function textOf(length: number): string {
 }
 
 describe('analysing', () => {
-  const analysed = (without?: readonly ['timestamps']) =>
+  const analysed = (without: NonNullable<OpenOptions['without']> = []) =>
     withParent(
       'llama',
       async (parent) => {
@@ -110,7 +213,7 @@ describe('analysing', () => {
         const { analysis } = await analyze(runner, plan, windows, { storedBytes: 4 });
         return { analysis, config };
       },
-      without,
+      { without },
     );
 
   test('counts the bytes of each block, and times its halves where the GPU can', async () => {

@@ -5,6 +5,7 @@ import type { Gpu } from '../../../src/gpu/device.ts';
 import type { Pipeline, PipelineCache } from '../../../src/gpu/pipeline.ts';
 import { Recorder } from '../../../src/gpu/recorder.ts';
 import { type ShaderSpec, shaderText } from '../../../src/gpu/shader.ts';
+import { addMoments } from '../../../src/kernels/moments.ts';
 import { argmax } from '../../../src/kernels/sample.ts';
 import { adjust, sample, score, topLogprobs } from '../../../src/kernels/sampling.ts';
 import type { WeightDtype } from '../../../src/kernels/tensor.ts';
@@ -49,7 +50,7 @@ function listening(on: Gpu): { on: Gpu; asked: ShaderSpec[] } {
   return { on: { ...on, pipelines }, asked };
 }
 
-/** The shaders of a model: blocks and head at every width, and every way of choosing a token. */
+/** The shaders of a model: blocks and head at every width, every way of choosing a token, and calibration's sums. */
 function shadersOf(
   real: Gpu,
   tuning: Tuning,
@@ -81,6 +82,8 @@ function shadersOf(
     for (const mask of [undefined, any])
       adjust(tuning, recorder, { ...choice, adjusted: logits, counts: any, bias, mask });
   for (const top of [0, 5]) topLogprobs(tuning, recorder, { logits, top, sampled: any, out: any, step });
+  const to = { G: any, C: any, vectors: any, odd: any };
+  addMoments(recorder, { d: config.hiddenSize, z: any, before: any, after: any, rows: any, to, step });
   ledger.releaseAll();
   return asked;
 }
