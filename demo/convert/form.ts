@@ -19,10 +19,14 @@ interface Parent {
 
 const fieldOf = (form: HTMLFormElement, name: string): Field => form.elements.namedItem(name) as Field;
 
-/** Marks a field and says what is wrong with it. */
-function refuse(field: Field, message: string): never {
+function markField(field: Field): void {
   field.setAttribute('aria-invalid', 'true');
   field.focus();
+}
+
+/** Marks a field and says what is wrong with it. */
+function refuse(field: Field, message: string): never {
+  markField(field);
   throw new ShishuError('bad-argument', message);
 }
 
@@ -31,8 +35,7 @@ function guarded<T>(field: Field, read: () => T): T {
   try {
     return read();
   } catch (error) {
-    field.setAttribute('aria-invalid', 'true');
-    field.focus();
+    markField(field);
     throw error;
   }
 }
@@ -180,10 +183,16 @@ export class ChildForm {
     this.#form.hidden = true;
   }
 
+  /** Marks the field that an error is about. */
+  mark(name: string): void {
+    markField(this.#field(name));
+  }
+
   #mark(): void {
     const target = this.#field('target').value;
     for (const label of this.#form.querySelectorAll<HTMLElement>('[data-target]'))
       label.hidden = label.dataset.target !== target;
+    this.#field('healRate').closest('label')!.hidden = !(Number(this.#field('heal').value) > 0);
     (this.#field('name') as HTMLInputElement).placeholder = this.#name();
   }
 
@@ -193,7 +202,16 @@ export class ChildForm {
     const what = this.#field(target === 'keep' ? 'keep' : target).value.replace(/[^\w.-]+/g, '');
     const linear = this.#field('linear').value === 'yes' ? '-linear' : '';
     const pairs = Number(this.#field('pairs').value) > 0 ? `-${this.#field('pairs').value}pairs` : '';
-    return `${this.#parent}-${target}${what}${linear}${pairs}`;
+    const healed = Number(this.#field('heal').value) > 0 ? '-healed' : '';
+    return `${this.#parent}-${target}${what}${linear}${pairs}${healed}`;
+  }
+
+  #healRate(): number {
+    const field = this.#field('healRate');
+    const rate = Number(field.value);
+    if (!(rate > 0 && rate <= 1))
+      refuse(field, `The learning rate is "${field.value}", expected a number above 0, at most 1.`);
+    return rate;
   }
 
   /** @param taken names that are in use. @throws ShishuError `bad-argument`; the field is marked then */
@@ -206,6 +224,7 @@ export class ChildForm {
     for (let i = 2; !given && taken.includes(name); i++) name = `${this.#name()}-${i}`;
     const target = this.#field('target').value;
     const share = SHARES.find((known) => known === this.#field('share').value)!;
+    const healTokens = wholeNumber(this.#form, 'heal', 'The number of tokens to heal with', 0, 1e9);
     return {
       name,
       options: {
@@ -227,6 +246,7 @@ export class ChildForm {
         linear: this.#field('linear').value === 'yes',
         sharePairs: wholeNumber(this.#form, 'pairs', 'The number of pairs', 0, Math.floor(this.#layers / 2)),
         share,
+        heal: healTokens > 0 ? { tokens: healTokens, learningRate: this.#healRate() } : undefined,
       },
     };
   }

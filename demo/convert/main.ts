@@ -123,7 +123,14 @@ class Page {
     const taken = (await madeModels().catch(() => [])).map(({ name }) => name);
     const { name, options } = this.#children.read(taken);
     this.#result.hidden = true;
-    const report = await this.#call<ConvertReport>('Converting', 'convert', name, options);
+    let report: ConvertReport | undefined;
+    try {
+      report = await this.#call<ConvertReport>('Converting', 'convert', name, options);
+    } catch (error) {
+      if (error instanceof ShishuError && error.details.field)
+        this.#children.mark(String(error.details.field));
+      throw error;
+    }
     if (!report) return;
     showConverted(this.#result, name, report, this.#actions(name));
     await this.#showMade();

@@ -1,5 +1,5 @@
 import { type Analysis, type BlockReport, columnsOf } from '../../src/convert/analyze.ts';
-import { type ConvertReport, speedText } from '../../src/convert/report.ts';
+import { type ConvertReport, healingText, speedText } from '../../src/convert/report.ts';
 import { bars, clearPlots } from '../bench/plots.ts';
 import { el } from '../chat/dom.ts';
 import { bytes } from '../chat/format.ts';
@@ -130,8 +130,8 @@ export function showConverted(
   report: ConvertReport,
   actions: readonly HTMLElement[],
 ): void {
-  const { front, mlpOnly, end, sharedPairs, layers, steps, parameters, weightBytes, kvBytesPerToken } =
-    report;
+  const { front, mlpOnly, end, sharedPairs, layers, steps, healing } = report;
+  const { parameters, weightBytes, kvBytesPerToken } = report;
   const parent = steps[0]!.perplexity;
   const pair = (
     what: string,
@@ -165,6 +165,7 @@ export function showConverted(
         pair('KV cache a token (f32)', kvBytesPerToken, bytes),
       ],
     ),
+    ...(healing ? [el('p', { class: 'hint' }, healingText(healing))] : []),
     el('p', { class: 'hint' }, speedText(report.speed)),
     el('div', { class: 'exports' }, ...actions),
   );

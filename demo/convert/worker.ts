@@ -4,6 +4,7 @@ import { type Endpoint, Peer } from '../../src/api/rpc.ts';
 import { type Analysis, analyze } from '../../src/convert/analyze.ts';
 import { type ConvertOptions, convert } from '../../src/convert/convert.ts';
 import { stageHandle } from '../../src/convert/handle-folder.ts';
+import { checkHealing, type HealOptions } from '../../src/convert/heal.ts';
 import { bytesOf, type OnGpu, openOnGpu, refuseChild } from '../../src/convert/on-gpu.ts';
 import type { ConvertReport } from '../../src/convert/report.ts';
 import { textWindows } from '../../src/convert/text.ts';
@@ -35,19 +36,54 @@ export type Tell = (what: string, done: number, total: number) => unknown;
 
 /** Characters of a token, at most, in the built-in text. */
 const TOKEN_CHARACTERS = 8;
+/** Tokens of the built-in text that healing gets, at most; it passes over them more than once then. */
+const MOST_CHAT_TOKENS = 200_000;
 
-let session: { parent: OnGpu; windows: Windows; analysis: Analysis } | undefined;
+let session: { parent: OnGpu; text: TextChoice; windows: Windows; analysis: Analysis } | undefined;
 
 function close(): void {
   session?.parent.close();
   session = undefined;
 }
 
+/** The text cut up: what is fitted to and measured on, and `healTokens` more of it where there are so many. */
+function cut(
+  parent: OnGpu,
+  { kind, text, tokens, window }: TextChoice,
+  { healTokens = 0, tell, signal }: { healTokens?: number; tell: Tell; signal: AbortSignal },
+): Promise<Windows> {
+  const characters = TOKEN_CHARACTERS * (tokens + Math.min(healTokens, MOST_CHAT_TOKENS));
+  const marked = (): boolean => parent.tokenizer.encode(BEGIN).length === 1;
+  const given = kind === 'chats' ? chatText(1, characters, marked()) : text;
+  return textWindows(
+    parent,
+    {
+      ...(kind === 'own' ? { chats: false } : { text: given }),
+      tokens,
+      window,
+      healTokens,
+      signal,
+      onProgress: (done, total) => tell('The model makes a text', done, total),
+    },
+    () => {},
+  );
+}
+
+/** @throws ShishuError as `checkHealing`, with the name of the form's field in its details */
+function checkField(parent: OnGpu, windows: Windows, heal: HealOptions): void {
+  try {
+    checkHealing(parent.config, windows.healing, heal);
+  } catch (cause) {
+    const { code, message, details, mend } = cause as ShishuError;
+    throw new ShishuError(code, message, { details: { ...details, field: 'heal' }, mend, cause });
+  }
+}
+
 const methods = {
   /** Opens a parent, cuts the text up and measures every block; the parent stays open for `convert`. */
   async analyse(
     source: PortableSource,
-    { kind, text, tokens, window }: TextChoice,
+    text: TextChoice,
     tell: Tell,
     signal: AbortSignal,
   ): Promise<Analysed> {
@@ -58,26 +94,14 @@ const methods = {
     });
     try {
       refuseChild(parent);
-      const marked = (): boolean => parent.tokenizer.encode(BEGIN).length === 1;
-      const given = kind === 'chats' ? chatText(1, TOKEN_CHARACTERS * tokens, marked()) : text;
-      const windows = await textWindows(
-        parent,
-        {
-          ...(kind === 'own' ? { chats: false } : { text: given }),
-          tokens,
-          window,
-          signal,
-          onProgress: (done, total) => tell('The model makes a text', done, total),
-        },
-        () => {},
-      );
+      const windows = await cut(parent, text, { tell, signal });
       const { runner, plan, config, dtype } = parent;
       const { analysis } = await analyze(runner, plan, windows, {
         storedBytes: bytesOf(dtype),
         signal,
         onProgress: (done, total) => tell('Measuring the blocks', done, total),
       });
-      session = { parent, windows, analysis };
+      session = { parent, text, windows, analysis };
       return { analysis, layers: config.layers, hiddenSize: config.hiddenSize, dtype };
     } catch (error) {
       parent.close();
@@ -92,7 +116,16 @@ const methods = {
     tell: Tell,
     signal: AbortSignal,
   ): Promise<ConvertReport> {
-    const { parent, windows, analysis } = session!;
+    const { parent, text, analysis } = session!;
+    let { windows } = session!;
+    const { heal } = options;
+    if (heal) {
+      if (text.kind !== 'own') {
+        const more = await cut(parent, text, { healTokens: heal.tokens, tell, signal });
+        windows = { ...windows, healing: more.healing };
+      }
+      checkField(parent, windows, heal);
+    }
     const place = await madeFolder();
     if (!place)
       throw new ShishuError('io', 'This browser keeps no files for pages here.', {
@@ -108,7 +141,7 @@ const methods = {
         {
           ...options,
           order: analysis.order,
-          log: (line) => tell(line, 0, 0),
+          log: (line, done = 0, total = 0) => tell(line, done, total),
           signal,
         },
       );

@@ -11,7 +11,7 @@ import { calibrate, perplexity, wholePerplexity } from './calibrate.ts';
 import { type ChildShape, childConfig, childTensors, healedTensors, modelBytes } from './child.ts';
 import { bestRun, type Target, targetOf } from './choose.ts';
 import type { Fit } from './fit.ts';
-import { checkHealing, type Healing, type HealOptions, heal } from './heal.ts';
+import { checkHealing, type Healing, type HealOptions, heal, type Log } from './heal.ts';
 import { bytesOf, type OnGpu, type OpenOptions, openOnGpu, refuseChild } from './on-gpu.ts';
 import type { ConvertReport } from './report.ts';
 import type { Share } from './share.ts';
@@ -32,7 +32,7 @@ export interface ConvertOptions extends Target {
   heal?: HealOptions | undefined;
   /** The parent's analysed order: the child's folder gets what is left of it. */
   order?: AnalysedOrder;
-  log?: (line: string) => void;
+  log?: Log;
   signal?: AbortSignal | undefined;
 }
 

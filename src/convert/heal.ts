@@ -21,6 +21,9 @@ export interface HealOptions {
   seed?: number | undefined;
 }
 
+/** Told what is being done; where it can be counted, also how much of it is. */
+export type Log = (line: string, done?: number, total?: number) => void;
+
 /** What healing did. */
 export interface Healing {
   tokens: number;
@@ -38,6 +41,8 @@ const LEARNING_RATE = 1e-3;
 const MIX = 0.5;
 /** Passes over one text after which more would be learning it by heart. */
 const MOST_PASSES = 10;
+/** Steps from one line of progress to the next, at most. */
+const MOST_STEPS_UNTOLD = 10;
 /** Tokens of a step, and logits of a step. */
 const STEP_TOKENS = 1024;
 const STEP_LOGITS = 1 << 25;
@@ -64,7 +69,7 @@ export function checkHealing(parent: ModelConfig, windows: Windows, { tokens }: 
       `Healing with ${tokens} tokens would pass ${Math.ceil(tokens / available)} times over the ${available} tokens of text there are for it; at most ${MOST_PASSES}.`,
       {
         details: { tokens, available, most: MOST_PASSES * available },
-        mend: 'Give a longer text with --text, or fewer tokens.',
+        mend: 'Give a longer text, or fewer tokens.',
       },
     );
   const { rows, length } = shapeOf(windows, parent.vocabSize);
@@ -110,7 +115,7 @@ export async function heal(
   parent: { config: ModelConfig; checkpoint: Checkpoint },
   child: { config: ModelConfig; checkpoint: Checkpoint },
   windows: Windows,
-  options: HealOptions & { log?: (line: string) => void; signal?: AbortSignal | undefined },
+  options: HealOptions & { log?: Log | undefined; signal?: AbortSignal | undefined },
 ): Promise<{ weights: HostWeights; healing: Healing }> {
   const { learningRate = LEARNING_RATE, mix = MIX, seed = 1, log = () => {}, signal } = options;
   checkHealing(parent.config, windows, options);
@@ -119,6 +124,7 @@ export async function heal(
   throwIfAborted(signal);
   const shape = shapeOf(windows, parent.config.vocabSize);
   const steps = Math.max(1, Math.round(options.tokens / (shape.rows * (shape.length + 1))));
+  log(`healing: preparing ${steps} steps`);
   const trainer = new Trainer(child.config, await hostWeights(child.checkpoint, child.config), {
     schedule: { steps, learningRate, warmUp: Math.min(20, Math.ceil(steps / 10)) },
     length: shape.length,
@@ -128,13 +134,15 @@ export async function heal(
     const pad = parent.config.eosTokenIds[0] ?? 0;
     const { tokens, seconds } = await run([{ name: 'child', trainer, curve: [] }], {
       steps,
-      every: Math.min(50, Math.ceil(steps / 10)),
+      every: Math.min(MOST_STEPS_UNTOLD, Math.ceil(steps / 20)),
       stream: new BatchStream(shuffled(windows, seed), { ...shape, pad }),
       ...(signal && { signal }),
       onProgress: ({ step, points, tokensPerSecond, secondsLeft }) =>
         log(
           `healing: step ${step} of ${steps}, loss ${points[0]!.loss.toFixed(4)}, ` +
             `${tokensPerSecond.toFixed(0)} tokens/s, ${secondsLeft.toFixed(0)} s left`,
+          step,
+          steps,
         ),
     });
     throwIfAborted(signal);

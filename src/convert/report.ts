@@ -31,7 +31,8 @@ export interface ConvertReport {
 
 const change = (from: number, to: number): string => `${((100 * (to - from)) / from).toFixed(1)} %`;
 
-const healingText = ({
+/** What healing did, in one line. */
+export const healingText = ({
   tokens,
   steps,
   passes,

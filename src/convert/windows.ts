@@ -74,7 +74,7 @@ export function checkEnough(tokens: number, hiddenSize: number): void {
   throw new ShishuError(
     'bad-argument',
     `The calibration text has ${tokens} tokens, a model of hidden size ${hiddenSize} needs ${needed}.`,
-    { details: { tokens, needed }, mend: 'Give a longer text with --text.' },
+    { details: { tokens, needed }, mend: 'Give a longer text.' },
   );
 }
 

@@ -406,7 +406,7 @@ describe('converting', () => {
   test('leaves nothing when healing is cancelled', async () => {
     const stop = new AbortController();
     const log = (line: string): void => {
-      if (line.startsWith('healing: ')) stop.abort();
+      if (line.startsWith('healing: step ')) stop.abort();
     };
     const before = (await readdir(folder)).sort();
     await expect(

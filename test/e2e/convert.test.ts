@@ -40,7 +40,7 @@ const wide = (): Promise<number> =>
   );
 
 /** Chooses the files of a tiny model, whose text is single characters. */
-async function chooseTiny(name: 'llama' | 'shishu'): Promise<void> {
+async function chooseTiny(name: 'llama' | 'shishu' | 'mobilellm'): Promise<void> {
   const files = { ...tinyFiles(tinyModel(name, 7)), ...charTokenizerFiles() };
   await page.evaluate(
     (parts) => {
@@ -171,7 +171,80 @@ test(
     await page.fill('[name=layers]', '2-1');
     await page.click('#convert');
     await expect.poll(() => page.getAttribute('[name=layers]', 'aria-invalid')).toBe('true');
+    await page.fill('[name=layers]', '1');
+    await page.fill('[name=heal]', '100');
+    await page.click('#convert');
+    await expect.poll(notices).toContain('The trainer has no scaled rotary embeddings');
+    expect(await page.getAttribute('[name=heal]', 'aria-invalid')).toBe('true');
     expect(await page.isVisible('#made')).toBe(false);
+    expect(problems).toEqual([]);
+  },
+  LONG,
+);
+
+test(
+  'a child is healed in the page, which fetches the trainer only then; cancelled, it leaves nothing',
+  async () => {
+    await open(380);
+    const scripts: string[] = [];
+    page.on('request', (request) => scripts.push(request.url()));
+    const trainers = (): number => scripts.filter((url) => /trainer-[\w-]+\.js$/.test(url)).length;
+    await chooseTiny('mobilellm');
+    await dropText(letters(600));
+    await page.fill('[name=window]', '24');
+    await page.click('#run');
+    await analysed();
+    const heal = async (tokens: string): Promise<void> => {
+      await page.fill('[name=heal]', tokens);
+      await page.click('#convert');
+    };
+    const healing = () => expect.poll(() => page.textContent('#progress-text'), { timeout: LONG });
+    await heal('0');
+    await page.waitForSelector('#chat-with-it', { timeout: LONG });
+    expect(trainers()).toBe(0);
+    expect(await page.textContent('#result')).not.toContain('healed');
+
+    await heal('100000');
+    await expect.poll(notices).toMatch(/would pass \d+ times over the \d+ tokens/);
+    expect(await page.getAttribute('[name=heal]', 'aria-invalid')).toBe('true');
+    await page.fill('[name=heal]', '4000');
+    await page.fill('[name=healRate]', '2');
+    await page.click('#convert');
+    await expect.poll(notices).toContain('The learning rate is "2"');
+    expect(await page.getAttribute('[name=healRate]', 'aria-invalid')).toBe('true');
+
+    await page.fill('[name=healRate]', '0.01');
+    await page.click('#convert');
+    await healing().toMatch(/^healing: step \d+ of \d+, loss [\d.]+, \d+ tokens\/s, \d+ s left/);
+    expect(trainers()).toBe(1);
+    await page.click('#cancel');
+    await expect.poll(() => page.textContent('#announce'), { timeout: LONG }).toBe('Cancelled.');
+    expect(await page.isVisible('#result')).toBe(false);
+    const folders = await page.evaluate(async () => {
+      const names: string[] = [];
+      const root = await navigator.storage.getDirectory();
+      const made = await root.getDirectoryHandle('shishulm-made');
+      for await (const name of (made as unknown as { keys(): AsyncIterable<string> }).keys())
+        names.push(name);
+      return names;
+    });
+    expect(folders).toHaveLength(1);
+
+    await page.click('#convert');
+    await page.waitForSelector('#chat-with-it', { timeout: LONG });
+    const table = page.locator('#result table').first();
+    expect((await table.locator('tbody th').allTextContents()).slice(-2)).toEqual(['written', 'healed']);
+    const perplexities = await table.locator('td:first-of-type').allTextContents();
+    const [before, after] = perplexities.slice(-2).map(Number);
+    expect(after).toBeLessThan(0.95 * before!);
+    expect(await page.textContent('#result')).toContain(
+      `healed: perplexity ${before!.toFixed(3)} -> ${after!.toFixed(3)}`,
+    );
+    expect(await wide()).toBeLessThanOrEqual(380);
+    await page.click('#chat-with-it');
+    await expect
+      .poll(() => page.textContent('#announce'), { timeout: 45_000 })
+      .toMatch(/-healed is ready\.$/);
     expect(problems).toEqual([]);
   },
   LONG,
