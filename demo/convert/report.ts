@@ -152,8 +152,8 @@ export function showConverted(
       ),
     ),
     table(
-      'Perplexity on the test part of the text, after each step',
-      ['Step', 'Perplexity', 'Against the parent'],
+      'Perplexity on the test part of the text, after each step; against the parent’s',
+      ['Step', 'Perplexity', 'Change'],
       steps.map(({ step, perplexity }) => [step, perplexity.toFixed(3), percent(parent, perplexity)]),
     ),
     table(

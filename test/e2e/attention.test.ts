@@ -80,7 +80,9 @@ describe('the attention slider', () => {
     expect(full.length).toBeGreaterThan(10);
 
     await press(page, 'ArrowLeft');
-    await poll(() => hint(page)).toMatch(/^Block 7 without attention, taken from the top block down/);
+    await poll(() => hint(page)).toMatch(
+      /^Block 1 without attention, taken in the order of the model’s analysis.json/,
+    );
     await press(page, 'Home');
     expect(await page.innerText('#attention-kept')).toBe('0 of 8 blocks');
     await poll(() => kvOf(page)).toBe('0 B');
