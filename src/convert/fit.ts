@@ -15,6 +15,20 @@ export interface Fit extends LinearMap {
 /** Shares of tr(cov z) / d that are tried. */
 export const ALPHAS: readonly number[] = [1e-8, 1e-6, 1e-4, 1e-3, 1e-2, 1e-1];
 
+/** Sum of `n` products of x from `at` on with y from `from` on. Four sums at a time: each addition else waits for the last. */
+export function dot(x: Float64Array, at: number, y: Float64Array, from: number, n: number): number {
+  let [s0, s1, s2, s3] = [0, 0, 0, 0];
+  let k = 0;
+  for (; k + 3 < n; k += 4) {
+    s0 += x[at + k]! * y[from + k]!;
+    s1 += x[at + k + 1]! * y[from + k + 1]!;
+    s2 += x[at + k + 2]! * y[from + k + 2]!;
+    s3 += x[at + k + 3]! * y[from + k + 3]!;
+  }
+  for (; k < n; k++) s0 += x[at + k]! * y[from + k]!;
+  return s0 + s1 + (s2 + s3);
+}
+
 /**
  * Cholesky factor L (lower, row-major) of a symmetric `(d, d)` matrix given by its lower triangle, or undefined when the
  * matrix is not positive definite to f64's precision.
@@ -26,8 +40,7 @@ export function cholesky(matrix: Float64Array, d: number): Float64Array | undefi
   const least = largest * d * Number.EPSILON;
   for (let i = 0; i < d; i++) {
     for (let j = 0; j <= i; j++) {
-      let sum = L[i * d + j]!;
-      for (let k = 0; k < j; k++) sum -= L[i * d + k]! * L[j * d + k]!;
+      const sum = L[i * d + j]! - dot(L, i * d, L, j * d, j);
       if (j < i) L[i * d + j] = sum / L[j * d + j]!;
       else if (sum > least) L[i * d + i] = Math.sqrt(sum);
       else return undefined;
@@ -42,11 +55,7 @@ export function solveRows(L: Float64Array, d: number, B: Float64Array): Float64A
   const X = B.slice();
   for (let at = 0; at < X.length; at += d) {
     const x = X.subarray(at, at + d);
-    for (let i = 0; i < d; i++) {
-      let sum = x[i]!;
-      for (let k = 0; k < i; k++) sum -= L[i * d + k]! * x[k]!;
-      x[i] = sum / L[i * d + i]!;
-    }
+    for (let i = 0; i < d; i++) x[i] = (x[i]! - dot(L, i * d, x, 0, i)) / L[i * d + i]!;
     // The transposed factor is walked along its rows too: each solved value leaves the ones before it at once.
     for (let i = d - 1; i >= 0; i--) {
       const solved = x[i]! / L[i * d + i]!;
@@ -87,11 +96,7 @@ function ridge(system: ReturnType<typeof centred>, alpha: number): LinearMap | u
   const L = cholesky(regularised(system, alpha), d);
   if (!L) return undefined;
   const W = solveRows(L, d, covAZ);
-  const b = meanA.map((mean, i) => {
-    let sum = mean;
-    for (let j = 0; j < d; j++) sum -= W[i * d + j]! * meanZ[j]!;
-    return sum;
-  });
+  const b = meanA.map((mean, i) => mean - dot(W, i * d, meanZ, 0, d));
   return { d, W, b };
 }
 
@@ -104,14 +109,12 @@ export function r2Of(map: LinearMap, moments: Moments): number {
   for (let i = 0; i < d; i++) {
     spread -= (a[i]! * a[i]!) / n;
     const row = i * d;
-    let [cross, square, offset] = [0, 0, 0];
+    const cross = dot(W, row, C, row, d);
+    const offset = dot(W, row, z, 0, d);
+    let square = 0;
     for (let j = 0; j < d; j++) {
       const w = W[row + j]!;
-      cross += w * C[row + j]!;
-      offset += w * z[j]!;
-      let gw = 0;
-      for (let k = 0; k < j; k++) gw += G[j * d + k]! * W[row + k]!;
-      square += w * (2 * gw + G[j * d + j]! * w);
+      square += w * (2 * dot(G, j * d, W, row, j) + G[j * d + j]! * w);
     }
     residual += square - 2 * cross + b[i]! * (2 * offset - 2 * a[i]! + n * b[i]!);
   }
@@ -156,9 +159,5 @@ export function fit(
 
 /** `W z + b`. */
 export function apply({ d, W, b }: LinearMap, z: Float64Array): Float64Array {
-  return b.map((offset, i) => {
-    let sum = offset;
-    for (let j = 0; j < d; j++) sum += W[i * d + j]! * z[j]!;
-    return sum;
-  });
+  return b.map((offset, i) => offset + dot(W, i * d, z, 0, d));
 }
