@@ -7,6 +7,7 @@ import type { Staged } from './staged.ts';
 const MENDS: Record<string, string> = {
   ENOSPC: 'Free some disk space.',
   EDQUOT: 'Free some disk space.',
+  EFBIG: 'Raise the limit on the size of files (ulimit -f), or choose another disk.',
   EACCES: 'Choose a folder that you may write to.',
   EROFS: 'Choose a folder that you may write to.',
 };
