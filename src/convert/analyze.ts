@@ -5,7 +5,7 @@ import { pruned } from '../model/prune.ts';
 import type { AnalysedOrder } from './analysis-file.ts';
 import { type CalibrateOptions, calibrate, perplexity, wholePerplexity } from './calibrate.ts';
 import { makeCapture } from './capture.ts';
-import { apply, type Fit } from './fit.ts';
+import type { Fit } from './fit.ts';
 import { timeBlocks } from './time-blocks.ts';
 import { countTokens, type Windows } from './windows.ts';
 
@@ -90,16 +90,15 @@ function cosine(a: Float64Array, b: Float64Array): number {
 
 type Measured = Pick<BlockReport, 'r2' | 'r2ByContext' | 'blockInfluence' | 'cosine'>;
 
-/** How well maps do on windows they have not seen, each block on the parent's own input. */
+/** How well the maps of layers (ascending) do on windows they have not seen, each block on the parent's own input. */
 export async function measureMaps(
   runner: Runner,
   plan: Plan,
-  fits: ReadonlyMap<number, Fit>,
+  layers: readonly number[],
   test: readonly (readonly number[])[],
   signal?: AbortSignal,
 ): Promise<Map<number, Measured>> {
   const d = runner.parts.config.hiddenSize;
-  const layers = [...fits.keys()].sort((a, b) => a - b);
   const sums = new Map(
     layers.map((layer) => [layer, { all: new Spread(d), buckets: [] as Spread[], influence: 0, cosine: 0 }]),
   );
@@ -107,9 +106,8 @@ export async function measureMaps(
   try {
     for (const window of test) {
       throwIfAborted(signal);
-      await capture.run(window, (layer, position, { x, z, a }) => {
+      await capture.run(window, (layer, position, { x, a, guess }) => {
         const sum = sums.get(layer)!;
-        const guess = apply(fits.get(layer)!, z);
         const bucket = BUCKETS.findLastIndex((from) => position >= from);
         sum.buckets[bucket] ??= new Spread(d);
         sum.buckets[bucket].add(a, guess);
@@ -169,7 +167,7 @@ export async function analyze(
     onProgress: (at, of) => onProgress?.(done + (calibrating * at) / of, total),
   });
   done += calibrating;
-  const measured = await step(measureMaps(runner, plan, fits, windows.test, signal));
+  const measured = await step(measureMaps(runner, plan, layers, windows.test, signal));
   const modes = Object.fromEntries(layers.map((layer) => [layer, 'linear' as const]));
   const position = windows.test[0]!.length - 1;
   const attentionTimes = await timeBlocks(runner, plan, position);

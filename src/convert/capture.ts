@@ -1,19 +1,21 @@
 import type { Runner } from '../engine/runner.ts';
+import { type Dispatch, Recorder } from '../gpu/recorder.ts';
 import { stride } from '../kernels/tensor.ts';
+import { recordLinear } from '../model/forward.ts';
 import type { Plan } from '../model/plan.ts';
-import { makeWalk } from './walk.ts';
+import { encodePass, makeWalk } from './walk.ts';
 
 /** What one token's hidden states say of a block; all `(d)`, written over by the next token. */
 export interface Captured {
   /** The block's input. */
   x: Float64Array;
-  /** x / rms(x) */
-  z: Float64Array;
   /** What the block's first half added to x. */
   a: Float64Array;
+  /** What its linear map, which is on the GPU, would have added. */
+  guess: Float64Array;
 }
 
-/** Runs windows of tokens and reads hidden states back from between the two halves of each block. */
+/** Runs windows of tokens and reads back what the first half of each block does, and what its linear map would. */
 export interface Capture {
   /** Runs one window from position 0, and visits each token of each captured layer. */
   run(
@@ -23,48 +25,60 @@ export interface Capture {
   close(): void;
 }
 
-/** Makes a capture of a plan's layers; `layers` ascend. */
+/** Makes a capture of a plan's layers, all of which have maps; `layers` ascend. */
 export async function makeCapture(runner: Runner, plan: Plan, layers: readonly number[]): Promise<Capture> {
   const { parts, ledger } = runner;
-  const { scratch, config } = parts;
-  const d = config.hiddenSize;
+  const { gpu, scratch } = parts;
+  const d = scratch.x.cols;
   const padded = stride(d);
   const rowBytes = 4 * padded;
-  const states = 2 * layers.length;
+  const guess = { buffer: ledger.storage('guess', scratch.rows * rowBytes, 'scratch'), cols: d };
+  const maps = new Map<number, Dispatch[]>();
+  for (const layer of layers) {
+    const recorder = new Recorder(gpu);
+    recordLinear(parts, recorder, layer, guess, 'many');
+    maps.set(layer, await recorder.finish());
+  }
   const walk = await makeWalk(runner, plan, layers);
+  // Of each layer x before, the guess, x after.
+  const states = 3 * layers.length;
   const staging = ledger.buffer(
     'captured states',
     states * scratch.rows * rowBytes,
     'scratch',
     GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
   );
-  const [x, z, a] = [new Float64Array(d), new Float64Array(d), new Float64Array(d)];
+  const captured = { x: new Float64Array(d), a: new Float64Array(d), guess: new Float64Array(d) };
   return {
     run: (tokens, visit) =>
       walk.run(
         tokens,
-        ({ encoder, index, step }) => {
+        ({ encoder, layer, after, step }) => {
           const bytes = step.rows * rowBytes;
-          encoder.copyBufferToBuffer(scratch.x.buffer, 0, staging, index * bytes, bytes);
+          const take = (from: GPUBuffer, place: number): void => {
+            const at = 3 * layers.indexOf(layer) + place;
+            encoder.copyBufferToBuffer(from, 0, staging, at * bytes, bytes);
+          };
+          take(scratch.x.buffer, after ? 2 : 0);
+          if (after) return;
+          encodePass(encoder, maps.get(layer)!, step);
+          take(guess.buffer, 1);
         },
         async (rows, at) => {
           const bytes = states * rows * rowBytes;
           await staging.mapAsync(GPUMapMode.READ, 0, bytes);
           const values = new Float32Array(staging.getMappedRange(0, bytes).slice(0));
           staging.unmap();
+          const { x, a, guess } = captured;
           layers.forEach((layer, l) => {
             for (let r = 0; r < rows; r++) {
-              const before = (2 * l * rows + r) * padded;
-              const after = before + rows * padded;
-              let square = 0;
+              const [before, guessed, after] = [0, 1, 2].map((i) => ((3 * l + i) * rows + r) * padded);
               for (let i = 0; i < d; i++) {
-                x[i] = values[before + i]!;
-                a[i] = values[after + i]! - x[i]!;
-                square += x[i]! * x[i]!;
+                x[i] = values[before! + i]!;
+                a[i] = values[after! + i]! - x[i]!;
+                guess[i] = values[guessed! + i]!;
               }
-              const scale = 1 / Math.sqrt(square / d + config.rmsNormEps);
-              for (let i = 0; i < d; i++) z[i] = x[i]! * scale;
-              visit(layer, at + r, { x, z, a });
+              visit(layer, at + r, captured);
             }
           });
         },
@@ -72,6 +86,7 @@ export async function makeCapture(runner: Runner, plan: Plan, layers: readonly n
     close() {
       walk.close();
       ledger.release(staging);
+      ledger.release(guess.buffer);
     },
   };
 }

@@ -168,7 +168,7 @@ export async function convert(
       onProgress: progress('fitting one block after the other'),
     });
     await step('linear maps', ppl(layers, 'linear', 'test'));
-    const measured = await measureMaps(runner, plan, fits, windows.test, signal);
+    const measured = await measureMaps(runner, plan, layers, windows.test, signal);
     for (const [layer, { alpha, rank }] of fits) r2.push({ layer, r2: measured.get(layer)!.r2, alpha, rank });
   }
 

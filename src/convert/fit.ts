@@ -156,8 +156,3 @@ export function fit(
   const map = lowRank(best, metric, system.meanZ, rank);
   return { ...map, alpha: best.alpha, r2: r2Of(map, choosing), rank };
 }
-
-/** `W z + b`. */
-export function apply({ d, W, b }: LinearMap, z: Float64Array): Float64Array {
-  return b.map((offset, i) => offset + dot(W, i * d, z, 0, d));
-}

@@ -10,8 +10,6 @@ export interface Stop {
   encoder: GPUCommandEncoder;
   layer: number;
   after: boolean;
-  /** Counts a chunk's stops. */
-  index: number;
   step: StepShape;
   /** Position of the first row. */
   at: number;
@@ -81,14 +79,7 @@ export async function makeWalk(
         const encoder = gpu.device.createCommandEncoder();
         lists.forEach((list, index) => {
           encodePass(encoder, list, step);
-          stop({
-            encoder,
-            layer: layers[Math.floor(index / 2)]!,
-            after: index % 2 === 1,
-            index,
-            step,
-            at,
-          });
+          stop({ encoder, layer: layers[Math.floor(index / 2)]!, after: index % 2 === 1, step, at });
         });
         queue.submit([encoder.finish()]);
         await submitted?.(rows, at);

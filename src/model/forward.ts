@@ -140,15 +140,7 @@ export function recordBlocks(
         step,
       });
     } else if (kind === 'linear') {
-      norm(gpu, tuning, recorder, { label: 'linear norm', x, out: scratch.normed, eps, head: false, step });
-      project(gpu, tuning, recorder, {
-        label: 'linear',
-        x: { buffer: scratch.normed, cols: x.cols },
-        weight: weights.linear.get(layer)!,
-        out: { kind: 'plain', to: x, residual: true },
-        width,
-        step,
-      });
+      recordLinear(parts, recorder, layer, x, width);
     }
     const { gateUp, down } = weights.mlp.get(mlp)!;
     const hidden = { buffer: scratch.hidden, cols: mlpWidth(config, mlp) };
@@ -171,6 +163,27 @@ export function recordBlocks(
     });
   }
   return recorder.finish();
+}
+
+/** Records a layer's linear map of the hidden states: added to them, or put elsewhere `(rows, stride(hidden))`. */
+export function recordLinear(
+  { gpu, tuning, config, weights, scratch }: ForwardParts,
+  recorder: Recorder,
+  layer: number,
+  to: Activations,
+  width: Width,
+): void {
+  const { x, normed, step } = scratch;
+  const eps = config.rmsNormEps;
+  norm(gpu, tuning, recorder, { label: 'linear norm', x, out: normed, eps, head: false, step });
+  project(gpu, tuning, recorder, {
+    label: 'linear',
+    x: { buffer: normed, cols: x.cols },
+    weight: weights.linear.get(layer)!,
+    out: { kind: 'plain', to, residual: to === x },
+    width,
+    step,
+  });
 }
 
 /** Records final norm and head over the rows whose logits are wanted: `scratch.logits (count, vocab)`. */

@@ -9,6 +9,7 @@ import { makeCapture } from '../../src/convert/capture.ts';
 import { convert } from '../../src/convert/convert.ts';
 import { type ConvertFolderOptions, convertFolder } from '../../src/convert/convert-folder.ts';
 import { stageFolder } from '../../src/convert/folder.ts';
+import type { LinearMap } from '../../src/convert/linear-map.ts';
 import { makeAccumulator } from '../../src/convert/moments.ts';
 import { type OnGpu, type OpenOptions, openOnGpu } from '../../src/convert/on-gpu.ts';
 import { reportText } from '../../src/convert/report.ts';
@@ -20,7 +21,7 @@ import { type Gpu, openGpu } from '../../src/gpu/device.ts';
 import { parseConfig } from '../../src/model/config.ts';
 import { ownSpecs, parameterCount } from '../../src/model/plan.ts';
 import { pruned } from '../../src/model/prune.ts';
-import { momentsOf, type Pair } from '../reference/moments.ts';
+import { apply, momentsOf, type Pair } from '../reference/moments.ts';
 import { charTokenizerFiles } from '../support/char-tokenizer.ts';
 import { memorySource } from '../support/memory-source.ts';
 import { mulberry32 } from '../support/random.ts';
@@ -108,15 +109,27 @@ describe('fitting', () => {
 const windowsFor = ({ config }: TinyModel): number[][] =>
   [9, 37, 1].map((length, i) => randomTokens(config, length, 3 + i));
 
+/** A map that differs from row to row and from column to column. */
+function someMap(d: number): LinearMap {
+  const W = new Float64Array(d * d).map((_, at) => 0.01 * ((at % 7) - (at % 5)));
+  return { d, W, b: new Float64Array(d).map((_, i) => 0.1 * (i % 3)) };
+}
+
+/** x / rms(x) */
+function normalised(x: Float64Array, eps: number): Float64Array {
+  const square = x.reduce((sum, value) => sum + value * value, 0) / x.length;
+  return x.map((value) => value / Math.sqrt(square + eps));
+}
+
 describe('moments', () => {
   test.each([false, true])('are those of the captured states; of another input: %s', (other) =>
     withParent(
       'llama',
-      async (parent, model) => {
-        const { runner, plan, config } = parent;
-        const d = config.hiddenSize;
+      async ({ runner, plan, config }, model) => {
+        const { hiddenSize: d, rmsNormEps: eps } = config;
+        const map = someMap(d);
         const layers = other ? [2] : [1, 2];
-        install(runner, 0, { d, W: new Float64Array(d * d).fill(0.01), b: new Float64Array(d).fill(0.1) });
+        for (const layer of [0, ...layers]) install(runner, layer, map);
         const student = other ? pruned(plan, { 0: 'linear' }, new Set([0])) : undefined;
         const taken = new Map(layers.map((layer) => [layer, [] as Pair[]]));
         const teacher = await makeCapture(runner, plan, layers);
@@ -126,10 +139,14 @@ describe('moments', () => {
         for (const windows of [windowsFor(model), windowsFor(model).slice(1)]) {
           for (const tokens of taken.values()) tokens.length = 0;
           for (const window of windows) {
-            const inputs = new Map(layers.map((layer) => [layer, [] as Float64Array[]]));
-            await input?.run(window, (layer, _, { z }) => void inputs.get(layer)!.push(z.slice()));
-            await teacher.run(window, (layer, position, { z, a }) => {
-              taken.get(layer)!.push({ z: inputs.get(layer)![position] ?? z.slice(), a: a.slice() });
+            const inputs: Float64Array[] = [];
+            await input?.run(window, (_, position, { x }) => {
+              inputs[position] = normalised(x, eps);
+            });
+            await teacher.run(window, (layer, position, { x, a, guess }) => {
+              const own = normalised(x, eps);
+              expect(apart(guess, apply(map, own))).toBeLessThan(1e-5);
+              taken.get(layer)!.push({ z: inputs[position] ?? own, a: a.slice() });
             });
             await accumulator.run(window);
           }

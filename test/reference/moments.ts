@@ -1,3 +1,4 @@
+import type { LinearMap } from '../../src/convert/linear-map.ts';
 import type { Moments } from '../../src/convert/moments.ts';
 
 /** A token's vectors, `(d)` each. */
@@ -22,4 +23,13 @@ export function momentsOf(d: number, tokens: readonly Pair[]): Moments {
       }
     }
   return moments;
+}
+
+/** `W z + b`. */
+export function apply({ d, W, b }: LinearMap, z: ArrayLike<number>): Float64Array {
+  return b.map((offset, i) => {
+    let sum = offset;
+    for (let j = 0; j < d; j++) sum += W[i * d + j]! * z[j]!;
+    return sum;
+  });
 }

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import { apply, cholesky, fit, r2Of, solveRows } from '../../src/convert/fit.ts';
+import { cholesky, fit, r2Of, solveRows } from '../../src/convert/fit.ts';
 import { lowRank, symmetricEigen } from '../../src/convert/low-rank.ts';
-import { momentsOf } from '../reference/moments.ts';
+import { apply, momentsOf } from '../reference/moments.ts';
 import { mulberry32 } from '../support/random.ts';
 
 const uniform = (seed: number) => {
