@@ -20,29 +20,72 @@ export function padRows(values: Float32Array<ArrayBuffer>, cols: number): Float3
   return out;
 }
 
-/**
- * Symmetric quantization in blocks of 32 along the input: code = round(w / scale), scale an f16. q8: |w|max / 127; q4: the
- * value of largest magnitude / -8, so that codes -8..7 reach it.
- */
-function quantize(values: Float32Array, bits: 8 | 4): PackedRows {
-  const blocks = values.length / BLOCK;
-  const scales = new Uint16Array(blocks);
-  const codes = bits === 8 ? new Int8Array(values.length) : new Uint8Array(values.length / 2);
-  for (let block = 0; block < blocks; block++) {
+/** The value of greatest magnitude, with its sign; the first of equals. */
+function extremeOf(values: Float32Array, at: number): number {
+  let extreme = 0;
+  for (let i = at; i < at + BLOCK; i++) if (Math.abs(values[i]!) > Math.abs(extreme)) extreme = values[i]!;
+  return extreme;
+}
+
+/** Symmetric, in blocks of 32 along the input: code = round(w / scale), scale = |w|max / 127 as f16. */
+function quantize8(values: Float32Array): PackedRows {
+  const scales = new Uint16Array(values.length / BLOCK);
+  const codes = new Int8Array(values.length);
+  for (let block = 0; block < scales.length; block++) {
     const at = block * BLOCK;
-    let extreme = 0;
-    for (let i = at; i < at + BLOCK; i++) if (Math.abs(values[i]!) > Math.abs(extreme)) extreme = values[i]!;
-    const half = f32ToF16(bits === 8 ? Math.abs(extreme) / 127 : extreme / -8);
+    const half = f32ToF16(Math.abs(extremeOf(values, at)) / 127);
     scales[block] = half;
     const scale = f16ToF32(half);
     const inverse = scale === 0 ? 0 : 1 / scale;
-    if (bits === 8) {
-      for (let i = at; i < at + BLOCK; i++)
-        codes[i] = Math.max(-127, Math.min(127, Math.round(values[i]! * inverse)));
-    } else {
-      const code = (i: number): number => Math.max(0, Math.min(15, Math.round(values[i]! * inverse) + 8));
-      for (let i = at; i < at + BLOCK; i += 2) codes[i / 2] = code(i) | (code(i + 1) << 4);
+    for (let i = at; i < at + BLOCK; i++)
+      codes[i] = Math.max(-127, Math.min(127, Math.round(values[i]! * inverse)));
+  }
+  return { codes, scales };
+}
+
+/** What the value of greatest magnitude may be in units of the scale: past -8 it is clipped, for the sake of the others. */
+const EXTREMES = [-8.8, -8.4, -8, -7.6, -7.2, -6.8];
+
+/**
+ * The scale of least squared error among those that the codes of each candidate ask for. With codes c of values w it is
+ * sum(wc) / sum(cc), and the squared error sum(ww) - sum(wc)^2 / sum(cc).
+ */
+function scale4(values: Float32Array, at: number): number {
+  const extreme = extremeOf(values, at);
+  let scale = 0;
+  let best = 0;
+  if (extreme === 0) return 0;
+  for (const units of EXTREMES) {
+    const inverse = units / extreme;
+    let wc = 0;
+    let cc = 0;
+    for (let i = at; i < at + BLOCK; i++) {
+      const w = values[i]!;
+      // Never below -0.3 + 8, so that cutting off the fraction rounds.
+      const code = Math.min(15, (w * inverse + 8.5) | 0) - 8;
+      wc += w * code;
+      cc += code * code;
     }
+    const explained = (wc * wc) / cc;
+    if (explained <= best) continue;
+    best = explained;
+    scale = wc / cc;
+  }
+  return scale;
+}
+
+/** As `quantize8`, with codes -8..7 (kept as 0..15, two a byte) and the scale of `scale4`, whose sign may be either. */
+function quantize4(values: Float32Array): PackedRows {
+  const scales = new Uint16Array(values.length / BLOCK);
+  const codes = new Uint8Array(values.length / 2);
+  for (let block = 0; block < scales.length; block++) {
+    const at = block * BLOCK;
+    const half = f32ToF16(scale4(values, at));
+    scales[block] = half;
+    const scale = f16ToF32(half);
+    const inverse = scale === 0 ? 0 : 1 / scale;
+    const code = (i: number): number => Math.max(0, Math.min(15, (values[i]! * inverse + 8.5) | 0));
+    for (let i = at; i < at + BLOCK; i += 2) codes[i / 2] = code(i) | (code(i + 1) << 4);
   }
   return { codes, scales };
 }
@@ -73,5 +116,5 @@ export function packRows(
   }
   const odd = padded.findIndex((value) => !Number.isFinite(value));
   if (odd >= 0) refuse(odd, 'cannot be quantized');
-  return quantize(padded, dtype === 'q8' ? 8 : 4);
+  return dtype === 'q8' ? quantize8(padded) : quantize4(padded);
 }

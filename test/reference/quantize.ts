@@ -26,10 +26,33 @@ export function roundToF16(value: number): number {
 const extreme = (block: Float32Array): number =>
   block.reduce((best, value) => (Math.abs(value) > Math.abs(best) ? value : best), 0);
 
+/** Codes of a block, `floor(w / unit + 1/2)` kept in range. */
+const codesOf = (block: Float32Array, unit: number, format: 'q8' | 'q4'): number[] =>
+  Array.from(block, (w) => {
+    const code = Math.floor(w * (1 / unit) + 0.5);
+    return format === 'q8' ? Math.min(Math.max(code, -127), 127) : Math.min(Math.max(code, -8), 7);
+  });
+
 /**
- * Symmetric quantization, `w = code * scale`. q8: scale = max|w| / 127. q4: scale = (the w of greatest magnitude) / -8,
- * so that this one has code -8 and the scale may be negative (as in q4_0). Scales are rounded to f16 first, codes are
- * `Math.round(w / scale)` kept in range; a block whose scale is 0 has codes 0.
+ * The scale of a q4 block before its rounding to f16: the least-squares one for the codes of each of six candidates, where
+ * the value of greatest magnitude stands at -8.8, -8.4, ... -6.8; of these the one that leaves the least error.
+ */
+function scaleOfQ4(block: Float32Array): number {
+  const top = extreme(block);
+  const fits = [-8.8, -8.4, -8, -7.6, -7.2, -6.8].map((place) => {
+    const codes = codesOf(block, top / place, 'q4');
+    const scale =
+      codes.reduce((sum, code, i) => sum + code * block[i]!, 0) /
+      codes.reduce((sum, code) => sum + code * code, 0);
+    return { scale, error: codes.reduce((sum, code, i) => sum + (block[i]! - scale * code) ** 2, 0) };
+  });
+  return fits.reduce((best, fit) => (fit.error < best.error ? fit : best)).scale;
+}
+
+/**
+ * Symmetric quantization, `w = code * scale`. q8: scale = max|w| / 127. q4: see `scaleOfQ4`; it may be negative, so that the
+ * value of greatest magnitude is on the side of the codes that reaches -8. Scales are rounded to f16 first, codes are the
+ * nearest in range; a block whose scale is 0 has codes 0.
  */
 export function quantize(w: Float32Array, inSize: number, format: 'q8' | 'q4'): Quantized {
   const rows = w.length / inSize;
@@ -37,18 +60,15 @@ export function quantize(w: Float32Array, inSize: number, format: 'q8' | 'q4'): 
   const paddedIn = blocks * BLOCK;
   const codes = new Int8Array(rows * paddedIn);
   const scales = new Float32Array(rows * blocks);
-  const [least, greatest] = format === 'q8' ? [-127, 127] : [-8, 7];
   for (let r = 0; r < rows; r++)
     for (let b = 0; b < blocks; b++) {
       const block = w.subarray(r * inSize + b * BLOCK, r * inSize + Math.min((b + 1) * BLOCK, inSize));
       const top = extreme(block);
-      const scale = roundToF16(format === 'q8' ? Math.abs(top) / 127 : top / -8);
+      if (top === 0) continue;
+      const scale = roundToF16(format === 'q8' ? Math.abs(top) / 127 : scaleOfQ4(block));
       if (scale === 0) continue;
       scales[r * blocks + b] = scale;
-      block.forEach((value, i) => {
-        const code = Math.min(Math.max(Math.round(value / scale), least), greatest);
-        codes[r * paddedIn + b * BLOCK + i] = code;
-      });
+      codes.set(codesOf(block, scale, format), r * paddedIn + b * BLOCK);
     }
   return { codes, scales, paddedIn };
 }

@@ -1,4 +1,6 @@
 import { describe, expect, test } from 'vitest';
+import { f16ToF32 } from '../../src/formats/float.ts';
+import { packRows } from '../../src/model/quantize.ts';
 import { dequantize, quantize, roundToF16 } from '../reference/quantize.ts';
 import { mulberry32 } from '../support/random.ts';
 
@@ -25,17 +27,38 @@ describe('q8', () => {
 });
 
 describe('q4', () => {
-  test('the greatest magnitude becomes -8 by the sign of the scale', () => {
-    const { codes, scales, paddedIn } = quantize(Float32Array.from([16, -16, 3, -14]), 4, 'q4');
-    expect([...scales]).toEqual([-2]);
-    // -16 would be code 8, which does not exist.
-    expect([...codes.subarray(0, 5)]).toEqual([-8, 7, -1, 7, 0]);
-    expect([...dequantize({ codes, scales, paddedIn }, 4)]).toEqual([16, -14, 2, -14]);
+  test('what sixteen steps reach is kept as it is, on either side of zero', () => {
+    for (const step of [2, -0.25]) {
+      const w = Float32Array.from({ length: 32 }, (_, i) => step * ((i % 16) - 8));
+      const quantized = quantize(w, 32, 'q4');
+      expect([...quantized.scales]).toEqual([step]);
+      expect([...dequantize(quantized, 32)]).toEqual([...w]);
+    }
+  });
+  test('a lone large value is clipped where that serves the others', () => {
+    const w = Float32Array.from([-8.6, ...new Array(31).fill(1)]);
+    const { codes, scales } = quantize(w, 32, 'q4');
+    expect(codes[0]).toBe(-8);
+    expect(codes[1]).toBe(1);
+    expect(scales[0]).toBeGreaterThan(1);
+    expect(scales[0]).toBeLessThan(8.6 / 8);
+  });
+  test('no block is worse off than with its largest value at -8', () => {
+    const random = mulberry32(9);
+    for (let round = 0; round < 200; round++) {
+      // From flat to peaked.
+      const w = Float32Array.from({ length: 32 }, () => (2 * random() - 1) * random() ** (round % 4));
+      const top = w.reduce((best, value) => (Math.abs(value) > Math.abs(best) ? value : best), 0);
+      const plain = w.map((value) => Math.min(Math.max(Math.round((-8 * value) / top), -8), 7) * (top / -8));
+      const error = (found: Float32Array): number =>
+        found.reduce((sum, value, i) => sum + (value - w[i]!) ** 2, 0);
+      expect(error(dequantize(quantize(w, 32, 'q4'), 32))).toBeLessThan(1.001 * error(plain));
+    }
   });
 });
 
 describe.each(['q8', 'q4'] as const)('%s', (format) => {
-  test('rows of a ragged length have their own blocks, and errors stay under half a scale', () => {
+  test('rows of a ragged length have their own blocks, and errors stay under half a scale, or two where q4 clips', () => {
     const random = mulberry32(5);
     const inSize = 41;
     const w = Float32Array.from({ length: 3 * inSize }, () => random() - 0.5);
@@ -47,12 +70,32 @@ describe.each(['q8', 'q4'] as const)('%s', (format) => {
     for (let i = 0; i < w.length; i++) {
       const block = Math.floor(i / inSize) * 2 + Math.floor((i % inSize) / 32);
       const scale = Math.abs(quantized.scales[block]!);
-      // q4 has no code 8: the far end of its range may be a whole scale off. f16 scales cost 2^-11 more.
-      const limit = (format === 'q8' ? 0.5 : 1) * scale + Math.abs(w[i]!) * 2 ** -10;
+      // f16 scales cost 2^-11 more.
+      const limit = (format === 'q8' ? 0.5 : 2) * scale + Math.abs(w[i]!) * 2 ** -10;
       expect(Math.abs(back[i]! - w[i]!)).toBeLessThanOrEqual(limit);
     }
   });
   test('a block of zeros stays zeros', () => {
     expect([...dequantize(quantize(new Float32Array(32), 32, format), 32)]).toEqual(new Array(32).fill(0));
+  });
+  test('the engine packs what this says', () => {
+    const random = mulberry32(11);
+    const cols = 96;
+    const w = Float32Array.from({ length: 20 * cols }, () => (2 * random() - 1) * random() ** 2);
+    w.fill(0, 32, 64);
+    const { codes, scales } = packRows(w, cols, format, 'test');
+    const expected = quantize(w, cols, format);
+    // Rows are padded to an even number of blocks.
+    const bytes = new Uint8Array(codes.buffer);
+    const code = (r: number, c: number): number => {
+      const i = r * 128 + c;
+      return format === 'q8' ? (bytes[i]! << 24) >> 24 : ((bytes[i >> 1]! >> (4 * (i & 1))) & 15) - 8;
+    };
+    for (let r = 0; r < 20; r++) {
+      for (let b = 0; b < 3; b++)
+        expect(f16ToF32(scales![4 * r + b]!) + 0).toBe(expected.scales[3 * r + b]! + 0);
+      for (let c = 0; c < cols; c++) expect(code(r, c)).toBe(expected.codes[r * cols + c]);
+      for (let c = cols; c < 128; c++) expect(code(r, c)).toBe(0);
+    }
   });
 });
