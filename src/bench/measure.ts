@@ -107,7 +107,10 @@ export function trafficPerToken(
       const { qkv, out } = weights.attention.get(layer)!;
       bytes += weightBytes(qkv) + weightBytes(out);
     }
-    if (kind === 'linear') bytes += weightBytes(weights.linear.get(layer)!);
+    if (kind === 'linear') {
+      const { down, up } = weights.linear.get(layer)!;
+      bytes += (down ? weightBytes(down) : 0) + weightBytes(up);
+    }
   }
   return {
     weightBytes: bytes,

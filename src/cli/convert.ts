@@ -34,7 +34,7 @@ export const command: Command = {
   --layers 5-8         or: the layers to take it from, next to one another
   --target-memory=-25% or: the bytes to save, of weights and the KV cache (f32) of 2048 tokens
   --linear             put a fitted linear map where attention was, as extra tensors
-  --rank N             with --linear: maps of at most that rank, stored whole (the hidden size)
+  --rank N             with --linear: maps of at most that rank (the hidden size), two factors below half of it
   --share-pairs N      pairs of MLP-only blocks that share one MLP (0)
   --share HOW          ${SHARES.join(', ')} (average)
   --heal TOKENS        then distil it to its parent on so many tokens of the calibration text (or more text after it),

@@ -18,6 +18,8 @@ export interface ChildShape {
   sharedPairs: number;
   /** Linear maps stand in for the attention. */
   linear: boolean;
+  /** Rank that they are bound to; they are stored as two factors where that takes less. */
+  rank?: number | undefined;
 }
 
 /** Fields of a parent's config that mean nothing to shishu-llama, or that it would read in another way. */
@@ -31,7 +33,7 @@ const DROPPED = [
 ];
 
 /**
- * The child's `config.json`, in the public layout; linear maps add the field `linear_layers`.
+ * The child's `config.json`, in the public layout; linear maps add the fields `linear_layers` and `linear_rank`.
  * @throws ShishuError `unsupported` for a parent that the layout cannot express
  */
 export function childConfig(parentJson: Json, parent: ModelConfig, shape: ChildShape): Json {
@@ -44,7 +46,7 @@ export function childConfig(parentJson: Json, parent: ModelConfig, shape: ChildS
         mend: 'Prune this model as it runs instead, with setModes.',
       },
     );
-  const { front, mlpOnly, sharedPairs, linear } = shape;
+  const { front, mlpOnly, sharedPairs, linear, rank } = shape;
   const kept = Object.fromEntries(Object.entries(parentJson).filter(([name]) => !DROPPED.includes(name)));
   const json: Json = {
     ...kept,
@@ -60,6 +62,7 @@ export function childConfig(parentJson: Json, parent: ModelConfig, shape: ChildS
     attention_bias: parent.qkvBias || parent.attentionOutBias,
   };
   if (linear) json.linear_layers = Array.from({ length: mlpOnly }, (_, i) => front + i);
+  if (linear && rank !== undefined && 2 * rank < parent.hiddenSize) json.linear_rank = rank;
   parseConfig(json);
   return json;
 }
@@ -116,8 +119,8 @@ export function childTensors(
     const [, index, part] = /^model\.layers\.(\d+)\.(.+)$/.exec(name) ?? [];
     const layer = Number(index);
     const pairEnd = child.front + 2 * child.sharedPairs;
-    if (part === 'linear_attn.weight') return async () => Float32Array.from(maps.get(layer)!.W);
-    if (part === 'linear_attn.bias') return async () => Float32Array.from(maps.get(layer)!.b);
+    if (part?.startsWith('linear_attn.'))
+      return async () => Float32Array.from(linearPart(maps.get(layer)!, part)!);
     if (part && layer >= child.front && layer < pairEnd && share !== 'keep-first')
       return async () => mlpPart(await mergedMlp(layer), part);
     return undefined;
@@ -146,6 +149,17 @@ export const healedTensors = (weights: HostWeights, dtype: NamedTensor['dtype'])
     shape,
     read: async () => checkedBytes(name, dtype, shape, data),
   }));
+
+function linearPart({ W, b, factors }: LinearMap, part: string): Float64Array | undefined {
+  const of: Record<string, Float64Array | undefined> = {
+    'linear_attn.weight': W,
+    'linear_attn.bias': b,
+    'linear_attn.down.weight': factors?.down,
+    'linear_attn.up.weight': factors?.up,
+    'linear_attn.up.bias': b,
+  };
+  return of[part];
+}
 
 function mlpPart(mlp: Mlp, part: string): Float32Array {
   const of: Record<string, Float32Array | undefined> = {

@@ -22,7 +22,7 @@ import { countTokens, type Windows } from './windows.ts';
 export interface ConvertOptions extends Target {
   /** Keep a linear map where attention was, as extra tensors. */
   linear?: boolean;
-  /** Most that the maps' rank may be (default the hidden size). They are stored whole all the same. */
+  /** Most that the maps' rank may be (default the hidden size). Below half the hidden size they are stored as two factors. */
   rank?: number | undefined;
   /** Pairs of MLP-only blocks that share one MLP (default 0). */
   sharePairs?: number;
@@ -62,7 +62,7 @@ function checkTarget(parent: OnGpu, options: ConvertOptions): ReturnType<typeof 
   const { config, configJson, dtype } = parent;
   const { sharePairs = 0, linear = false, rank } = options;
   const shapeOf = (front: number, mlpOnly: number, sharedPairs: number): ChildShape => {
-    return { front, mlpOnly, sharedPairs, linear };
+    return { front, mlpOnly, sharedPairs, linear, rank };
   };
   const bytesAt = (mlpOnly: number): number =>
     modelBytes(
@@ -177,6 +177,7 @@ export async function convert(
     mlpOnly: target.count,
     sharedPairs: sharePairs,
     linear,
+    rank,
   });
   const child = parseConfig(json);
   const staged = await stage();

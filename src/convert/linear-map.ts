@@ -5,4 +5,6 @@ export interface LinearMap {
   W: Float64Array;
   /** `(d)` */
   b: Float64Array;
+  /** W of a bounded rank as a product: `up (d, rank)` times `down (rank, d)`. */
+  factors?: { rank: number; up: Float64Array; down: Float64Array };
 }

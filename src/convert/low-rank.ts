@@ -62,7 +62,7 @@ function rotateRows(A: Float64Array, n: number, p: number, q: number, c: number,
 /**
  * The best map of a rank at most `rank` under the objective that `map` is best under without that bound (reduced-rank
  * regression; Izenman 1975): W_r = U'U W, the rows of U the first eigenvectors of W M W', where M `(d, d)` is the metric of
- * the inputs: their covariance with the regularisation on its diagonal. W_r is stored whole.
+ * the inputs: their covariance with the regularisation on its diagonal.
  * @param meanZ `(d)`, mean of the inputs, where the map gives the same as before
  */
 export function lowRank(
@@ -87,7 +87,8 @@ export function lowRank(
     for (let j = 0; j < d; j++) sum += (W[i * d + j]! - reduced[i * d + j]!) * meanZ[j]!;
     return sum;
   });
-  return { d, W: reduced, b: shifted };
+  const up = Float64Array.from({ length: d * rank }, (_, at) => U[(at % rank) * d + Math.floor(at / rank)]!);
+  return { d, W: reduced, b: shifted, factors: { rank, up, down: UW } };
 }
 
 function transposed(A: Float64Array, d: number): Float64Array {

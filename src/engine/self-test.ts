@@ -56,6 +56,8 @@ interface BlockShots {
   /** `(rows, heads * headDim)` and `(rows, MLP width)` */
   attended: () => Floats[];
   hidden: () => Floats[];
+  /** `(rows, rank)`: inside a linear map of two factors. */
+  reduced: (() => Floats[]) | undefined;
 }
 
 /**
@@ -170,11 +172,15 @@ export async function selfTest({ parts, ledger }: Runner, plan: Plan): Promise<W
   };
 
   const checkLinear = (work: Work[], label: string, layer: number, shots: BlockShots): void => {
-    const ends = takeEnds(snapshots, work, weights.linear.get(layer)!);
+    const { down, up } = weights.linear.get(layer)!;
+    const ends = takeEnds(snapshots, work, up);
+    const downEnds = down && takeEnds(snapshots, work, down);
     checks.push(() => {
       const x = shots.before();
       const n = x.map((row) => normed(row, eps));
-      expectRows(`${label} linear`, shots.middle(), x, n, ends);
+      const reduced = shots.reduced?.();
+      if (downEnds) expectRows(`${label} linear down`, reduced!, [], n, downEnds);
+      expectRows(`${label} linear`, shots.middle(), x, reduced ?? n, ends);
     });
   };
 
@@ -239,11 +245,13 @@ export async function selfTest({ parts, ledger }: Runner, plan: Plan): Promise<W
       const cut = own.findIndex(({ label }) => label.startsWith('gate and up'));
       launch(own.slice(0, cut));
       const attended = shoot(work, scratch.attended.buffer, step.rows, heads * headDim);
+      const down = kind === 'linear' ? weights.linear.get(layer)!.down : undefined;
+      const reduced = down && shoot(work, scratch.hidden, step.rows, down.rows);
       const middle = shoot(work, scratch.x.buffer, step.rows, d);
       launch(own.slice(cut));
       const hidden = shoot(work, scratch.hidden, step.rows, mlpWidth(config, mlp));
       const after = shoot(work, scratch.x.buffer, step.rows, d);
-      const shots = { before, middle, after, attended, hidden };
+      const shots = { before, middle, after, attended, hidden, reduced };
       const label = `${name}, block ${layer}:`;
       if (kind === 'attention')
         checkAttention(work, label, layer, shots, width === 'one' ? (pasts[b] ?? (() => [])) : () => []);

@@ -34,6 +34,8 @@ export interface ModelConfig {
   end: number;
   /** MLP-only blocks whose attention was replaced by a linear map (an extension of the public layout). */
   linearLayers: readonly number[];
+  /** Rank of those maps, which are two factors then; without it each is one whole matrix. */
+  linearRank: number | undefined;
   heads: number;
   kvHeads: number;
   headDim: number;
@@ -226,6 +228,9 @@ export function parseConfig(json: unknown): ModelConfig {
   for (const layer of linearLayers)
     if (layer < stack.front || layer >= stack.front + stack.mlpOnly)
       fail(`"linear_layers" names block ${layer}, which is not an MLP-only block.`);
+  const linearRank = size(json, 'linear_rank');
+  if (linearRank !== undefined && linearRank > hiddenSize)
+    fail(`"linear_rank" ${linearRank} is above "hidden_size" ${hiddenSize}.`);
   const bias = flag(json, 'attention_bias') ?? false;
   return {
     modelType,
@@ -234,6 +239,7 @@ export function parseConfig(json: unknown): ModelConfig {
     mlpOnlyIntermediateSize: (shishu ? size(json, 'intermediate_size_mlp') : undefined) ?? intermediateSize,
     ...stack,
     linearLayers,
+    linearRank,
     heads,
     kvHeads,
     headDim,

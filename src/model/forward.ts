@@ -49,7 +49,7 @@ export function allocateScratch(
   const { rows } = size;
   const attendedSize = config.heads * config.headDim;
   const qkvSize = attendedSize + 2 * config.kvHeads * config.headDim;
-  const widest = Math.max(config.intermediateSize, config.mlpOnlyIntermediateSize);
+  const widest = Math.max(config.intermediateSize, config.mlpOnlyIntermediateSize, config.linearRank ?? 0);
   const x = make('x', rows, config.hiddenSize);
   return {
     rows,
@@ -176,10 +176,22 @@ export function recordLinear(
   const { x, normed, step } = scratch;
   const eps = config.rmsNormEps;
   norm(gpu, tuning, recorder, { label: 'linear norm', x, out: normed, eps, head: false, step });
+  const { down, up } = weights.linear.get(layer)!;
+  const z = { buffer: normed, cols: x.cols };
+  const reduced = down && { buffer: scratch.hidden, cols: down.rows };
+  if (reduced)
+    project(gpu, tuning, recorder, {
+      label: 'linear down',
+      x: z,
+      weight: down,
+      out: { kind: 'plain', to: reduced, residual: false },
+      width,
+      step,
+    });
   project(gpu, tuning, recorder, {
     label: 'linear',
-    x: { buffer: normed, cols: x.cols },
-    weight: weights.linear.get(layer)!,
+    x: reduced ?? z,
+    weight: up,
     out: { kind: 'plain', to, residual: to === x },
     width,
     step,

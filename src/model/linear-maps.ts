@@ -64,12 +64,12 @@ export function installLinearMap(
   { W, b }: LinearMapData,
 ): void {
   const d = b.length;
-  let weight = weights.linear.get(layer);
-  if (!weight) {
-    weight = emptyMap(ledger, layer, d);
-    weights.linear.set(layer, weight);
+  let map = weights.linear.get(layer);
+  if (!map) {
+    map = { down: undefined, up: emptyMap(ledger, layer, d) };
+    weights.linear.set(layer, map);
   }
-  const { codes, vectors } = weight.parts[0]!;
+  const { codes, vectors } = map.up.parts[0]!;
   const packed = packRows(W, d, 'f32', `model.layers.${layer}.linear_attn.weight`).codes;
   gpu.device.queue.writeBuffer(codes, 0, packed as Float32Array<ArrayBuffer>);
   gpu.device.queue.writeBuffer(vectors!, 0, b);

@@ -12,7 +12,7 @@ export interface MlpHalf {
 export type Block =
   /** `x += O(attention(QKV(RMSNorm(x))))`, then the MLP half; owns one KV buffer. */
   | ({ kind: 'attention' } & MlpHalf)
-  /** `x += W (x / rms(x)) + b`, then the MLP half; no KV. */
+  /** `x += W (x / rms(x)) + b`, then the MLP half; no KV. W may be two factors, `(hidden, rank)` times `(rank, hidden)`. */
   | ({ kind: 'linear' } & MlpHalf)
   /** The MLP half only; no KV. */
   | ({ kind: 'mlp' } & MlpHalf);
@@ -65,7 +65,12 @@ export function tensorSpecs(config: ModelConfig): TensorSpec[] {
         for (const part of ['q_norm', 'k_norm'])
           specs.push({ name: `${at}.self_attn.${part}.weight`, shape: [headDim] });
     }
-    if (kind === 'linear') linear(`${at}.linear_attn`, d, d, true);
+    const { linearRank: rank } = config;
+    if (kind === 'linear' && rank === undefined) linear(`${at}.linear_attn`, d, d, true);
+    else if (kind === 'linear') {
+      linear(`${at}.linear_attn.down`, rank!, d, false);
+      linear(`${at}.linear_attn.up`, d, rank!, true);
+    }
     const copy = mlp === layer ? undefined : `model.layers.${mlp}`;
     const norm = 'post_attention_layernorm.weight';
     specs.push({ name: `${at}.${norm}`, shape: [d], ...(copy && { copyOf: `${copy}.${norm}` }) });

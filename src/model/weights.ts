@@ -41,6 +41,14 @@ export interface AttentionWeights {
   qkGains: GPUBuffer | undefined;
 }
 
+/** The linear map that stands in for a block's attention: `up (down z) + b`, or `up z + b` where it is whole. */
+export interface LinearWeights {
+  /** `(rank, hidden)` */
+  down: Weight | undefined;
+  /** `(hidden, rank)`; `(hidden, hidden)` of a whole map. */
+  up: Weight;
+}
+
 export interface MlpWeights {
   gateUp: Weight;
   down: Weight;
@@ -53,8 +61,8 @@ export interface Weights {
   head: Weight;
   /** By layer. */
   attention: Map<number, AttentionWeights>;
-  /** By layer: the linear map that stands in for attention. */
-  linear: Map<number, Weight>;
+  /** By layer. */
+  linear: Map<number, LinearWeights>;
   /** By the layer whose weights they are. */
   mlp: Map<number, MlpWeights>;
 }
@@ -212,17 +220,18 @@ export function allocateWeights(
             : undefined,
       });
     }
-    if (kind === 'linear')
+    if (kind === 'linear') {
+      const { linearRank: rank } = config;
+      const label = `block ${layer} linear`;
+      const map = (part: string, rows: number, cols: number, bias: boolean): Weight =>
+        make.matrix({ label, tensors: [{ name: `${at}.linear_attn${part}`, rows }], cols, unit: 4, bias });
       weights.linear.set(
         layer,
-        make.matrix({
-          label: `block ${layer} linear`,
-          tensors: [{ name: `${at}.linear_attn`, rows: d }],
-          cols: d,
-          unit: 4,
-          bias: true,
-        }),
+        rank === undefined
+          ? { down: undefined, up: map('', d, d, true) }
+          : { down: map('.down', rank, d, false), up: map('.up', d, rank, true) },
       );
+    }
     if (weights.mlp.has(mlp)) continue;
     const width = mlpWidth(config, mlp);
     weights.mlp.set(mlp, {

@@ -218,10 +218,11 @@ function attention(x: Tensor, layer: number, { config, constants, params, rows, 
   return np.matmul(contiguous(mixed, constants), weight('o'));
 }
 
-/** `W z + b` of `z = x / rms(x)` `(rows * length, hidden)`. */
-function linear(z: Tensor, layer: number, { params }: Context): Tensor {
+/** `W z + b` of `z = x / rms(x)` `(rows * length, hidden)`; W may be two factors. */
+function linear(z: Tensor, layer: number, { config, params }: Context): Tensor {
   const part = (name: string): Tensor => params[`model.layers.${layer}.linear_attn.${name}`]!.ref;
-  return np.matmul(z, part('weight')).add(part('bias'));
+  if (config.linearRank === undefined) return np.matmul(z, part('weight')).add(part('bias'));
+  return np.matmul(np.matmul(z, part('down.weight')), part('up.weight')).add(part('up.bias'));
 }
 
 /** `down(silu(gate(x)) * up(x))` of normed `x` `(rows * length, hidden)`. */

@@ -344,6 +344,22 @@ describe('converting', () => {
     expect(low.r2.map(({ rank }) => rank)).toEqual([3, 3]);
     expect(reportText(low)).toMatch(/map of block 2: R² .*, rank 3\n/);
     expect(low.steps[3]!.perplexity).toBeCloseTo(low.steps[2]!.perplexity, 4);
+    const shapes = async (child: string): Promise<Record<string, readonly number[]>> => {
+      const { tensors } = await readHeader(await openFolder(join(folder, child)), 'model.safetensors');
+      const maps = [...tensors].filter(([name]) => name.startsWith('model.layers.2.linear_attn.'));
+      return Object.fromEntries(
+        maps.map(([name, { shape }]) => [name.slice('model.layers.2.linear_attn.'.length), shape]),
+      );
+    };
+    expect(await shapes('low-rank')).toEqual({
+      'down.weight': [3, 40],
+      'up.weight': [40, 3],
+      'up.bias': [40],
+    });
+    // Factors of half the hidden size take as much as the whole.
+    await run('llama', 'half-rank', { ...options, rank: 20 });
+    expect(await shapes('half-rank')).toEqual({ weight: [40, 40], bias: [40] });
+    expect(whole.parameters.child - low.parameters.child).toBe(2 * (40 * 40 - 2 * 3 * 40));
     expect(low.steps[3]!.perplexity).not.toBeCloseTo(whole.steps[3]!.perplexity, 4);
   });
 
@@ -395,7 +411,7 @@ describe('converting', () => {
   });
 
   test('heals what it wrote, and times parent and child', async () => {
-    const options = { layers: [1, 2], linear: true, sharePairs: 1, heal: { tokens: 3000 } };
+    const options = { layers: [1, 2], linear: true, rank: 12, sharePairs: 1, heal: { tokens: 3000 } };
     const report = await run('mobilellm', 'healed', options);
     expect(report.steps.map(({ step }) => step).slice(-2)).toEqual([
       'written, 1 pairs shared (average)',

@@ -55,7 +55,7 @@ const instead =
     where(shader) ? code.replaceAll(from, to) : code;
 
 describe('a sound GPU', () => {
-  test.each<TinyModelName>(['llama-untied-bias', 'linear'])(
+  test.each<TinyModelName>(['llama-untied-bias', 'linear-rank'])(
     '%s passes, with the kernels of GPUs and the plain ones',
     async (name) => {
       for (const tuning of [forGpus, forSoftware]) {

@@ -64,10 +64,21 @@ function mixing(
     throw new Error(`a position of layer ${layer} attends to one that wrote no K and V`);
   const attended = some('attention') ? selfAttention(config, at, x, get, find) : undefined;
   const mapped = some('linear')
-    ? linear(rmsNorm(x, d, undefined, eps), get(`${at}.linear_attn.weight`), d, get(`${at}.linear_attn.bias`))
+    ? linearMap(config, `${at}.linear_attn`, rmsNorm(x, d, undefined, eps), get)
     : undefined;
   const of = { attention: attended, linear: mapped, mlp: undefined };
   return x.map((_, i) => of[kinds[Math.floor(i / d)]!]?.[i] ?? 0);
+}
+
+/** `W z + b` of z `(tokens, hidden)`; W whole, or two factors. */
+function linearMap(
+  { hiddenSize: d, linearRank: rank }: ModelConfig,
+  at: string,
+  z: Float32Array,
+  get: Lookup,
+): Float32Array {
+  if (rank === undefined) return linear(z, get(`${at}.weight`), d, get(`${at}.bias`));
+  return linear(linear(z, get(`${at}.down.weight`), d), get(`${at}.up.weight`), rank, get(`${at}.up.bias`));
 }
 
 const attends = (kind: Block['kind']): boolean => kind === 'attention';

@@ -135,6 +135,8 @@ const CONFIGS = {
   'shishu-unshared': { ...shishu, num_mlp_shared: 0 },
   /** `shishu` with linear maps in the second member of a pair and in the unshared block. */
   linear: { ...shishu, linear_layers: [3, 6] },
+  /** The same maps as two factors. */
+  'linear-rank': { ...shishu, linear_layers: [3, 6], linear_rank: 7 },
 } satisfies Record<string, Record<string, unknown>>;
 
 export type TinyModelName = keyof typeof CONFIGS;

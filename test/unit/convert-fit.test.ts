@@ -225,6 +225,14 @@ describe('a map of low rank', () => {
   test.each([1, 2])('of rank %i is as good as the best that a search finds', (rank) => {
     const map = fit(calibration, calibration, [alpha], rank);
     expect(map.rank).toBe(rank);
+    const { up, down } = map.factors!;
+    const whole = map.W.map((_, at) => {
+      const [i, j] = [Math.floor(at / d), at % d];
+      return Array.from({ length: rank }, (_, r) => up[i * rank + r]! * down[r * d + j]!).reduce(
+        (a, b) => a + b,
+      );
+    });
+    closeTo(whole, map.W, 1e-12);
     const found = objective(map);
     const best = searched(rank);
     expect(found).toBeLessThan(best * (1 + 1e-9));

@@ -155,6 +155,7 @@ describe('damaged files', () => {
       rope_parameters: { rope_type: 'linear', factor: 2, rope_theta: 10000 },
       eos_token_id: [1, 2],
       linear_layers: [3],
+      linear_rank: 8,
     });
     const refused = await refusals(400, async (random) => {
       const source = bounded({

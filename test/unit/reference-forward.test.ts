@@ -101,6 +101,28 @@ test('a linear map of zeros is no map', () => {
   expect(referenceLogits(config, tensors, tokens)).not.toEqual(referenceLogits(config, zeroed, tokens));
 });
 
+test('a linear map of two factors is their product', () => {
+  const { config, tensors } = tinyModel('linear-rank', 5);
+  const [d, rank] = [config.hiddenSize, config.linearRank!];
+  const tokens = randomTokens(config, 5, 6);
+  const whole = new Map<string, ReferenceTensor>(tensors);
+  for (const layer of config.linearLayers) {
+    const at = `model.layers.${layer}.linear_attn`;
+    const [down, up] = ['down', 'up'].map((part) => tensors.get(`${at}.${part}.weight`)!.data);
+    const data = Float32Array.from({ length: d * d }, (_, place) => {
+      const [i, j] = [Math.floor(place / d), place % d];
+      return Array.from({ length: rank }, (_, r) => up![i * rank + r]! * down![r * d + j]!).reduce(
+        (a, b) => a + b,
+      );
+    });
+    whole.set(`${at}.weight`, { shape: [d, d], data });
+    whole.set(`${at}.bias`, tensors.get(`${at}.up.bias`)!);
+  }
+  const logits = referenceLogits(config, tensors, tokens);
+  const expected = referenceLogits({ ...config, linearRank: undefined }, whole, tokens);
+  for (const [i, value] of expected.entries()) expect(logits[i]!).toBeCloseTo(value, 4);
+});
+
 test('a linear block is x + W (x / rms(x)) + b', () => {
   const config = parseConfig({
     model_type: 'shishu-llama',

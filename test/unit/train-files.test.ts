@@ -133,6 +133,7 @@ describe('bad input', () => {
   it('pairs over the MLP blocks, heads that do not divide, a small vocabulary', async () => {
     const cases = [
       [{ ...CONFIGS.child, num_mlp_shared: 2 }, /pairs/],
+      [{ ...CONFIGS.child, linear_rank: 999 }, /"linear_rank" 999 is above "hidden_size"/],
       [{ ...CONFIGS.parent, num_attention_heads: 3, num_key_value_heads: 2 }, /do(es)? not divide/],
       [{ ...CONFIGS.parent, vocab_size: 100 }, /"vocab_size" 100 is too small/],
     ] as const;

@@ -14,18 +14,20 @@ const sizes = {
   vocab_size: 50,
   rms_norm_eps: 1e-5,
 };
+const child = {
+  ...sizes,
+  model_type: 'shishu-llama',
+  num_decoder_front: 2,
+  num_mlp: 3,
+  linear_layers: [3],
+  num_mlp_shared: 1,
+  num_decoder_end: 1,
+  use_qk_norm: true,
+};
 const CONFIGS = {
   parent: parseConfig({ ...sizes, model_type: 'llama', num_hidden_layers: 3, tie_word_embeddings: true }),
-  child: parseConfig({
-    ...sizes,
-    model_type: 'shishu-llama',
-    num_decoder_front: 2,
-    num_mlp: 3,
-    linear_layers: [3],
-    num_mlp_shared: 1,
-    num_decoder_end: 1,
-    use_qk_norm: true,
-  }),
+  child: parseConfig(child),
+  'child with maps of rank 5': parseConfig({ ...child, linear_rank: 5 }),
 };
 
 describe.each(Object.entries(CONFIGS))('jax forward of a %s', (_name, config) => {
