@@ -129,7 +129,7 @@ function checkContext(pair: readonly Described[], settings: BenchSettings): void
         `These settings need a context of ${context} tokens, ${label} has ${config.maxPositions}.`,
         {
           details: { context, limit: config.maxPositions },
-          mend: `Keep prompts up to ${config.maxPositions} and positions up to ${config.maxPositions - settings.steps - 1}.`,
+          mend: `Keep prompts up to ${config.maxPositions} and positions up to ${config.maxPositions - settings.steps}.`,
         },
       );
   }

@@ -152,9 +152,9 @@ export const settingsFromLink = (hash: string): BenchSettings =>
 
 /** Tokens of KV cache that a run needs for one sequence. */
 export function contextOf({ prompts, positions, steps }: BenchSettings): number {
-  return Math.max(1, ...prompts, ...positions.map((position) => position + steps + 1));
+  return Math.max(1, ...prompts, ...positions.map((position) => position + steps));
 }
 
 /** Tokens of KV cache for the batches, which decode at the first position. */
 export const batchPosition = ({ positions }: BenchSettings): number => positions[0] ?? 16;
-export const batchContext = (settings: BenchSettings): number => batchPosition(settings) + settings.steps + 1;
+export const batchContext = (settings: BenchSettings): number => batchPosition(settings) + settings.steps;

@@ -1,3 +1,4 @@
+import { edgesOf, type Say, sampleReplies } from '../convert/sample-text.ts';
 import type { Model } from '../engine/model.ts';
 import type { Dtype } from '../engine/types.ts';
 import { piecesOf } from '../train/chat-format.ts';
@@ -50,22 +51,32 @@ async function windowsOf(
     return Array.from({ length: count }, (_, i) => text.ids.slice(i * length, (i + 1) * length));
   }
   const windows: number[][] = [];
-  for (let i = 0, sum = 0; sum < tokens; i++) {
-    const ids: number[] = [];
-    if (text.kind === 'corpus') {
-      const pieces = piecesOf(chatAt(seed, i, 'held-out').turns);
-      ids.push(...model.encode(pieces.map((piece) => piece.text).join('')).slice(0, length));
-    } else {
-      const begin = config.bosTokenId ?? config.eosTokenIds[0] ?? 0;
-      const options = { temperature: 1, seed: seed + i, ignoreEos: true, maxTokens: length - 1, signal };
-      ids.push(begin);
-      for await (const { tokenId } of model.generate(new Uint32Array([begin]), options)) ids.push(tokenId);
-    }
+  let sum = 0;
+  const take = (ids: number[]): boolean => {
     windows.push(ids);
     sum += ids.length;
+    return sum < tokens;
+  };
+  if (text.kind === 'corpus') {
+    const ids = (i: number): number[] => {
+      const pieces = piecesOf(chatAt(seed, i, 'held-out').turns);
+      return model.encode(pieces.map((piece) => piece.text).join('')).slice(0, length);
+    };
+    for (let i = 0; take(ids(i)); i++);
+  } else {
+    const edges = edgesOf(config);
+    for await (const reply of sampleReplies(modelSays(model), { length: length - 1, ...edges, seed, signal }))
+      if (!take([edges.begin, ...reply])) break;
   }
   return windows;
 }
+
+/** What a loaded model says. */
+const modelSays = (model: Model): Say =>
+  async function* (begin, { length, ...options }) {
+    const all = { temperature: 1, ignoreEos: true, maxTokens: length, ...options };
+    for await (const { tokenId } of model.generate(new Uint32Array([begin]), all)) yield tokenId;
+  };
 
 /**
  * Perplexity of one text with the weights in f32 and in each dtype, one model on the GPU at a time.

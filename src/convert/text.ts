@@ -1,7 +1,7 @@
 import { knowsChatFormat } from '../train/chat-format.ts';
 import { chatWindows, TRAINED_LENGTH } from './chat-windows.ts';
 import type { OnGpu } from './on-gpu.ts';
-import { sampleText } from './sample-text.ts';
+import { edgesOf, sampleText, sayingOf } from './sample-text.ts';
 import { checkEnough, tokensNeeded, type Windows, windowsOf } from './windows.ts';
 
 export interface TextOptions {
@@ -52,9 +52,8 @@ export async function textWindows(
     if (healTokens > 0) rest = all.slice(tokens);
   } else {
     log(`no text given: the model makes ${tokens} tokens of its own`);
-    const enders = begin === undefined ? config.eosTokenIds : [...config.eosTokenIds, begin];
-    const first = begin ?? config.eosTokenIds[0] ?? 0;
-    ids = await sampleText(runner, plan, { tokens, length, begin: first, enders, seed, signal, onProgress });
+    const say = sayingOf(runner, plan);
+    ids = await sampleText(say, { tokens, length, ...edgesOf(config), seed, signal, onProgress });
   }
   // Only a model that expects a begin-of-text token gets one before each window.
   const expects = text === undefined || tokenizer.encode('a')[0] === begin;

@@ -85,7 +85,7 @@ describe('settings', () => {
   });
 
   test('the context holds prompts, and positions with their steps', () => {
-    expect(contextOf(parseSettings({ ...pair, prompts: '10', positions: '100', steps: '5' }))).toBe(106);
+    expect(contextOf(parseSettings({ ...pair, prompts: '10', positions: '100', steps: '5' }))).toBe(105);
     expect(contextOf(parseSettings({ ...pair, prompts: '500', positions: '100' }))).toBe(500);
   });
 
