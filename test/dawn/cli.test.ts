@@ -201,9 +201,10 @@ test('score compares dtypes on one text: given, of the corpus, or the model itse
     expect(perplexity).toBeCloseTo(alone.perplexity, 4);
     expect(ratio).toBeCloseTo(perplexity / given.scores[0]!.perplexity, 9);
   }
-  // Windows of the model's 96 positions; the last may pass the count.
+  // Replies of at most the model's 96 positions; the last may pass the count.
   const own = compare('--tokens', '100');
-  expect(own.tokens).toBe(2 * 95);
+  expect(own.tokens).toBeGreaterThan(50);
+  expect(own.tokens).toBeLessThanOrEqual(99 + 95);
   expect(compare('--tokens', '100')).toEqual(own);
   expect(compare('--tokens', '100', '--seed', '9')).not.toEqual(own);
   expect(compare('--tokens', '100', '--corpus').tokens).toBeGreaterThan(50);
