@@ -14,8 +14,8 @@ export interface WrongKernel {
   expected: number;
 }
 
-/** Rows of the prompt; one more is decoded behind them. */
-const PROMPT = 5;
+/** Rows of the prompt, as many as a thread takes at most; one more is decoded behind them. */
+const PROMPT = 8;
 /**
  * Largest error of a sum, as a share of the root of its summed squares. Rounding stays a thousand times below it; a sum that
  * lacks one term in sixty is far above.

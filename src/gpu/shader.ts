@@ -62,7 +62,7 @@ const literal = (name: string, value: ShaderConstant): string => {
 export async function shaderText({ name, imports = {}, constants }: ShaderSpec): Promise<ShaderText> {
   const other = others[`../../shaders/${name}.wgsl`];
   if (other && !texts.has(name)) texts.set(name, await part(other));
-  const enables = new Set<string>();
+  const directives = new Set<string>();
   const lines: string[] = [];
   const origins: string[] = [];
   const seen = new Set<string>();
@@ -75,8 +75,8 @@ export async function shaderText({ name, imports = {}, constants }: ShaderSpec):
       const [, imported] = /^#import (\w+)/.exec(line) ?? [];
       if (imported !== undefined) {
         add(`shared/${imports[imported] ?? imported}`);
-      } else if (line.startsWith('enable ')) {
-        enables.add(line);
+      } else if (/^(enable |diagnostic\()/.test(line)) {
+        directives.add(line);
       } else {
         lines.push(line);
         origins.push(`${file}.wgsl:${index + 1}`);
@@ -84,7 +84,7 @@ export async function shaderText({ name, imports = {}, constants }: ShaderSpec):
     });
   };
   add(name);
-  const prelude = [...enables, ...Object.entries(constants).map(([key, value]) => literal(key, value))];
+  const prelude = [...directives, ...Object.entries(constants).map(([key, value]) => literal(key, value))];
   return {
     code: [...prelude, ...lines].join('\n'),
     origins: [...prelude.map(() => 'prelude'), ...origins],

@@ -4,7 +4,7 @@ import { type Recorder, type StepShape, spread } from '../gpu/recorder.ts';
 import type { ShaderConstant } from '../gpu/shader.ts';
 import { type QkvPlace, qkvConstants } from './rope.ts';
 import { type Activations, stride, type Weight, type WeightDtype } from './tensor.ts';
-import { reduceInclude, type Tuning, type Width } from './tuning.ts';
+import { reduceInclude, rowsInclude, type Tuning, type Width } from './tuning.ts';
 
 /** Where a projection's sums go. */
 export type Output =
@@ -106,8 +106,9 @@ export function project(gpu: Gpu, tuning: Tuning, recorder: Recorder, call: Proj
     fused = undefined;
   }
   const padded = stride(weight.cols);
-  const tokens = tiled ? 64 : width === 'one' ? 1 : 4;
   const { workgroup, lanes } = tuning.matvec;
+  const rows = rowsInclude(gpu, lanes, width);
+  const tokens = tiled ? 64 : width === 'one' ? 1 : width === 'many' && rows === 'x_subgroup' ? 8 : 4;
   for (const part of weight.parts) {
     const virtual = out.kind === 'swiglu' ? 4 * Math.ceil(part.rows / 4) : part.rows;
     recorder.add({
@@ -117,7 +118,7 @@ export function project(gpu: Gpu, tuning: Tuning, recorder: Recorder, call: Proj
         imports: {
           WEIGHT: weightInclude(gpu, weight.dtype),
           OUT: `out_${out.kind}`,
-          ...(!tiled && { REDUCE: reduceInclude(gpu, lanes) }),
+          ...(!tiled && { REDUCE: reduceInclude(gpu, lanes), X: rows }),
           ...(out.kind === 'qkv' && { KV_WRITE: `kv_write_${out.kvDtype}` }),
         },
         constants: {

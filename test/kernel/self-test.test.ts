@@ -84,7 +84,7 @@ describe('a GPU that computes wrongly', () => {
   const cases: [string, Spoil, RegExp][] = [
     [
       'matvec',
-      instead('sums.t0 += products', 'sums.t0 += 0.9 * products'),
+      instead('(*sums).t0 += products', '(*sums).t0 += 0.9 * products'),
       /decode, block 0: qkv and attention/,
     ],
     [
@@ -132,7 +132,7 @@ describe('a GPU that computes wrongly', () => {
   );
 
   test('in the plain kernels too: an error that names GPU and kernel, and nothing left', async () => {
-    const spoil = instead('sums.t0 += products', 'sums.t0 += 0.9 * products');
+    const spoil = instead('(*sums).t0 += products', '(*sums).t0 += 0.9 * products');
     await expect(load('llama', spoil)).rejects.toMatchObject({
       code: 'self-test',
       details: { adapter: gpu.name, kernel: expect.stringMatching(/block 0/) },

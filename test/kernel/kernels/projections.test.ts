@@ -1,7 +1,13 @@
 // Projections against their twins: every output, dtype, width and way of sharing a row among threads. Compiling takes most of
 // the time, so each line of the tables covers several things at once.
 import { afterAll, describe, expect, test } from 'vitest';
-import { defaultTuning, reduceInclude, type Tuning, VARIANTS } from '../../../src/kernels/tuning.ts';
+import {
+  defaultTuning,
+  reduceInclude,
+  rowsInclude,
+  type Tuning,
+  VARIANTS,
+} from '../../../src/kernels/tuning.ts';
 import { covers, openTestGpu, variantOf } from '../../support/gpu-features.ts';
 import { type ProjectionSpec, projectionCase } from '../../support/gpu-projection.ts';
 import { Rig } from '../../support/gpu-rig.ts';
@@ -63,13 +69,25 @@ describe('f32: every output and width', () => {
       'tiles',
     ));
 
-  test('many rows without tiles', () =>
-    run(
-      plainGpu,
-      tuningOf(16, 1),
-      [{ ...many, out: 'swiglu', outputs: 45, norm: true, bias: true }],
-      'no tiles',
-    ));
+  const untiled: ProjectionSpec[] = [
+    { ...many, out: 'swiglu', outputs: 45, norm: true, bias: true },
+    { ...many, rows: 13, out: 'plain', outputs: 83, norm: true, head: true },
+  ];
+  test('many rows without tiles', () => run(plainGpu, tuningOf(16, 1), untiled, 'no tiles'));
+
+  test.runIf(subgroups)('rows of x told by subgroups', async () => {
+    for (const width of ['few', 'many'] as const) expect(rowsInclude(gpu, 1, width)).toBe('x_subgroup');
+    const specs: ProjectionSpec[] = [...untiled, { ...many, rows: 5, out: 'qkv', shape, bias: true }];
+    await run(gpu, tuningOf(16, 1), [...specs, ...everyOutput.slice(3)], 'rows by subgroups');
+  });
+
+  test('rows of x are told by subgroups only where four lanes are sure to be there', async () => {
+    expect(rowsInclude(gpu, 1, 'one')).toBe('x_own');
+    expect(rowsInclude(gpu, 8, 'many')).toBe('x_own');
+    expect(rowsInclude(plainGpu, 1, 'many')).toBe('x_own');
+    const small = { ...gpu, subgroupSize: { min: 2, max: 64 } };
+    expect(rowsInclude(small, 1, 'many')).toBe('x_own');
+  });
 });
 
 describe('lane shapes', () => {
