@@ -16,7 +16,7 @@ export interface Fit extends LinearMap {
 export const ALPHAS: readonly number[] = [1e-8, 1e-6, 1e-4, 1e-3, 1e-2, 1e-1];
 
 /** Sum of `n` products of x from `at` on with y from `from` on. Four sums at a time: each addition else waits for the last. */
-export function dot(x: Float64Array, at: number, y: Float64Array, from: number, n: number): number {
+function dot(x: Float64Array, at: number, y: Float64Array, from: number, n: number): number {
   let [s0, s1, s2, s3] = [0, 0, 0, 0];
   let k = 0;
   for (; k + 3 < n; k += 4) {
@@ -50,19 +50,59 @@ export function cholesky(matrix: Float64Array, d: number): Float64Array | undefi
   return L;
 }
 
+/**
+ * Works on the rows of X `(rows, d)` in place, four at a time and side by side, `(d, 4)`: what is read of another matrix then
+ * serves four. Rows that are missing from the last four are zeros.
+ */
+function byFours(X: Float64Array, d: number, work: (x: Float64Array) => void): void {
+  const x = new Float64Array(4 * d);
+  for (let at = 0; at < X.length; at += 4 * d) {
+    const rows = Math.min(4, (X.length - at) / d);
+    x.fill(0);
+    for (let r = 0; r < rows; r++) for (let k = 0; k < d; k++) x[4 * k + r] = X[at + r * d + k]!;
+    work(x);
+    for (let r = 0; r < rows; r++) for (let k = 0; k < d; k++) X[at + r * d + k] = x[4 * k + r]!;
+  }
+}
+
+/** `sums (4)` of `n` products of A from `at` on with each of the four rows that are side by side in x. */
+function dots(A: Float64Array, at: number, x: Float64Array, n: number, sums: Float64Array): void {
+  let [s0, s1, s2, s3] = [0, 0, 0, 0];
+  for (let k = 0; k < n; k++) {
+    const value = A[at + k]!;
+    s0 += value * x[4 * k]!;
+    s1 += value * x[4 * k + 1]!;
+    s2 += value * x[4 * k + 2]!;
+    s3 += value * x[4 * k + 3]!;
+  }
+  sums[0] = s0;
+  sums[1] = s1;
+  sums[2] = s2;
+  sums[3] = s3;
+}
+
 /** Solves X (L L') = B for X, row by row; B and X are `(rows, d)`. */
 export function solveRows(L: Float64Array, d: number, B: Float64Array): Float64Array {
   const X = B.slice();
-  for (let at = 0; at < X.length; at += d) {
-    const x = X.subarray(at, at + d);
-    for (let i = 0; i < d; i++) x[i] = (x[i]! - dot(L, i * d, x, 0, i)) / L[i * d + i]!;
+  const sums = new Float64Array(4);
+  byFours(X, d, (x) => {
+    for (let i = 0; i < d; i++) {
+      dots(L, i * d, x, i, sums);
+      for (let r = 0; r < 4; r++) x[4 * i + r] = (x[4 * i + r]! - sums[r]!) / L[i * d + i]!;
+    }
     // The transposed factor is walked along its rows too: each solved value leaves the ones before it at once.
     for (let i = d - 1; i >= 0; i--) {
-      const solved = x[i]! / L[i * d + i]!;
-      x[i] = solved;
-      for (let k = 0; k < i; k++) x[k]! -= L[i * d + k]! * solved;
+      for (let r = 0; r < 4; r++) x[4 * i + r]! /= L[i * d + i]!;
+      const [x0, x1, x2, x3] = [x[4 * i]!, x[4 * i + 1]!, x[4 * i + 2]!, x[4 * i + 3]!];
+      for (let k = 0; k < i; k++) {
+        const value = L[i * d + k]!;
+        x[4 * k]! -= value * x0;
+        x[4 * k + 1]! -= value * x1;
+        x[4 * k + 2]! -= value * x2;
+        x[4 * k + 3]! -= value * x3;
+      }
     }
-  }
+  });
   return X;
 }
 
@@ -111,13 +151,19 @@ export function r2Of(map: LinearMap, moments: Moments): number {
     const row = i * d;
     const cross = dot(W, row, C, row, d);
     const offset = dot(W, row, z, 0, d);
-    let square = 0;
-    for (let j = 0; j < d; j++) {
-      const w = W[row + j]!;
-      square += w * (2 * dot(G, j * d, W, row, j) + G[j * d + j]! * w);
-    }
-    residual += square - 2 * cross + b[i]! * (2 * offset - 2 * a[i]! + n * b[i]!);
+    residual += b[i]! * (2 * offset - 2 * a[i]! + n * b[i]!) - 2 * cross;
   }
+  // The trace of W G W'; G is symmetric, and given by its lower triangle.
+  const sums = new Float64Array(4);
+  byFours(W, d, (w) => {
+    for (let j = 0; j < d; j++) {
+      dots(G, j * d, w, j, sums);
+      for (let r = 0; r < 4; r++) {
+        const own = w[4 * j + r]!;
+        residual += own * (2 * sums[r]! + G[j * d + j]! * own);
+      }
+    }
+  });
   return 1 - residual / spread;
 }
 
