@@ -1,5 +1,5 @@
-import { Template } from '@huggingface/jinja';
 import { ShishuError } from '../errors.ts';
+import { part } from '../part.ts';
 import { isObject, type Json, readOptionalJson } from './json.ts';
 import { readOptional, type Source } from './source.ts';
 
@@ -43,17 +43,22 @@ export async function readChatTemplate(
   tokenizerConfig: Json,
   signal?: AbortSignal,
 ): Promise<ChatTemplate | undefined> {
-  const jinja = await readOptional(source, 'chat_template.jinja', signal);
-  if (jinja) return chatTemplate(() => new TextDecoder().decode(jinja), tokenizerConfig);
   const file = 'chat_template.json';
-  const json = await readOptionalJson(source, file, { code: 'bad-tokenizer' }, signal);
-  const choose = json?.chat_template
-    ? templateChooser(json.chat_template, file)
-    : templateChooser(tokenizerConfig.chat_template, CONFIG);
-  return choose && chatTemplate(choose, tokenizerConfig);
+  const [jinja, json] = await Promise.all([
+    readOptional(source, 'chat_template.jinja', signal),
+    readOptionalJson(source, file, { code: 'bad-tokenizer' }, signal),
+  ]);
+  const choose = jinja
+    ? () => new TextDecoder().decode(jinja)
+    : json?.chat_template
+      ? templateChooser(json.chat_template, file)
+      : templateChooser(tokenizerConfig.chat_template, CONFIG);
+  // Models without a template have no use for what runs it.
+  return choose && (await part(() => import('./jinja.ts'))).chatTemplate(choose, tokenizerConfig);
 }
 
-type Chooser = (withTools: boolean) => string;
+/** The text of a template, which may be another one where there are tools. */
+export type Chooser = (withTools: boolean) => string;
 
 /** A template is a text, or a list of named ones of which `tool_use` is for calls with tools. */
 function templateChooser(value: unknown, file: string): Chooser | undefined {
@@ -72,78 +77,4 @@ function templateChooser(value: unknown, file: string): Chooser | undefined {
       details: { file },
     },
   );
-}
-
-function chatTemplate(choose: Chooser, tokenizerConfig: Json): ChatTemplate {
-  const specialTokens = specialTokensOf(tokenizerConfig);
-  const parsed = new Map<string, Template>();
-  const parse = (text: string): Template => {
-    const template = parsed.get(text) ?? new Template(text);
-    parsed.set(text, template);
-    return template;
-  };
-  const render = (
-    messages: readonly ChatTurn[],
-    { addGenerationPrompt = true, tools }: ChatTemplateOptions = {},
-  ): string => {
-    checkMessages(messages);
-    if (tools && !/\btools\b/.test(choose(true)))
-      throw new ShishuError('unsupported', 'The chat template of the model has no tools.', {
-        details: { option: 'tools' },
-        mend: 'Describe the tools in a message.',
-      });
-    const template = wrapped('bad-tokenizer', 'The chat template of the model cannot be read', () =>
-      parse(choose(tools !== undefined)),
-    );
-    const context = {
-      ...specialTokens,
-      messages,
-      tools: tools ?? null,
-      add_generation_prompt: addGenerationPrompt,
-    };
-    return wrapped('bad-argument', 'The chat template of the model refuses these messages', () =>
-      template.render(context),
-    );
-  };
-  return Object.assign(render, { toolFormat: toolFormatOf(choose(true)) });
-}
-
-function toolFormatOf(template: string): ToolFormat | undefined {
-  if (!/\btools\b/.test(template)) return undefined;
-  // Some write the same tags around XML.
-  if (template.includes('<tool_call>')) return template.includes('<function=') ? undefined : 'hermes';
-  return template.includes('"parameters"') ? 'llama' : undefined;
-}
-
-function wrapped<T>(code: 'bad-tokenizer' | 'bad-argument', what: string, call: () => T): T {
-  try {
-    return call();
-  } catch (cause) {
-    throw new ShishuError(code, `${what}: ${cause instanceof Error ? cause.message : cause}.`, {
-      mend: code === 'bad-argument' ? 'Check roles and their order.' : 'Pass the prompt as a string.',
-      cause,
-    });
-  }
-}
-
-/** `bos_token`, `eos_token` and the like, which may be stored as objects. */
-function specialTokensOf(tokenizerConfig: Json): Record<string, string> {
-  const tokens: Record<string, string> = {};
-  for (const [key, value] of Object.entries(tokenizerConfig)) {
-    if (!/^[a-z]+_token$/.test(key)) continue;
-    const content = isObject(value) ? value.content : value;
-    if (typeof content === 'string') tokens[key] = content;
-  }
-  return tokens;
-}
-
-function checkMessages(messages: readonly ChatTurn[]): void {
-  const fail = (message: string): never => {
-    throw new ShishuError('bad-argument', message, { mend: 'Give a list of {role, content}, both texts.' });
-  };
-  if (!Array.isArray(messages) || messages.length === 0) fail('There are no messages.');
-  messages.forEach((turn: unknown, i) => {
-    if (!isObject(turn) || typeof turn.role !== 'string' || typeof turn.content !== 'string')
-      fail(`Message ${i} has no text for role or content.`);
-  });
 }

@@ -1,27 +1,31 @@
 import { ShishuError } from '../errors.ts';
 import { part } from '../part.ts';
 
+const eager = import.meta.glob<string>('../../shaders/{*,shared/*}.wgsl', {
+  query: '?raw',
+  import: 'default',
+  eager: true,
+});
 // Fetched when first used: pages that do without them should not have them.
-const others = import.meta.glob<string>(
-  '../../shaders/{attention,attention_tiled,rope,synthesise,sample,adjust,top_logprobs,score,moments,moment_vectors}.wgsl',
-  { query: '?raw', import: 'default' },
-);
-const files = import.meta.glob<string>(
-  [
-    '../../shaders/**/*.wgsl',
-    '!../../shaders/{attention,attention_tiled,rope,synthesise,sample,adjust,top_logprobs,score,moments,moment_vectors}.wgsl',
-  ],
-  { query: '?raw', import: 'default', eager: true },
+const later = import.meta.glob<string>('../../shaders/later/**/*.wgsl', { query: '?raw', import: 'default' });
+
+/** Texts by their names, as `norm` or `shared/step`; those of shaders/later/ once they were fetched. */
+const texts = new Map(
+  Object.entries(eager).map(([path, text]) => [/shaders\/(.*)\.wgsl$/.exec(path)![1]!, text]),
 );
 
-const texts = new Map(
-  Object.entries(files).map(([path, text]) => [path.slice(path.indexOf('shaders/') + 8, -5), text]),
-);
+async function textOf(name: string): Promise<string> {
+  const fetch = later[`../../shaders/later/${name}.wgsl`];
+  const text = texts.get(name) ?? (fetch && (await part(fetch)));
+  if (text === undefined) throw new ShishuError('shader', `There is no shader ${name}.wgsl.`);
+  texts.set(name, text);
+  return text;
+}
 
 /** Tells one state of the engine's shaders from another, those that are fetched when used apart: FNV-1a of their text. */
 export function shadersDigest(): string {
   let hash = 0x811c9dc5;
-  for (const text of Object.values(files))
+  for (const text of Object.values(eager))
     for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
   return (hash >>> 0).toString(16);
 }
@@ -30,9 +34,9 @@ export type ShaderConstant = number | boolean;
 
 /** Which shader, and what makes this permutation of it. */
 export interface ShaderSpec {
-  /** File in shaders/, without `.wgsl`. */
+  /** File in shaders/ or shaders/later/, without `.wgsl`. */
   name: string;
-  /** What an upper-case `#import KEY` stands for: a file in shaders/shared/, without `.wgsl`. */
+  /** What an upper-case `#import KEY` stands for: a file in the folder shared/, without `.wgsl`. */
   imports?: Readonly<Record<string, string>>;
   /** `const` declarations before the text. Whole numbers are u32; `f` marks names that are f32. */
   constants: Readonly<Record<string, ShaderConstant>>;
@@ -60,30 +64,27 @@ const literal = (name: string, value: ShaderConstant): string => {
  * @throws ShishuError `shader` when there is no such file, `io` when it cannot be fetched
  */
 export async function shaderText({ name, imports = {}, constants }: ShaderSpec): Promise<ShaderText> {
-  const other = others[`../../shaders/${name}.wgsl`];
-  if (other && !texts.has(name)) texts.set(name, await part(other));
   const directives = new Set<string>();
   const lines: string[] = [];
   const origins: string[] = [];
   const seen = new Set<string>();
-  const add = (file: string): void => {
+  const add = async (file: string): Promise<void> => {
     if (seen.has(file)) return;
     seen.add(file);
-    const text = texts.get(file);
-    if (text === undefined) throw new ShishuError('shader', `There is no shader ${file}.wgsl.`);
-    text.split('\n').forEach((line, index) => {
+    const text = await textOf(file);
+    for (const [index, line] of text.split('\n').entries()) {
       const [, imported] = /^#import (\w+)/.exec(line) ?? [];
       if (imported !== undefined) {
-        add(`shared/${imports[imported] ?? imported}`);
+        await add(`shared/${imports[imported] ?? imported}`);
       } else if (/^(enable |diagnostic\()/.test(line)) {
         directives.add(line);
       } else {
         lines.push(line);
         origins.push(`${file}.wgsl:${index + 1}`);
       }
-    });
+    }
   };
-  add(name);
+  await add(name);
   const prelude = [...directives, ...Object.entries(constants).map(([key, value]) => literal(key, value))];
   return {
     code: [...prelude, ...lines].join('\n'),

@@ -1,4 +1,4 @@
-// Launches shaders/moments.wgsl and shaders/moment_vectors.wgsl.
+// Launches shaders/later/moments.wgsl and moment_vectors.wgsl.
 import type { Recorder } from '../gpu/recorder.ts';
 import { stride } from './tensor.ts';
 

@@ -2,9 +2,9 @@ import { ShishuError } from '../errors.ts';
 import type { Ledger } from '../gpu/buffer.ts';
 import type { Gpu } from '../gpu/device.ts';
 import { rowBytes, type Weight } from '../kernels/tensor.ts';
+import { padRows } from './pack.ts';
 import type { Plan } from './plan.ts';
 import { pruned } from './prune.ts';
-import { packRows } from './quantize.ts';
 import type { Weights } from './weights.ts';
 
 /** `a = W z + b`: what stands in for a block's attention; W `(d, d)` row-major `(out, in)`, b `(d)`. */
@@ -70,8 +70,7 @@ export function installLinearMap(
     weights.linear.set(layer, map);
   }
   const { codes, vectors } = map.up.parts[0]!;
-  const packed = packRows(W, d, 'f32', `model.layers.${layer}.linear_attn.weight`).codes;
-  gpu.device.queue.writeBuffer(codes, 0, packed as Float32Array<ArrayBuffer>);
+  gpu.device.queue.writeBuffer(codes, 0, padRows(W, d));
   gpu.device.queue.writeBuffer(vectors!, 0, b);
 }
 

@@ -3,9 +3,9 @@ import { CHUNK_BYTES, CHUNKS_AHEAD, free, inFlight } from '../formats/ahead.ts';
 import type { Checkpoint, Span } from '../formats/checkpoint.ts';
 import { bytesToF32 } from '../formats/float.ts';
 import type { Gpu } from '../gpu/device.ts';
-import { rowBytes, stride } from '../kernels/tensor.ts';
+import { rowBytes, stride, type WeightDtype } from '../kernels/tensor.ts';
+import { type Packer, packerOf } from './pack.ts';
 import type { TensorSpec } from './plan.ts';
-import { packRows } from './quantize.ts';
 import type { FillPlan, RowPlace } from './weights.ts';
 
 /** Bytes of one read, and reads under way at once: enough to keep a network busy, little beside the model. */
@@ -54,7 +54,12 @@ interface Piece extends Span {
   use(bytes: Uint8Array<ArrayBuffer>): void;
 }
 
-function* piecesOf(gpu: Gpu, fill: FillPlan, { tensors }: Checkpoint): Generator<Piece> {
+function* piecesOf(
+  gpu: Gpu,
+  fill: FillPlan,
+  { tensors }: Checkpoint,
+  packers: ReadonlyMap<WeightDtype, Packer>,
+): Generator<Piece> {
   const write = (buffer: GPUBuffer, offset: number, data: ArrayBufferView<ArrayBuffer>): void =>
     gpu.device.queue.writeBuffer(buffer, offset, data.buffer, data.byteOffset, data.byteLength);
   const vector = (tensor: string, use: (values: Float32Array<ArrayBuffer>) => void): Piece => {
@@ -75,7 +80,7 @@ function* piecesOf(gpu: Gpu, fill: FillPlan, { tensors }: Checkpoint): Generator
         end: start + end * storedRow,
         use(bytes) {
           const values = bytesToF32(bytes, dtype);
-          const { codes, scales } = packRows(values, weight.cols, weight.dtype, tensor);
+          const { codes, scales } = packers.get(weight.dtype)!(values, weight.cols, tensor);
           const to = weight.parts[part]!;
           write(to.codes, at * size.codes, codes);
           if (scales) write(to.scales!, at * size.scales, scales);
@@ -151,8 +156,12 @@ export async function fillFromCheckpoint(
   specs: readonly TensorSpec[],
   { signal, onBytes }: FillOptions = {},
 ): Promise<void> {
+  const dtypes = new Set(fill.matrices.map(({ weight }) => weight.dtype));
+  const packers = new Map(
+    await Promise.all([...dtypes].map(async (dtype) => [dtype, await packerOf(dtype)] as const)),
+  );
   const reads = inFlight(
-    readsOf(piecesOf(gpu, fill, checkpoint)),
+    readsOf(piecesOf(gpu, fill, checkpoint, packers)),
     READS_IN_FLIGHT,
     (read, signal) => checkpoint.readSpan(read, signal),
     signal,

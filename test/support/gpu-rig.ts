@@ -11,7 +11,7 @@ import {
   type Weight,
   type WeightDtype,
 } from '../../src/kernels/tensor.ts';
-import { packRows, padRows } from '../../src/model/quantize.ts';
+import { packerOf, padRows } from '../../src/model/pack.ts';
 import { dequantize, quantize, roundToF16 } from '../reference/quantize.ts';
 import { mulberry32 } from './random.ts';
 
@@ -38,6 +38,13 @@ export interface TestWeight {
   gain: Floats | undefined;
   bias: Floats | undefined;
 }
+
+const packers = {
+  f32: await packerOf('f32'),
+  f16: await packerOf('f16'),
+  q8: await packerOf('q8'),
+  q4: await packerOf('q4'),
+};
 
 /** What no kernel may write over: the row after the last. */
 const GUARD = 777;
@@ -135,7 +142,7 @@ export class Rig {
       const picked = new Float32Array(count * cols);
       for (let r = 0; r < count; r++)
         picked.set(source.subarray(from(r) * cols, (from(r) + 1) * cols), r * cols);
-      const packed = packRows(picked, cols, dtype, 'test');
+      const packed = packers[dtype](picked, cols, 'test');
       const start = gain ? stride(cols) : 0;
       const vectors = new Float32Array(start + (bias ? count : 0));
       if (gain) vectors.set(gain);

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { f16ToF32 } from '../../src/formats/float.ts';
-import { packRows } from '../../src/model/quantize.ts';
+import { packerOf } from '../../src/model/pack.ts';
 import { dequantize, quantize, roundToF16 } from '../reference/quantize.ts';
 import { mulberry32 } from '../support/random.ts';
 
@@ -78,12 +78,12 @@ describe.each(['q8', 'q4'] as const)('%s', (format) => {
   test('a block of zeros stays zeros', () => {
     expect([...dequantize(quantize(new Float32Array(32), 32, format), 32)]).toEqual(new Array(32).fill(0));
   });
-  test('the engine packs what this says', () => {
+  test('the engine packs what this says', async () => {
     const random = mulberry32(11);
     const cols = 96;
     const w = Float32Array.from({ length: 20 * cols }, () => (2 * random() - 1) * random() ** 2);
     w.fill(0, 32, 64);
-    const { codes, scales } = packRows(w, cols, format, 'test');
+    const { codes, scales } = (await packerOf(format))(w, cols, 'test');
     const expected = quantize(w, cols, format);
     // Rows are padded to an even number of blocks.
     const bytes = new Uint8Array(codes.buffer);

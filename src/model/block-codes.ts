@@ -1,24 +1,6 @@
-import { ShishuError } from '../errors.ts';
-import { f16ToF32, f32ArrayToF16, f32ToF16, firstF16Overflow } from '../formats/float.ts';
-import { BLOCK, stride, type WeightDtype } from '../kernels/tensor.ts';
-
-/** Rows as the GPU keeps them. */
-export interface PackedRows {
-  /** `(rows, stride(cols))` in the dtype. */
-  codes: ArrayBufferView<ArrayBuffer>;
-  /** `(rows, stride(cols) / 32)` f16 bits, for q8 and q4. */
-  scales: Uint16Array<ArrayBuffer> | undefined;
-}
-
-/** Widens rows `(rows, cols)` to `(rows, stride(cols))`, zeros between. */
-export function padRows(values: Float32Array<ArrayBuffer>, cols: number): Float32Array<ArrayBuffer> {
-  const padded = stride(cols);
-  if (padded === cols) return values;
-  const rows = values.length / cols;
-  const out = new Float32Array(rows * padded);
-  for (let r = 0; r < rows; r++) out.set(values.subarray(r * cols, (r + 1) * cols), r * padded);
-  return out;
-}
+import { f16ToF32, f32ToF16 } from '../formats/float.ts';
+import { BLOCK } from '../kernels/tensor.ts';
+import type { PackedRows } from './pack.ts';
 
 /** The value of greatest magnitude, with its sign; the first of equals. */
 function extremeOf(values: Float32Array, at: number): number {
@@ -90,31 +72,5 @@ function quantize4(values: Float32Array): PackedRows {
   return { codes, scales };
 }
 
-/**
- * Rows `(rows, cols)` f32 in the dtype of the GPU.
- * @param tensor named in errors
- * @throws ShishuError `bad-checkpoint` when f16 cannot hold a value, or a value to quantize is not finite.
- */
-export function packRows(
-  values: Float32Array<ArrayBuffer>,
-  cols: number,
-  dtype: WeightDtype,
-  tensor: string,
-): PackedRows {
-  const padded = padRows(values, cols);
-  if (dtype === 'f32') return { codes: padded, scales: undefined };
-  const refuse = (index: number, why: string): never => {
-    throw new ShishuError('bad-checkpoint', `Tensor "${tensor}" holds ${padded[index]}, which ${why}.`, {
-      details: { tensor, value: String(padded[index]) },
-      mend: "Load it with dtype 'f32'.",
-    });
-  };
-  if (dtype === 'f16') {
-    const over = firstF16Overflow(padded);
-    if (over >= 0) refuse(over, 'f16 cannot hold');
-    return { codes: f32ArrayToF16(padded), scales: undefined };
-  }
-  const odd = padded.findIndex((value) => !Number.isFinite(value));
-  if (odd >= 0) refuse(odd, 'cannot be quantized');
-  return dtype === 'q8' ? quantize8(padded) : quantize4(padded);
-}
+/** Codes and scales of padded rows `(rows, stride(cols))`, all finite. */
+export const quantizers = { q8: quantize8, q4: quantize4 };
