@@ -1,4 +1,5 @@
 import { ShishuError, throwIfAborted } from '../errors.ts';
+import { free } from './ahead.ts';
 import type { RawSource } from './raw-source.ts';
 import { backOff, isPassing, LONGEST_ASKED_WAIT, retryAfter, type Sleep, sleepFor } from './retry.ts';
 
@@ -220,6 +221,7 @@ export function rawHttp(folder: string | URL, options: HttpOptions = {}): HttpFo
             alive();
             into.take(piece, at);
             at += piece.length;
+            if (into.copies) freePiece(response, piece);
             if (ranged && end !== undefined && at > end) throw tooMuch(file, before, end, at);
             if (into.full) break;
           }
@@ -286,6 +288,11 @@ class Collector {
     if (end !== undefined) this.#room = new Uint8Array(end - start);
   }
 
+  /** What is taken of a piece is copied. */
+  get copies(): boolean {
+    return this.#room !== undefined;
+  }
+
   get full(): boolean {
     return this.#end !== undefined && this.at >= this.#end;
   }
@@ -325,6 +332,14 @@ async function* piecesOf(response: Response): AsyncGenerator<Bytes> {
   } finally {
     if (!done) await reader?.cancel().catch(() => {});
   }
+}
+
+/**
+ * Frees a piece that the network brought: it is nobody else's. One of an answer that a program made (its type is "default"),
+ * or that is a part of a larger buffer, may be.
+ */
+function freePiece({ type }: Response, { buffer, byteLength }: Bytes): void {
+  if (type !== 'default' && byteLength === buffer.byteLength) free(buffer);
 }
 
 /** Closes an answer unread. */
