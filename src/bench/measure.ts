@@ -1,4 +1,4 @@
-import { GREEDY } from '../engine/runner.ts';
+import { GREEDY } from '../engine/choosing.ts';
 import { throwIfAborted } from '../errors.ts';
 import { type LaunchTime, profile } from '../gpu/profile.ts';
 import type { Weight } from '../kernels/tensor.ts';

@@ -1,4 +1,5 @@
-import type { ChoiceKind, Runner } from '../engine/runner.ts';
+import type { ChoiceKind } from '../engine/choosing.ts';
+import type { Runner } from '../engine/runner.ts';
 import { ShishuError, throwIfAborted } from '../errors.ts';
 import type { Plan } from '../model/plan.ts';
 

@@ -7,13 +7,14 @@ import type { Constraint, Masks } from '../grammar/constraint.ts';
 import type { LinearMapData } from '../model/linear-maps.ts';
 import { kvBytesPerToken, type Plan, parameterCount } from '../model/plan.ts';
 import { part } from '../part.ts';
+import type { ChoiceKind, Chosen } from './choosing.ts';
 import type { MaskCache } from './mask-cache.ts';
 import { completeOrder, type ModeSetting, modesOf, type PruneOrder, planInModes } from './modes.ts';
 import { type CheckedOptions, checkOptions } from './options.ts';
 import { PrefixCache } from './prefix-cache.ts';
 import { Queue } from './queue.ts';
 import { Reply } from './reply.ts';
-import { type ChoiceKind, type Chosen, ofTokens, type Runner } from './runner.ts';
+import { ofTokens, type Runner } from './runner.ts';
 import type {
   BatchChunk,
   GenerateChunk,

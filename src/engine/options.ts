@@ -1,7 +1,7 @@
 import { refuseOption, ShishuError } from '../errors.ts';
 import type { Constraint } from '../grammar/constraint.ts';
+import { MAX_TOP } from './choosing.ts';
 import type { ModeSetting } from './modes.ts';
-import { MAX_TOP } from './runner.ts';
 import type { GenerateOptions } from './types.ts';
 
 /** Options with every default filled in and every value checked. */

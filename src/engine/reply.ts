@@ -2,7 +2,7 @@ import { StopFilter } from '../formats/stop-filter.ts';
 import { TokenStream } from '../formats/token-stream.ts';
 import type { Tokenizer } from '../formats/tokenizer.ts';
 import type { ConstrainedReply } from '../grammar/constraint.ts';
-import type { Chosen } from './runner.ts';
+import type { Chosen } from './choosing.ts';
 import type { FinishReason, GenerateChunk } from './types.ts';
 
 export interface ReplyOptions {

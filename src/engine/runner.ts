@@ -2,61 +2,28 @@ import { throwIfAborted } from '../errors.ts';
 import { guardMemory, type Ledger, readBuffer } from '../gpu/buffer.ts';
 import { type Gpu, throwIfLost } from '../gpu/device.ts';
 import { type Dispatch, encode, Recorder, type StepShape } from '../gpu/recorder.ts';
-import { argmax, maskWords, packSampler, SAMPLER_BYTES, type Sampler } from '../kernels/sample.ts';
+import type { Sampler } from '../kernels/sample.ts';
 import { stride } from '../kernels/tensor.ts';
 import type { Width } from '../kernels/tuning.ts';
 import { type ForwardParts, ROW_BYTES, recordBlocks, recordHead } from '../model/forward.ts';
 import type { Plan } from '../model/plan.ts';
-import { part } from '../part.ts';
-
-/** Kernels that greedy decoding does without. */
-const samplingKernels = () => part(() => import('../kernels/sampling.ts'));
-
-/** Most tokens of `topLogprobs`, as in OpenAI's API. */
-export const MAX_TOP = 20;
+import {
+  type ChoiceKind,
+  type Chooser,
+  Choosing,
+  type Chosen,
+  GREEDY,
+  once,
+  samplingKernels,
+} from './choosing.ts';
 
 /** Steps in flight: the next is encoded before the last one's token is read back. */
 const IN_FLIGHT = 2;
-
-/** Which kernels choose a token. */
-export interface ChoiceKind {
-  greedy: boolean;
-  adjusted: boolean;
-  bias: boolean;
-  mask: boolean;
-  /** Log-probabilities of the chosen token and of this many of the likeliest; undefined for none. */
-  top: number | undefined;
-}
-
-/** The likeliest token, as the model says it. */
-export const GREEDY: ChoiceKind = { greedy: true, adjusted: false, bias: false, mask: false, top: undefined };
-
-/** What one step chose for each sequence. */
-export interface Chosen {
-  /** `(sequences)` */
-  tokens: Uint32Array;
-  /** `(sequences, top + 1)` pairs (token, log-probability); the last is the chosen token. */
-  logprobs: { tokenId: number; logprob: number }[][] | undefined;
-}
-
-/** Encoded work and buffers for choosing tokens in one way. */
-interface Chooser {
-  dispatches: Dispatch[];
-  top: GPUBuffer | undefined;
-  topBytes: number;
-}
 
 /** Recordings of blocks that are kept: a slider over all levels of a deep model fits. */
 const MOST_RECORDINGS = 128;
 
 const NO_TOKEN = 0xffffffff;
-
-/** What is made once and kept. */
-function once<K, T>(kept: Map<K, Promise<T>>, key: K, make: () => Promise<T>): Promise<T> {
-  const made = kept.get(key) ?? make();
-  kept.set(key, made);
-  return made;
-}
 
 /** Log-probabilities by token, from those of `Runner.score` by row: row i tells of token i + 1; of the first nothing is known. */
 export function ofTokens(rows: Float32Array): Float32Array<ArrayBuffer> {
@@ -73,14 +40,9 @@ export class Runner {
   readonly #promptRows: GPUBuffer;
   /** The rows of decode steps: row s is sequence s. */
   readonly #nextRows: GPUBuffer;
-  readonly #sampled: GPUBuffer;
-  readonly #samplers: GPUBuffer;
-  readonly #staging: GPUBuffer[] = [];
   readonly #blocks = new Map<string, Promise<Dispatch[]>>();
   readonly #heads = new Map<Width, Promise<Dispatch[]>>();
-  readonly #choosers = new Map<string, Promise<Chooser>>();
-  readonly #adjusting: { counts?: GPUBuffer; bias?: GPUBuffer; mask?: GPUBuffer } = {};
-  #stagingAt = 0;
+  readonly #choosing: Choosing;
 
   constructor(parts: ForwardParts, ledger: Ledger) {
     const { gpu, scratch, kv } = parts;
@@ -89,13 +51,8 @@ export class Runner {
     this.#gpu = gpu;
     this.#promptRows = ledger.storage('prompt rows', ROW_BYTES * scratch.rows, 'scratch');
     this.#nextRows = ledger.storage('next rows', ROW_BYTES * kv.sequences, 'scratch');
-    this.#sampled = ledger.storage('sampled', 4 * kv.sequences, 'scratch');
-    this.#samplers = ledger.storage('samplers', SAMPLER_BYTES * kv.sequences, 'scratch');
-    const bytes = kv.sequences * (4 + 8 * (MAX_TOP + 1));
-    for (let i = 0; i <= IN_FLIGHT; i++)
-      this.#staging.push(
-        ledger.buffer('read-back', bytes, 'scratch', GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST),
-      );
+    // One more: a step is submitted before the oldest is read.
+    this.#choosing = new Choosing(parts, ledger, this.#nextRows, IN_FLIGHT + 1);
   }
 
   get sequences(): number {
@@ -125,7 +82,7 @@ export class Runner {
     await Promise.all([
       ...[...widths].flatMap((width) => [this.#recordBlocks(plan, 'next', width), this.#recordHead(width)]),
       this.#recordBlocks(plan, 'prompt', 'many'),
-      this.#chooser(GREEDY),
+      this.#choosing.prepare(GREEDY),
     ]);
   }
 
@@ -159,7 +116,7 @@ export class Runner {
   /** The launches of one greedy decode step at a context. */
   async decodeDispatches(plan: Plan, context = 1): Promise<Dispatch[]> {
     const width = this.#width(this.sequences, false);
-    const chooser = await this.#chooser(GREEDY);
+    const chooser = await this.#choosing.prepare(GREEDY);
     const all = [
       ...(await this.#recordBlocks(plan, 'next', width)),
       ...(await this.#recordHead(width)),
@@ -169,75 +126,19 @@ export class Runner {
     return all.filter(({ grid }) => grid({ rows, first: 0, count: rows, next: 0, context }) !== undefined);
   }
 
-  #chooser(kind: ChoiceKind): Promise<Chooser> {
-    return once(this.#choosers, JSON.stringify(kind), () => this.#makeChooser(kind));
-  }
-
-  async #makeChooser(kind: ChoiceKind): Promise<Chooser> {
-    const { tuning, config, scratch } = this.parts;
-    const { step } = scratch;
-    const recorder = new Recorder(this.#gpu);
-    const { vocabSize } = config;
-    const plain = kind.greedy && !kind.adjusted && kind.top === undefined;
-    const more = plain ? undefined : await samplingKernels();
-    const common = { next: this.#nextRows, sampled: this.#sampled, samplers: this.#samplers, step };
-    const held = this.#adjusting;
-    const hold = (name: keyof typeof held, bytes: number): GPUBuffer => {
-      held[name] ??= this.ledger.storage(name, bytes * this.sequences, 'scratch');
-      return held[name];
-    };
-    let { logits } = scratch;
-    if (kind.adjusted) {
-      const adjusted = {
-        buffer: this.ledger.storage('adjusted logits', 4 * this.sequences * stride(vocabSize), 'scratch'),
-        cols: vocabSize,
-      };
-      more!.adjust(tuning, recorder, {
-        ...common,
-        logits,
-        adjusted,
-        counts: hold('counts', 4 * vocabSize),
-        bias: kind.bias ? hold('bias', 4 * vocabSize) : undefined,
-        mask: kind.mask ? hold('mask', 4 * maskWords(vocabSize)) : undefined,
-      });
-      logits = adjusted;
-    }
-    if (kind.greedy) argmax(tuning, recorder, { ...common, logits });
-    else more!.sample(tuning, recorder, { ...common, logits });
-    let top: GPUBuffer | undefined;
-    const topBytes = kind.top === undefined ? 0 : 8 * this.sequences * (kind.top + 1);
-    if (kind.top !== undefined) {
-      top = this.ledger.storage('top logprobs', topBytes, 'scratch');
-      more!.topLogprobs(tuning, recorder, {
-        logits: scratch.logits,
-        top: kind.top,
-        sampled: this.#sampled,
-        out: top,
-        step,
-      });
-    }
-    return { dispatches: await recorder.finish(), top, topBytes };
-  }
-
   /** Sets how a sequence samples. `counts`, `bias` `(vocab)` only for adjusted choices. */
-  async setSampler(
+  setSampler(
     sequence: number,
     kind: ChoiceKind,
     sampler: Sampler,
     adjustments: { counts: Uint32Array<ArrayBuffer>; bias?: Float32Array<ArrayBuffer> | undefined },
   ): Promise<void> {
-    await this.#chooser(kind);
-    const { queue } = this.#gpu.device;
-    queue.writeBuffer(this.#samplers, sequence * SAMPLER_BYTES, packSampler(sampler));
-    const { counts, bias } = this.#adjusting;
-    const at = 4 * sequence * this.parts.config.vocabSize;
-    if (kind.adjusted) queue.writeBuffer(counts!, at, adjustments.counts);
-    if (kind.bias && adjustments.bias) queue.writeBuffer(bias!, at, adjustments.bias);
+    return this.#choosing.setSampler(sequence, kind, sampler, adjustments);
   }
 
   /** Sets the tokens a sequence may choose next: `(maskWords(vocab))`, a bit a token. */
   setMask(sequence: number, mask: Uint32Array<ArrayBuffer>): void {
-    this.#gpu.device.queue.writeBuffer(this.#adjusting.mask!, sequence * mask.byteLength, mask);
+    this.#choosing.setMask(sequence, mask);
   }
 
   #writeStep(step: StepShape): void {
@@ -303,7 +204,7 @@ export class Runner {
     kind: ChoiceKind,
     signal?: AbortSignal,
   ): Promise<Chosen> {
-    const chooser = await this.#chooser(kind);
+    const chooser = await this.#choosing.prepare(kind);
     const head = await this.#recordHead('one');
     this.#gpu.device.queue.writeBuffer(
       this.#nextRows,
@@ -332,40 +233,10 @@ export class Runner {
   }
 
   /** Submits a step that ends in a choice; the promise is of its read-back. */
-  #choose(
-    step: StepShape,
-    lists: readonly (readonly Dispatch[])[],
-    { dispatches, top, topBytes }: Chooser,
-  ): Promise<Chosen> {
-    const staging = this.#staging[this.#stagingAt++ % this.#staging.length]!;
-    const tokenBytes = 4 * this.sequences;
-    this.#submit(step, [...lists, dispatches], (encoder) => {
-      encoder.copyBufferToBuffer(this.#sampled, 0, staging, 0, tokenBytes);
-      if (top) encoder.copyBufferToBuffer(top, 0, staging, tokenBytes, topBytes);
-    });
-    const read = async (): Promise<Chosen> => {
-      await staging.mapAsync(GPUMapMode.READ, 0, tokenBytes + topBytes);
-      const bytes = staging.getMappedRange(0, tokenBytes + topBytes).slice(0);
-      staging.unmap();
-      return {
-        tokens: new Uint32Array(bytes, 0, this.sequences),
-        logprobs: top && this.#unpackTop(bytes, step),
-      };
-    };
-    return read();
-  }
-
-  #unpackTop(bytes: ArrayBuffer, step: StepShape): Chosen['logprobs'] {
-    const pairs = new Uint32Array(bytes, 4 * this.sequences);
-    const values = new Float32Array(bytes, 4 * this.sequences);
-    const each = pairs.length / 2 / this.sequences;
-    const out: Chosen['logprobs'] = [];
-    for (let row = 0; row < step.count; row++)
-      out[step.next + row] = Array.from({ length: each }, (_, i) => {
-        const at = 2 * (row * each + i);
-        return { tokenId: pairs[at]!, logprob: values[at + 1]! };
-      });
-    return out;
+  #choose(step: StepShape, lists: readonly (readonly Dispatch[])[], chooser: Chooser): Promise<Chosen> {
+    return this.#choosing.take(chooser, step, (dispatches, after) =>
+      this.#submit(step, [...lists, dispatches], after),
+    );
   }
 
   /**
@@ -384,7 +255,7 @@ export class Runner {
     const [blocks, head, chooser] = [
       await this.#recordBlocks(plan, 'next', width),
       await this.#recordHead(width),
-      await this.#chooser(kind),
+      await this.#choosing.prepare(kind),
     ];
     this.#writeStep({ rows, first: 0, count: rows, next: 0, context: 0 });
     const flying: Promise<Chosen>[] = [];

@@ -1,7 +1,7 @@
 // What decoding costs and how it ends: nothing is built a token, the context never wraps, sequences decode together.
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { GREEDY } from '../../src/engine/choosing.ts';
 import { loadModel, makeRunner } from '../../src/engine/engine.ts';
-import { GREEDY } from '../../src/engine/runner.ts';
 import { openCheckpoint } from '../../src/formats/checkpoint.ts';
 import { type Gpu, openGpu } from '../../src/gpu/device.ts';
 import { fillFromCheckpoint } from '../../src/model/load.ts';

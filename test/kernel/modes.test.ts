@@ -1,10 +1,10 @@
 // Attention that comes and goes while a model runs: every token against the CPU's forward, in which each position runs in the
 // modes that the rule of PrefixCache gives it.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { ChoiceKind } from '../../src/engine/choosing.ts';
 import { loadModel, makeRunner } from '../../src/engine/engine.ts';
 import type { Model } from '../../src/engine/model.ts';
 import { PrefixCache } from '../../src/engine/prefix-cache.ts';
-import type { ChoiceKind } from '../../src/engine/runner.ts';
 import type { GenerateOptions, GenerateResult, LoadOptions, TokenLogprob } from '../../src/engine/types.ts';
 import { openCheckpoint } from '../../src/formats/checkpoint.ts';
 import { type Gpu, openGpu } from '../../src/gpu/device.ts';

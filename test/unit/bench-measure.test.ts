@@ -1,7 +1,7 @@
 // Times of decoding, by a clock that is told how long a step takes.
 import { afterEach, expect, test, vi } from 'vitest';
 import { type Timed, timeDecode } from '../../src/bench/measure.ts';
-import type { Chosen } from '../../src/engine/runner.ts';
+import type { Chosen } from '../../src/engine/choosing.ts';
 import { planOf } from '../../src/model/plan.ts';
 import { tinyModel } from '../support/tiny-models.ts';
 
