@@ -192,6 +192,7 @@ export class ChildForm {
     const target = this.#field('target').value;
     for (const label of this.#form.querySelectorAll<HTMLElement>('[data-target]'))
       label.hidden = label.dataset.target !== target;
+    this.#field('rank').closest('label')!.hidden = !this.#linear();
     this.#field('healRate').closest('label')!.hidden = !(Number(this.#field('heal').value) > 0);
     (this.#field('name') as HTMLInputElement).placeholder = this.#name();
   }
@@ -200,10 +201,15 @@ export class ChildForm {
   #name(): string {
     const target = this.#field('target').value;
     const what = this.#field(target === 'keep' ? 'keep' : target).value.replace(/[^\w.-]+/g, '');
-    const linear = this.#field('linear').value === 'yes' ? '-linear' : '';
+    const rank = Number(this.#field('rank').value) > 0 ? this.#field('rank').value.trim() : '';
+    const linear = this.#linear() ? `-linear${rank}` : '';
     const pairs = Number(this.#field('pairs').value) > 0 ? `-${this.#field('pairs').value}pairs` : '';
     const healed = Number(this.#field('heal').value) > 0 ? '-healed' : '';
     return `${this.#parent}-${target}${what}${linear}${pairs}${healed}`;
+  }
+
+  #linear(): boolean {
+    return this.#field('linear').value === 'yes';
   }
 
   #healRate(): number {
@@ -224,6 +230,7 @@ export class ChildForm {
     for (let i = 2; !given && taken.includes(name); i++) name = `${this.#name()}-${i}`;
     const target = this.#field('target').value;
     const share = SHARES.find((known) => known === this.#field('share').value)!;
+    const rank = this.#linear() ? wholeNumber(this.#form, 'rank', 'The rank', 0, 1e6) : 0;
     const healTokens = wholeNumber(this.#form, 'heal', 'The number of tokens to heal with', 0, 1e9);
     return {
       name,
@@ -243,7 +250,8 @@ export class ChildForm {
         ...(target === 'memory' && {
           saveMemory: guarded(this.#field('memory'), () => savingOf(this.#field('memory').value)),
         }),
-        linear: this.#field('linear').value === 'yes',
+        linear: this.#linear(),
+        rank: rank || undefined,
         sharePairs: wholeNumber(this.#form, 'pairs', 'The number of pairs', 0, Math.floor(this.#layers / 2)),
         share,
         heal: healTokens > 0 ? { tokens: healTokens, learningRate: this.#healRate() } : undefined,

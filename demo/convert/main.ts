@@ -127,8 +127,10 @@ class Page {
     try {
       report = await this.#call<ConvertReport>('Converting', 'convert', name, options);
     } catch (error) {
-      if (error instanceof ShishuError && error.details.field)
-        this.#children.mark(String(error.details.field));
+      if (error instanceof ShishuError) {
+        const field = error.details.field ?? ('rank' in error.details ? 'rank' : undefined);
+        if (field) this.#children.mark(String(field));
+      }
       throw error;
     }
     if (!report) return;

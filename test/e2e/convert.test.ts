@@ -85,6 +85,7 @@ test.runIf(withParent)(
     await page.selectOption('[name=target]', 'layers');
     await page.fill('[name=layers]', '2-3');
     await page.fill('[name=pairs]', '1');
+    await page.fill('[name=rank]', '16');
     await page.fill('[name=name]', 'tried');
     await page.press('[name=name]', 'Enter');
     await page.waitForSelector('#chat-with-it', { timeout: LONG });
@@ -105,7 +106,9 @@ test.runIf(withParent)(
         report = JSON.parse(await readFile(await file.path(), 'utf8'));
     });
     await page.click('#save-files');
-    await expect.poll(() => report, { timeout: 20_000 }).toMatchObject({ layers: [2, 3], sharedPairs: 1 });
+    await expect
+      .poll(() => report, { timeout: 20_000 })
+      .toMatchObject({ layers: [2, 3], sharedPairs: 1, r2: [{ rank: 16 }, { rank: 16 }] });
     await expect.poll(() => downloads).toContain('model.safetensors');
     expect(report!.parameters.child).toBeLessThan(report!.parameters.parent);
 
@@ -172,6 +175,11 @@ test(
     await page.click('#convert');
     await expect.poll(() => page.getAttribute('[name=layers]', 'aria-invalid')).toBe('true');
     await page.fill('[name=layers]', '1');
+    await page.fill('[name=rank]', '5000');
+    await page.click('#convert');
+    await expect.poll(notices).toContain('The rank of maps is 5000');
+    expect(await page.getAttribute('[name=rank]', 'aria-invalid')).toBe('true');
+    await page.fill('[name=rank]', '0');
     await page.fill('[name=heal]', '100');
     await page.click('#convert');
     await expect.poll(notices).toContain('The trainer has no scaled rotary embeddings');
