@@ -1,4 +1,5 @@
 import type { Runner } from '../engine/runner.ts';
+import { scoreOf } from '../engine/scoring.ts';
 import { ShishuError, throwIfAborted } from '../errors.ts';
 import { installLinearMap } from '../model/linear-maps.ts';
 import type { Plan } from '../model/plan.ts';
@@ -91,7 +92,7 @@ export async function perplexity(
 ): Promise<number> {
   let [nats, tokens] = [0, 0];
   for (const window of windows) {
-    const { logprobs } = await runner.score(plan, window, signal);
+    const { logprobs } = await scoreOf(runner, plan, window, signal);
     // The last row tells of no token of the window.
     for (let i = 0; i < window.length - 1; i++) nats -= logprobs[i]!;
     tokens += window.length - 1;

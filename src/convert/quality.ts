@@ -1,4 +1,5 @@
-import { ofTokens, type Runner } from '../engine/runner.ts';
+import type { Runner } from '../engine/runner.ts';
+import { ofTokens, scoreOf } from '../engine/scoring.ts';
 import { ShishuError, throwIfAborted } from '../errors.ts';
 import { readJson } from '../formats/json.ts';
 import type { SourceLike } from '../formats/source.ts';
@@ -89,7 +90,7 @@ async function measureWith(
     if (!bpe) return measured;
     const scorer: Scorer = {
       async score(ids) {
-        const { logprobs: next, top1 } = await runner.score(plan, ids, signal);
+        const { logprobs: next, top1 } = await scoreOf(runner, plan, ids, signal);
         return { logprobs: ofTokens(next), top1 };
       },
     };

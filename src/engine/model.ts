@@ -14,7 +14,7 @@ import { type CheckedOptions, checkOptions } from './options.ts';
 import { PrefixCache } from './prefix-cache.ts';
 import { Queue } from './queue.ts';
 import { Reply } from './reply.ts';
-import { ofTokens, type Runner } from './runner.ts';
+import type { Runner } from './runner.ts';
 import type {
   BatchChunk,
   GenerateChunk,
@@ -27,6 +27,8 @@ import type {
   SelfTest,
   WholeOptions,
 } from './types.ts';
+
+const scoring = () => part(() => import('./scoring.ts'));
 
 /** What `loadModel` puts together. */
 export interface ModelParts {
@@ -485,7 +487,8 @@ export class Model {
   /** How likely a text is: one prefill, positions 0 up. @throws ShishuError `bad-argument`, `context-full`. */
   score(tokenIds: readonly number[], options: WholeOptions = {}): Promise<Score> {
     return this.#whole(tokenIds, options, async (runner, plan) => {
-      const { logprobs: next, top1 } = await runner.score(plan, tokenIds, options.signal);
+      const { ofTokens, scoreOf } = await scoring();
+      const { logprobs: next, top1 } = await scoreOf(runner, plan, tokenIds, options.signal);
       const logprobs = ofTokens(next);
       const total = logprobs.reduce((sum, value) => sum + value, 0);
       return { nll: tokenIds.length > 1 ? -total / (tokenIds.length - 1) : 0, logprobs, top1 };
@@ -494,7 +497,9 @@ export class Model {
 
   /** Logits of every position: `(tokens, vocab)` f32. */
   logits(tokenIds: readonly number[], options: WholeOptions = {}): Promise<Float32Array<ArrayBuffer>> {
-    return this.#whole(tokenIds, options, (runner, plan) => runner.logits(plan, tokenIds, options.signal));
+    return this.#whole(tokenIds, options, async (runner, plan) =>
+      (await scoring()).logitsOf(runner, plan, tokenIds, options.signal),
+    );
   }
 
   /** Forgets the conversation: the next prompt is prefilled whole. */

@@ -1,21 +1,12 @@
 import { throwIfAborted } from '../errors.ts';
-import { guardMemory, type Ledger, readBuffer } from '../gpu/buffer.ts';
+import { guardMemory, type Ledger } from '../gpu/buffer.ts';
 import { type Gpu, throwIfLost } from '../gpu/device.ts';
-import { type Dispatch, encode, Recorder, type StepShape } from '../gpu/recorder.ts';
+import { type Dispatch, encode, type StepShape } from '../gpu/recorder.ts';
 import type { Sampler } from '../kernels/sample.ts';
-import { stride } from '../kernels/tensor.ts';
 import type { Width } from '../kernels/tuning.ts';
 import { type ForwardParts, ROW_BYTES, recordBlocks, recordHead } from '../model/forward.ts';
 import type { Plan } from '../model/plan.ts';
-import {
-  type ChoiceKind,
-  type Chooser,
-  Choosing,
-  type Chosen,
-  GREEDY,
-  once,
-  samplingKernels,
-} from './choosing.ts';
+import { type ChoiceKind, type Chooser, Choosing, type Chosen, GREEDY, once } from './choosing.ts';
 
 /** Steps in flight: the next is encoded before the last one's token is read back. */
 const IN_FLIGHT = 2;
@@ -25,14 +16,7 @@ const MOST_RECORDINGS = 128;
 
 const NO_TOKEN = 0xffffffff;
 
-/** Log-probabilities by token, from those of `Runner.score` by row: row i tells of token i + 1; of the first nothing is known. */
-export function ofTokens(rows: Float32Array): Float32Array<ArrayBuffer> {
-  const logprobs = new Float32Array(rows.length);
-  logprobs.set(rows.subarray(0, rows.length - 1), 1);
-  return logprobs;
-}
-
-/** Drives the one forward: prompts in chunks, decode steps in flight, scores. Knows rows and buffers, not text. */
+/** Drives the one forward: prompts in chunks, decode steps in flight. Knows rows and buffers, not text. */
 export class Runner {
   readonly parts: ForwardParts;
   readonly ledger: Ledger;
@@ -276,8 +260,12 @@ export class Runner {
     }
   }
 
-  /** Logits of all tokens of sequence 0 from position 0, in blocks of rows: `each(first row, (rows, stride(vocab)))`. */
-  async #headRows(
+  /**
+   * Logits of all tokens of sequence 0 from position 0, in blocks of rows, which `scratch.logits (rows, stride(vocab))` holds
+   * when `each` is called with the first one's position.
+   * @param after launched behind each block
+   */
+  async headRows(
     plan: Plan,
     tokens: readonly number[],
     signal: AbortSignal | undefined,
@@ -295,69 +283,5 @@ export class Runner {
         await each(at + first, count);
       }
     });
-  }
-
-  /** `(tokens, vocab)` f32. */
-  async logits(
-    plan: Plan,
-    tokens: readonly number[],
-    signal?: AbortSignal,
-  ): Promise<Float32Array<ArrayBuffer>> {
-    const { logits } = this.parts.scratch;
-    const vocab = logits.cols;
-    const padded = stride(vocab);
-    const out = new Float32Array(tokens.length * vocab);
-    await this.#headRows(plan, tokens, signal, [], async (position, rows) => {
-      const values = new Float32Array(await readBuffer(this.#gpu, logits.buffer, 0, 4 * rows * padded));
-      for (let r = 0; r < rows; r++)
-        out.set(values.subarray(r * padded, r * padded + vocab), (position + r) * vocab);
-    });
-    return out;
-  }
-
-  /** For each token: the log-probability (nats) of the one that follows, and the likeliest; the last row's is of itself. */
-  async score(
-    plan: Plan,
-    tokens: readonly number[],
-    signal?: AbortSignal,
-  ): Promise<{ logprobs: Float32Array; top1: Uint32Array }> {
-    const { tuning, scratch } = this.parts;
-    const kernels = await samplingKernels();
-    const held: GPUBuffer[] = [];
-    const make = (label: string, bytes: number): GPUBuffer => {
-      const buffer = this.ledger.storage(label, bytes, 'scratch');
-      held.push(buffer);
-      return buffer;
-    };
-    try {
-      const targets = make('targets', 4 * scratch.rows);
-      const scores = make('scores', 8 * scratch.rows);
-      const recorder = new Recorder(this.#gpu);
-      kernels.score(tuning, recorder, { logits: scratch.logits, targets, scores, step: scratch.step });
-      const dispatches = await recorder.finish();
-      const logprobs = new Float32Array(tokens.length);
-      const top1 = new Uint32Array(tokens.length);
-      const write = (at: number): void =>
-        this.#gpu.device.queue.writeBuffer(
-          targets,
-          0,
-          Uint32Array.from({ length: scratch.rows }, (_, i) => tokens[at + i + 1] ?? 0),
-        );
-      write(0);
-      await this.#headRows(plan, tokens, signal, dispatches, async (position, rows) => {
-        const first = position % scratch.rows;
-        const pairs = await readBuffer(this.#gpu, scores, 8 * first, 8 * rows);
-        const bits = new Uint32Array(pairs);
-        const values = new Float32Array(pairs);
-        for (let r = 0; r < rows; r++) {
-          logprobs[position + r] = values[2 * r]!;
-          top1[position + r] = bits[2 * r + 1]!;
-        }
-        if (first + rows === scratch.rows) write(position + rows);
-      });
-      return { logprobs, top1 };
-    } finally {
-      for (const buffer of held) this.ledger.release(buffer);
-    }
   }
 }

@@ -1,0 +1,82 @@
+// What a model thinks of a given text: logits and log-probabilities of all its tokens. Fetched when first used.
+import { readBuffer } from '../gpu/buffer.ts';
+import { Recorder } from '../gpu/recorder.ts';
+import { score as scoreKernel } from '../kernels/sampling.ts';
+import { stride } from '../kernels/tensor.ts';
+import type { Plan } from '../model/plan.ts';
+import type { Runner } from './runner.ts';
+
+/** `(tokens, vocab)` f32. */
+export async function logitsOf(
+  runner: Runner,
+  plan: Plan,
+  tokens: readonly number[],
+  signal?: AbortSignal,
+): Promise<Float32Array<ArrayBuffer>> {
+  const {
+    gpu,
+    scratch: { logits },
+  } = runner.parts;
+  const vocab = logits.cols;
+  const padded = stride(vocab);
+  const out = new Float32Array(tokens.length * vocab);
+  await runner.headRows(plan, tokens, signal, [], async (position, rows) => {
+    const values = new Float32Array(await readBuffer(gpu, logits.buffer, 0, 4 * rows * padded));
+    for (let r = 0; r < rows; r++)
+      out.set(values.subarray(r * padded, r * padded + vocab), (position + r) * vocab);
+  });
+  return out;
+}
+
+/** For each token: the log-probability (nats) of the one that follows, and the likeliest; the last row's is of itself. */
+export async function scoreOf(
+  runner: Runner,
+  plan: Plan,
+  tokens: readonly number[],
+  signal?: AbortSignal,
+): Promise<{ logprobs: Float32Array; top1: Uint32Array }> {
+  const { gpu, tuning, scratch } = runner.parts;
+  const held: GPUBuffer[] = [];
+  const make = (label: string, bytes: number): GPUBuffer => {
+    const buffer = runner.ledger.storage(label, bytes, 'scratch');
+    held.push(buffer);
+    return buffer;
+  };
+  try {
+    const targets = make('targets', 4 * scratch.rows);
+    const scores = make('scores', 8 * scratch.rows);
+    const recorder = new Recorder(gpu);
+    scoreKernel(tuning, recorder, { logits: scratch.logits, targets, scores, step: scratch.step });
+    const dispatches = await recorder.finish();
+    const logprobs = new Float32Array(tokens.length);
+    const top1 = new Uint32Array(tokens.length);
+    const write = (at: number): void =>
+      gpu.device.queue.writeBuffer(
+        targets,
+        0,
+        Uint32Array.from({ length: scratch.rows }, (_, i) => tokens[at + i + 1] ?? 0),
+      );
+    write(0);
+    await runner.headRows(plan, tokens, signal, dispatches, async (position, rows) => {
+      const first = position % scratch.rows;
+      const pairs = await readBuffer(gpu, scores, 8 * first, 8 * rows);
+      const bits = new Uint32Array(pairs);
+      const values = new Float32Array(pairs);
+      for (let r = 0; r < rows; r++) {
+        logprobs[position + r] = values[2 * r]!;
+        top1[position + r] = bits[2 * r + 1]!;
+      }
+      if (first + rows === scratch.rows) write(position + rows);
+    });
+    return { logprobs, top1 };
+  } finally {
+    for (const buffer of held) runner.ledger.release(buffer);
+  }
+}
+
+/** Log-probabilities by token, from those of `scoreOf` by row: row i tells of token i + 1; of the first nothing is known. */
+export function ofTokens(rows: Float32Array): Float32Array<ArrayBuffer> {
+  const logprobs = new Float32Array(rows.length);
+  logprobs.set(rows.subarray(0, rows.length - 1), 1);
+  return logprobs;
+}
