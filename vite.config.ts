@@ -18,7 +18,7 @@ function closureOf(entry: string, context: Rolldown.ChunkingContext): Set<string
   return all;
 }
 
-let closures: { engine: Set<string>; remote: Set<string> } | undefined;
+let closures: { engine: Set<string>; page: Set<string> } | undefined;
 
 /**
  * What a loaded model needs from the start stays in one file, whoever else uses some of it: small files, each compressed by
@@ -27,10 +27,10 @@ let closures: { engine: Set<string>; remote: Set<string> } | undefined;
 function chunkOf(id: string, context: Rolldown.ChunkingContext): string | null {
   closures ??= {
     engine: closureOf('engine/engine.ts', context),
-    remote: closureOf('api/remote.ts', context),
+    page: new Set(['api/remote.ts', 'api/openai.ts'].flatMap((entry) => [...closureOf(entry, context)])),
   };
   if (!closures.engine.has(id)) return null;
-  return closures.remote.has(id) ? 'common' : 'engine';
+  return closures.page.has(id) ? 'common' : 'engine';
 }
 
 /**
