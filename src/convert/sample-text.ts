@@ -27,7 +27,7 @@ export const sayingOf = (runner: Runner, plan: Plan): Say =>
       presencePenalty: 0,
       seed,
     };
-    await runner.setSampler(0, KIND, sampler, { counts: new Uint32Array(0) });
+    await runner.choosing.setSampler(0, KIND, sampler, { counts: new Uint32Array(0) });
     yield (await runner.prefill(plan, 0, [begin], 0, KIND, signal)).tokens[0]!;
     const steps = Math.min(length, runner.parts.kv.context) - 1;
     for await (const { tokens } of runner.decode(plan, KIND, 1, { steps, lockstep: false })) yield tokens[0]!;

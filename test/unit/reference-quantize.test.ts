@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { f16ToF32 } from '../../src/formats/float.ts';
+import { firstNotFinite } from '../../src/model/block-codes.ts';
 import { packerOf } from '../../src/model/pack.ts';
 import { dequantize, quantize, roundToF16 } from '../reference/quantize.ts';
 import { mulberry32 } from '../support/random.ts';
@@ -14,6 +15,12 @@ test('roundToF16 rounds to the nearest, ties to even, down to subnormals', () =>
   expect(roundToF16(-65520)).toBe(-Infinity);
   expect(roundToF16(1.4 * 2 ** -24)).toBe(2 ** -24);
   expect(roundToF16(2 ** -25)).toBe(0);
+});
+
+test('firstNotFinite finds what cannot be quantized', () => {
+  for (const odd of [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY])
+    expect(firstNotFinite(Float32Array.of(0, -3e38, odd))).toBe(2);
+  expect(firstNotFinite(Float32Array.of(0, -3e38, 3e38))).toBe(-1);
 });
 
 describe('q8', () => {

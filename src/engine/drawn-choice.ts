@@ -1,0 +1,52 @@
+// Choices other than of the likeliest token as the model says it. Fetched when first used.
+import type { Ledger } from '../gpu/buffer.ts';
+import type { Recorder } from '../gpu/recorder.ts';
+import { argmax, type Choice, maskWords } from '../kernels/sample.ts';
+import { adjust, readTop, sample, topLogprobs } from '../kernels/sampling.ts';
+import { stride } from '../kernels/tensor.ts';
+import type { ForwardParts } from '../model/forward.ts';
+import type { Adjusting, ChoiceKind, Chooser } from './choosing.ts';
+
+/** Records a choice of any kind; what it adjusts by is made where `adjusting` lacks it. */
+export function recordChoice(
+  recorder: Recorder,
+  kind: ChoiceKind,
+  call: Choice & { samplers: GPUBuffer },
+  { parts, ledger, adjusting }: { parts: ForwardParts; ledger: Ledger; adjusting: Adjusting },
+): Chooser['top'] {
+  const { tuning, kv, config } = parts;
+  const { vocabSize } = config;
+  const { sequences } = kv;
+  const hold = (name: keyof Adjusting, bytes: number): GPUBuffer => {
+    adjusting[name] ??= ledger.storage(name, bytes * sequences, 'scratch');
+    return adjusting[name];
+  };
+  let { logits } = call;
+  if (kind.adjusted) {
+    const adjusted = {
+      buffer: ledger.storage('adjusted logits', 4 * sequences * stride(vocabSize), 'scratch'),
+      cols: vocabSize,
+    };
+    adjust(tuning, recorder, {
+      ...call,
+      adjusted,
+      counts: hold('counts', 4 * vocabSize),
+      bias: kind.bias ? hold('bias', 4 * vocabSize) : undefined,
+      mask: kind.mask ? hold('mask', 4 * maskWords(vocabSize)) : undefined,
+    });
+    logits = adjusted;
+  }
+  if (kind.greedy) argmax(tuning, recorder, { ...call, logits });
+  else sample(tuning, recorder, { ...call, logits });
+  if (kind.top === undefined) return undefined;
+  const each = kind.top + 1;
+  const bytes = 8 * sequences * each;
+  const out = ledger.storage('top logprobs', bytes, 'scratch');
+  const { sampled, step } = call;
+  topLogprobs(tuning, recorder, { logits: call.logits, top: kind.top, sampled, out, step });
+  return {
+    buffer: out,
+    bytes,
+    read: (all, { count, next }) => readTop(all, 4 * sequences, { each, count, next }),
+  };
+}
