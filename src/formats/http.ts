@@ -14,6 +14,8 @@ export interface HttpOptions {
   attempts?: number;
   /** Milliseconds without a byte after which a connection is given up (default 30,000). */
   stallMs?: number;
+  /** Keep answers out of the browser's own cache, which would hold every byte a second time, and answer for the server. */
+  noStore?: boolean;
 }
 
 /** What a server says of a file without sending it. */
@@ -58,7 +60,7 @@ class Passing {
  * large file once, and ranges are cut out of it here.
  */
 export function rawHttp(folder: string | URL, options: HttpOptions = {}): HttpFolder {
-  const { attempts = 6, stallMs = 30_000, sleep = sleepFor, headers = {} } = options;
+  const { attempts = 6, stallMs = 30_000, sleep = sleepFor, headers = {}, noStore = false } = options;
   const fetcher = options.fetch ?? globalThis.fetch.bind(globalThis);
   const base = folderUrl(folder);
   /** Of each file, what the first answer said. */
@@ -104,6 +106,7 @@ export function rawHttp(folder: string | URL, options: HttpOptions = {}): HttpFo
     try {
       const response = await fetcher(urlOf(file), {
         headers: range === undefined ? headers : { ...headers, Range: `bytes=${range}` },
+        ...(noStore && { cache: 'no-store' }),
         signal: signal ? AbortSignal.any([signal, stalled.signal]) : stalled.signal,
       });
       alive();

@@ -31,7 +31,7 @@ export type SourceLike =
   | RawSource;
 
 /** How files of URLs and hubs are asked for. */
-export interface SourceOptions extends Omit<HttpOptions, 'headers'> {
+export interface SourceOptions extends Omit<HttpOptions, 'headers' | 'noStore'> {
   hub?: HubOptions;
   /**
    * Keep files in the browser for the next visit, and read those that are kept with no network; `refresh` asks the
@@ -50,7 +50,7 @@ export function openSource(like: SourceLike, options: SourceOptions = {}): Sourc
   if (typeof like === 'string' || like instanceof URL) {
     const { url, headers } =
       typeof like === 'string' && isHubId(like) ? hubFolder(like, options.hub) : { url: like, headers: {} };
-    const http = rawHttp(url, { ...options, headers });
+    const http = rawHttp(url, { ...options, headers, noStore: Boolean(options.cache) });
     if (!options.cache) return checkedSource(http, true);
     const refresh = options.cache === 'refresh';
     return checkedSource(keptHttp(http, { refresh, ...(options.warn && { warn: options.warn }) }), true);

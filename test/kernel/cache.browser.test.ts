@@ -13,6 +13,8 @@ class Server {
   files: Record<string, Uint8Array<ArrayBuffer>> = { [WEIGHTS]: content };
   etag = '"1"';
   requests: string[] = [];
+  /** How the browser's own cache was to be used. */
+  stores = new Set<RequestCache | undefined>();
   sent = 0;
   offline = false;
   /** Chunks after this byte never come. */
@@ -23,6 +25,7 @@ class Server {
     const file = String(url).slice(FOLDER.length);
     const range = new Headers(init?.headers).get('Range');
     this.requests.push(`${file} ${range ?? 'whole'}`);
+    this.stores.add(init?.cache);
     const bytes = this.files[file];
     if (!bytes) return new Response('', { status: 404 });
     const [first = 0, last = bytes.length - 1] = (range?.slice(6).split('-') ?? [])
@@ -112,6 +115,14 @@ describe('the cache', () => {
       code: 'io',
       details: { found: 10 },
     });
+  });
+
+  it('keeps downloads once, not in the cache of the browser too', async () => {
+    expect(await holds(open())).toBe(true);
+    expect([...server.stores]).toEqual(['no-store']);
+    server.stores.clear();
+    expect(await holds(open({ cache: false }))).toBe(true);
+    expect([...server.stores]).toEqual([undefined]);
   });
 
   it('gives several reads at once their bytes, on the way in and from what is kept', async () => {
