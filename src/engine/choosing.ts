@@ -4,19 +4,12 @@ import { argmax, packSampler, SAMPLER_BYTES, type Sampler } from '../kernels/sam
 import type { Logprobs } from '../kernels/sampling.ts';
 import type { ForwardParts } from '../model/forward.ts';
 import { part } from '../part.ts';
+import type { Adjusting, ChoiceKind, TopLogprobs } from './drawn-choice.ts';
+
+export type { ChoiceKind } from './drawn-choice.ts';
 
 /** Most tokens of `topLogprobs`, as in OpenAI's API. */
 export const MAX_TOP = 20;
-
-/** Which kernels choose a token. */
-export interface ChoiceKind {
-  greedy: boolean;
-  adjusted: boolean;
-  bias: boolean;
-  mask: boolean;
-  /** Log-probabilities of the chosen token and of this many of the likeliest; undefined for none. */
-  top: number | undefined;
-}
 
 /** The likeliest token, as the model says it. */
 export const GREEDY: ChoiceKind = { greedy: true, adjusted: false, bias: false, mask: false, top: undefined };
@@ -32,19 +25,7 @@ export interface Chosen {
 /** Encoded work and buffers for choosing tokens in one way. */
 export interface Chooser {
   dispatches: Dispatch[];
-  top:
-    | { buffer: GPUBuffer; bytes: number; read: (bytes: ArrayBuffer, step: StepShape) => Logprobs }
-    | undefined;
-}
-
-/** What adjusts logits, where a choice asked for it. */
-export interface Adjusting {
-  /** `(sequences, vocab)` */
-  counts?: GPUBuffer;
-  /** `(sequences, vocab)` */
-  bias?: GPUBuffer;
-  /** `(sequences, maskWords(vocab))` */
-  mask?: GPUBuffer;
+  top: TopLogprobs | undefined;
 }
 
 /** What is made once and kept. */
@@ -95,7 +76,7 @@ export class Choosing {
     const { logits, step } = parts.scratch;
     const recorder = new Recorder(parts.gpu);
     const call = { logits, next: this.#next, sampled: this.#sampled, samplers: this.#samplers, step };
-    let top: Chooser['top'];
+    let top: TopLogprobs | undefined;
     if (kind.greedy && !kind.adjusted && kind.top === undefined) argmax(parts.tuning, recorder, call);
     else {
       const { recordChoice } = await part(() => import('./drawn-choice.ts'));

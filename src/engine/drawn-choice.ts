@@ -1,11 +1,37 @@
 // Choices other than of the likeliest token as the model says it. Fetched when first used.
 import type { Ledger } from '../gpu/buffer.ts';
-import type { Recorder } from '../gpu/recorder.ts';
+import type { Recorder, StepShape } from '../gpu/recorder.ts';
 import { argmax, type Choice, maskWords } from '../kernels/sample.ts';
-import { adjust, readTop, sample, topLogprobs } from '../kernels/sampling.ts';
+import { adjust, type Logprobs, readTop, sample, topLogprobs } from '../kernels/sampling.ts';
 import { stride } from '../kernels/tensor.ts';
 import type { ForwardParts } from '../model/forward.ts';
-import type { Adjusting, ChoiceKind, Chooser } from './choosing.ts';
+
+/** Which kernels choose a token. */
+export interface ChoiceKind {
+  greedy: boolean;
+  adjusted: boolean;
+  bias: boolean;
+  mask: boolean;
+  /** Log-probabilities of the chosen token and of this many of the likeliest; undefined for none. */
+  top: number | undefined;
+}
+
+/** What adjusts logits, where a choice asked for it. */
+export interface Adjusting {
+  /** `(sequences, vocab)` */
+  counts?: GPUBuffer;
+  /** `(sequences, vocab)` */
+  bias?: GPUBuffer;
+  /** `(sequences, maskWords(vocab))` */
+  mask?: GPUBuffer;
+}
+
+/** Where the log-probabilities of a choice are, and what reads them from a copy. */
+export interface TopLogprobs {
+  buffer: GPUBuffer;
+  bytes: number;
+  read(all: ArrayBuffer, step: StepShape): Logprobs;
+}
 
 /** Records a choice of any kind; what it adjusts by is made where `adjusting` lacks it. */
 export function recordChoice(
@@ -13,7 +39,7 @@ export function recordChoice(
   kind: ChoiceKind,
   call: Choice & { samplers: GPUBuffer },
   { parts, ledger, adjusting }: { parts: ForwardParts; ledger: Ledger; adjusting: Adjusting },
-): Chooser['top'] {
+): TopLogprobs | undefined {
   const { tuning, kv, config } = parts;
   const { vocabSize } = config;
   const { sequences } = kv;

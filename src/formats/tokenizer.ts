@@ -1,11 +1,7 @@
 import { Tokenizer as HfTokenizer } from '@huggingface/tokenizers';
 import { ShishuError } from '../errors.ts';
-import {
-  type ChatTemplateOptions,
-  type ChatTurn,
-  readChatTemplate,
-  type ToolFormat,
-} from './chat-template.ts';
+import type { ChatTemplateOptions, ChatTurn, ToolFormat } from './chat-template.ts';
+import { readChatTemplate } from './find-template.ts';
 import { isObject, type Json, readJson, readOptionalJson } from './json.ts';
 import type { Source } from './source.ts';
 import { tokenBytes } from './token-bytes.ts';

@@ -1,6 +1,13 @@
 import { f16ToF32, f32ToF16 } from '../formats/float.ts';
 import { BLOCK } from '../kernels/tensor.ts';
-import type { PackedRows } from './pack.ts';
+
+/** Rows as the GPU keeps them. */
+export interface PackedRows {
+  /** `(rows, stride(cols))` in the dtype. */
+  codes: ArrayBufferView<ArrayBuffer>;
+  /** `(rows, stride(cols) / 32)` f16 bits, for q8 and q4. */
+  scales: Uint16Array<ArrayBuffer> | undefined;
+}
 
 /** Index of the first value that is no finite number, or -1. */
 export function firstNotFinite(values: Float32Array): number {

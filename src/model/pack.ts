@@ -2,14 +2,7 @@ import { ShishuError } from '../errors.ts';
 import { f32ArrayToF16, firstF16Overflow } from '../formats/float.ts';
 import { stride, type WeightDtype } from '../kernels/tensor.ts';
 import { part } from '../part.ts';
-
-/** Rows as the GPU keeps them. */
-export interface PackedRows {
-  /** `(rows, stride(cols))` in the dtype. */
-  codes: ArrayBufferView<ArrayBuffer>;
-  /** `(rows, stride(cols) / 32)` f16 bits, for q8 and q4. */
-  scales: Uint16Array<ArrayBuffer> | undefined;
-}
+import type { PackedRows } from './block-codes.ts';
 
 /** Widens rows `(rows, cols)` to `(rows, stride(cols))`, zeros between. */
 export function padRows(values: Float32Array<ArrayBuffer>, cols: number): Float32Array<ArrayBuffer> {
