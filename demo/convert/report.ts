@@ -138,7 +138,7 @@ export function showConverted(
     { parent, child }: { parent: number; child: number },
     show: (value: number) => string,
   ) => [what, show(parent), show(child), percent(parent, child)];
-  const pairs = sharedPairs > 0 ? `, ${sharedPairs} shared pairs` : '';
+  const pairs = sharedPairs > 0 ? `, ${sharedPairs} shared ${sharedPairs === 1 ? 'pair' : 'pairs'}` : '';
   place.replaceChildren(
     el(
       'div',

@@ -194,7 +194,8 @@ export async function convert(
     };
     const measureWritten = (name: string): Promise<void> =>
       onWritten(({ runner, plan }) => step(name, perplexity(runner, plan, windows.test, signal)));
-    await measureWritten(sharePairs > 0 ? `written, ${sharePairs} pairs shared (${share})` : 'written');
+    const shared = `${sharePairs} ${sharePairs === 1 ? 'pair' : 'pairs'} shared (${share})`;
+    await measureWritten(sharePairs > 0 ? `written, ${shared}` : 'written');
     let healing: ConvertReport['healing'];
     if (options.heal) {
       const done = await healWritten(staged, parent, windows, { ...options.heal, log, signal });

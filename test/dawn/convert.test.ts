@@ -414,7 +414,7 @@ describe('converting', () => {
     const options = { layers: [1, 2], linear: true, rank: 12, sharePairs: 1, heal: { tokens: 3000 } };
     const report = await run('mobilellm', 'healed', options);
     expect(report.steps.map(({ step }) => step).slice(-2)).toEqual([
-      'written, 1 pairs shared (average)',
+      'written, 1 pair shared (average)',
       'healed',
     ]);
     const { before, after } = report.healing!.perplexity;

@@ -91,12 +91,7 @@ test.runIf(withParent)(
     await page.waitForSelector('#chat-with-it', { timeout: LONG });
     expect(await wide()).toBeLessThanOrEqual(360);
     const steps = await page.locator('#result table').first().locator('tbody th').allTextContents();
-    expect(steps).toEqual([
-      'parent',
-      'attention dropped',
-      'linear maps',
-      'written, 1 pairs shared (average)',
-    ]);
+    expect(steps).toEqual(['parent', 'attention dropped', 'linear maps', 'written, 1 pair shared (average)']);
 
     const downloads: string[] = [];
     let report: ConvertReport | undefined;
