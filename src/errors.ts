@@ -47,6 +47,10 @@ export function throwIfAborted(signal: AbortSignal | undefined): void {
   if (signal?.aborted) throw new ShishuError('aborted', 'The call was aborted.', { cause: signal.reason });
 }
 
+/** Raised when one of them is. */
+export const anySignal = (own: AbortSignal, given: AbortSignal | undefined): AbortSignal =>
+  given ? AbortSignal.any([own, given]) : own;
+
 /** @throws ShishuError `bad-argument` that names an option of the API, its value and what was expected */
 export const refuseOption = (name: string, value: unknown, wanted: string): never => {
   throw new ShishuError('bad-argument', `Option "${name}" is ${String(value)}, expected ${wanted}.`, {

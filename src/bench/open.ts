@@ -79,6 +79,13 @@ export async function openSession(
   signal?: AbortSignal,
 ): Promise<Session> {
   const { config, plan } = described;
-  const runner = await makeRunner(gpu, config, plan, options, (what) => described.fill(gpu, what, signal));
+  const runner = await makeRunner(
+    gpu,
+    config,
+    plan,
+    options,
+    (what, signal) => described.fill(gpu, what, signal),
+    { signal },
+  );
   return { described, gpu, runner, close: () => runner.ledger.releaseAll() };
 }

@@ -73,7 +73,7 @@ export async function openOnGpu(
         batch: 1,
         ...gpuOptions,
       },
-      (fill) =>
+      (fill, signal) =>
         fillFromCheckpoint(gpu, fill, checkpoint, specs, {
           signal,
           onBytes(bytes) {
@@ -81,6 +81,7 @@ export async function openOnGpu(
             onProgress?.(loaded, checkpoint.bytes);
           },
         }),
+      { signal },
     );
     const close = (): void => {
       runner.ledger.releaseAll();

@@ -1,4 +1,4 @@
-import { refuseOption, throwIfAborted } from '../errors.ts';
+import { anySignal, refuseOption, throwIfAborted } from '../errors.ts';
 import { type Checkpoint, openCheckpoint, type UsableTensor } from '../formats/checkpoint.ts';
 import { readEosIds } from '../formats/generation.ts';
 import { readJson } from '../formats/json.ts';
@@ -31,7 +31,9 @@ export interface LoadGpuOptions extends GpuOptions, Pick<RunnerOptions, 'tuning'
 const DEFAULT_CONTEXT = 4096;
 
 /**
- * Allocates a model on the GPU and lets `fill` write its weights while the kernels compile; frees everything when that fails.
+ * Allocates a model on the GPU and lets `fill` write its weights while the kernels compile. When one of them fails the other
+ * ends too, and everything is freed.
+ * @param fill gets a signal that is raised by `signal`, and when it is not needed any more
  * @param choose may choose other kernels; `filled` is when the weights are there
  */
 export async function makeRunner(
@@ -39,22 +41,36 @@ export async function makeRunner(
   config: ModelConfig,
   plan: Plan,
   options: RunnerOptions,
-  fill: (what: FillPlan) => Promise<void>,
-  choose?: (parts: ForwardParts, filled: Promise<void>) => Promise<Partial<Choice>>,
+  fill: (what: FillPlan, signal: AbortSignal) => Promise<void>,
+  {
+    choose,
+    signal,
+  }: {
+    choose?: ((parts: ForwardParts, filled: Promise<void>) => Promise<Partial<Choice>>) | undefined;
+    signal?: AbortSignal | undefined;
+  } = {},
 ): Promise<Runner> {
   const ledger = new Ledger(gpu);
   try {
     return await guardMemory(gpu, 'the model', async () => {
       const { parts, fill: what } = allocateParts(gpu, ledger, config, plan, options);
-      const filled = fill(what);
+      const done = new AbortController();
+      const filled = fill(what, anySignal(done.signal, signal));
       const compile = async (): Promise<Runner> => {
         if (choose) Object.assign(parts, { tuning: { ...parts.tuning, ...(await choose(parts, filled)) } });
+        // What is allocated from here on would not be freed.
+        throwIfAborted(done.signal);
         const runner = new Runner(parts, ledger);
         await runner.warm(plan);
         return runner;
       };
-      const [runner] = await Promise.all([compile(), filled]);
-      return runner;
+      try {
+        const [runner] = await Promise.all([compile(), filled]);
+        return runner;
+      } finally {
+        done.abort();
+        await filled.catch(() => {});
+      }
     });
   } catch (error) {
     ledger.releaseAll();
@@ -169,7 +185,7 @@ async function openModel(
     let loadedBytes = 0;
     const report = (phase: 'read' | 'compile' | 'ready', tensor?: string): void =>
       onProgress?.({ phase, loadedBytes, totalBytes, ...(tensor !== undefined && { tensor }) });
-    const fill = async (what: FillPlan): Promise<void> => {
+    const fill = async (what: FillPlan, signal: AbortSignal): Promise<void> => {
       // What is wrong with the tokenizer should not show after gigabytes.
       await texts;
       await fillFromCheckpoint(gpu, what, checkpoint, tensorSpecs(config), {
@@ -181,7 +197,10 @@ async function openModel(
       });
       report('compile');
     };
-    const runner = await makeRunner(gpu, config, plan, wanted, fill, tune ? choose : undefined);
+    const runner = await makeRunner(gpu, config, plan, wanted, fill, {
+      choose: tune ? choose : undefined,
+      signal,
+    });
     made = runner.ledger;
     const checked = testing
       ? await (await testing).checkKernels(runner, plan, wanted, options.warn)

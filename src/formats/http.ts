@@ -1,4 +1,4 @@
-import { ShishuError, throwIfAborted } from '../errors.ts';
+import { anySignal, ShishuError, throwIfAborted } from '../errors.ts';
 import { free } from './ahead.ts';
 import type { RawSource } from './raw-source.ts';
 import { backOff, isPassing, LONGEST_ASKED_WAIT, retryAfter, type Sleep, sleepFor } from './retry.ts';
@@ -107,7 +107,7 @@ export function rawHttp(folder: string | URL, options: HttpOptions = {}): HttpFo
       const response = await fetcher(urlOf(file), {
         headers: range === undefined ? headers : { ...headers, Range: `bytes=${range}` },
         ...(noStore && { cache: 'no-store' }),
-        signal: signal ? AbortSignal.any([signal, stalled.signal]) : stalled.signal,
+        signal: anySignal(stalled.signal, signal),
       });
       alive();
       if (isPassing(response.status)) {

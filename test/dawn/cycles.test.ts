@@ -68,3 +68,41 @@ test(`${CYCLES} times a model is loaded, used and freed, every tenth load aborte
   console.log(`JS heap after ${WARM} loads ${warm}, after ${CYCLES} loads ${end}: ${end - warm} bytes more`);
   expect(end - warm).toBeLessThan(GROWTH);
 });
+
+test('a load whose kernels do not compile stops reading, and leaves nothing', async () => {
+  let bytes = 0;
+  const broken = new Proxy(
+    countingDevice(gpu.device, (size) => {
+      bytes += size;
+    }),
+    {
+      get(target, key) {
+        if (key === 'createShaderModule')
+          return (module: GPUShaderModuleDescriptor) =>
+            target.createShaderModule(module.label === 'matvec' ? { ...module, code: 'fn' } : module);
+        return Reflect.get(target, key, target) as unknown;
+      },
+    },
+  );
+  const files = memorySource({ ...tinyFiles(tinyModel('llama', 7)), ...charTokenizerFiles(64) });
+  const stopped: unknown[] = [];
+  const loading = loadModel(
+    {
+      size: (file) => files.size(file),
+      read: (file, start, end, signal) =>
+        file.endsWith('.safetensors') && start! > 8
+          ? // Weights that never come: only being told to stop ends the wait.
+            new Promise((_, reject) => {
+              signal!.addEventListener('abort', () => {
+                stopped.push(file);
+                reject(signal!.reason);
+              });
+            })
+          : files.read(file, start, end, signal),
+    },
+    { device: broken, contextLength: 64 },
+  );
+  await expect(loading).rejects.toMatchObject({ code: 'shader' });
+  expect(stopped.length).toBeGreaterThan(0);
+  expect(bytes).toBe(0);
+});

@@ -42,18 +42,13 @@ async function withParts<T>(run: (parts: ForwardParts, plan: Plan) => Promise<T>
   const tuning = { ...plain, wideFrom: 5, vocabulary: 16 };
   const sizes = { dtype: 'f32', kv: 'f32', contextLength: 40, batch: 1, tuning, chunk: 16 } as const;
   let found: { value: T } | undefined;
-  const runner = await makeRunner(
-    gpu,
-    config,
-    plan,
-    sizes,
-    (fill) => fillSynthetic(gpu, fill, 1),
-    async (parts, filled) => {
+  const runner = await makeRunner(gpu, config, plan, sizes, (fill) => fillSynthetic(gpu, fill, 1), {
+    choose: async (parts, filled) => {
       await filled;
       found = { value: await run(parts, plan) };
       return {};
     },
-  );
+  });
   runner.ledger.releaseAll();
   return found!.value;
 }
