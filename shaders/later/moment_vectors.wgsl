@@ -2,7 +2,7 @@
 // be reckoned with is noted. A thread takes four columns over all rows.
 #import activation_pair
 
-@group(0) @binding(4) var<storage, read_write> sums: array<vec4f>;
+const LOW = STRIDE4;
 // Bits of the position, inverted, so that 0 is none.
 @group(0) @binding(5) var<storage, read_write> odd: atomic<u32>;
 
@@ -12,16 +12,6 @@ const LIMIT = 0x58800000u;
 // Whether one is NaN, infinite or beyond LIMIT; by their bits, for compilers may take it that none is.
 fn is_odd(value: vec4f) -> bool {
   return any((bitcast<vec4<u32>>(value) & vec4<u32>(0x7fffffffu)) > vec4<u32>(LIMIT));
-}
-
-fn read_sum(at: u32) -> Double {
-  return Double(sums[at], sums[at + STRIDE4]);
-}
-
-fn write_sum(at: u32, sum: Double) {
-  let ordered = two_sum(sum.hi, sum.lo);
-  sums[at] = ordered.hi;
-  sums[at + STRIDE4] = ordered.lo;
 }
 
 @compute @workgroup_size(WG)

@@ -3,19 +3,8 @@
 // arithmetic that there is nothing to gain from workgroup memory.
 #import activation_pair
 
-@group(0) @binding(4) var<storage, read_write> sums: array<vec4f>;
-
+// How far behind its high part the low part of a sum is.
 const LOW = 4u * STRIDE4 * STRIDE4;
-
-fn read_sum(at: u32) -> Double {
-  return Double(sums[at], sums[LOW + at]);
-}
-
-fn write_sum(at: u32, sum: Double) {
-  let ordered = two_sum(sum.hi, sum.lo);
-  sums[at] = ordered.hi;
-  sums[LOW + at] = ordered.lo;
-}
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
