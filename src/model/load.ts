@@ -136,10 +136,13 @@ async function checkCopies(
     const length = stored.end - stored.start;
     for (let start = 0; start < length; start += READ_BYTES) {
       const end = Math.min(length, start + READ_BYTES);
-      const [copy, first] = (await Promise.all(
-        [name, copyOf].map((tensor) => checkpoint.read(tensor, start, end, signal)),
-      )) as [Uint8Array, Uint8Array];
-      if (same && copy.every((byte, i) => byte === first[i])) continue;
+      const [copy, first] = await Promise.all([
+        checkpoint.read(name, start, end, signal),
+        checkpoint.read(copyOf, start, end, signal),
+      ]);
+      const equal = same && copy.every((byte, i) => byte === first[i]);
+      if (checkpoint.fresh) for (const { buffer } of [copy, first]) free(buffer);
+      if (equal) continue;
       throw new ShishuError('bad-checkpoint', `Tensor "${name}" differs from "${copyOf}", which it shares.`, {
         details: { tensor: name, copyOf },
         mend: 'Lower num_mlp_shared, or leave the second member of the pair out.',
@@ -166,13 +169,14 @@ export async function fillFromCheckpoint(
     (read, signal) => checkpoint.readSpan(read, signal),
     signal,
   );
-  for await (const [{ start, pieces }, bytes] of reads)
-    for (const [i, piece] of pieces.entries()) {
+  for await (const [{ start, pieces }, bytes] of reads) {
+    for (const piece of pieces) {
       throwIfAborted(signal);
       onBytes?.(piece.end - piece.start, piece.tensor);
       piece.use(bytes.subarray(piece.start - start, piece.end - start));
-      if (checkpoint.fresh && i === pieces.length - 1) free(bytes.buffer);
     }
+    if (checkpoint.fresh) free(bytes.buffer);
+  }
   await checkCopies(checkpoint, specs, signal);
   throwIfAborted(signal);
 }
