@@ -1,5 +1,6 @@
 import type { Runner } from '../engine/runner.ts';
 import { profile } from '../gpu/profile.ts';
+import { writeStep } from '../gpu/recorder.ts';
 import { ROW_BYTES, recordBlocks } from '../model/forward.ts';
 import type { Plan } from '../model/plan.ts';
 
@@ -27,9 +28,9 @@ export async function timeBlocks(
   const rows = ledger.storage('timed row', ROW_BYTES, 'scratch');
   try {
     gpu.device.queue.writeBuffer(rows, 0, new Uint32Array([0, 0, position, 0]));
-    gpu.device.queue.writeBuffer(scratch.step, 0, new Uint32Array([1, 0, 0, 0]));
-    const dispatches = await recordBlocks(parts, plan, rows, 'one');
     const step = { rows: 1, first: 0, count: 0, next: 0, context: position + 1 };
+    writeStep(gpu, scratch.step, step);
+    const dispatches = await recordBlocks(parts, plan, rows, 'one');
     const launches = await profile(gpu, dispatches, step, ROUNDS);
     if (!launches) return undefined;
     const times = new Map(plan.map(({ layer }) => [layer, { first: 0, mlp: 0, inMlp: false }]));

@@ -1,6 +1,6 @@
 import type { Runner } from '../engine/runner.ts';
 import { throwIfLost } from '../gpu/device.ts';
-import { type Dispatch, encode, type StepShape } from '../gpu/recorder.ts';
+import { type Dispatch, encode, type StepShape, writeStep } from '../gpu/recorder.ts';
 import { ROW_BYTES, recordBlocks } from '../model/forward.ts';
 import type { Plan } from '../model/plan.ts';
 
@@ -75,7 +75,7 @@ export async function makeWalk(
         const rows = part.length;
         const step = { rows, first: 0, count: 0, next: 0, context: at + rows };
         queue.writeBuffer(rowsBuffer, 0, Uint32Array.from(part.flatMap((token, i) => [token, 0, at + i, 0])));
-        queue.writeBuffer(scratch.step, 0, new Uint32Array([rows, 0, 0, 0]));
+        writeStep(gpu, scratch.step, step);
         const encoder = gpu.device.createCommandEncoder();
         lists.forEach((list, index) => {
           encodePass(encoder, list, step);

@@ -1,7 +1,7 @@
 import { throwIfAborted } from '../errors.ts';
 import { guardMemory, type Ledger } from '../gpu/buffer.ts';
 import { type Gpu, throwIfLost } from '../gpu/device.ts';
-import { type Dispatch, encode, type StepShape } from '../gpu/recorder.ts';
+import { type Dispatch, encode, type StepShape, writeStep } from '../gpu/recorder.ts';
 import type { Width } from '../kernels/tuning.ts';
 import { type ForwardParts, ROW_BYTES, recordBlocks, recordHead } from '../model/forward.ts';
 import type { Plan } from '../model/plan.ts';
@@ -109,14 +109,6 @@ export class Runner {
     return all.filter(({ grid }) => grid({ rows, first: 0, count: rows, next: 0, context }) !== undefined);
   }
 
-  #writeStep(step: StepShape): void {
-    this.#gpu.device.queue.writeBuffer(
-      this.parts.scratch.step,
-      0,
-      new Uint32Array([step.rows, step.first, step.count, step.next]),
-    );
-  }
-
   #writePrompt(tokens: readonly number[], sequence: number, position: number): void {
     const rows = new Uint32Array(4 * tokens.length);
     tokens.forEach((token, i) => {
@@ -182,7 +174,7 @@ export class Runner {
     let chosen: Promise<Chosen> | undefined;
     await this.#prompt(plan, sequence, tokens, start, signal, ({ rows, at, final, blocks }) => {
       const step = { rows, first: rows - 1, count: final ? 1 : 0, next: sequence, context: at + rows };
-      this.#writeStep(step);
+      writeStep(this.#gpu, this.parts.scratch.step, step);
       if (!final) this.#submit(step, [blocks]);
       else chosen = this.#choose(step, [blocks, head], chooser);
     });
@@ -225,7 +217,7 @@ export class Runner {
       await this.#recordHead(width),
       await this.choosing.prepare(kind),
     ];
-    this.#writeStep({ rows, first: 0, count: rows, next: 0, context: 0 });
+    writeStep(this.#gpu, this.parts.scratch.step, { rows, first: 0, count: rows, next: 0 });
     const flying: Promise<Chosen>[] = [];
     try {
       for (let done = 0, sent = 0; done < options.steps; done++) {
@@ -261,7 +253,7 @@ export class Runner {
       for (let first = 0; first < rows; first += logitRows) {
         const count = Math.min(logitRows, rows - first);
         const step = { rows, first, count, next: 0, context: at + rows };
-        this.#writeStep(step);
+        writeStep(this.#gpu, this.parts.scratch.step, step);
         const head = await this.#recordHead(count >= this.parts.tuning.wideFrom ? 'many' : 'few');
         this.#submit(step, [first === 0 ? blocks : [], head, after]);
         await each(at + first, count);

@@ -1,4 +1,4 @@
-import { type Dispatch, encode, Recorder, type StepShape } from '../gpu/recorder.ts';
+import { type Dispatch, encode, Recorder, type StepShape, writeStep } from '../gpu/recorder.ts';
 import { argmax } from '../kernels/sample.ts';
 import { stride } from '../kernels/tensor.ts';
 import { ROW_BYTES, recordBlocks, recordHead } from '../model/forward.ts';
@@ -308,11 +308,7 @@ export async function selfTest({ parts, ledger }: Runner, plan: Plan): Promise<W
     held.push(staging);
     for (const { work, rows, words, step } of works) {
       device.queue.writeBuffer(rows, 0, new Uint32Array(words));
-      device.queue.writeBuffer(
-        scratch.step,
-        0,
-        new Uint32Array([step.rows, step.first, step.count, step.next]),
-      );
+      writeStep(gpu, scratch.step, step);
       const encoder = device.createCommandEncoder();
       for (const one of work)
         if ('list' in one) {

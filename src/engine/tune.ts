@@ -1,5 +1,5 @@
 import { guardMemory, Ledger, readBuffer } from '../gpu/buffer.ts';
-import { type Dispatch, encode, type StepShape } from '../gpu/recorder.ts';
+import { type Dispatch, encode, type StepShape, writeStep } from '../gpu/recorder.ts';
 import { type Choice, type Tuning, VARIANTS, type Width } from '../kernels/tuning.ts';
 import { type ForwardParts, ROW_BYTES, recordBlocks, recordHead } from '../model/forward.ts';
 import type { Plan } from '../model/plan.ts';
@@ -59,8 +59,7 @@ export async function tune(
 
   const run = async (list: readonly Dispatch[], step: StepShape, times: number): Promise<number> => {
     const begun = performance.now();
-    const { rows, first, count, next } = step;
-    device.queue.writeBuffer(scratch.step, 0, new Uint32Array([rows, first, count, next]));
+    writeStep(gpu, scratch.step, step);
     const encoder = device.createCommandEncoder();
     const pass = encoder.beginComputePass();
     for (let i = 0; i < times; i++) encode(pass, list, step);

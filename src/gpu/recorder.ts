@@ -17,6 +17,13 @@ export interface StepShape {
   context: number;
 }
 
+/** Writes a step for the shaders. */
+export const writeStep = (
+  { device }: Pick<Gpu, 'device'>,
+  buffer: GPUBuffer,
+  { rows, first, count, next }: Omit<StepShape, 'context'>,
+): void => device.queue.writeBuffer(buffer, 0, new Uint32Array([rows, first, count, next]));
+
 export type Grid = readonly [x: number, y: number, z: number];
 
 /** One kernel launch, ready to encode. */

@@ -2,7 +2,7 @@ import { expect } from 'vitest';
 import { f16ToF32 } from '../../src/formats/float.ts';
 import { guardMemory, Ledger, readBuffer } from '../../src/gpu/buffer.ts';
 import type { Gpu } from '../../src/gpu/device.ts';
-import { encode, Recorder, type StepShape } from '../../src/gpu/recorder.ts';
+import { encode, Recorder, type StepShape, writeStep } from '../../src/gpu/recorder.ts';
 import type { HeadShape, QkvPlace } from '../../src/kernels/rope.ts';
 import {
   type Activations,
@@ -165,10 +165,9 @@ export class Rig {
       const steps = cases.map(({ step }) => ({ rows: 0, first: 0, count: 0, next: 0, context: 1, ...step }));
       const lists = await Promise.all(
         cases.map((one, i) => {
-          const { rows, first, count, next } = steps[i]!;
           const usage = GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST;
           const buffer = this.ledger.buffer('step', 16, 'scratch', usage);
-          device.queue.writeBuffer(buffer, 0, new Uint32Array([rows, first, count, next]));
+          writeStep(this.gpu, buffer, steps[i]!);
           const recorder = new Recorder(this.gpu);
           one.record(recorder, buffer);
           return recorder.finish();
