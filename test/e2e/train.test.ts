@@ -43,8 +43,16 @@ test(
     };
     await open({ ...SMALL, steps: '60', learningRate: '0.01' });
     await page.click('#run');
-    await page.waitForSelector('#curve canvas', { timeout: LONG });
-    const first = (await cells(2)).map(Number);
+    // Read in the page as soon as it is there: a busy machine trains on before an answer comes.
+    const drawn = await page.waitForFunction(
+      () =>
+        document.querySelector('#curve canvas') &&
+        Array.from(document.querySelectorAll('#table tbody tr:nth-child(2) td'), (cell) => cell.textContent),
+      null,
+      { timeout: LONG },
+    );
+    const first = ((await drawn.jsonValue()) as string[]).map(Number);
+    expect(first).toHaveLength(2);
     await page.click('#cancel');
     await rested();
     expect(await page.isDisabled('[name=hidden]')).toBe(true);
