@@ -5,7 +5,7 @@ import { readJson } from '../formats/json.ts';
 import { openSource, type Source, type SourceLike } from '../formats/source.ts';
 import { loadTokenizer } from '../formats/tokenizer.ts';
 import { guardMemory, Ledger } from '../gpu/buffer.ts';
-import { type Gpu, type GpuOptions, lossOr, openGpu, throwIfLost } from '../gpu/device.ts';
+import { type Gpu, type GpuOptions, lossOr, openGpuBeside, throwIfLost } from '../gpu/device.ts';
 import type { Choice } from '../kernels/tuning.ts';
 import { type ModelConfig, parseConfig } from '../model/config.ts';
 import type { ForwardParts } from '../model/forward.ts';
@@ -162,7 +162,10 @@ async function openModel(
 ): Promise<ModelParts> {
   const { onProgress, signal, hub, cache = true, warn } = options;
   const folder = openSource(source, { fetch: options.fetch, hub, cache, warn });
-  const { config, plan, checkpoint, sizes } = await readHeaders(folder, options);
+  const [{ config, plan, checkpoint, sizes }, gpu] = await openGpuBeside(readHeaders(folder, options), {
+    device: options.device,
+    ...gpuOptions,
+  });
   const texts = Promise.all([
     loadTokenizer(folder, config.vocabSize, signal),
     readEosIds(folder, config, signal),
@@ -170,7 +173,6 @@ async function openModel(
   const testing = options.selfTest === false ? undefined : part(() => import('./check-kernels.ts'));
   // Whoever awaits them sees their errors.
   for (const begun of [texts, testing]) begun?.catch(() => {});
-  const gpu = await openGpu({ device: options.device, ...gpuOptions });
   let made: Ledger | undefined;
   try {
     const wanted = { ...sizes, ...gpuOptions };

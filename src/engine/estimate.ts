@@ -1,5 +1,5 @@
 import { openSource, type SourceLike } from '../formats/source.ts';
-import { openGpu } from '../gpu/device.ts';
+import { openGpuBeside } from '../gpu/device.ts';
 import type { WeightDtype } from '../kernels/tensor.ts';
 import { loadingBytes } from '../model/load.ts';
 import { parameterCount } from '../model/plan.ts';
@@ -58,11 +58,10 @@ export async function smallerThan(
   crashed: Pick<LoadOptions, 'dtype' | 'kv' | 'contextLength' | 'batch'>,
 ): Promise<Choice | undefined> {
   const folder = openSource(source, { fetch: options.fetch, hub: options.hub });
-  const { config, plan, sizes } = await readHeaders(folder, {
-    ...crashed,
-    ...(options.signal && { signal: options.signal }),
-  });
-  const gpu = await openGpu({ device: options.device });
+  const [{ config, plan, sizes }, gpu] = await openGpuBeside(
+    readHeaders(folder, { ...crashed, ...(options.signal && { signal: options.signal }) }),
+    { device: options.device },
+  );
   try {
     const limits = sizeLimits(gpu, options.memoryLimit);
     const sized = (own: Partial<typeof sizes>): ModelSize => sizeOf(gpu, config, plan, { ...sizes, ...own });
@@ -91,8 +90,10 @@ export async function estimate(
   gpuOptions: LoadGpuOptions = {},
 ): Promise<Estimate> {
   const folder = openSource(source, { fetch: options.fetch, hub: options.hub });
-  const { config, plan, checkpoint, sizes } = await readHeaders(folder, options);
-  const gpu = await openGpu({ device: options.device, ...gpuOptions });
+  const [{ config, plan, checkpoint, sizes }, gpu] = await openGpuBeside(readHeaders(folder, options), {
+    device: options.device,
+    ...gpuOptions,
+  });
   try {
     const limits = sizeLimits(gpu, options.memoryLimit);
     const sized = (dtype: WeightDtype, contextLength: number): ModelSize =>

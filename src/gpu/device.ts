@@ -100,6 +100,17 @@ export async function openGpu({ device: given, limits, without = [] }: GpuOption
   return gpu;
 }
 
+/** Opens the GPU while something else is got ready. What that fails with is thrown first; the GPU is closed then. */
+export async function openGpuBeside<T>(other: Promise<T>, options?: GpuOptions): Promise<[T, Gpu]> {
+  const [ready, opened] = await Promise.allSettled([other, openGpu(options)]);
+  if (ready.status === 'rejected') {
+    if (opened.status === 'fulfilled') opened.value.close();
+    throw ready.reason;
+  }
+  if (opened.status === 'rejected') throw opened.reason;
+  return [ready.value, opened.value];
+}
+
 const lossError = (gpu: Gpu, cause?: unknown): ShishuError =>
   new ShishuError('device-lost', `The GPU was lost: ${gpu.lost!.replace(/\.$/, '')}.`, {
     mend: 'Call reload() on the model, or load it again.',
