@@ -88,6 +88,25 @@ test(
 );
 
 test(
+  'the embedded pair runs with the settings that the page opens with',
+  async () => {
+    const { page, problems } = await openBench();
+    expect(await page.getAttribute('text=Included pair', 'aria-pressed')).toBe('true');
+    await page.click('#run');
+    await ended(page);
+    expect(await page.textContent('#notices')).toBe('');
+    const result: BenchResult = JSON.parse(await saved(page, '#save-json'));
+    expect(result).toMatchObject({ ended: 'complete', error: null });
+    expect(result.models.map(({ label, weights }) => [label, weights])).toEqual([
+      ['parent', 'folder'],
+      ['child', 'folder'],
+    ]);
+    expect(problems).toEqual([]);
+  },
+  LONG,
+);
+
+test(
   'hidden, then cancelled, it says both and keeps what was measured',
   async () => {
     const { page } = await openBench(`#${SMALL}`);

@@ -1,13 +1,16 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { PRESETS, parseSpec, shapeModel, sliceStack, specText } from '../../src/bench/models.ts';
 import {
   contextOf,
   FULL,
   parseSettings,
+  QUICK,
   settingsFromLink,
   settingsToLink,
 } from '../../src/bench/settings.ts';
 import { spreadOf } from '../../src/bench/stats.ts';
+import { parseConfig } from '../../src/model/config.ts';
 import { parameterCount } from '../../src/model/plan.ts';
 
 const pair = { parent: 'MobileLLM-125M', child: 'MobileLLM-125M:15,15,7,0' };
@@ -87,6 +90,17 @@ describe('settings', () => {
   test('the context holds prompts, and positions with their steps', () => {
     expect(contextOf(parseSettings({ ...pair, prompts: '10', positions: '100', steps: '5' }))).toBe(105);
     expect(contextOf(parseSettings({ ...pair, prompts: '500', positions: '100' }))).toBe(500);
+  });
+
+  test.each(['parent', 'child'])('the usual ones fit the context of the embedded %s', (name) => {
+    const config = readFileSync(
+      new URL(`../../demo/public/models/${name}/config.json`, import.meta.url),
+      'utf8',
+    );
+    const { maxPositions } = parseConfig(JSON.parse(config));
+    expect(contextOf({ ...QUICK, parent: parseSpec(name), child: parseSpec(name) })).toBeLessThanOrEqual(
+      maxPositions,
+    );
   });
 
   test.each([
