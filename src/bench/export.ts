@@ -62,7 +62,10 @@ export function toCsv(result: BenchResult): string {
 /** What must be said before any figure of a result. */
 export function cautions(result: BenchResult): string[] {
   const notes: string[] = [];
-  if (result.ended !== 'complete') notes.push(`The run did not finish (${result.ended}): ${result.error}`);
+  const { ended, error } = result;
+  if (ended === 'running') notes.push('The run is under way: this is what it measured so far.');
+  else if (ended !== 'complete')
+    notes.push(`The run did not finish (${ended})${error === null ? '.' : `: ${error}`}`);
   for (const why of result.disturbed) notes.push(`The run was disturbed: ${why} Its times are doubtful.`);
   if (result.adapter.software)
     notes.push('A CPU plays GPU here (software adapter): look at the ratios, not at the times.');

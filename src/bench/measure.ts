@@ -18,23 +18,30 @@ export interface Timed extends Pick<Session, 'runner'> {
 /**
  * Warm-up, then samples of all subjects in turn, the first of them changing: a drift meets all alike.
  * @param part runs one round, which it may announce
+ * @param early gets what there is of every subject where a later sample fails, before this throws
  */
 export async function interleaved<T>(
   subjects: readonly T[],
   repetitions: number,
   time: (subject: T) => Promise<number>,
   part: (what: string, round: () => Promise<void>) => Promise<void> = (_, round) => round(),
+  early: (spreads: Spread[]) => void = () => {},
 ): Promise<Spread[]> {
   const samples: number[][] = subjects.map(() => []);
-  await part('warm-up', async () => {
-    for (const subject of subjects) await time(subject);
-  });
-  for (let rep = 0; rep < repetitions; rep++)
-    await part(`${rep + 1} of ${repetitions}`, async () => {
-      const order = [...subjects.entries()];
-      for (const [at, subject] of rep % 2 === 0 ? order : order.reverse())
-        samples[at]!.push(await time(subject));
+  try {
+    await part('warm-up', async () => {
+      for (const subject of subjects) await time(subject);
     });
+    for (let rep = 0; rep < repetitions; rep++)
+      await part(`${rep + 1} of ${repetitions}`, async () => {
+        const order = [...subjects.entries()];
+        for (const [at, subject] of rep % 2 === 0 ? order : order.reverse())
+          samples[at]!.push(await time(subject));
+      });
+  } catch (error) {
+    if (samples.every(({ length }) => length > 0)) early(samples.map(spreadOf));
+    throw error;
+  }
   return samples.map(spreadOf);
 }
 

@@ -109,8 +109,8 @@ export interface BenchResult {
   training: TrainingPoint[];
   /** About training: why it was not timed, or how. */
   trainingNote: string;
-  ended: 'complete' | 'cancelled' | 'device-lost' | 'failed';
-  /** Why it did not end complete. */
+  ended: 'running' | 'complete' | 'cancelled' | 'device-lost' | 'failed';
+  /** What went wrong. */
   error: string | null;
   /** What happened during the run that makes its times doubtful. */
   disturbed: string[];

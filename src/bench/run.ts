@@ -62,6 +62,8 @@ const TRAIN_SHAPE = { rows: 8, length: 128, seed: 1 };
 /** AdamW keeps four numbers a parameter; above this, steps of minutes would be all that a page does. */
 const MOST_TRAINED = 30e6;
 
+const unmeasured = (asked: boolean): string => (asked ? 'Not reached.' : 'Not asked for.');
+
 function emptyResult(gpu: Gpu, settings: BenchSettings, runtime: string): BenchResult {
   return {
     format: 'shishulm-bench-1',
@@ -84,10 +86,10 @@ function emptyResult(gpu: Gpu, settings: BenchSettings, runtime: string): BenchR
     batches: [],
     batchPosition: batchPosition(settings),
     profile: [],
-    profileNote: 'Not asked for.',
+    profileNote: unmeasured(settings.profile),
     training: [],
-    trainingNote: 'Not asked for.',
-    ended: 'complete',
+    trainingNote: unmeasured(settings.training),
+    ended: 'running',
     error: null,
     disturbed: [],
   };
@@ -192,6 +194,7 @@ class Run {
         (sessions) => this.#batch(sessions, batch),
       );
     if (settings.training) await this.#train(pair);
+    this.result.ended = 'complete';
     this.#report('Done');
   }
 
@@ -212,14 +215,18 @@ class Run {
     }
   }
 
-  #interleaved(
+  /** Measures one point of both models; a run that ends in the middle of it keeps the samples that both have. */
+  async #point(
     sessions: readonly Session[],
     what: string,
     time: (session: Session) => Promise<number>,
-  ): Promise<Spread[]> {
-    return interleaved(sessions, this.#settings.repetitions, time, (sample, run) =>
-      this.#part(`${what}, ${sample}`, run),
-    );
+    keep: (model: Which, ms: Spread) => void,
+  ): Promise<void> {
+    const keepAll = (spreads: readonly Spread[]): void => {
+      for (const model of PAIR) keep(model, spreads[model]!);
+    };
+    const part = (sample: string, run: () => Promise<void>) => this.#part(`${what}, ${sample}`, run);
+    keepAll(await interleaved(sessions, this.#settings.repetitions, time, part, keepAll));
   }
 
   async #copy(): Promise<void> {
@@ -228,53 +235,54 @@ class Run {
   }
 
   async #prompts(sessions: readonly Session[]): Promise<void> {
-    for (const tokens of this.#settings.prompts) {
-      const spreads = await this.#interleaved(sessions, `Prompt of ${tokens} tokens`, (session) =>
-        timeFirstToken(session, tokens, this.#options.signal),
+    for (const tokens of this.#settings.prompts)
+      await this.#point(
+        sessions,
+        `Prompt of ${tokens} tokens`,
+        (session) => timeFirstToken(session, tokens, this.#options.signal),
+        (model, ms) =>
+          this.result.prompts.push({ model, tokens, ms, tokensPerSecond: (1000 * tokens) / ms.median }),
       );
-      for (const model of PAIR) {
-        const ms = spreads[model]!;
-        this.result.prompts.push({ model, tokens, ms, tokensPerSecond: (1000 * tokens) / ms.median });
-      }
-    }
   }
 
   async #decode(sessions: readonly Session[]): Promise<void> {
     const { positions, steps } = this.#settings;
-    for (const position of positions) {
-      const spreads = await this.#interleaved(sessions, `Decoding at position ${position}`, (session) =>
-        timeDecode(session, position, steps, this.#options.signal),
+    for (const position of positions)
+      await this.#point(
+        sessions,
+        `Decoding at position ${position}`,
+        (session) => timeDecode(session, position, steps, this.#options.signal),
+        (model, ms) => {
+          const traffic = trafficPerToken(sessions[model]!, position);
+          const gigabytesPerSecond = (traffic.weightBytes + traffic.kvBytes) / ms.median / 1e6;
+          this.result.decode.push({ model, position, ms, ...traffic, gigabytesPerSecond });
+        },
       );
-      for (const model of PAIR) {
-        const ms = spreads[model]!;
-        const traffic = trafficPerToken(sessions[model]!, position);
-        const gigabytesPerSecond = (traffic.weightBytes + traffic.kvBytes) / ms.median / 1e6;
-        this.result.decode.push({ model, position, ms, ...traffic, gigabytesPerSecond });
-      }
-    }
   }
 
-  async #batch(sessions: readonly Session[], batch: number): Promise<void> {
+  #batch(sessions: readonly Session[], batch: number): Promise<void> {
     const position = batchPosition(this.#settings);
-    const spreads = await this.#interleaved(sessions, `Batch of ${batch}`, (session) =>
-      timeDecode(session, position, this.#settings.steps, this.#options.signal),
+    return this.#point(
+      sessions,
+      `Batch of ${batch}`,
+      (session) => timeDecode(session, position, this.#settings.steps, this.#options.signal),
+      (model, ms) =>
+        this.result.batches.push({ model, batch, ms, tokensPerSecond: (1000 * batch) / ms.median }),
     );
-    for (const model of PAIR) {
-      const ms = spreads[model]!;
-      this.result.batches.push({ model, batch, ms, tokensPerSecond: (1000 * batch) / ms.median });
-    }
   }
 
   async #train(pair: readonly Described[]): Promise<void> {
     const { result } = this;
     const { loadTraining } = this.#options;
     const { repetitions } = this.#settings;
+    const first = this.#done;
     const configs = pair.map(({ config }) => config);
     const largest = Math.max(...configs.map(parameterCount));
     if (!loadTraining || largest > MOST_TRAINED) {
       result.trainingNote = loadTraining
         ? `Training is timed up to ${MOST_TRAINED / 1e6} million parameters; this pair has ${(largest / 1e6).toFixed(0)} million.`
         : 'There is no training module here.';
+      this.#done += repetitions;
       return;
     }
     const what = (step: number): string => `Training, step ${step + 1} of ${repetitions}`;
@@ -284,22 +292,20 @@ class Run {
     try {
       const { startJax, stepTimes } = await loadTraining();
       await startJax(backend);
-      const first = this.#done;
       const times = await stepTimes(configs, TRAIN_SHAPE, repetitions, (step) => {
         this.#done = first + step;
         this.#report(what(step));
       });
-      this.#done = first + repetitions;
       for (const model of PAIR) result.training.push({ model, ms: spreadOf(times[model]!), rows, length });
+      result.trainingNote =
+        `Steps of AdamW in f32 on ${rows} rows of ${length} tokens, by jax-js on ` +
+        `${backend === 'wasm' ? 'the CPU (wasm)' : 'WebGPU'}.`;
     } catch (error) {
       // What else was measured stands: a kind of model that can't be trained, or jax is not there.
       if (!(error instanceof ShishuError) || error.code === 'aborted') throw error;
       result.trainingNote = error.message;
-      return;
     }
-    result.trainingNote =
-      `Steps of AdamW in f32 on ${rows} rows of ${length} tokens, by jax-js on ` +
-      `${backend === 'wasm' ? 'the CPU (wasm)' : 'WebGPU'}.`;
+    this.#done = first + repetitions;
   }
 
   async #profile(sessions: readonly Session[]): Promise<void> {
@@ -358,13 +364,14 @@ export async function runBench(settings: BenchSettings, options: BenchOptions): 
       await run.all(pair);
     } catch (error) {
       await deviceNews(gpu);
-      result.ended =
+      const [ended, why]: [BenchResult['ended'], string | null] =
         gpu.lost !== undefined
-          ? 'device-lost'
+          ? ['device-lost', `The GPU was lost: ${gpu.lost}`]
           : error instanceof ShishuError && error.code === 'aborted'
-            ? 'cancelled'
-            : 'failed';
-      result.error = gpu.lost !== undefined ? `The GPU was lost: ${gpu.lost}` : messageOf(error);
+            ? ['cancelled', null]
+            : ['failed', messageOf(error)];
+      result.ended = ended;
+      result.error = why;
     } finally {
       unwatch?.();
     }

@@ -102,7 +102,7 @@ export const command: Command = {
     if (result.ended !== 'complete')
       throw new ShishuError(
         result.ended === 'device-lost' ? 'device-lost' : result.ended === 'cancelled' ? 'aborted' : 'io',
-        `The run did not finish: ${result.error}`,
+        `The run did not finish: ${result.error ?? 'it was cancelled.'}`,
         { mend: `What was measured is above (memory limit ${bytesText(budget)}).` },
       );
   },

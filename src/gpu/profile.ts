@@ -16,7 +16,8 @@ const MOST_QUERIES = 4096;
 
 /**
  * Times each launch of a list in a pass of its own by timestamp-query, `rounds` times over. Passes cost, so the sum is
- * more than a step that runs in one pass takes: it tells shares, not speed. `before` runs ahead of each round.
+ * more than a step that runs in one pass takes: it tells shares, not speed. `before` runs ahead of each round. One round more
+ * goes ahead and does not count: drivers finish some kernels when they first run.
  * Browsers may round timestamps (Chrome: to 100 us), which more rounds even out.
  * @returns undefined when the device has no timestamp-query
  */
@@ -40,7 +41,7 @@ export async function profile(
     usage: GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC,
   });
   try {
-    for (let round = 0; round < rounds; round++) {
+    for (let round = 0; round <= rounds; round++) {
       await before();
       for (let from = 0; from < list.length; from += most) {
         const part = list.slice(from, from + most);
@@ -55,6 +56,7 @@ export async function profile(
         encoder.resolveQuerySet(querySet, 0, 2 * part.length, resolved, 0);
         device.queue.submit([encoder.finish()]);
         const times = new BigUint64Array(await readBuffer(gpu, resolved, 0, 16 * part.length));
+        if (round === 0) continue;
         // A clock that was reset in between makes an end before its begin.
         for (let i = 0; i < part.length; i++)
           sums[from + i]! += Math.max(0, Number(times[2 * i + 1]! - times[2 * i]!));
@@ -87,7 +89,10 @@ export async function copyBandwidth(gpu: Gpu, bytes: number, rounds: number): Pr
   };
   try {
     await copy(1);
-    return (2 * bytes * rounds * 1000) / (await copy(rounds));
+    const ms = await copy(rounds);
+    // On a lost device copies are done at once, and only a read-back fails.
+    await readBuffer(gpu, buffers[1], 0, 4);
+    return (2 * bytes * rounds * 1000) / ms;
   } finally {
     for (const buffer of buffers) buffer.destroy();
   }

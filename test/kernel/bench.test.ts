@@ -109,7 +109,13 @@ describe('weights made on the GPU', () => {
 describe('a run', () => {
   test('measures every point of both models, and the profile where there are timestamps', async () => {
     const seen: BenchProgress[] = [];
-    const result = await run(tiny(), { onProgress: (progress) => seen.push({ ...progress }) });
+    const states: BenchResult['ended'][] = [];
+    const result = await run(tiny(), {
+      onProgress: (progress) => {
+        seen.push({ ...progress });
+        states.push(progress.result.ended);
+      },
+    });
     expect(result).toMatchObject({ ended: 'complete', error: null, disturbed: [] });
     expect(result.models.map(({ label, dispatchesPerToken }) => [label, dispatchesPerToken])).toEqual([
       ['Tiny-1M', 8 * 5 + 3],
@@ -137,6 +143,7 @@ describe('a run', () => {
     const [parent, child] = result.models;
     expect(child!.bytes.kv / parent!.bytes.kv).toBe(0.5);
     expect(seen.at(-1)).toMatchObject({ done: seen.at(-1)!.total, what: 'Done' });
+    expect(new Set(states.slice(0, -1))).toEqual(new Set(['running']));
     if (result.adapter.features.timestamps) {
       const launches = (model: number) =>
         result.profile.filter((point) => point.model === model && point.phase === 'decode').length;
@@ -171,7 +178,9 @@ describe('a run', () => {
     ]);
     for (const { ms } of result.training) expect(ms.samples.every((sample) => sample > 0)).toBe(true);
     expect(result.trainingNote).toMatch(/8 rows of 128 tokens.*(wasm|WebGPU)/);
-    const without = await run(settings);
+    const seen: BenchProgress[] = [];
+    const without = await run(settings, { onProgress: (progress) => seen.push({ ...progress }) });
+    expect(seen.at(-1)!.done).toBe(seen.at(-1)!.total);
     expect(without.training).toEqual([]);
     expect(without.trainingNote).toContain('no training module');
   });
@@ -184,10 +193,40 @@ describe('a run', () => {
         if (what.startsWith('Decoding at position 40')) abort.abort();
       },
     });
-    expect(result.ended).toBe('cancelled');
+    expect(result).toMatchObject({ ended: 'cancelled', error: null });
     expect(result.prompts).toHaveLength(2);
     expect(result.decode.map(({ position }) => position)).toEqual([4, 4]);
     expect(result.batches).toEqual([]);
+    expect([result.profileNote, result.trainingNote]).toEqual(['Not reached.', 'Not asked for.']);
+  });
+
+  test('cancelled in the middle of a point, it keeps the samples that both models have', async () => {
+    const abort = new AbortController();
+    const result = await run(tiny({ repetitions: '9' }), {
+      signal: abort.signal,
+      onProgress: ({ what }) => {
+        if (what === 'Decoding at position 40, 3 of 9') abort.abort();
+      },
+    });
+    expect(result.ended).toBe('cancelled');
+    expect(result.decode.map(({ position, ms }) => [position, ms.samples.length])).toEqual([
+      [4, 9],
+      [4, 9],
+      [40, 2],
+      [40, 2],
+    ]);
+  });
+
+  test('a device lost while buffers are copied leaves no figure of it', async () => {
+    const lost = await openGpu();
+    const result = await run(tiny(), {
+      gpu: { device: lost.device },
+      onProgress: ({ what }) => {
+        if (what === 'Copying') lost.device.destroy();
+      },
+    });
+    expect(result.ended).toBe('device-lost');
+    expect(result.adapter.copyGigabytesPerSecond).toBeNull();
   });
 
   test('a device lost in the middle leaves partial results', async () => {

@@ -124,6 +124,10 @@ describe('exports', () => {
     expect(cautions(result).join('\n')).toMatch(/device-lost.*gone\n.*hidden.*\n.*random/);
     const calm: BenchResult = { ...result, ended: 'complete', disturbed: [] };
     expect(cautions(calm)).toHaveLength(1);
+    expect(cautions({ ...calm, ended: 'running', error: null })[0]).toContain('under way');
+    expect(cautions({ ...calm, ended: 'cancelled', error: null })[0]).toBe(
+      'The run did not finish (cancelled).',
+    );
     expect(cautions({ ...calm, adapter: { ...calm.adapter, software: true } })[0]).toContain('ratios');
   });
 });
