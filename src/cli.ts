@@ -58,7 +58,7 @@ function lineOf(error: ShishuError): string {
   const message = long ? error.message.slice(0, -error.mend!.length).trim() : error.message;
   return message
     .replace(/\s+/g, ' ')
-    .replace(/Option "(\w+)"/, (_, name: string) => `--${kebab(name)}`)
+    .replace(/(?:Option|Setting) "(\w+)"/, (_, name: string) => `--${kebab(name)}`)
     .replace('--context-length', '--context')
     .replace('contextLength', '--context')
     .replace("dtype 'f32'", '--dtype f32');

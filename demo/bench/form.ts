@@ -76,6 +76,7 @@ export class Form {
     this.#memory.value = String(deviceMemory / 2);
     this.#take(QUICK);
     this.#choose(this.#pairs[0]!);
+    this.#form.hidden = false;
   }
 
   #field(name: SettingName): HTMLInputElement | HTMLSelectElement {

@@ -28,6 +28,7 @@ const pointsOf = ({ models, prompts, decode, batches, profile, training }: Bench
 class Page {
   readonly #form: Form;
   readonly #run = byId('run', HTMLButtonElement);
+  readonly #cancel = byId('cancel', HTMLButtonElement);
   readonly #link = byId('link', HTMLButtonElement);
   readonly #loading = byId('loading', HTMLDivElement);
   readonly #bar = byId('progress', HTMLProgressElement);
@@ -42,14 +43,20 @@ class Page {
       event.preventDefault();
       void this.#start();
     });
-    byId('cancel', HTMLButtonElement).addEventListener('click', () => {
+    this.#cancel.addEventListener('click', () => {
       this.#abort?.abort();
       this.#text.textContent = 'Cancelling…';
     });
     this.#link.addEventListener('click', () => this.#try(() => this.#copyLink()));
     // The plots take their colours when they are drawn.
     matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.#show());
-    if (location.hash.length > 1) this.#try(() => form.fromLink(location.hash));
+    addEventListener('hashchange', () => this.#takeLink());
+    this.#takeLink();
+  }
+
+  /** Takes the settings of a link: that of the page, or one that is put into the address later. */
+  #takeLink(): void {
+    if (location.hash.length > 1) void this.#try(() => this.#form.fromLink(location.hash));
   }
 
   async #try(run: () => Promise<void> | void): Promise<void> {
@@ -90,8 +97,10 @@ class Page {
       const { settings, budget } = this.#form.read();
       this.#keepLink();
       this.#abort = new AbortController();
-      this.#run.disabled = true;
       this.#loading.hidden = false;
+      // A disabled button would lose the focus to the beginning of the page.
+      if (document.activeElement === this.#run) this.#cancel.focus();
+      this.#run.disabled = true;
       this.#text.textContent = 'Opening the GPU…';
       this.#bar.removeAttribute('value');
       let shown = 0;
@@ -119,6 +128,7 @@ class Page {
       } finally {
         this.#abort = undefined;
         this.#run.disabled = false;
+        if (document.activeElement === this.#cancel) this.#run.focus({ preventScroll: true });
         this.#loading.hidden = true;
       }
     });
@@ -136,12 +146,13 @@ function showClaims(): void {
 showPages(byId('pages', HTMLElement));
 showClaims();
 const why = await whyNoWebGpu();
-if (why) {
-  byId('settings', HTMLFormElement).hidden = true;
-  showNoWebGpu(why);
-} else {
-  const included = await includedModels().catch(() => []);
-  const gpu = await openGpu();
-  gpu.close();
-  new Page(new Form(included, gpu.software));
-}
+if (why) showNoWebGpu(why);
+else
+  try {
+    const included = await includedModels().catch(() => []);
+    const gpu = await openGpu();
+    gpu.close();
+    new Page(new Form(included, gpu.software));
+  } catch (error) {
+    showError(error, { label: 'Try again', run: () => location.reload() });
+  }

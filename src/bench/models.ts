@@ -95,20 +95,27 @@ export type ModelSpec =
   | { kind: 'shape'; preset: string; stack?: Stack | undefined }
   | { kind: 'folder'; source: string };
 
+/** What to say to a name that is not one of a preset. */
+export const KNOWN_PRESETS = `Presets: ${PRESETS.map(({ name }) => name).join(', ')}.`;
+
 /**
  * Reads `MobileLLM-125M` (the parent), `MobileLLM-125M:15,15,7,0` (a child: front, mlp, shared pairs, end), or else the
  * address of a model folder.
- * @throws ShishuError `bad-argument` for a stack that cannot be
+ * @throws ShishuError `bad-argument` for a stack that cannot be, or one of no preset
  */
 export function parseSpec(text: string): ModelSpec {
-  const preset = PRESETS.find(({ name }) => text === name || text.startsWith(`${name}:`));
-  if (!preset) {
-    if (text.trim() === '') throw new ShishuError('bad-argument', 'A model to measure is missing.');
-    return { kind: 'folder', source: text };
+  if (text.trim() === '') throw new ShishuError('bad-argument', 'A model to measure is missing.');
+  const [named, ...rest] = text.split(':') as [string, ...string[]];
+  const preset = PRESETS.find(({ name }) => name.toLowerCase() === named.trim().toLowerCase());
+  if (preset) {
+    const { name } = preset;
+    return rest.length === 0
+      ? { kind: 'shape', preset: name }
+      : { kind: 'shape', preset: name, stack: parseStack(rest.join(':')) };
   }
-  const { name } = preset;
-  if (text === name) return { kind: 'shape', preset: name };
-  return { kind: 'shape', preset: name, stack: parseStack(text.slice(name.length + 1)) };
+  // No address looks like a stack.
+  if (/^[\d\s]+(,[\d\s]+)+$/.test(rest.join(':'))) presetOf(named);
+  return { kind: 'folder', source: text };
 }
 
 /** Reads `front,mlp,shared,end`. @throws ShishuError `bad-argument` */
@@ -124,7 +131,7 @@ export function parseStack(text: string): Stack {
       'bad-argument',
       `${shared} shared pairs need ${2 * shared!} MLP-only blocks, there are ${mlp}.`,
       {
-        mend: `At most ${Math.floor(mlp! / 2)} pairs can share.`,
+        mend: `At most ${Math.floor(mlp! / 2)} can share.`,
       },
     );
   if (front! + mlp! + end! === 0) throw new ShishuError('bad-argument', 'The stack has no blocks.');
@@ -139,10 +146,7 @@ export function specText(spec: ModelSpec): string {
 
 const presetOf = (name: string): Preset => {
   const found = PRESETS.find((preset) => preset.name === name);
-  if (!found)
-    throw new ShishuError('bad-argument', `There is no preset "${name}".`, {
-      mend: `Presets: ${PRESETS.map((preset) => preset.name).join(', ')}.`,
-    });
+  if (!found) throw new ShishuError('bad-argument', `There is no preset "${name}".`, { mend: KNOWN_PRESETS });
   return found;
 };
 

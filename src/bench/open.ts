@@ -1,15 +1,16 @@
 import { makeRunner, withStoredWidth } from '../engine/engine.ts';
 import type { Runner } from '../engine/runner.ts';
 import type { RunnerOptions } from '../engine/size.ts';
+import { ShishuError } from '../errors.ts';
 import { openCheckpoint } from '../formats/checkpoint.ts';
 import { readJson } from '../formats/json.ts';
-import { openSource, type SourceLike } from '../formats/source.ts';
+import { openSource, type Source, type SourceLike } from '../formats/source.ts';
 import type { Gpu } from '../gpu/device.ts';
 import { type ModelConfig, parseConfig } from '../model/config.ts';
 import { fillFromCheckpoint } from '../model/load.ts';
 import { type Plan, planOf, tensorSpecs } from '../model/plan.ts';
 import type { FillPlan } from '../model/weights.ts';
-import { type ModelSpec, shapeModel, specText } from './models.ts';
+import { KNOWN_PRESETS, type ModelSpec, shapeModel, specText } from './models.ts';
 import { fillSynthetic } from './synthetic.ts';
 
 /** Equal seeds, equal weights. */
@@ -31,6 +32,27 @@ export type SessionOptions = Pick<RunnerOptions, 'dtype' | 'kv' | 'contextLength
 /** Where the text of a folder's spec leads; the page knows URLs, the command knows disks. */
 export type OpenFolder = (source: string) => SourceLike | Promise<SourceLike>;
 
+/** Opens a folder and reads its config.json. */
+async function openConfig(
+  source: string,
+  openFolder: OpenFolder,
+  signal: AbortSignal | undefined,
+): Promise<{ folder: Source; declared: ModelConfig }> {
+  try {
+    const folder = openSource(await openFolder(source));
+    const json = await readJson(folder, 'config.json', { code: 'bad-config' }, signal);
+    return { folder, declared: parseConfig(json) };
+  } catch (cause) {
+    // A preset's name with a slip in it is taken for a folder's.
+    if (!(cause instanceof ShishuError && cause.code === 'not-found') || /[/\\]/.test(source)) throw cause;
+    throw new ShishuError('not-found', `"${source}" is no preset, and no folder with a config.json.`, {
+      details: cause.details,
+      mend: KNOWN_PRESETS,
+      cause,
+    });
+  }
+}
+
 /** Reads what there is to know of a model without a GPU. `blocks` slices shapes; folders are always whole. */
 export async function describe(
   spec: ModelSpec,
@@ -48,8 +70,7 @@ export async function describe(
       fill: (gpu, what, signal) => fillSynthetic(gpu, what, SEED, signal),
     };
   }
-  const folder = openSource(await options.openFolder(spec.source));
-  const declared = parseConfig(await readJson(folder, 'config.json', { code: 'bad-config' }, signal));
+  const { folder, declared } = await openConfig(spec.source, options.openFolder, signal);
   const { config, checkpoint } = await withStoredWidth(declared, (config) =>
     openCheckpoint(folder, tensorSpecs(config), signal),
   );

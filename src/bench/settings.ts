@@ -118,8 +118,15 @@ export function parseSettings(
         details: { setting: name },
         mend: `Settings: ${KEYS.join(', ')}.`,
       });
-  const parent = parseSpec(given.parent ?? '');
-  const child = parseSpec(given.child ?? '');
+  const spec = (name: 'parent' | 'child'): ModelSpec => {
+    try {
+      return parseSpec(given[name] ?? '');
+    } catch (error) {
+      if (error instanceof ShishuError) Object.assign(error.details, { setting: name });
+      throw error;
+    }
+  };
+  const [parent, child] = [spec('parent'), spec('child')];
   const { parent: _, child: __, ...rest } = settingsText({ ...defaults, parent, child });
   const texts = { ...rest, ...given };
   if (!DTYPES.includes(texts.dtype)) refuse('dtype', texts.dtype, 'f32, f16, q8 or q4');

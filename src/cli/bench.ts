@@ -76,6 +76,7 @@ export const command: Command = {
     if (parent === undefined || child === undefined)
       throw usageError('A parent and a child to measure are needed.', 'Name two folders or shapes.');
     if (extra !== undefined) throw usageError(`"${extra}" is one argument too many.`);
+    if (values.json && values.csv) throw usageError('Give either --json or --csv.');
     const { full, memory, adapter, json, csv, ...texts } = values;
     const settings = parseSettings({ ...texts, parent, child }, full ? FULL : QUICK);
     const budget = memory === undefined ? defaultBudget() : numberOf('memory', memory)! * 1e9;

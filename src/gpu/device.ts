@@ -53,13 +53,20 @@ async function requestDevice(): Promise<GPUDevice> {
     });
   const wanted: GPUFeatureName[] = ['shader-f16', 'subgroups', 'timestamp-query'];
   const { limits } = adapter;
-  return adapter.requestDevice({
-    requiredFeatures: wanted.filter((feature) => adapter.features.has(feature)),
-    requiredLimits: {
-      maxBufferSize: limits.maxBufferSize,
-      maxStorageBufferBindingSize: limits.maxStorageBufferBindingSize,
-    },
-  });
+  try {
+    return await adapter.requestDevice({
+      requiredFeatures: wanted.filter((feature) => adapter.features.has(feature)),
+      requiredLimits: {
+        maxBufferSize: limits.maxBufferSize,
+        maxStorageBufferBindingSize: limits.maxStorageBufferBindingSize,
+      },
+    });
+  } catch (cause) {
+    throw new ShishuError('no-webgpu', `The GPU gives no device: ${(cause as Error).message}.`, {
+      mend: 'Restart the browser, or try later.',
+      cause,
+    });
+  }
 }
 
 /** Opens the GPU. @throws ShishuError `no-webgpu` when there is none. */

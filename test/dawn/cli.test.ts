@@ -92,6 +92,10 @@ describe("a user's mistake is exit 1 and one line that names it", () => {
     ['a folder as text', ['score', tiny, '--text', folder], /it is a folder/],
     ['bad ids', ['score', tiny, '--ids', '1,x'], /"x"/],
     ['a comparison with an unknown dtype', ['score', tiny, '--compare', 'q8,q9'], /"q9"/],
+    ['one model to measure', ['bench', 'Tiny-1M'], /parent and a child/],
+    ['a stack that cannot be', ['bench', 'Tiny-1M', 'Tiny-1M:1,2,3,4'], /3 shared pairs/],
+    ['a setting out of range', ['bench', 'Tiny-1M', 'Tiny-1M', '--steps', 'x'], /--steps is "x"/],
+    ['two forms of a report', ['bench', 'Tiny-1M', 'Tiny-1M', '--json', '--csv'], /either/],
     ['a corpus without a comparison', ['score', tiny, '--corpus'], /only for --compare/],
   ])('%s', (_, args, message) => {
     writeFileSync(odd, '{oops');

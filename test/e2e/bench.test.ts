@@ -27,13 +27,18 @@ const SMALL = new URLSearchParams({
 });
 
 /** Opens the page; `problems` collects its errors. */
-async function openBench(hash = '', width = 1200): Promise<{ page: Page; problems: string[] }> {
+async function openBench(
+  hash = '',
+  width = 1200,
+  script: () => void = () => {},
+): Promise<{ page: Page; problems: string[] }> {
   const page = await browser.newPage({ viewport: { width, height: 800 } });
   pages.push(page);
   const problems: string[] = [];
   page.on('pageerror', (error) => problems.push(error.message));
+  await page.addInitScript(script);
   await page.goto(new URL(`bench.html${hash}`, inject('demoUrl')).href);
-  await page.waitForSelector('#openers button');
+  await page.waitForSelector('#openers button, .notice');
   return { page, problems };
 }
 
@@ -155,6 +160,41 @@ test('a preset is chosen by one click; what cannot be or does not fit is said', 
   await page.click('#run');
   await expect.poll(() => page.getAttribute('[name=prompts]', 'aria-invalid')).toBe('true');
   expect(await page.isVisible('#report')).toBe(false);
+  expect(problems).toEqual([]);
+});
+
+const focused = (page: Page) => page.evaluate(() => document.activeElement?.id);
+
+test(
+  'by keyboard: the focus goes from Run to Cancel, and back when the run ended',
+  async () => {
+    const { page } = await openBench(`#${SMALL}`);
+    await page.focus('#run');
+    await page.keyboard.press('Enter');
+    await expect.poll(() => focused(page)).toBe('cancel');
+    await page.keyboard.press('Enter');
+    await ended(page);
+    expect(await focused(page)).toBe('run');
+    expect(await page.textContent('.cautions')).toContain('did not finish (cancelled)');
+  },
+  LONG,
+);
+
+test('a link that is put into the address of the open page is taken', async () => {
+  const { page } = await openBench();
+  await page.evaluate((hash) => {
+    location.hash = hash;
+  }, `${SMALL}`);
+  await expect.poll(() => page.inputValue('[name=parent]')).toBe('Tiny-1M');
+  expect(await page.inputValue('[name=positions]')).toBe('4,40');
+});
+
+test('a GPU that gives no device is told', async () => {
+  const { page, problems } = await openBench('', 1200, () => {
+    GPUAdapter.prototype.requestDevice = () => Promise.reject(new DOMException('gone', 'OperationError'));
+  });
+  await expect.poll(() => page.textContent('#notices')).toContain('The GPU gives no device: gone.');
+  expect(await page.isVisible('#run')).toBe(false);
   expect(problems).toEqual([]);
 });
 

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { PRESETS, parseSpec, shapeModel, sliceStack, specText } from '../../src/bench/models.ts';
+import { describe as describeModel } from '../../src/bench/open.ts';
 import {
   contextOf,
   FULL,
@@ -10,6 +11,7 @@ import {
   settingsToLink,
 } from '../../src/bench/settings.ts';
 import { spreadOf } from '../../src/bench/stats.ts';
+import { openFolder } from '../../src/formats/node-folder.ts';
 import { parseConfig } from '../../src/model/config.ts';
 import { parameterCount } from '../../src/model/plan.ts';
 
@@ -63,14 +65,29 @@ describe('shapes', () => {
     ['MobileLLM-125M:15,15,8,0', /8 shared pairs need 16/],
     ['MobileLLM-125M:0,0,0,0', /no blocks/],
     ['MobileLLM-125M:a,b,c,d', /not front,mlp,shared,end/],
+    ['MobileLLM-125M:7', /not front,mlp,shared,end/],
+    ['MobileLM-125M:15,15,7,0', /no preset "MobileLM-125M". Presets: MobileLLM-125M, /],
     [' ', /missing/],
   ])('"%s" is refused', (text, why) => {
     expect(() => parseSpec(text)).toThrow(why);
   });
 
+  test('a name that is neither preset nor folder is told the presets', async () => {
+    await expect(describeModel(parseSpec('Tiny-2M'), { openFolder })).rejects.toMatchObject({
+      code: 'not-found',
+      message: expect.stringMatching(/"Tiny-2M" is no preset.*Tiny-1M/),
+    });
+    await expect(describeModel(parseSpec('./Tiny-2M'), { openFolder })).rejects.toThrow(
+      /no folder \.\/Tiny-2M/,
+    );
+  });
+
   test('texts of specs read back; what is no preset is a folder', () => {
     for (const text of ['SmolLM2-135M', 'SmolLM2-135M:1,2,1,3', 'models/child/', '/data/MobileLLM-125M'])
       expect(specText(parseSpec(text))).toBe(text);
+    expect(specText(parseSpec('smollm2-135m:1,2,1,3'))).toBe('SmolLM2-135M:1,2,1,3');
+    for (const source of ['http://localhost:8080/a,b/', 'C:\\models\\child', 'c:1'])
+      expect(parseSpec(source)).toEqual({ kind: 'folder', source });
     expect(parseSpec('models/child/')).toEqual({ kind: 'folder', source: 'models/child/' });
   });
 });
@@ -104,6 +121,8 @@ describe('settings', () => {
   });
 
   test.each([
+    [{ parent: '' }, 'parent'],
+    [{ child: 'Tiny-1M:1,1,1,1' }, 'child'],
     [{ dtype: 'int3' }, 'dtype'],
     [{ kv: 'q8' }, 'kv'],
     [{ prompts: '0' }, 'prompts'],
