@@ -24,34 +24,24 @@ export function slots(most: number): <T>(work: () => Promise<T>) => Promise<T> {
   };
 }
 
+/** Reads that are under way at once: enough to keep a network busy. */
+export const LANES = 3;
+
 /**
- * Runs `work` over items with up to `most` under way, and gives the results in the order of the items. When the reader stops,
- * or an item fails, the `signal` of those under way is raised.
+ * Deals parts of files to lanes that are read at once. Where neighbours come in one stream, each lane gets a run of them, all
+ * about as long; else the parts are read in their order.
  */
-export async function* inFlight<T, R>(
-  items: Iterable<T>,
-  most: number,
-  work: (item: T, signal: AbortSignal) => Promise<R>,
-  signal?: AbortSignal,
-): AsyncGenerator<[T, R]> {
-  const own = new AbortController();
-  const stop = (): void => own.abort(signal?.reason);
-  signal?.addEventListener('abort', stop);
-  if (signal?.aborted) stop();
-  const flying: [T, Promise<R>][] = [];
-  try {
-    for (const item of items) {
-      const running = work(item, own.signal);
-      // Whoever gets there sees its error.
-      running.catch(() => {});
-      flying.push([item, running]);
-      if (flying.length < most) continue;
-      const [first, result] = flying.shift()!;
-      yield [first, await result];
-    }
-    for (const [item, result] of flying) yield [item, await result];
-  } finally {
-    own.abort();
-    signal?.removeEventListener('abort', stop);
-  }
+export function lanesOf<T extends { start: number; end: number }>(
+  parts: readonly T[],
+  inRuns: boolean,
+): T[][] {
+  const lanes = Array.from({ length: Math.min(LANES, parts.length) }, (): T[] => []);
+  const total = parts.reduce((sum, { start, end }) => sum + end - start, 0);
+  let before = 0;
+  parts.forEach((part, i) => {
+    const run = Math.floor((lanes.length * before) / Math.max(1, total));
+    lanes[inRuns ? Math.min(run, lanes.length - 1) : i % lanes.length]!.push(part);
+    before += part.end - part.start;
+  });
+  return lanes;
 }

@@ -1,4 +1,5 @@
-import { ShishuError } from '../errors.ts';
+import { anySignal, ShishuError, throwIfAborted } from '../errors.ts';
+import { lanesOf } from './ahead.ts';
 import { isObject, readJson } from './json.ts';
 import { readHeader, type SafetensorsHeader, type TensorEntry } from './safetensors.ts';
 import type { Source } from './source.ts';
@@ -36,8 +37,16 @@ export interface Checkpoint {
     endByte?: number,
     signal?: AbortSignal,
   ): Promise<Uint8Array<ArrayBuffer>>;
-  /** Bytes of one file, of one tensor or of neighbours. @throws ShishuError `io` */
-  readSpan(span: Span, signal?: AbortSignal): Promise<Uint8Array<ArrayBuffer>>;
+  /**
+   * Reads spans, ordered by file and start, a few at once.
+   * @param use has the bytes of a span until it returns
+   * @throws ShishuError `io`; what `use` throws. Nothing is used any more then
+   */
+  readSpans<T extends Span>(
+    spans: readonly T[],
+    use: (span: T, bytes: Uint8Array<ArrayBuffer>) => void,
+    signal?: AbortSignal,
+  ): Promise<void>;
 }
 
 /** Bytes `[start, end)` of a file. */
@@ -79,8 +88,43 @@ export async function openCheckpoint(
         );
       return source.read(entry.file, entry.start + startByte, entry.start + stop, aborted);
     },
-    readSpan: ({ file, start, end }, aborted) => source.read(file, start, end, aborted),
+    async readSpans(spans, use, aborted) {
+      const done = new AbortController();
+      const signal = anySignal(done.signal, aborted);
+      const lanes = lanesOf(spans, source.streams).map((lane) =>
+        readLane(
+          source,
+          lane,
+          (span, bytes) => {
+            throwIfAborted(signal);
+            use(span, bytes);
+          },
+          signal,
+        ),
+      );
+      try {
+        await Promise.all(lanes);
+      } finally {
+        done.abort();
+      }
+    },
   };
+}
+
+/** Reads spans one after the other, those that follow one another in a file over one connection where there are any. */
+async function readLane<T extends Span>(
+  source: Source,
+  spans: readonly T[],
+  use: (span: T, bytes: Uint8Array<ArrayBuffer>) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  for (let from = 0; from < spans.length; ) {
+    const { file, start } = spans[from]!;
+    const cuts = [start];
+    for (let to = from; spans[to]?.file === file && spans[to]!.start === cuts.at(-1); to++)
+      cuts.push(spans[to]!.end);
+    await source.readSpans(file, cuts, (bytes) => use(spans[from++]!, bytes), signal);
+  }
 }
 
 async function readSingle(

@@ -1,6 +1,6 @@
 import { anySignal, ShishuError, throwIfAborted } from '../errors.ts';
 import { free } from './ahead.ts';
-import type { RawSource } from './raw-source.ts';
+import type { StreamingSource } from './raw-source.ts';
 import { backOff, isPassing, LONGEST_ASKED_WAIT, retryAfter, type Sleep, sleepFor } from './retry.ts';
 
 type Bytes = Uint8Array<ArrayBuffer>;
@@ -27,7 +27,7 @@ export interface FileFacts {
 }
 
 /** A folder on a web server. */
-export interface HttpFolder extends RawSource {
+export interface HttpFolder extends StreamingSource {
   name: string;
   /** Where a file is. */
   url(file: string): string;
@@ -187,33 +187,39 @@ export function rawHttp(folder: string | URL, options: HttpOptions = {}): HttpFo
     }
   }
 
-  async function readRange(
+  /** Reads parts `[cuts[i], cuts[i + 1])` over one request, or as many as it takes; the last cut may be infinite. */
+  async function readRanges(
     file: string,
-    start: number,
-    end: number | undefined,
+    cuts: readonly number[],
+    use: (bytes: Bytes) => void,
     signal?: AbortSignal,
-  ): Promise<Bytes | undefined | 'no ranges'> {
-    const into = new Collector(start, end);
+  ): Promise<boolean | 'no ranges'> {
+    const into = new Collector(cuts, use);
+    if (into.full) return true;
+    const end = cuts.at(-1)!;
+    const open = end === Number.POSITIVE_INFINITY;
     let empty = 0;
     return persist(signal, async () => {
       const before = into.at;
-      const range = `${before}-${end === undefined ? '' : end - 1}`;
-      const outcome = await request<Bytes | undefined | 'no ranges' | 'cut'>(
+      const outcome = await request<boolean | 'no ranges' | 'cut'>(
         file,
-        range,
+        `${before}-${open ? '' : end - 1}`,
         signal,
         async (response, alive) => {
-          if (isMissing(response)) return drop(response);
+          if (isMissing(response)) {
+            await drop(response);
+            return false;
+          }
           if (response.status === 416) {
             await drop(response);
             const total = numberOrNothing(response.headers.get('Content-Range')?.split('/')[1]);
             if (total !== undefined && total > before) throw statusError(response, file);
-            return into.bytes();
+            return into.finish();
           }
           if (!response.ok) throw await refused(response, file);
           const ranged = response.status === 206;
           if (!ranged) rangeless.add(file);
-          if (!ranged && (end ?? Number.POSITIVE_INFINITY) > CUT_BELOW) {
+          if (!ranged && end > CUT_BELOW) {
             await drop(response);
             return 'no ranges';
           }
@@ -224,12 +230,12 @@ export function rawHttp(folder: string | URL, options: HttpOptions = {}): HttpFo
             alive();
             into.take(piece, at);
             at += piece.length;
-            if (into.copies) freePiece(response, piece);
-            if (ranged && end !== undefined && at > end) throw tooMuch(file, before, end, at);
+            if (!open) freePiece(response, piece);
+            if (ranged && at > end) throw tooMuch(file, before, end, at);
             if (into.full) break;
           }
-          const ended = into.full || !sent || at >= (sent.total ?? (end === undefined ? sent.end : Infinity));
-          return ended ? into.bytes() : 'cut';
+          const ended = into.full || !sent || at >= (sent.total ?? (open ? sent.end : Infinity));
+          return ended ? into.finish() : 'cut';
         },
       );
       const brought = into.at - before;
@@ -237,8 +243,30 @@ export function rawHttp(folder: string | URL, options: HttpOptions = {}): HttpFo
       if (outcome !== 'cut') return outcome;
       // A clean end before the last byte: ask for the rest, and settle for what there is when none comes.
       empty = brought > 0 ? 0 : empty + 1;
-      return empty >= attempts ? into.bytes() : new Passing(undefined);
+      return empty >= attempts ? into.finish() : new Passing(undefined);
     });
+  }
+
+  /** As `readRanges`, also where the server knows none. A lone part is its reader's to keep. */
+  async function readParts(
+    file: string,
+    cuts: readonly number[],
+    use: (bytes: Bytes) => void,
+    signal?: AbortSignal,
+  ): Promise<boolean> {
+    let given = 0;
+    const give = (bytes: Bytes): void => {
+      given++;
+      use(bytes);
+    };
+    if (!whole.has(file) && (!rangeless.has(file) || cuts.at(-1)! <= CUT_BELOW)) {
+      const found = await readRanges(file, cuts, give, signal);
+      if (found !== 'no ranges') return found;
+    }
+    const blob = await sharedWhole(file, signal);
+    while (blob && given < cuts.length - 1)
+      give(new Uint8Array(await blob.slice(cuts[given], cuts[given + 1]).arrayBuffer()));
+    return blob !== undefined;
   }
 
   const facts = (file: string, signal?: AbortSignal): Promise<FileFacts | null> =>
@@ -258,14 +286,32 @@ export function rawHttp(folder: string | URL, options: HttpOptions = {}): HttpFo
     url: urlOf,
     async read(file, start, end, signal) {
       if (start !== undefined && start === end) return new Uint8Array(0);
-      const ranged = start !== undefined || end !== undefined;
-      const cut = !rangeless.has(file) || (end ?? Number.POSITIVE_INFINITY) <= CUT_BELOW;
-      if (ranged && cut && !whole.has(file)) {
-        const bytes = await readRange(file, start ?? 0, end, signal);
-        if (bytes !== 'no ranges') return bytes;
+      if (start === undefined && end === undefined) {
+        const blob = await readWhole(file, signal);
+        return blob && new Uint8Array(await blob.arrayBuffer());
       }
-      const blob = await (ranged ? sharedWhole(file, signal) : readWhole(file, signal));
-      return blob && new Uint8Array(await blob.slice(start, end).arrayBuffer());
+      let read: Bytes | undefined;
+      const keep = (bytes: Bytes): void => {
+        read = bytes;
+      };
+      await readParts(file, [start ?? 0, end ?? Number.POSITIVE_INFINITY], keep, signal);
+      return read;
+    },
+    async readSpans(file, cuts, use, signal) {
+      let lent: ArrayBuffer | undefined;
+      const takeBack = (next?: ArrayBuffer): void => {
+        if (lent && lent !== next) free(lent);
+        lent = next;
+      };
+      const lend = (bytes: Bytes): void => {
+        takeBack(bytes.buffer);
+        use(bytes);
+      };
+      try {
+        return await readParts(file, cuts, lend, signal);
+      } finally {
+        takeBack();
+      }
     },
     async size(file, signal) {
       const found = await facts(file, signal);
@@ -275,43 +321,62 @@ export function rawHttp(folder: string | URL, options: HttpOptions = {}): HttpFo
   };
 }
 
-/** Gathers the bytes `[start, end)` of a file from pieces. */
+/** Gathers consecutive parts `[cuts[i], cuts[i + 1])` of a file from pieces, and gives each to `use`. */
 class Collector {
   /** The file's next byte that is wanted. */
   at: number;
-  readonly #start: number;
-  readonly #end: number | undefined;
+  readonly #cuts: readonly number[];
+  readonly #use: (bytes: Bytes) => void;
+  /** The part that is gathered. */
+  #part = 0;
+  /** Room for each part in turn; pieces where the length of the only part is not known. */
   readonly #room: Bytes | undefined;
   readonly #pieces: Bytes[] = [];
 
-  constructor(start: number, end: number | undefined) {
-    this.at = start;
-    this.#start = start;
-    this.#end = end;
-    if (end !== undefined) this.#room = new Uint8Array(end - start);
-  }
-
-  /** What is taken of a piece is copied. */
-  get copies(): boolean {
-    return this.#room !== undefined;
+  constructor(cuts: readonly number[], use: (bytes: Bytes) => void) {
+    this.#cuts = cuts;
+    this.#use = use;
+    this.at = cuts[0]!;
+    const longest = cuts.reduce((most, end, i) => Math.max(most, end - (cuts[i - 1] ?? end)), 0);
+    if (longest < Number.POSITIVE_INFINITY) this.#room = new Uint8Array(longest);
+    this.#giveWhole();
   }
 
   get full(): boolean {
-    return this.#end !== undefined && this.at >= this.#end;
+    return this.#part === this.#cuts.length - 1;
   }
 
-  /** Takes what is wanted of a piece that begins at byte `from` of the file. */
+  /** Copies what is wanted of a piece that begins at byte `from` of the file; keeps the piece where the end is not known. */
   take(piece: Bytes, from: number): void {
-    const first = Math.max(0, this.at - from);
-    const wanted = piece.subarray(first, Math.max(first, (this.#end ?? Number.POSITIVE_INFINITY) - from));
-    if (this.#room) this.#room.set(wanted, this.at - this.#start);
-    else this.#pieces.push(wanted);
-    this.at += wanted.length;
+    let rest = piece.subarray(Math.max(0, this.at - from));
+    while (rest.length > 0 && !this.full) {
+      const wanted = rest.subarray(0, this.#cuts[this.#part + 1]! - this.at);
+      if (this.#room) this.#room.set(wanted, this.at - this.#cuts[this.#part]!);
+      else this.#pieces.push(wanted);
+      this.at += wanted.length;
+      rest = rest.subarray(wanted.length);
+      this.#giveWhole();
+    }
   }
 
-  bytes(): Bytes {
-    if (this.#room) return this.#room.subarray(0, this.at - this.#start);
-    const all = new Uint8Array(this.at - this.#start);
+  /** No more will come: gives a part of which there is too little. */
+  finish(): true {
+    if (!this.full) this.#use(this.#bytes());
+    return true;
+  }
+
+  #giveWhole(): void {
+    while (!this.full && this.at === this.#cuts[this.#part + 1]) {
+      const bytes = this.#bytes();
+      this.#part++;
+      this.#use(bytes);
+    }
+  }
+
+  #bytes(): Bytes {
+    const length = this.at - this.#cuts[this.#part]!;
+    if (this.#room) return this.#room.subarray(0, length);
+    const all = new Uint8Array(length);
     let to = 0;
     for (const piece of this.#pieces) {
       all.set(piece, to);

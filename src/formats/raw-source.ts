@@ -11,3 +11,18 @@ export interface RawSource {
   /** Bytes in the file; undefined: not known; null: the file is not there. */
   size?(file: string, signal?: AbortSignal): Promise<number | undefined | null> | number | undefined | null;
 }
+
+/** Storage that gives neighbouring parts of a file over one connection. */
+export interface StreamingSource extends RawSource {
+  /**
+   * Gives bytes `[cuts[i], cuts[i + 1])` of a file in turn; where the file ends, one that is short, and no more.
+   * @param use has the bytes until it returns; throws nothing but a ShishuError
+   * @returns whether the file is there
+   */
+  readSpans(
+    file: string,
+    cuts: readonly number[],
+    use: (bytes: Uint8Array<ArrayBuffer>) => void,
+    signal?: AbortSignal,
+  ): Promise<boolean>;
+}

@@ -1,9 +1,10 @@
 import { ShishuError } from '../errors.ts';
+import { free } from './ahead.ts';
 import type { CacheOptions } from './cache.ts';
 import { rawFiles, rawHandle } from './files.ts';
 import { type HttpFolder, type HttpOptions, rawHttp } from './http.ts';
 import { type HubOptions, hubFolder, isHubId } from './hub.ts';
-import type { RawSource } from './raw-source.ts';
+import type { RawSource, StreamingSource } from './raw-source.ts';
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -18,6 +19,19 @@ export interface Source {
    * @throws ShishuError `not-found`, `io` (also for fewer bytes than asked for), `aborted`.
    */
   read(file: string, start?: number, end?: number, signal?: AbortSignal): Promise<Bytes>;
+  /** Neighbouring spans come faster than each by itself. */
+  readonly streams: boolean;
+  /**
+   * Bytes `[cuts[i], cuts[i + 1])` of a file, one span after the other.
+   * @param use has the bytes until it returns
+   * @throws ShishuError as `read`; what `use` throws
+   */
+  readSpans(
+    file: string,
+    cuts: readonly number[],
+    use: (bytes: Bytes) => void,
+    signal?: AbortSignal,
+  ): Promise<void>;
   /** Bytes in a file, or undefined where that cannot be known. @throws ShishuError `not-found`, `io`. */
   size(file: string, signal?: AbortSignal): Promise<number | undefined>;
 }
@@ -51,7 +65,7 @@ export function openSource(like: SourceLike, options: SourceOptions = {}): Sourc
     const { url, headers } =
       typeof like === 'string' && isHubId(like) ? hubFolder(like, options.hub) : { url: like, headers: {} };
     const http = rawHttp(url, { ...options, headers, noStore: Boolean(options.cache) });
-    if (!options.cache) return checkedSource(http, true);
+    if (!options.cache) return checkedSource(http, true, http.readSpans);
     const refresh = options.cache === 'refresh';
     return checkedSource(keptHttp(http, { refresh, ...(options.warn && { warn: options.warn }) }), true);
   }
@@ -94,29 +108,56 @@ export async function readOptional(
 }
 
 /** Wraps storage so that missing files, failures and short reads are typed errors that name the file. */
-export function checkedSource(raw: RawSource, fresh = false): Source {
+export function checkedSource(
+  raw: RawSource,
+  fresh = false,
+  readSpans?: StreamingSource['readSpans'],
+): Source {
   const name = raw.name ?? 'the model folder';
-  return {
+  const source: Source = {
     name,
     fresh,
+    streams: readSpans !== undefined,
     async read(file, start, end, signal) {
       checkRange(file, start, end);
       const bytes = await guarded(name, file, signal, () => raw.read(file, start, end, signal));
       if (bytes === undefined || bytes === null) throw notFound(name, file);
       if (!(bytes instanceof Uint8Array))
         throw new ShishuError('io', `Reading ${file} of ${name} gave no Uint8Array.`, { details: { file } });
-      if (end !== undefined && bytes.length !== end - (start ?? 0)) {
-        const asked = end - (start ?? 0);
-        throw new ShishuError(
-          'io',
-          `Reading bytes ${start ?? 0} to ${end} of ${file} gave ${bytes.length} bytes, expected ${asked}.`,
-          {
-            details: { file, start: start ?? 0, end, found: bytes.length, expected: asked },
-            mend: 'The file may be cut short or may have changed: fetch it again.',
-          },
-        );
-      }
+      checkLength(bytes, file, start, end);
       return bytes as Bytes;
+    },
+    async readSpans(file, cuts, use, signal) {
+      if (!readSpans) {
+        for (let i = 1; i < cuts.length; i++) {
+          const bytes = await source.read(file, cuts[i - 1], cuts[i], signal);
+          use(bytes);
+          if (fresh) free(bytes.buffer);
+        }
+        return;
+      }
+      cuts.forEach((end, i) => {
+        checkRange(file, cuts[i - 1] ?? end, end);
+      });
+      let next = 1;
+      // What is wrong with the bytes is not the storage's, which would try again.
+      let failure: { error: unknown } | undefined;
+      const lend = (bytes: Bytes): void => {
+        try {
+          checkLength(bytes, file, cuts[next - 1], cuts[next]);
+          next++;
+          use(bytes);
+        } catch (error) {
+          failure = { error };
+          throw new ShishuError('aborted', `Reading ${file} was aborted.`, { cause: error });
+        }
+      };
+      const found = await guarded(name, file, signal, () => readSpans(file, cuts, lend, signal)).catch(
+        (error) => {
+          throw failure ? failure.error : error;
+        },
+      );
+      if (!found) throw notFound(name, file);
     },
     async size(file, signal) {
       const size = await guarded(name, file, signal, () => raw.size?.(file, signal));
@@ -124,6 +165,19 @@ export function checkedSource(raw: RawSource, fresh = false): Source {
       return size;
     },
   };
+  return source;
+}
+
+function checkLength({ length }: Uint8Array, file: string, start = 0, end = start + length): void {
+  if (length === end - start) return;
+  throw new ShishuError(
+    'io',
+    `Reading bytes ${start} to ${end} of ${file} gave ${length} bytes, expected ${end - start}.`,
+    {
+      details: { file, start, end, found: length, expected: end - start },
+      mend: 'The file may be cut short or may have changed: fetch it again.',
+    },
+  );
 }
 
 function checkRange(file: string, start = 0, end = Number.MAX_SAFE_INTEGER): void {

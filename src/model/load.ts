@@ -1,5 +1,5 @@
 import { ShishuError, throwIfAborted } from '../errors.ts';
-import { CHUNK_BYTES, CHUNKS_AHEAD, free, inFlight } from '../formats/ahead.ts';
+import { CHUNK_BYTES, CHUNKS_AHEAD, free, LANES } from '../formats/ahead.ts';
 import type { Checkpoint, Span } from '../formats/checkpoint.ts';
 import { bytesToF32 } from '../formats/float.ts';
 import type { Gpu } from '../gpu/device.ts';
@@ -8,9 +8,8 @@ import { type Packer, packerOf } from './pack.ts';
 import type { TensorSpec } from './plan.ts';
 import type { FillPlan, RowPlace } from './weights.ts';
 
-/** Bytes of one read, and reads under way at once: enough to keep a network busy, little beside the model. */
-export const READ_BYTES = 2 << 20;
-export const READS_IN_FLIGHT = 3;
+/** Bytes that are read and packed at a time: little beside the model. */
+const READ_BYTES = 2 << 20;
 
 /**
  * Most bytes that loading takes beside the model, for a checkpoint of so many bytes: in the page the reads under way, the read
@@ -18,9 +17,9 @@ export const READS_IN_FLIGHT = 3;
  * written and not yet taken.
  */
 export function loadingBytes(storedBytes: number, cached: boolean): { page: number; gpu: number } {
-  const reads = Math.min(storedBytes, READS_IN_FLIGHT * READ_BYTES);
+  const reads = Math.min(storedBytes, LANES * READ_BYTES);
   const widened = 2 * Math.min(storedBytes, READ_BYTES);
-  const chunks = Math.ceil((READS_IN_FLIGHT * READ_BYTES) / CHUNK_BYTES) + 1 + CHUNKS_AHEAD;
+  const chunks = Math.ceil((LANES * READ_BYTES) / CHUNK_BYTES) + 1 + CHUNKS_AHEAD;
   return {
     page: reads + 3 * widened + (cached ? Math.min(storedBytes, chunks * CHUNK_BYTES) : 0),
     gpu: 2 * reads,
@@ -107,10 +106,11 @@ function* piecesOf(
 }
 
 /** Neighbours in a file make one read: small tensors would cost a way to the server each. */
-function* readsOf(pieces: Iterable<Piece>): Generator<Span & { pieces: Piece[] }> {
+function readsOf(pieces: Iterable<Piece>): (Span & { pieces: Piece[] })[] {
   const ordered = [...pieces].sort((a, b) =>
     a.file === b.file ? a.start - b.start : a.file < b.file ? -1 : 1,
   );
+  const reads: (Span & { pieces: Piece[] })[] = [];
   for (let from = 0, to = 0; from < ordered.length; from = to) {
     const { file, start } = ordered[from]!;
     let { end } = ordered[from]!;
@@ -119,8 +119,9 @@ function* readsOf(pieces: Iterable<Piece>): Generator<Span & { pieces: Piece[] }
       if (next.file !== file || next.start !== end || next.end - start > READ_BYTES) break;
       end = next.end;
     }
-    yield { file, start, end, pieces: ordered.slice(from, to) };
+    reads.push({ file, start, end, pieces: ordered.slice(from, to) });
   }
+  return reads;
 }
 
 /** A stored copy that differs is not shared: running one of the two would be a wrong guess. */
@@ -151,7 +152,7 @@ async function checkCopies(
   }
 }
 
-/** Reads a checkpoint into allocated weights, some rows at a time and a few reads at once, so that no large tensor is whole in memory. */
+/** Reads a checkpoint into allocated weights, some rows at a time and from a few places at once, so that no large tensor is whole in memory. */
 export async function fillFromCheckpoint(
   gpu: Gpu,
   fill: FillPlan,
@@ -163,20 +164,17 @@ export async function fillFromCheckpoint(
   const packers = new Map(
     await Promise.all([...dtypes].map(async (dtype) => [dtype, await packerOf(dtype)] as const)),
   );
-  const reads = inFlight(
+  await checkpoint.readSpans(
     readsOf(piecesOf(gpu, fill, checkpoint, packers)),
-    READS_IN_FLIGHT,
-    (read, signal) => checkpoint.readSpan(read, signal),
+    ({ start, pieces }, bytes) => {
+      for (const piece of pieces) {
+        throwIfAborted(signal);
+        onBytes?.(piece.end - piece.start, piece.tensor);
+        piece.use(bytes.subarray(piece.start - start, piece.end - start));
+      }
+    },
     signal,
   );
-  for await (const [{ start, pieces }, bytes] of reads) {
-    for (const piece of pieces) {
-      throwIfAborted(signal);
-      onBytes?.(piece.end - piece.start, piece.tensor);
-      piece.use(bytes.subarray(piece.start - start, piece.end - start));
-    }
-    if (checkpoint.fresh) free(bytes.buffer);
-  }
   await checkCopies(checkpoint, specs, signal);
   throwIfAborted(signal);
 }

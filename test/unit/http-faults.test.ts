@@ -139,11 +139,34 @@ const same = (bytes: Uint8Array, start: number, end: number): boolean =>
 
 const RANGE: [number, number] = [1000, 301_000];
 
+/** Cuts of a range that is read as a stream of spans. */
+const cutsOf = (start: number, end: number): number[] => [
+  start,
+  start,
+  ...[0.1, 0.4, 0.45].map((part) => Math.floor(start + part * (end - start))),
+  end,
+];
+type Way = (source: Source, start: number, end: number, signal?: AbortSignal) => Promise<Uint8Array>;
+const WAYS: [string, Way][] = [
+  ['one read', (source, start, end, signal) => source.read(FILE, start, end, signal)],
+  [
+    'a stream of spans',
+    async (source, start, end, signal) => {
+      const spans: Uint8Array[] = [];
+      const cuts = cutsOf(start, end);
+      await source.readSpans(FILE, cuts, (bytes) => spans.push(bytes.slice()), signal);
+      expect(spans.map(({ length }) => length)).toEqual(cuts.slice(1).map((cut, i) => cut - cuts[i]!));
+      return Buffer.concat(spans);
+    },
+  ],
+];
+let read: Way;
+
 /** Reads a range through a fault; the bytes must be right. */
 async function survives(answer: Answer, options?: SourceOptions): Promise<Opened> {
   tally.tried++;
   const opened = serve(answer, options);
-  expect(same(await opened.source.read(FILE, ...RANGE), ...RANGE)).toBe(true);
+  expect(same(await read(opened.source, ...RANGE), ...RANGE)).toBe(true);
   tally.survived++;
   return opened;
 }
@@ -151,174 +174,205 @@ async function survives(answer: Answer, options?: SourceOptions): Promise<Opened
 async function refuses(
   answer: Answer,
   expected: object,
-  read: (source: Source) => Promise<unknown> = (source) => source.read(FILE, ...RANGE),
+  how: (source: Source) => Promise<unknown> = (source) => read(source, ...RANGE),
 ): Promise<Opened> {
   tally.tried++;
   const opened = serve(answer);
-  const error = await read(opened.source).catch((e) => e);
+  const error = await how(opened.source).catch((e) => e);
   expect(error).toBeInstanceOf(ShishuError);
   expect(error).toMatchObject(expected);
   tally.refused++;
   return opened;
 }
 
-describe('a connection that drops', () => {
-  it.each([0, 1, 999, 16_384, 65_536, 299_999])('after %i bytes goes on at that byte', async (bytes) => {
-    const { ranges, waits } = await survives(dropping(bytes, 1));
-    expect(ranges).toHaveLength(2);
-    // What the client had taken in before the cut is not asked for again.
-    const resumed = Number(/=(\d+)-/.exec(ranges[1]!)![1]);
-    expect(resumed).toBeGreaterThanOrEqual(1000);
-    expect(resumed).toBeLessThanOrEqual(1000 + bytes);
-    if (bytes >= 65_536) expect(resumed).toBeGreaterThan(1000);
-    expect(ranges[1]).toMatch(/-300999$/);
-    expect(waits).toHaveLength(1);
+describe.each(WAYS)('%s', (name, way) => {
+  beforeAll(() => {
+    read = way;
   });
+  /** Bytes of the first read of a range that has any. */
+  const firstBytes = (start: number, end: number): number =>
+    name === 'one read' ? end - start : cutsOf(start, end)[2]! - start;
 
-  it('again and again still ends well while bytes come', async () => {
-    const { ranges } = await survives(dropping(30_000, 9));
-    expect(ranges.length).toBeGreaterThan(6);
-  });
+  describe('a connection that drops', () => {
+    it.each([0, 1, 999, 16_384, 65_536, 299_999])('after %i bytes goes on at that byte', async (bytes) => {
+      const { ranges, waits } = await survives(dropping(bytes, 1));
+      expect(ranges).toHaveLength(2);
+      // What the client had taken in before the cut is not asked for again.
+      const resumed = Number(/=(\d+)-/.exec(ranges[1]!)![1]);
+      expect(resumed).toBeGreaterThanOrEqual(1000);
+      expect(resumed).toBeLessThanOrEqual(1000 + bytes);
+      if (bytes >= 65_536) expect(resumed).toBeGreaterThan(1000);
+      expect(ranges[1]).toMatch(/-300999$/);
+      expect(waits).toHaveLength(1);
+    });
 
-  it('without ever a byte is given up, after waits that grow', async () => {
-    const { waits, ranges } = await refuses(dropping(0, 99), { code: 'io', details: { file: FILE } });
-    expect(ranges).toHaveLength(6);
-    expect(waits).toHaveLength(5);
-    waits.forEach((wait, i) => {
-      expect(wait).toBeGreaterThanOrEqual(250 * 2 ** i);
-      expect(wait).toBeLessThanOrEqual(500 * 2 ** i);
+    it('again and again still ends well while bytes come', async () => {
+      const { ranges } = await survives(dropping(30_000, 9));
+      expect(ranges.length).toBeGreaterThan(6);
+    });
+
+    it('without ever a byte is given up, after waits that grow', async () => {
+      const { waits, ranges } = await refuses(dropping(0, 99), { code: 'io', details: { file: FILE } });
+      expect(ranges).toHaveLength(6);
+      expect(waits).toHaveLength(5);
+      waits.forEach((wait, i) => {
+        expect(wait).toBeGreaterThanOrEqual(250 * 2 ** i);
+        expect(wait).toBeLessThanOrEqual(500 * 2 ** i);
+      });
+    });
+
+    it('while a whole file is read starts anew', async () => {
+      tally.tried++;
+      const { source, ranges } = serve(dropping(5000, 2));
+      expect(same(await source.read(FILE), 0, content.length)).toBe(true);
+      expect(ranges).toEqual(['whole', 'whole', 'whole']);
+      tally.survived++;
+    });
+
+    it('that only stalls is dropped here', async () => {
+      const { ranges } = await survives(stalling, { stallMs: 60 });
+      expect(ranges).toEqual(['bytes=1000-300999', 'bytes=2000-300999']);
     });
   });
 
-  it('while a whole file is read starts anew', async () => {
-    tally.tried++;
-    const { source, ranges } = serve(dropping(5000, 2));
-    expect(same(await source.read(FILE), 0, content.length)).toBe(true);
-    expect(ranges).toEqual(['whole', 'whole', 'whole']);
-    tally.survived++;
+  describe('answers', () => {
+    it('that come slowly are waited for', async () => {
+      expect((await survives(trickling, { stallMs: 500 })).ranges).toHaveLength(1);
+    });
+
+    it.each([408, 425, 429, 500, 502, 503, 504])('of %i are asked for again', async (status) => {
+      expect((await survives(failing(status, 3))).waits).toHaveLength(3);
+    });
+
+    it('of 429 and 503 are asked for again when Retry-After says', async () => {
+      expect((await survives(failing(429, 1, { 'Retry-After': '7' }))).waits).toEqual([7000]);
+      const date = new Date(Date.now() + 30_000).toUTCString();
+      const { waits } = await survives(failing(503, 1, { 'Retry-After': date }));
+      expect(waits[0]).toBeGreaterThan(25_000);
+      expect(waits[0]).toBeLessThanOrEqual(30_000);
+      await refuses(failing(429, 1, { 'Retry-After': '86400' }), { code: 'io', details: { status: 429 } });
+    });
+
+    it.each([400, 401, 403, 410, 451, 501])('of %i are final', async (status) => {
+      const { ranges } = await refuses(failing(status, 99), { code: 'io', details: { status, file: FILE } });
+      expect(ranges).toHaveLength(1);
+    });
+
+    it('of 404 say that the file is missing', async () => {
+      expect((await refuses(failing(404, 99), { code: 'not-found' })).ranges).toHaveLength(1);
+      await refuses(failing(404, 99), { code: 'not-found' }, (source) => source.size(FILE));
+    });
+
+    it('of 416 past the end are a short file, within it an error', async () => {
+      const past = (source: Source) => read(source, 400_000, 400_010);
+      await refuses(
+        good,
+        { code: 'io', details: { found: 0, expected: firstBytes(400_000, 400_010) } },
+        past,
+      );
+      const lying = failing(416, 99, { 'Content-Range': `bytes */${content.length}` });
+      await refuses(lying, { code: 'io', details: { status: 416 } });
+    });
+
+    it('that redirect are followed', async () => {
+      await survives(redirecting);
+    });
   });
 
-  it('that only stalls is dropped here', async () => {
-    const { ranges } = await survives(stalling, { stallMs: 60 });
-    expect(ranges).toEqual(['bytes=1000-300999', 'bytes=2000-300999']);
-  });
-});
+  describe('wrong lengths', () => {
+    it('a proper end too early is gone on from', async () => {
+      const { ranges } = await survives(endingEarly(100_000, 2));
+      expect(ranges).toEqual(['bytes=1000-300999', 'bytes=101000-300999', 'bytes=201000-300999']);
+    });
 
-describe('answers', () => {
-  it('that come slowly are waited for', async () => {
-    expect((await survives(trickling, { stallMs: 500 })).ranges).toHaveLength(1);
-  });
+    it('an end that stays too early is a short read', async () => {
+      const details = { found: 0, expected: firstBytes(...RANGE) };
+      expect((await refuses(endingEarly(0, 99), { code: 'io', details })).ranges).toHaveLength(6);
+    });
 
-  it.each([408, 425, 429, 500, 502, 503, 504])('of %i are asked for again', async (status) => {
-    expect((await survives(failing(status, 3))).waits).toHaveLength(3);
-  });
+    it('more bytes than asked for are refused', async () => {
+      const answer: Answer = (_, response) => {
+        response.writeHead(206, { 'Content-Range': 'bytes 1000-300999/400000' }).end(content.subarray(1000));
+      };
+      await refuses(answer, { code: 'io', details: { expected: 300_000 } });
+    });
 
-  it('of 429 and 503 are asked for again when Retry-After says', async () => {
-    expect((await survives(failing(429, 1, { 'Retry-After': '7' }))).waits).toEqual([7000]);
-    const date = new Date(Date.now() + 30_000).toUTCString();
-    const { waits } = await survives(failing(503, 1, { 'Retry-After': date }));
-    expect(waits[0]).toBeGreaterThan(25_000);
-    expect(waits[0]).toBeLessThanOrEqual(30_000);
-    await refuses(failing(429, 1, { 'Retry-After': '86400' }), { code: 'io', details: { status: 429 } });
-  });
+    it('another range than asked for is refused', async () => {
+      const answer: Answer = (_, response) => {
+        response
+          .writeHead(206, { 'Content-Range': 'bytes 0-299999/400000' })
+          .end(content.subarray(0, 300_000));
+      };
+      await refuses(answer, { code: 'io', details: { found: 0, expected: 1000 } });
+    });
 
-  it.each([400, 401, 403, 410, 451, 501])('of %i are final', async (status) => {
-    const { ranges } = await refuses(failing(status, 99), { code: 'io', details: { status, file: FILE } });
-    expect(ranges).toHaveLength(1);
-  });
-
-  it('of 404 say that the file is missing', async () => {
-    expect((await refuses(failing(404, 99), { code: 'not-found' })).ranges).toHaveLength(1);
-    await refuses(failing(404, 99), { code: 'not-found' }, (source) => source.size(FILE));
-  });
-
-  it('of 416 past the end are a short file, within it an error', async () => {
-    const past = (source: Source) => source.read(FILE, 400_000, 400_010);
-    await refuses(good, { code: 'io', details: { found: 0, expected: 10 } }, past);
-    const lying = failing(416, 99, { 'Content-Range': `bytes */${content.length}` });
-    await refuses(lying, { code: 'io', details: { status: 416 } });
+    it('a file that changes on the way is refused', async () => {
+      const answer: Answer = (request, response, nth) => {
+        if (nth === 1) return dropping(100_000, 1)(request, response, nth);
+        const [start, stop, headers] = head(request, { ETag: '"2"' });
+        response.writeHead(206, headers).end(content.subarray(start, stop));
+      };
+      await refuses(answer, { code: 'io', details: { before: '"1"', now: '"2"' } });
+    });
   });
 
-  it('that redirect are followed', async () => {
-    await survives(redirecting);
-  });
-});
+  describe('a server without ranges', () => {
+    it('sends a small part once and a large file once', async () => {
+      const { source, ranges } = await survives(without);
+      expect(same(await read(source, 5, 8), 5, 8)).toBe(true);
+      expect(ranges).toHaveLength(2);
+      const big = new Uint8Array(3 << 20).map((_, i) => i >> 10);
+      const large = serve((_, response) => void response.writeHead(200).end(big));
+      for (const start of [2 << 20, 1 << 20, (2 << 20) + 5]) {
+        const bytes = await read(large.source, start, start + 4096);
+        expect(Buffer.from(big.buffer, start, 4096).equals(bytes)).toBe(true);
+      }
+      expect(large.ranges).toHaveLength(2);
+    });
 
-describe('wrong lengths', () => {
-  it('a proper end too early is gone on from', async () => {
-    const { ranges } = await survives(endingEarly(100_000, 2));
-    expect(ranges).toEqual(['bytes=1000-300999', 'bytes=101000-300999', 'bytes=201000-300999']);
-  });
-
-  it('an end that stays too early is a short read', async () => {
-    const details = { found: 0, expected: 300_000 };
-    expect((await refuses(endingEarly(0, 99), { code: 'io', details })).ranges).toHaveLength(6);
-  });
-
-  it('more bytes than asked for are refused', async () => {
-    const answer: Answer = (_, response) => {
-      response.writeHead(206, { 'Content-Range': 'bytes 1000-300999/400000' }).end(content.subarray(1000));
-    };
-    await refuses(answer, { code: 'io', details: { expected: 300_000 } });
+    it('that forgets its ranges half-way is skipped through', async () => {
+      expect((await survives(forgetting)).ranges).toHaveLength(2);
+    });
   });
 
-  it('another range than asked for is refused', async () => {
-    const answer: Answer = (_, response) => {
-      response.writeHead(206, { 'Content-Range': 'bytes 0-299999/400000' }).end(content.subarray(0, 300_000));
-    };
-    await refuses(answer, { code: 'io', details: { found: 0, expected: 1000 } });
-  });
+  describe('aborting', () => {
+    const code = (promise: Promise<unknown>) =>
+      promise.then(
+        () => 'none',
+        (error: ShishuError) => error.code,
+      );
 
-  it('a file that changes on the way is refused', async () => {
-    const answer: Answer = (request, response, nth) => {
-      if (nth === 1) return dropping(100_000, 1)(request, response, nth);
-      const [start, stop, headers] = head(request, { ETag: '"2"' });
-      response.writeHead(206, headers).end(content.subarray(start, stop));
-    };
-    await refuses(answer, { code: 'io', details: { before: '"1"', now: '"2"' } });
-  });
-});
+    it('ends a read that runs, and one that waits to try again', async () => {
+      const running = new AbortController();
+      const { source } = serve(stalling);
+      const reading = read(source, ...RANGE, running.signal);
+      setTimeout(() => running.abort(), 30);
+      expect(await code(reading)).toBe('aborted');
 
-describe('a server without ranges', () => {
-  it('sends a small part once and a large file once', async () => {
-    const { source, ranges } = await survives(without);
-    expect(same(await source.read(FILE, 5, 8), 5, 8)).toBe(true);
-    expect(ranges).toHaveLength(2);
-    const big = new Uint8Array(3 << 20).map((_, i) => i >> 10);
-    const large = serve((_, response) => void response.writeHead(200).end(big));
-    for (const start of [2 << 20, 1 << 20, (2 << 20) + 5]) {
-      const bytes = await large.source.read(FILE, start, start + 4096);
-      expect(Buffer.from(big.buffer, start, 4096).equals(bytes)).toBe(true);
-    }
-    expect(large.ranges).toHaveLength(2);
-  });
+      const waiting = new AbortController();
+      const answer: Answer = (request, response, nth) => {
+        failing(503, 99, { 'Retry-After': '60' })(request, response, nth);
+        setTimeout(() => waiting.abort(), 60);
+      };
+      const { source: broken, ranges } = serve(answer, { sleep: undefined });
+      const begun = performance.now();
+      expect(await code(read(broken, ...RANGE, waiting.signal))).toBe('aborted');
+      expect(performance.now() - begun).toBeLessThan(5000);
+      expect(ranges).toHaveLength(1);
+    });
 
-  it('that forgets its ranges half-way is skipped through', async () => {
-    expect((await survives(forgetting)).ranges).toHaveLength(2);
-  });
-});
-
-describe('aborting', () => {
-  const code = (promise: Promise<unknown>) =>
-    promise.then(
-      () => 'none',
-      (error: ShishuError) => error.code,
-    );
-
-  it('ends a read that runs, and one that waits to try again', async () => {
-    const running = new AbortController();
-    const { source } = serve(stalling);
-    const read = source.read(FILE, ...RANGE, running.signal);
-    setTimeout(() => running.abort(), 30);
-    expect(await code(read)).toBe('aborted');
-
-    const waiting = new AbortController();
-    const { source: broken, ranges } = serve(failing(503, 99, { 'Retry-After': '60' }), { sleep: undefined });
-    const begun = performance.now();
-    setTimeout(() => waiting.abort(), 60);
-    expect(await code(broken.read(FILE, ...RANGE, waiting.signal))).toBe('aborted');
-    expect(performance.now() - begun).toBeLessThan(5000);
-    expect(ranges).toHaveLength(1);
+    it('closes the connection', async () => {
+      const abort = new AbortController();
+      let closed: Promise<void> | undefined;
+      const { source, ranges } = serve((request, response, nth) => {
+        closed = new Promise((resolve) => void response.once('close', resolve));
+        stalling(request, response, nth);
+        setTimeout(() => abort.abort(), 30);
+      });
+      expect(await code(read(source, ...RANGE, abort.signal))).toBe('aborted');
+      await closed;
+      expect(ranges).toHaveLength(1);
+    });
   });
 });
 

@@ -46,3 +46,24 @@ test('a piece that is part of a larger buffer is left alone', async () => {
   const larger = Uint8Array.from([0, ...twelve.slice(5)]).subarray(1);
   expect(await read([whole(0, 5), larger], 'basic')).toEqual({ freed: [true, false], bytes: twelve });
 });
+
+test('spans of a stream lie in one buffer, which is freed behind the last', async () => {
+  const bodies = [whole(0, 1), whole(1, 6), whole(6, 12)];
+  const fetch = async (): Promise<Response> =>
+    new Response(new Blob(bodies), { status: 206, headers: { 'Content-Range': 'bytes 0-11/12' } });
+  const freed = new Set<ArrayBuffer>();
+  const spans: number[][] = [];
+  const buffers = new Set<ArrayBuffer>();
+  const use = (bytes: Uint8Array<ArrayBuffer>): void => {
+    expect(freed.size).toBe(0);
+    spans.push([...bytes]);
+    buffers.add(bytes.buffer);
+    const transfer = (): void => void freed.add(bytes.buffer);
+    Object.assign(bytes.buffer, { transfer });
+  };
+  const folder = rawHttp('http://localhost/folder/', { fetch });
+  expect(await folder.readSpans('file', [0, 2, 2, 9, 12], use)).toBe(true);
+  expect(spans).toEqual([twelve.slice(0, 2), [], twelve.slice(2, 9), twelve.slice(9)]);
+  expect(buffers.size).toBe(1);
+  expect(freed).toEqual(buffers);
+});

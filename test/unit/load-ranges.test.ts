@@ -1,13 +1,13 @@
-// Weights are read by several ranges at once, in order, through faults, and with no more of them under way than allowed.
+// Weights are read by several requests at once, through faults, and with no more of them under way than allowed.
 import { createHash } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
-import { inFlight, slots } from '../../src/formats/ahead.ts';
-import { openCheckpoint } from '../../src/formats/checkpoint.ts';
+import { LANES, lanesOf, slots } from '../../src/formats/ahead.ts';
+import { type Checkpoint, openCheckpoint } from '../../src/formats/checkpoint.ts';
 import { openSource, type Source } from '../../src/formats/source.ts';
 import { Ledger } from '../../src/gpu/buffer.ts';
 import type { Gpu } from '../../src/gpu/device.ts';
 import type { WeightDtype } from '../../src/kernels/tensor.ts';
-import { fillFromCheckpoint, READS_IN_FLIGHT } from '../../src/model/load.ts';
+import { fillFromCheckpoint } from '../../src/model/load.ts';
 import { planOf, tensorSpecs } from '../../src/model/plan.ts';
 import { allocateWeights } from '../../src/model/weights.ts';
 import { memorySource } from '../support/memory-source.ts';
@@ -23,22 +23,24 @@ Object.assign(globalThis, { GPUBufferUsage: {} });
 const model = tinyModel('shishu-copies', 7);
 const files = tinyFiles(model);
 
-/** A digest of what would be written to the GPU, in order. */
+/** A digest of what would be written to the GPU, whatever comes first. */
 async function filled(source: Source, signal?: AbortSignal, dtype: WeightDtype = 'f32'): Promise<string> {
-  const written = createHash('sha256');
+  const written: string[] = [];
+  const digest = (data: string | Uint8Array): string => createHash('sha256').update(data).digest('hex');
+  let buffers = 0;
   const device = {
     limits: { maxBufferSize: Number.POSITIVE_INFINITY },
-    createBuffer: ({ size }: GPUBufferDescriptor) => ({ size }),
+    createBuffer: ({ size }: GPUBufferDescriptor) => ({ size, label: String(buffers++) }),
     queue: {
-      writeBuffer: (_: GPUBuffer, __: number, data: ArrayBuffer, at: number, size: number) =>
-        void written.update(`${size} `).update(new Uint8Array(data, at, size)),
+      writeBuffer: ({ label }: GPUBuffer, to: number, data: ArrayBuffer, at: number, size: number) =>
+        void written.push(`${label} ${to} ${digest(new Uint8Array(data, at, size))}`),
     },
   };
   const gpu = { device, limits: { binding: 2 ** 30, workgroups: 65535 } } as unknown as Gpu;
   const specs = tensorSpecs(model.config);
   const { fill } = allocateWeights(gpu, new Ledger(gpu), model.config, planOf(model.config), dtype);
   await fillFromCheckpoint(gpu, fill, await openCheckpoint(source, specs), specs, signal ? { signal } : {});
-  return written.digest('hex');
+  return digest(written.sort().join());
 }
 
 interface Seen {
@@ -93,7 +95,7 @@ describe('loading by ranges', () => {
   test('several are under way, and the weights are those of the file', async () => {
     const { source, seen } = server(() => undefined);
     expect(await filled(source)).toBe(await expected);
-    expect(seen.most).toBe(READS_IN_FLIGHT);
+    expect(seen.most).toBe(LANES);
   });
 
   test('small neighbours come in one request', async () => {
@@ -138,42 +140,80 @@ describe('loading by ranges', () => {
     const abort = new AbortController();
     const { source, seen } = server((nth) => void (nth === 8 && abort.abort()));
     await expect(filled(source, abort.signal)).rejects.toMatchObject({ code: 'aborted' });
-    expect(seen.requests).toBeLessThanOrEqual(8 + READS_IN_FLIGHT);
+    expect(seen.requests).toBeLessThanOrEqual(8 + LANES);
   });
 });
 
-describe('inFlight', () => {
-  const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
-
-  test('gives results in order, whatever ends first, and keeps to its bound', async () => {
-    let open = 0;
-    let most = 0;
-    const results: number[] = [];
-    const work = async (ms: number): Promise<number> => {
-      most = Math.max(most, ++open);
-      await wait(ms);
-      open--;
-      return ms;
-    };
-    for await (const [item, result] of inFlight([9, 1, 5, 2, 7], 3, work)) results.push(item, result);
-    expect(results).toEqual([9, 9, 1, 1, 5, 5, 2, 2, 7, 7]);
-    expect(most).toBe(3);
+describe('lanes', () => {
+  const parts = [5, 1, 1, 7, 4, 2, 10].map((length, i, all) => {
+    const start = all.slice(0, i).reduce((a, b) => a + b, 0);
+    return { start, end: start + length };
   });
 
-  test('raises the signal of the others when one fails or the reader leaves', async () => {
-    const signals: AbortSignal[] = [];
-    const work = async (item: number, signal: AbortSignal): Promise<number> => {
-      signals.push(signal);
-      await wait(1);
-      if (item === 1) throw new Error('no');
-      return item;
-    };
-    const read = async (): Promise<void> => {
-      for await (const _ of inFlight([0, 1, 2], 3, work));
-    };
-    await expect(read()).rejects.toThrow('no');
-    for await (const _ of inFlight([0, 2, 4], 3, work)) break;
-    expect(signals.map(({ aborted }) => aborted)).toEqual(signals.map(() => true));
+  test('are runs of about the same length where neighbours come in one stream', () => {
+    expect(lanesOf(parts, true)).toEqual([parts.slice(0, 4), parts.slice(4, 6), parts.slice(6)]);
+    expect(lanesOf(parts.slice(0, 1), true)).toEqual([parts.slice(0, 1)]);
+    expect(lanesOf([], true)).toEqual([]);
+    expect(lanesOf([{ start: 3, end: 3 }], true)).toEqual([[{ start: 3, end: 3 }]]);
+  });
+
+  test('else keep the order of the file', () => {
+    const lanes = [0, 1, 2].map((first) => parts.filter((_, i) => i % 3 === first));
+    expect(lanesOf(parts, false)).toEqual(lanes);
+  });
+});
+
+describe('spans of a checkpoint', () => {
+  const FILE = 'model.safetensors';
+  const length = files[FILE]!.length;
+  const spans = Array.from({ length: 20 }, (_, i) => ({
+    file: FILE,
+    start: Math.floor((i * length) / 20),
+    end: Math.floor(((i + 1) * length) / 20),
+  }));
+  const opened = (source: Source): Promise<Checkpoint> => openCheckpoint(source, tensorSpecs(model.config));
+  const sources = {
+    'in streams': () => server(() => undefined).source,
+    'one by one': () => memorySource(files),
+  };
+
+  test.each(Object.entries(sources))('come whole and once, %s', async (_, open) => {
+    const seen = new Map<number, Buffer>();
+    await (await opened(open())).readSpans(spans, ({ start }, bytes) => {
+      expect(seen.has(start)).toBe(false);
+      seen.set(start, Buffer.from(bytes));
+    });
+    const all = [...seen].sort(([a], [b]) => a - b).map(([, bytes]) => bytes);
+    expect(Buffer.concat(all).equals(files[FILE]!)).toBe(true);
+  });
+
+  test('take a request for each lane', async () => {
+    const { source, seen } = server(() => undefined);
+    const checkpoint = await opened(source);
+    const { requests } = seen;
+    await checkpoint.readSpans(spans, () => {});
+    expect(seen.requests - requests).toBe(LANES);
+  });
+
+  test.each(Object.entries(sources))('end with the first error of their user, %s', async (_, open) => {
+    const error = new TypeError('no');
+    let used = 0;
+    const reading = (await opened(open())).readSpans(spans, () => {
+      if (++used === 4) throw error;
+    });
+    await expect(reading).rejects.toBe(error);
+    const before = used;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(used).toBe(before);
+  });
+
+  test('of a stream that fails close the others', async () => {
+    const { source, seen } = server((nth) => (nth > 4 ? 0 : undefined));
+    const checkpoint = await opened(source);
+    await expect(checkpoint.readSpans(spans, () => {})).rejects.toMatchObject({ code: 'io' });
+    const { requests } = seen;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(seen.requests).toBe(requests);
   });
 });
 
