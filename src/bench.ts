@@ -15,4 +15,12 @@ export {
   settingsText,
   settingsToLink,
 } from './bench/settings.ts';
-export { adapterText, blockTimes, figure, kernelTimes, type SummaryRow, summaryOf } from './bench/summary.ts';
+export {
+  adapterText,
+  blockTimes,
+  differ,
+  figure,
+  kernelTimes,
+  type SummaryRow,
+  summaryOf,
+} from './bench/summary.ts';

@@ -61,7 +61,7 @@ function figureOf(
 function axis(label: string): uPlot.Axis {
   return {
     label,
-    labelSize: 20,
+    labelSize: label ? 20 : 0,
     labelFont: '12px system-ui',
     font: '12px system-ui',
     stroke: color('--muted'),
@@ -111,7 +111,7 @@ export function lines(
         y: { range: (_, __, max) => [0, (max || 1) * 1.1] },
       },
       axes: [
-        { ...axis(xLabel), splits: () => thin(xs) },
+        { ...axis(xLabel), size: 28, splits: () => thin(xs) },
         { ...axis(yLabel), size: 56 },
       ],
     },
@@ -137,6 +137,9 @@ export function bars(
   const xs = rows.map((_, i) => i);
   const [parent, child] = colors();
   const two = rows[0]?.pair.length === 2;
+  const words = rows.length > 4 && rows.some(({ label }) => label.length > 3);
+  // Names are slanted, and numbers left out, so that they do not run into each other.
+  const every = words ? 1 : Math.ceil(rows.length / 12);
   const bar = (stroke: string, align: -1 | 0 | 1): uPlot.Series => ({
     stroke,
     fill: stroke,
@@ -158,12 +161,11 @@ export function bars(
       axes: [
         {
           ...axis(''),
-          labelSize: 0,
           grid: { show: false },
           splits: () => xs,
-          // Long names take turns.
-          values: () => rows.map(({ label }, i) => (rows.length > 4 && i % 2 ? `\n${label}` : label)),
-          size: rows.length > 4 ? 44 : 28,
+          values: () => rows.map(({ label }, i) => (i % every ? '' : label)),
+          rotate: words ? 40 : 0,
+          size: words ? 84 : 28,
         },
         { ...axis(yLabel), size: 56 },
       ],

@@ -3,6 +3,7 @@ import {
   type BenchResult,
   blockTimes,
   cautions,
+  differ,
   figure,
   kernelTimes,
   type SummaryRow,
@@ -14,6 +15,9 @@ import {
 import { el } from '../chat/dom.ts';
 import { bars, clearPlots, lines, type PlotPoint } from './plots.ts';
 
+/** Kernels that have a bar. */
+const MOST_BARS = 8;
+
 /** Shows a result, whole or in the making, in place of what was shown before. */
 export function showReport(place: HTMLElement, result: BenchResult): void {
   clearPlots();
@@ -23,7 +27,7 @@ export function showReport(place: HTMLElement, result: BenchResult): void {
     heading(result),
     ...(notes.length ? [el('ul', { class: 'cautions' }, ...notes.map((note) => el('li', {}, note)))] : []),
     el('div', { class: 'plots' }, ...plots(result)),
-    table(result),
+    ...(result.models.length ? [table(result)] : []),
     exportButtons(result),
   );
 }
@@ -38,8 +42,9 @@ function heading(result: BenchResult): HTMLElement {
     `weights ${result.settings.dtype}, KV ${result.settings.kv}`,
     ...(copy === null ? [] : [`plain copy of buffers ${figure(copy, 'GB/s')}`]),
   ];
-  const names = result.models.map(({ label }, i) =>
-    el('span', { class: `key ${i ? 'child' : 'parent'}` }, label),
+  // A run that ends early may not have opened its models.
+  const names = (['parent', 'child'] as const).map((which, i) =>
+    el('span', { class: `key ${which}` }, result.models[i]?.label ?? result.settings[which]),
   );
   return el(
     'div',
@@ -74,23 +79,27 @@ function plots(result: BenchResult): HTMLElement[] {
   const quartiles = 'median and quartiles';
   if (result.decode.length > 0)
     out.push(
-      lines('Latency of a token against context', `ms a token, ${quartiles}`, 'position in the context', '', [
-        ...spread(result.decode, ({ position }) => position),
-      ]),
+      lines(
+        'Latency of a token against context',
+        quartiles,
+        'position in the context',
+        'ms a token',
+        spread(result.decode, ({ position }) => position),
+      ),
     );
   if (result.prompts.length > 0)
     out.push(
       lines(
         'Time to the first token',
-        `ms, ${quartiles}`,
+        quartiles,
         'prompt, tokens',
-        '',
+        'ms',
         spread(result.prompts, ({ tokens }) => tokens),
       ),
     );
   if (parent && child)
     out.push(
-      bars('Memory on the GPU', `MB, counted; KV cache for ${parent.context} tokens`, '', [
+      bars('Memory on the GPU', `counted; KV cache for ${parent.context} tokens`, 'MB', [
         { label: 'weights', pair: [parent.bytes.weights / 1e6, child.bytes.weights / 1e6] },
         { label: 'KV cache', pair: [parent.bytes.kv / 1e6, child.bytes.kv / 1e6] },
         { label: 'scratch', pair: [parent.bytes.scratch / 1e6, child.bytes.scratch / 1e6] },
@@ -100,9 +109,9 @@ function plots(result: BenchResult): HTMLElement[] {
     out.push(
       lines(
         'Throughput against batch',
-        `tokens/s of all sequences, at position ${result.batchPosition}`,
+        `of all sequences, at position ${result.batchPosition}; ${quartiles}`,
         'sequences at once',
-        '',
+        'tokens/s',
         result.batches.map(({ model, batch, ms }) => ({
           model,
           x: batch,
@@ -120,23 +129,35 @@ function plots(result: BenchResult): HTMLElement[] {
     if (kernels.length === 0) continue;
     const milli = (pair: [number, number]): [number, number] => [pair[0] / 1000, pair[1] / 1000];
     out.push(
-      bars(`GPU time ${words} by kernel`, 'ms; each kernel in a pass of its own', '', [
-        ...kernels.slice(0, 8).map(({ kernel, pair }) => ({ label: kernel, pair: milli(pair) })),
-      ]),
+      bars(
+        `GPU time ${words} by kernel`,
+        'each kernel in a pass of its own',
+        'ms',
+        few(kernels).map(({ kernel, pair }) => ({ label: kernel, pair: milli(pair) })),
+      ),
       bars(
         `GPU time ${words} by block`,
-        'ms; each kernel in a pass of its own; – is outside the blocks',
-        '',
-        [
-          ...blockTimes(result, phase).map(({ block, pair }) => ({
-            label: block === null ? '–' : String(block),
-            pair: milli(pair),
-          })),
-        ],
+        'each kernel in a pass of its own; – is outside the blocks',
+        'ms',
+        blockTimes(result, phase).map(({ block, pair }) => ({
+          label: block === null ? '–' : String(block),
+          pair: milli(pair),
+        })),
       ),
     );
   }
   return out;
+}
+
+type KernelTimes = ReturnType<typeof kernelTimes>;
+
+/** As many kernels as there is room for; the last stands for those that take least. */
+function few(kernels: KernelTimes): KernelTimes {
+  if (kernels.length <= MOST_BARS) return kernels;
+  const shown = kernels.slice(0, MOST_BARS - 1);
+  const rest = kernels.slice(MOST_BARS - 1);
+  const sum = (which: 0 | 1): number => rest.reduce((total, { pair }) => total + pair[which], 0);
+  return [...shown, { kernel: `${rest.length} others`, pair: [sum(0), sum(1)] }];
 }
 
 /** Whether a smaller value of a row is the better one. */
@@ -153,7 +174,7 @@ function table(result: BenchResult): HTMLElement {
     return cell;
   };
   const ratio = (row: SummaryRow): HTMLElement => {
-    const plain = row.unit === 'GB/s' || Math.abs(row.ratio - 1) < 0.005;
+    const plain = row.unit === 'GB/s' || !differ(row);
     const better = row.ratio < 1 === lessIsBetter(row);
     return el('td', { class: plain ? '' : better ? 'less' : 'more-than' }, row.ratio.toFixed(3));
   };
@@ -166,7 +187,7 @@ function table(result: BenchResult): HTMLElement {
       el(
         'caption',
         {},
-        `Times are medians, quartiles below. Memory and counts are counted, not timed. GPU time by kernel: ${result.profileNote} Training: ${result.trainingNote}`,
+        `Times are medians, quartiles below; a ratio is in colour where the quartiles lie apart. Memory and counts are counted, not timed. GPU time by kernel: ${result.profileNote} Training: ${result.trainingNote}`,
       ),
       el(
         'thead',

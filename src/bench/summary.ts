@@ -48,48 +48,68 @@ export function summaryOf(result: BenchResult): SummaryRow[] {
         number,
       ]),
     );
-    counted('Dispatches a token', 'count', parent.dispatchesPerToken, child.dispatchesPerToken);
+    // A long context takes more: attention is split there.
+    counted(
+      'Dispatches a token, short context',
+      'count',
+      parent.dispatchesPerToken,
+      child.dispatchesPerToken,
+    );
   }
-  const timed = (what: string, pair: [Timed, Timed] | undefined): void => {
+  const measured = (
+    what: string,
+    unit: SummaryRow['unit'],
+    pair: [Timed, Timed] | undefined,
+    value: (ms: number) => number,
+  ): void => {
     if (!pair) return;
-    const [a, b] = pair;
+    const [a, b] = pair.map(({ ms }) => value(ms.median)) as [number, number];
+    const [parent, child] = pair.map(({ ms }) =>
+      [value(ms.q1), value(ms.q3)].sort((low, high) => low - high),
+    ) as [[number, number], [number, number]];
     rows.push({
       what,
-      unit: 'ms',
+      unit,
       kind: 'measured',
-      parent: a.ms.median,
-      child: b.ms.median,
-      quartiles: { parent: [a.ms.q1, a.ms.q3], child: [b.ms.q1, b.ms.q3] },
-      ratio: b.ms.median / a.ms.median,
+      parent: a,
+      child: b,
+      quartiles: { parent, child },
+      ratio: b / a,
     });
   };
-  const derived = (what: string, unit: SummaryRow['unit'], pair: [number, number] | undefined): void => {
-    if (pair)
-      rows.push({ what, unit, kind: 'measured', parent: pair[0], child: pair[1], ratio: pair[1] / pair[0] });
-  };
+  const timed = (what: string, pair: [Timed, Timed] | undefined): void =>
+    measured(what, 'ms', pair, (ms) => ms);
+  const rate = (what: string, pair: [Timed, Timed] | undefined, tokens: number): void =>
+    measured(what, 'tokens/s', pair, (ms) => (1000 * tokens) / ms);
   for (const tokens of new Set(result.prompts.map((point) => point.tokens))) {
     const pair = both(result.prompts, (point) => point.tokens === tokens);
     timed(`First token, prompt of ${tokens}`, pair);
-    derived(`Prompt of ${tokens}`, 'tokens/s', pair && [pair[0].tokensPerSecond, pair[1].tokensPerSecond]);
+    rate(`Prompt of ${tokens}`, pair, tokens);
   }
   for (const position of new Set(result.decode.map((point) => point.position))) {
     const pair = both(result.decode, (point) => point.position === position);
     timed(`A token at position ${position}`, pair);
-    derived(
-      `Read at position ${position}`,
-      'GB/s',
-      pair && [pair[0].gigabytesPerSecond, pair[1].gigabytesPerSecond],
-    );
+    if (!pair) continue;
+    const [a, b] = pair.map(({ gigabytesPerSecond }) => gigabytesPerSecond) as [number, number];
+    const what = `Read at position ${position}`;
+    rows.push({ what, unit: 'GB/s', kind: 'measured', parent: a, child: b, ratio: b / a });
   }
   for (const batch of new Set(result.batches.map((point) => point.batch))) {
     const pair = both(result.batches, (point) => point.batch === batch);
-    derived(`Batch of ${batch}`, 'tokens/s', pair && [pair[0].tokensPerSecond, pair[1].tokensPerSecond]);
+    rate(`Batch of ${batch}`, pair, batch);
   }
   timed(
     'Training step',
     both(result.training, () => true),
   );
   return rows;
+}
+
+/** Whether the two models differ by more than the noise of the run: their quartiles lie apart. */
+export function differ({ parent, child, quartiles }: SummaryRow): boolean {
+  if (!quartiles) return Math.abs(child / parent - 1) >= 0.005;
+  const { parent: a, child: b } = quartiles;
+  return a[1] < b[0] || b[1] < a[0];
 }
 
 /** A number of a row, for people. */

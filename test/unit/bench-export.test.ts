@@ -3,7 +3,7 @@ import { cautions, toCsv, toJson, toMarkdown } from '../../src/bench/export.ts';
 import type { BenchResult, ModelFacts } from '../../src/bench/result.ts';
 import { parseSettings, settingsText } from '../../src/bench/settings.ts';
 import { spreadOf } from '../../src/bench/stats.ts';
-import { kernelTimes, summaryOf } from '../../src/bench/summary.ts';
+import { differ, kernelTimes, summaryOf } from '../../src/bench/summary.ts';
 
 const facts = (label: string, scale: number): ModelFacts => ({
   spec: label,
@@ -81,11 +81,31 @@ describe('the summary', () => {
     expect(ratio('First token, prompt of 32')).toBe(0.5);
     expect(ratio('A token at position 16')).toBe(0.75);
     expect(ratio('A token at position 99')).toBeUndefined();
-    expect(ratio('Dispatches a token')).toBe(0.5);
+    expect(ratio('Dispatches a token, short context')).toBe(0.5);
     expect(ratio('Training step')).toBe(0.75);
     const memory = rows.find((row) => row.what === 'Weights + KV at 2048 tokens');
     expect(memory).toMatchObject({ kind: 'counted', parent: 8e6 + 2048 * 2000, child: 4e6 + 2048 * 1000 });
     expect(rows.find((row) => row.what === 'First token, prompt of 32')?.quartiles?.parent).toEqual([11, 13]);
+  });
+
+  test('gives rates their quartiles, and models differ where quartiles lie apart', () => {
+    const rows = summaryOf({
+      ...result,
+      batches: [
+        { model: 0, batch: 4, ms: spreadOf([8, 10, 16]), tokensPerSecond: 400 },
+        { model: 1, batch: 4, ms: spreadOf([8, 8, 11]), tokensPerSecond: 500 },
+      ],
+    });
+    const row = (what: string) => rows.find((row) => row.what === what)!;
+    // Samples of 9 to 13 ms are the middle half; the slowest is the least rate.
+    expect(row('Batch of 4')).toMatchObject({ unit: 'tokens/s', parent: 400, child: 500, ratio: 1.25 });
+    expect(row('Batch of 4').quartiles?.parent).toEqual([4000 / 13, 4000 / 9]);
+    expect(differ(row('Batch of 4'))).toBe(false);
+    expect(differ(row('First token, prompt of 32'))).toBe(true);
+    expect(differ(row('Prompt of 32'))).toBe(true);
+    // What is counted has no noise.
+    expect(differ(row('Parameters'))).toBe(true);
+    expect(differ(row('Scratch'))).toBe(false);
   });
 
   test('adds GPU time up over blocks, largest kernel first', () => {
