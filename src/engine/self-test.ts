@@ -1,6 +1,7 @@
 import { type Dispatch, encode, Recorder, type StepShape, writeStep } from '../gpu/recorder.ts';
 import { argmax } from '../kernels/sample.ts';
 import { stride } from '../kernels/tensor.ts';
+import type { Width } from '../kernels/tuning.ts';
 import { ROW_BYTES, recordBlocks, recordHead } from '../model/forward.ts';
 import { mlpWidth, type Plan } from '../model/plan.ts';
 import { ropeTable } from '../model/rope.ts';
@@ -14,8 +15,10 @@ export interface WrongKernel {
   expected: number;
 }
 
-/** Rows of the prompt, as many as a thread takes at most; one more is decoded behind them. */
+/** Rows of the prompt, as many as a thread takes at most; behind them some of a batch, and one that is decoded alone. */
 const PROMPT = 8;
+const FEW = 3;
+const NAMES: Record<Width, string> = { many: 'prompt', few: 'batch', one: 'decode' };
 /**
  * Largest error of a sum, as a share of the root of its summed squares. Rounding stays a thousand times below it; a sum that
  * lacks one term in sixty is far above.
@@ -63,7 +66,8 @@ interface BlockShots {
 /**
  * Runs a few tokens through one block of each kind, the head and the greedy choice, with the kernels that prompts and replies
  * of this model use, and computes samples of every result from the same weights on the CPU. Takes no more work for a larger
- * model than some rows of its matrices.
+ * model than some rows of its matrices. The kernels for few rows are tested where the model decodes batches: else only short
+ * prompts use them, and to compile them for a test would take longer than all the rest of it.
  * @returns kernels that computed wrongly, by the order of the forward
  */
 export async function selfTest({ parts, ledger }: Runner, plan: Plan): Promise<WrongKernel[]> {
@@ -104,8 +108,9 @@ export async function selfTest({ parts, ledger }: Runner, plan: Plan): Promise<W
   );
   const sample = [...kinds.values()].sort((a, b) => a.layer - b.layer);
   const prompt = Math.min(PROMPT, scratch.rows, kv.context - 1);
-  const tokens = Array.from({ length: prompt + 1 }, (_, i) => (7919 * (i + 1)) % vocabSize);
-  const table = ropeTable(config, prompt + 1);
+  const few = kv.sequences > 1 ? Math.min(FEW, kv.sequences, kv.context - 1 - prompt) : 0;
+  const tokens = Array.from({ length: prompt + few + 1 }, (_, i) => (7919 * (i + 1)) % vocabSize);
+  const table = ropeTable(config, tokens.length);
   const queryHead = heads - 1;
   const keyHead = kvHeads - 1;
 
@@ -222,15 +227,15 @@ export async function selfTest({ parts, ledger }: Runner, plan: Plan): Promise<W
       ));
   };
 
-  /** `before` of each sampled block in the prompt: what later rows attend to. */
-  const pasts: (() => Floats[])[] = [];
-  const run = async (width: 'many' | 'one', rows: GPUBuffer, step: StepShape): Promise<Work[]> => {
+  /** `before` of each sampled block in the runs so far: what later rows attend to. */
+  const pasts: (() => Floats[])[][] = sample.map(() => []);
+  const run = async (width: Width, rows: GPUBuffer, from: number, step: StepShape): Promise<Work[]> => {
     const work: Work[] = [];
-    const name = width === 'many' ? 'prompt' : 'decode';
+    const name = NAMES[width];
     const dispatches = await recordBlocks(parts, sample, rows, width);
     const launch = (list: readonly Dispatch[]): void => void work.push({ list, step });
     launch(dispatches.filter(({ block }) => block === undefined));
-    const lookedUp = tokens.slice(width === 'many' ? 0 : prompt, width === 'many' ? prompt : undefined);
+    const lookedUp = tokens.slice(from, from + step.rows);
     const entries = lookedUp.map((token) => takeRows(snapshots, work, weights.embed, token, 1));
     let before = shoot(work, scratch.x.buffer, step.rows, d);
     const embedded = before;
@@ -253,36 +258,38 @@ export async function selfTest({ parts, ledger }: Runner, plan: Plan): Promise<W
       const after = shoot(work, scratch.x.buffer, step.rows, d);
       const shots = { before, middle, after, attended, hidden, reduced };
       const label = `${name}, block ${layer}:`;
+      const past = [...pasts[b]!];
       if (kind === 'attention')
-        checkAttention(work, label, layer, shots, width === 'one' ? (pasts[b] ?? (() => [])) : () => []);
+        checkAttention(work, label, layer, shots, () => past.flatMap((rows) => rows()));
       if (kind === 'linear') checkLinear(work, label, layer, shots);
       checkMlp(work, label, mlp, shots);
-      if (width === 'many') pasts[b] = before;
+      pasts[b]!.push(before);
       before = after;
     }
-    if (width === 'one') {
+    if (width !== 'many') {
       const recorder = new Recorder(gpu);
-      const sampled = storage('self-test sampled', 4);
+      const sampled = storage('self-test sampled', 4 * step.rows);
       argmax(tuning, recorder, { logits: scratch.logits, next: rows, sampled, step: scratch.step });
       launch(await recordHead(parts, width));
       launch(await recorder.finish());
-      const logits = shoot(work, scratch.logits.buffer, 1, vocabSize);
-      const chosen = snapshots.add(work, sampled, 0, 4);
+      const logits = shoot(work, scratch.logits.buffer, step.rows, vocabSize);
+      const chosen = snapshots.add(work, sampled, 0, 4 * step.rows);
       const ends = takeEnds(snapshots, work, weights.head);
       const last = before;
       checks.push(() => {
         const gain = ends[0]!().gain;
         expectRows(
-          'logits',
+          `${name}: logits`,
           logits(),
           [],
           last().map((row) => normed(row, eps, gain)),
           ends,
         );
-        const [row] = logits();
-        if (!row!.every(Number.isFinite)) return;
-        const best = row!.reduce((most, value, i) => (value > row![most]! ? i : most), 0);
-        expect('argmax', new Uint32Array(chosen())[0]!, best, 0);
+        for (const [i, row] of logits().entries()) {
+          if (!row.every(Number.isFinite)) continue;
+          const best = row.reduce((most, value, at) => (value > row[most]! ? at : most), 0);
+          expect(`${name}: argmax`, new Uint32Array(chosen())[i]!, best, 0);
+        }
       });
     }
     return work;
@@ -291,14 +298,17 @@ export async function selfTest({ parts, ledger }: Runner, plan: Plan): Promise<W
   const { device } = gpu;
   try {
     const works: { work: Work[]; rows: GPUBuffer; words: number[]; step: StepShape }[] = [];
-    const add = async (width: 'many' | 'one', from: number, to: number): Promise<void> => {
-      const rows = storage('self-test rows', ROW_BYTES * (to - from));
-      const step = { rows: to - from, first: 0, count: width === 'one' ? 1 : 0, next: 0, context: to };
-      const words = tokens.slice(from, to).flatMap((token, i) => [token, 0, from + i, 0]);
-      works.push({ work: await run(width, rows, step), rows, words, step });
+    const add = async (width: Width, from: number, count: number): Promise<void> => {
+      if (count <= 0) return;
+      const rows = storage('self-test rows', ROW_BYTES * count);
+      const context = from + count;
+      const step = { rows: count, first: 0, count: width === 'many' ? 0 : count, next: 0, context };
+      const words = tokens.slice(from, context).flatMap((token, i) => [token, 0, from + i, 0]);
+      works.push({ work: await run(width, rows, from, step), rows, words, step });
     };
-    if (prompt > 0) await add('many', 0, prompt);
-    await add('one', prompt, prompt + 1);
+    await add('many', 0, prompt);
+    await add('few', prompt, few);
+    await add('one', prompt + few, 1);
     const staging = ledger.buffer(
       'self-test',
       snapshots.bytes,

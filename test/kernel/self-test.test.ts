@@ -73,10 +73,17 @@ describe('a sound GPU', () => {
     },
   );
 
-  test.each<LoadOptions>([{ dtype: 'q4', kv: 'f16' }, { contextLength: 1 }])('%o passes', async (options) => {
-    const { model } = await load('linear', sound, options);
-    expect(model.info.selfTest).toMatchObject({ kernels: 'usual', wrong: [] });
-    await model.dispose();
+  test.each<LoadOptions>([
+    { dtype: 'q4', kv: 'f16' },
+    { contextLength: 1 },
+    { batch: 2 },
+    { batch: 4, contextLength: 2 },
+  ])('%o passes', async (options) => {
+    for (const tuning of [forGpus, forSoftware]) {
+      const { model } = await load('linear', sound, options, tuning);
+      expect(model.info.selfTest).toMatchObject({ kernels: 'usual', wrong: [] });
+      await model.dispose();
+    }
   });
 });
 
@@ -130,6 +137,22 @@ describe('a GPU that computes wrongly', () => {
       expect(Math.max(...apart)).toBeLessThan(1e-3);
     },
   );
+
+  test('in batches alone: that is found where the model decodes them', async () => {
+    // Every row reads the first, in the usual kernels for few rows of x.
+    const spoil: Spoil = (code) =>
+      /const TOKENS: u32 = 4u/.test(code) && !/const LANES: u32 = 1u/.test(code)
+        ? code.replace(/const X_STRIDE4: u32 = \d+u/, 'const X_STRIDE4: u32 = 0u')
+        : code;
+    const { model } = await load('llama', spoil, { batch: 2 });
+    expect(model.info.selfTest.kernels).toBe('plain');
+    expect(model.info.selfTest.wrong.join()).toMatch(/batch, block 0: .*batch: logits/);
+    expect(model.info.selfTest.wrong.join()).not.toMatch(/prompt|decode/);
+    await model.dispose();
+    const { model: alone } = await load('llama', spoil);
+    expect(alone.info.selfTest.kernels).toBe('usual');
+    await alone.dispose();
+  });
 
   test('in the plain kernels too: an error that names GPU and kernel, and nothing left', async () => {
     const spoil = instead('(*sums).t0 += products', '(*sums).t0 += 0.9 * products');
