@@ -59,11 +59,12 @@ export async function loadModel(
         return Object.assign(model, { chat: chatOf(model) });
       });
   const [load, { Crumbs, crumbName }] = await Promise.all([starting, crumbs()]);
-  const end = await Crumbs.here().begin(crumbName(source), options);
+  // It is noted long before the headers have come, and memory is taken.
+  const noted = Crumbs.here().begin(crumbName(source), options);
   try {
     return await load();
   } finally {
-    await end();
+    await (await noted)();
   }
 }
 

@@ -2,7 +2,7 @@ import { makeRunner, withStoredWidth } from '../engine/engine.ts';
 import type { Runner } from '../engine/runner.ts';
 import type { RunnerOptions } from '../engine/size.ts';
 import { ShishuError } from '../errors.ts';
-import { openCheckpoint } from '../formats/checkpoint.ts';
+import { readEntries } from '../formats/checkpoint.ts';
 import { readJson } from '../formats/json.ts';
 import { openSource, type Source, type SourceLike } from '../formats/source.ts';
 import type { Gpu } from '../gpu/device.ts';
@@ -71,9 +71,7 @@ export async function describe(
     };
   }
   const { folder, declared } = await openConfig(spec.source, options.openFolder, signal);
-  const { config, checkpoint } = await withStoredWidth(declared, (config) =>
-    openCheckpoint(folder, tensorSpecs(config), signal),
-  );
+  const { config, checkpoint } = withStoredWidth(folder, await readEntries(folder, signal), declared);
   return {
     spec: specText(spec),
     label: spec.source.split(/[/\\]/).filter(Boolean).at(-1) ?? spec.source,

@@ -1,7 +1,8 @@
 import { anySignal, refuseOption, throwIfAborted } from '../errors.ts';
-import { type Checkpoint, openCheckpoint, type UsableTensor } from '../formats/checkpoint.ts';
+import { type Checkpoint, checkpointOf, readEntries, type UsableTensor } from '../formats/checkpoint.ts';
 import { readEosIds } from '../formats/generation.ts';
 import { readJson } from '../formats/json.ts';
+import type { TensorEntry } from '../formats/safetensors.ts';
 import { openSource, type Source, type SourceLike } from '../formats/source.ts';
 import { loadTokenizer } from '../formats/tokenizer.ts';
 import { guardMemory, Ledger } from '../gpu/buffer.ts';
@@ -78,20 +79,30 @@ export async function makeRunner(
   }
 }
 
-/** The width of MLP-only blocks is what their tensors have: public code declares one and uses another. */
-export async function withStoredWidth(
-  config: ModelConfig,
-  open: (config: ModelConfig) => ReturnType<typeof openCheckpoint>,
-): Promise<{ config: ModelConfig; checkpoint: Awaited<ReturnType<typeof openCheckpoint>> }> {
-  const same = { ...config, mlpOnlyIntermediateSize: config.intermediateSize };
-  if (config.mlpOnly === 0 || config.mlpOnlyIntermediateSize === config.intermediateSize)
-    return { config: same, checkpoint: await open(same) };
+/**
+ * The checkpoint of a folder whose tensors lie as `found`. The width of MLP-only blocks is what their tensors have: public
+ * code declares one and uses another.
+ */
+export function withStoredWidth(
+  folder: Source,
+  found: Map<string, TensorEntry>,
+  declared: ModelConfig,
+): { config: ModelConfig; checkpoint: Checkpoint } {
+  const open = (config: ModelConfig) => ({
+    config,
+    checkpoint: checkpointOf(folder, found, tensorSpecs(config)),
+  });
+  const same = { ...declared, mlpOnlyIntermediateSize: declared.intermediateSize };
+  if (declared.mlpOnly === 0 || declared.mlpOnlyIntermediateSize === declared.intermediateSize)
+    return open(same);
   try {
-    return { config, checkpoint: await open(config) };
+    return open(declared);
   } catch (error) {
-    const other = await open(same).catch(() => undefined);
-    if (!other) throw error;
-    return { config: same, checkpoint: other };
+    try {
+      return open(same);
+    } catch {
+      throw error;
+    }
   }
 }
 
@@ -122,18 +133,28 @@ export interface Headers {
   sizes: RunnerOptions;
 }
 
-/** Reads `config.json` and the headers of the weights, and checks the options against them. */
+/**
+ * Reads `config.json` and the headers of the weights at once, and checks the options against them. What is wrong with the
+ * config is told first.
+ */
 export async function readHeaders(folder: Source, options: LoadOptions): Promise<Headers> {
   const { signal } = options;
   throwIfAborted(signal);
-  const declared = parseConfig(await readJson(folder, 'config.json', { code: 'bad-config' }, signal));
-  const { dtype, ...sizes } = checkLoadOptions(options, declared);
-  const { config, checkpoint } = await withStoredWidth(declared, (config) =>
-    openCheckpoint(folder, tensorSpecs(config), signal),
-  );
-  const stored = checkpoint.tensors.get('model.embed_tokens.weight')!.dtype;
-  const kept = dtype === 'auto' ? (stored === 'F16' ? 'f16' : 'f32') : dtype;
-  return { config, plan: planOf(config), checkpoint, stored, sizes: { ...sizes, dtype: kept } };
+  const failed = new AbortController();
+  const json = readJson(folder, 'config.json', { code: 'bad-config' }, signal);
+  const entries = readEntries(folder, anySignal(failed.signal, signal));
+  entries.catch(() => {});
+  try {
+    const declared = parseConfig(await json);
+    const { dtype, ...sizes } = checkLoadOptions(options, declared);
+    const { config, checkpoint } = withStoredWidth(folder, await entries, declared);
+    const stored = checkpoint.tensors.get('model.embed_tokens.weight')!.dtype;
+    const kept = dtype === 'auto' ? (stored === 'F16' ? 'f16' : 'f32') : dtype;
+    return { config, plan: planOf(config), checkpoint, stored, sizes: { ...sizes, dtype: kept } };
+  } catch (error) {
+    failed.abort();
+    throw error;
+  }
 }
 
 /**
@@ -153,6 +174,19 @@ export async function loadModel(
   return new Model(await openModel(source, options, gpuOptions), reopen);
 }
 
+/** Reads the tokenizer and the ids that end a reply, beside the headers, which they are checked against. */
+function readTexts(folder: Source, headers: Promise<Headers>, signal: AbortSignal) {
+  const config = headers.then(({ config }) => config);
+  return Promise.all([
+    loadTokenizer(
+      folder,
+      config.then(({ vocabSize }) => vocabSize),
+      signal,
+    ),
+    readEosIds(folder, config, signal),
+  ]);
+}
+
 const NO_TEST: SelfTest = { kernels: 'off', wrong: [], ms: 0 };
 
 async function openModel(
@@ -162,17 +196,19 @@ async function openModel(
 ): Promise<ModelParts> {
   const { onProgress, signal, hub, cache = true, warn } = options;
   const folder = openSource(source, { fetch: options.fetch, hub, cache, warn });
-  const [{ config, plan, checkpoint, sizes }, gpu] = await openGpuBeside(readHeaders(folder, options), {
-    device: options.device,
-    ...gpuOptions,
-  });
-  const texts = Promise.all([
-    loadTokenizer(folder, config.vocabSize, signal),
-    readEosIds(folder, config, signal),
-  ]);
+  const failed = new AbortController();
+  const headers = readHeaders(folder, options);
+  const texts = readTexts(folder, headers, anySignal(failed.signal, signal));
   const testing = options.selfTest === false ? undefined : part(() => import('./check-kernels.ts'));
   // Whoever awaits them sees their errors.
   for (const begun of [texts, testing]) begun?.catch(() => {});
+  const [{ config, plan, checkpoint, sizes }, gpu] = await openGpuBeside(headers, {
+    device: options.device,
+    ...gpuOptions,
+  }).catch((error) => {
+    failed.abort();
+    throw error;
+  });
   let made: Ledger | undefined;
   try {
     const wanted = { ...sizes, ...gpuOptions };
@@ -188,15 +224,15 @@ async function openModel(
     const report = (phase: 'read' | 'compile' | 'ready', tensor?: string): void =>
       onProgress?.({ phase, loadedBytes, totalBytes, ...(tensor !== undefined && { tensor }) });
     const fill = async (what: FillPlan, signal: AbortSignal): Promise<void> => {
-      // What is wrong with the tokenizer should not show after gigabytes.
-      await texts;
-      await fillFromCheckpoint(gpu, what, checkpoint, tensorSpecs(config), {
+      const filled = fillFromCheckpoint(gpu, what, checkpoint, tensorSpecs(config), {
         signal,
         onBytes(bytes, tensor) {
           loadedBytes += bytes;
           report('read', tensor);
         },
       });
+      // What is wrong with the tokenizer should not show after gigabytes.
+      await Promise.all([texts, filled]);
       report('compile');
     };
     const runner = await makeRunner(gpu, config, plan, wanted, fill, {
@@ -213,6 +249,7 @@ async function openModel(
     report('ready');
     return { gpu, ...checked, tokenizer, plan, eosTokenIds, dispatchesPerToken };
   } catch (error) {
+    failed.abort();
     const why = await lossOr(gpu, error);
     made?.releaseAll();
     gpu.close();

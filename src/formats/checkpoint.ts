@@ -66,7 +66,20 @@ export async function openCheckpoint(
   wanted: readonly WantedTensor[],
   signal?: AbortSignal,
 ): Promise<Checkpoint> {
-  const found = (await readSingle(source, signal)) ?? (await readShards(source, signal));
+  return checkpointOf(source, await readEntries(source, signal), wanted);
+}
+
+/** Where all tensors of a folder lie, whatever they are. @throws ShishuError `not-found`, `io`, `bad-checkpoint` */
+export async function readEntries(source: Source, signal?: AbortSignal): Promise<Map<string, TensorEntry>> {
+  return (await headerIfPresent(source, SINGLE, signal))?.tensors ?? readShards(source, signal);
+}
+
+/** The checkpoint of a folder whose tensors are known. @throws ShishuError `bad-checkpoint`, `unsupported` */
+export function checkpointOf(
+  source: Source,
+  found: Map<string, TensorEntry>,
+  wanted: readonly WantedTensor[],
+): Checkpoint {
   const tensors = checkTensors(found, wanted);
   let bytes = 0;
   for (const { start, end } of tensors.values()) bytes += end - start;
@@ -125,13 +138,6 @@ async function readLane<T extends Span>(
       cuts.push(spans[to]!.end);
     await source.readSpans(file, cuts, (bytes) => use(spans[from++]!, bytes), signal);
   }
-}
-
-async function readSingle(
-  source: Source,
-  signal?: AbortSignal,
-): Promise<Map<string, TensorEntry> | undefined> {
-  return (await headerIfPresent(source, SINGLE, signal))?.tensors;
 }
 
 async function headerIfPresent(

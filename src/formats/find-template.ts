@@ -14,11 +14,12 @@ const CONFIG = 'tokenizer_config.json';
  */
 export async function readChatTemplate(
   source: Source,
-  tokenizerConfig: Json,
+  tokenizerConfig: Promise<Json | undefined>,
   signal?: AbortSignal,
 ): Promise<ChatTemplate | undefined> {
   const file = 'chat_template.json';
-  const [jinja, json] = await Promise.all([
+  const [config = {}, jinja, json] = await Promise.all([
+    tokenizerConfig,
     readOptional(source, 'chat_template.jinja', signal),
     readOptionalJson(source, file, { code: 'bad-tokenizer' }, signal),
   ]);
@@ -26,9 +27,9 @@ export async function readChatTemplate(
     ? () => new TextDecoder().decode(jinja)
     : json?.chat_template
       ? templateChooser(json.chat_template, file)
-      : templateChooser(tokenizerConfig.chat_template, CONFIG);
+      : templateChooser(config.chat_template, CONFIG);
   // Models without a template have no use for what runs it.
-  return choose && (await part(() => import('./chat-template.ts'))).chatTemplate(choose, tokenizerConfig);
+  return choose && (await part(() => import('./chat-template.ts'))).chatTemplate(choose, config);
 }
 
 /** A template is a text, or a list of named ones of which `tool_use` is for calls with tools. */

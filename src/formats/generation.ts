@@ -4,6 +4,12 @@ import type { Source } from './source.ts';
 
 const FILE = 'generation_config.json';
 
+/** What a model's config says of its tokens. */
+interface TokenFacts {
+  eosTokenIds: readonly number[];
+  vocabSize: number;
+}
+
 /**
  * Token ids that end a reply: `generation_config.json`'s `eos_token_id` (a number or a list), else those of
  * `config.json`.
@@ -11,19 +17,22 @@ const FILE = 'generation_config.json';
  */
 export async function readEosIds(
   source: Source,
-  config: { eosTokenIds: readonly number[]; vocabSize: number },
+  config: TokenFacts | Promise<TokenFacts>,
   signal?: AbortSignal,
 ): Promise<readonly number[]> {
-  const json = await readOptionalJson(source, FILE, { code: 'bad-config' }, signal);
+  const [json, { eosTokenIds, vocabSize }] = await Promise.all([
+    readOptionalJson(source, FILE, { code: 'bad-config' }, signal),
+    config,
+  ]);
   const value = json?.eos_token_id;
-  if (value === undefined || value === null) return config.eosTokenIds;
+  if (value === undefined || value === null) return eosTokenIds;
   const ids: unknown[] = Array.isArray(value) ? value : [value];
   for (const id of ids)
-    if (!Number.isInteger(id) || (id as number) < 0 || (id as number) >= config.vocabSize)
+    if (!Number.isInteger(id) || (id as number) < 0 || (id as number) >= vocabSize)
       throw new ShishuError(
         'bad-config',
-        `${FILE}: "eos_token_id" holds ${JSON.stringify(id)}, expected token ids below ${config.vocabSize}.`,
-        { details: { file: FILE, limit: config.vocabSize } },
+        `${FILE}: "eos_token_id" holds ${JSON.stringify(id)}, expected token ids below ${vocabSize}.`,
+        { details: { file: FILE, limit: vocabSize } },
       );
   return ids as number[];
 }

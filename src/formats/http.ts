@@ -297,6 +297,14 @@ export function rawHttp(folder: string | URL, options: HttpOptions = {}): HttpFo
       await readParts(file, [start ?? 0, end ?? Number.POSITIVE_INFINITY], keep, signal);
       return read;
     },
+    async readHead(file, most, signal) {
+      let bytes: Bytes | undefined;
+      const keep = (read: Bytes): void => {
+        bytes = read;
+      };
+      await readParts(file, [0, most], keep, signal);
+      return bytes && { bytes, size: known.get(file)?.size ?? (await facts(file, signal))?.size };
+    },
     async readSpans(file, cuts, use, signal) {
       let lent: ArrayBuffer | undefined;
       const takeBack = (next?: ArrayBuffer): void => {

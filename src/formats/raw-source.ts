@@ -12,10 +12,19 @@ export interface RawSource {
   size?(file: string, signal?: AbortSignal): Promise<number | undefined | null> | number | undefined | null;
 }
 
-/** Storage that gives neighbouring parts of a file over one connection. */
+/** The beginning of a file. */
+export interface Head {
+  bytes: Uint8Array<ArrayBuffer>;
+  /** Of the whole file; undefined: not known. */
+  size: number | undefined;
+}
+
+/** Storage to which each request is dear. */
 export interface StreamingSource extends RawSource {
+  /** The first bytes of a file, up to `most`, and how many it has; undefined when it is not there. */
+  readHead(file: string, most: number, signal?: AbortSignal): Promise<Head | undefined>;
   /**
-   * Gives bytes `[cuts[i], cuts[i + 1])` of a file in turn; where the file ends, one that is short, and no more.
+   * Gives over one connection bytes `[cuts[i], cuts[i + 1])` of a file in turn; where the file ends, one that is short, and no more.
    * @param use has the bytes until it returns; throws nothing but a ShishuError
    * @returns whether the file is there
    */

@@ -49,6 +49,8 @@ export interface SafetensorsHeader {
   dataStart: number;
 }
 
+/** Bytes that are asked for together with the size: the headers of most models are shorter. */
+const HEAD_BYTES = 64 << 10;
 const MAX_HEADER_BYTES = 100_000_000;
 const LENGTH_BYTES = 8;
 const FETCH_AGAIN = 'The file may be cut short or damaged: fetch it again.';
@@ -69,10 +71,12 @@ export async function readHeader(
       mend: FETCH_AGAIN,
     });
   };
-  const size = await source.size(file, signal);
+  const { bytes: head, size } = await source.readHead(file, HEAD_BYTES, signal);
+  const part = async (start: number, end: number): Promise<Uint8Array<ArrayBuffer>> =>
+    end <= head.length ? head.subarray(start, end) : source.read(file, start, end, signal);
   if (size !== undefined && size < LENGTH_BYTES + 2)
     fail(`${size} bytes are too few for a header.`, { size });
-  const length = await source.read(file, 0, LENGTH_BYTES, signal);
+  const length = await part(0, LENGTH_BYTES);
   const headerBytes = new DataView(length.buffer, length.byteOffset).getBigUint64(0, true);
   if (headerBytes > MAX_HEADER_BYTES)
     fail(`the header claims ${headerBytes} bytes, the limit is ${MAX_HEADER_BYTES}.`, {
@@ -81,7 +85,7 @@ export async function readHeader(
   const dataStart = LENGTH_BYTES + Number(headerBytes);
   if (size !== undefined && dataStart > size)
     fail(`the header claims ${headerBytes} bytes, the file has ${size}.`, { size });
-  const text = await source.read(file, LENGTH_BYTES, dataStart, signal);
+  const text = await part(LENGTH_BYTES, dataStart);
   if (text[0] !== 0x7b) fail('the header does not begin with "{".');
   const json = parseJson(text, file, { code: 'bad-checkpoint', uniqueKeys: true });
 

@@ -4,7 +4,7 @@ import type { CacheOptions } from './cache.ts';
 import { rawFiles, rawHandle } from './files.ts';
 import { type HttpFolder, type HttpOptions, rawHttp } from './http.ts';
 import { type HubOptions, hubFolder, isHubId } from './hub.ts';
-import type { RawSource, StreamingSource } from './raw-source.ts';
+import type { Head, RawSource, StreamingSource } from './raw-source.ts';
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -32,6 +32,11 @@ export interface Source {
     use: (bytes: Bytes) => void,
     signal?: AbortSignal,
   ): Promise<void>;
+  /**
+   * The size of a file, with those of its first bytes, up to `most`, that come along with it.
+   * @throws ShishuError `not-found`, `io`
+   */
+  readHead(file: string, most: number, signal?: AbortSignal): Promise<Head>;
   /** Bytes in a file, or undefined where that cannot be known. @throws ShishuError `not-found`, `io`. */
   size(file: string, signal?: AbortSignal): Promise<number | undefined>;
 }
@@ -65,7 +70,7 @@ export function openSource(like: SourceLike, options: SourceOptions = {}): Sourc
     const { url, headers } =
       typeof like === 'string' && isHubId(like) ? hubFolder(like, options.hub) : { url: like, headers: {} };
     const http = rawHttp(url, { ...options, headers, noStore: Boolean(options.cache) });
-    if (!options.cache) return checkedSource(http, true, http.readSpans);
+    if (!options.cache) return checkedSource(http, true, http);
     const refresh = options.cache === 'refresh';
     return checkedSource(keptHttp(http, { refresh, ...(options.warn && { warn: options.warn }) }), true);
   }
@@ -108,16 +113,12 @@ export async function readOptional(
 }
 
 /** Wraps storage so that missing files, failures and short reads are typed errors that name the file. */
-export function checkedSource(
-  raw: RawSource,
-  fresh = false,
-  readSpans?: StreamingSource['readSpans'],
-): Source {
+export function checkedSource(raw: RawSource, fresh = false, streaming?: StreamingSource): Source {
   const name = raw.name ?? 'the model folder';
   const source: Source = {
     name,
     fresh,
-    streams: readSpans !== undefined,
+    streams: streaming !== undefined,
     async read(file, start, end, signal) {
       checkRange(file, start, end);
       const bytes = await guarded(name, file, signal, () => raw.read(file, start, end, signal));
@@ -128,7 +129,7 @@ export function checkedSource(
       return bytes as Bytes;
     },
     async readSpans(file, cuts, use, signal) {
-      if (!readSpans) {
+      if (!streaming) {
         for (let i = 1; i < cuts.length; i++) {
           const bytes = await source.read(file, cuts[i - 1], cuts[i], signal);
           use(bytes);
@@ -152,12 +153,17 @@ export function checkedSource(
           throw new ShishuError('aborted', `Reading ${file} was aborted.`, { cause: error });
         }
       };
-      const found = await guarded(name, file, signal, () => readSpans(file, cuts, lend, signal)).catch(
-        (error) => {
-          throw failure ? failure.error : error;
-        },
-      );
+      const call = (): Promise<boolean> => streaming.readSpans(file, cuts, lend, signal);
+      const found = await guarded(name, file, signal, call).catch((error) => {
+        throw failure ? failure.error : error;
+      });
       if (!found) throw notFound(name, file);
+    },
+    async readHead(file, most, signal) {
+      if (!streaming) return { bytes: new Uint8Array(0), size: await source.size(file, signal) };
+      const head = await guarded(name, file, signal, () => streaming.readHead(file, most, signal));
+      if (!head) throw notFound(name, file);
+      return head;
     },
     async size(file, signal) {
       const size = await guarded(name, file, signal, () => raw.size?.(file, signal));

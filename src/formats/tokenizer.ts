@@ -48,21 +48,23 @@ export interface Tokenizer {
 
 /**
  * Reads `tokenizer.json`, and `tokenizer_config.json` and the chat template where present.
- * @param vocabSize ids that the model knows; a tokenizer with more is refused.
+ * @param vocab ids that the model knows; a tokenizer with more is refused.
  * @throws ShishuError `not-found`, `io`, `bad-tokenizer`.
  */
 export async function loadTokenizer(
   source: Source,
-  vocabSize: number,
+  vocab: number | Promise<number>,
   signal?: AbortSignal,
 ): Promise<Tokenizer> {
   const options = { code: 'bad-tokenizer' } as const;
-  const [json, config = {}] = await Promise.all([
+  const reading = readOptionalJson(source, CONFIG, options, signal);
+  const [vocabSize, json, config = {}, template] = await Promise.all([
+    vocab,
     readJson(source, FILE, options, signal),
-    readOptionalJson(source, CONFIG, options, signal),
+    reading,
+    readChatTemplate(source, reading, signal),
   ]);
   const size = checkIds(json, vocabSize);
-  const template = await readChatTemplate(source, config, signal);
   const hf = guarded('cannot be used', () => new HfTokenizer({ added_tokens: [], ...json }, config));
   const silent = silentIds(hf, config);
   const isSilent = (id: number): boolean => silent.has(id) || hf.id_to_token(id) === undefined;

@@ -52,3 +52,19 @@ test('a worker gives the replies that the page gives', async () => {
     await expect(inWorker).rejects.toMatchObject({ code: 'io', details: { worker: true } });
   else expect(await replies(await inWorker)).toEqual(here);
 });
+
+test('a tokenizer that is refused ends a load whose weights are still under way', async () => {
+  const files = memorySource({ ...tinyFiles(tinyModel('shishu', 7)), 'tokenizer.json': '{}' });
+  let waiting = 0;
+  const refused = loadModel({
+    size: (file) => files.size(file),
+    read(file, start, end, signal) {
+      // The header is read from two places; then come the weights.
+      if (!file.endsWith('.safetensors') || ++waiting <= 2) return files.read(file, start, end, signal);
+      return new Promise((_, reject) => {
+        signal!.addEventListener('abort', () => reject(signal!.reason));
+      });
+    },
+  });
+  await expect(refused).rejects.toMatchObject({ code: 'bad-tokenizer' });
+});

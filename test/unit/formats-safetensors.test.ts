@@ -7,6 +7,7 @@ import {
   type NamedTensor,
   readHeader,
 } from '../../src/formats/safetensors.ts';
+import { openSource } from '../../src/formats/source.ts';
 import { memorySource } from '../support/memory-source.ts';
 
 const FILE = 'model.safetensors';
@@ -42,6 +43,22 @@ describe('readHeader', () => {
     expect(rest).toEqual({ file: FILE, dtype: 'F32', shape: [2, 3] });
     expect(bytesToF32(file.slice(start, end), 'F32')).toEqual(Float32Array.of(1, 2, 3, 4, 5, 6));
     expect([...header.tensors.keys()]).toEqual(['a', 'b', 'é"']);
+  });
+
+  it.each([0, 80_000])('reads headers over HTTP, with %i bytes of metadata', async (length) => {
+    const file = encodeSafetensors([f32('b', 2, 3)], { a: 'x'.repeat(length) });
+    let requests = 0;
+    const fetch = async (_: unknown, init?: RequestInit): Promise<Response> => {
+      requests++;
+      const [, from, to] = /=(\d+)-(\d+)$/.exec(new Headers(init?.headers).get('Range')!)!;
+      const bytes = file.slice(Number(from), Number(to) + 1);
+      const range = `bytes ${from}-${Number(from) + bytes.length - 1}/${file.length}`;
+      return new Response(bytes, { status: 206, headers: { 'Content-Range': range } });
+    };
+    const { metadata, tensors } = await readHeader(openSource('http://localhost/m/', { fetch }), FILE);
+    expect(metadata.a).toHaveLength(length);
+    expect([...tensors.keys()]).toEqual(['b']);
+    expect(requests).toBe(length > 0 ? 2 : 1);
   });
 
   it('takes dtypes it cannot run, of any width', async () => {

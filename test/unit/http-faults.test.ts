@@ -376,6 +376,48 @@ describe.each(WAYS)('%s', (name, way) => {
   });
 });
 
+describe('the head of a file', () => {
+  const size = content.length;
+
+  it('comes with the size in one request', async () => {
+    const { source, ranges } = serve(good);
+    expect(await source.readHead(FILE, 1000)).toEqual({ bytes: content.slice(0, 1000), size });
+    expect(ranges).toEqual(['bytes=0-999']);
+  });
+
+  it('is all there is of a shorter file', async () => {
+    const { source } = serve(good);
+    const { bytes, size: known } = await source.readHead(FILE, size + 1000);
+    expect(same(bytes, 0, size)).toBe(true);
+    expect(known).toBe(size);
+    const empty: Answer = (_, response) =>
+      void response.writeHead(416, { 'Content-Range': 'bytes */0' }).end();
+    expect(await serve(empty).source.readHead(FILE, 10)).toEqual({ bytes: new Uint8Array(0), size: 0 });
+  });
+
+  it('comes from servers without ranges too, and without a size where they hide it', async () => {
+    const told: Answer = (_, response) =>
+      void response.writeHead(200, { 'Content-Length': size }).end(content);
+    expect(await serve(told).source.readHead(FILE, 9)).toEqual({ bytes: content.slice(0, 9), size });
+    const hiding: Answer = (request, response) => {
+      const [start, stop] = head(request);
+      response.writeHead(206).end(content.subarray(start, stop));
+    };
+    const { bytes, size: hidden } = await serve(hiding).source.readHead(FILE, 9);
+    expect(bytes).toEqual(content.slice(0, 9));
+    expect(hidden).toBeUndefined();
+  });
+
+  it('goes on where it was cut, and is missed by name', async () => {
+    const { source, ranges } = serve(dropping(300, 1));
+    expect(await source.readHead(FILE, 1000)).toEqual({ bytes: content.slice(0, 1000), size });
+    expect(ranges).toHaveLength(2);
+    await expect(serve(failing(404, 9)).source.readHead(FILE, 9)).rejects.toMatchObject({
+      code: 'not-found',
+    });
+  });
+});
+
 describe('hub', () => {
   const asked: { url: string; token: string | null }[] = [];
   const fetcher: typeof fetch = async (url, init) => {
