@@ -1,4 +1,4 @@
-import { ShishuError, throwIfAborted } from '../errors.ts';
+import { ShishuError } from '../errors.ts';
 import type { ToolFormat } from '../formats/chat-template.ts';
 import type { Tokenizer } from '../formats/tokenizer.ts';
 import { guardMemory } from '../gpu/buffer.ts';
@@ -7,13 +7,13 @@ import type { Constraint, Masks } from '../grammar/constraint.ts';
 import type { LinearMapData } from '../model/linear-maps.ts';
 import { kvBytesPerToken, type Plan, parameterCount } from '../model/plan.ts';
 import { part } from '../part.ts';
-import type { ChoiceKind, Chosen } from './choosing.ts';
+import { generateReplies } from './generate.ts';
 import type { MaskCache } from './mask-cache.ts';
 import { completeOrder, type ModeSetting, modesOf, type PruneOrder, planInModes } from './modes.ts';
-import { type CheckedOptions, checkOptions } from './options.ts';
+import { checkOptions } from './options.ts';
 import { PrefixCache } from './prefix-cache.ts';
+import { checkIds, promptIds } from './prompt.ts';
 import { Queue } from './queue.ts';
-import { Reply } from './reply.ts';
 import type { Runner } from './runner.ts';
 import type {
   BatchChunk,
@@ -122,41 +122,6 @@ export class Model {
     return this.#live().tokenizer.applyChatTemplate(messages, options);
   }
 
-  #promptIds(prompt: string | readonly Message[] | Uint32Array, options: CheckedOptions): number[] {
-    const { tokenizer, runner } = this.#live();
-    const { context } = runner.parts.kv;
-    const ids =
-      typeof prompt === 'string'
-        ? tokenizer.encode(prompt)
-        : prompt instanceof Uint32Array
-          ? [...prompt]
-          : tokenizer.encodeChat(prompt, options);
-    if (ids.length === 0 || prompt.length === 0)
-      throw new ShishuError('bad-argument', 'The prompt is empty.', {
-        mend: 'Give at least one token of text.',
-      });
-    this.#checkIds(ids);
-    if (ids.length > context)
-      throw new ShishuError(
-        'context-full',
-        `The prompt has ${ids.length} tokens, the context holds ${context}.`,
-        {
-          details: { tokens: ids.length, limit: context },
-          mend: 'Shorten the prompt, or load the model with a larger contextLength.',
-        },
-      );
-    return ids;
-  }
-
-  #checkIds(ids: readonly number[]): void {
-    const { vocabSize } = this.#live().runner.parts.config;
-    const odd = ids.find((id) => !Number.isInteger(id) || id < 0 || id >= vocabSize);
-    if (odd !== undefined)
-      throw new ShishuError('bad-argument', `Token id ${odd} is not below the vocabulary's ${vocabSize}.`, {
-        details: { tokenId: odd, limit: vocabSize },
-      });
-  }
-
   /** A constraint, ready for use; the code for it is fetched with the first one. */
   async #masksOf(constraint: Constraint): Promise<Masks> {
     const { tokenizer, runner } = this.#parts;
@@ -164,34 +129,6 @@ export class Model {
       ({ MaskCache }) => new MaskCache(tokenizer, runner.parts.config.vocabSize),
     );
     return (await this.#masks).of(constraint);
-  }
-
-  /** Sets a sequence up to choose the next token of a reply: sampler, penalties, bias and mask. */
-  async #prepare(
-    kind: ChoiceKind,
-    options: CheckedOptions,
-    prompt: readonly number[],
-    reply: Reply,
-  ): Promise<void> {
-    const { sequence, tokenIds } = reply;
-    const { runner } = this.#parts;
-    const { vocabSize } = runner.parts.config;
-    const counts = new Uint32Array(kind.adjusted ? vocabSize : 0);
-    if (kind.adjusted) {
-      for (const id of prompt) counts[id] = 1;
-      for (const id of tokenIds) counts[id]! += 2;
-    }
-    const bias = kind.bias ? new Float32Array(vocabSize) : undefined;
-    for (const [id, add] of options.logitBias) bias![id] = add;
-    const sampler = { ...options, seed: options.seed + sequence };
-    await runner.choosing.setSampler(sequence, kind, sampler, { counts, bias });
-    this.#mask([reply]);
-  }
-
-  /** Lets the replies under a constraint choose only what it allows next. */
-  #mask(replies: readonly Reply[]): void {
-    for (const { sequence, constraint } of replies)
-      if (constraint) this.#parts.runner.choosing.setMask(sequence, constraint.mask());
   }
 
   /**
@@ -226,7 +163,7 @@ export class Model {
     options: GenerateOptions = {},
   ): AsyncGenerator<BatchChunk, GenerateResult[], undefined> {
     const parts = this.#live();
-    const { runner, tokenizer, eosTokenIds } = parts;
+    const { runner } = parts;
     if (!Number.isInteger(n) || n < 1 || n > runner.sequences)
       throw new ShishuError('bad-argument', `${n} replies are asked for, the batch is ${runner.sequences}.`, {
         details: { replies: n, limit: runner.sequences },
@@ -234,132 +171,27 @@ export class Model {
       });
     const checked = checkOptions(options, runner.parts.config.vocabSize);
     const ownPlan = checked.modes && this.#planOf(checked.modes);
-    const promptTokenIds = this.#promptIds(prompt, checked);
+    const promptTokenIds = promptIds(parts, prompt, checked);
     const masks = checked.constraint && (await this.#masksOf(checked.constraint));
     const release = await this.#queue.enter();
     try {
       this.#still(parts);
-      const begun = performance.now();
-      const { context } = runner.parts.kv;
-      const limit = Math.min(
-        checked.maxTokens ?? Number.POSITIVE_INFINITY,
-        Math.max(1, context - promptTokenIds.length),
-      );
-      const { signal } = checked;
-      const kind: ChoiceKind = {
-        greedy: checked.temperature === 0,
-        adjusted:
-          masks !== undefined ||
-          checked.repetitionPenalty !== 1 ||
-          checked.frequencyPenalty !== 0 ||
-          checked.presencePenalty !== 0 ||
-          checked.logitBias.size > 0,
-        bias: checked.logitBias.size > 0,
-        mask: masks !== undefined,
-        top: checked.top,
-      };
-      const enders = new Set([...(checked.ignoreEos ? [] : eosTokenIds), ...checked.stopTokenIds]);
-      const continued = typeof prompt === 'string' ? promptTokenIds : [];
-      const replies = Array.from({ length: n }, (_, sequence) => {
-        const constraint = masks?.reply(enders);
-        return new Reply(tokenizer, { sequence, enders, stop: checked.stop, limit, continued, constraint });
-      });
-      const open = (): Reply[] => replies.filter((reply) => !reply.finishReason);
-
-      // What is cached of each sequence: of the first between replies too.
-      const cached: PrefixCache[] = [];
-      let cachedTokens: number | undefined;
-      try {
-        // Once, and again behind each change of modes: what is known so far is then the prompt.
-        while (open().length > 0) {
-          throwIfAborted(signal);
-          const plan = ownPlan ?? this.#running.plan;
-          await this.#ready(plan);
-          // A reset in between leaves this one to the reply.
-          cached[0] = this.#prefix;
-          const choices: Chosen[] = [];
-          for (const reply of open()) {
-            const { sequence, tokenIds } = reply;
-            if (!cached[sequence]) {
-              // The prompt's K and V are the first sequence's.
-              runner.copyKv(plan, 0, [sequence]);
-              cached[sequence] = cached[0].copy();
-            }
-            const prefix = cached[sequence];
-            await this.#prepare(kind, checked, promptTokenIds, reply);
-            const known = [...promptTokenIds, ...tokenIds];
-            const kept = prefix.reusable(known, plan);
-            cachedTokens ??= kept;
-            // Until the prefill is done, only what it keeps is sure.
-            prefix.truncate(kept);
-            const rest = known.slice(kept);
-            choices[sequence] = await runner.prefill(plan, sequence, rest, kept, kind, signal);
-            prefix.append(rest, plan);
-          }
-          for (const reply of open()) {
-            const chunk = reply.take(choices[reply.sequence]!);
-            if (chunk) yield { index: reply.sequence, ...chunk };
-            this.#still(parts);
-          }
-          const [some] = open();
-          if (!some) break;
-          this.#mask(open());
-          // Open replies have equally many tokens.
-          const { length } = some.tokenIds;
-          const steps = runner.decode(plan, kind, promptTokenIds.length + length - 1, {
-            steps: limit - length,
-            lockstep: kind.mask,
-            sequences: n,
-          });
-          for await (const chosen of steps) {
-            if (signal?.aborted) for (const reply of open()) reply.finishReason = 'aborted';
-            // Chosen in the modes of before: the step runs again in the new ones.
-            if (open().length === 0 || plan !== (ownPlan ?? this.#running.plan)) break;
-            for (const reply of open()) {
-              // The step that chose this token has put the one before it into the cache.
-              cached[reply.sequence]!.append(reply.tokenIds.slice(-1), plan);
-              const chunk = reply.take(chosen);
-              if (chunk) yield { index: reply.sequence, ...chunk };
-              this.#still(parts);
-            }
-            if (open().length === 0) break;
-            this.#mask(open());
-          }
-        }
-      } catch (error) {
-        // A read-back of freed buffers fails in its own words.
-        this.#live();
-        if (!(error instanceof ShishuError && error.code === 'aborted')) throw await lossOr(parts.gpu, error);
-        for (const reply of open()) reply.finishReason = 'aborted';
-      }
-      for (const reply of replies) {
-        const rest = reply.flush();
-        if (rest) yield { index: reply.sequence, ...rest };
-      }
-      const ended = performance.now();
-      return replies.map(({ text, tokenIds, finishReason, firstAt = begun }) => {
-        const prefillMs = firstAt - begun;
-        const decodeMs = ended - firstAt;
-        return {
-          text,
+      return yield* generateReplies(
+        {
+          ...parts,
+          plan: () => ownPlan ?? this.#running.plan,
+          prefix: () => this.#prefix,
+          ready: (plan) => this.#ready(plan),
+          live: () => void this.#live(),
+        },
+        {
           promptTokenIds,
-          tokenIds,
-          finishReason: finishReason ?? 'length',
-          usage: {
-            promptTokens: promptTokenIds.length,
-            completionTokens: tokenIds.length,
-            totalTokens: promptTokenIds.length + tokenIds.length,
-            cachedTokens: cachedTokens ?? 0,
-          },
-          timings: {
-            firstTokenMs: prefillMs,
-            prefillMs,
-            decodeMs,
-            prefillTokensPerSecond: perSecond(promptTokenIds.length - (cachedTokens ?? 0), prefillMs),
-            decodeTokensPerSecond: perSecond(tokenIds.length - 1, decodeMs),
-          },
-        };
-      });
+          continues: typeof prompt === 'string',
+          replies: n,
+          options: checked,
+          masks,
+        },
+      );
     } finally {
       release();
     }
@@ -454,8 +286,9 @@ export class Model {
     this.#live();
     const ownPlan = modes && this.#planOf(modes);
     if (tokenIds.length === 0) throw new ShishuError('bad-argument', 'There are no tokens.');
-    this.#checkIds(tokenIds);
-    const { context } = this.#parts.runner.parts.kv;
+    const { config, kv } = this.#parts.runner.parts;
+    checkIds(tokenIds, config.vocabSize);
+    const { context } = kv;
     if (tokenIds.length > context)
       throw new ShishuError(
         'context-full',
@@ -553,5 +386,3 @@ function free({ runner, gpu }: ModelParts): void {
   runner.ledger.releaseAll();
   gpu.close();
 }
-
-const perSecond = (tokens: number, ms: number): number => (tokens > 0 && ms > 0 ? (1000 * tokens) / ms : 0);

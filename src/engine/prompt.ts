@@ -1,0 +1,44 @@
+import { ShishuError } from '../errors.ts';
+import type { Tokenizer } from '../formats/tokenizer.ts';
+import type { CheckedOptions } from './options.ts';
+import type { Runner } from './runner.ts';
+import type { Message } from './types.ts';
+
+/** @throws ShishuError `bad-argument` for ids that the vocabulary has not */
+export function checkIds(ids: readonly number[], vocabSize: number): void {
+  const odd = ids.find((id) => !Number.isInteger(id) || id < 0 || id >= vocabSize);
+  if (odd !== undefined)
+    throw new ShishuError('bad-argument', `Token id ${odd} is not below the vocabulary's ${vocabSize}.`, {
+      details: { tokenId: odd, limit: vocabSize },
+    });
+}
+
+/** Token ids of a prompt. @throws ShishuError `bad-argument`, `context-full`, `unsupported` */
+export function promptIds(
+  { tokenizer, runner }: { tokenizer: Tokenizer; runner: Runner },
+  prompt: string | readonly Message[] | Uint32Array,
+  options: CheckedOptions,
+): number[] {
+  const { config, kv } = runner.parts;
+  const ids =
+    typeof prompt === 'string'
+      ? tokenizer.encode(prompt)
+      : prompt instanceof Uint32Array
+        ? [...prompt]
+        : tokenizer.encodeChat(prompt, options);
+  if (ids.length === 0 || prompt.length === 0)
+    throw new ShishuError('bad-argument', 'The prompt is empty.', {
+      mend: 'Give at least one token of text.',
+    });
+  checkIds(ids, config.vocabSize);
+  if (ids.length > kv.context)
+    throw new ShishuError(
+      'context-full',
+      `The prompt has ${ids.length} tokens, the context holds ${kv.context}.`,
+      {
+        details: { tokens: ids.length, limit: kv.context },
+        mend: 'Shorten the prompt, or load the model with a larger contextLength.',
+      },
+    );
+  return ids;
+}
