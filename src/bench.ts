@@ -21,6 +21,7 @@ export {
   differ,
   figure,
   kernelTimes,
+  ratioText,
   type SummaryRow,
   summaryOf,
 } from './bench/summary.ts';

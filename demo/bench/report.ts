@@ -6,6 +6,7 @@ import {
   differ,
   figure,
   kernelTimes,
+  ratioText,
   type SummaryRow,
   summaryOf,
   toCsv,
@@ -176,7 +177,7 @@ function table(result: BenchResult): HTMLElement {
   const ratio = (row: SummaryRow): HTMLElement => {
     const plain = row.unit === 'GB/s' || !differ(row);
     const better = row.ratio < 1 === lessIsBetter(row);
-    return el('td', { class: plain ? '' : better ? 'less' : 'more-than' }, row.ratio.toFixed(3));
+    return el('td', { class: plain ? '' : better ? 'less' : 'more-than' }, ratioText(row));
   };
   return el(
     'div',

@@ -57,10 +57,9 @@ const SMALLER: Record<WeightDtype, WeightDtype[]> = {
 
 /** Changes of settings that ask for less, from mild to harsh, each with its words. */
 function* smaller(settings: BenchSettings, layers: number): Generator<[words: string, BenchSettings]> {
-  const largest = settings.batches.at(-1) ?? 1;
-  if (largest > 1) {
-    const batches = settings.batches.filter((batch) => batch < largest);
-    yield [`batches up to ${batches.at(-1) ?? 'none'}`, { ...settings, batches }];
+  for (let kept = settings.batches.length - 1; kept >= 0; kept--) {
+    const batches = settings.batches.slice(0, kept);
+    yield [kept ? `batches up to ${batches.at(-1)}` : 'batches left out', { ...settings, batches }];
   }
   for (const dtype of SMALLER[settings.dtype]) yield [`weights in ${dtype}`, { ...settings, dtype }];
   const most = contextOf(settings);

@@ -315,8 +315,16 @@ class Run {
       return;
     }
     const { positions, prompts } = this.#settings;
-    const position = positions.at(-1) ?? 16;
-    const tokens = prompts.at(-1) ?? 32;
+    const position = positions.at(-1);
+    const tokens = prompts.at(-1);
+    const phases = [
+      ...(position === undefined ? [] : [`a decode step at position ${position}`]),
+      ...(tokens === undefined ? [] : [`the first rows of a prompt of ${tokens} tokens`]),
+    ];
+    if (phases.length === 0) {
+      result.profileNote = 'Neither a position nor a prompt was asked for.';
+      return;
+    }
     const add = (model: Which, phase: 'decode' | 'prompt', times: readonly LaunchTime[] = []): void => {
       for (const { label, block, nanoseconds } of times)
         result.profile.push({
@@ -329,13 +337,13 @@ class Run {
     };
     for (const model of PAIR) {
       throwIfAborted(this.#options.signal);
-      add(model, 'decode', await profileDecode(sessions[model]!, position, ROUNDS));
-      add(model, 'prompt', await profilePrompt(sessions[model]!, tokens, ROUNDS));
+      const session = sessions[model]!;
+      if (position !== undefined) add(model, 'decode', await profileDecode(session, position, ROUNDS));
+      if (tokens !== undefined) add(model, 'prompt', await profilePrompt(session, tokens, ROUNDS));
     }
     result.profileNote =
-      `Each kernel in a pass of its own, mean of ${ROUNDS}: a decode step at position ${position}, and the first rows of a ` +
-      `prompt of ${tokens} tokens. It tells shares: passes cost, so the sum is more than a step takes. Browsers may round ` +
-      'timestamps to 0.1 ms.';
+      `Each kernel in a pass of its own, mean of ${ROUNDS}: ${phases.join(', and ')}. It tells shares: passes cost, so the sum is ` +
+      'more than a step takes. Browsers may round timestamps to 0.1 ms.';
   }
 }
 

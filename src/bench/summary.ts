@@ -112,6 +112,9 @@ export function differ({ parent, child, quartiles }: SummaryRow): boolean {
   return a[1] < b[0] || b[1] < a[0];
 }
 
+/** A model without attention has no KV to set another's beside. */
+export const ratioText = ({ ratio }: SummaryRow): string => (Number.isFinite(ratio) ? ratio.toFixed(3) : '–');
+
 /** A number of a row, for people. */
 export function figure(value: number, unit: SummaryRow['unit']): string {
   if (unit === 'bytes') return `${(value / 1e6).toFixed(value < 1e7 ? 2 : 1)} MB`;

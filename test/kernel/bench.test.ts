@@ -152,6 +152,17 @@ describe('a run', () => {
     }
   });
 
+  test('profiles what is measured, and says what that is', async () => {
+    if (!gpu.features.timestamps) return;
+    const phases = (result: BenchResult) => [...new Set(result.profile.map(({ phase }) => phase))];
+    const decoded = await run(tiny({ positions: '4', batches: '', prompts: '' }));
+    expect(phases(decoded)).toEqual(['decode']);
+    expect(decoded.profileNote).toMatch(/mean of 3: a decode step at position 4\. /);
+    const nothing = await run(tiny({ positions: '', batches: '', prompts: '' }));
+    expect([nothing.ended, phases(nothing)]).toEqual(['complete', []]);
+    expect(nothing.profileNote).toContain('Neither');
+  });
+
   test('without timestamp-query it says so', async () => {
     const settings = tiny({ positions: '4', batches: '', prompts: '' });
     const result = await run(settings, {
@@ -267,5 +278,7 @@ describe('a run', () => {
       code: 'does-not-fit',
       message: expect.stringMatching(/What fits: .*weights in q8/),
     });
+    const many = run(tiny({ positions: '4', batches: '1,2,128,256' }), { budget: 1.2e7 });
+    await expect(many).rejects.toThrow(/What fits: batches up to 2;/);
   });
 });

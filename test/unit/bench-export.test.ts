@@ -3,7 +3,7 @@ import { cautions, toCsv, toJson, toMarkdown } from '../../src/bench/export.ts';
 import type { BenchResult, ModelFacts } from '../../src/bench/result.ts';
 import { parseSettings, settingsText } from '../../src/bench/settings.ts';
 import { spreadOf } from '../../src/bench/stats.ts';
-import { differ, kernelTimes, summaryOf } from '../../src/bench/summary.ts';
+import { differ, kernelTimes, ratioText, summaryOf } from '../../src/bench/summary.ts';
 
 const facts = (label: string, scale: number): ModelFacts => ({
   spec: label,
@@ -106,6 +106,14 @@ describe('the summary', () => {
     // What is counted has no noise.
     expect(differ(row('Parameters'))).toBe(true);
     expect(differ(row('Scratch'))).toBe(false);
+  });
+
+  test('has no ratio to a model without KV', () => {
+    const bare = facts('bare', 1);
+    const models = [bare, bare].map((model) => ({ ...model, bytes: { ...model.bytes, kv: 0 } }));
+    const row = summaryOf({ ...result, models }).find(({ what }) => what.startsWith('KV cache'))!;
+    expect([ratioText(row), differ(row)]).toEqual(['–', false]);
+    expect(ratioText({ ...row, ratio: 0.5 })).toBe('0.500');
   });
 
   test('adds GPU time up over blocks, largest kernel first', () => {
