@@ -50,6 +50,13 @@ interface Open {
   fetching: Map<number, Promise<Bytes>>;
 }
 
+/** A part of a chunk. */
+interface Part {
+  bytes: Bytes;
+  /** Others may have the same memory, which is freed behind them; else it is the reader's alone. */
+  shared: boolean;
+}
+
 /** Whether this environment can keep files: a secure page or worker with the Origin Private File System. */
 export function canCache(): boolean {
   return (
@@ -245,16 +252,19 @@ export function cachedHttp(http: HttpFolder, options: CacheOptions = {}): RawSou
   }
 
   /** Bytes `[from, to)` of a kept chunk, undefined when it is not here or damaged. */
-  async function stored(open: Open, index: number, from: number, to: number): Promise<Bytes | undefined> {
+  async function stored(open: Open, index: number, from: number, to: number): Promise<Part | undefined> {
     const file = await readFile(open.folder, String(index));
     const { start, end } = span(open.entry, index);
     if (file?.size !== DIGEST_BYTES + end - start) return undefined;
-    if (open.checked.has(index))
-      return new Uint8Array(await file.slice(DIGEST_BYTES + from, DIGEST_BYTES + to).arrayBuffer());
+    if (open.checked.has(index)) {
+      const bytes = new Uint8Array(await file.slice(DIGEST_BYTES + from, DIGEST_BYTES + to).arrayBuffer());
+      return { bytes, shared: false };
+    }
     // Several may want parts of it at once.
     const checking = open.checking.get(index) ?? checks(() => check(open, index, file));
     open.checking.set(index, checking);
-    return (await checking)?.subarray(from, to);
+    const whole = await checking;
+    return whole && { bytes: whole.subarray(from, to), shared: true };
   }
 
   /** All bytes of a kept chunk, unless it is damaged. */
@@ -279,7 +289,7 @@ export function cachedHttp(http: HttpFolder, options: CacheOptions = {}): RawSou
       // Another page may have fetched it while this one waited.
       const there = await stored(open, index, 0, end - start);
       // Whoever waits for the lock comes late.
-      if (there) return there.slice();
+      if (there) return there.bytes.slice();
       const facts = open.sure ? undefined : await http.facts(file, signal);
       const changed = facts === null || (facts && !isSame(open.entry, facts));
       const bytes = changed ? undefined : ((await http.read(file, start, end, signal)) as Bytes | undefined);
@@ -328,12 +338,12 @@ export function cachedHttp(http: HttpFolder, options: CacheOptions = {}): RawSou
     index: number,
     [from, to]: [number, number],
     signal?: AbortSignal,
-  ): Promise<Bytes> {
+  ): Promise<Part> {
     const here = open.fetching.has(index) ? undefined : await stored(open, index, from, to);
     if (here) return here;
     if (full) {
       const { start } = span(open.entry, index);
-      return (await http.read(file, start + from, start + to, signal)) as Bytes;
+      return { bytes: (await http.read(file, start + from, start + to, signal)) as Bytes, shared: false };
     }
     // A download that another call began may have been aborted by it.
     const shared = fetchShared(file, open, index, signal).catch((error) => {
@@ -342,7 +352,7 @@ export function cachedHttp(http: HttpFolder, options: CacheOptions = {}): RawSou
       throw error;
     });
     void readAhead(file, open, index, signal);
-    return (await shared).subarray(from, to);
+    return { bytes: (await shared).subarray(from, to), shared: true };
   }
 
   return {
@@ -359,10 +369,10 @@ export function cachedHttp(http: HttpFolder, options: CacheOptions = {}): RawSou
         const index = Math.floor(at / CHUNK_BYTES);
         const chunk = span(opened.entry, index);
         const to = Math.min(stop, chunk.end);
-        into.set(
-          await chunkPart(file, opened, index, [at - chunk.start, to - chunk.start], signal),
-          at - start,
-        );
+        const part: [number, number] = [at - chunk.start, to - chunk.start];
+        const { bytes, shared } = await chunkPart(file, opened, index, part, signal);
+        into.set(bytes, at - start);
+        if (!shared) free(bytes.buffer);
         at = to;
       }
       return into;

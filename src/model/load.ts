@@ -13,15 +13,15 @@ const READ_BYTES = 2 << 20;
 
 /**
  * Most bytes that loading takes beside the model, for a checkpoint of so many bytes: in the page the reads under way, the read
- * that is being packed (widened, padded, coded) and, with the cache, the chunks that reads are cut from; on the GPU what was
- * written and not yet taken.
+ * that is being packed (widened, padded, coded), and what the network brought or, with the cache, the chunks that reads are
+ * cut from; on the GPU what was written and not yet taken.
  */
 export function loadingBytes(storedBytes: number, cached: boolean): { page: number; gpu: number } {
   const reads = Math.min(storedBytes, LANES * READ_BYTES);
   const widened = 2 * Math.min(storedBytes, READ_BYTES);
   const chunks = Math.ceil((LANES * READ_BYTES) / CHUNK_BYTES) + 1 + CHUNKS_AHEAD;
   return {
-    page: reads + 3 * widened + (cached ? Math.min(storedBytes, chunks * CHUNK_BYTES) : 0),
+    page: reads + 3 * widened + (cached ? Math.min(storedBytes, chunks * CHUNK_BYTES) : reads),
     gpu: 2 * reads,
   };
 }
