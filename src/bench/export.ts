@@ -11,9 +11,17 @@ const cell = (value: string | number): string => {
   return /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 };
 
-/** One line a figure: what, model, at, unit, value, q1, q3, samples. */
+/** One line a figure: what, model, at, unit, value, q1, q3, samples. The first lines say when, where and what to beware of. */
 export function toCsv(result: BenchResult): string {
   const lines: (string | number)[][] = [['what', 'model', 'at', 'unit', 'value', 'q1', 'q3', 'samples']];
+  const conditions: [string, string][] = [
+    ['date', result.date],
+    ['adapter', adapterText(result)],
+    ['runtime', result.runtime],
+    ['weights and KV', `${result.settings.dtype} and ${result.settings.kv}`],
+    ...cautions(result).map((note): [string, string] => ['caution', note]),
+  ];
+  for (const [what, text] of conditions) lines.push([what, '', '', '', text, '', '', '']);
   const name = (model: Which): string => result.models[model]?.label ?? '';
   const line = (
     what: string,

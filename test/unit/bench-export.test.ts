@@ -135,7 +135,9 @@ describe('exports', () => {
     expect(lines).toContain('first token,"parent, ""big""",32,ms,12,11,13,10 12 14');
     expect(lines).toContain('token,child,16,ms,3,3,3,3 3 3');
     expect(lines).toContain('training step,child,8x128,ms,300,300,300,300');
-    expect(lines).toHaveLength(1 + 2 * 5 + 2 + 3 * 2 + 2 + 5);
+    expect(lines).toContain('adapter,,,,Some GPU maker,,,');
+    expect(lines.filter((line) => line.startsWith('caution'))).toHaveLength(3);
+    expect(lines).toHaveLength(1 + 4 + 3 + 2 * 5 + 2 + 3 * 2 + 2 + 5);
   });
 
   test('Markdown says where and how, the cautions, and that the claims are not measured', () => {
