@@ -10,14 +10,16 @@
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   let row = id.y;
   let u = id.x;
-  if (row >= step.rows || u >= K8) {
+  if (row >= step.rows || u >= UNITS) {
     return;
   }
   let token = rows[row].token;
   if (token < ROW0 || token >= ROW0 + N) {
     return;
   }
-  let unit = weight_unit((token - ROW0) * K8 + u);
-  out[row * X_STRIDE4 + 2u * u] = unit.a;
-  out[row * X_STRIDE4 + 2u * u + 1u] = unit.b;
+  let unit = weight_unit((token - ROW0) * UNITS + u);
+  out[row * X_STRIDE4 + UNIT4 * u] = unit.a;
+  if (UNIT4 > 1u) {
+    out[row * X_STRIDE4 + UNIT4 * u + 1u] = unit.b;
+  }
 }

@@ -1,4 +1,4 @@
-// Rows of x (rows, K) times weights (N, K) for many rows: tiles of 64 rows of x by 64 weight rows, 32 of K at a time in
+// Rows of x (rows, K) times weights (N, K) for many rows: tiles of 64 rows of x by 64 weight rows, four units of K at a time in
 // workgroup memory, four by four sums a thread in named registers. With HEAD, x is already the rows that are wanted.
 #import step
 #import WEIGHT
@@ -9,7 +9,7 @@
 @group(0) @binding(8) var<uniform> step: Step;
 
 const TILE = 64u;
-const DEPTH = 32u;
+const DEPTH = 4u * UNIT;
 
 // (DEPTH, TILE) each: transposed, so that a thread reads its four neighbours along the tile.
 var<workgroup> x_tile: array<f32, DEPTH * TILE>;
@@ -32,7 +32,7 @@ fn main(
   let load_row = lid % TILE;
   let load_unit = lid / TILE;
   let x_at = min(token0 + load_row, count - 1u) * X_STRIDE4;
-  let w_at = weight_row(v0 + load_row) * K8;
+  let w_at = weight_row(v0 + load_row) * UNITS;
   // Computing: a thread owns rows 4 ty.. of x and weight rows 4 tx..
   let tx = (lid % 16u) * 4u;
   let ty = (lid / 16u) * 4u;
@@ -40,22 +40,26 @@ fn main(
   var t1 = vec4f();
   var t2 = vec4f();
   var t3 = vec4f();
-  for (var u0 = 0u; u0 < K8; u0 += 4u) {
+  for (var u0 = 0u; u0 < UNITS; u0 += 4u) {
     let u = u0 + load_unit;
     var xa = vec4f();
     var xb = vec4f();
-    var w = Unit(vec4f(), vec4f());
-    if (u < K8) {
-      xa = x[x_at + 2u * u];
-      xb = x[x_at + 2u * u + 1u];
+    var w = Unit();
+    if (u < UNITS) {
+      xa = x[x_at + UNIT4 * u];
+      if (UNIT4 > 1u) {
+        xb = x[x_at + UNIT4 * u + 1u];
+      }
       w = weight_unit(w_at + u);
     }
-    let k = load_unit * 8u;
+    let k = load_unit * UNIT;
     for (var i = 0u; i < 4u; i++) {
       x_tile[(k + i) * TILE + load_row] = xa[i];
-      x_tile[(k + 4u + i) * TILE + load_row] = xb[i];
       w_tile[(k + i) * TILE + load_row] = w.a[i];
-      w_tile[(k + 4u + i) * TILE + load_row] = w.b[i];
+      if (UNIT4 > 1u) {
+        x_tile[(k + 4u + i) * TILE + load_row] = xb[i];
+        w_tile[(k + 4u + i) * TILE + load_row] = w.b[i];
+      }
     }
     workgroupBarrier();
     for (var d = 0u; d < DEPTH; d++) {

@@ -5,17 +5,22 @@ fn x_lane() -> u32 {
   return 0u;
 }
 
+fn x_unit(at: u32) -> Unit {
+  var unit = Unit();
+  unit.a = x[at];
+  if (UNIT4 > 1u) {
+    unit.b = x[at + 1u];
+  }
+  return unit;
+}
+
 fn x_rows(at: vec4<u32>, u: u32, lane: u32) -> Four {
   var four = Four();
-  four.a0 = x[at.x + 2u * u];
-  four.b0 = x[at.x + 2u * u + 1u];
+  four.u0 = x_unit(at.x + UNIT4 * u);
   if (TOKENS > 1u) {
-    four.a1 = x[at.y + 2u * u];
-    four.b1 = x[at.y + 2u * u + 1u];
-    four.a2 = x[at.z + 2u * u];
-    four.b2 = x[at.z + 2u * u + 1u];
-    four.a3 = x[at.w + 2u * u];
-    four.b3 = x[at.w + 2u * u + 1u];
+    four.u1 = x_unit(at.y + UNIT4 * u);
+    four.u2 = x_unit(at.z + UNIT4 * u);
+    four.u3 = x_unit(at.w + UNIT4 * u);
   }
   return four;
 }

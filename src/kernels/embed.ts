@@ -1,7 +1,7 @@
 // Launches shaders/embed.wgsl.
 import type { Gpu } from '../gpu/device.ts';
 import type { Recorder } from '../gpu/recorder.ts';
-import { weightInclude } from './matmul.ts';
+import { unitConstants, weightInclude } from './matmul.ts';
 import { type Activations, stride, type Weight } from './tensor.ts';
 
 /** Rows of the table: `out (rows, stride(cols))`, by the tokens of `rows`. */
@@ -11,16 +11,16 @@ export function embed(
   call: { table: Weight; rows: GPUBuffer; out: Activations; step: GPUBuffer },
 ): void {
   const { table, out } = call;
-  const units = stride(out.cols) / 8;
+  const units = unitConstants(table.dtype, out.cols);
   for (const part of table.parts)
     recorder.add({
       label: 'embed',
       shader: {
         name: 'embed',
         imports: { WEIGHT: weightInclude(gpu, table.dtype) },
-        constants: { WG: 64, K8: units, X_STRIDE4: units * 2, N: part.rows, ROW0: part.row0 },
+        constants: { WG: 64, ...units, X_STRIDE4: stride(out.cols) / 4, N: part.rows, ROW0: part.row0 },
       },
       bind: { rows: call.rows, weight: part.codes, scales: part.scales, out: out.buffer, step: call.step },
-      grid: (step) => [Math.ceil(units / 64), step.rows, 1],
+      grid: (step) => [Math.ceil(units.UNITS / 64), step.rows, 1],
     });
 }

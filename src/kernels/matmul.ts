@@ -29,9 +29,18 @@ export interface Projection {
   step: GPUBuffer;
 }
 
+/** Weight rows of which a thread that has rows of its own takes eight: of fewer there would be too few threads. */
+const MANY_ROWS = 512;
+
 /** The include that reads weights of a dtype. */
 export function weightInclude(gpu: Gpu, dtype: WeightDtype): string {
   return dtype === 'f16' && gpu.features.f16 ? 'weight_f16_native' : `weight_${dtype}`;
+}
+
+/** What a kernel needs to read weights `(rows, cols)` of a dtype: values of one load along K, and loads of a row. */
+export function unitConstants(dtype: WeightDtype, cols: number): { UNIT: number; UNITS: number } {
+  const unit = dtype === 'f32' ? 4 : 8;
+  return { UNIT: unit, UNITS: stride(cols) / unit };
 }
 
 const rowsOf = (step: StepShape, head: boolean): number => (head ? step.count : step.rows);
@@ -110,6 +119,7 @@ export function project(gpu: Gpu, tuning: Tuning, recorder: Recorder, call: Proj
   const rows = rowsInclude(gpu, lanes, width);
   const tokens = tiled ? 64 : width === 'one' ? 1 : width === 'many' && rows === 'x_subgroup' ? 8 : 4;
   for (const part of weight.parts) {
+    const shared = lanes === 1 && part.rows >= MANY_ROWS ? 8 : 4;
     const virtual = out.kind === 'swiglu' ? 4 * Math.ceil(part.rows / 4) : part.rows;
     recorder.add({
       label: call.label,
@@ -126,11 +136,12 @@ export function project(gpu: Gpu, tuning: Tuning, recorder: Recorder, call: Proj
             WG: workgroup,
             LANES: lanes,
             TOKENS: tokens,
+            ROWS: shared,
             NORM: fused !== undefined,
             EPS: fused?.eps ?? 0,
             K: weight.cols,
           }),
-          K8: padded / 8,
+          ...unitConstants(weight.dtype, weight.cols),
           X_STRIDE4: padded / 4,
           N: part.rows,
           // The halves of a swiglu part are output rows of their own.
@@ -152,7 +163,7 @@ export function project(gpu: Gpu, tuning: Tuning, recorder: Recorder, call: Proj
       grid: (step) => {
         const across = tiled
           ? Math.ceil(virtual / 64)
-          : Math.ceil((Math.ceil(virtual / 4) * lanes) / workgroup);
+          : Math.ceil((Math.ceil(virtual / shared) * lanes) / workgroup);
         return [...spread(across, gpu.limits.workgroups), Math.ceil(rowsOf(step, head) / tokens)];
       },
     });

@@ -77,7 +77,7 @@ test('variants that do not compile or that are wrong are not chosen', async () =
         // Only the beginning of each row: very fast.
         if (name === 'matmul' || constants.LANES === 16) {
           wrong.add(name);
-          return { ...spec, constants: { ...constants, K8: 1 } };
+          return { ...spec, constants: { ...constants, UNITS: 1 } };
         }
         if (constants.LANES !== undefined && constants.LANES !== 1) throw new Error('A driver that cannot.');
         if (name === 'attention_decode' || name === 'attention_tiled')

@@ -12,17 +12,19 @@ fn x_lane() -> u32 {
 }
 
 fn x_rows(at: vec4<u32>, u: u32, lane: u32) -> Four {
-  let own = at[lane % 4u] + 2u * u;
+  let own = at[lane % 4u] + UNIT4 * u;
   let a = x[own];
-  let b = x[own + 1u];
-  return Four(
-    subgroupBroadcast(a, 0u),
-    subgroupBroadcast(b, 0u),
-    subgroupBroadcast(a, 1u),
-    subgroupBroadcast(b, 1u),
-    subgroupBroadcast(a, 2u),
-    subgroupBroadcast(b, 2u),
-    subgroupBroadcast(a, 3u),
-    subgroupBroadcast(b, 3u),
-  );
+  var four = Four();
+  four.u0.a = subgroupBroadcast(a, 0u);
+  four.u1.a = subgroupBroadcast(a, 1u);
+  four.u2.a = subgroupBroadcast(a, 2u);
+  four.u3.a = subgroupBroadcast(a, 3u);
+  if (UNIT4 > 1u) {
+    let b = x[own + 1u];
+    four.u0.b = subgroupBroadcast(b, 0u);
+    four.u1.b = subgroupBroadcast(b, 1u);
+    four.u2.b = subgroupBroadcast(b, 2u);
+    four.u3.b = subgroupBroadcast(b, 3u);
+  }
+  return four;
 }
