@@ -1,6 +1,6 @@
 // Causal grouped-query attention with online softmax, without barriers: a thread takes one row, up to four query heads of one
-// KV head and one split of the sequence; its neighbours take the next splits, or with WIDE the next rows. For software adapters,
-// and the safe fallback everywhere.
+// KV head and one split of the sequence; its neighbours take the next splits. Of WIDE_FROM rows and more, a thread takes the
+// whole sequence, its neighbours the next rows. For software adapters, and the safe fallback everywhere.
 // Loops over a head start from a value that is known only at run time: with constant bounds lavapipe unrolls them, and compiles
 // for half a minute.
 #import step
@@ -14,19 +14,20 @@
 
 @compute @workgroup_size(WG)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-  let row = select(id.z, id.x, WIDE);
-  let split = select(id.x, 0u, WIDE);
+  let wide = step.rows >= WIDE_FROM;
+  let row = select(id.z, id.x, wide);
+  let split = select(id.x, 0u, wide);
   let kv_head = id.y / QUADS;
   let quad = id.y % QUADS;
   if (row >= step.rows) {
     return;
   }
   let at = rows[row];
-  let splits = split_count(at.position);
+  let splits = select(split_count(at.position), 1u, wide);
   if (split >= splits || at.position >= CONTEXT) {
     return;
   }
-  // Heads past the group repeat its last one and are not written.
+  // Quads past the group repeat its last head, which is not written.
   let in_group = min(quad * 4u + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(GROUP - 1u));
   let head = kv_head * GROUP + in_group;
   let q_at = row * Q_STRIDE4 + head * DIM4;
@@ -38,7 +39,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   var acc: array<array<vec4f, 4>, DIM4>;
   var largest = vec4f(-3.0e38);
   var sum = vec4f();
-  let end = min((split + 1u) * SPLIT, at.position + 1u);
+  let end = select(min((split + 1u) * SPLIT, at.position + 1u), at.position + 1u, wide);
   // Four positions at a time; those past the end repeat the last and weigh nothing.
   for (var p = split * SPLIT; p < end; p += 4u) {
     let position = min(p + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(end - 1u));
@@ -50,9 +51,18 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     var d = 0u;
     for (var k = k_at; k < k_at + DIM4 * CONTEXT; k += CONTEXT) {
       let q0 = q[q_at.x + d];
-      let q1 = q[q_at.y + d];
-      let q2 = q[q_at.z + d];
-      let q3 = q[q_at.w + d];
+      var q1 = vec4f();
+      var q2 = vec4f();
+      var q3 = vec4f();
+      if (GROUP > 1u) {
+        q1 = q[q_at.y + d];
+      }
+      if (GROUP > 2u) {
+        q2 = q[q_at.z + d];
+      }
+      if (GROUP > 3u) {
+        q3 = q[q_at.w + d];
+      }
       let k0 = kv_load(k + position.x);
       let k1 = kv_load(k + position.y);
       let k2 = kv_load(k + position.z);
@@ -78,7 +88,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
       let v1 = kv_load(v + skip.y);
       let v2 = kv_load(v + skip.z);
       let v3 = kv_load(v + skip.w);
-      for (var h = 0u; h < 4u; h++) {
+      for (var h = 0u; h < min(4u, GROUP); h++) {
         acc[d][h] = acc[d][h] * shrink[h] + w0[h] * v0 + w1[h] * v1 + w2[h] * v2 + w3[h] * v3;
       }
     }

@@ -20,9 +20,8 @@ export interface Attention {
 const TILE = 32;
 const TILED_HEAD = 128;
 
-/** Splits of a full context; attention of many rows does not split. */
-export const splitsOf = (tuning: Tuning, context: number, wide: boolean): number =>
-  wide ? 1 : Math.ceil(context / tuning.split);
+/** Splits of a full context, where attention splits it. */
+const splitsOf = (tuning: Tuning, context: number): number => Math.ceil(context / tuning.split);
 
 /** Bytes of the parts that `rows` rows leave. */
 export function attentionPartsBytes(
@@ -31,43 +30,50 @@ export function attentionPartsBytes(
   context: number,
   rows: number,
 ): number {
-  return rows * shape.heads * splitsOf(tuning, context, false) * (shape.headDim + 4) * 4;
+  return rows * shape.heads * splitsOf(tuning, context) * (shape.headDim + 4) * 4;
 }
 
 /** Causal grouped-query attention of the rows over their sequences' caches, and the adding up of splits where there are any. */
 export function attention(tuning: Tuning, recorder: Recorder, call: Attention): void {
   const { place } = call;
-  const wide = call.width === 'many';
   const { heads, kvHeads, headDim } = place.shape;
   const group = heads / kvHeads;
   const quads = kvHeads * Math.ceil(group / 4);
-  const splits = splitsOf(tuning, place.context, wide);
-  const split = wide ? place.context : tuning.split;
+  const many = call.width === 'many';
+  const tiled = many && tuning.wideAttention === 'tiled' && headDim <= TILED_HEAD;
+  const cooperative = !many && tuning.attention === 'cooperative';
   const constants = {
     ...qkvConstants(place.shape, place.sequences, place.context),
     Q_STRIDE4: stride(heads * headDim) / 4,
     OUT_STRIDE4: stride(call.out.cols) / 4,
-    SPLIT: split,
-    SPLITS: splits,
+    SPLIT: tuning.split,
+    SPLITS: splitsOf(tuning, place.context),
   };
-  const used = (step: StepShape): number => Math.ceil(step.context / split);
+  // Splits that threads share; many rows are not split.
+  const used = (step: StepShape): number =>
+    cooperative || step.rows < tuning.wideFrom ? Math.ceil(step.context / tuning.split) : 1;
   const kernel = ((): {
     name: string;
     constants?: Record<string, ShaderConstant>;
     grid: (step: StepShape) => Grid;
   } => {
-    if (wide && tuning.wideAttention === 'tiled' && headDim <= TILED_HEAD)
+    if (tiled)
       return { name: 'attention_tiled', grid: ({ rows }) => [Math.ceil((rows * group) / TILE), kvHeads, 1] };
-    if (!wide && tuning.attention === 'cooperative')
+    if (cooperative)
       return {
         name: 'attention_decode',
         constants: { WG: 64 },
         grid: (step) => [used(step), quads, step.rows],
       };
     const WG = 4;
-    const grid = (step: StepShape): Grid =>
-      wide ? [Math.ceil(step.rows / WG), quads, 1] : [Math.ceil(used(step) / WG), quads, step.rows];
-    return { name: 'attention', constants: { WG, WIDE: wide }, grid };
+    return {
+      name: 'attention',
+      constants: { WG, WIDE_FROM: tuning.wideFrom },
+      grid: (step) =>
+        step.rows < tuning.wideFrom
+          ? [Math.ceil(used(step) / WG), quads, step.rows]
+          : [Math.ceil(step.rows / WG), quads, 1],
+    };
   })();
   recorder.add({
     label: call.label,
@@ -86,7 +92,7 @@ export function attention(tuning: Tuning, recorder: Recorder, call: Attention): 
     },
     grid: kernel.grid,
   });
-  if (splits === 1) return;
+  if (many || constants.SPLITS === 1) return;
   recorder.add({
     label: `${call.label} reduce`,
     shader: { name: 'attention_reduce', constants: { ...constants, WG: 64 } },

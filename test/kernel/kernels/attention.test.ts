@@ -14,6 +14,7 @@ afterAll(() => gpu.close());
 
 const CONTEXT = 53;
 const SPLIT = 16;
+const WIDE_FROM = 6;
 const SEQUENCES = 3;
 type Kind = Tuning['attention'] | Tuning['wideAttention'];
 
@@ -48,6 +49,7 @@ function attentionCase(rig: Rig, kind: Kind, spec: AttentionSpec): Case {
     attention: kind === 'tiled' ? 'cooperative' : kind,
     wideAttention: kind === 'cooperative' ? 'tiled' : kind,
     split: SPLIT,
+    wideFrom: WIDE_FROM,
   };
   // What was never written must never be read: not a number, which would spread.
   const image = new KvImage({ shape, sequences: SEQUENCES, context }, Number.NaN);
@@ -151,6 +153,13 @@ test.each(['direct', 'tiled'] as const)('many rows, %s: chunks, mixed sequences'
     attentionCase(rig, kind, { ...base, heads: 5, kvHeads: 1, headDim: 64, rows: [...longRows, ...mixed] }),
     attentionCase(rig, kind, { ...base, heads: 2, headDim: 128, kvDtype: 'f16', rows: longRows }),
   ]);
+});
+
+test('decoding as many sequences as rows of a prompt', async () => {
+  const rig = new Rig(gpu);
+  const rows = [...decodeRows, ...decodeRows.map(({ position }) => ({ sequence: 1, position }))];
+  const spec = { heads: 6, kvHeads: 2, headDim: 8, rows };
+  await rig.run([attentionCase(rig, 'direct', spec), attentionCase(rig, 'cooperative', spec)]);
 });
 
 test('many rows in tiles: heads too large for registers, and rows past the cache', async () => {
