@@ -12,13 +12,8 @@
 @group(0) @binding(3) var<storage, read> vectors: array<vec4f>;
 @group(0) @binding(8) var<uniform> step: Step;
 
-// Of four rows of x, with four weight rows each.
-struct Sums {
-  t0: vec4f,
-  t1: vec4f,
-  t2: vec4f,
-  t3: vec4f,
-}
+// (ROWS / 4, TOKENS), each of four weight rows.
+const SUMS = TOKENS * ROWS / 4u;
 
 fn weight_units(at: vec4<u32>, u: u32) -> Four {
   return Four(
@@ -31,15 +26,6 @@ fn weight_units(at: vec4<u32>, u: u32) -> Four {
 
 fn dots(w: Four, x: Unit) -> vec4f {
   return vec4f(unit_dot(w.u0, x), unit_dot(w.u1, x), unit_dot(w.u2, x), unit_dot(w.u3, x));
-}
-
-fn add(sums: ptr<function, Sums>, w: Four, x: Four) {
-  (*sums).t0 += dots(w, x.u0);
-  if (TOKENS > 1u) {
-    (*sums).t1 += dots(w, x.u1);
-    (*sums).t2 += dots(w, x.u2);
-    (*sums).t3 += dots(w, x.u3);
-  }
 }
 
 fn squares(x: Four) -> vec4f {
@@ -70,18 +56,6 @@ fn gained(x: Four, u: u32) -> Four {
   return products;
 }
 
-// The sums over all lanes, with the norm's scale.
-fn total(sums: Sums, scale: vec4f, lid: u32) -> Sums {
-  var all = Sums();
-  all.t0 = reduce(sums.t0, lid) * scale.x;
-  if (TOKENS > 1u) {
-    all.t1 = reduce(sums.t1, lid) * scale.y;
-    all.t2 = reduce(sums.t2, lid) * scale.z;
-    all.t3 = reduce(sums.t3, lid) * scale.w;
-  }
-  return all;
-}
-
 @compute @workgroup_size(WG)
 fn main(
   @builtin(workgroup_id) wid: vec3<u32>,
@@ -99,11 +73,7 @@ fn main(
   let at_high = (first + min(four + 4u, vec4<u32>(count - 1u))) * X_STRIDE4;
   let weight_at = weight_rows(v) * UNITS;
   let weight_at_next = weight_rows(v + 4u) * UNITS;
-  // Of rows of x up to four and from four, with weight rows up to four and from four.
-  var low = Sums();
-  var high = Sums();
-  var low_next = Sums();
-  var high_next = Sums();
+  var sums: array<vec4f, SUMS>;
   var square = vec4f();
   for (var u = lid % LANES; u < UNITS; u += LANES) {
     let w = weight_units(weight_at, u);
@@ -116,15 +86,32 @@ fn main(
       square += squares(tokens);
       tokens = gained(tokens, u);
     }
-    add(&low, w, tokens);
+    // Indices are constants, so that the sums can be registers; where they would be past the end, the code is not run.
+    sums[0] += dots(w, tokens.u0);
+    if (TOKENS > 1u) {
+      sums[1u % SUMS] += dots(w, tokens.u1);
+      sums[2u % SUMS] += dots(w, tokens.u2);
+      sums[3u % SUMS] += dots(w, tokens.u3);
+    }
     if (ROWS > 4u) {
-      add(&low_next, w_next, tokens);
+      sums[TOKENS % SUMS] += dots(w_next, tokens.u0);
+    }
+    if (ROWS > 4u && TOKENS > 1u) {
+      sums[(TOKENS + 1u) % SUMS] += dots(w_next, tokens.u1);
+      sums[(TOKENS + 2u) % SUMS] += dots(w_next, tokens.u2);
+      sums[(TOKENS + 3u) % SUMS] += dots(w_next, tokens.u3);
     }
     if (TOKENS > 4u) {
       let more = x_rows(at_high, u, lane);
-      add(&high, w, more);
+      sums[4u % SUMS] += dots(w, more.u0);
+      sums[5u % SUMS] += dots(w, more.u1);
+      sums[6u % SUMS] += dots(w, more.u2);
+      sums[7u % SUMS] += dots(w, more.u3);
       if (ROWS > 4u) {
-        add(&high_next, w_next, more);
+        sums[12u % SUMS] += dots(w_next, more.u0);
+        sums[13u % SUMS] += dots(w_next, more.u1);
+        sums[14u % SUMS] += dots(w_next, more.u2);
+        sums[15u % SUMS] += dots(w_next, more.u3);
       }
     }
   }
@@ -132,25 +119,13 @@ fn main(
   if (NORM) {
     scale = inverseSqrt(reduce(square, lid) / f32(K) + EPS);
   }
-  var sums = total(low, scale, lid);
-  if (ROWS > 4u) {
-    low_next = total(low_next, scale, lid);
-  }
-  if (lid % LANES != 0u) {
-    return;
-  }
-  // The sums move up instead of being indexed, and the epilogue, which is long, is compiled once.
-  for (var quad = 0u; quad < ROWS; quad += 4u) {
-    for (var r = token; r < min(token + TOKENS, count); r++) {
-      if (TOKENS > 4u && r == token + 4u) {
-        sums = high;
-      }
-      finish(r, v + quad, sums.t0);
-      sums.t0 = sums.t1;
-      sums.t1 = sums.t2;
-      sums.t2 = sums.t3;
+  // A copy, for it is indexed; the epilogue, which is long, is compiled once.
+  var done = sums;
+  for (var i = 0u; i < SUMS; i++) {
+    let sum = reduce(done[i], lid) * scale[i % TOKENS % 4u];
+    let r = token + i % TOKENS;
+    if (lid % LANES == 0u && r < count) {
+      finish(r, v + i / TOKENS * 4u, sum);
     }
-    sums = low_next;
-    high = high_next;
   }
 }

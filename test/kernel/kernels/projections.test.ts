@@ -46,6 +46,23 @@ const everyOutput: ProjectionSpec[] = [
 describe('f32: every output and width', () => {
   test('a thread a row', () => run(plainGpu, tuningOf(16, 1), everyOutput, 'a thread a row'));
 
+  // From 512 weight rows on.
+  const large = { heads: 24, kvHeads: 4, headDim: 20 };
+  const eightRows: ProjectionSpec[] = [
+    { ...one, out: 'plain', outputs: 519, norm: true, bias: true, residual: true },
+    { ...one, out: 'swiglu', outputs: 261, norm: true, bias: true },
+    { ...one, out: 'qkv', shape: large, norm: true, bias: true },
+    { ...few, out: 'plain', outputs: 514, norm: true, head: true },
+    { ...many, rows: 13, out: 'swiglu', outputs: 261, bias: true },
+    { ...many, rows: 5, out: 'qkv', shape: large, norm: true, kvDtype: 'f16' },
+    { ...many, rows: 11, out: 'plain', outputs: 519, dtype: 'q8', norm: true, bias: true, head: true },
+  ];
+  test('a thread eight rows', () => run(plainGpu, tuningOf(16, 1), eightRows, 'eight rows'));
+
+  test.runIf(subgroups)('a thread eight rows, rows of x told by subgroups', () =>
+    run(gpu, tuningOf(16, 1), eightRows.slice(3), 'eight rows, told by subgroups'),
+  );
+
   test('sums in workgroup memory', () =>
     run(plainGpu, tuningOf(16, 8), everyOutput, 'sums in workgroup memory'));
 
