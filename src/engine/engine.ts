@@ -106,21 +106,26 @@ export function withStoredWidth(
   }
 }
 
-function checkLoadOptions(
-  { dtype = 'auto', kv = 'f32', contextLength, batch = 1, selfTest = true, tune }: LoadOptions,
-  config: ModelConfig,
-) {
+/** Checks what can be wrong with options whatever the model. */
+function checkLoadOptions({ dtype = 'auto', kv = 'f32', batch = 1, selfTest = true, tune }: LoadOptions) {
   if (!['auto', 'f32', 'f16', 'q8', 'q4'].includes(dtype))
     refuseOption('dtype', dtype, 'auto, f32, f16, q8 or q4');
   if (kv !== 'f32' && kv !== 'f16') refuseOption('kv', kv, 'f32 or f16');
-  const context = contextLength ?? Math.min(config.maxPositions, DEFAULT_CONTEXT);
-  if (!Number.isInteger(context) || context < 1 || context > config.maxPositions)
-    refuseOption('contextLength', context, `a whole number from 1 to the model's ${config.maxPositions}`);
   if (typeof selfTest !== 'boolean') refuseOption('selfTest', selfTest, 'true or false');
   if (!Number.isInteger(batch) || batch < 1 || batch > 256)
     refuseOption('batch', batch, 'a whole number from 1 to 256');
   if (tune !== undefined && typeof tune !== 'boolean') refuseOption('tune', tune, 'true or false');
-  return { dtype, kv, contextLength: context, batch };
+  return { dtype, kv, batch };
+}
+
+function contextOf(
+  { contextLength }: LoadOptions,
+  { maxPositions }: Pick<ModelConfig, 'maxPositions'>,
+): number {
+  const context = contextLength ?? Math.min(maxPositions, DEFAULT_CONTEXT);
+  if (!Number.isInteger(context) || context < 1 || context > maxPositions)
+    refuseOption('contextLength', context, `a whole number from 1 to the model's ${maxPositions}`);
+  return context;
 }
 
 /** What is known of a model once its config and the headers of its weights are read. */
@@ -146,7 +151,8 @@ export async function readHeaders(folder: Source, options: LoadOptions): Promise
   entries.catch(() => {});
   try {
     const declared = parseConfig(await json);
-    const { dtype, ...sizes } = checkLoadOptions(options, declared);
+    const { dtype, ...checked } = checkLoadOptions(options);
+    const sizes = { ...checked, contextLength: contextOf(options, declared) };
     const { config, checkpoint } = withStoredWidth(folder, await entries, declared);
     const stored = checkpoint.tensors.get('model.embed_tokens.weight')!.dtype;
     const kept = dtype === 'auto' ? (stored === 'F16' ? 'f16' : 'f32') : dtype;
@@ -195,6 +201,8 @@ async function openModel(
   gpuOptions: LoadGpuOptions,
 ): Promise<ModelParts> {
   const { onProgress, signal, hub, cache = true, warn } = options;
+  // Before the GPU is asked for anything: drivers of software adapters write warnings.
+  checkLoadOptions(options);
   const folder = openSource(source, { fetch: options.fetch, hub, cache, warn });
   const failed = new AbortController();
   const headers = readHeaders(folder, options);

@@ -80,6 +80,8 @@ export async function openGpu({ device: given, limits, without = [] }: GpuOption
   const words = `${info?.vendor} ${info?.architecture} ${info?.device} ${info?.description}`.toLowerCase();
   const software =
     info?.isFallbackAdapter === true || /swiftshader|llvmpipe|lavapipe|microsoft basic/.test(words);
+  // SwiftShader's compiler takes one after the other itself, without a pause between them.
+  const serial = software && !words.includes('swiftshader');
   const gpu = {
     device,
     limits: {
@@ -95,7 +97,7 @@ export async function openGpu({ device: given, limits, without = [] }: GpuOption
     subgroupSize: { min: info?.subgroupMinSize ?? 0, max: info?.subgroupMaxSize ?? 0 },
     software,
     name,
-    pipelines: PipelineCache.of(device, software),
+    pipelines: PipelineCache.of(device, serial),
     lost: undefined as string | undefined,
     close() {
       if (!given) device.destroy();
