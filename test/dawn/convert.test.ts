@@ -343,7 +343,8 @@ describe('converting', () => {
     expect(whole.r2.map(({ rank }) => rank)).toEqual([40, 40]);
     expect(low.r2.map(({ rank }) => rank)).toEqual([3, 3]);
     expect(reportText(low)).toMatch(/map of block 2: R² .*, rank 3\n/);
-    expect(low.steps[3]!.perplexity).toBeCloseTo(low.steps[2]!.perplexity, 4);
+    // In f32, whose sums may be in another order.
+    expect(low.steps[3]!.perplexity / low.steps[2]!.perplexity).toBeCloseTo(1, 6);
     const shapes = async (child: string): Promise<Record<string, readonly number[]>> => {
       const { tensors } = await readHeader(await openFolder(join(folder, child)), 'model.safetensors');
       const maps = [...tensors].filter(([name]) => name.startsWith('model.layers.2.linear_attn.'));
@@ -360,7 +361,7 @@ describe('converting', () => {
     await run('llama', 'half-rank', { ...options, rank: 20 });
     expect(await shapes('half-rank')).toEqual({ weight: [40, 40], bias: [40] });
     expect(whole.parameters.child - low.parameters.child).toBe(2 * (40 * 40 - 2 * 3 * 40));
-    expect(low.steps[3]!.perplexity).not.toBeCloseTo(whole.steps[3]!.perplexity, 4);
+    expect(low.steps[3]!.perplexity / whole.steps[3]!.perplexity).not.toBeCloseTo(1, 4);
   });
 
   test.each(['keep-first', 'keep-second', 'average'] as const)('shares pairs: %s', async (share) => {
