@@ -1,7 +1,9 @@
 /** Bytes of a chunk of the cache: the unit of download, check and resume. */
 export const CHUNK_BYTES = 2 << 20;
 /** Chunks fetched ahead of the one that is wanted. */
-export const CHUNKS_AHEAD = 1;
+export const CHUNKS_AHEAD = 3;
+/** Chunks that are fetched, hashed and written at once: a browser opens six connections to a server of HTTP/1.1. */
+export const DOWNLOADS = 4;
 
 /** Gives the memory of a buffer back at once, in engines that can: collectors let tens of megabytes of them pile up. */
 export function free(buffer: ArrayBuffer & { transfer?(size: number): unknown }): void {

@@ -1,5 +1,5 @@
 import { ShishuError } from '../errors.ts';
-import { CHUNK_BYTES, CHUNKS_AHEAD, free, slots } from './ahead.ts';
+import { CHUNK_BYTES, CHUNKS_AHEAD, DOWNLOADS, free, slots } from './ahead.ts';
 import type { FileFacts, HttpFolder } from './http.ts';
 import type { RawSource } from './raw-source.ts';
 
@@ -169,7 +169,7 @@ export function cachedHttp(http: HttpFolder, options: CacheOptions = {}): RawSou
   const { refresh = false, warn = (message) => console.warn(message) } = options;
   const files = new Map<string, Promise<Open | null | undefined>>();
   // A chunk is in memory several times over while it is hashed and written.
-  const downloads = slots(1);
+  const downloads = slots(DOWNLOADS);
   const checks = slots(1);
   let full = false;
   let weights: Promise<boolean> | undefined;

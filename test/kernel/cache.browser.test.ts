@@ -5,7 +5,8 @@ import { openSource, type Source, type SourceOptions } from '../../src/formats/s
 
 const FOLDER = 'https://models.example/tiny/';
 const WEIGHTS = 'model.safetensors';
-const size = 3 * CHUNK_BYTES + 12_345;
+// More than what one read brings with it.
+const size = (2 + CHUNKS_AHEAD) * CHUNK_BYTES + 12_345;
 const content = new Uint8Array(size).map((_, i) => (i * 2654435761) >>> 13);
 
 /** A server in memory that counts what it sends. */
