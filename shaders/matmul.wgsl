@@ -26,8 +26,8 @@ fn main(
   @builtin(local_invocation_index) lid: u32,
 ) {
   let count = select(step.rows, step.count, HEAD);
-  let v0 = (wid.x + wid.y * grid.x) * TILE;
-  let token0 = wid.z * TILE;
+  let v0 = (wid.y + wid.z * grid.y) * TILE;
+  let token0 = wid.x * TILE;
   // Loading: a thread brings one unit of x and one of the weights.
   let load_row = lid % TILE;
   let load_unit = lid / TILE;

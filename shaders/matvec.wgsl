@@ -63,11 +63,11 @@ fn main(
   @builtin(local_invocation_index) lid: u32,
 ) {
   let lane = x_lane();
-  let v = ((wid.x + wid.y * grid.x) * (WG / LANES) + lid / LANES) * ROWS;
+  let v = ((wid.y + wid.z * grid.y) * (WG / LANES) + lid / LANES) * ROWS;
   // A norm before has left only the rows that are wanted.
   let first = select(0u, step.first, HEAD && NORM);
   let count = select(step.rows, step.count, HEAD);
-  let token = wid.z * TOKENS;
+  let token = wid.x * TOKENS;
   let four = vec4<u32>(token, token + 1u, token + 2u, token + 3u);
   let at = (first + min(four, vec4<u32>(count - 1u))) * X_STRIDE4;
   let at_high = (first + min(four + 4u, vec4<u32>(count - 1u))) * X_STRIDE4;

@@ -164,7 +164,8 @@ export function project(gpu: Gpu, tuning: Tuning, recorder: Recorder, call: Proj
         const across = tiled
           ? Math.ceil(virtual / 64)
           : Math.ceil((Math.ceil(virtual / shared) * lanes) / workgroup);
-        return [...spread(across, gpu.limits.workgroups), Math.ceil(rowsOf(step, head) / tokens)];
+        // Rows of x first: workgroups that run at the same time share weights, which are the larger of the two.
+        return [Math.ceil(rowsOf(step, head) / tokens), ...spread(across, gpu.limits.workgroups)];
       },
     });
   }
