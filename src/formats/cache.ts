@@ -1,6 +1,7 @@
 import { ShishuError } from '../errors.ts';
 import { CHUNK_BYTES, CHUNKS_AHEAD, DOWNLOADS, free, slots } from './ahead.ts';
-import type { FileFacts, HttpFolder } from './http.ts';
+import type { HttpFolder } from './http.ts';
+import type { FileFacts } from './http-answer.ts';
 import type { RawSource } from './raw-source.ts';
 
 type Bytes = Uint8Array<ArrayBuffer>;

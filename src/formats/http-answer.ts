@@ -1,0 +1,183 @@
+// What a server's answers say and hold, without asking anything.
+import { ShishuError } from '../errors.ts';
+import { free } from './ahead.ts';
+
+type Bytes = Uint8Array<ArrayBuffer>;
+
+/** What a server says of a file without sending it. */
+export interface FileFacts {
+  /** Bytes; undefined when not known. */
+  size: number | undefined;
+  /** Changes when the file does: the ETag, or else the date; undefined when the server tells neither. */
+  validator: string | undefined;
+}
+
+/** Gathers consecutive parts `[cuts[i], cuts[i + 1])` of a file from pieces, and gives each to `use`. */
+export class Collector {
+  /** The file's next byte that is wanted. */
+  at: number;
+  readonly #cuts: readonly number[];
+  readonly #use: (bytes: Bytes) => void;
+  /** The part that is gathered. */
+  #part = 0;
+  /** Room for each part in turn; pieces where the length of the only part is not known. */
+  readonly #room: Bytes | undefined;
+  readonly #pieces: Bytes[] = [];
+
+  constructor(cuts: readonly number[], use: (bytes: Bytes) => void) {
+    this.#cuts = cuts;
+    this.#use = use;
+    this.at = cuts[0]!;
+    const longest = cuts.reduce((most, end, i) => Math.max(most, end - (cuts[i - 1] ?? end)), 0);
+    if (longest < Number.POSITIVE_INFINITY) this.#room = new Uint8Array(longest);
+    this.#giveWhole();
+  }
+
+  get full(): boolean {
+    return this.#part === this.#cuts.length - 1;
+  }
+
+  /** Copies what is wanted of a piece that begins at byte `from` of the file; keeps the piece where the end is not known. */
+  take(piece: Bytes, from: number): void {
+    let rest = piece.subarray(Math.max(0, this.at - from));
+    while (rest.length > 0 && !this.full) {
+      const wanted = rest.subarray(0, this.#cuts[this.#part + 1]! - this.at);
+      if (this.#room) this.#room.set(wanted, this.at - this.#cuts[this.#part]!);
+      else this.#pieces.push(wanted);
+      this.at += wanted.length;
+      rest = rest.subarray(wanted.length);
+      this.#giveWhole();
+    }
+  }
+
+  /** No more will come: gives a part of which there is too little. */
+  finish(): true {
+    if (!this.full) this.#use(this.#bytes());
+    return true;
+  }
+
+  #giveWhole(): void {
+    while (!this.full && this.at === this.#cuts[this.#part + 1]) {
+      const bytes = this.#bytes();
+      this.#part++;
+      this.#use(bytes);
+    }
+  }
+
+  #bytes(): Bytes {
+    const length = this.at - this.#cuts[this.#part]!;
+    if (this.#room) return this.#room.subarray(0, length);
+    const all = new Uint8Array(length);
+    let to = 0;
+    for (const piece of this.#pieces) {
+      all.set(piece, to);
+      to += piece.length;
+    }
+    return all;
+  }
+}
+
+/** Pieces of a body; leaving the loop early closes the connection. */
+export async function* piecesOf(response: Response): AsyncGenerator<Bytes> {
+  const reader = response.body?.getReader();
+  let done = false;
+  try {
+    while (reader) {
+      const next = await reader.read();
+      done = next.done;
+      if (done) return;
+      yield next.value as Bytes;
+    }
+  } finally {
+    if (!done) await reader?.cancel().catch(() => {});
+  }
+}
+
+/**
+ * Frees a piece that the network brought: it is nobody else's. One of an answer that a program made (its type is "default"),
+ * or that is a part of a larger buffer, may be.
+ */
+export function freePiece({ type }: Response, { buffer, byteLength }: Bytes): void {
+  if (type !== 'default' && byteLength === buffer.byteLength) free(buffer);
+}
+
+/** Closes an answer unread. */
+export async function drop(response: Response): Promise<undefined> {
+  await response.body?.cancel().catch(() => {});
+}
+
+/** Servers of one-page apps answer a missing file with their page; no file of a model is HTML. */
+export function isMissing(response: Response): boolean {
+  if (response.status === 404) return true;
+  return response.ok && (response.headers.get('Content-Type') ?? '').startsWith('text/html');
+}
+
+export async function refused(response: Response, file: string): Promise<ShishuError> {
+  await drop(response);
+  return statusError(response, file);
+}
+
+export function statusError(response: Response, file: string): ShishuError {
+  const { status } = response;
+  const mend =
+    status === 401 || status === 403
+      ? 'The server wants permission: the model may be gated, private or misspelt; hub.token gives a token.'
+      : status === 429
+        ? 'The server has too many requests: try again later.'
+        : undefined;
+  return new ShishuError('io', `The server answered ${status} for ${file}.`, {
+    details: { file, status },
+    mend,
+  });
+}
+
+interface ContentRange {
+  start: number;
+  /** After the last byte that is sent. */
+  end: number;
+  total: number | undefined;
+}
+
+function contentRange(response: Response): ContentRange | undefined {
+  const match = /^bytes (\d+)-(\d+)\/(\d+|\*)$/.exec(response.headers.get('Content-Range') ?? '');
+  return match
+    ? { start: Number(match[1]), end: Number(match[2]) + 1, total: numberOrNothing(match[3]) }
+    : undefined;
+}
+
+/** A server of another origin may hide the header. */
+export function checkContentRange(response: Response, file: string, start: number): ContentRange | undefined {
+  const found = contentRange(response);
+  if (!found || found.start === start) return found;
+  throw new ShishuError(
+    'io',
+    `The server sent ${file} from byte ${found.start}, not from byte ${start} as asked.`,
+    { details: { file, found: found.start, expected: start } },
+  );
+}
+
+export function tooMuch(file: string, start: number, end: number, found: number): ShishuError {
+  return new ShishuError(
+    'io',
+    `The server sent at least ${found - start} bytes of ${file}, ${end - start} were asked for.`,
+    { details: { file, found: found - start, expected: end - start } },
+  );
+}
+
+export function factsOf(response: Response): FileFacts {
+  const { headers, status } = response;
+  // The length of a compressed answer is not the file's.
+  const plain = headers.get('Content-Encoding') === null;
+  const size =
+    status === 206
+      ? contentRange(response)?.total
+      : plain
+        ? numberOrNothing(headers.get('Content-Length'))
+        : undefined;
+  const validator = headers.get('ETag') ?? headers.get('Last-Modified') ?? undefined;
+  return { size, validator };
+}
+
+export function numberOrNothing(text: string | null | undefined): number | undefined {
+  return text && /^\d+$/.test(text) ? Number(text) : undefined;
+}
