@@ -2,6 +2,7 @@
 // workgroup memory, four by four sums a thread in named registers. With HEAD, x is already the rows that are wanted.
 #import step
 #import WEIGHT
+#import x_unit
 #import OUT
 
 @group(0) @binding(0) var<storage, read> x: array<vec4f>;
@@ -42,22 +43,18 @@ fn main(
   var t3 = vec4f();
   for (var u0 = 0u; u0 < UNITS; u0 += 4u) {
     let u = u0 + load_unit;
-    var xa = vec4f();
-    var xb = vec4f();
+    var own = Unit();
     var w = Unit();
     if (u < UNITS) {
-      xa = x[x_at + UNIT4 * u];
-      if (UNIT4 > 1u) {
-        xb = x[x_at + UNIT4 * u + 1u];
-      }
+      own = x_unit(x_at + UNIT4 * u);
       w = weight_unit(w_at + u);
     }
     let k = load_unit * UNIT;
     for (var i = 0u; i < 4u; i++) {
-      x_tile[(k + i) * TILE + load_row] = xa[i];
+      x_tile[(k + i) * TILE + load_row] = own.a[i];
       w_tile[(k + i) * TILE + load_row] = w.a[i];
       if (UNIT4 > 1u) {
-        x_tile[(k + 4u + i) * TILE + load_row] = xb[i];
+        x_tile[(k + 4u + i) * TILE + load_row] = own.b[i];
         w_tile[(k + 4u + i) * TILE + load_row] = w.b[i];
       }
     }

@@ -27,7 +27,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   if (split >= splits || at.position >= CONTEXT) {
     return;
   }
-  // Quads past the group repeat its last head, which is not written.
+  // Heads past the group repeat its last one and are not written.
   let in_group = min(quad * 4u + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(GROUP - 1u));
   let head = kv_head * GROUP + in_group;
   let q_at = row * Q_STRIDE4 + head * DIM4;

@@ -1,17 +1,9 @@
 // Reads four rows of x: every thread for itself.
 #import four
+#import x_unit
 
 fn x_lane() -> u32 {
   return 0u;
-}
-
-fn x_unit(at: u32) -> Unit {
-  var unit = Unit();
-  unit.a = x[at];
-  if (UNIT4 > 1u) {
-    unit.b = x[at + 1u];
-  }
-  return unit;
 }
 
 fn x_rows(at: vec4<u32>, u: u32, lane: u32) -> Four {

@@ -140,9 +140,18 @@ export interface Headers {
 
 /**
  * Reads `config.json` and the headers of the weights at once, and checks the options against them. What is wrong with the
- * config is told first.
+ * config is told first; what is wrong with the options whatever the model is thrown at once, before a caller opens a GPU
+ * beside this: drivers of software adapters write warnings.
  */
-export async function readHeaders(folder: Source, options: LoadOptions): Promise<Headers> {
+export function readHeaders(folder: Source, options: LoadOptions): Promise<Headers> {
+  return readFor(folder, options, checkLoadOptions(options));
+}
+
+async function readFor(
+  folder: Source,
+  options: LoadOptions,
+  { dtype, ...checked }: ReturnType<typeof checkLoadOptions>,
+): Promise<Headers> {
   const { signal } = options;
   throwIfAborted(signal);
   const failed = new AbortController();
@@ -151,7 +160,6 @@ export async function readHeaders(folder: Source, options: LoadOptions): Promise
   entries.catch(() => {});
   try {
     const declared = parseConfig(await json);
-    const { dtype, ...checked } = checkLoadOptions(options);
     const sizes = { ...checked, contextLength: contextOf(options, declared) };
     const { config, checkpoint } = withStoredWidth(folder, await entries, declared);
     const stored = checkpoint.tensors.get('model.embed_tokens.weight')!.dtype;
@@ -201,8 +209,6 @@ async function openModel(
   gpuOptions: LoadGpuOptions,
 ): Promise<ModelParts> {
   const { onProgress, signal, hub, cache = true, warn } = options;
-  // Before the GPU is asked for anything: drivers of software adapters write warnings.
-  checkLoadOptions(options);
   const folder = openSource(source, { fetch: options.fetch, hub, cache, warn });
   const failed = new AbortController();
   const headers = readHeaders(folder, options);

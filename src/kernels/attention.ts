@@ -49,9 +49,9 @@ export function attention(tuning: Tuning, recorder: Recorder, call: Attention): 
     SPLIT: tuning.split,
     SPLITS: splitsOf(tuning, place.context),
   };
-  // Splits that threads share; many rows are not split.
-  const used = (step: StepShape): number =>
-    cooperative || step.rows < tuning.wideFrom ? Math.ceil(step.context / tuning.split) : 1;
+  // Without barriers, a thread takes the whole sequence where there are rows enough.
+  const whole = (step: StepShape): boolean => !cooperative && step.rows >= tuning.wideFrom;
+  const used = (step: StepShape): number => (whole(step) ? 1 : Math.ceil(step.context / tuning.split));
   const kernel = ((): {
     name: string;
     constants?: Record<string, ShaderConstant>;
@@ -70,9 +70,7 @@ export function attention(tuning: Tuning, recorder: Recorder, call: Attention): 
       name: 'attention',
       constants: { WG, WIDE_FROM: tuning.wideFrom },
       grid: (step) =>
-        step.rows < tuning.wideFrom
-          ? [Math.ceil(used(step) / WG), quads, step.rows]
-          : [Math.ceil(step.rows / WG), quads, 1],
+        whole(step) ? [Math.ceil(step.rows / WG), quads, 1] : [Math.ceil(used(step) / WG), quads, step.rows],
     };
   })();
   recorder.add({
