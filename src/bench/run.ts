@@ -1,6 +1,6 @@
 import { ShishuError, throwIfAborted } from '../errors.ts';
 import { type Gpu, type GpuOptions, openGpu } from '../gpu/device.ts';
-import { copyBandwidth, type LaunchTime } from '../gpu/profile.ts';
+import { copyBandwidth, type LaunchTime } from '../gpu/timestamps.ts';
 import type { ModelConfig } from '../model/config.ts';
 import { kvBytesPerToken, parameterCount } from '../model/plan.ts';
 import { checkFit } from './fit.ts';
