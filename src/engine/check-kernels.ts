@@ -33,14 +33,10 @@ export async function checkKernels(
   const { config, ...kept } = runner.parts;
   const gpu = plainGpu(kept.gpu);
   ledger.releaseAll('scratch');
-  const parts = await guardMemory(gpu, 'plain kernels', () => ({
-    ...kept,
-    gpu,
-    config,
-    tuning: PLAIN_TUNING,
-    scratch: scratchOf(gpu, ledger, config, PLAIN_TUNING, options),
-  }));
-  const plain = new Runner(parts, ledger);
+  const plain = await guardMemory(gpu, 'plain kernels', () => {
+    const scratch = scratchOf(gpu, ledger, config, PLAIN_TUNING, options);
+    return new Runner({ ...kept, gpu, config, tuning: PLAIN_TUNING, scratch }, ledger);
+  });
   await plain.warm(plan);
   const [still] = await selfTest(plain, plan);
   if (still)

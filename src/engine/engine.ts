@@ -54,26 +54,26 @@ export async function makeRunner(
 ): Promise<Runner> {
   const ledger = new Ledger(gpu);
   try {
-    return await guardMemory(gpu, 'the model', async () => {
-      const { parts, fill: what } = allocateParts(gpu, ledger, config, plan, options);
-      const done = new AbortController();
-      const filled = fill(what, anySignal(done.signal, signal));
-      const compile = async (): Promise<Runner> => {
-        if (choose) Object.assign(parts, { tuning: { ...parts.tuning, ...(await choose(parts, filled)) } });
-        // What is allocated from here on would not be freed.
-        throwIfAborted(done.signal);
-        const runner = new Runner(parts, ledger);
-        await runner.warm(plan);
-        return runner;
-      };
-      try {
-        const [runner] = await Promise.all([compile(), filled]);
-        return runner;
-      } finally {
-        done.abort();
-        await filled.catch(() => {});
-      }
-    });
+    const { parts, fill: what } = await guardMemory(gpu, 'the model', () =>
+      allocateParts(gpu, ledger, config, plan, options),
+    );
+    const done = new AbortController();
+    const filled = fill(what, anySignal(done.signal, signal));
+    const compile = async (): Promise<Runner> => {
+      if (choose) Object.assign(parts, { tuning: { ...parts.tuning, ...(await choose(parts, filled)) } });
+      // What is allocated from here on would not be freed.
+      throwIfAborted(done.signal);
+      const runner = await guardMemory(gpu, 'the model', () => new Runner(parts, ledger));
+      await runner.warm(plan);
+      return runner;
+    };
+    try {
+      const [runner] = await Promise.all([compile(), filled]);
+      return runner;
+    } finally {
+      done.abort();
+      await filled.catch(() => {});
+    }
   } catch (error) {
     ledger.releaseAll();
     throw error;

@@ -64,15 +64,18 @@ export class PipelineCache {
         buffer: { type: KINDS[kind!.replace(' ', '')]! },
       });
     }
+    // What is wrong with the text is told by the pipeline too, and need not be told twice.
+    device.pushErrorScope('validation');
     const module = device.createShaderModule({ label, code });
     const layout = device.createBindGroupLayout({ label, entries });
+    const made = device.createComputePipelineAsync({
+      label,
+      layout: device.createPipelineLayout({ label, bindGroupLayouts: [layout] }),
+      compute: { module, entryPoint: 'main' },
+    });
+    device.popErrorScope().catch(() => {});
     try {
-      const handle = await device.createComputePipelineAsync({
-        label,
-        layout: device.createPipelineLayout({ label, bindGroupLayouts: [layout] }),
-        compute: { module, entryPoint: 'main' },
-      });
-      return { label, handle, layout, bindings };
+      return { label, handle: await made, layout, bindings };
     } catch (cause) {
       const { messages } = await module.getCompilationInfo();
       const said = messages
