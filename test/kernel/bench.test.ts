@@ -178,7 +178,7 @@ describe('a run', () => {
       prompts: '',
       positions: '4',
       batches: '',
-      profile: 'no',
+      kernels: 'no',
       training: 'yes',
     });
     const result = await run(settings, { loadTraining: () => import('../../src/train/step-times.ts') });
@@ -254,7 +254,7 @@ describe('a run', () => {
 
   test('a disturbance is kept with the result, once', async () => {
     let stopped = false;
-    const result = await run(tiny({ batches: '', prompts: '', profile: 'no' }), {
+    const result = await run(tiny({ batches: '', prompts: '', kernels: 'no' }), {
       watch: (disturbed) => {
         disturbed('The tab was hidden.');
         disturbed('The tab was hidden.');
