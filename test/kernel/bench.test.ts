@@ -13,14 +13,14 @@ import { allocateWeights } from '../../src/model/weights.ts';
 
 const SEED = 1;
 
-/** CPU twin of shaders/later/synthesise.wgsl's hash. */
+/** CPU twin of shaders/synthesise.wgsl's hash. */
 function hash(input: number): number {
   const state = (Math.imul(input, 747796405) + 2891336453) >>> 0;
   const word = Math.imul((state >>> ((state >>> 28) + 4)) ^ state, 277803737) >>> 0;
   return ((word >>> 22) ^ word) >>> 0;
 }
 
-/** CPU twin of shaders/later/synthesise.wgsl for codes: `(rows, stride(cols))` values; of integers, the codes. */
+/** CPU twin of shaders/synthesise.wgsl for codes: `(rows, stride(cols))` values; of integers, the codes. */
 function twin(dtype: WeightDtype, rows: number, cols: number, seed: number): Float64Array {
   const peak = Math.fround(Math.sqrt(3 / cols));
   const uniform = (bits: number): number => (bits >>> 8) * (2 / 16777216) - 1;
