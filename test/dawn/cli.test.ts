@@ -216,7 +216,7 @@ test('score compares dtypes on one text: given, of the corpus, or the model itse
 
 test('bench measures a pair of shapes, as JSON and as Markdown', () => {
   const pair = ['bench', 'Tiny-1M', 'Tiny-1M:4,4,2,0', '--blocks', '2', '--prompts', '3', '--positions', '3'];
-  const short = [...pair, '--batches', '', '--steps', '4', '--repetitions', '1', '--profile', 'no'];
+  const short = [...pair, '--batches', '', '--steps', '4', '--repetitions', '1', '--kernels', 'no'];
   const result = JSON.parse(output([...short, '--json']));
   expect(result).toMatchObject({ format: 'shishulm-bench-1', ended: 'complete', error: null });
   expect(result.runtime).toMatch(/^Node .*Dawn$/);
