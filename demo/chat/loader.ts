@@ -101,12 +101,13 @@ export class Loader {
       this.#text.textContent = `Loading ${label}…`;
       return;
     }
-    const { phase, loadedBytes, totalBytes } = progress;
-    this.#bar.max = totalBytes;
-    this.#bar.value = loadedBytes;
-    this.#text.textContent =
-      phase === 'read'
-        ? `Loading ${label}: ${bytes(loadedBytes)} of ${bytes(totalBytes)}`
-        : `Preparing ${label}…`;
+    const { phase, loadedBytes, totalBytes, kernels } = progress;
+    const reading = phase === 'read';
+    this.#bar.max = reading ? totalBytes : Math.max(1, kernels.total);
+    this.#bar.value = reading ? loadedBytes : kernels.compiled;
+    const compiled = `${kernels.compiled} of ${kernels.total} kernels for your GPU compiled`;
+    this.#text.textContent = reading
+      ? `Loading ${label}: ${bytes(loadedBytes)} of ${bytes(totalBytes)}`
+      : `Preparing ${label}: ${kernels.compiled < kernels.total ? compiled : 'all kernels compiled, checking them'}`;
   }
 }

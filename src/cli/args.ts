@@ -26,13 +26,15 @@ const COMMON = {
   'no-tune': flag,
 } as const;
 
-export const MODEL_HELP = `  --dtype D        weights on the GPU: auto, f32, f16, q8 or q4 (auto: f16 where stored so, else f32)
-  --kv D           KV cache: f32 or f16 (f32)
+export const MODEL_HELP = `  --dtype D        weights on the GPU: auto, f32, f16, q8 or q4 (auto: f16 where stored as F16 or
+                   BF16, but for tensors that f16 does not hold; else f32)
+  --kv D           KV cache: auto, f32 or f16 (auto: f16 on a GPU, f32 where a CPU plays one)
   --context N      tokens of context (the model's, at most 4096)`;
 export const PROFILE_HELP = `  --profile P      kernels and defaults of software (a CPU that plays GPU) or of gpu (auto: by the adapter)`;
+export const GPU_HELP = `  --adapter NAME   the GPU to use, by part of its name
+${PROFILE_HELP}`;
 export const COMMON_HELP = `${MODEL_HELP}
-  --adapter NAME   the GPU to use, by part of its name
-${PROFILE_HELP}
+${GPU_HELP}
   --tune, --no-tune  choose kernels by timing a few, once a GPU and model (on, but where a CPU plays GPU)
   --json           one JSON object on stdout`;
 

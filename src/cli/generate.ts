@@ -1,5 +1,5 @@
 import { checkOptions } from '../engine/options.ts';
-import type { GenerateChunk, GenerateOptions, GenerateResult, Message } from '../engine/types.ts';
+import type { GenerateChunk, GenerateOptions, GenerateResult, Message, ModelInfo } from '../engine/types.ts';
 import {
   COMMON_HELP,
   type Command,
@@ -90,6 +90,10 @@ async function promptOf({ prompt, messages }: Values): Promise<string | Message[
   throw usageError(`${messages} holds no list.`, 'Expected [{"role": "user", "content": "..."}, ...].');
 }
 
+/** How the weights are kept. */
+const weightsText = ({ dtype, f32Tensors }: ModelInfo): string =>
+  `weights ${dtype}${f32Tensors.length > 0 ? ` (${f32Tensors.length} tensors f32)` : ''}`;
+
 /** The whole reply; `onChunk` sees it grow. */
 async function collect(
   reply: AsyncGenerator<GenerateChunk, GenerateResult>,
@@ -150,7 +154,8 @@ ${COMMON_HELP}: {text, promptTokenIds, tokenIds, finishReason, usage, timings}`,
       if (process.stderr.isTTY)
         process.stderr.write(
           `[${usage.completionTokens} tokens, ${finishReason}; first after ${timings.firstTokenMs.toFixed(0)} ms, ` +
-            `then ${timings.decodeTokensPerSecond.toFixed(1)} tokens/s; ${model.info.adapter}]\n`,
+            `then ${timings.decodeTokensPerSecond.toFixed(1)} tokens/s; ${weightsText(model.info)}, KV ${model.info.kv}; ` +
+            `${model.info.adapter}]\n`,
         );
     } finally {
       await model.dispose();

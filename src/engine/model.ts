@@ -4,6 +4,7 @@ import type { Tokenizer } from '../formats/tokenizer.ts';
 import { guardMemory } from '../gpu/buffer.ts';
 import { type Gpu, lossOr, throwIfLost } from '../gpu/device.ts';
 import type { Constraint, Masks } from '../grammar/constraint.ts';
+import type { WeightDtype } from '../kernels/tensor.ts';
 import type { LinearMapData } from '../model/linear-maps.ts';
 import { kvBytesPerToken, type Plan, parameterCount } from '../model/plan.ts';
 import { part } from '../part.ts';
@@ -40,6 +41,8 @@ export interface ModelParts {
   eosTokenIds: readonly number[];
   dispatchesPerToken: number;
   selfTest: SelfTest;
+  dtype: WeightDtype;
+  f32Tensors: readonly string[];
 }
 
 /** A loaded model. Calls queue: one runs at a time, in the order they were made. */
@@ -78,15 +81,16 @@ export class Model {
 
   /** Configuration, plan, modes, sizes; bytes are the ledger's at this moment. */
   get info(): ModelInfo {
-    const { runner, plan, gpu, selfTest } = this.#live();
+    const { runner, plan, gpu, selfTest, dtype, f32Tensors } = this.#live();
     const { plan: running, dispatchesPerToken } = this.#running;
-    const { config, kv, weights } = runner.parts;
+    const { config, kv } = runner.parts;
     return {
       config,
       plan,
       modes: modesOf(plan, running),
       parameters: parameterCount(config),
-      dtype: [...weights.mlp.values()][0]!.down.dtype,
+      dtype,
+      f32Tensors,
       kv: kv.dtype,
       kvBytesPerToken: kvBytesPerToken(config, running, kv.dtype === 'f32' ? 4 : 2),
       contextLength: kv.context,

@@ -26,6 +26,7 @@ export class PipelineCache {
   readonly #serial: boolean;
   readonly #made = new Map<string, Promise<Pipeline>>();
   #last: Promise<unknown> = Promise.resolve();
+  readonly #watchers = new Set<(event: 'begun' | 'ended') => void>();
 
   /** @param serial compile one after the other: a software driver's compiler can hang when asked for several at once. */
   static of(device: GPUDevice, serial: boolean): PipelineCache {
@@ -48,8 +49,32 @@ export class PipelineCache {
       made = this.#serial ? this.#last.then(compile, compile) : compile();
       this.#last = made;
       this.#made.set(text.code, made);
+      this.#tell('begun');
+      const ended = (): void => this.#tell('ended');
+      made.then(ended, ended);
     }
     return made;
+  }
+
+  #tell(event: 'begun' | 'ended'): void {
+    for (const watcher of this.#watchers) watcher(event);
+  }
+
+  /**
+   * Tells how many kernels were compiled from now on, of those that were asked for from now on.
+   * @returns ends that
+   */
+  watch(on: (count: { compiled: number; total: number }) => void): () => void {
+    let compiled = 0;
+    let total = 0;
+    const watcher = (event: 'begun' | 'ended'): void => {
+      if (event === 'begun') total++;
+      // What had begun before is not counted.
+      else if (compiled < total) compiled++;
+      on({ compiled, total });
+    };
+    this.#watchers.add(watcher);
+    return () => void this.#watchers.delete(watcher);
   }
 
   async #compile(label: string, { code, origins }: ShaderText): Promise<Pipeline> {

@@ -60,7 +60,7 @@ test('what throws inside leaves no scope open; the GPU’s word comes first', as
   const broken = (kind?: string) =>
     guardMemory(gpu, 'a model', () => {
       if (kind) fake.fail(kind, 'full');
-      if (fake) throw new Error("mine");
+      if (fake) throw new Error('mine');
       return 1;
     });
   await expect(broken()).rejects.toThrow('mine');
