@@ -105,9 +105,12 @@ export class Loader {
     const reading = phase === 'read';
     this.#bar.max = reading ? totalBytes : Math.max(1, kernels.total);
     this.#bar.value = reading ? loadedBytes : kernels.compiled;
-    const compiled = `${kernels.compiled} of ${kernels.total} kernels for your GPU compiled`;
-    this.#text.textContent = reading
-      ? `Loading ${label}: ${bytes(loadedBytes)} of ${bytes(totalBytes)}`
-      : `Preparing ${label}: ${kernels.compiled < kernels.total ? compiled : 'all kernels compiled, checking them'}`;
+    const said = reading
+      ? [`Loading ${label}: ${bytes(loadedBytes)} of ${bytes(totalBytes)}`]
+      : [`Preparing ${label}`];
+    if (kernels.compiled < kernels.total)
+      said.push(`${kernels.compiled} of ${kernels.total} kernels for your GPU compiled`);
+    else if (!reading) said.push('checking the kernels');
+    this.#text.textContent = said.join('; ');
   }
 }

@@ -1,6 +1,4 @@
 // A real model, where scripts/get-smollm2.py has made it: what `auto` keeps of it, what it thinks of a text, and a chat.
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { loadModel } from '../../src/engine/engine.ts';
 import { estimate } from '../../src/engine/estimate.ts';
@@ -9,14 +7,9 @@ import { openFolder } from '../../src/formats/node-folder.ts';
 import { loadTokenizer } from '../../src/formats/tokenizer.ts';
 import { type Gpu, openGpu } from '../../src/gpu/device.ts';
 import expected from '../fixtures/smollm2-score.json' with { type: 'json' };
+import { SMOLLM2 } from '../support/smollm2.ts';
 
-const FOLDER = join(import.meta.dirname, '../../.models/smollm2-135m-instruct');
-const present = existsSync(FOLDER);
-// A run that was told to cover it fails without it.
-const wanted = process.env.EXPECT_MODELS?.split(',').includes('smollm2') ?? false;
-const name = `SmolLM2-135M-Instruct${present || wanted ? '' : ' (skipped: python3 scripts/get-smollm2.py makes it)'}`;
-
-describe.runIf(present || wanted)(name, () => {
+describe.runIf(SMOLLM2.runs)(SMOLLM2.name, () => {
   let gpu: Gpu;
   beforeAll(async () => {
     gpu = await openGpu();
@@ -24,10 +17,10 @@ describe.runIf(present || wanted)(name, () => {
   afterAll(() => gpu.close());
 
   const load = async (options: LoadOptions) =>
-    loadModel(await openFolder(FOLDER), { device: gpu.device, contextLength: 256, ...options });
+    loadModel(await openFolder(SMOLLM2.folder), { device: gpu.device, contextLength: 256, ...options });
 
   test('a text becomes the tokens that transformers makes of it', async () => {
-    const tokenizer = await loadTokenizer(await openFolder(FOLDER), 49152);
+    const tokenizer = await loadTokenizer(await openFolder(SMOLLM2.folder), 49152);
     expect(tokenizer.encode(expected.text)).toEqual(expected.tokenIds);
   });
 
@@ -39,7 +32,7 @@ describe.runIf(present || wanted)(name, () => {
 
     // What a GPU gets unasked.
     const options: LoadOptions = { dtype: 'auto', kv: 'f16' };
-    const foretold = await estimate(await openFolder(FOLDER), {
+    const foretold = await estimate(await openFolder(SMOLLM2.folder), {
       device: gpu.device,
       contextLength: 256,
       ...options,

@@ -10,6 +10,7 @@ import {
   endlessChatModel,
   fits,
   lastReply,
+  loadingTexts,
   poll,
   ready,
   set,
@@ -117,6 +118,20 @@ describe('a conversation', () => {
     await page.$eval('.exchange:last-child .reply', (reply) => reply.replaceChildren('שלום'));
     expect(await directionOf('.reply')).toBe('rtl');
     expect(problems).toEqual([]);
+  });
+
+  test('loading says how many kernels are compiled, and the line below how weights and KV are kept', async () => {
+    const { page } = await openChat();
+    const texts = await loadingTexts(page);
+    await chooseFolder(page, folder, 'tiny-chat');
+    const counts = (await texts()).flatMap((text) => {
+      const [, compiled, total] =
+        / tiny-chat.*; (\d+) of (\d+) kernels for your GPU compiled$/.exec(text) ?? [];
+      return compiled === undefined ? [] : [[Number(compiled), Number(total)] as const];
+    });
+    expect(counts.length).toBeGreaterThan(0);
+    for (const [compiled, total] of counts) expect(compiled).toBeLessThan(total);
+    expect(await page.textContent('#status')).toMatch(/weights \(f32\).*KV as f32/);
   });
 
   test('Escape stops the reply; the same seed gives the same text', async () => {
