@@ -92,7 +92,12 @@ export function childConfig(parentJson: Json, parent: ModelConfig, shape: ChildS
     num_mlp: mlpOnly,
     num_mlp_shared: sharedPairs,
     num_decoder_end: parent.layers - front - mlpOnly,
+    // What a file leaves out is another value in each family.
+    num_key_value_heads: parent.kvHeads,
     head_dim: parent.headDim,
+    max_position_embeddings: parent.maxPositions,
+    rms_norm_eps: parent.rmsNormEps,
+    mlp_bias: parent.mlpBias,
     use_qk_norm: parent.qkNorm === 'weightless',
     tie_word_embeddings: parent.tied,
     attention_bias: parent.qkvBias || parent.attentionOutBias,

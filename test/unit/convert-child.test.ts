@@ -26,6 +26,25 @@ describe('the config of a child keeps what changes sums', () => {
     });
   });
 
+  test('of a file that leaves out what has a default', () => {
+    const { configJson } = tinyModel('qwen2', 1);
+    const {
+      max_position_embeddings: _,
+      rms_norm_eps: __,
+      num_key_value_heads: ___,
+      ...bare
+    } = configJson as Record<string, unknown>;
+    const { parent, child } = childOf(bare);
+    const { maxPositions, rmsNormEps, kvHeads, ropeTheta, mlpBias } = parent;
+    expect(child).toMatchObject({ maxPositions, rmsNormEps, kvHeads, ropeTheta, mlpBias });
+    expect(childConfig(bare, parent, shape)).toMatchObject({
+      max_position_embeddings: maxPositions,
+      rms_norm_eps: rmsNormEps,
+      num_key_value_heads: kvHeads,
+      mlp_bias: mlpBias,
+    });
+  });
+
   test('of a ShishuLM with all of its attention: the norms of q and k stay', () => {
     const { configJson } = tinyModel('shishu', 1);
     const whole = { num_decoder_front: 3, num_mlp: 0, num_mlp_shared: 0, num_decoder_end: 0 };
@@ -55,11 +74,11 @@ describe('the config of a child keeps what changes sums', () => {
 
 test('a parent that the layout cannot say is refused by the field that would be lost', () => {
   const { configJson } = tinyModel('llama', 1);
-  const parent = { ...parseConfig(configJson), rmsNormEps: 0.5 };
+  const parent = { ...parseConfig(configJson), ropeTheta: 0.5 };
   expect(() => childConfig(configJson, parent, shape)).toThrowError(
     expect.objectContaining({
       code: 'unsupported',
-      details: expect.objectContaining({ field: 'rmsNormEps' }),
+      details: expect.objectContaining({ field: 'ropeTheta' }),
     }),
   );
 });
