@@ -16,6 +16,7 @@ import {
   tinyFiles,
   tinyModel,
 } from '../support/tiny-models.ts';
+import { forSoftware } from '../support/tunings.ts';
 
 let gpu: Gpu;
 beforeAll(async () => {
@@ -149,6 +150,15 @@ describe('keys and values past f16', () => {
     });
   });
 
+  test('of a model that normalises them, too', async () => {
+    const tiny = changed('qwen3', 'model.layers.0.self_attn.k_norm.weight', (value) => value * 1e6);
+    const options: LoadOptions = { device: gpu.device, contextLength: 32, kv: 'f16' };
+    await expect(loadModel(sourceOf(tiny, 'F32'), options)).rejects.toMatchObject({
+      code: 'unsupported',
+      details: { what: 'key' },
+    });
+  });
+
   test.each(['k', 'v'] as const)(
     '%s: of a block that no test looks at, when a text has them',
     async (part) => {
@@ -175,16 +185,14 @@ describe('keys and values past f16', () => {
   test('left to auto on a GPU, the cache becomes f32, with a warning', async () => {
     const tiny = huge('k', 0);
     const warnings: string[] = [];
-    const own: LoadOptions = { device: gpu.device, contextLength: 32, tune: false };
-    const model = await loadModel(sourceOf(tiny, 'F32'), {
-      ...own,
-      profile: 'gpu',
-      warn: (message) => void warnings.push(message),
-    });
+    const own: LoadOptions = { device: gpu.device, contextLength: 32, tune: false, profile: 'gpu' };
+    const light = { tuning: forSoftware };
+    const warn = (message: string): void => void warnings.push(message);
+    const model = await loadModel(sourceOf(tiny, 'F32'), { ...own, warn }, light);
     try {
       expect(model.info.kv).toBe('f32');
       expect(model.info.bytes).toEqual(
-        (await estimate(sourceOf(tiny, 'F32'), { ...own, profile: 'gpu', kv: 'f32' })).bytes,
+        (await estimate(sourceOf(tiny, 'F32'), { ...own, kv: 'f32' }, light)).bytes,
       );
       expect(warnings).toEqual([expect.stringMatching(/A key is \d+.*It is f32 instead\./)]);
       const { nll } = await model.score(randomTokens(tiny.config, 9, 4));
