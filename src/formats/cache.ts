@@ -233,6 +233,9 @@ export function cachedHttp(http: HttpFolder, options: CacheOptions = {}): RawSou
           size === storedBytes,
       ),
     );
+    weights.catch(() => {
+      weights = undefined;
+    });
     return weights;
   }
 

@@ -1,4 +1,5 @@
 import { ShishuError } from '../errors.ts';
+import { keptPart } from '../part.ts';
 import { free } from './ahead.ts';
 import type { CacheOptions } from './cache.ts';
 import { rawFiles, rawHandle } from './files.ts';
@@ -86,11 +87,10 @@ export function openSource(like: SourceLike, options: SourceOptions = {}): Sourc
 
 /** The folder by way of the cache, whose code is fetched at the first read, where this environment can keep files. */
 function keptHttp(http: HttpFolder, options: CacheOptions): RawSource {
-  let opened: Promise<RawSource> | undefined;
-  const open = (): Promise<RawSource> =>
-    (opened ??= import('./cache.ts').then(({ cachedHttp, canCache }) =>
-      canCache() ? cachedHttp(http, options) : http,
-    ));
+  const open = keptPart(async (): Promise<RawSource> => {
+    const { cachedHttp, canCache } = await import('./cache.ts');
+    return canCache() ? cachedHttp(http, options) : http;
+  });
   return {
     name: http.name,
     read: async (...args) => (await open()).read(...args),
