@@ -13,7 +13,7 @@ export interface WantedTensor {
   name: string;
   /** Row-major. */
   shape: readonly number[];
-  /** It repeats this tensor and may be left out. */
+  /** It repeats this tensor; either of them may be left out. */
   copyOf?: string;
 }
 
@@ -225,8 +225,8 @@ function isPlainPath(path: string): boolean {
   );
 }
 
-/** Left by older exports, or (`lm_head`) a stored copy of tied embeddings: never needed. */
-const HARMLESS = /(?:\.rotary_emb\.inv_freq|^lm_head\.weight)$/;
+/** Left by older exports, never needed. */
+const HARMLESS = /\.rotary_emb\.inv_freq$/;
 
 function checkTensors(
   found: Map<string, TensorEntry>,
@@ -235,7 +235,13 @@ function checkTensors(
   const names = new Set(wanted.map((spec) => spec.name));
   const extra = [...found.keys()].filter((name) => !names.has(name) && !HARMLESS.test(name));
   if (extra.length > 0) throw extraError(extra, found, wanted);
-  const missing = wanted.filter((spec) => !found.has(spec.name) && spec.copyOf === undefined);
+  // Which of two that share their values is stored is the exporter's choice.
+  const copies = new Map<string, string>();
+  for (const { name, copyOf } of wanted)
+    if (copyOf !== undefined && found.has(name) && !found.has(copyOf)) copies.set(copyOf, name);
+  const missing = wanted.filter(
+    ({ name, copyOf }) => copyOf === undefined && !found.has(name) && !copies.has(name),
+  );
   if (missing.length > 0)
     throw new ShishuError(
       'bad-checkpoint',
@@ -246,9 +252,11 @@ function checkTensors(
       },
     );
   const tensors = new Map<string, UsableTensor>();
-  for (const { name, shape } of wanted) {
-    const entry = found.get(name);
-    if (entry) tensors.set(name, checkTensor(name, entry, shape));
+  for (const { name, shape, copyOf } of wanted) {
+    const stored = copies.get(name) ?? name;
+    const entry = found.get(stored);
+    // One that stands in for another is no second copy.
+    if (entry && copies.get(copyOf ?? '') !== name) tensors.set(name, checkTensor(stored, entry, shape));
   }
   return tensors;
 }
