@@ -106,6 +106,21 @@ async function collect(
   }
 }
 
+/**
+ * Writes token ids as they come, one behind: a last chunk that only completes the text repeats the id before it.
+ * @returns `more` takes the ids so far, `done` those of the reply
+ */
+export function idWriter(write: (text: string) => void): {
+  more(ids: readonly number[]): void;
+  done(ids: readonly number[]): void;
+} {
+  let written = 0;
+  const done = (ids: readonly number[]): void => {
+    for (; written < ids.length; written++) write(`${written ? ',' : ''}${ids[written]}`);
+  };
+  return { more: (ids) => done(ids.slice(0, -1)), done };
+}
+
 /** `shishulm generate`: the reply on stdout as it comes, its figures on stderr where that is a terminal. */
 export const command: Command = {
   help: `shishulm generate DIR --prompt TEXT | --messages FILE [options]
@@ -135,20 +150,18 @@ ${COMMON_HELP}: {text, promptTokenIds, tokenIds, finishReason, usage, timings}`,
     const model = await openModel(folder, loadOptions);
     try {
       const chunks: GenerateChunk[] = [];
-      let shown = 0;
-      const show = ({ text, tokenId }: GenerateChunk): void => {
-        if (!values.ids) process.stdout.write(text);
-        // The last chunk may only complete a text: its token was shown.
-        else if (chunks.length > shown) process.stdout.write(`${shown++ ? ',' : ''}${tokenId}`);
-      };
+      const ids = idWriter((text) => process.stdout.write(text));
       const result = await collect(model.generate(prompt, { ...options, signal }), (chunk) => {
         chunks.push(chunk);
-        if (!values.json) show(chunk);
+        if (values.json) return;
+        if (values.ids) ids.more(chunks.map(({ tokenId }) => tokenId));
+        else process.stdout.write(chunk.text);
       });
       if (values.json) {
         const logprobs = chunks.flatMap(({ tokenId, logprob }) => (logprob ? [{ tokenId, ...logprob }] : []));
         return printJson({ ...result, ...(options.logprobs && { logprobs }) });
       }
+      if (values.ids) ids.done(result.tokenIds);
       print('');
       const { finishReason, usage, timings } = result;
       if (process.stderr.isTTY)

@@ -26,10 +26,15 @@ export interface Chooser {
   top: TopLogprobs | undefined;
 }
 
-/** What is made once and kept. */
+/** What is made once and kept; what failed is made again at the next call. */
 export function once<K, T>(kept: Map<K, Promise<T>>, key: K, make: () => Promise<T>): Promise<T> {
-  const made = kept.get(key) ?? make();
+  const there = kept.get(key);
+  if (there) return there;
+  const made = make();
   kept.set(key, made);
+  made.catch(() => {
+    if (kept.get(key) === made) kept.delete(key);
+  });
   return made;
 }
 

@@ -88,7 +88,7 @@ export function sizeOf(gpu: Gpu, config: ModelConfig, plan: Plan, options: Runne
     },
   };
   const paper = { ...gpu, device: device as unknown as GPUDevice };
-  const ledger = new Ledger(paper);
+  const ledger = new Ledger(paper, { onPaper: true });
   new Runner(allocateParts(paper, ledger, config, plan, options).parts, ledger);
   return { bytes: ledger.byPurpose(), largest };
 }

@@ -95,6 +95,12 @@ export interface Message {
   [field: string]: unknown;
 }
 
+/** Token ids, as `encode` and results give them, or as typed arrays hold them. */
+export type TokenIds = readonly number[] | Uint32Array | Int32Array;
+
+/** What a reply is to: a text, a conversation (through the model's chat template), or token ids. */
+export type Prompt = string | readonly Message[] | TokenIds;
+
 /** Options of one reply. An unknown option, or one out of range, is an error that names it. */
 export interface GenerateOptions {
   /** Most new tokens (default: until the context is full). */
@@ -124,7 +130,7 @@ export interface GenerateOptions {
   /** Strings that end the reply; they are not part of its text. */
   stop?: string | readonly string[];
   /** Token ids that end the reply, besides the model's own. */
-  stopTokenIds?: readonly number[];
+  stopTokenIds?: TokenIds;
   /**
    * What the whole reply must be: the model chooses only among tokens that keep it so, and the reply ends where it must. A
    * reply that meets `maxTokens`, a stop string or an abort first is cut, and then need not be whole.
@@ -157,7 +163,10 @@ export interface TokenLogprob {
   top: { tokenId: number; logprob: number }[];
 }
 
-/** One step of a reply. `text` may be empty while a character or a stop string is incomplete. */
+/**
+ * One step of a reply. `text` may be empty while a character or a stop string is incomplete; where some was held back at the
+ * end, one chunk more completes the text, with the `tokenId` of the one before it.
+ */
 export interface GenerateChunk {
   text: string;
   tokenId: number;

@@ -17,10 +17,13 @@ const align = (size: number, to: number): number => Math.ceil(size / to) * to;
 /** Owns a set of buffers and knows their bytes. */
 export class Ledger {
   readonly #gpu: Gpu;
+  readonly #onPaper: boolean;
   readonly #owned = new Map<GPUBuffer, Purpose>();
 
-  constructor(gpu: Gpu) {
+  /** @param onPaper the device only adds up: contents are for nobody */
+  constructor(gpu: Gpu, { onPaper = false } = {}) {
     this.#gpu = gpu;
+    this.#onPaper = onPaper;
   }
 
   /**
@@ -52,6 +55,11 @@ export class Ledger {
     const buffer = this.#gpu.device.createBuffer({ label, size, usage });
     this.#owned.set(buffer, purpose);
     return buffer;
+  }
+
+  /** As `storage`, with contents that are not made on paper. */
+  filled(label: string, bytes: number, make: () => Float32Array | Uint32Array, purpose: Purpose): GPUBuffer {
+    return this.#onPaper ? this.storage(label, bytes, purpose) : this.from(label, make(), purpose);
   }
 
   /** A storage buffer with these contents. */

@@ -68,7 +68,12 @@ export function allocateScratch(
     ),
     hidden: make('hidden', rows, widest).buffer,
     logits: make('logits', size.logitRows, config.vocabSize),
-    rope: ledger.from('rope', ropeTable(config, size.context), 'scratch'),
+    rope: ledger.filled(
+      'rope',
+      4 * size.context * config.headDim,
+      () => ropeTable(config, size.context),
+      'scratch',
+    ),
     step: ledger.buffer('step', STEP_BYTES, 'scratch', GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST),
   };
 }

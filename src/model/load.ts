@@ -153,7 +153,9 @@ async function checkCopies(
       if (equal) continue;
       throw new ShishuError('bad-checkpoint', `Tensor "${name}" differs from "${copyOf}", which it shares.`, {
         details: { tensor: name, copyOf },
-        mend: 'Lower num_mlp_shared, or leave the second member of the pair out.',
+        mend: copyOf.startsWith('model.layers.')
+          ? 'Lower num_mlp_shared, or leave the second member of the pair out.'
+          : 'Set tie_word_embeddings to false in config.json, or leave the copy out.',
       });
     }
   }
