@@ -61,7 +61,6 @@ describe('the config of a child keeps what changes sums', () => {
       intermediate_size_mlp: 7,
       linear_rank: 3,
       linear_layers: [],
-      use_qk_norm: true,
     });
     expect(child).toMatchObject({
       mlpOnlyIntermediateSize: parent.intermediateSize,

@@ -25,6 +25,8 @@ async function load(tensors: readonly NamedTensor[], config = tiny.config) {
   const device = {
     limits: { maxBufferSize: Number.POSITIVE_INFINITY },
     createBuffer: ({ size, label }: GPUBufferDescriptor) => ({ size, label }),
+    pushErrorScope() {},
+    popErrorScope: async () => null,
     queue: {
       writeBuffer({ label }: GPUBuffer, to: number, data: ArrayBuffer, at: number, size: number) {
         written[`${label} ${to}`] = new Uint8Array(data.slice(at, at + size));
