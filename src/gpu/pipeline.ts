@@ -51,7 +51,8 @@ export class PipelineCache {
       this.#made.set(text.code, made);
       this.#tell('begun');
       const ended = (): void => this.#tell('ended');
-      made.then(ended, ended);
+      // What a watcher throws is not the kernel's failure.
+      made.then(ended, ended).catch(() => {});
     }
     return made;
   }
