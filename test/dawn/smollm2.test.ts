@@ -25,7 +25,7 @@ describe.runIf(SMOLLM2.runs)(SMOLLM2.name, () => {
   });
 
   test('perplexity in f32 is that of transformers; as f16, with f16 keys and values, it is within 0.1 %', async () => {
-    const wide = await load({ dtype: 'f32', kv: 'f32' });
+    const wide = await load({ dtype: 'f32', kv: 'f32', selfTest: false });
     const { nll } = await wide.score(expected.tokenIds);
     await wide.dispose();
     expect(Math.abs(nll - expected.nll)).toBeLessThan(2e-5);
@@ -53,5 +53,5 @@ describe.runIf(SMOLLM2.runs)(SMOLLM2.name, () => {
     } finally {
       await model.dispose();
     }
-  });
+  }, 300_000);
 });
