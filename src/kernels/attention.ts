@@ -19,8 +19,6 @@ export interface Attention {
 /** Queries of a tile, and the largest head whose sums its threads hold in registers. */
 const TILE = 32;
 const TILED_HEAD = 128;
-/** Threads of the cooperative kernel: each takes four of a head's dimensions. */
-const COOPERATIVE_THREADS = 64;
 
 /** Splits of a full context, where attention splits it. */
 const splitsOf = (tuning: Tuning, context: number): number => Math.ceil(context / tuning.split);
@@ -43,7 +41,7 @@ export function attention(tuning: Tuning, recorder: Recorder, call: Attention): 
   const quads = kvHeads * Math.ceil(group / 4);
   const many = call.width === 'many';
   const tiled = many && tuning.wideAttention === 'tiled' && headDim <= TILED_HEAD;
-  const cooperative = !many && tuning.attention === 'cooperative' && headDim <= 4 * COOPERATIVE_THREADS;
+  const cooperative = !many && tuning.attention === 'cooperative';
   const constants = {
     ...qkvConstants(place.shape, place.sequences, place.context),
     Q_STRIDE4: stride(heads * headDim) / 4,
@@ -64,7 +62,7 @@ export function attention(tuning: Tuning, recorder: Recorder, call: Attention): 
     if (cooperative)
       return {
         name: 'attention_decode',
-        constants: { WG: COOPERATIVE_THREADS },
+        constants: { WG: 64 },
         grid: (step) => [used(step), quads, step.rows],
       };
     const WG = 4;
