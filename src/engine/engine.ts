@@ -223,14 +223,12 @@ export async function loadModel(
 /** Reads the tokenizer and the ids that end a reply, beside the headers, which they are checked against. */
 function readTexts(folder: Source, headers: Promise<Headers>, signal: AbortSignal) {
   const config = headers.then(({ config }) => config);
-  return Promise.all([
-    loadTokenizer(
-      folder,
-      config.then(({ vocabSize }) => vocabSize),
-      signal,
-    ),
-    readEosIds(folder, config, signal),
-  ]);
+  const tokenizer = loadTokenizer(
+    folder,
+    config.then(({ vocabSize }) => vocabSize),
+    signal,
+  );
+  return Promise.all([tokenizer, readEosIds(folder, config, tokenizer, signal)]);
 }
 
 /** Tensors that f16 was to hold and does not. */

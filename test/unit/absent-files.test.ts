@@ -60,7 +60,7 @@ describe.each(Object.entries(ANSWERS))('a server that answers %s', (name, absent
     expect(await readOptional(folder, 'chat_template.jinja')).toBeUndefined();
     const tokenizer = await loadTokenizer(folder, 300);
     expect(tokenizer.hasChatTemplate).toBe(false);
-    expect(await readEosIds(folder, { eosTokenIds: [2], vocabSize: 9 })).toEqual([2]);
+    expect(await readEosIds(folder, { eosTokenIds: [2], vocabSize: 9 }, { enders: [] })).toEqual([2]);
   });
 
   it.each([1, 3])('for the other way to store weights loads those in %i files', async (shards) => {
