@@ -61,7 +61,8 @@ function lineOf(error: ShishuError): string {
     .replace(/(?:Option|Setting) "(\w+)"/, (_, name: string) => `--${kebab(name)}`)
     .replace('--context-length', '--context')
     .replace('contextLength', '--context')
-    .replace("dtype 'f32'", '--dtype f32');
+    .replace("dtype 'f32', or 'auto'", '--dtype f32, or auto')
+    .replace("kv: 'f32'", '--kv f32');
 }
 
 const interrupt = new AbortController();

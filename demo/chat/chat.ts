@@ -1,9 +1,9 @@
 import { crumbName } from '../../src/api/crumb.ts';
 import type { Dtype } from '../../src/engine/types.ts';
 import { ShishuError } from '../../src/errors.ts';
-import { crashedLoads, estimate } from '../../src/index.ts';
+import { crashedLoads, estimate, type ProfileOption } from '../../src/index.ts';
 import { Attention } from './attention.ts';
-import { announce, byId, el } from './dom.ts';
+import { announce, byId, el, isComposing } from './dom.ts';
 import { Loader } from './loader.ts';
 import { Log } from './log.ts';
 import { clearNotices, showError, showNote } from './notices.ts';
@@ -39,7 +39,8 @@ export class Chat {
   readonly #exchanges: Exchange[];
   readonly #saved = restore();
   readonly #settings: Settings;
-  readonly #loader = new Loader();
+  readonly #loader: Loader;
+  readonly #profile: ProfileOption;
   readonly #log = new Log();
   readonly #status = new Status();
   readonly #attention = new Attention(() => this.#status.model(this.#loader.loaded?.model.info), showError);
@@ -54,8 +55,10 @@ export class Chat {
   /** Counts the loads: what comes of an earlier one is of no interest. */
   #loads = 0;
 
-  constructor(included: readonly Choice[]) {
+  constructor(included: readonly Choice[], profile: ProfileOption) {
     this.#included = included;
+    this.#profile = profile;
+    this.#loader = new Loader(profile);
     this.#exchanges = this.#saved.exchanges;
     // A reply that a reload cut off.
     const last = this.#exchanges.at(-1);
@@ -93,7 +96,7 @@ export class Chat {
       this.#submit(this.#prompt.value);
     });
     this.#prompt.addEventListener('keydown', (event) => {
-      if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return;
+      if (event.key !== 'Enter' || event.shiftKey || isComposing(event)) return;
       event.preventDefault();
       this.#submit(this.#prompt.value);
     });
@@ -107,7 +110,7 @@ export class Chat {
       if (this.#choice) this.#load(this.#choice);
     });
     document.addEventListener('keydown', (event) => {
-      if (event.key === 'Escape') this.#escape();
+      if (event.key === 'Escape' && !isComposing(event)) this.#escape();
     });
     document.addEventListener('pointerdown', (event) => {
       for (const menu of document.querySelectorAll<HTMLDetailsElement>('details.menu'))
@@ -166,7 +169,7 @@ export class Chat {
     const name = crumbName(choice.source);
     if (!(await crashedLoads()).some(({ model }) => model === name)) return number !== this.#loads;
     const dtype = this.#dtype.value as Dtype;
-    const found = await estimate(choice.source, { dtype }).catch(() => undefined);
+    const found = await estimate(choice.source, { dtype, profile: this.#profile }).catch(() => undefined);
     if (number !== this.#loads) return true;
     if (!found?.crashed) return false;
     const { smaller } = found;
@@ -188,7 +191,7 @@ export class Chat {
     if (!loaded || this.#running || prompt.trim() === '') return;
     if (!this.#settings.options()) return;
     const mode = this.#settings.mode(loaded.model.hasChatTemplate);
-    this.#exchanges.push({ mode, prompt: mode === 'chat' ? prompt.trim() : prompt, reply: '' });
+    this.#exchanges.push({ mode, prompt, reply: '' });
     this.#prompt.value = '';
     this.#reply();
   }
@@ -313,7 +316,7 @@ export class Chat {
     const openers = loaded?.choice.openers.map((text) => ({ label: text, run: () => this.#submit(text) }));
     const buttons = openers ?? (this.#loader.busy ? [] : [pickFolder, otherModels]);
     byId('openers', HTMLDivElement).replaceChildren(
-      ...buttons.map(({ label, run }) => el('button', { type: 'button', click: run }, label)),
+      ...buttons.map(({ label, run }) => el('button', { type: 'button', dir: 'auto', click: run }, label)),
     );
   }
 

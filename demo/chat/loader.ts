@@ -1,5 +1,5 @@
 import type { LoadOptions, LoadProgress, ReloadOptions } from '../../src/engine/types.ts';
-import { loadModel, type RemoteModel } from '../../src/index.ts';
+import { loadModel, type ProfileOption, type RemoteModel } from '../../src/index.ts';
 import { announce, byId } from './dom.ts';
 import { bytes } from './format.ts';
 import type { Choice } from './picker.ts';
@@ -11,11 +11,13 @@ export class Loader {
   readonly #place = byId('loading', HTMLDivElement);
   readonly #bar = byId('load-bar', HTMLProgressElement);
   readonly #text = byId('load-text', HTMLSpanElement);
+  readonly #profile: ProfileOption;
   #abort: AbortController | undefined;
   /** The load (or unload) before; the next waits for it, so that two models never share the memory. */
   #before: Promise<unknown> = Promise.resolve();
 
-  constructor() {
+  constructor(profile: ProfileOption) {
+    this.#profile = profile;
     byId('cancel-load', HTMLButtonElement).addEventListener('click', () => this.#abort?.abort());
   }
 
@@ -30,7 +32,12 @@ export class Loader {
       this.loaded = undefined;
       await last?.model.dispose();
       if (options.signal.aborted) return;
-      const model = await loadModel(choice.source, { worker: true, ...size, ...options });
+      const model = await loadModel(choice.source, {
+        worker: true,
+        profile: this.#profile,
+        ...size,
+        ...options,
+      });
       if (options.signal.aborted) await model.dispose();
       else this.loaded = { model, choice };
     });
@@ -94,12 +101,16 @@ export class Loader {
       this.#text.textContent = `Loading ${label}…`;
       return;
     }
-    const { phase, loadedBytes, totalBytes } = progress;
-    this.#bar.max = totalBytes;
-    this.#bar.value = loadedBytes;
-    this.#text.textContent =
-      phase === 'read'
-        ? `Loading ${label}: ${bytes(loadedBytes)} of ${bytes(totalBytes)}`
-        : `Preparing ${label}…`;
+    const { phase, loadedBytes, totalBytes, kernels } = progress;
+    const reading = phase === 'read';
+    this.#bar.max = reading ? totalBytes : Math.max(1, kernels.total);
+    this.#bar.value = reading ? loadedBytes : kernels.compiled;
+    const said = reading
+      ? [`Loading ${label}: ${bytes(loadedBytes)} of ${bytes(totalBytes)}`]
+      : [`Preparing ${label}`];
+    if (kernels.compiled < kernels.total)
+      said.push(`${kernels.compiled} of ${kernels.total} kernels for your GPU compiled`);
+    else if (!reading) said.push('checking the kernels');
+    this.#text.textContent = said.join('; ');
   }
 }

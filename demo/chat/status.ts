@@ -1,4 +1,5 @@
 import type { GenerateResult, ModelInfo } from '../../src/engine/types.ts';
+import { profileAsked } from '../profile.ts';
 import { byId, el } from './dom.ts';
 import { bytes, milliseconds } from './format.ts';
 
@@ -18,8 +19,11 @@ export class Status {
     this.#model = info
       ? [
           `${bytes(info.bytes.weights)} weights (${info.dtype})`,
+          ...(info.f32Tensors.length > 0 ? [`${info.f32Tensors.length} tensors kept as f32`] : []),
+          `KV as ${info.kv}`,
           `${info.dispatchesPerToken} dispatches a token`,
           info.adapter,
+          ...(profileAsked() ? [`profile ${info.profile}`] : []),
         ]
       : [];
     this.#draw();

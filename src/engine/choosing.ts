@@ -1,15 +1,13 @@
 import type { Ledger } from '../gpu/buffer.ts';
 import { type Dispatch, Recorder, type StepShape } from '../gpu/recorder.ts';
-import { argmax, packSampler, SAMPLER_BYTES, type Sampler } from '../kernels/sample.ts';
+import { argmax, MAX_TOP, packSampler, SAMPLER_BYTES, type Sampler } from '../kernels/sample.ts';
 import type { Logprobs } from '../kernels/sampling.ts';
 import type { ForwardParts } from '../model/forward.ts';
 import { part } from '../part.ts';
-import type { Adjusting, ChoiceKind, TopLogprobs } from './drawn-choice.ts';
+import type { ChoiceBuffers, ChoiceKind, TopLogprobs } from './drawn-choice.ts';
+import { isNarrow, NOTE_BYTES, noteAt, overflowOf } from './kv-range.ts';
 
 export type { ChoiceKind } from './drawn-choice.ts';
-
-/** Most tokens of `topLogprobs`, as in OpenAI's API. */
-export const MAX_TOP = 20;
 
 /** The likeliest token, as the model says it. */
 export const GREEDY: ChoiceKind = { greedy: true, adjusted: false, bias: false, mask: false, top: undefined };
@@ -28,10 +26,15 @@ export interface Chooser {
   top: TopLogprobs | undefined;
 }
 
-/** What is made once and kept. */
+/** What is made once and kept; what failed is made again at the next call. */
 export function once<K, T>(kept: Map<K, Promise<T>>, key: K, make: () => Promise<T>): Promise<T> {
-  const made = kept.get(key) ?? make();
+  const there = kept.get(key);
+  if (there) return there;
+  const made = make();
   kept.set(key, made);
+  made.catch(() => {
+    if (kept.get(key) === made) kept.delete(key);
+  });
   return made;
 }
 
@@ -45,7 +48,7 @@ export class Choosing {
   readonly #samplers: GPUBuffer;
   readonly #staging: GPUBuffer[] = [];
   readonly #choosers = new Map<string, Promise<Chooser>>();
-  readonly #adjusting: Adjusting = {};
+  readonly #buffers: ChoiceBuffers = {};
   #stagingAt = 0;
 
   /**
@@ -59,7 +62,7 @@ export class Choosing {
     this.#sequences = parts.kv.sequences;
     this.#sampled = ledger.storage('sampled', 4 * this.#sequences, 'scratch');
     this.#samplers = ledger.storage('samplers', SAMPLER_BYTES * this.#sequences, 'scratch');
-    const bytes = this.#sequences * (4 + 8 * (MAX_TOP + 1));
+    const bytes = this.#sequences * (4 + 8 * (MAX_TOP + 1)) + NOTE_BYTES;
     for (let i = 0; i < inFlight; i++)
       this.#staging.push(
         ledger.buffer('read-back', bytes, 'scratch', GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST),
@@ -80,7 +83,7 @@ export class Choosing {
     if (kind.greedy && !kind.adjusted && kind.top === undefined) argmax(parts.tuning, recorder, call);
     else {
       const { recordChoice } = await part(() => import('./drawn-choice.ts'));
-      top = recordChoice(recorder, kind, call, { parts, ledger: this.#ledger, adjusting: this.#adjusting });
+      top = recordChoice(recorder, kind, call, { parts, ledger: this.#ledger, buffers: this.#buffers });
     }
     return { dispatches: await recorder.finish(), top };
   }
@@ -95,7 +98,7 @@ export class Choosing {
     await this.prepare(kind);
     const { queue } = this.#parts.gpu.device;
     queue.writeBuffer(this.#samplers, sequence * SAMPLER_BYTES, packSampler(sampler));
-    const { counts, bias } = this.#adjusting;
+    const { counts, bias } = this.#buffers;
     const at = 4 * sequence * this.#parts.config.vocabSize;
     if (kind.adjusted) queue.writeBuffer(counts!, at, adjustments.counts);
     if (kind.bias && adjustments.bias) queue.writeBuffer(bias!, at, adjustments.bias);
@@ -103,7 +106,7 @@ export class Choosing {
 
   /** Sets the tokens a sequence may choose next: `(maskWords(vocab))`, a bit a token. */
   setMask(sequence: number, mask: Uint32Array<ArrayBuffer>): void {
-    this.#parts.gpu.device.queue.writeBuffer(this.#adjusting.mask!, sequence * mask.byteLength, mask);
+    this.#parts.gpu.device.queue.writeBuffer(this.#buffers.mask!, sequence * mask.byteLength, mask);
   }
 
   /** Submits a step that ends in a choice; the promise is of its read-back. */
@@ -114,15 +117,21 @@ export class Choosing {
   ): Promise<Chosen> {
     const staging = this.#staging[this.#stagingAt++ % this.#staging.length]!;
     const tokenBytes = 4 * this.#sequences;
-    const all = tokenBytes + (top?.bytes ?? 0);
+    const noted = tokenBytes + (top?.bytes ?? 0);
+    const all = noted + NOTE_BYTES;
+    const parts = this.#parts;
+    const narrow = isNarrow(parts);
     submit(dispatches, (encoder) => {
       encoder.copyBufferToBuffer(this.#sampled, 0, staging, 0, tokenBytes);
       if (top) encoder.copyBufferToBuffer(top.buffer, 0, staging, tokenBytes, top.bytes);
+      if (narrow) encoder.copyBufferToBuffer(parts.scratch.q, noteAt(parts), staging, noted, NOTE_BYTES);
     });
     const read = async (): Promise<Chosen> => {
       await staging.mapAsync(GPUMapMode.READ, 0, all);
       const bytes = staging.getMappedRange(0, all).slice(0);
       staging.unmap();
+      const overflow = narrow && overflowOf(new Float32Array(bytes, noted, 2));
+      if (overflow) throw overflow;
       return {
         tokens: new Uint32Array(bytes, 0, this.#sequences),
         logprobs: top?.read(bytes, step),

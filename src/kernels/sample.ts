@@ -13,6 +13,9 @@ export interface Choice {
   step: GPUBuffer;
 }
 
+/** Most tokens whose log-probabilities are told beside that of the chosen one, as in OpenAI's API. */
+export const MAX_TOP = 20;
+
 export const vocabConstants = (tuning: Tuning, logits: Activations): Record<string, number> => ({
   WG: tuning.vocabulary,
   VOCAB: logits.cols,
@@ -29,7 +32,7 @@ export function argmax(tuning: Tuning, recorder: Recorder, { logits, next, sampl
   });
 }
 
-/** How a sequence samples: the host's copy of shaders/later/shared/sampling.wgsl. */
+/** How a sequence samples: the host's copy of shaders/shared/sampling.wgsl. */
 export interface Sampler {
   temperature: number;
   topP: number;

@@ -97,6 +97,20 @@ describe("a user's mistake is exit 1 and one line that names it", () => {
     ['a stack that cannot be', ['bench', 'Tiny-1M', 'Tiny-1M:1,2,3,4'], /3 shared pairs/],
     ['a setting out of range', ['bench', 'Tiny-1M', 'Tiny-1M', '--steps', 'x'], /--steps is "x"/],
     ['two forms of a report', ['bench', 'Tiny-1M', 'Tiny-1M', '--json', '--csv'], /either/],
+    ...[
+      ['generate', tiny, '--prompt', 'a'],
+      ['score', tiny, '--ids', '1,2'],
+      ['analyze', tiny],
+      ['convert', tiny, '-o', join(folder, 'out')],
+      ['quality', tiny],
+      ['evaluate', tiny],
+      ['bench', 'Tiny-1M', 'Tiny-1M'],
+    ].map((args): [string, readonly string[], RegExp] => [
+      `a profile that is none to ${args[0]}`,
+      [...args, '--profile', 'fast'],
+      /--profile is fast, expected auto, software or gpu/,
+    ]),
+    ['a profile without a GPU', ['inspect', tiny, '--profile', 'gpu'], /--profile has no meaning here/],
     ['a corpus without a comparison', ['score', tiny, '--corpus'], /only for --compare/],
   ])('%s', (_, args, message) => {
     writeFileSync(odd, '{oops');
@@ -153,6 +167,19 @@ test('inspect tells what the GPU would hold', () => {
   );
 });
 
+test('inspect says what a model that is loaded unasked takes on this adapter, and on a GPU', async () => {
+  const path = writeModel('llama');
+  const model = await loadModel(await openFolder(path), { device: gpu.device });
+  const { dtype, kv, f32Tensors, contextLength, bytes } = model.info;
+  await model.dispose();
+  const found = JSON.parse(output(['inspect', path, '--json']));
+  expect(found).toMatchObject({ dtype, kv, f32Tensors, contextLength });
+  expect(found.bytes).toMatchObject({ weights: bytes.weights, kv: bytes.kv });
+  const onGpu = JSON.parse(output(['inspect', path, '--json', '--profile', 'gpu']));
+  expect(onGpu.kv).toBe('f16');
+  expect(output(['inspect', path, '--profile', 'gpu'])).toMatch(/KV cache .* as f16/);
+});
+
 test.each(TINY_MODEL_NAMES)('the bytes of %s without a GPU are those of the ledger', async (name) => {
   const path = writeModel(name);
   for (const dtype of ['f32', 'f16', 'q8', 'q4'] as const) {
@@ -177,6 +204,11 @@ test('generate streams ids or text, or gives one JSON object', () => {
   expect(reply.logprobs[0].top).toHaveLength(2);
   expect(output([...prompt, ...sampling, '--ids'])).toBe(`${reply.tokenIds}\n`);
   expect(output([...prompt, ...sampling])).toBe(`${reply.text}\n`);
+  // Other kernels, the same greedy tokens.
+  const [gpus, software] = ['gpu', 'software'].map((profile) =>
+    output([...prompt, '--ids', '--profile', profile]),
+  );
+  expect(gpus).toBe(software);
 });
 
 test('score of a text from stdin is that of its ids', () => {
@@ -217,15 +249,16 @@ test('score compares dtypes on one text: given, of the corpus, or the model itse
 
 test('bench measures a pair of shapes, as JSON and as Markdown', () => {
   const pair = ['bench', 'Tiny-1M', 'Tiny-1M:4,4,2,0', '--blocks', '2', '--prompts', '3', '--positions', '3'];
-  const short = [...pair, '--batches', '', '--steps', '4', '--repetitions', '1', '--profile', 'no'];
+  const short = [...pair, '--batches', '', '--steps', '4', '--repetitions', '1', '--kernels', 'no'];
   const result = JSON.parse(output([...short, '--json']));
   expect(result).toMatchObject({ format: 'shishulm-bench-1', ended: 'complete', error: null });
   expect(result.runtime).toMatch(/^Node .*Dawn$/);
   expect(result.models).toHaveLength(2);
   for (const { ms } of [...result.prompts, ...result.decode]) expect(ms.samples).toHaveLength(1);
-  const shown = output(short);
+  expect(result.adapter.profile).toBe(result.adapter.software ? 'software' : 'gpu');
+  const shown = output([...short, '--profile', 'gpu']);
   expect(shown).toMatch(/^# Tiny-1M \[2 of 8 blocks\] against Tiny-1M \(1,1,0,0\)/);
-  expect(shown).toMatch(/bench\.html#parent=Tiny-1M&child=Tiny-1M/);
+  expect(shown).toMatch(/bench\.html\?profile=gpu#parent=Tiny-1M&child=Tiny-1M/);
 });
 
 test.runIf(withStories)('the trained model tells its story', () => {

@@ -14,14 +14,14 @@ import { openTestGpu } from '../support/gpu-features.ts';
 
 const SEED = 1;
 
-/** CPU twin of shaders/later/synthesise.wgsl's hash. */
+/** CPU twin of shaders/synthesise.wgsl's hash. */
 function hash(input: number): number {
   const state = (Math.imul(input, 747796405) + 2891336453) >>> 0;
   const word = Math.imul((state >>> ((state >>> 28) + 4)) ^ state, 277803737) >>> 0;
   return ((word >>> 22) ^ word) >>> 0;
 }
 
-/** CPU twin of shaders/later/synthesise.wgsl for codes: `(rows, stride(cols))` values; of integers, the codes. */
+/** CPU twin of shaders/synthesise.wgsl for codes: `(rows, stride(cols))` values; of integers, the codes. */
 function twin(dtype: WeightDtype, rows: number, cols: number, seed: number): Float64Array {
   const peak = Math.fround(Math.sqrt(3 / cols));
   const uniform = (bits: number): number => (bits >>> 8) * (2 / 16777216) - 1;
@@ -153,6 +153,15 @@ describe('a run', () => {
     }
   });
 
+  test('runs with the profile that is asked for, and says so', async () => {
+    const result = await run(tiny({ blocks: '2', repetitions: '1', kernels: 'no' }), {
+      gpu: { device: gpu.device, profile: 'gpu' },
+    });
+    expect(result).toMatchObject({ ended: 'complete', error: null });
+    expect(result.adapter).toMatchObject({ software: gpu.software, profile: 'gpu' });
+    expect([result.prompts, result.decode, result.batches].map(({ length }) => length)).toEqual([2, 4, 2]);
+  });
+
   test('profiles what is measured, and says what that is', async () => {
     if (!gpu.features.timestamps) return;
     const phases = (result: BenchResult) => [...new Set(result.profile.map(({ phase }) => phase))];
@@ -179,7 +188,7 @@ describe('a run', () => {
       prompts: '',
       positions: '4',
       batches: '',
-      profile: 'no',
+      kernels: 'no',
       training: 'yes',
     });
     const result = await run(settings, { loadTraining: () => import('../../src/train/step-times.ts') });
@@ -255,7 +264,7 @@ describe('a run', () => {
 
   test('a disturbance is kept with the result, once', async () => {
     let stopped = false;
-    const result = await run(tiny({ batches: '', prompts: '', profile: 'no' }), {
+    const result = await run(tiny({ batches: '', prompts: '', kernels: 'no' }), {
       watch: (disturbed) => {
         disturbed('The tab was hidden.');
         disturbed('The tab was hidden.');
