@@ -19,7 +19,7 @@ ${TEXT_HELP}
   --adapter NAME   the GPU to use, by part of its name
   --json           one JSON object on stdout instead of the table`,
 
-  async run(argv, signal) {
+  async run(argv, signal, corpus) {
     const { values, folder } = parseCommand(argv, { ...TEXT_OPTIONS, out: text, json: flag });
     for (const name of ['dtype', 'kv', 'context'] as const)
       if (values[name] !== undefined) throw usageError(`--${name} has no meaning here.`);
@@ -29,7 +29,7 @@ ${TEXT_HELP}
     const model = await openOnGpu(await openModelFolder(folder));
     try {
       refuseChild(model);
-      const windows = await textWindows(model, options, log);
+      const windows = await textWindows(model, { ...options, corpus }, log);
       const { analysis } = await analyze(model.runner, model.plan, windows, {
         storedBytes: bytesOf(model.dtype),
         signal,

@@ -89,7 +89,7 @@ export const command: Command = {
       budget,
       signal,
       loadTraining: async () => {
-        const { withJax } = await import('../train/command.ts');
+        const { withJax } = await import('../train/node-jax.ts');
         return withJax(2, () => import('../train/step-times.ts'));
       },
       onProgress: ({ done, total, what }) => {

@@ -2,9 +2,9 @@ import { layersOf, savingOf } from '../convert/choose.ts';
 import { convertFolder } from '../convert/convert-folder.ts';
 import { reportText } from '../convert/report.ts';
 import { SHARES } from '../convert/share.ts';
-import { prepareJax } from '../train/command.ts';
-import { type Command, flag, parseCommand, text, usageError } from './args.ts';
-import { healOptionsOf, TEXT_HELP, TEXT_OPTIONS, textOptionsOf, wholeNumberOf } from './convert-options.ts';
+import { prepareJax } from '../train/node-jax.ts';
+import { type Command, flag, parseCommand, text, usageError, wholeNumberOf } from './args.ts';
+import { healOptionsOf, TEXT_HELP, TEXT_OPTIONS, textOptionsOf } from './convert-options.ts';
 import { provideGpu } from './gpu.ts';
 import { openModelFolder, print, printJson } from './io.ts';
 
@@ -45,7 +45,7 @@ ${TEXT_HELP}
   --adapter NAME       the GPU to use, by part of its name
   --json               the report as one JSON object on stdout`,
 
-  async run(argv, signal) {
+  async run(argv, signal, corpus) {
     const { values, folder } = parseCommand(argv, OPTIONS);
     for (const name of ['dtype', 'kv', 'context'] as const)
       if (values[name] !== undefined) throw usageError(`--${name} has no meaning here.`);
@@ -66,6 +66,7 @@ ${TEXT_HELP}
       force: values.force ?? false,
       log: (line: string): void => void process.stderr.write(`${line}\n`),
       ...(await textOptionsOf(values, signal)),
+      corpus,
     };
     provideGpu(values.adapter);
     const report = await convertFolder(await openModelFolder(folder), values.out, options);

@@ -2,9 +2,9 @@ import { writeFile } from 'node:fs/promises';
 import { openOnGpu, refuseChild } from '../convert/on-gpu.ts';
 import { measureQuality, qualityTable } from '../convert/quality.ts';
 import { textWindows } from '../convert/text.ts';
-import { prepareJax } from '../train/command.ts';
-import { type Command, parseCommand, text, usageError } from './args.ts';
-import { healOptionsOf, TEXT_HELP, TEXT_OPTIONS, textOptionsOf, wholeNumberOf } from './convert-options.ts';
+import { prepareJax } from '../train/node-jax.ts';
+import { type Command, parseCommand, text, usageError, wholeNumberOf } from './args.ts';
+import { healOptionsOf, TEXT_HELP, TEXT_OPTIONS, textOptionsOf } from './convert-options.ts';
 import { provideGpu } from './gpu.ts';
 import { openModelFolder, print } from './io.ts';
 
@@ -37,7 +37,7 @@ ${TEXT_HELP.replace('20000', String(TOKENS))}
   --json FILE      also write it all as JSON
   --adapter NAME   the GPU to use, by part of its name`,
 
-  async run(argv, signal) {
+  async run(argv, signal, corpus) {
     const { values, folder } = parseCommand(argv, {
       ...TEXT_OPTIONS,
       fractions: text,
@@ -61,8 +61,11 @@ ${TEXT_HELP.replace('20000', String(TOKENS))}
     try {
       refuseChild(parent);
       const tokens = textOptions.tokens ?? Math.max(TOKENS, 6 * parent.config.hiddenSize);
-      const windows = await textWindows(parent, { ...textOptions, tokens, healTokens: heal?.tokens }, log);
-      const quality = await measureQuality(parent, windows, { fractions, heal, scratch, chats, log, signal });
+      const healTokens = heal?.tokens;
+      const windows = await textWindows(parent, { ...textOptions, corpus, tokens, healTokens }, log);
+      const questions = chats > 0 ? { corpus, chats } : undefined;
+      const options = { fractions, heal, scratch, questions, log, signal };
+      const quality = await measureQuality(parent, windows, options);
       if (values.json !== undefined) await writeFile(values.json, `${JSON.stringify(quality, null, 2)}\n`);
       print(qualityTable(quality));
     } finally {

@@ -6,11 +6,11 @@ import { openFolder } from '../formats/node-folder.ts';
 import { encodeSafetensors, type NamedTensor, readHeader } from '../formats/safetensors.ts';
 import { type ModelConfig, parseConfig } from '../model/config.ts';
 import { ownSpecs, tensorSpecs } from '../model/plan.ts';
-import { hostWeights, type ModelFolder, modelFiles } from './folder.ts';
-import type { HostWeights } from './host-weights.ts';
 import { readIfThere, readJsonFile, writeWhole } from './io.ts';
+import { type ModelFolder, modelFiles } from './model-files.ts';
 import type { CurvePoint, RunState } from './run.ts';
 import type { Snapshot } from './trainer.ts';
+import { type CpuWeights, readWeights } from './weights.ts';
 
 /** The file in the output folder that a run goes on from. */
 export const CHECKPOINT = 'checkpoint.safetensors';
@@ -32,7 +32,7 @@ export interface Checkpoint {
 
 const PARTS = ['weights', 'first', 'second'] as const;
 
-const f32Tensors = (weights: HostWeights, prefix: string): NamedTensor[] =>
+const f32Tensors = (weights: CpuWeights, prefix: string): NamedTensor[] =>
   Object.entries(weights).map(([name, { shape, data }]) => ({
     name: `${prefix}${name}`,
     dtype: 'F32',
@@ -61,8 +61,8 @@ export async function readCheckpoint(folder: string): Promise<Checkpoint | undef
   const state = JSON.parse(metadata.state ?? '{}') as Omit<Checkpoint, 'models'> & {
     models: (Omit<CheckpointModel, 'snapshot'> & { step: number })[];
   };
-  const part = async (prefix: string, config: ModelConfig): Promise<HostWeights> => {
-    const weights: HostWeights = {};
+  const part = async (prefix: string, config: ModelConfig): Promise<CpuWeights> => {
+    const weights: CpuWeights = {};
     // In the order of the specs, which is that of a new model: sums of floats depend on it.
     for (const { name, shape } of ownSpecs(config)) {
       const entry = tensors.get(`${prefix}${name}`);
@@ -91,12 +91,10 @@ export async function readCheckpoint(folder: string): Promise<Checkpoint | undef
 }
 
 /** Config and weights (as float32) of a model folder. */
-export async function readModelFolder(
-  folder: string,
-): Promise<{ config: ModelConfig; weights: HostWeights }> {
+export async function readModelFolder(folder: string): Promise<{ config: ModelConfig; weights: CpuWeights }> {
   const config = parseConfig(await readJsonFile(join(folder, 'config.json')));
   const checkpoint = await openCheckpoint(await openFolder(folder), tensorSpecs(config));
-  return { config, weights: await hostWeights(checkpoint, config) };
+  return { config, weights: await readWeights(checkpoint, config) };
 }
 
 /** Writes a folder that the engine loads. */

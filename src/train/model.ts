@@ -1,8 +1,8 @@
 import * as jax from '@jax-js/jax';
 import type { ModelConfig } from '../model/config.ts';
 import { ownSpecs, planOf } from '../model/plan.ts';
-import type { HostWeights } from './host-weights.ts';
 import { randomFrom } from './random.ts';
+import type { CpuWeights } from './weights.ts';
 
 const { numpy: np, tree } = jax;
 type Tensor = jax.Array;
@@ -40,11 +40,11 @@ const EMBEDDING_DEVIATION = 0.3;
  * keys, so like attends to like, and the output is the transpose of the values, so a token gets what it
  * attends to.
  */
-export function initialWeights(config: ModelConfig, seed: number): HostWeights {
+export function initialWeights(config: ModelConfig, seed: number): CpuWeights {
   const random = randomFrom(seed);
   const std = Math.sqrt(2 / (5 * config.hiddenSize));
   const normal = (): number => Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
-  const weights: HostWeights = {};
+  const weights: CpuWeights = {};
   for (const { name, shape } of ownSpecs(config)) {
     const data = new Float32Array(shape.reduce((a, b) => a * b, 1));
     weights[name] = { shape, data };
@@ -66,7 +66,7 @@ export function initialWeights(config: ModelConfig, seed: number): HostWeights {
 function mimic(
   { heads, kvHeads, headDim, hiddenSize }: ModelConfig,
   layer: number,
-  weights: HostWeights,
+  weights: CpuWeights,
 ): void {
   const part = (name: string): Float32Array =>
     weights[`model.layers.${layer}.self_attn.${name}_proj.weight`]!.data;
@@ -91,7 +91,7 @@ function transposed(data: Float32Array, rows: number, columns: number): Float32A
 const isStoredAcross = (name: string, shape: readonly number[]): boolean =>
   shape.length === 2 && name !== EMBEDDING;
 
-export function toDevice(weights: HostWeights): Params {
+export function toDevice(weights: CpuWeights): Params {
   return Object.fromEntries(
     Object.entries(weights).map(([name, { shape, data }]) => {
       const [out, input] = shape as [number, number];
@@ -103,8 +103,8 @@ export function toDevice(weights: HostWeights): Params {
 }
 
 /** Reads parameters (or their gradients, or moments) back; they stay alive. */
-export async function toHost(params: Params): Promise<HostWeights> {
-  const weights: HostWeights = {};
+export async function toCpu(params: Params): Promise<CpuWeights> {
+  const weights: CpuWeights = {};
   for (const [name, array] of Object.entries(params)) {
     const data = (await array.ref.data()) as Float32Array<ArrayBuffer>;
     const [input, out] = array.shape as [number, number];

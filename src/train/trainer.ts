@@ -1,9 +1,8 @@
 import * as jax from '@jax-js/jax';
 import type { ModelConfig } from '../model/config.ts';
 import type { Batch } from './batches.ts';
-import type { HostWeights } from './host-weights.ts';
 import { crossEntropy, distillation } from './loss.ts';
-import { type Constants, constantsOf, forward, type Params, toDevice, toHost } from './model.ts';
+import { type Constants, constantsOf, forward, type Params, toCpu, toDevice } from './model.ts';
 import {
   adamW,
   hyperparameters,
@@ -13,6 +12,7 @@ import {
   zerosLike,
 } from './optimizer.ts';
 import { checkTrainable } from './trainable.ts';
+import type { CpuWeights } from './weights.ts';
 
 const { numpy: np, tree } = jax;
 type Tensor = jax.Array;
@@ -21,16 +21,16 @@ type Tensor = jax.Array;
 export interface Snapshot {
   /** Steps done. */
   step: number;
-  weights: HostWeights;
+  weights: CpuWeights;
   /** AdamW's running means of the gradient and of its square. */
-  first: HostWeights;
-  second: HostWeights;
+  first: CpuWeights;
+  second: CpuWeights;
 }
 
 /** A model to imitate. */
 export interface Teacher {
   config: ModelConfig;
-  weights: HostWeights;
+  weights: CpuWeights;
   /** Share of the loss that is KL to the teacher, 0 to 1; the rest is cross-entropy. */
   mix: number;
 }
@@ -86,7 +86,7 @@ export class Trainer {
    */
   constructor(
     config: ModelConfig,
-    start: HostWeights | Snapshot,
+    start: CpuWeights | Snapshot,
     { schedule, length, teacher }: { schedule: Schedule; length: number; teacher?: Teacher },
   ) {
     checkTrainable(config);
@@ -95,7 +95,7 @@ export class Trainer {
     this.#constants = constantsOf(config, length);
     const snapshot = 'step' in start && typeof start.step === 'number' ? (start as Snapshot) : undefined;
     this.#step = snapshot?.step ?? 0;
-    this.#params = toDevice(snapshot?.weights ?? (start as HostWeights));
+    this.#params = toDevice(snapshot?.weights ?? (start as CpuWeights));
     this.#moments = snapshot
       ? { first: toDevice(snapshot.first), second: toDevice(snapshot.second) }
       : { first: zerosLike(this.#params), second: zerosLike(this.#params) };
@@ -156,17 +156,17 @@ export class Trainer {
     return (await loss.data())[0]!;
   }
 
-  weights(): Promise<HostWeights> {
-    return toHost(this.#params);
+  weights(): Promise<CpuWeights> {
+    return toCpu(this.#params);
   }
 
   async snapshot(): Promise<Snapshot> {
     const { first, second } = this.#moments;
     return {
       step: this.#step,
-      weights: await toHost(this.#params),
-      first: await toHost(first),
-      second: await toHost(second),
+      weights: await toCpu(this.#params),
+      first: await toCpu(first),
+      second: await toCpu(second),
     };
   }
 

@@ -1,10 +1,11 @@
 // The training module in a page: the same code as in Node, on jax-js's wasm backend.
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { chatAt, toyCorpus } from '../../demo/corpus/chats.ts';
 import { parseConfig } from '../../src/model/config.ts';
-import { BatchStream, corpusSource } from '../../src/train/batches.ts';
+import { BatchStream } from '../../src/train/batches.ts';
 import { Bpe } from '../../src/train/bpe.ts';
+import { chatData } from '../../src/train/chat-corpus.ts';
 import { END } from '../../src/train/chat-format.ts';
-import { chatAt } from '../../src/train/corpus.ts';
 import { initialWeights } from '../../src/train/model.ts';
 import { type Runner, run } from '../../src/train/run.ts';
 import { startJax, Trainer } from '../../src/train/trainer.ts';
@@ -47,7 +48,7 @@ it('trains parent and child side by side in a page: the loss of both falls', asy
     trainer: new Trainer(config, initialWeights(config, 1), { schedule, length: shape.length }),
     curve: [],
   }));
-  const stream = new BatchStream(corpusSource(bpe, 1), { ...shape, pad: bpe.id(END) });
+  const stream = new BatchStream(chatData(toyCorpus, 1).training(bpe), { ...shape, pad: bpe.id(END) });
   const state = await run(runners, { steps: STEPS, stream, every: 10 });
   expect(state.tokens).toBeGreaterThan(STEPS * 200);
   for (const { curve } of runners) {

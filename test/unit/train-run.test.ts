@@ -1,18 +1,15 @@
 import { beforeAll, describe, expect, it } from 'vitest';
+import { chatAt, toyCorpus } from '../../demo/corpus/chats.ts';
 import { parseConfig } from '../../src/model/config.ts';
-import { BatchStream, corpusSource, sampleOf, UNSPOKEN_WEIGHT } from '../../src/train/batches.ts';
+import { BatchStream, heldOutBatches } from '../../src/train/batches.ts';
 import { Bpe } from '../../src/train/bpe.ts';
-import { piecesOf } from '../../src/train/chat-format.ts';
-import { chatAt } from '../../src/train/corpus.ts';
+import { CONTEXT_WEIGHT, chatData, sampleOf } from '../../src/train/chat-corpus.ts';
+import { textOf } from '../../src/train/chat-format.ts';
 import { initialWeights } from '../../src/train/model.ts';
 import { type Runner, run } from '../../src/train/run.ts';
 import { startJax, Trainer } from '../../src/train/trainer.ts';
 
-const texts = Array.from({ length: 1000 }, (_, i) =>
-  piecesOf(chatAt(1, i).turns)
-    .map(({ text }) => text)
-    .join(''),
-);
+const texts = Array.from({ length: 1000 }, (_, i) => textOf(chatAt(1, i).turns));
 const bpe = Bpe.train(texts, 512);
 const sizes = {
   hidden_size: 48,
@@ -31,7 +28,8 @@ const child = parseConfig({
   num_mlp_shared: 1,
 });
 const shape = { rows: 4, length: 96, pad: 3 };
-const source = corpusSource(bpe, 1);
+const data = chatData(toyCorpus, 1);
+const source = data.training(bpe);
 
 describe('batches', () => {
   it('hold whole chats, shifted by one, and little padding', () => {
@@ -59,7 +57,7 @@ describe('batches', () => {
   it('count what the assistant says in full and the rest less', () => {
     const { ids, weights } = sampleOf(bpe, chatAt(1, 0));
     const at = ids.indexOf(bpe.id('<|assistant|>'));
-    expect(weights.slice(0, at + 1).every((weight) => weight === UNSPOKEN_WEIGHT)).toBe(true);
+    expect(weights.slice(0, at + 1).every((weight) => weight === CONTEXT_WEIGHT)).toBe(true);
     expect(weights[at + 1]).toBe(1);
     expect(weights.at(-1)).toBe(1);
   });
@@ -115,8 +113,7 @@ describe('training', () => {
       trainer: trainer(config, 100),
       curve: [],
     }));
-    const stream = new BatchStream((i) => sampleOf(bpe, chatAt(1, i, 'held-out')), shape);
-    const heldOut = Array.from({ length: 4 }, () => stream.next());
+    const heldOut = heldOutBatches(data, bpe, shape, 4);
     for (const { trainer } of runners) expect(await trainer.loss(heldOut[0]!)).toBeGreaterThan(6);
     await run(runners, { steps: 100, stream: new BatchStream(source, shape), heldOut });
     for (const { curve } of runners) {
