@@ -8,7 +8,7 @@ import { chatData } from '../../src/train/chat-corpus.ts';
 import { END } from '../../src/train/chat-format.ts';
 import { initialWeights } from '../../src/train/model.ts';
 import { modelFiles } from '../../src/train/model-files.ts';
-import { type Runner, type RunProgress, type RunState, run } from '../../src/train/run.ts';
+import { type RunProgress, type RunState, run, type TrainingModel } from '../../src/train/run.ts';
 import { paragraphsOf, textData } from '../../src/train/text-data.ts';
 import { startJax, Trainer } from '../../src/train/trainer.ts';
 import { toyCorpus } from '../corpus/chats.ts';
@@ -24,7 +24,7 @@ interface Session {
   settings: TrainSettings;
   bpe: Bpe;
   configs: { json: object; config: ModelConfig }[];
-  runners: Runner[];
+  models: TrainingModel[];
   stream: BatchStream;
   heldOut: Batch[];
   state: RunState | undefined;
@@ -48,7 +48,7 @@ const methods = {
       settings,
       bpe,
       configs,
-      runners: configs.map(({ config }, i) => ({
+      models: configs.map(({ config }, i) => ({
         name: NAMES[i]!,
         trainer: new Trainer(config, initialWeights(config, seed), { schedule, length }),
         curve: [],
@@ -62,8 +62,8 @@ const methods = {
 
   /** Goes on to the last step, or until the signal. @returns steps done */
   async go(onProgress: (progress: TrainProgress) => Promise<void>, signal: AbortSignal): Promise<number> {
-    const { runners, stream, heldOut, settings, state } = session!;
-    session!.state = await run(runners, {
+    const { models, stream, heldOut, settings, state } = session!;
+    session!.state = await run(models, {
       steps: settings.steps,
       stream,
       heldOut,
@@ -72,13 +72,13 @@ const methods = {
       ...(state && { from: state }),
       onProgress: ({ stream: _, sums: __, taken: ___, ...progress }) => onProgress(progress),
     });
-    return runners[0]!.trainer.step;
+    return models[0]!.trainer.step;
   },
 
   /** The files of a model as it is now; the engine loads them. */
   async files(which: 0 | 1): Promise<File[]> {
-    const { runners, configs, bpe, settings, state } = session!;
-    const { trainer, curve } = runners[which]!;
+    const { models, configs, bpe, settings, state } = session!;
+    const { trainer, curve } = models[which]!;
     const { json, config } = configs[which]!;
     const weights = await trainer.weights();
     const training = { ...settings, step: trainer.step, tokens: state?.tokens ?? 0, curve };

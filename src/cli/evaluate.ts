@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { Bpe } from '../train/bpe.ts';
 import { type Evaluation, evaluate, evaluationTable } from '../train/evaluate.ts';
-import { readJsonFile, writeWhole } from '../train/io.ts';
+import { readJsonFile, writeAtomic } from '../train/io.ts';
 import { type Command, parseOptions, text, usageError, wholeNumberOf } from './args.ts';
 import { openModel } from './io.ts';
 
@@ -31,6 +31,6 @@ export const command: Command = {
     }
     console.log(evaluationTable(results));
     if (values.json !== undefined)
-      await writeWhole(values.json, `${JSON.stringify(Object.fromEntries(results), null, 2)}\n`);
+      await writeAtomic(values.json, `${JSON.stringify(Object.fromEntries(results), null, 2)}\n`);
   },
 };

@@ -6,11 +6,11 @@ export interface Sample {
   weights: number[];
 }
 
-/** Where a stream stands: plain data, kept in checkpoints. */
+/** The position of a stream: plain data, stored in checkpoints. */
 export interface StreamState {
-  /** Number of the next sample to be drawn. */
+  /** Index of the next sample to be drawn. */
   next: number;
-  /** Samples drawn and not placed yet. */
+  /** Indices of samples that are drawn and not in a batch yet. */
   pool: number[];
 }
 

@@ -5,14 +5,14 @@ import { bytesToF32 } from '../formats/float.ts';
 import { openFolder } from '../formats/node-folder.ts';
 import { encodeSafetensors, type NamedTensor, readHeader } from '../formats/safetensors.ts';
 import { type ModelConfig, parseConfig } from '../model/config.ts';
-import { ownSpecs, tensorSpecs } from '../model/plan.ts';
-import { readIfThere, readJsonFile, writeWhole } from './io.ts';
+import { tensorSpecs } from '../model/plan.ts';
+import { readIfExists, readJsonFile, writeAtomic } from './io.ts';
 import { type ModelFolder, modelFiles } from './model-files.ts';
 import type { CurvePoint, RunState } from './run.ts';
 import type { Snapshot } from './trainer.ts';
-import { type CpuWeights, readWeights } from './weights.ts';
+import { type CpuWeights, readWeights, weightsOf } from './weights.ts';
 
-/** The file in the output folder that a run goes on from. */
+/** The file in the output folder that a run resumes from. */
 export const CHECKPOINT = 'checkpoint.safetensors';
 
 /** One model in a checkpoint. */
@@ -26,7 +26,7 @@ export interface CheckpointModel {
 export interface Checkpoint {
   models: CheckpointModel[];
   run: RunState;
-  /** Whatever must be the same for a run to go on: seed, schedule, shapes, merges. */
+  /** What must be the same for a run to resume: seed, rows, length, corpus; and the schedule, for the record. */
   settings: unknown;
 }
 
@@ -40,7 +40,7 @@ const f32Tensors = (weights: CpuWeights, prefix: string): NamedTensor[] =>
     data,
   }));
 
-/** Writes a run whole, as one safetensors file: f32 weights and moments, and the rest as JSON in its metadata. */
+/** Writes a run's state as one safetensors file: f32 weights and moments, and the rest as JSON in its metadata. */
 export async function writeCheckpoint(path: string, { models, run, settings }: Checkpoint): Promise<void> {
   const tensors = models.flatMap(({ name, snapshot }) =>
     PARTS.flatMap((part) => f32Tensors(snapshot[part], `${name}/${part}/`)),
@@ -50,33 +50,26 @@ export async function writeCheckpoint(path: string, { models, run, settings }: C
     run,
     models: models.map(({ name, config, snapshot, curve }) => ({ name, config, step: snapshot.step, curve })),
   };
-  await writeWhole(path, encodeSafetensors(tensors, { state: JSON.stringify(state) }));
+  await writeAtomic(path, encodeSafetensors(tensors, { state: JSON.stringify(state) }));
 }
 
 /** The checkpoint in a folder, or undefined when there is none. */
 export async function readCheckpoint(folder: string): Promise<Checkpoint | undefined> {
-  if (!(await readIfThere(join(folder, CHECKPOINT)))) return undefined;
+  if (!(await readIfExists(join(folder, CHECKPOINT)))) return undefined;
   const source = await openFolder(folder);
   const { tensors, metadata } = await readHeader(source, CHECKPOINT);
   const state = JSON.parse(metadata.state ?? '{}') as Omit<Checkpoint, 'models'> & {
     models: (Omit<CheckpointModel, 'snapshot'> & { step: number })[];
   };
-  const part = async (prefix: string, config: ModelConfig): Promise<CpuWeights> => {
-    const weights: CpuWeights = {};
-    // In the order of the specs, which is that of a new model: sums of floats depend on it.
-    for (const { name, shape } of ownSpecs(config)) {
+  const part = (prefix: string, config: ModelConfig): Promise<CpuWeights> =>
+    weightsOf(config, async (name) => {
       const entry = tensors.get(`${prefix}${name}`);
       if (!entry)
         throw new ShishuError('bad-checkpoint', `${CHECKPOINT} of ${folder} lacks ${prefix}${name}.`, {
           details: { file: CHECKPOINT, tensor: name },
         });
-      weights[name] = {
-        shape,
-        data: bytesToF32(await source.read(CHECKPOINT, entry.start, entry.end), 'F32'),
-      };
-    }
-    return weights;
-  };
+      return bytesToF32(await source.read(CHECKPOINT, entry.start, entry.end), 'F32');
+    });
   const models: CheckpointModel[] = [];
   for (const { name, config, step, curve } of state.models ?? []) {
     const [weights, first, second] = await Promise.all(PARTS.map((p) => part(`${name}/${p}/`, config)));
@@ -100,5 +93,5 @@ export async function readModelFolder(folder: string): Promise<{ config: ModelCo
 /** Writes a folder that the engine loads. */
 export async function writeModelFolder(folder: string, model: ModelFolder): Promise<void> {
   for (const [name, content] of Object.entries(modelFiles(model)))
-    await writeWhole(join(folder, name), content);
+    await writeAtomic(join(folder, name), content);
 }

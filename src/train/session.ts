@@ -9,15 +9,16 @@ import { END } from './chat-format.ts';
 import {
   CHECKPOINT,
   type Checkpoint,
+  type CheckpointModel,
   readCheckpoint,
   readModelFolder,
   writeCheckpoint,
   writeModelFolder,
 } from './checkpoints.ts';
-import { readConfigFile, readIfThere, readJsonFile } from './io.ts';
+import { readConfigFile, readIfExists, readJsonFile } from './io.ts';
 import { initialWeights } from './model.ts';
 import type { Schedule } from './optimizer.ts';
-import { type Runner, type RunProgress, type RunState, run } from './run.ts';
+import { type RunProgress, type RunState, run, type TrainingModel } from './run.ts';
 import { paragraphsOf, textData } from './text-data.ts';
 import { type Snapshot, startJax, type Teacher, Trainer } from './trainer.ts';
 import type { CpuWeights } from './weights.ts';
@@ -33,7 +34,7 @@ export interface TrainRequest {
   rows: number;
   length: number;
   checkpointMinutes: number;
-  /** A folder whose weights to begin with. */
+  /** A folder with the weights to start from. */
   from?: string | undefined;
   /** A folder with the model to distil, and the share of the loss that is KL to it. */
   teacher?: string | undefined;
@@ -46,8 +47,8 @@ export interface TrainRequest {
   signal: AbortSignal;
 }
 
-/** A model to be trained. */
-interface Subject {
+/** The config of a model to be trained. */
+interface ConfigFile {
   name: string;
   configJson: object;
   config: ModelConfig;
@@ -55,7 +56,7 @@ interface Subject {
 
 const HELD_OUT_BATCHES = 4;
 
-async function readSubject(path: string): Promise<Subject> {
+async function readModelConfig(path: string): Promise<ConfigFile> {
   const { name, json } = await readConfigFile(path);
   const config = parseConfig(json);
   if (config.vocabSize < MIN_VOCAB)
@@ -69,7 +70,7 @@ async function readSubject(path: string): Promise<Subject> {
 /** The text file, or the built-in corpus. */
 async function dataOf({ textFile, corpus, seed, length }: TrainRequest): Promise<TrainingData> {
   if (textFile === undefined) return chatData(corpus, seed);
-  const bytes = await readIfThere(textFile);
+  const bytes = await readIfExists(textFile);
   if (!bytes)
     throw new ShishuError('not-found', `There is no corpus file ${textFile}.`, {
       details: { file: textFile },
@@ -78,7 +79,7 @@ async function dataOf({ textFile, corpus, seed, length }: TrainRequest): Promise
 }
 
 /** Weights of `from` that a model of this config begins with: every tensor by its name. */
-function startingWeights({ name, config }: Subject, from: string, weights: CpuWeights): CpuWeights {
+function startingWeights({ name, config }: ConfigFile, from: string, weights: CpuWeights): CpuWeights {
   return Object.fromEntries(
     ownSpecs(config).map((spec) => {
       const found = weights[spec.name];
@@ -93,7 +94,12 @@ function startingWeights({ name, config }: Subject, from: string, weights: CpuWe
 }
 
 /** @throws ShishuError `bad-checkpoint` when the checkpoint is of other models or settings than asked for */
-function checkSameRun(path: string, checkpoint: Checkpoint, subjects: Subject[], settings: object): void {
+function checkSameRun(
+  path: string,
+  checkpoint: Checkpoint,
+  configFiles: ConfigFile[],
+  settings: object,
+): void {
   const refuse = (what: string): never => {
     throw new ShishuError('bad-checkpoint', `${path} is the checkpoint of another run: ${what}.`, {
       details: { file: path },
@@ -101,10 +107,10 @@ function checkSameRun(path: string, checkpoint: Checkpoint, subjects: Subject[],
     });
   };
   const names = (list: readonly { name: string }[]): string => list.map(({ name }) => name).join(', ');
-  if (names(checkpoint.models) !== names(subjects))
-    refuse(`it holds ${names(checkpoint.models)}, not ${names(subjects)}`);
+  if (names(checkpoint.models) !== names(configFiles))
+    refuse(`it holds ${names(checkpoint.models)}, not ${names(configFiles)}`);
   checkpoint.models.forEach(({ name, config }, i) => {
-    const asked = JSON.parse(JSON.stringify(subjects[i]!.config)) as Record<string, unknown>;
+    const asked = JSON.parse(JSON.stringify(configFiles[i]!.config)) as Record<string, unknown>;
     for (const [field, value] of Object.entries(asked)) {
       const found = (config as unknown as Record<string, unknown>)[field];
       if (field !== 'maxPositions' && JSON.stringify(found) !== JSON.stringify(value))
@@ -129,10 +135,10 @@ function progressLine({ step, steps, points, tokensPerSecond, secondsLeft }: Run
 /** Trains, or goes on from the checkpoint in the output folder; jax must not have started without threads. */
 export async function train(request: TrainRequest): Promise<void> {
   const { configs, out, schedule, seed, rows, length, from, mix, log, signal } = request;
-  const subjects: Subject[] = [];
-  for (const path of configs) subjects.push(await readSubject(path));
-  const vocabSize = subjects[0]!.config.vocabSize;
-  if (subjects.some(({ config }) => config.vocabSize !== vocabSize))
+  const configFiles: ConfigFile[] = [];
+  for (const path of configs) configFiles.push(await readModelConfig(path));
+  const vocabSize = configFiles[0]!.config.vocabSize;
+  if (configFiles.some(({ config }) => config.vocabSize !== vocabSize))
     throw new ShishuError('bad-config', 'Models that train side by side need one "vocab_size".');
 
   const data = await dataOf(request);
@@ -140,7 +146,7 @@ export async function train(request: TrainRequest): Promise<void> {
   const checkpointPath = join(out, CHECKPOINT);
   const checkpoint = await readCheckpoint(out);
   const settings = { seed, rows, length, corpus: request.textFile ?? 'built-in' };
-  if (checkpoint) checkSameRun(checkpointPath, checkpoint, subjects, settings);
+  if (checkpoint) checkSameRun(checkpointPath, checkpoint, configFiles, settings);
 
   await startJax();
   const givenFolder = request.teacher ?? from;
@@ -156,12 +162,12 @@ export async function train(request: TrainRequest): Promise<void> {
 
   let teacher: Teacher | undefined;
   if (request.teacher !== undefined) teacher = { ...(await readModelFolder(request.teacher)), mix };
-  const begin = from === undefined ? undefined : (await readModelFolder(from)).weights;
-  const runners = subjects.map((subject, i): Runner => {
-    const { name, config } = subject;
+  const initial = from === undefined ? undefined : (await readModelFolder(from)).weights;
+  const models = configFiles.map((file, i): TrainingModel => {
+    const { name, config } = file;
     const resumed = checkpoint?.models[i];
     const newWeights = (): CpuWeights =>
-      begin ? startingWeights(subject, from!, begin) : initialWeights(config, seed);
+      initial ? startingWeights(file, from!, initial) : initialWeights(config, seed);
     const start: CpuWeights | Snapshot = resumed?.snapshot ?? newWeights();
     log(
       `${name}: ${parameterCount(config).toLocaleString('en')} parameters, ${config.front + config.end} attention blocks of ${config.layers}`,
@@ -172,18 +178,21 @@ export async function train(request: TrainRequest): Promise<void> {
       curve: resumed?.curve ?? [],
     };
   });
-  if (checkpoint) log(`Going on from step ${runners[0]!.trainer.step} (${checkpointPath}).`);
+  if (checkpoint) log(`Going on from step ${models[0]!.trainer.step} (${checkpointPath}).`);
 
   const shape = { rows, length, pad: bpe.id(END) };
-
   const save = async (state: RunState): Promise<void> => {
-    const models: Checkpoint['models'] = [];
-    for (const { name, trainer, curve } of runners)
-      models.push({ name, config: trainer.config, snapshot: await trainer.snapshot(), curve });
-    await writeCheckpoint(checkpointPath, { models, run: state, settings: { ...settings, schedule } });
-    for (const [i, { config, snapshot, curve }] of models.entries()) {
-      const { name, configJson } = subjects[i]!;
-      await writeModelFolder(subjects.length === 1 ? out : join(out, name), {
+    const snapshots: CheckpointModel[] = [];
+    for (const { name, trainer, curve } of models)
+      snapshots.push({ name, config: trainer.config, snapshot: await trainer.snapshot(), curve });
+    await writeCheckpoint(checkpointPath, {
+      models: snapshots,
+      run: state,
+      settings: { ...settings, schedule },
+    });
+    for (const [i, { config, snapshot, curve }] of snapshots.entries()) {
+      const { name, configJson } = configFiles[i]!;
+      await writeModelFolder(configFiles.length === 1 ? out : join(out, name), {
         configJson,
         config,
         bpe,
@@ -203,7 +212,7 @@ export async function train(request: TrainRequest): Promise<void> {
   };
 
   let saved = performance.now();
-  const state = await run(runners, {
+  const state = await run(models, {
     steps: schedule.steps,
     stream: new BatchStream(data.training(bpe), shape, checkpoint?.run.stream),
     ...(checkpoint && { from: checkpoint.run }),
@@ -218,7 +227,7 @@ export async function train(request: TrainRequest): Promise<void> {
     },
   });
   await save(state);
-  const where = `${runners[0]!.trainer.step} of ${schedule.steps} steps, ${state.tokens.toLocaleString('en')} tokens`;
+  const where = `${models[0]!.trainer.step} of ${schedule.steps} steps, ${state.tokens.toLocaleString('en')} tokens`;
   log(`${signal.aborted ? 'Stopped' : 'Done'}: ${where}; written to ${out}.`);
   if (signal.aborted) log('The same command goes on from here.');
 }

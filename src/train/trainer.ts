@@ -27,7 +27,7 @@ export interface Snapshot {
   second: CpuWeights;
 }
 
-/** A model to imitate. */
+/** A model to distil. */
 export interface Teacher {
   config: ModelConfig;
   weights: CpuWeights;
@@ -49,6 +49,7 @@ export async function startJax(backend: 'wasm' | 'webgpu' = 'wasm'): Promise<voi
   jax.defaultDevice(backend);
 }
 
+/** Tokens `(rows, length)`, targets `(rows * length)` and weights of the same shape, whose sum is 1. */
 const inputsOf = ({ rows, length, tokens, targets, weights }: Batch): [Tensor, Tensor, Tensor] => {
   const total = weights.reduce((a, b) => a + b, 0);
   return [
@@ -58,6 +59,7 @@ const inputsOf = ({ rows, length, tokens, targets, weights }: Batch): [Tensor, T
   ];
 };
 
+/** Tokens `(rows, length)` to logits `(rows * length, vocab)`. */
 type Logits = (params: Params, tokens: Tensor, constants: Constants) => Tensor;
 
 /** One model in training: its weights, moments and compiled step, on jax's device. Batches must all have one shape. */
@@ -76,7 +78,7 @@ export class Trainer {
     targets: Tensor,
     weights: Tensor,
     constants: Constants,
-    teacher: Tensor[],
+    teacherLogits: Tensor[],
   ) => [Tensor, Params];
   readonly #update: typeof adamW;
 
@@ -112,10 +114,12 @@ export class Trainer {
       crossEntropy(forward(p, x, c, config), y, w),
     );
     this.#gradients = jax.jit(
-      (p: Params, x: Tensor, y: Tensor, w: Tensor, c: Constants, taught: Tensor[]): [Tensor, Params] =>
+      (p: Params, x: Tensor, y: Tensor, w: Tensor, c: Constants, teacherLogits: Tensor[]): [Tensor, Params] =>
         jax.valueAndGrad((params: Params) => {
           const logits = forward(params, x, c, config);
-          return taught[0] ? distillation(logits, taught[0], y, w, mix) : crossEntropy(logits, y, w);
+          return teacherLogits[0]
+            ? distillation(logits, teacherLogits[0], y, w, mix)
+            : crossEntropy(logits, y, w);
         })(p) as [Tensor, Params],
     );
     this.#update = jax.jit(adamW) as typeof adamW;
@@ -130,7 +134,7 @@ export class Trainer {
   async train(batch: Batch): Promise<StepResult> {
     const [tokens, targets, weights] = inputsOf(batch);
     const teacher = this.#teacher;
-    const taught = teacher
+    const teacherLogits = teacher
       ? [teacher.logits(tree.ref(teacher.params), tokens.ref, tree.ref(teacher.constants))]
       : [];
     const [loss, gradients] = this.#gradients(
@@ -139,7 +143,7 @@ export class Trainer {
       targets,
       weights,
       tree.ref(this.#constants),
-      taught,
+      teacherLogits,
     );
     const step = this.#step + 1;
     const hyper = hyperparameters(learningRateAt(this.#schedule, step), step);

@@ -5,7 +5,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { toyCorpus } from '../../demo/corpus/chats.ts';
 import { command } from '../../src/cli/train.ts';
 import { ShishuError } from '../../src/errors.ts';
-import { writeWhole } from '../../src/train/io.ts';
+import { writeAtomic } from '../../src/train/io.ts';
 import { type TrainRequest, train } from '../../src/train/session.ts';
 import { paragraphsOf } from '../../src/train/text-data.ts';
 
@@ -164,10 +164,10 @@ describe('bad input', () => {
   });
 
   it('a full disk leaves the old file whole and says what to do', async () => {
-    await writeWhole(at('kept.bin'), 'old');
+    await writeAtomic(at('kept.bin'), 'old');
     // Writing to /dev/full fails as a full disk does.
     await symlink('/dev/full', at('kept.bin.part'));
-    const error = await errorOf(() => writeWhole(at('kept.bin'), 'new'));
+    const error = await errorOf(() => writeAtomic(at('kept.bin'), 'new'));
     expect(error.code).toBe('io');
     expect(error.message).toMatch(/kept\.bin.*ENOSPC.*Free some disk space/s);
     expect(await readFile(at('kept.bin'), 'utf8')).toBe('old');

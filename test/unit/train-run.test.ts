@@ -6,7 +6,7 @@ import { Bpe } from '../../src/train/bpe.ts';
 import { CONTEXT_WEIGHT, chatData, sampleOf } from '../../src/train/chat-corpus.ts';
 import { textOf } from '../../src/train/chat-format.ts';
 import { initialWeights } from '../../src/train/model.ts';
-import { type Runner, run } from '../../src/train/run.ts';
+import { run, type TrainingModel } from '../../src/train/run.ts';
 import { startJax, Trainer } from '../../src/train/trainer.ts';
 
 const texts = Array.from({ length: 1000 }, (_, i) => textOf(chatAt(1, i).turns));
@@ -72,14 +72,14 @@ describe('training', () => {
     });
 
   it('resumed from a checkpoint equals training that never stopped', async () => {
-    const whole: Runner = { name: 'whole', trainer: trainer(child, 12), curve: [] };
+    const whole: TrainingModel = { name: 'whole', trainer: trainer(child, 12), curve: [] };
     await run([whole], { steps: 12, every: 4, stream: new BatchStream(source, shape) });
 
-    const first: Runner = { name: 'first', trainer: trainer(child, 12), curve: [] };
+    const first: TrainingModel = { name: 'first', trainer: trainer(child, 12), curve: [] };
     const stopped = await run([first], { steps: 6, every: 4, stream: new BatchStream(source, shape) });
     first.curve.pop();
     const kept = JSON.parse(JSON.stringify(stopped));
-    const second: Runner = {
+    const second: TrainingModel = {
       name: 'second',
       trainer: trainer(child, 12, await first.trainer.snapshot()),
       curve: first.curve,
@@ -96,7 +96,7 @@ describe('training', () => {
 
   it('stops after the step in which it is aborted', async () => {
     const stop = new AbortController();
-    const runner: Runner = { name: 'a', trainer: trainer(child, 9), curve: [] };
+    const runner: TrainingModel = { name: 'a', trainer: trainer(child, 9), curve: [] };
     await run([runner], {
       steps: 9,
       every: 2,
@@ -108,7 +108,7 @@ describe('training', () => {
   });
 
   it('lowers the loss of parent and child from above 6 to below 4.2 nats in 100 steps', async () => {
-    const runners: Runner[] = [parent, child].map((config, i) => ({
+    const runners: TrainingModel[] = [parent, child].map((config, i) => ({
       name: `${i}`,
       trainer: trainer(config, 100),
       curve: [],
