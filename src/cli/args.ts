@@ -33,7 +33,8 @@ export const PROFILE_HELP = `  --profile P      kernels and defaults of software
 export const COMMON_HELP = `${MODEL_HELP}
   --adapter NAME   the GPU to use, by part of its name
 ${PROFILE_HELP}
-  --tune, --no-tune  choose kernels by timing a few, once a GPU and model (on, but where a CPU plays GPU)
+  --tune, --no-tune  choose kernels by timing a few, once a GPU and model (on, but where a CPU plays
+                   GPU and with --profile software)
   --json           one JSON object on stdout`;
 
 export const usageError = (message: string, mend?: string): ShishuError =>
