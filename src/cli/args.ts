@@ -39,7 +39,8 @@ export const GPU_HELP = `  --adapter NAME   the GPU to use, by part of its name
 ${PROFILE_HELP}`;
 export const COMMON_HELP = `${MODEL_HELP}
 ${GPU_HELP}
-  --tune, --no-tune  choose kernels by timing a few, once a GPU and model (on, but where a CPU plays GPU)
+  --tune, --no-tune  choose kernels by timing a few, once a GPU and model (on, but where a CPU plays
+                   GPU and with --profile software)
   --json           one JSON object on stdout`;
 
 export const usageError = (message: string, mend?: string): ShishuError =>

@@ -132,7 +132,13 @@ describe('healing is refused before anything is measured', () => {
   it('for models that the trainer lacks parts of, and for those too large for it', () => {
     const biased = parseConfig({ ...json, model_type: 'qwen2' });
     expect(() => checkHealing(biased, text, { tokens: 1 })).toThrow(/no biases/);
-    const large = parseConfig({ ...json, hidden_size: 2048, intermediate_size: 8192, num_hidden_layers: 16 });
+    const large = parseConfig({
+      ...json,
+      hidden_size: 2048,
+      head_dim: 64,
+      intermediate_size: 8192,
+      num_hidden_layers: 16,
+    });
     expect(() => checkHealing(large, text, { tokens: 1 })).toThrow(
       expect.objectContaining({ code: 'does-not-fit' }),
     );
