@@ -39,7 +39,9 @@ const specOf = (
   ]);
   return {
     kernel,
-    imports: Object.fromEntries(entries.filter(([, value]) => typeof value === 'string')),
+    imports: Object.fromEntries(
+      entries.filter((entry): entry is [string, string] => typeof entry[1] === 'string'),
+    ),
     constants: Object.fromEntries([...sizes, ...entries.filter(([, value]) => typeof value !== 'string')]),
   };
 };
@@ -95,7 +97,8 @@ test('what is not in the list cannot be made', async () => {
   const gpu = await openGpu();
   const constants = { WG: 256, VOCAB: 260, STRIDE4: 80 };
   await gpu.pipelines.get({ kernel: ARGMAX, constants });
-  for (const odd of [{ WG: 512 }, { VOCAB: 0 }, { LANES: 2 }])
+  const odds: Record<string, number>[] = [{ WG: 512 }, { VOCAB: 0 }, { LANES: 2 }];
+  for (const odd of odds)
     await expect(
       gpu.pipelines.get({ kernel: ARGMAX, constants: { ...constants, ...odd } }),
     ).rejects.toMatchObject({ code: 'shader', message: expect.stringContaining(Object.keys(odd)[0]!) });
