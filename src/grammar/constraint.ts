@@ -1,5 +1,6 @@
 import { ShishuError } from '../errors.ts';
 import { Automaton, type State } from './automaton.ts';
+import { type Asked, askedBy, isMet } from './bounds.ts';
 import { jsonSchema } from './json-schema.ts';
 import { regex } from './regex.ts';
 import { Terms } from './term.ts';
@@ -15,6 +16,16 @@ export type Constraint =
 
 /** Masks kept for one constraint; each is a bit a token. */
 const MAX_MASKS = 512;
+/** Tokens in all walks kept for one constraint; each takes 8 bytes. */
+const MAX_FOLLOWERS = 3_000_000;
+
+/** The tokens that may follow a state, whatever its repetitions' bounds are, and what each asks of the bounds. */
+interface Followers {
+  ids: Uint32Array;
+  /** By place in `ids`: where in `asked`. */
+  ends: Uint32Array;
+  asked: readonly Asked[];
+}
 
 /** @throws ShishuError `bad-argument`, `unsupported` */
 export function compileConstraint(constraint: Constraint): Automaton {
@@ -39,6 +50,8 @@ export class Masks {
   readonly automaton: Automaton;
   readonly #words: number;
   readonly #made = new Map<State, Uint32Array<ArrayBuffer>>();
+  readonly #followers = new Map<string, Followers>();
+  #kept = 0;
 
   /** @param words of a mask: the model's vocabulary / 32, which may be larger than the tokenizer's */
   constructor(constraint: Constraint, vocabulary: Vocabulary, words: number) {
@@ -57,10 +70,47 @@ export class Masks {
     let mask = this.#made.get(state);
     if (!mask) {
       if (this.#made.size >= MAX_MASKS) this.#made.clear();
-      mask = this.vocabulary.allowed(this.automaton, state, this.#words);
+      mask = this.#make(state);
       this.#made.set(state, mask);
     }
     return mask;
+  }
+
+  #make(state: State): Uint32Array<ArrayBuffer> {
+    const { state: loose, bounds } = this.automaton.loosened(state);
+    const { ids, ends, asked } = this.#followersOf(loose);
+    const met = asked.map((each) => isMet(each, bounds));
+    const mask = new Uint32Array(this.#words);
+    for (let i = 0; i < ids.length; i++)
+      if (met[ends[i]!]) mask[ids[i]! >> 5]! |= 1 << (ids[i]! & 31);
+    return mask;
+  }
+
+  #followersOf(loose: State): Followers {
+    const known = this.#followers.get(loose.key);
+    if (known) return known;
+    const ids: number[] = [];
+    const ends: number[] = [];
+    const asked: Asked[] = [];
+    const places = new Map<State, number>();
+    this.vocabulary.walk(this.automaton, loose, (id, end) => {
+      let place = places.get(end);
+      if (place === undefined) {
+        place = places.size;
+        places.set(end, place);
+        asked.push(askedBy(end));
+      }
+      ids.push(id);
+      ends.push(place);
+    });
+    if (this.#kept + ids.length > MAX_FOLLOWERS) {
+      this.#followers.clear();
+      this.#kept = 0;
+    }
+    this.#kept += ids.length;
+    const made = { ids: Uint32Array.from(ids), ends: Uint32Array.from(ends), asked };
+    this.#followers.set(loose.key, made);
+    return made;
   }
 }
 
