@@ -4,7 +4,7 @@ import { merged } from './merge.ts';
 import type { Term, Terms } from './term.ts';
 
 /** Most terms of a state: beyond, a grammar can be read in too many ways at once. */
-const MAX_TERMS = 4000;
+export const MAX_TERMS = 4000;
 /** States kept before all but the current one are forgotten; each takes about 2 kB. */
 const MAX_STATES = 20_000;
 
@@ -23,12 +23,13 @@ export interface State {
 export class Automaton {
   readonly start: State;
   readonly #terms: Terms;
+  readonly #maxTerms: number;
   readonly #states = new Map<string, State>();
 
-  /** @param start a term of `terms`, whose rules are all defined. */
-  constructor(terms: Terms, start: Term) {
-    terms.finish(start);
+  /** @param start a term of `terms`, which are finished */
+  constructor(terms: Terms, start: Term, maxTerms = MAX_TERMS) {
     this.#terms = terms;
+    this.#maxTerms = maxTerms;
     this.start = this.#state([start])!;
   }
 
@@ -39,9 +40,9 @@ export class Automaton {
         if (this.#terms.isLive(each)) flat.add(each);
     if (flat.size === 0) return null;
     const terms = merged(this.#terms, [...flat]).sort((a, b) => a.id - b.id);
-    if (terms.length > MAX_TERMS)
+    if (terms.length > this.#maxTerms)
       throw new ShishuError('unsupported', 'The constraint can be read in too many ways at once.', {
-        details: { ways: terms.length, limit: MAX_TERMS },
+        details: { ways: terms.length, limit: this.#maxTerms },
         mend: 'Make its alternatives and repetitions less alike.',
       });
     const key = terms.map(({ id }) => id).join();
@@ -59,10 +60,11 @@ export class Automaton {
   }
 
   /**
-   * The state with its next repetitions loosened, and their bounds. What may follow it asks for bounds: `askedBy`.
+   * A state of another automaton over the same terms with its next repetitions loosened, and their bounds. What may follow it
+   * asks for bounds: `askedBy`.
    */
-  loosened(state: State): { state: State; bounds: readonly (readonly [number, number])[] } {
-    const { terms, bounds } = loosened(this.#terms, state.terms);
+  loosened({ terms: all }: State): { state: State; bounds: readonly (readonly [number, number])[] } {
+    const { terms, bounds } = loosened(this.#terms, all);
     return { state: this.#state(terms)!, bounds };
   }
 

@@ -1,9 +1,11 @@
 import { ShishuError } from '../errors.ts';
-import { Automaton, type State } from './automaton.ts';
-import { type Asked, askedBy, isMet } from './bounds.ts';
+import { refuseAmbiguous } from './ambiguity.ts';
+import { Automaton, MAX_TERMS, type State } from './automaton.ts';
+import { type Asked, askedBy, type Bounds, isMet } from './bounds.ts';
+import { refuseDeep } from './depth.ts';
 import { jsonSchema } from './json-schema.ts';
 import { regex } from './regex.ts';
-import { Terms } from './term.ts';
+import { type Term, Terms, tooDeep } from './term.ts';
 import type { Vocabulary } from './vocabulary.ts';
 
 /**
@@ -16,6 +18,8 @@ export type Constraint =
 
 /** Masks kept for one constraint; each is a bit a token. */
 const MAX_MASKS = 512;
+/** Most terms of a loosened state. */
+const MAX_LOOSE_TERMS = 200;
 /** Tokens in all walks kept for one constraint; each takes 8 bytes. */
 const MAX_FOLLOWERS = 3_000_000;
 
@@ -29,14 +33,33 @@ interface Followers {
 
 /** @throws ShishuError `bad-argument`, `unsupported` */
 export function compileConstraint(constraint: Constraint): Automaton {
-  const fields = Object.keys(constraint).sort().join();
+  const { terms, start } = compile(constraint);
+  return new Automaton(terms, start);
+}
+
+function compile(constraint: Constraint): { terms: Terms; start: Term } {
+  refuseDeep(constraint, 'constraint');
   const terms = new Terms();
+  try {
+    const start = termOf(terms, constraint);
+    terms.finish(start);
+    refuseAmbiguous(terms, start, MAX_TERMS);
+    return { terms, start };
+  } catch (error) {
+    // The stack is full: parts within parts. Firefox has a name of its own for it.
+    if (error instanceof RangeError || (error as Error).name === 'InternalError') throw tooDeep();
+    throw error;
+  }
+}
+
+function termOf(terms: Terms, constraint: Constraint): Term {
+  const fields = Object.keys(constraint).sort().join();
   if ('regex' in constraint && fields === 'regex' && typeof constraint.regex === 'string')
-    return new Automaton(terms, regex(terms, constraint.regex));
+    return regex(terms, constraint.regex);
   if ('jsonSchema' in constraint && /^(after,)?(before,)?jsonSchema$/.test(fields)) {
     const { before = '', after = '' } = constraint;
     const json = jsonSchema(terms, constraint.jsonSchema);
-    return new Automaton(terms, terms.seq(terms.text(before), json, terms.text(after)));
+    return terms.seq(terms.text(before), json, terms.text(after));
   }
   throw new ShishuError('bad-argument', `A constraint has the fields ${fields || 'none'}.`, {
     details: { option: 'constraint' },
@@ -49,6 +72,8 @@ export class Masks {
   readonly vocabulary: Vocabulary;
   readonly automaton: Automaton;
   readonly #words: number;
+  /** For loosened states, of which few are met. */
+  readonly #loose: Automaton;
   readonly #made = new Map<State, Uint32Array<ArrayBuffer>>();
   readonly #followers = new Map<string, Followers>();
   #kept = 0;
@@ -56,7 +81,9 @@ export class Masks {
   /** @param words of a mask: the model's vocabulary / 32, which may be larger than the tokenizer's */
   constructor(constraint: Constraint, vocabulary: Vocabulary, words: number) {
     this.vocabulary = vocabulary;
-    this.automaton = compileConstraint(constraint);
+    const { terms, start } = compile(constraint);
+    this.automaton = new Automaton(terms, start);
+    this.#loose = new Automaton(terms, start, MAX_LOOSE_TERMS);
     this.#words = words;
   }
 
@@ -77,8 +104,8 @@ export class Masks {
   }
 
   #make(state: State): Uint32Array<ArrayBuffer> {
-    const { state: loose, bounds } = this.automaton.loosened(state);
-    const { ids, ends, asked } = this.#followersOf(loose);
+    const { followers, bounds } = this.#followersOf(state);
+    const { ids, ends, asked } = followers;
     const met = asked.map((each) => isMet(each, bounds));
     const mask = new Uint32Array(this.#words);
     for (let i = 0; i < ids.length; i++)
@@ -86,14 +113,33 @@ export class Masks {
     return mask;
   }
 
-  #followersOf(loose: State): Followers {
+  #followersOf(state: State): { followers: Followers; bounds: readonly Bounds[] } {
+    const { state: loose, bounds } = this.#loose.loosened(state);
     const known = this.#followers.get(loose.key);
-    if (known) return known;
+    if (known) return { followers: known, bounds };
+    try {
+      const followers = this.#walk(this.#loose, loose);
+      if (this.#kept + followers.ids.length > MAX_FOLLOWERS) {
+        this.#followers.clear();
+        this.#kept = 0;
+      }
+      this.#kept += followers.ids.length;
+      this.#followers.set(loose.key, followers);
+      this.#loose.tidy(this.#loose.start);
+      return { followers, bounds };
+    } catch (error) {
+      // Loosened, it can be read in too many ways: as it is, then.
+      if (!(error instanceof ShishuError)) throw error;
+      return { followers: this.#walk(this.automaton, state), bounds: [] };
+    }
+  }
+
+  #walk(automaton: Automaton, start: State): Followers {
     const ids: number[] = [];
     const ends: number[] = [];
     const asked: Asked[] = [];
     const places = new Map<State, number>();
-    this.vocabulary.walk(this.automaton, loose, (id, end) => {
+    this.vocabulary.walk(automaton, start, (id, end) => {
       let place = places.get(end);
       if (place === undefined) {
         place = places.size;
@@ -103,14 +149,7 @@ export class Masks {
       ids.push(id);
       ends.push(place);
     });
-    if (this.#kept + ids.length > MAX_FOLLOWERS) {
-      this.#followers.clear();
-      this.#kept = 0;
-    }
-    this.#kept += ids.length;
-    const made = { ids: Uint32Array.from(ids), ends: Uint32Array.from(ends), asked };
-    this.#followers.set(loose.key, made);
-    return made;
+    return { ids: Uint32Array.from(ids), ends: Uint32Array.from(ends), asked };
   }
 }
 

@@ -201,8 +201,20 @@ export class Terms {
     return this.#rules.has(name);
   }
 
-  #body(name: string): Term {
+  /** What the rule of that name is. */
+  body(name: string): Term {
     return this.#rules.get(name)!;
+  }
+
+  /** One byte of each kind: those of a kind are alike to every term. */
+  bytes(): number[] {
+    const found = new Set([0]);
+    for (const term of this.#made.values())
+      if (term.kind === 'set')
+        term.ranges.forEach((end, i) => {
+          found.add(i % 2 === 0 ? end : end + 1);
+        });
+    return [...found].filter((byte) => byte < 256);
   }
 
   /** Adds to `out` what may follow `byte`: together, these terms are all that is left of `term`. */
@@ -244,7 +256,7 @@ export class Terms {
         return;
       }
       case 'rule':
-        for (const rest of this.#rest(this.#body(term.name), byte)) out.add(rest);
+        for (const rest of this.#rest(this.body(term.name), byte)) out.add(rest);
     }
   }
 
@@ -363,7 +375,7 @@ export class Terms {
       case 'repeat':
         return [term.body];
       case 'rule':
-        return [this.#body(term.name)];
+        return [this.body(term.name)];
       default:
         return [];
     }
