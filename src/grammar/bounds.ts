@@ -84,7 +84,5 @@ export function askedBy({ terms }: State): Asked {
 export const isMet = (asked: Asked, bounds: readonly Bounds[]): boolean =>
   asked === undefined ||
   asked.some((asks) =>
-    asks.every(
-      ({ slot, begun, over }) => begun <= bounds[slot]![1] && (!over || begun >= bounds[slot]![0]),
-    ),
+    asks.every(({ slot, begun, over }) => begun <= bounds[slot]![1] && (!over || begun >= bounds[slot]![0])),
   );

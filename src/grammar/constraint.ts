@@ -108,8 +108,7 @@ export class Masks {
     const { ids, ends, asked } = followers;
     const met = asked.map((each) => isMet(each, bounds));
     const mask = new Uint32Array(this.#words);
-    for (let i = 0; i < ids.length; i++)
-      if (met[ends[i]!]) mask[ids[i]! >> 5]! |= 1 << (ids[i]! & 31);
+    for (let i = 0; i < ids.length; i++) if (met[ends[i]!]) mask[ids[i]! >> 5]! |= 1 << (ids[i]! & 31);
     return mask;
   }
 

@@ -17,7 +17,8 @@ export function refuseDeep(value: unknown, name: string): void {
       });
     const next = new Set<object>();
     for (const each of level)
-      for (const inner of Object.values(each)) if (typeof inner === 'object' && inner !== null) next.add(inner);
+      for (const inner of Object.values(each))
+        if (typeof inner === 'object' && inner !== null) next.add(inner);
     level = [...next];
   }
 }

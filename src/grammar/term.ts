@@ -56,6 +56,8 @@ type WithoutId<T> = T extends unknown ? Omit<T, 'id'> : never;
 /** Makes the terms of one grammar, and tells what is left of a term after a byte (Antimirov's partial derivatives). */
 export class Terms {
   readonly empty: Term = { id: 0, kind: 'empty', nullable: true };
+  /** Of no text at all. */
+  readonly never: Term = { id: -1, kind: 'set', nullable: false, ranges: [] };
   readonly #made = new Map<string, Term>();
   readonly #rules = new Map<string, Term>();
   readonly #live = new Map<Term, boolean>();
@@ -95,36 +97,6 @@ export class Terms {
     return this.chain(Array.from(new TextEncoder().encode(text), (byte) => this.set(byte, byte)));
   }
 
-  /** One of some texts. */
-  words(texts: Iterable<string>): Term {
-    interface Node {
-      next: Map<number, Node>;
-      ends: boolean;
-    }
-    const root: Node = { next: new Map(), ends: false };
-    // Parents come before their children.
-    const nodes = [root];
-    for (const text of texts) {
-      let at = root;
-      for (const byte of new TextEncoder().encode(text)) {
-        let next = at.next.get(byte);
-        if (!next) {
-          next = { next: new Map(), ends: false };
-          at.next.set(byte, next);
-          nodes.push(next);
-        }
-        at = next;
-      }
-      at.ends = true;
-    }
-    const made = new Map<Node, Term>();
-    for (const node of nodes.reverse()) {
-      const parts = [...node.next].map(([byte, next]) => this.#pair(this.set(byte, byte), made.get(next)!));
-      made.set(node, this.any(node.ends ? [this.empty, ...parts] : parts));
-    }
-    return made.get(root)!;
-  }
-
   seq(...terms: Term[]): Term {
     return this.chain(terms);
   }
@@ -148,7 +120,7 @@ export class Terms {
     }, tail);
   }
 
-  /** Any of at least one term. */
+  /** Any of some terms; of none, nothing. */
   alt(...terms: Term[]): Term {
     return this.any(terms);
   }
@@ -162,6 +134,7 @@ export class Terms {
       else all.add(term);
     if (bytes.length > 0) all.add(this.#setOf(bytes));
     const sorted = [...all].sort((a, b) => a.id - b.id);
+    if (sorted.length === 0) return this.never;
     if (sorted.length === 1) return sorted[0]!;
     const nullable = sorted.some((term) => term.nullable);
     return this.#intern(`a${sorted.map(({ id }) => id)}`, { kind: 'alt', nullable, terms: sorted });
@@ -181,7 +154,13 @@ export class Terms {
   }
 
   counter(body: Term, slot: number, begun: number): Term {
-    return this.#intern(`c${body.id},${slot},${begun}`, { kind: 'counter', nullable: true, body, slot, begun });
+    return this.#intern(`c${body.id},${slot},${begun}`, {
+      kind: 'counter',
+      nullable: true,
+      body,
+      slot,
+      begun,
+    });
   }
 
   #left(slot: number, begun: number): Term {
@@ -298,6 +277,8 @@ export class Terms {
         return term.min === 0 || this.isLive(term.body);
       case 'rule':
         return this.#liveRules.has(term.name);
+      case 'set':
+        return term.ranges.length > 0;
       default:
         return true;
     }
