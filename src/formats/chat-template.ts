@@ -1,6 +1,7 @@
 import { Template } from '@huggingface/jinja';
 import { ShishuError } from '../errors.ts';
 import { isObject, type Json } from './json.ts';
+import { unmarked } from './json-text.ts';
 
 /** One turn of a conversation, as the template sees it. */
 export interface ChatTurn {
@@ -22,11 +23,19 @@ export interface ChatTemplateOptions {
  */
 export type ToolFormat = 'hermes' | 'llama';
 
+/** What stands around a model's thought. */
+export interface ThoughtTags {
+  open: string;
+  close: string;
+}
+
 /** A model's Jinja template: the text of a conversation. */
 export interface ChatTemplate {
   (messages: readonly ChatTurn[], options?: ChatTemplateOptions): string;
   /** Undefined when it has no tools, or calls in a form that is not known. */
   readonly toolFormat: ToolFormat | undefined;
+  /** Those that it shows. */
+  readonly thoughtTags: readonly ThoughtTags[];
 }
 
 /** The text of a template, which may be another one where there are tools. */
@@ -61,10 +70,13 @@ export function chatTemplate(choose: Chooser, tokenizerConfig: Json): ChatTempla
       add_generation_prompt: addGenerationPrompt,
     };
     return wrapped('bad-argument', 'The chat template of the model refuses these messages', () =>
-      template.render(context),
+      unmarked(template.render(context)),
     );
   };
-  return Object.assign(render, { toolFormat: toolFormatOf(choose(true)) });
+  return Object.assign(render, {
+    toolFormat: toolFormatOf(choose(true)),
+    thoughtTags: thoughtTagsOf(choose(true)),
+  });
 }
 
 function toolFormatOf(template: string): ToolFormat | undefined {
@@ -73,6 +85,19 @@ function toolFormatOf(template: string): ToolFormat | undefined {
   if (template.includes('<tool_call>')) return template.includes('<function=') ? undefined : 'hermes';
   return template.includes('"parameters"') ? 'llama' : undefined;
 }
+
+const THOUGHT_TAGS: readonly ThoughtTags[] = [
+  ...['think', 'thinking', 'thought', 'thoughts', 'reasoning', 'seed:think'].map((name) => ({
+    open: `<${name}>`,
+    close: `</${name}>`,
+  })),
+  { open: '[THINK]', close: '[/THINK]' },
+  { open: '<|START_THINKING|>', close: '<|END_THINKING|>' },
+  { open: '<|begin_of_thought|>', close: '<|end_of_thought|>' },
+];
+
+const thoughtTagsOf = (template: string): ThoughtTags[] =>
+  THOUGHT_TAGS.filter(({ open, close }) => template.includes(open) || template.includes(close));
 
 function wrapped<T>(code: 'bad-tokenizer' | 'bad-argument', what: string, call: () => T): T {
   try {
