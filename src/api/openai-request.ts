@@ -210,7 +210,7 @@ function constraintOf(format: ResponseFormat): Constraint | undefined {
     const { schema } = format;
     if (schema === undefined || schema === null) return { jsonSchema: { type: 'object' } };
     if (!isSchema(schema)) refuse(`${path}.schema`, schema, 'a JSON schema');
-    refuseDeep(schema, `${path}.schema`);
+    refuseDeep(schema, `${path}.schema`, 'field');
     return { jsonSchema: objectSchema(schema, path) };
   }
   if (format.type === 'json_schema' && isSchema(format.json_schema)) {
@@ -221,7 +221,7 @@ function constraintOf(format: ResponseFormat): Constraint | undefined {
       if (typeof (value ?? '') !== 'string') refuse(`${path}.json_schema.${field}`, value, 'a text');
     if (typeof (strict ?? true) !== 'boolean') refuse(`${path}.json_schema.strict`, strict, 'true or false');
     if (isSchema(schema)) {
-      refuseDeep(schema, `${path}.json_schema.schema`);
+      refuseDeep(schema, `${path}.json_schema.schema`, 'field');
       return { jsonSchema: schema };
     }
   }
@@ -250,7 +250,7 @@ function checkTools({ tools, tool_choice: choice, parallel_tool_calls: parallel 
     const type = isSchema(parameters) ? (parameters as { type?: unknown }).type : undefined;
     if (type !== undefined && ![type].flat().includes('object'))
       refuse(`tools[${i}].function.parameters.type`, type, '"object"');
-    refuseDeep(tool, `tools[${i}]`);
+    refuseDeep(tool, `tools[${i}]`, 'field');
   });
   if (typeof (parallel ?? true) !== 'boolean') refuse('parallel_tool_calls', parallel, 'true or false');
   const wanted = choice ?? (all.length > 0 ? 'auto' : 'none');
@@ -302,7 +302,7 @@ function argumentValue(given: unknown, field: string): unknown {
     }
     value = markedValue(given);
   }
-  refuseDeep(value, field);
+  refuseDeep(value, field, 'field');
   return value;
 }
 

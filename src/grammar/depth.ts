@@ -5,14 +5,15 @@ const MAX_DEPTH = 400;
 
 /**
  * Refuses a value that holds values too deep (also itself), before something that calls itself goes through it.
- * @throws ShishuError `bad-argument` that names the option or field
+ * @param kind what the name is of
+ * @throws ShishuError `bad-argument` that names it
  */
-export function refuseDeep(value: unknown, name: string): void {
+export function refuseDeep(value: unknown, name: string, kind: 'option' | 'field' = 'option'): void {
   let level: object[] = typeof value === 'object' && value !== null ? [value] : [];
   for (let depth = 0; level.length > 0; depth++) {
     if (depth > MAX_DEPTH)
       throw new ShishuError('bad-argument', `"${name}" is nested deeper than ${MAX_DEPTH} values.`, {
-        details: { option: name, limit: MAX_DEPTH },
+        details: { [kind]: name, limit: MAX_DEPTH },
         mend: 'Nest less: a part of a schema can be named and referred to.',
       });
     const next = new Set<object>();

@@ -97,7 +97,10 @@ export class Refs {
     own = this.#resources.get(path) ?? own;
     if (address === '') return own;
     const uri = addressOf(address, own.uri);
-    const [found, other] = [...this.#resources.values()].filter((each) => each.uri === uri);
+    const all = [...this.#resources.values()].filter((each) => each.uri === uri);
+    // Two tools may hold the same schema: what is nearest is meant.
+    const near = Math.max(...all.map((each) => shared(each.path, path)));
+    const [found, other] = all.filter((each) => shared(each.path, path) === near);
     if (found && !other) return found;
     return refuse(
       path,
@@ -105,6 +108,13 @@ export class Refs {
       found ? `is ${ref}, which two "$id" have` : `is ${ref}, which is none within the schema`,
     );
   }
+}
+
+/** Names that two pointers begin with in common. */
+function shared(a: string, b: string): number {
+  const [one, other] = [a.split('/'), b.split('/')];
+  const end = one.findIndex((name, i) => name !== other[i]);
+  return end < 0 ? one.length : end;
 }
 
 function escaped(name: string): string {
