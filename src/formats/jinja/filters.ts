@@ -2,6 +2,7 @@
 import { Arguments } from './arguments.ts';
 import { TemplateFault } from './faults.ts';
 import { formatPercent } from './format.ts';
+import { round, toFloat, toInt } from './numbers.ts';
 import { TUPLE_OF_ONE } from './rewrite.ts';
 import { capitalize, dictMethod, trim } from './strings.ts';
 import {
@@ -155,49 +156,6 @@ const indent: Filter = (value, args) => {
     ? lines.join(`\n${by}`)
     : [lines[0], ...lines.slice(1).map((line) => (line ? by + line : line))].join('\n');
   return args.flag(1, 'first') ? by + text : text;
-};
-
-function toInt(value: Value, args: Arguments): Value {
-  const otherwise = args.get(0, 'default') ?? BigInt(0);
-  const base = args.int(1, 'base', 10);
-  if (typeof value === 'string') {
-    const text = trim(value).replaceAll('_', '');
-    if (base !== 10) {
-      const parsed = Number.parseInt(text.replace(/^0[xob]/i, ''), base);
-      return Number.isNaN(parsed) ? otherwise : BigInt(parsed);
-    }
-    if (/^[+-]?\d+$/.test(text)) return BigInt(text.replace(/^\+/, ''));
-    const number = /\d/.test(text) ? Number(text) : Number.NaN;
-    return Number.isFinite(number) ? BigInt(Math.trunc(number)) : otherwise;
-  }
-  if (!isNumber(value)) return otherwise;
-  const number = numberOf(value);
-  if (typeof number === 'bigint') return number;
-  return Number.isFinite(number) ? BigInt(Math.trunc(number)) : otherwise;
-}
-
-function toFloat(value: Value, args: Arguments): Value {
-  const otherwise = args.get(0, 'default') ?? 0;
-  if (isNumber(value)) return Number(value);
-  const number = typeof value === 'string' && trim(value) !== '' ? Number(trim(value)) : Number.NaN;
-  return Number.isNaN(number) ? otherwise : number;
-}
-
-const round: Filter = (value, args) => {
-  if (!isNumber(value)) throw new TypeError(`${describe(value)} cannot be rounded`);
-  const precision = args.int(0, 'precision', 0);
-  const how = args.optional(1, 'method') ?? 'common';
-  const scale = 10 ** precision;
-  const number = Number(value);
-  if (how === 'ceil') return Math.ceil(number * scale) / scale;
-  if (how === 'floor') return Math.floor(number * scale) / scale;
-  if (typeof numberOf(value) === 'bigint' && precision >= 0) return number;
-  if (precision < 0) return Math.round(number * scale) / scale;
-  // Halves go to the even neighbour, which the exact digits tell.
-  const exact = number.toFixed(Math.min(100, precision + 60));
-  const [, kept, rest] = /^(.*?\d*?)(\d{60})$/.exec(exact.replace('.', '')) ?? [];
-  const isHalf = rest !== undefined && /^50*$/.test(rest) && Number(kept!.at(-1) ?? 0) % 2 === 0;
-  return Number(isHalf ? exact.slice(0, -60) : number.toFixed(precision));
 };
 
 const truncate: Filter = (value, args) => {
