@@ -3,6 +3,7 @@ import { Arguments } from './arguments.ts';
 import { TemplateFault } from './faults.ts';
 import { formatPercent } from './format.ts';
 import { round, toFloat, toInt } from './numbers.ts';
+import { arithmetic } from './operators.ts';
 import { TUPLE_OF_ONE } from './rewrite.ts';
 import { capitalize, dictMethod, trim } from './strings.ts';
 import {
@@ -80,13 +81,16 @@ const extreme =
       : items.reduce((best, each) => (sign * compare(key(each), key(best)) > 0 ? each : best));
   };
 
+/** Whatever is false has no items here. */
+const some = (value: Value): Value[] => (truth(value) ? iterate(value) : []);
+
 /** `select('test', ...)`, or by an attribute; without a test, what is true. */
 const selecting =
   (wanted: boolean, byAttribute: boolean): Filter =>
   (value, args) => {
     const [name, ...rest] = byAttribute ? args.all.slice(1) : args.all;
     const test = name === undefined ? undefined : testOf(str(name));
-    return iterate(value).filter((each) => {
+    return some(value).filter((each) => {
       const tested = byAttribute ? attribute(each, args.all[0]!) : each;
       return (test ? test(tested, rest[0] ?? null) : truth(tested)) === wanted;
     });
@@ -94,9 +98,9 @@ const selecting =
 
 const map: Filter = (value, args) => {
   const [name, ...rest] = args.all;
-  if (name === undefined) return iterate(value).map(maker(args));
+  if (name === undefined) return some(value).map(maker(args));
   const filter = filterOf(str(name));
-  return iterate(value).map((each) => filter([each, ...rest], new Map(args.named)));
+  return some(value).map((each) => filter([each, ...rest], new Map(args.named)));
 };
 
 const groupby: Filter = (value, args) => {
@@ -148,10 +152,11 @@ const unique: Filter = (value, args) => {
 };
 
 const indent: Filter = (value, args) => {
+  if (typeof value !== 'string') throw new TypeError(`${describe(value)} is no text`);
   const width = args.get(0, 'width') ?? BigInt(4);
   const by = typeof width === 'string' ? width : ' '.repeat(intOf(width));
   const blank = args.flag(2, 'blank');
-  const lines = `${str(value)}\n`.split(LINE_END).slice(0, -1);
+  const lines = `${value}\n`.split(LINE_END).slice(0, -1);
   const text = blank
     ? lines.join(`\n${by}`)
     : [lines[0], ...lines.slice(1).map((line) => (line ? by + line : line))].join('\n');
@@ -293,12 +298,12 @@ const ordered =
   (value, other) =>
     check(compare(value, other));
 
-const remainder = (value: Value, by: Value): number => intOf(value) % intOf(by);
+const remainder = (value: Value, by: Value): number => Number(arithmetic('%', value, by));
 const two = BigInt(2);
 
 const TESTS: Record<string, Test> = {
   boolean: (value) => typeof value === 'boolean',
-  callable: (value) => typeof value === 'function',
+  callable: (value) => typeof value === 'function' || value instanceof Undefined,
   defined: (value) => !(value instanceof Undefined),
   divisibleby: (value, by) => remainder(value, by) === 0,
   eq: equals,
@@ -322,7 +327,7 @@ const TESTS: Record<string, Test> = {
   ne: (value, other) => !equals(value, other),
   none: (value) => value === null,
   number: isNumber,
-  odd: (value) => remainder(value, two) !== 0,
+  odd: (value) => remainder(value, two) === 1,
   sameas: (value, other) => value === other,
   sequence: (value) => value instanceof Undefined || ['str', 'list', 'tuple', 'dict'].includes(typeOf(value)),
   string: (value) => typeof value === 'string',

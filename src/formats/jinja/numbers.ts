@@ -1,7 +1,7 @@
 // Filters that make numbers.
 import type { Arguments } from './arguments.ts';
 import { trim } from './strings.ts';
-import { describe, isNumber, numberOf, type Value } from './values.ts';
+import { describe, isNumber, numberOf, Undefined, type Value } from './values.ts';
 
 /** The filter `int`. */
 export function toInt(value: Value, args: Arguments): Value {
@@ -17,6 +17,7 @@ export function toInt(value: Value, args: Arguments): Value {
     const number = /\d/.test(text) ? Number(text) : Number.NaN;
     return Number.isFinite(number) ? BigInt(Math.trunc(number)) : otherwise;
   }
+  if (value instanceof Undefined) throw new TypeError(describe(value));
   if (!isNumber(value)) return otherwise;
   const number = numberOf(value);
   if (typeof number === 'bigint') return number;
@@ -26,6 +27,7 @@ export function toInt(value: Value, args: Arguments): Value {
 /** The filter `float`. */
 export function toFloat(value: Value, args: Arguments): Value {
   const otherwise = args.get(0, 'default') ?? 0;
+  if (value instanceof Undefined) throw new TypeError(describe(value));
   if (isNumber(value)) return Number(value);
   const number = typeof value === 'string' && trim(value) !== '' ? Number(trim(value)) : Number.NaN;
   return Number.isNaN(number) ? otherwise : number;
@@ -40,7 +42,7 @@ export function round(value: Value, args: Arguments): Value {
   const number = Number(value);
   if (how === 'ceil') return Math.ceil(number * scale) / scale;
   if (how === 'floor') return Math.floor(number * scale) / scale;
-  if (typeof numberOf(value) === 'bigint' && precision >= 0) return number;
+  if (typeof numberOf(value) === 'bigint' && precision >= 0) return numberOf(value);
   if (precision < 0) return Math.round(number * scale) / scale;
   // Halves go to the even neighbour, which the exact digits tell.
   const exact = number.toFixed(Math.min(100, precision + 60));
