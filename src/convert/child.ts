@@ -5,7 +5,7 @@ import type { Json } from '../formats/json.ts';
 import { type NamedTensor, tensorBytes } from '../formats/safetensors.ts';
 import { type ModelConfig, parseConfig } from '../model/config.ts';
 import { kvBytesPerToken, mlpWidth, ownSpecs, parameterCount, planOf } from '../model/plan.ts';
-import type { HostWeights } from '../train/host-weights.ts';
+import type { CpuWeights } from '../train/weights.ts';
 import type { LinearMap } from './linear-map.ts';
 import { type Mlp, type Share, shareMlp } from './share.ts';
 
@@ -183,7 +183,7 @@ export function childTensors(
 }
 
 /** Tensors with these weights, to be stored in this dtype. */
-export const healedTensors = (weights: HostWeights, dtype: NamedTensor['dtype']): ChildTensor[] =>
+export const healedTensors = (weights: CpuWeights, dtype: NamedTensor['dtype']): ChildTensor[] =>
   Object.entries(weights).map(([name, { shape, data }]) => ({
     name,
     dtype,

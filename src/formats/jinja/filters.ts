@@ -191,10 +191,13 @@ const round: Filter = (value, args) => {
   const number = Number(value);
   if (how === 'ceil') return Math.ceil(number * scale) / scale;
   if (how === 'floor') return Math.floor(number * scale) / scale;
-  const scaled = number * scale;
-  // Python rounds halves to the even neighbour.
-  const even = Math.abs(scaled % 1) === 0.5 ? 2 * Math.round(scaled / 2) : Math.round(scaled);
-  return typeof numberOf(value) === 'bigint' && precision >= 0 ? number : even / scale;
+  if (typeof numberOf(value) === 'bigint' && precision >= 0) return number;
+  if (precision < 0) return Math.round(number * scale) / scale;
+  // Halves go to the even neighbour, which the exact digits tell.
+  const exact = number.toFixed(Math.min(100, precision + 60));
+  const [, kept, rest] = /^(.*?\d*?)(\d{60})$/.exec(exact.replace('.', '')) ?? [];
+  const isHalf = rest !== undefined && /^50*$/.test(rest) && Number(kept!.at(-1) ?? 0) % 2 === 0;
+  return Number(isHalf ? exact.slice(0, -60) : number.toFixed(precision));
 };
 
 const truncate: Filter = (value, args) => {
