@@ -48,6 +48,17 @@ export default defineConfig({
       {
         extends: true,
         test: {
+          ...node,
+          name: 'firefox',
+          sequence: { groupOrder: 4 },
+          include: ['test/e2e/**/*.test.ts', 'test/firefox/**/*.test.ts'],
+          globalSetup: ['test/support/demo-server.ts'],
+          env: { TEST_BROWSER: 'firefox' },
+        },
+      },
+      {
+        extends: true,
+        test: {
           name: 'chromium',
           sequence: { groupOrder: 3 },
           include: ['test/kernel/**/*.test.ts'],

@@ -1,7 +1,9 @@
 // The chat page, as tests drive it.
+import { readdir } from 'node:fs/promises';
+import { basename, join } from 'node:path';
 import type { Browser, BrowserContextOptions, Page } from 'playwright';
 import { afterAll, afterEach, beforeAll, expect, inject } from 'vitest';
-import { launchBrowser } from './browser.ts';
+import { browserName, launchBrowser } from './browser.ts';
 import { byteTokenizerFiles } from './byte-tokenizer.ts';
 import { randomModel, tinyFiles } from './tiny-models.ts';
 
@@ -45,8 +47,28 @@ export const ready = (page: Page, name: string): Promise<void> =>
   poll(() => page.textContent('#announce')).toBe(`${name} is ready.`);
 
 export async function chooseFolder(page: Page, path: string, name: string): Promise<void> {
-  await page.setInputFiles('#folder-input', path);
+  await setFolder(page, path);
   await ready(page, name);
+}
+
+/** Chooses a folder of this machine at the page's button, whatever the page says then. */
+export async function setFolder(page: Page, path: string): Promise<void> {
+  if (browserName !== 'firefox') return page.setInputFiles('#folder-input', path);
+  // WebDriver BiDi gives Firefox single files alone; the page is told of their folder as the picker would tell it.
+  await page.locator('#folder-input').evaluate((element, folder) => {
+    const input = element as HTMLInputElement;
+    input.webkitdirectory = false;
+    const name = (): void => {
+      for (const file of input.files!)
+        Object.defineProperty(file, 'webkitRelativePath', { value: `${folder}/${file.name}` });
+    };
+    addEventListener('change', name, { capture: true, once: true });
+  }, basename(path));
+  const names = await readdir(path);
+  await page.setInputFiles(
+    '#folder-input',
+    names.map((name) => join(path, name)),
+  );
 }
 
 /** Sets a field of the settings panel. */
