@@ -14,7 +14,7 @@ export interface Compiled {
   registers: number;
   /** Registers that did not fit, each time that one is stored. */
   spills: number;
-  /** Bytes of memory that a thread takes for what did not fit, or loads of it on Adreno. */
+  /** Bytes of memory that a thread takes for what did not fit or is indexed; on Adreno loads of it. */
   scratch: number;
   /** Bytes of workgroup memory. */
   shared: number;
@@ -122,11 +122,13 @@ function compiled(
 ) {
   const of = (...names: string[]): number | undefined =>
     names.map((name) => statistics[name]).find((value) => value !== undefined);
+  // RADV counts a whole subgroup's.
+  const sharers = target.maker === 'amd' ? statistics.subgroup! : 1;
   const waves = of('Subgroups per SIMD', 'Max Waves Per Core');
   return {
     registers: of('VGPRs', 'Max live registers', 'Registers used') ?? 0,
     spills: of('Spilled VGPRs', 'Spill Count', 'STP Count') ?? 0,
-    scratch: of('Scratch size', 'Scratch Memory Size', 'LDP Count') ?? 0,
+    scratch: (of('Scratch size', 'Scratch Memory Size', 'LDP Count') ?? 0) / sharers,
     shared: of('LDS size', 'Workgroup Memory Size') ?? 0,
     ...(waves !== undefined && { waves }),
     instructions: of('Instructions', 'Instruction Count') ?? 0,

@@ -101,13 +101,12 @@ function runs(adapter: Adapter): Run[] {
   const usual = { adapter, config, kv: 'f16', batch: 1, tuning: base } as const;
   return [
     ...others.flatMap((other): Run[] => [
-      { ...usual, config: other, dtype: 'q4' },
+      { ...usual, config: other, dtype: 'f16' },
       { ...usual, config: other, dtype: 'f16', kv: 'f32' },
     ]),
+    { ...usual, dtype: 'f16', batch: 4 },
     ...DTYPES.flatMap((dtype): Run[] => [
-      { ...usual, dtype },
       { ...usual, dtype, kv: 'f32' },
-      { ...usual, dtype, batch: 4 },
       ...variants(base).map((tuning) => ({ ...usual, dtype, tuning })),
       // Firefox has no subgroups yet.
       { ...usual, dtype, adapter: without('subgroups') },
