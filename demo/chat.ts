@@ -5,18 +5,21 @@ import { includedModels } from './chat/picker.ts';
 import { showNoWebGpu, whyNoWebGpu } from './chat/support.ts';
 import { madeChoices } from './made.ts';
 import { showPages } from './nav.ts';
+import { startPage } from './profile.ts';
 
 showPages(byId('pages', HTMLElement));
-const why = await whyNoWebGpu();
-if (why) {
-  document.body.classList.add('unsupported');
-  showNoWebGpu(why);
-} else {
+await startPage(async (profile) => {
+  const why = await whyNoWebGpu();
+  if (why) {
+    document.body.classList.add('unsupported');
+    showNoWebGpu(why);
+    return;
+  }
   const included = await includedModels().catch((error: unknown) => {
     showError(error);
     return [];
   });
   // A link may name the model, as #model=child.
   const asked = new URLSearchParams(location.hash.slice(1)).get('model');
-  new Chat([...included, ...(await madeChoices())]).start(asked ?? undefined);
-}
+  new Chat([...included, ...(await madeChoices())], profile).start(asked ?? undefined);
+});

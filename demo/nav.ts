@@ -1,3 +1,5 @@
+import { pageLink } from './profile.ts';
+
 /** The pages of the demo; a page that is added gets a line here. */
 const PAGES = [
   { file: 'index.html', label: 'Chat' },
@@ -11,7 +13,7 @@ export function showPages(nav: HTMLElement): void {
   const here = location.pathname.split('/').at(-1) || 'index.html';
   for (const { file, label } of PAGES) {
     const link = document.createElement('a');
-    link.href = `./${file}`;
+    link.href = pageLink(file);
     link.textContent = label;
     if (file === here) link.setAttribute('aria-current', 'page');
     nav.append(link);

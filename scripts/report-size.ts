@@ -7,14 +7,8 @@ const ENGINE = ['src/index.ts', 'src/engine/engine.ts', 'src/engine/estimate.ts'
 /** Uses of the package, by the modules that they fetch; what those import statically comes with them. */
 const USES: Record<string, readonly string[]> = {
   'engine (loadModel, estimate)': [...ENGINE],
-  'engine, tiles and tuning of GPUs': [...ENGINE, 'attention_tiled.wgsl?raw', 'src/engine/kept-tuning.ts'],
-  'engine, sampling': [
-    ...ENGINE,
-    'src/engine/drawn-choice.ts',
-    'src/kernels/sampling.ts',
-    'sample.wgsl?raw',
-    'adjust.wgsl?raw',
-  ],
+  'engine, tuning of GPUs': [...ENGINE, 'src/engine/kept-tuning.ts'],
+  'engine, sampling': [...ENGINE, 'src/engine/drawn-choice.ts', 'src/kernels/sampling.ts'],
   'engine, self-test, crash notes': [...ENGINE, 'src/engine/check-kernels.ts', 'src/api/crumb.ts'],
   'engine, downloads kept': [...ENGINE, 'src/formats/cache.ts'],
   'engine, downloads kept, chat': [...ENGINE, 'src/formats/cache.ts', 'src/api/openai.ts'],

@@ -27,6 +27,7 @@ export type { ToolFormat } from './formats/chat-template.ts';
 export type { HubOptions } from './formats/hub.ts';
 export type { RawSource } from './formats/raw-source.ts';
 export type { SourceLike } from './formats/source.ts';
+export type { Profile, ProfileOption } from './gpu/profile.ts';
 export type { Constraint } from './grammar/constraint.ts';
 export type { WeightDtype } from './kernels/tensor.ts';
 export type { ModelConfig, ModelType, RopeScaling } from './model/config.ts';

@@ -1,10 +1,12 @@
 import { type BenchResult, CLAIMS, CLAIMS_NOTE, runBench, settingsToLink } from '../../src/bench.ts';
 import { openGpu } from '../../src/gpu/device.ts';
+import type { ProfileOption } from '../../src/gpu/profile.ts';
 import { announce, byId, el } from '../chat/dom.ts';
 import { clearNotices, showError } from '../chat/notices.ts';
 import { includedModels } from '../chat/picker.ts';
 import { showNoWebGpu, whyNoWebGpu } from '../chat/support.ts';
 import { showPages } from '../nav.ts';
+import { startPage } from '../profile.ts';
 import { Form } from './form.ts';
 import { showReport } from './report.ts';
 
@@ -27,6 +29,7 @@ const pointsOf = ({ models, prompts, decode, batches, profile, training }: Bench
 
 class Page {
   readonly #form: Form;
+  readonly #profile: ProfileOption;
   readonly #run = byId('run', HTMLButtonElement);
   readonly #cancel = byId('cancel', HTMLButtonElement);
   readonly #link = byId('link', HTMLButtonElement);
@@ -37,8 +40,9 @@ class Page {
   #abort: AbortController | undefined;
   #result: BenchResult | undefined;
 
-  constructor(form: Form) {
+  constructor(form: Form, profile: ProfileOption) {
     this.#form = form;
+    this.#profile = profile;
     byId('settings', HTMLFormElement).addEventListener('submit', (event) => {
       event.preventDefault();
       void this.#start();
@@ -108,6 +112,7 @@ class Page {
         this.#result = await runBench(settings, {
           openFolder,
           budget,
+          gpu: { profile: this.#profile },
           runtime: navigator.userAgent,
           signal: this.#abort.signal,
           watch: watchTab,
@@ -145,14 +150,15 @@ function showClaims(): void {
 
 showPages(byId('pages', HTMLElement));
 showClaims();
-const why = await whyNoWebGpu();
-if (why) showNoWebGpu(why);
-else
+await startPage(async (profile) => {
+  const why = await whyNoWebGpu();
+  if (why) return showNoWebGpu(why);
   try {
     const included = await includedModels().catch(() => []);
     const gpu = await openGpu();
     gpu.close();
-    new Page(new Form(included, gpu.software));
+    new Page(new Form(included, gpu.software), profile);
   } catch (error) {
     showError(error, { label: 'Try again', run: () => location.reload() });
   }
+});

@@ -1,7 +1,7 @@
 import { crumbName } from '../../src/api/crumb.ts';
 import type { Dtype } from '../../src/engine/types.ts';
 import { ShishuError } from '../../src/errors.ts';
-import { crashedLoads, estimate } from '../../src/index.ts';
+import { crashedLoads, estimate, type ProfileOption } from '../../src/index.ts';
 import { Attention } from './attention.ts';
 import { announce, byId, el } from './dom.ts';
 import { Loader } from './loader.ts';
@@ -39,7 +39,8 @@ export class Chat {
   readonly #exchanges: Exchange[];
   readonly #saved = restore();
   readonly #settings: Settings;
-  readonly #loader = new Loader();
+  readonly #loader: Loader;
+  readonly #profile: ProfileOption;
   readonly #log = new Log();
   readonly #status = new Status();
   readonly #attention = new Attention(() => this.#status.model(this.#loader.loaded?.model.info), showError);
@@ -54,8 +55,10 @@ export class Chat {
   /** Counts the loads: what comes of an earlier one is of no interest. */
   #loads = 0;
 
-  constructor(included: readonly Choice[]) {
+  constructor(included: readonly Choice[], profile: ProfileOption) {
     this.#included = included;
+    this.#profile = profile;
+    this.#loader = new Loader(profile);
     this.#exchanges = this.#saved.exchanges;
     // A reply that a reload cut off.
     const last = this.#exchanges.at(-1);
@@ -166,7 +169,7 @@ export class Chat {
     const name = crumbName(choice.source);
     if (!(await crashedLoads()).some(({ model }) => model === name)) return number !== this.#loads;
     const dtype = this.#dtype.value as Dtype;
-    const found = await estimate(choice.source, { dtype }).catch(() => undefined);
+    const found = await estimate(choice.source, { dtype, profile: this.#profile }).catch(() => undefined);
     if (number !== this.#loads) return true;
     if (!found?.crashed) return false;
     const { smaller } = found;

@@ -1,5 +1,5 @@
 import type { LoadOptions, LoadProgress, ReloadOptions } from '../../src/engine/types.ts';
-import { loadModel, type RemoteModel } from '../../src/index.ts';
+import { loadModel, type ProfileOption, type RemoteModel } from '../../src/index.ts';
 import { announce, byId } from './dom.ts';
 import { bytes } from './format.ts';
 import type { Choice } from './picker.ts';
@@ -11,11 +11,13 @@ export class Loader {
   readonly #place = byId('loading', HTMLDivElement);
   readonly #bar = byId('load-bar', HTMLProgressElement);
   readonly #text = byId('load-text', HTMLSpanElement);
+  readonly #profile: ProfileOption;
   #abort: AbortController | undefined;
   /** The load (or unload) before; the next waits for it, so that two models never share the memory. */
   #before: Promise<unknown> = Promise.resolve();
 
-  constructor() {
+  constructor(profile: ProfileOption) {
+    this.#profile = profile;
     byId('cancel-load', HTMLButtonElement).addEventListener('click', () => this.#abort?.abort());
   }
 
@@ -30,7 +32,12 @@ export class Loader {
       this.loaded = undefined;
       await last?.model.dispose();
       if (options.signal.aborted) return;
-      const model = await loadModel(choice.source, { worker: true, ...size, ...options });
+      const model = await loadModel(choice.source, {
+        worker: true,
+        profile: this.#profile,
+        ...size,
+        ...options,
+      });
       if (options.signal.aborted) await model.dispose();
       else this.loaded = { model, choice };
     });

@@ -1,4 +1,5 @@
 import type { GenerateResult, ModelInfo } from '../../src/engine/types.ts';
+import { profileAsked } from '../profile.ts';
 import { byId, el } from './dom.ts';
 import { bytes, milliseconds } from './format.ts';
 
@@ -20,6 +21,7 @@ export class Status {
           `${bytes(info.bytes.weights)} weights (${info.dtype})`,
           `${info.dispatchesPerToken} dispatches a token`,
           info.adapter,
+          ...(profileAsked() ? [`profile ${info.profile}`] : []),
         ]
       : [];
     this.#draw();

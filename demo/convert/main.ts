@@ -3,22 +3,25 @@ import { Peer } from '../../src/api/rpc.ts';
 import { writeHandle } from '../../src/convert/handle-folder.ts';
 import type { ConvertReport } from '../../src/convert/report.ts';
 import { ShishuError } from '../../src/errors.ts';
+import type { ProfileOption } from '../../src/gpu/profile.ts';
 import { announce, byId, el } from '../chat/dom.ts';
 import { clearNotices, showError, showNote } from '../chat/notices.ts';
 import { includedModels } from '../chat/picker.ts';
 import { showNoWebGpu, whyNoWebGpu } from '../chat/support.ts';
 import { filesOf, madeId, madeModels, removeMade } from '../made.ts';
 import { showPages } from '../nav.ts';
+import { pageLink, startPage } from '../profile.ts';
 import { chooseFolder, download } from '../save.ts';
 import { ChildForm, ParentForm } from './form.ts';
 import { showAnalysis, showConverted } from './report.ts';
 import type { Analysed, Tell } from './worker.ts';
 
 const chatLink = (name: string): string =>
-  `./index.html#${new URLSearchParams({ model: madeId(name) }).toString()}`;
+  `${pageLink('index.html')}#${new URLSearchParams({ model: madeId(name) }).toString()}`;
 
 class Page {
   readonly #parents: ParentForm;
+  readonly #profile: ProfileOption;
   readonly #children = new ChildForm();
   readonly #loading = byId('loading', HTMLDivElement);
   readonly #bar = byId('progress', HTMLProgressElement);
@@ -31,8 +34,9 @@ class Page {
   /** The model that was analysed last. */
   #found: { label: string; analysed: Analysed } | undefined;
 
-  constructor(parents: ParentForm) {
+  constructor(parents: ParentForm, profile: ProfileOption) {
     this.#parents = parents;
+    this.#profile = profile;
     const onSubmit = (id: string, run: () => Promise<void>): void =>
       byId(id, HTMLFormElement).addEventListener('submit', (event) => {
         event.preventDefault();
@@ -105,7 +109,7 @@ class Page {
     this.#result.hidden = true;
     this.#children.hide();
     const source = toPortable(parent.source);
-    const analysed = await this.#call<Analysed>('Opening the parent', 'analyse', source, text);
+    const analysed = await this.#call<Analysed>('Opening the parent', 'analyse', source, text, this.#profile);
     if (!analysed) return;
     this.#found = { label: parent.label, analysed };
     this.#show();
@@ -192,12 +196,14 @@ class Page {
 }
 
 showPages(byId('pages', HTMLElement));
-const why = await whyNoWebGpu();
-if (why) {
-  byId('settings', HTMLFormElement).hidden = true;
-  showNoWebGpu(why);
-} else {
+await startPage(async (profile) => {
+  const why = await whyNoWebGpu();
+  if (why) {
+    byId('settings', HTMLFormElement).hidden = true;
+    showNoWebGpu(why);
+    return;
+  }
   const included = await includedModels().catch(() => []);
   const parents = included.filter(({ saved }) => saved.kind === 'included' && saved.id !== 'child');
-  new Page(new ParentForm(parents, showError));
-}
+  new Page(new ParentForm(parents, showError), profile);
+});

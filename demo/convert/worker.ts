@@ -11,6 +11,7 @@ import { textWindows } from '../../src/convert/text.ts';
 import type { Windows } from '../../src/convert/windows.ts';
 import { ShishuError } from '../../src/errors.ts';
 import { openSource } from '../../src/formats/source.ts';
+import type { ProfileOption } from '../../src/gpu/profile.ts';
 import { BEGIN } from '../../src/train/chat-format.ts';
 import { chatText } from '../../src/train/chat-text.ts';
 import { madeFolder, madeModels } from '../made.ts';
@@ -39,7 +40,9 @@ const TOKEN_CHARACTERS = 8;
 /** Tokens of the built-in text that healing gets, at most; it passes over them more than once then. */
 const MOST_CHAT_TOKENS = 200_000;
 
-let session: { parent: OnGpu; text: TextChoice; windows: Windows; analysis: Analysis } | undefined;
+let session:
+  | { parent: OnGpu; text: TextChoice; windows: Windows; analysis: Analysis; profile: ProfileOption }
+  | undefined;
 
 function close(): void {
   session?.parent.close();
@@ -84,11 +87,13 @@ const methods = {
   async analyse(
     source: PortableSource,
     text: TextChoice,
+    profile: ProfileOption,
     tell: Tell,
     signal: AbortSignal,
   ): Promise<Analysed> {
     close();
     const parent = await openOnGpu(openSource(openPortable(source), { cache: true }), {
+      profile,
       signal,
       onProgress: (done, total) => tell('Loading the parent', done, total),
     });
@@ -101,7 +106,7 @@ const methods = {
         signal,
         onProgress: (done, total) => tell('Measuring the blocks', done, total),
       });
-      session = { parent, text, windows, analysis };
+      session = { parent, text, windows, analysis, profile };
       return { analysis, layers: config.layers, hiddenSize: config.hiddenSize, dtype };
     } catch (error) {
       parent.close();
@@ -116,7 +121,7 @@ const methods = {
     tell: Tell,
     signal: AbortSignal,
   ): Promise<ConvertReport> {
-    const { parent, text, analysis } = session!;
+    const { parent, text, analysis, profile } = session!;
     let { windows } = session!;
     const { heal } = options;
     if (heal) {
@@ -144,6 +149,7 @@ const methods = {
           log: (line, done = 0, total = 0) => tell(line, done, total),
           signal,
         },
+        { profile },
       );
     });
   },

@@ -1,11 +1,13 @@
 import { Peer } from '../../src/api/rpc.ts';
 import { loadModel } from '../../src/engine/engine.ts';
 import { ShishuError } from '../../src/errors.ts';
+import type { ProfileOption } from '../../src/gpu/profile.ts';
 import { clearPlots, lines } from '../bench/plots.ts';
 import { announce, byId, el } from '../chat/dom.ts';
 import { clearNotices, showError, showNote } from '../chat/notices.ts';
 import { whyNoWebGpu } from '../chat/support.ts';
 import { showPages } from '../nav.ts';
+import { startPage } from '../profile.ts';
 import { download } from '../save.ts';
 import { readSettings } from './settings.ts';
 import type { TrainProgress } from './worker.ts';
@@ -24,6 +26,7 @@ class Page {
   readonly #bar = byId('progress', HTMLProgressElement);
   readonly #text = byId('progress-text', HTMLSpanElement);
   readonly #try = byId('try', HTMLFormElement);
+  readonly #profile: ProfileOption;
   /** The worker of the run that is there, and its line. */
   #session: { worker: Worker; peer: Peer; parameters: number[] } | undefined;
   #stop: AbortController | undefined;
@@ -31,7 +34,8 @@ class Page {
   /** All points of the curves so far. */
   #points: TrainProgress['points'][] = [];
 
-  constructor() {
+  constructor(profile: ProfileOption) {
+    this.#profile = profile;
     const wire = (id: string, run: () => Promise<void> | void): void =>
       byId(id, HTMLButtonElement).addEventListener('click', () => this.#guard(run));
     this.#form.addEventListener('submit', (event) => {
@@ -203,7 +207,8 @@ class Page {
     for (const [i, name] of MODELS.entries()) {
       const said = el('dd', {}, '…');
       replies.append(el('dt', {}, `${name} says`), said);
-      const model = await loadModel(await this.#session!.peer.call<File[]>('files', i));
+      const files = await this.#session!.peer.call<File[]>('files', i);
+      const model = await loadModel(files, { profile: this.#profile });
       try {
         let text = '';
         for await (const chunk of model.generate([{ role: 'user', content }], { maxTokens: REPLY_TOKENS })) {
@@ -228,4 +233,4 @@ class Page {
 }
 
 showPages(byId('pages', HTMLElement));
-new Page();
+await startPage((profile) => void new Page(profile));

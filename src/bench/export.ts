@@ -1,3 +1,4 @@
+import { profileOf } from '../gpu/profile.ts';
 import { CLAIMS, CLAIMS_NOTE } from './claims.ts';
 import type { BenchResult, Which } from './result.ts';
 import type { Spread } from './stats.ts';
@@ -77,6 +78,9 @@ export function cautions(result: BenchResult): string[] {
   for (const why of result.disturbed) notes.push(`The run was disturbed: ${why} Its times are doubtful.`);
   if (result.adapter.software)
     notes.push('A CPU plays GPU here (software adapter): look at the ratios, not at the times.');
+  const { software, profile } = result.adapter;
+  if (profile !== profileOf('auto', software))
+    notes.push(`The profile "${profile}" was forced: other kernels would be used here.`);
   if (result.models.some(({ weights }) => weights === 'synthesised'))
     notes.push(
       'Weights are random, made on the GPU: times and sizes are those of real ones, quality is not measured.',

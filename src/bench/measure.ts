@@ -1,6 +1,6 @@
 import { GREEDY } from '../engine/choosing.ts';
 import { throwIfAborted } from '../errors.ts';
-import { type LaunchTime, profile } from '../gpu/profile.ts';
+import { type LaunchTime, timeLaunches } from '../gpu/timestamps.ts';
 import type { Weight } from '../kernels/tensor.ts';
 import { ROW_BYTES, recordBlocks } from '../model/forward.ts';
 import { kvBytesPerToken } from '../model/plan.ts';
@@ -135,7 +135,7 @@ export async function profileDecode(
   const rows = runner.sequences;
   const dispatches = await runner.decodeDispatches(described.plan, position + 1);
   const step = { rows, first: 0, count: rows, next: 0, context: position + 1 };
-  return profile(gpu, dispatches, step, rounds, async () => {
+  return timeLaunches(gpu, dispatches, step, rounds, async () => {
     await jump(session, position);
     writeStep(session, rows, rows);
   });
@@ -158,7 +158,7 @@ export async function profilePrompt(
     const width = rows >= parts.tuning.wideFrom ? 'many' : 'few';
     const dispatches = await recordBlocks(parts, described.plan, buffer, width);
     const step = { rows, first: 0, count: 0, next: 0, context: rows };
-    return await profile(gpu, dispatches, step, rounds, () => writeStep(session, rows, 0));
+    return await timeLaunches(gpu, dispatches, step, rounds, () => writeStep(session, rows, 0));
   } finally {
     ledger.release(buffer);
   }

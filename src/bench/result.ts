@@ -1,3 +1,4 @@
+import type { Profile } from '../gpu/profile.ts';
 import type { WeightDtype } from '../kernels/tensor.ts';
 import type { SettingName } from './settings.ts';
 import type { Spread } from './stats.ts';
@@ -88,6 +89,8 @@ export interface BenchResult {
     architecture: string;
     /** A CPU plays GPU: only ratios mean anything. */
     software: boolean;
+    /** Which kernels and defaults it got: those for a GPU, or those for a CPU that plays one. */
+    profile: Profile;
     features: { f16: boolean; subgroups: boolean; timestamps: boolean };
     subgroupSize: { min: number; max: number };
     maxBindingBytes: number;

@@ -1,6 +1,6 @@
 import { ShishuError, throwIfAborted } from '../errors.ts';
 import { type Gpu, type GpuOptions, openGpu } from '../gpu/device.ts';
-import { copyBandwidth, type LaunchTime } from '../gpu/profile.ts';
+import { copyBandwidth, type LaunchTime } from '../gpu/timestamps.ts';
 import type { ModelConfig } from '../model/config.ts';
 import { kvBytesPerToken, parameterCount } from '../model/plan.ts';
 import { checkFit } from './fit.ts';
@@ -73,6 +73,7 @@ function emptyResult(gpu: Gpu, settings: BenchSettings, runtime: string): BenchR
       vendor: gpu.device.adapterInfo?.vendor ?? '',
       architecture: gpu.device.adapterInfo?.architecture ?? '',
       software: gpu.software,
+      profile: gpu.profile,
       features: { ...gpu.features },
       subgroupSize: { ...gpu.subgroupSize },
       maxBindingBytes: gpu.limits.binding,
@@ -86,7 +87,7 @@ function emptyResult(gpu: Gpu, settings: BenchSettings, runtime: string): BenchR
     batches: [],
     batchPosition: batchPosition(settings),
     profile: [],
-    profileNote: unmeasured(settings.profile),
+    profileNote: unmeasured(settings.kernels),
     training: [],
     trainingNote: unmeasured(settings.training),
     ended: 'running',
@@ -151,13 +152,13 @@ class Run {
     this.#settings = settings;
     this.#options = options;
     this.result = emptyResult(gpu, settings, options.runtime);
-    const { prompts, positions, batches, repetitions, profile, training } = settings;
-    // Loading, the copy; warm-up and samples of each point, and a load for each batch; the profile.
+    const { prompts, positions, batches, repetitions, kernels, training } = settings;
+    // Loading, the copy; warm-up and samples of each point, and a load for each batch; the kernels.
     this.#total =
       2 +
       (prompts.length + positions.length) * (repetitions + 1) +
       batches.length * (repetitions + 2) +
-      (profile ? 1 : 0) +
+      (kernels ? 1 : 0) +
       (training ? repetitions : 0);
   }
 
@@ -184,7 +185,7 @@ class Run {
         await this.#part('Copying', () => this.#copy());
         await this.#prompts(sessions);
         await this.#decode(sessions);
-        if (settings.profile) await this.#part('Profiling', () => this.#profile(sessions));
+        if (settings.kernels) await this.#part('Profiling', () => this.#profile(sessions));
       },
     );
     for (const batch of settings.batches)
@@ -287,7 +288,7 @@ class Run {
     }
     const what = (step: number): string => `Training, step ${step + 1} of ${repetitions}`;
     this.#report(what(0));
-    const backend = this.#gpu.software ? 'wasm' : 'webgpu';
+    const backend = this.#gpu.profile === 'software' ? 'wasm' : 'webgpu';
     const { rows, length } = TRAIN_SHAPE;
     try {
       const { startJax, stepTimes } = await loadTraining();

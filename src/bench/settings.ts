@@ -22,7 +22,7 @@ export interface BenchSettings {
   /** Samples of each point. */
   repetitions: number;
   /** GPU time by kernel. */
-  profile: boolean;
+  kernels: boolean;
   /** Time of a training step, by the training module. */
   training: boolean;
 }
@@ -37,7 +37,7 @@ export const QUICK: Omit<BenchSettings, 'parent' | 'child'> = {
   batches: [1, 4],
   steps: 8,
   repetitions: 5,
-  profile: true,
+  kernels: true,
   training: false,
 };
 
@@ -63,7 +63,7 @@ const KEYS = [
   'batches',
   'steps',
   'repetitions',
-  'profile',
+  'kernels',
   'training',
 ] as const;
 export type SettingName = (typeof KEYS)[number];
@@ -81,7 +81,7 @@ export function settingsText(settings: BenchSettings): Record<SettingName, strin
     batches: settings.batches.join(','),
     steps: String(settings.steps),
     repetitions: String(settings.repetitions),
-    profile: settings.profile ? 'yes' : 'no',
+    kernels: settings.kernels ? 'yes' : 'no',
     training: settings.training ? 'yes' : 'no',
   };
 }
@@ -131,7 +131,7 @@ export function parseSettings(
   const texts = { ...rest, ...given };
   if (!DTYPES.includes(texts.dtype)) refuse('dtype', texts.dtype, 'f32, f16, q8 or q4');
   if (texts.kv !== 'f32' && texts.kv !== 'f16') refuse('kv', texts.kv, 'f32 or f16');
-  for (const name of ['profile', 'training'] as const)
+  for (const name of ['kernels', 'training'] as const)
     if (texts[name] !== 'yes' && texts[name] !== 'no') refuse(name, texts[name], 'yes or no');
   return {
     parent,
@@ -144,7 +144,7 @@ export function parseSettings(
     batches: list('batches', texts.batches, 256),
     steps: whole('steps', texts.steps, 1000),
     repetitions: whole('repetitions', texts.repetitions, 1000),
-    profile: texts.profile === 'yes',
+    kernels: texts.kernels === 'yes',
     training: texts.training === 'yes',
   };
 }

@@ -2,7 +2,8 @@ import { writeFile } from 'node:fs/promises';
 import { analysisTable, analyze } from '../convert/analyze.ts';
 import { bytesOf, openOnGpu, refuseChild } from '../convert/on-gpu.ts';
 import { textWindows } from '../convert/text.ts';
-import { type Command, flag, parseCommand, text, usageError } from './args.ts';
+import { checkProfile } from '../gpu/profile.ts';
+import { type Command, flag, PROFILE_HELP, parseCommand, text, usageError } from './args.ts';
 import { TEXT_HELP, TEXT_OPTIONS, textOptionsOf } from './convert-options.ts';
 import { provideGpu } from './gpu.ts';
 import { openModelFolder, print, printJson } from './io.ts';
@@ -17,16 +18,18 @@ export const command: Command = {
 ${TEXT_HELP}
   --out FILE       also write the analysis as JSON
   --adapter NAME   the GPU to use, by part of its name
+${PROFILE_HELP}
   --json           one JSON object on stdout instead of the table`,
 
   async run(argv, signal) {
     const { values, folder } = parseCommand(argv, { ...TEXT_OPTIONS, out: text, json: flag });
-    for (const name of ['dtype', 'kv', 'context'] as const)
+    for (const name of ['dtype', 'kv', 'context', 'tune', 'no-tune'] as const)
       if (values[name] !== undefined) throw usageError(`--${name} has no meaning here.`);
+    const profile = checkProfile(values.profile ?? 'auto');
     const options = await textOptionsOf(values, signal);
     const log = (line: string): void => void process.stderr.write(`${line}\n`);
     provideGpu(values.adapter);
-    const model = await openOnGpu(await openModelFolder(folder));
+    const model = await openOnGpu(await openModelFolder(folder), { profile });
     try {
       refuseChild(model);
       const windows = await textWindows(model, options, log);

@@ -1,6 +1,7 @@
 import { type ParseArgsConfig, parseArgs } from 'node:util';
 import type { LoadOptions } from '../engine/types.ts';
 import { ShishuError } from '../errors.ts';
+import { checkProfile } from '../gpu/profile.ts';
 
 /** What a subcommand's module exports as `command`. */
 export interface Command {
@@ -19,6 +20,7 @@ const COMMON = {
   kv: text,
   context: text,
   adapter: text,
+  profile: text,
   json: flag,
   tune: flag,
   'no-tune': flag,
@@ -27,8 +29,10 @@ const COMMON = {
 export const MODEL_HELP = `  --dtype D        weights on the GPU: auto, f32, f16, q8 or q4 (auto: f16 where stored so, else f32)
   --kv D           KV cache: f32 or f16 (f32)
   --context N      tokens of context (the model's, at most 4096)`;
+export const PROFILE_HELP = `  --profile P      kernels and defaults of software (a CPU that plays GPU) or of gpu (auto: by the adapter)`;
 export const COMMON_HELP = `${MODEL_HELP}
   --adapter NAME   the GPU to use, by part of its name
+${PROFILE_HELP}
   --tune, --no-tune  choose kernels by timing a few, once a GPU and model (on, but where a CPU plays GPU)
   --json           one JSON object on stdout`;
 
@@ -77,6 +81,7 @@ export function loadOptionsOf(values: {
   dtype?: string;
   kv?: string;
   context?: string;
+  profile?: string;
   tune?: boolean;
   'no-tune'?: boolean;
 }): LoadOptions {
@@ -84,6 +89,7 @@ export function loadOptionsOf(values: {
   if (tune && plain) throw usageError('Give either --tune or --no-tune.');
   return {
     ...((tune || plain) && { tune: tune === true }),
+    ...(values.profile !== undefined && { profile: checkProfile(values.profile) }),
     ...(values.dtype !== undefined && { dtype: values.dtype as NonNullable<LoadOptions['dtype']> }),
     ...(values.kv !== undefined && { kv: values.kv as NonNullable<LoadOptions['kv']> }),
     ...(values.context !== undefined && { contextLength: numberOf('context', values.context)! }),

@@ -13,6 +13,7 @@ import {
   toMarkdown,
 } from '../bench.ts';
 import { ShishuError } from '../errors.ts';
+import { checkProfile } from '../gpu/profile.ts';
 import { type Command, flag, numberOf, text, usageError } from './args.ts';
 import { provideGpu } from './gpu.ts';
 import { openModelFolder } from './io.ts';
@@ -29,11 +30,12 @@ const OPTIONS = {
   batches: text,
   steps: text,
   repetitions: text,
-  profile: text,
+  kernels: text,
   training: text,
   full: flag,
   memory: text,
   adapter: text,
+  profile: text,
   json: flag,
   csv: flag,
 } as const;
@@ -63,11 +65,12 @@ export const command: Command = {
   --batches LIST     sequences that decode together (${QUICK.batches})
   --steps N          timed tokens a sample (${QUICK.steps})
   --repetitions N    samples a point (${QUICK.repetitions})
-  --profile yes|no   GPU time by kernel (yes)
+  --kernels yes|no   GPU time by kernel (yes)
   --training yes|no  time of a training step too, by @jax-js/jax (no)
   --full             prompts ${FULL.prompts}; positions ${FULL.positions}; batches ${FULL.batches}; more samples
   --memory GB        most memory for the pair (half of this machine's)
   --adapter NAME     the GPU to use, by part of its name
+  --profile P        kernels and defaults of software (a CPU that plays GPU) or of gpu (auto: by the adapter)
   --json, --csv      instead of Markdown, on stdout`,
 
   async run(argv, signal) {
@@ -77,7 +80,8 @@ export const command: Command = {
       throw usageError('A parent and a child to measure are needed.', 'Name two folders or shapes.');
     if (extra !== undefined) throw usageError(`"${extra}" is one argument too many.`);
     if (values.json && values.csv) throw usageError('Give either --json or --csv.');
-    const { full, memory, adapter, json, csv, ...texts } = values;
+    const { full, memory, adapter, json, csv, profile: named = 'auto', ...texts } = values;
+    const profile = checkProfile(named);
     const settings = parseSettings({ ...texts, parent, child }, full ? FULL : QUICK);
     const budget = memory === undefined ? defaultBudget() : numberOf('memory', memory)! * 1e9;
     if (!(budget > 0)) throw usageError(`--memory is ${memory}, expected GB above 0.`);
@@ -87,6 +91,7 @@ export const command: Command = {
       openFolder: openModelFolder,
       runtime: `Node ${process.versions.node}, Dawn`,
       budget,
+      gpu: { profile },
       signal,
       loadTraining: async () => {
         const { withJax } = await import('../train/command.ts');
@@ -99,7 +104,9 @@ export const command: Command = {
     if (stderr.isTTY) stderr.write('\r\x1b[K');
     process.stdout.write(json ? toJson(result) : csv ? toCsv(result) : toMarkdown(result));
     if (!json && !csv)
-      process.stdout.write(`\nThe page with these settings: bench.html#${settingsToLink(settings)}\n`);
+      process.stdout.write(
+        `\nThe page with these settings: bench.html${profile === 'auto' ? '' : `?profile=${profile}`}#${settingsToLink(settings)}\n`,
+      );
     if (result.ended !== 'complete')
       throw new ShishuError(
         result.ended === 'device-lost' ? 'device-lost' : result.ended === 'cancelled' ? 'aborted' : 'io',

@@ -2,6 +2,7 @@ import { layersOf, savingOf } from '../convert/choose.ts';
 import { convertFolder } from '../convert/convert-folder.ts';
 import { reportText } from '../convert/report.ts';
 import { SHARES } from '../convert/share.ts';
+import { checkProfile } from '../gpu/profile.ts';
 import { prepareJax } from '../train/command.ts';
 import { type Command, flag, parseCommand, text, usageError } from './args.ts';
 import { healOptionsOf, TEXT_HELP, TEXT_OPTIONS, textOptionsOf, wholeNumberOf } from './convert-options.ts';
@@ -43,15 +44,17 @@ export const command: Command = {
   --force              replace OUT
 ${TEXT_HELP}
   --adapter NAME       the GPU to use, by part of its name
+  --profile P          kernels and defaults of software (a CPU that plays GPU) or of gpu (auto: by the adapter)
   --json               the report as one JSON object on stdout`,
 
   async run(argv, signal) {
     const { values, folder } = parseCommand(argv, OPTIONS);
-    for (const name of ['dtype', 'kv', 'context'] as const)
+    for (const name of ['dtype', 'kv', 'context', 'tune', 'no-tune'] as const)
       if (values[name] !== undefined) throw usageError(`--${name} has no meaning here.`);
     if (values.out === undefined) throw usageError('No output folder was given.', 'Name it with -o.');
     const share = SHARES.find((known) => known === (values.share ?? 'average'));
     if (!share) throw usageError(`--share is "${values.share}", expected ${SHARES.join(', ')}.`);
+    const profile = checkProfile(values.profile ?? 'auto');
     const heal = healOptionsOf(values.heal, values['heal-lr']);
     if (heal) prepareJax();
     const options = {
@@ -68,7 +71,7 @@ ${TEXT_HELP}
       ...(await textOptionsOf(values, signal)),
     };
     provideGpu(values.adapter);
-    const report = await convertFolder(await openModelFolder(folder), values.out, options);
+    const report = await convertFolder(await openModelFolder(folder), values.out, options, { profile });
     if (values.json) printJson(report);
     else print(reportText(report));
   },

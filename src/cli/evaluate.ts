@@ -4,5 +4,6 @@ import { openModel } from './io.ts';
 
 export const command: Command = {
   help: EVALUATE_HELP,
-  run: (argv, signal) => evaluateCommand(argv, (folder) => openModel(folder, { signal })),
+  run: (argv, signal) =>
+    evaluateCommand(argv, (folder, options) => openModel(folder, { ...options, signal })),
 };

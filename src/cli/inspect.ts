@@ -1,6 +1,6 @@
 import { readHeaders } from '../engine/engine.ts';
 import { kvBytesPerToken, type Plan, parameterCount } from '../model/plan.ts';
-import { type Command, loadOptionsOf, MODEL_HELP, parseCommand } from './args.ts';
+import { type Command, loadOptionsOf, MODEL_HELP, parseCommand, usageError } from './args.ts';
 import { openModelFolder, print, printJson } from './io.ts';
 import { weightBytes } from './weight-bytes.ts';
 
@@ -37,6 +37,8 @@ ${MODEL_HELP}
 
   async run(argv) {
     const { values, folder } = parseCommand(argv, {});
+    for (const name of ['adapter', 'profile', 'tune', 'no-tune'] as const)
+      if (values[name] !== undefined) throw usageError(`--${name} has no meaning here.`);
     const headers = await readHeaders(await openModelFolder(folder), loadOptionsOf(values));
     const { config, plan, stored, sizes } = headers;
     const { dtype, kv: kvDtype, contextLength } = sizes;

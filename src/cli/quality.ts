@@ -2,8 +2,9 @@ import { writeFile } from 'node:fs/promises';
 import { openOnGpu, refuseChild } from '../convert/on-gpu.ts';
 import { measureQuality, qualityTable } from '../convert/quality.ts';
 import { textWindows } from '../convert/text.ts';
+import { checkProfile } from '../gpu/profile.ts';
 import { prepareJax } from '../train/command.ts';
-import { type Command, parseCommand, text, usageError } from './args.ts';
+import { type Command, PROFILE_HELP, parseCommand, text, usageError } from './args.ts';
 import { healOptionsOf, TEXT_HELP, TEXT_OPTIONS, textOptionsOf, wholeNumberOf } from './convert-options.ts';
 import { provideGpu } from './gpu.ts';
 import { openModelFolder, print } from './io.ts';
@@ -35,7 +36,8 @@ export const command: Command = {
   --chats N        chats of each of nine kinds to ask questions of (${CHATS})
 ${TEXT_HELP.replace('20000', String(TOKENS))}
   --json FILE      also write it all as JSON
-  --adapter NAME   the GPU to use, by part of its name`,
+  --adapter NAME   the GPU to use, by part of its name
+${PROFILE_HELP}`,
 
   async run(argv, signal) {
     const { values, folder } = parseCommand(argv, {
@@ -47,8 +49,9 @@ ${TEXT_HELP.replace('20000', String(TOKENS))}
       chats: text,
       json: text,
     });
-    for (const name of ['dtype', 'kv', 'context'] as const)
+    for (const name of ['dtype', 'kv', 'context', 'tune', 'no-tune'] as const)
       if (values[name] !== undefined) throw usageError(`--${name} has no meaning here.`);
+    const profile = checkProfile(values.profile ?? 'auto');
     const heal = healOptionsOf(values.heal, values['heal-lr']);
     const fractions = fractionsOf(values.fractions ?? FRACTIONS);
     const chats = wholeNumberOf('chats', values.chats, 0, 100_000) ?? CHATS;
@@ -57,12 +60,13 @@ ${TEXT_HELP.replace('20000', String(TOKENS))}
     provideGpu(values.adapter);
     const log = (line: string): void => void process.stderr.write(`${line}\n`);
     const scratch = values.scratch === undefined ? undefined : await openModelFolder(values.scratch);
-    const parent = await openOnGpu(await openModelFolder(folder));
+    const parent = await openOnGpu(await openModelFolder(folder), { profile });
     try {
       refuseChild(parent);
       const tokens = textOptions.tokens ?? Math.max(TOKENS, 6 * parent.config.hiddenSize);
       const windows = await textWindows(parent, { ...textOptions, tokens, healTokens: heal?.tokens }, log);
-      const quality = await measureQuality(parent, windows, { fractions, heal, scratch, chats, log, signal });
+      const asked = { fractions, heal, scratch, chats, log, signal };
+      const quality = await measureQuality(parent, windows, asked, { profile });
       if (values.json !== undefined) await writeFile(values.json, `${JSON.stringify(quality, null, 2)}\n`);
       print(qualityTable(quality));
     } finally {

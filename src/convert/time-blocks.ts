@@ -1,6 +1,6 @@
 import type { Runner } from '../engine/runner.ts';
-import { profile } from '../gpu/profile.ts';
 import { writeStep } from '../gpu/recorder.ts';
+import { timeLaunches } from '../gpu/timestamps.ts';
 import { ROW_BYTES, recordBlocks } from '../model/forward.ts';
 import type { Plan } from '../model/plan.ts';
 
@@ -31,7 +31,7 @@ export async function timeBlocks(
     const step = { rows: 1, first: 0, count: 0, next: 0, context: position + 1 };
     writeStep(gpu, scratch.step, step);
     const dispatches = await recordBlocks(parts, plan, rows, 'one');
-    const launches = await profile(gpu, dispatches, step, ROUNDS);
+    const launches = await timeLaunches(gpu, dispatches, step, ROUNDS);
     if (!launches) return undefined;
     const times = new Map(plan.map(({ layer }) => [layer, { first: 0, mlp: 0, inMlp: false }]));
     for (const { label, block, nanoseconds } of launches) {

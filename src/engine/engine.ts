@@ -7,6 +7,7 @@ import { openSource, type Source, type SourceLike } from '../formats/source.ts';
 import { loadTokenizer } from '../formats/tokenizer.ts';
 import { guardMemory, Ledger } from '../gpu/buffer.ts';
 import { type Gpu, type GpuOptions, lossOr, openGpuBeside, throwIfLost } from '../gpu/device.ts';
+import { checkProfile } from '../gpu/profile.ts';
 import type { Choice } from '../kernels/tuning.ts';
 import { type ModelConfig, parseConfig } from '../model/config.ts';
 import type { ForwardParts } from '../model/forward.ts';
@@ -107,7 +108,14 @@ export function withStoredWidth(
 }
 
 /** Checks what can be wrong with options whatever the model. */
-function checkLoadOptions({ dtype = 'auto', kv = 'f32', batch = 1, selfTest = true, tune }: LoadOptions) {
+function checkLoadOptions({
+  dtype = 'auto',
+  kv = 'f32',
+  batch = 1,
+  selfTest = true,
+  tune,
+  profile,
+}: LoadOptions) {
   if (!['auto', 'f32', 'f16', 'q8', 'q4'].includes(dtype))
     refuseOption('dtype', dtype, 'auto, f32, f16, q8 or q4');
   if (kv !== 'f32' && kv !== 'f16') refuseOption('kv', kv, 'f32 or f16');
@@ -115,6 +123,7 @@ function checkLoadOptions({ dtype = 'auto', kv = 'f32', batch = 1, selfTest = tr
   if (!Number.isInteger(batch) || batch < 1 || batch > 256)
     refuseOption('batch', batch, 'a whole number from 1 to 256');
   if (tune !== undefined && typeof tune !== 'boolean') refuseOption('tune', tune, 'true or false');
+  if (profile !== undefined) checkProfile(profile);
   return { dtype, kv, batch };
 }
 
@@ -218,6 +227,7 @@ async function openModel(
   for (const begun of [texts, testing]) begun?.catch(() => {});
   const [{ config, plan, checkpoint, sizes }, gpu] = await openGpuBeside(headers, {
     device: options.device,
+    profile: options.profile,
     ...gpuOptions,
   }).catch((error) => {
     failed.abort();
@@ -226,7 +236,8 @@ async function openModel(
   let made: Ledger | undefined;
   try {
     const wanted = { ...sizes, ...gpuOptions };
-    const { tune = !gpu.software && gpuOptions.tuning === undefined } = options;
+    // A CPU's times say nothing of a GPU, also with a GPU's kernels.
+    const { tune = !gpu.software && gpu.profile === 'gpu' && gpuOptions.tuning === undefined } = options;
     const choose = (parts: ForwardParts, filled: Promise<void>): Promise<Partial<Choice>> =>
       part(() => import('./kept-tuning.ts'))
         .then(({ keptTuning }) => keptTuning(parts, plan, filled, gpuOptions.tuningStore, { signal }))

@@ -1,5 +1,6 @@
 import { openSource, type SourceLike } from '../formats/source.ts';
 import { openGpuBeside } from '../gpu/device.ts';
+import type { Profile } from '../gpu/profile.ts';
 import type { WeightDtype } from '../kernels/tensor.ts';
 import { loadingBytes } from '../model/load.ts';
 import { parameterCount } from '../model/plan.ts';
@@ -37,6 +38,8 @@ export interface Estimate {
   peak: { gpu: number; page: number };
   largestBuffer: ModelSize['largest'];
   adapter: { name: string /** Largest buffer that kernels can bind. */; bufferBytes: number };
+  /** Which kernels and defaults would be taken; see `LoadOptions.profile`. */
+  profile: Profile;
   /** Nothing speaks against loading it. That the GPU has the memory free is not known before it is taken. */
   fits: boolean;
   /** Why not. */
@@ -60,7 +63,7 @@ export async function smallerThan(
   const folder = openSource(source, { fetch: options.fetch, hub: options.hub });
   const [{ config, plan, sizes }, gpu] = await openGpuBeside(
     readHeaders(folder, { ...crashed, ...(options.signal && { signal: options.signal }) }),
-    { device: options.device },
+    { device: options.device, profile: options.profile },
   );
   try {
     const limits = sizeLimits(gpu, options.memoryLimit);
@@ -92,6 +95,7 @@ export async function estimate(
   const folder = openSource(source, { fetch: options.fetch, hub: options.hub });
   const [{ config, plan, checkpoint, sizes }, gpu] = await openGpuBeside(readHeaders(folder, options), {
     device: options.device,
+    profile: options.profile,
     ...gpuOptions,
   });
   try {
@@ -122,6 +126,7 @@ export async function estimate(
       peak: { gpu: size.bytes.total + beside.gpu, page: beside.page },
       largestBuffer: size.largest,
       adapter: { name: gpu.name, bufferBytes: limits.bufferBytes },
+      profile: gpu.profile,
       fits: refusal === undefined,
       ...(refusal && { reason: refusal.message }),
       choices,

@@ -33,13 +33,14 @@ function choiceOf(kept: unknown): Choice | undefined {
   return choice as unknown as Choice;
 }
 
-/** What a choice depends on: the adapter and its driver, the kernels' text, the model's shapes and dtypes. */
+/** What a choice depends on: the adapter and its driver, the profile, the kernels' text, the model's shapes and dtypes. */
 function keyOf({ gpu, config, weights, kv }: ForwardParts): string {
   const { vendor, architecture, device, description } = gpu.device.adapterInfo ?? {};
   const { hiddenSize, intermediateSize, mlpOnlyIntermediateSize, heads, kvHeads, headDim, vocabSize } =
     config;
   return JSON.stringify([
     [vendor, architecture, device, description],
+    gpu.profile,
     [gpu.features.f16, gpu.features.subgroups],
     shadersDigest(),
     [hiddenSize, intermediateSize, mlpOnlyIntermediateSize, heads, kvHeads, headDim, vocabSize],

@@ -95,6 +95,7 @@ export class Model {
       selfTest,
       dispatchesPerToken,
       adapter: gpu.name,
+      profile: gpu.profile,
     };
   }
 

@@ -43,7 +43,7 @@ export function scratchOf(
   ledger: Ledger,
   config: ModelConfig,
   tuning: Tuning,
-  { contextLength: context, batch: sequences, chunk = gpu.software ? 64 : 256 }: RunnerOptions,
+  { contextLength: context, batch: sequences, chunk = gpu.profile === 'software' ? 64 : 256 }: RunnerOptions,
 ): Scratch {
   const rows = Math.min(context, chunk);
   return allocateScratch(ledger, tuning, config, {

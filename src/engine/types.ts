@@ -1,4 +1,5 @@
 import type { HubOptions } from '../formats/hub.ts';
+import type { Profile, ProfileOption } from '../gpu/profile.ts';
 import type { Constraint } from '../grammar/constraint.ts';
 import type { ModelConfig } from '../model/config.ts';
 import type { LinearMapData } from '../model/linear-maps.ts';
@@ -34,9 +35,15 @@ export interface LoadOptions extends ReloadOptions {
   memoryLimit?: number;
   /**
    * Time a few variants of the kernels on this GPU once the weights are there, take the fastest that are right, and keep the
-   * choice for the next load (in IndexedDB): about two seconds, once. Default: true on a GPU, false where a CPU plays one.
+   * choice for the next load (in IndexedDB): about two seconds, once. Default: true on a GPU; false where a CPU plays one, and
+   * with the profile `software`.
    */
   tune?: boolean;
+  /**
+   * Which kernels, sizes of chunks and defaults are taken: those for a GPU, or those for a CPU that plays one (a software
+   * adapter). Results are the same. Default `auto`: by the adapter.
+   */
+  profile?: ProfileOption;
   /** Where models named `owner/name` come from, and the token for them. */
   hub?: HubOptions;
   /** Used instead of the global `fetch`. */
@@ -220,4 +227,6 @@ export interface ModelInfo {
   /** Compute dispatches that one decoded token takes in these modes (greedy, short context). */
   dispatchesPerToken: number;
   adapter: string;
+  /** Which kernels and defaults were taken; see `LoadOptions.profile`. */
+  profile: Profile;
 }

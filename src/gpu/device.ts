@@ -1,5 +1,13 @@
 import { ShishuError } from '../errors.ts';
 import { PipelineCache } from './pipeline.ts';
+import {
+  adapterWords,
+  checkProfile,
+  isSoftware,
+  type Profile,
+  type ProfileOption,
+  profileOf,
+} from './profile.ts';
 
 /** Sizes that kernels and weights must stay within; the device's own unless a test lowers them. */
 export interface GpuLimits {
@@ -21,6 +29,8 @@ export interface GpuOptions {
   limits?: Partial<GpuLimits>;
   /** Features to do without, though the device has them. */
   without?: readonly (keyof GpuFeatures)[];
+  /** Which kernels, chunks and defaults to take (default `auto`: by the adapter). */
+  profile?: ProfileOption | undefined;
 }
 
 /** A WebGPU device with what the kernels ask about it. */
@@ -30,8 +40,10 @@ export interface Gpu {
   readonly features: GpuFeatures;
   /** Smallest and largest subgroup that a pipeline may get; 0 when unknown. */
   readonly subgroupSize: { min: number; max: number };
-  /** A CPU plays GPU: barriers are dear, and neighbouring loads are worth nothing. */
+  /** A CPU plays GPU here: what the adapter is, whatever the profile. */
   readonly software: boolean;
+  /** Which kernels, chunks and defaults it gets. */
+  readonly profile: Profile;
   /** Adapter as people name it. */
   readonly name: string;
   readonly pipelines: PipelineCache;
@@ -70,18 +82,18 @@ async function requestDevice(): Promise<GPUDevice> {
 }
 
 /** Opens the GPU. @throws ShishuError `no-webgpu` when there is none. */
-export async function openGpu({ device: given, limits, without = [] }: GpuOptions = {}): Promise<Gpu> {
+export async function openGpu(options: GpuOptions = {}): Promise<Gpu> {
+  const { device: given, limits, without = [] } = options;
+  const profile = checkProfile(options.profile ?? 'auto');
   const device = given ?? (await requestDevice());
   const has = (name: keyof GpuFeatures, feature: GPUFeatureName): boolean =>
     device.features.has(feature) && !without.includes(name);
   const info = device.adapterInfo;
   const name =
     [info?.description, info?.vendor, info?.architecture].find((text) => text) ?? 'unknown adapter';
-  const words = `${info?.vendor} ${info?.architecture} ${info?.device} ${info?.description}`.toLowerCase();
-  const software =
-    info?.isFallbackAdapter === true || /swiftshader|llvmpipe|lavapipe|microsoft basic/.test(words);
+  const software = isSoftware(info);
   // SwiftShader's compiler takes one after the other itself, without a pause between them.
-  const serial = software && !words.includes('swiftshader');
+  const serial = software && !adapterWords(info).includes('swiftshader');
   const gpu = {
     device,
     limits: {
@@ -96,6 +108,7 @@ export async function openGpu({ device: given, limits, without = [] }: GpuOption
     },
     subgroupSize: { min: info?.subgroupMinSize ?? 0, max: info?.subgroupMaxSize ?? 0 },
     software,
+    profile: profileOf(profile, software),
     name,
     pipelines: PipelineCache.of(device, serial),
     lost: undefined as string | undefined,

@@ -41,7 +41,7 @@ export class PipelineCache {
 
   /** @throws ShishuError `shader` with file and line when the text does not compile. */
   async get(spec: ShaderSpec): Promise<Pipeline> {
-    const text = await shaderText(spec);
+    const text = shaderText(spec);
     let made = this.#made.get(text.code);
     if (!made) {
       const compile = (): Promise<Pipeline> => this.#compile(spec.name, text);

@@ -1,31 +1,26 @@
 import { ShishuError } from '../errors.ts';
-import { part } from '../part.ts';
 
-const eager = import.meta.glob<string>('../../shaders/{*,shared/*}.wgsl', {
+const files = import.meta.glob<string>('../../shaders/{*,shared/*}.wgsl', {
   query: '?raw',
   import: 'default',
   eager: true,
 });
-// Fetched when first used: pages that do without them should not have them.
-const later = import.meta.glob<string>('../../shaders/later/**/*.wgsl', { query: '?raw', import: 'default' });
 
-/** Texts by their names, as `norm` or `shared/step`; those of shaders/later/ once they were fetched. */
-const texts = new Map(
-  Object.entries(eager).map(([path, text]) => [/shaders\/(.*)\.wgsl$/.exec(path)![1]!, text]),
+/** Texts of shaders/ by their names, as `norm` or `shared/step`. */
+export const SHADERS: ReadonlyMap<string, string> = new Map(
+  Object.entries(files).map(([path, text]) => [/shaders\/(.*)\.wgsl$/.exec(path)![1]!, text]),
 );
 
-async function textOf(name: string): Promise<string> {
-  const fetch = later[`../../shaders/later/${name}.wgsl`];
-  const text = texts.get(name) ?? (fetch && (await part(fetch)));
+function textOf(name: string): string {
+  const text = SHADERS.get(name);
   if (text === undefined) throw new ShishuError('shader', `There is no shader ${name}.wgsl.`);
-  texts.set(name, text);
   return text;
 }
 
-/** Tells one state of the engine's shaders from another, those that are fetched when used apart: FNV-1a of their text. */
-export function shadersDigest(): string {
+/** Tells one state of the engine's shaders from another: FNV-1a of their names and texts. */
+export function shadersDigest(texts = SHADERS): string {
   let hash = 0x811c9dc5;
-  for (const text of Object.values(eager))
+  for (const text of [...texts].flat())
     for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
   return (hash >>> 0).toString(16);
 }
@@ -34,7 +29,7 @@ export type ShaderConstant = number | boolean;
 
 /** Which shader, and what makes this permutation of it. */
 export interface ShaderSpec {
-  /** File in shaders/ or shaders/later/, without `.wgsl`. */
+  /** File in shaders/, without `.wgsl`. */
   name: string;
   /** What an upper-case `#import KEY` stands for: a file in the folder shared/, without `.wgsl`. */
   imports?: Readonly<Record<string, string>>;
@@ -61,21 +56,21 @@ const literal = (name: string, value: ShaderConstant): string => {
 
 /**
  * Puts a shader's text together: prelude of constants, then the file with its imports in place, each once.
- * @throws ShishuError `shader` when there is no such file, `io` when it cannot be fetched
+ * @throws ShishuError `shader` when there is no such file
  */
-export async function shaderText({ name, imports = {}, constants }: ShaderSpec): Promise<ShaderText> {
+export function shaderText({ name, imports = {}, constants }: ShaderSpec): ShaderText {
   const directives = new Set<string>();
   const lines: string[] = [];
   const origins: string[] = [];
   const seen = new Set<string>();
-  const add = async (file: string): Promise<void> => {
+  const add = (file: string): void => {
     if (seen.has(file)) return;
     seen.add(file);
-    const text = await textOf(file);
+    const text = textOf(file);
     for (const [index, line] of text.split('\n').entries()) {
       const [, imported] = /^#import (\w+)/.exec(line) ?? [];
       if (imported !== undefined) {
-        await add(`shared/${imports[imported] ?? imported}`);
+        add(`shared/${imports[imported] ?? imported}`);
       } else if (/^(enable |diagnostic\()/.test(line)) {
         directives.add(line);
       } else {
@@ -84,7 +79,7 @@ export async function shaderText({ name, imports = {}, constants }: ShaderSpec):
       }
     }
   };
-  await add(name);
+  add(name);
   const prelude = [...directives, ...Object.entries(constants).map(([key, value]) => literal(key, value))];
   return {
     code: [...prelude, ...lines].join('\n'),

@@ -1,4 +1,4 @@
-// Launches shaders/attention_decode.wgsl, attention_reduce.wgsl, later/attention.wgsl and later/attention_tiled.wgsl.
+// Launches shaders/attention_decode.wgsl, attention_reduce.wgsl, attention.wgsl and attention_tiled.wgsl.
 import type { Grid, Recorder, StepShape } from '../gpu/recorder.ts';
 import type { ShaderConstant } from '../gpu/shader.ts';
 import { type QkvPlace, qkvConstants } from './rope.ts';

@@ -1,4 +1,4 @@
-// Launches shaders/later/moments.wgsl and moment_vectors.wgsl.
+// Launches shaders/moments.wgsl and moment_vectors.wgsl.
 import type { Recorder } from '../gpu/recorder.ts';
 import { stride } from './tensor.ts';
 

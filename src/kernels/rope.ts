@@ -1,4 +1,4 @@
-// Launches shaders/later/rope.wgsl; its placing of q, k and v is shared with the projections.
+// Launches shaders/rope.wgsl; its placing of q, k and v is shared with the projections.
 import type { Gpu } from '../gpu/device.ts';
 import type { Recorder } from '../gpu/recorder.ts';
 import type { ShaderConstant } from '../gpu/shader.ts';

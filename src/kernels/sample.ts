@@ -29,7 +29,7 @@ export function argmax(tuning: Tuning, recorder: Recorder, { logits, next, sampl
   });
 }
 
-/** How a sequence samples: the host's copy of shaders/later/shared/sampling.wgsl. */
+/** How a sequence samples: the host's copy of shaders/shared/sampling.wgsl. */
 export interface Sampler {
   temperature: number;
   topP: number;

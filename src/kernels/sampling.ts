@@ -1,4 +1,4 @@
-// Launches shaders/later/sample.wgsl, adjust.wgsl, top_logprobs.wgsl and score.wgsl. Fetched when first used.
+// Launches shaders/sample.wgsl, adjust.wgsl, top_logprobs.wgsl and score.wgsl. Fetched when first used.
 import type { Recorder } from '../gpu/recorder.ts';
 import { type Choice, maskWords, vocabConstants } from './sample.ts';
 import type { Activations } from './tensor.ts';

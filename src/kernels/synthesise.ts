@@ -1,4 +1,4 @@
-// Launches shaders/later/synthesise.wgsl.
+// Launches shaders/synthesise.wgsl.
 import type { Gpu } from '../gpu/device.ts';
 import { type Recorder, spread } from '../gpu/recorder.ts';
 import { rowBytes, type Weight, type WeightDtype, type WeightPart } from './tensor.ts';

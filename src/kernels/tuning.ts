@@ -55,9 +55,9 @@ export const VARIANTS = {
   wideAttention: ['tiled', 'direct'],
 } as const satisfies { [K in keyof Choice]: readonly Choice[K][] };
 
-/** Software adapters want one row a thread and no barriers, GPUs the opposite. */
+/** CPUs that play GPU want one row a thread and no barriers: those are dear, and neighbouring loads are worth nothing. GPUs want the opposite. */
 export function defaultTuning(gpu: Gpu): Tuning {
-  return gpu.software
+  return gpu.profile === 'software'
     ? PLAIN_TUNING
     : {
         matvec: { workgroup: 256, lanes: 64 },

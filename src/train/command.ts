@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { setFlagsFromString } from 'node:v8';
+import type { LoadOptions } from '../engine/types.ts';
 import { ShishuError } from '../errors.ts';
 import type { BenchRequest } from './bench.ts';
 import { Bpe } from './bpe.ts';
@@ -30,9 +31,10 @@ export const TRAIN_HELP = `shishulm train CONFIG... -o DIR [options]
                         (without configs: the embedded pair, and 30 blocks against 15 + 15)
   --reps N              with --bench: timed steps of each (10)`;
 
-export const EVALUATE_HELP = `shishulm evaluate DIR... [--chats N] [--seed N] [--json FILE]
+export const EVALUATE_HELP = `shishulm evaluate DIR... [--chats N] [--seed N] [--json FILE] [--profile P]
   Perplexity by kind and exact-answer accuracy on held-out chats of the built-in corpus, several models side
-  by side. Each folder must hold a model of shishulm train. --chats is per kind (60).`;
+  by side. Each folder must hold a model of shishulm train. --chats is per kind (60). --profile takes the
+  kernels and defaults of software (a CPU that plays GPU) or of gpu (auto: by the adapter).`;
 
 const usage = (message: string, help: string): ShishuError =>
   new ShishuError('bad-argument', message, { mend: `Usage:\n${help}` });
@@ -167,24 +169,29 @@ export async function trainCommand(argv: readonly string[], signal: AbortSignal)
   }
 }
 
-/** Loads a folder's model for scoring; the command line gives the engine's. */
-export type OpenScorer = (folder: string) => Promise<Scorer & { dispose(): Promise<void> }>;
+/** Loads a folder's model for scoring; the command line gives the engine's, which checks the options. */
+export type OpenScorer = (
+  folder: string,
+  options: Pick<LoadOptions, 'profile'>,
+) => Promise<Scorer & { dispose(): Promise<void> }>;
 
 /** `shishulm evaluate`: prints a table, and writes JSON with --json; see EVALUATE_HELP. */
 export async function evaluateCommand(argv: readonly string[], openScorer: OpenScorer): Promise<void> {
   const { values, positionals } = parsed(
     argv,
-    { chats: string, seed: string, json: string, help: { type: 'boolean', short: 'h' } },
+    { chats: string, seed: string, json: string, profile: string, help: { type: 'boolean', short: 'h' } },
     EVALUATE_HELP,
   );
   if (values.help) return console.log(EVALUATE_HELP);
   if (positionals.length === 0) throw usage('No folder was given.', EVALUATE_HELP);
   const chats = numberOf(values, 'chats', 60, { to: 100_000 });
   const seed = numberOf(values, 'seed', 1, { from: 0, to: 2 ** 31 - 1 });
+  const options =
+    values.profile === undefined ? {} : { profile: values.profile as NonNullable<LoadOptions['profile']> };
   const results: [string, Evaluation][] = [];
   for (const folder of positionals) {
     const bpe = Bpe.fromJson(await readJsonFile(join(folder, 'tokenizer.json')));
-    const model = await openScorer(folder);
+    const model = await openScorer(folder, options);
     try {
       const onProgress = (done: number, total: number): void => {
         if (process.stderr.isTTY) process.stderr.write(`\r${folder}: ${done}/${total} chats `);

@@ -7,9 +7,10 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { weightBytes } from '../../src/cli/weight-bytes.ts';
 import { loadModel } from '../../src/engine/engine.ts';
 import { openFolder } from '../../src/formats/node-folder.ts';
-import { type Gpu, openGpu } from '../../src/gpu/device.ts';
+import type { Gpu } from '../../src/gpu/device.ts';
 import { buildCli } from '../support/built-cli.ts';
 import { charTokenizerFiles } from '../support/char-tokenizer.ts';
+import { openTestGpu } from '../support/gpu-features.ts';
 import { TINY_MODEL_NAMES, tinyFiles, tinyModel } from '../support/tiny-models.ts';
 
 const root = join(import.meta.dirname, '../..');
@@ -52,7 +53,7 @@ function output(args: readonly string[], extra?: Extra): string {
 let gpu: Gpu;
 afterAll(() => gpu.close());
 beforeAll(async () => {
-  gpu = await openGpu();
+  gpu = await openTestGpu();
   cli = await buildCli('shishulm-cli');
   writeModel('shishu');
 });
@@ -216,7 +217,7 @@ test('score compares dtypes on one text: given, of the corpus, or the model itse
 
 test('bench measures a pair of shapes, as JSON and as Markdown', () => {
   const pair = ['bench', 'Tiny-1M', 'Tiny-1M:4,4,2,0', '--blocks', '2', '--prompts', '3', '--positions', '3'];
-  const short = [...pair, '--batches', '', '--steps', '4', '--repetitions', '1', '--profile', 'no'];
+  const short = [...pair, '--batches', '', '--steps', '4', '--repetitions', '1', '--kernels', 'no'];
   const result = JSON.parse(output([...short, '--json']));
   expect(result).toMatchObject({ format: 'shishulm-bench-1', ended: 'complete', error: null });
   expect(result.runtime).toMatch(/^Node .*Dawn$/);

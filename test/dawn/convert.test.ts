@@ -17,12 +17,13 @@ import type { Stage } from '../../src/convert/staged.ts';
 import { textWindows } from '../../src/convert/text.ts';
 import { openFolder } from '../../src/formats/node-folder.ts';
 import { readHeader } from '../../src/formats/safetensors.ts';
-import { type Gpu, openGpu } from '../../src/gpu/device.ts';
+import type { Gpu } from '../../src/gpu/device.ts';
 import { parseConfig } from '../../src/model/config.ts';
 import { ownSpecs, parameterCount } from '../../src/model/plan.ts';
 import { pruned } from '../../src/model/prune.ts';
 import { apply, momentsOf, type Pair } from '../reference/moments.ts';
 import { charTokenizerFiles } from '../support/char-tokenizer.ts';
+import { openTestGpu } from '../support/gpu-features.ts';
 import { memorySource } from '../support/memory-source.ts';
 import { mulberry32 } from '../support/random.ts';
 import {
@@ -35,7 +36,7 @@ import {
 
 let gpu: Gpu;
 beforeAll(async () => {
-  gpu = await openGpu();
+  gpu = await openTestGpu();
 });
 afterAll(() => gpu.close());
 

@@ -10,17 +10,18 @@ import { type Gpu, openGpu } from '../../src/gpu/device.ts';
 import { stride, type WeightDtype } from '../../src/kernels/tensor.ts';
 import { planOf } from '../../src/model/plan.ts';
 import { allocateWeights } from '../../src/model/weights.ts';
+import { openTestGpu } from '../support/gpu-features.ts';
 
 const SEED = 1;
 
-/** CPU twin of shaders/later/synthesise.wgsl's hash. */
+/** CPU twin of shaders/synthesise.wgsl's hash. */
 function hash(input: number): number {
   const state = (Math.imul(input, 747796405) + 2891336453) >>> 0;
   const word = Math.imul((state >>> ((state >>> 28) + 4)) ^ state, 277803737) >>> 0;
   return ((word >>> 22) ^ word) >>> 0;
 }
 
-/** CPU twin of shaders/later/synthesise.wgsl for codes: `(rows, stride(cols))` values; of integers, the codes. */
+/** CPU twin of shaders/synthesise.wgsl for codes: `(rows, stride(cols))` values; of integers, the codes. */
 function twin(dtype: WeightDtype, rows: number, cols: number, seed: number): Float64Array {
   const peak = Math.fround(Math.sqrt(3 / cols));
   const uniform = (bits: number): number => (bits >>> 8) * (2 / 16777216) - 1;
@@ -60,7 +61,7 @@ const tiny = (more: Record<string, string> = {}) =>
 // Runs share a device, and so its pipelines.
 let gpu: Gpu;
 beforeAll(async () => {
-  gpu = await openGpu();
+  gpu = await openTestGpu();
 });
 afterAll(() => gpu.close());
 const run = (settings: BenchSettings, more: Partial<BenchOptions> = {}): Promise<BenchResult> =>
@@ -178,7 +179,7 @@ describe('a run', () => {
       prompts: '',
       positions: '4',
       batches: '',
-      profile: 'no',
+      kernels: 'no',
       training: 'yes',
     });
     const result = await run(settings, { loadTraining: () => import('../../src/train/step-times.ts') });
@@ -254,7 +255,7 @@ describe('a run', () => {
 
   test('a disturbance is kept with the result, once', async () => {
     let stopped = false;
-    const result = await run(tiny({ batches: '', prompts: '', profile: 'no' }), {
+    const result = await run(tiny({ batches: '', prompts: '', kernels: 'no' }), {
       watch: (disturbed) => {
         disturbed('The tab was hidden.');
         disturbed('The tab was hidden.');

@@ -17,9 +17,17 @@ export function declaredFeatures(): string[] {
 export const missingFeatures = (gpu: Gpu, declared: readonly string[]): string[] =>
   declared.filter((name) => !gpu.device.features.has(name as GPUFeatureName));
 
+let device: Promise<GPUDevice> | undefined;
+
+/** A device for all files of a run in one process or page: what one file compiled, the next need not. Nobody destroys it. */
+export function sharedDevice(): Promise<GPUDevice> {
+  device ??= openGpu().then((gpu) => gpu.device);
+  return device;
+}
+
 /** Opens the adapter under test. @throws when it lacks a declared feature: a run that was told to cover it must not skip it. */
 export async function openTestGpu(options: GpuOptions = {}): Promise<Gpu> {
-  const gpu = await openGpu(options);
+  const gpu = await openGpu({ device: await sharedDevice(), ...options });
   const missing = missingFeatures(gpu, declaredFeatures());
   if (missing.length)
     throw new Error(`EXPECT_GPU_FEATURES declares ${missing.join(', ')}, which ${gpu.name} lacks.`);

@@ -29,6 +29,7 @@ const result: BenchResult = {
     vendor: 'maker',
     architecture: '',
     software: false,
+    profile: 'gpu',
     features: { f16: true, subgroups: true, timestamps: true },
     subgroupSize: { min: 32, max: 32 },
     maxBindingBytes: 2 ** 30,
@@ -158,6 +159,15 @@ describe('exports', () => {
     expect(cautions({ ...calm, ended: 'cancelled', error: null })[0]).toBe(
       'The run did not finish (cancelled).',
     );
-    expect(cautions({ ...calm, adapter: { ...calm.adapter, software: true } })[0]).toContain('ratios');
+    const software = { ...calm.adapter, software: true };
+    expect(cautions({ ...calm, adapter: { ...software, profile: 'software' } })).toEqual([
+      expect.stringContaining('ratios'),
+      expect.stringContaining('random'),
+    ]);
+    expect(cautions({ ...calm, adapter: software })).toEqual([
+      expect.stringContaining('ratios'),
+      expect.stringContaining('"gpu" was forced'),
+      expect.stringContaining('random'),
+    ]);
   });
 });

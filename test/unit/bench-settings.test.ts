@@ -94,7 +94,7 @@ describe('shapes', () => {
 
 describe('settings', () => {
   test('a link gives the same settings', () => {
-    const settings = parseSettings({ ...pair, blocks: '6', profile: 'no', training: 'yes', kv: 'f16' }, FULL);
+    const settings = parseSettings({ ...pair, blocks: '6', kernels: 'no', training: 'yes', kv: 'f16' }, FULL);
     expect(settingsFromLink(`#${settingsToLink(settings)}`)).toEqual(settings);
   });
 
@@ -129,7 +129,7 @@ describe('settings', () => {
     [{ positions: '1.5' }, 'positions'],
     [{ batches: '1,1000' }, 'batches'],
     [{ blocks: 'some' }, 'blocks'],
-    [{ profile: 'maybe' }, 'profile'],
+    [{ kernels: 'maybe' }, 'kernels'],
     [{ training: '' }, 'training'],
     [{ colour: 'red' }, 'colour'],
   ])('%o is refused by name', (wrong, setting) => {

@@ -90,7 +90,7 @@ function shadersOf(
 
 /** What the compiler says of each distinct text: `file:line: message`. */
 async function messagesOf(specs: readonly ShaderSpec[]): Promise<{ texts: number; said: string[] }> {
-  const all = await Promise.all(specs.map(shaderText));
+  const all = specs.map(shaderText);
   const texts = new Map(all.map((text, i) => [text.code, { ...text, name: specs[i]!.name }]));
   const said = await Promise.all(
     [...texts].map(async ([code, { origins, name }]) => {

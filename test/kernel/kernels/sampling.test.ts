@@ -191,10 +191,30 @@ describe('sample', () => {
     expect(found).toEqual([argmaxTwin(logits), argmaxTwin(logits)]);
   });
 
-  test('64 threads keep the same tokens', async () => {
+  test.each([64, 256])('%i threads keep the same tokens', async (threads) => {
     const options = { temperature: 0.8, topK: 20, topP: 0.8, minP: 0.1 };
-    const samplers = Array.from({ length: DRAWS }, (_, seed) => samplerOf(options, seed));
-    expectDrawn(await draw(logits, samplers, { threads: 64 }), logits, options);
+    const samplers = Array.from({ length: DRAWS / 5 }, (_, seed) => samplerOf(options, seed));
+    expectDrawn(await draw(logits, samplers, { threads }), logits, options);
+  });
+
+  // The smallest and the largest vocabularies of models, with the threads of either profile.
+  test.each([16, 256])('260 to 262,144 tokens, %i threads', async (threads) => {
+    for (const [vocab, draws] of [
+      [260, 200],
+      [151_936, 2],
+      [262_144, 2],
+    ] as const) {
+      const wide = new Rig(gpu).floats(vocab).map((value) => 3 * value);
+      // A few stand out, the last token among them.
+      for (const id of [vocab - 1, 7, vocab >> 1, 101]) wide[id] = 9 + (id % 7) / 10;
+      for (const options of [
+        { temperature: 0.7, topK: 3 },
+        { temperature: 0.8, topK: 40, topP: 0.8, minP: 0.2 },
+      ]) {
+        const samplers = Array.from({ length: draws }, (_, seed) => samplerOf(options, seed));
+        expectDrawn(await draw(wide, samplers, { threads }), wide, options);
+      }
+    }
   });
 });
 

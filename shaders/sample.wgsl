@@ -16,8 +16,10 @@ fn key_of(z: f32) -> u32 {
   return select(bits | 0x80000000u, ~bits, (bits & 0x80000000u) != 0u);
 }
 
-// Sums over the workgroup of (keys at or above a probe), for 16 probes at once.
-var<workgroup> probes: array<array<vec4f, 4>, WG>;
+// Sums over the workgroup of (keys at or above a probe), for 16 probes at once. Half of the threads bring theirs first: of 256, all
+// would take the 16,384 bytes that a workgroup is sure to have.
+const HALF = WG / 2u;
+var<workgroup> probes: array<array<vec4f, 4>, HALF>;
 
 // PCG of 32 bits (O'Neill 2014): a well mixed hash of a counter.
 fn hash(value: u32) -> u32 {
@@ -48,9 +50,17 @@ fn limit(at: u32, lid: u32, floor_key: u32, goal: f32, by_mass: bool, largest: f
         mine[3] += select(vec4f(), one, quad == 3u);
       }
     }
-    probes[lid] = mine;
+    if (lid >= HALF) {
+      probes[lid - HALF] = mine;
+    }
     workgroupBarrier();
-    for (var half = WG / 2u; half > 0u; half /= 2u) {
+    if (lid < HALF) {
+      for (var j = 0u; j < 4u; j++) {
+        probes[lid][j] += mine[j];
+      }
+    }
+    workgroupBarrier();
+    for (var half = HALF / 2u; half > 0u; half /= 2u) {
       if (lid < half) {
         for (var j = 0u; j < 4u; j++) {
           probes[lid][j] += probes[lid + half][j];

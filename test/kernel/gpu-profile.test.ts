@@ -1,0 +1,150 @@
+// Whole models with the profile of a GPU forced on this adapter, against the CPU's forward: every kind of weights and KV, one,
+// four and sixteen rows at once, prompts of more than a chunk, modes and linear maps.
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { loadModel } from '../../src/engine/engine.ts';
+import type { Model } from '../../src/engine/model.ts';
+import type { BatchChunk, GenerateOptions, LinearMaps, LoadOptions } from '../../src/engine/types.ts';
+import { type Gpu, type GpuOptions, openGpu } from '../../src/gpu/device.ts';
+import type { WeightDtype } from '../../src/kernels/tensor.ts';
+import type { Tuning } from '../../src/kernels/tuning.ts';
+import { planOf } from '../../src/model/plan.ts';
+import { pruned } from '../../src/model/prune.ts';
+import { type ReferenceKv, type ReferenceTensors, referenceLogits } from '../reference/forward.ts';
+import { logSoftmax } from '../reference/kernels.ts';
+import { CONTEXT, type GpuShape, heldTensors, shapedModel, shapedSource } from '../support/gpu-shapes.ts';
+import { mulberry32 } from '../support/random.ts';
+import { randomTokens, type TinyModel } from '../support/tiny-models.ts';
+
+let gpu: Gpu;
+beforeAll(async () => {
+  gpu = await openGpu();
+});
+afterAll(() => gpu.close());
+
+type Extra = Omit<GpuOptions, 'device' | 'profile'> & { tuning?: Partial<Tuning> };
+
+async function withModel(
+  tiny: TinyModel,
+  options: LoadOptions,
+  run: (model: Model) => Promise<void>,
+  extra?: Extra,
+): Promise<void> {
+  const model = await loadModel(
+    shapedSource(tiny),
+    { device: gpu.device, contextLength: CONTEXT, profile: 'gpu', ...options },
+    extra,
+  );
+  try {
+    expect(model.info.profile).toBe('gpu');
+    expect(model.info.selfTest).toMatchObject({ kernels: 'usual', wrong: [] });
+    await run(model);
+  } finally {
+    await model.dispose();
+  }
+}
+
+/** Asserts that values are equal to within `tolerance` times the largest expected. */
+function expectNear(found: Float32Array, expected: Float32Array, tolerance: number, label: string): void {
+  expect(found.length, label).toBe(expected.length);
+  const spread = expected.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+  const wrong = found.findIndex((value, i) => !(Math.abs(value - expected[i]!) <= tolerance * spread));
+  expect(wrong, `${label}: first value that differs, of ${found.length}`).toBe(-1);
+}
+
+/** Asserts that log-probabilities of likely tokens, as they came with a reply, are those of the reference's last logits. */
+function expectTold(
+  chunks: readonly BatchChunk[],
+  prompt: readonly number[],
+  logitsOf: (tokens: readonly number[]) => Float32Array,
+  label: string,
+): void {
+  const reply = chunks.map(({ tokenId }) => tokenId);
+  const logits = logitsOf([...prompt, ...reply.slice(0, -1)]);
+  const vocab = logits.length / (prompt.length + reply.length - 1);
+  for (const [i, { logprob }] of chunks.entries()) {
+    const at = (prompt.length - 1 + i) * vocab;
+    const expected = logSoftmax(logits.subarray(at, at + vocab));
+    expect(logprob!.top.length, label).toBe(20);
+    for (const { tokenId, logprob: told } of logprob!.top)
+      expect(Math.abs(told - expected[tokenId]!), `${label}, token ${i}`).toBeLessThan(2e-3);
+  }
+}
+
+/** `n` replies to a prompt, by reply. */
+async function replies(
+  model: Model,
+  prompt: readonly number[],
+  n: number,
+  options: GenerateOptions,
+): Promise<BatchChunk[][]> {
+  const all = { ignoreEos: true, logprobs: true, topLogprobs: 20, ...options };
+  const chunks: BatchChunk[][] = Array.from({ length: n }, () => []);
+  for await (const chunk of model.generateBatch(Uint32Array.from(prompt), n, all))
+    chunks[chunk.index]!.push(chunk);
+  return chunks;
+}
+
+/** Replies that differ from the second token on: their first tokens are forced apart by a bias, and then greedy. */
+const MAX_TOKENS = 4;
+
+/** A linear map for the last attention block of a model. */
+function someMaps({ config }: TinyModel): { layer: number; maps: LinearMaps; tensors: ReferenceTensors } {
+  const layer = planOf(config).findLast(({ kind }) => kind === 'attention')!.layer;
+  const d = config.hiddenSize;
+  const uniform = mulberry32(3);
+  const draw = (count: number) => Float32Array.from({ length: count }, () => 0.5 * (uniform() - 0.5));
+  const [W, b] = [draw(d * d), draw(d)];
+  const at = `model.layers.${layer}.linear_attn`;
+  return {
+    layer,
+    maps: { [layer]: { W, b } },
+    tensors: new Map([
+      [`${at}.weight`, { shape: [d, d], data: W }],
+      [`${at}.bias`, { shape: [d], data: b }],
+    ]),
+  };
+}
+
+// Every shape with both kinds of KV, every kind of weights with both.
+const KINDS: readonly [GpuShape, WeightDtype, ReferenceKv][] = [
+  ['heads of 64', 'f32', 'f32'],
+  ['heads of 64', 'q8', 'f16'],
+  ['heads of 80', 'q4', 'f32'],
+  ['heads of 80', 'f16', 'f16'],
+  ['heads of 128', 'q8', 'f32'],
+  ['heads of 128', 'f32', 'f16'],
+  ['heads of 160', 'f16', 'f32'],
+  ['heads of 160', 'q4', 'f16'],
+];
+
+describe.each(KINDS)('%s, weights %s, KV %s', (shape, dtype, kv) => {
+  const tiny = shapedModel(shape);
+  const held = heldTensors(tiny, dtype);
+  // A value that rounds to its other neighbour in f16 changes what follows a little.
+  const tolerance = kv === 'f32' ? 1e-4 : 1e-3;
+
+  test('a long prompt, one, four and sixteen rows, modes and linear maps: the reference', () =>
+    withModel(tiny, { dtype, kv, batch: 16 }, async (model) => {
+      expect(model.info).toMatchObject({ dtype, kv, batch: 16 });
+      const long = randomTokens(tiny.config, 270, 11);
+      const whole = (tokens: readonly number[]): Float32Array =>
+        referenceLogits(tiny.config, held, tokens, planOf(tiny.config), kv);
+      expectNear(await model.logits(long), whole(long), tolerance, 'logits');
+
+      // Positions past the first split.
+      const after = long.slice(0, 259);
+      for (const n of [1, 4, 16]) {
+        const told = await replies(model, after, n, { maxTokens: MAX_TOKENS });
+        expect(told.map(({ length }) => length)).toEqual(Array(n).fill(MAX_TOKENS));
+        for (const reply of [told[0]!, told[n - 1]!]) expectTold(reply, after, whole, `${n} replies`);
+      }
+
+      const { layer, maps, tensors } = someMaps(tiny);
+      await model.setLinearMaps(maps);
+      const modes = { 0: 'skip', [layer]: 'linear' } as const;
+      const plan = pruned(planOf(tiny.config), modes, new Set([layer]));
+      const short = long.slice(0, 70);
+      const expected = referenceLogits(tiny.config, new Map([...held, ...tensors]), short, plan, kv);
+      expectNear(await model.logits(short, { modes }), expected, tolerance, 'logits in modes');
+    }));
+});
