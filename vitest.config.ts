@@ -72,7 +72,7 @@ const firefox: TestProjectInlineConfiguration = {
   test: {
     ...node,
     name: 'firefox',
-    include: ['test/e2e/**/*.test.ts'],
+    include: ['test/e2e/**/*.test.ts', 'test/firefox/**/*.test.ts'],
     globalSetup: ['test/support/demo-server.ts'],
     env: { TEST_BROWSER: 'firefox' },
     maxWorkers: 1,

@@ -7,10 +7,11 @@ import { browserName, launchBrowser } from './browser.ts';
 import { byteTokenizerFiles } from './byte-tokenizer.ts';
 import { randomModel, tinyFiles } from './tiny-models.ts';
 
-/** Opens a page in a tab of its own; `problems` collects whatever the console calls an error. */
+/** Opens a page in a tab of its own, with a query; `problems` collects whatever the console calls an error. */
 export type Open = (
   options?: BrowserContextOptions,
   prepare?: (page: Page) => Promise<unknown>,
+  query?: string,
 ) => Promise<{ page: Page; problems: string[] }>;
 
 /** A browser for the tests of a file, its tabs closed behind each. */
@@ -24,7 +25,7 @@ export function chatPages(): Open {
   afterEach(async () => {
     for (const page of pages.splice(0)) await page.context().close();
   });
-  return async (options = {}, prepare = async () => {}) => {
+  return async (options = {}, prepare = async () => {}, query = '') => {
     const page = await (await browser.newContext(options)).newPage();
     pages.push(page);
     const problems: string[] = [];
@@ -33,12 +34,19 @@ export function chatPages(): Open {
     // Without the models that may be embedded, unless a test brings its own.
     await page.route('**/models/models.json', (route) => route.fulfill({ json: [] }));
     await prepare(page);
-    await page.goto(`${inject('demoUrl')}index.html`);
+    await page.goto(`${inject('demoUrl')}index.html${query}`);
     // The page listens once it knows which models are included.
     await page.waitForSelector('#openers > *, #loading:not([hidden])', { state: 'attached' });
     return { page, problems };
   };
 }
+
+/** Lets the page list the models that it includes: all of them, or one. */
+export const includeModels = (page: Page, only?: string): Promise<unknown> =>
+  page.route('**/models/models.json', async (route) => {
+    const rows: { id: string }[] = await (await route.fetch()).json();
+    await route.fulfill({ json: rows.filter(({ id }) => only === undefined || id === only) });
+  });
 
 /** Retries until it holds: software rendering on a busy machine is slow. */
 export const poll: typeof expect.poll = (read, options) => expect.poll(read, { timeout: 45_000, ...options });
