@@ -107,7 +107,7 @@ export async function check(args: readonly string[]): Promise<number> {
   const made = new Map<string, NamedShader[]>();
   for (const job of jobs) {
     const { description: _, features, ...rest } = job.known.found;
-    const adapter = { ...rest, features: { ...features, timestamps: false }, software: false };
+    const adapter = { ...rest, features: { ...features, timestamps: false }, profile: 'gpu' } as const;
     const key = JSON.stringify(adapter);
     const texts = made.get(key) ?? (await shaderTexts([adapter]));
     made.set(key, texts);

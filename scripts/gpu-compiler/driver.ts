@@ -27,7 +27,7 @@ export interface Compiled {
 export type Outcome = Compiled | { error: string };
 
 /** An adapter, and its driver's name and version. */
-export type Found = Omit<Adapter, 'software'> & { description: string };
+export type Found = Omit<Adapter, 'profile'> & { description: string };
 
 type Answer =
   | { adapter: Found }
