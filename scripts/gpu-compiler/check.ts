@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { parseArgs } from 'node:util';
 import { buildLayer, compileAll, type Found, type Outcome, probe } from './driver.ts';
 import { GPU_NAMES, type Target, targets } from './gpus.ts';
 import { addResult, changes, keptText, printed, type Results, readKept, spilling } from './table.ts';
@@ -51,9 +52,10 @@ async function prepare(target: Target, layer: string): Promise<Job> {
   return { target, file, known, texts: [] };
 }
 
-/** Compiles the texts of a job that are not known yet. */
-async function compileMissing({ target, known, texts, file }: Job, layer: string): Promise<void> {
-  const missing = texts.map(({ code }) => code).filter((code) => !known.outcomes[hash(code)]);
+/** Compiles the texts of a job that are not known yet, or all where their machine code is wanted in a folder. */
+async function compileMissing({ target, known, texts, file }: Job, layer: string, folder?: string) {
+  const names = new Map(texts.map(({ name, code }) => [code, name]));
+  const missing = [...names.keys()].filter((code) => folder || !known.outcomes[hash(code)]);
   if (missing.length === 0) return;
   const begun = performance.now();
   const seconds = () => Math.round((performance.now() - begun) / 1000);
@@ -61,11 +63,14 @@ async function compileMissing({ target, known, texts, file }: Job, layer: string
   await compileAll(target, missing, {
     layer,
     work: WORK,
-    each(code, outcome) {
+    each(code, outcome, assembly) {
       known.outcomes[hash(code)] = outcome;
+      // Names are for people; texts that differ by sizes alone have the same one.
+      const name = `${target.name} ${names.get(code)} ${hash(code).slice(0, 4)}.s`;
+      if (folder && assembly) writeFileSync(join(folder, name), assembly);
     },
   });
-  const used = new Set(texts.map(({ code }) => hash(code)));
+  const used = new Set([...names.keys()].map(hash));
   known.outcomes = Object.fromEntries(Object.entries(known.outcomes).filter(([key]) => used.has(key)));
   save({ file, known });
   console.log(`${target.name}: done after ${seconds()} s`);
@@ -83,19 +88,26 @@ function chosen(all: readonly Target[], names: readonly string[]): Target[] {
   return names.length === 0 ? [...all] : all.filter(({ name }) => names.includes(name));
 }
 
+const USAGE = 'Usage: npm run check:gpu -- [GPU...] [--write] [--assembly FOLDER]';
+
+function readArgs(args: string[]) {
+  try {
+    const options = { write: { type: 'boolean' }, assembly: { type: 'string' } } as const;
+    return parseArgs({ args, options, allowPositionals: true });
+  } catch (error) {
+    throw new Error(`${(error as Error).message}\n${USAGE}`);
+  }
+}
+
 /** @returns the exit status */
-export async function check(args: readonly string[]): Promise<number> {
-  const unknown = args.find((arg) => arg.startsWith('-') && arg !== '--write');
-  if (unknown)
-    throw new Error(`There is no option ${unknown}. Usage: npm run check:gpu [-- GPU...] [--write]`);
+export async function check(args: string[]): Promise<number> {
+  const { values, positionals } = readArgs(args);
+  const { write = false, assembly } = values;
   mkdirSync(WORK, { recursive: true });
+  if (assembly) mkdirSync(assembly, { recursive: true });
   const drivers = process.env.GPU_COMPILER_DRIVERS;
-  const all = targets(drivers, WORK);
-  const wanted = chosen(
-    all,
-    args.filter((arg) => !arg.startsWith('-')),
-  );
-  if (args.includes('--write') && wanted.length < GPU_NAMES.length)
+  const wanted = chosen(targets(drivers, WORK), positionals);
+  if (write && wanted.length < GPU_NAMES.length)
     throw new Error(
       '--write needs all GPUs: name the folder of drivers in GPU_COMPILER_DRIVERS, and no GPU.',
     );
@@ -115,10 +127,10 @@ export async function check(args: readonly string[]): Promise<number> {
   }
   const waiting = [...jobs];
   const work = async (): Promise<void> => {
-    for (let job = waiting.shift(); job; job = waiting.shift()) await compileMissing(job, layer);
+    for (let job = waiting.shift(); job; job = waiting.shift()) await compileMissing(job, layer, assembly);
   };
   await Promise.all(Array.from({ length: WORKERS }, work));
-  return report(jobs, args.includes('--write'));
+  return report(jobs, write);
 }
 
 function report(jobs: readonly Job[], write: boolean): number {

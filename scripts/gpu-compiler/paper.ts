@@ -25,6 +25,8 @@ export function paperGpu(
     queue: { writeBuffer() {} },
     createBuffer: ({ size }: GPUBufferDescriptor) => ({ size, destroy() {} }),
     createBindGroup: () => ({}),
+    pushErrorScope() {},
+    popErrorScope: async () => null,
   };
   const pipelines = {
     async get(spec: ShaderSpec) {
