@@ -91,7 +91,7 @@ function inFlight(ops: readonly Op[]): number {
 }
 
 export interface Reading {
-  /** Most loads of buffers under way at a time, in the loop that multiplies most, or anywhere where none does. */
+  /** Most loads of buffers under way at a time, in the loop that multiplies most, or anywhere where that has none. */
   flight: number;
   /** Vector instructions for each multiply-add in that loop. */
   perMultiplyAdd?: number;
@@ -113,5 +113,5 @@ export function readAssembly(maker: Maker, text: string): Reading {
   for (const loop of innermost) if (sum(loop, 'multiplyAdds') > sum(hot, 'multiplyAdds')) hot = loop;
   const multiplyAdds = sum(hot, 'multiplyAdds');
   if (multiplyAdds === 0) return { flight: inFlight(ops) };
-  return { flight: inFlight(hot), perMultiplyAdd: sum(hot, 'vector') / multiplyAdds };
+  return { flight: inFlight(hot) || inFlight(ops), perMultiplyAdd: sum(hot, 'vector') / multiplyAdds };
 }
