@@ -48,7 +48,7 @@ const readers: Record<Maker, (line: string) => Op> = {
     const token = /\$(\d+)(?![.\d])/.exec(line)?.[1];
     return {
       label: /^(LABEL\d+):/.exec(line)?.[1],
-      to: /^while\(.*JIP:\s*(LABEL\d+)/.exec(line)?.[1],
+      to: /^(?:\([^)]*\) )?while\(.*JIP:\s*(LABEL\d+)/.exec(line)?.[1],
       // The line of a message follows that of its send.
       load: /(untyped surface read|ugm MsgDesc: \( load)/.test(line) ? (token ?? true) : undefined,
       wait: /\$(\d+)\.dst/.exec(line)?.[1],
@@ -91,7 +91,7 @@ function inFlight(ops: readonly Op[]): number {
 }
 
 export interface Reading {
-  /** Most loads of buffers under way at a time, in the loop that multiplies most, or anywhere where none does. */
+  /** Most loads of buffers under way at a time, in the loop that multiplies most, or anywhere where that has none. */
   flight: number;
   /** Vector instructions for each multiply-add in that loop. */
   perMultiplyAdd?: number;
@@ -104,13 +104,14 @@ export function readAssembly(maker: Maker, text: string): Reading {
     const begin = to === undefined ? undefined : at.get(to);
     return begin !== undefined && begin < end ? [{ begin, end }] : [];
   });
-  const sum = (list: readonly Op[]): number => list.reduce((n, { multiplyAdds = 0 }) => n + multiplyAdds, 0);
+  const sum = (list: readonly Op[], of: 'vector' | 'multiplyAdds'): number =>
+    list.reduce((n, { [of]: count = 0 }) => n + count, 0);
   const innermost = loops
     .filter((a) => !loops.some((b) => a !== b && a.begin <= b.begin && b.end <= a.end))
     .map(({ begin, end }) => ops.slice(begin, end + 1));
   let hot: Op[] = [];
-  for (const loop of innermost) if (sum(loop) > sum(hot)) hot = loop;
-  const multiplyAdds = sum(hot);
+  for (const loop of innermost) if (sum(loop, 'multiplyAdds') > sum(hot, 'multiplyAdds')) hot = loop;
+  const multiplyAdds = sum(hot, 'multiplyAdds');
   if (multiplyAdds === 0) return { flight: inFlight(ops) };
-  return { flight: inFlight(hot), perMultiplyAdd: hot.filter(({ vector }) => vector).length / multiplyAdds };
+  return { flight: inFlight(hot) || inFlight(ops), perMultiplyAdd: sum(hot, 'vector') / multiplyAdds };
 }

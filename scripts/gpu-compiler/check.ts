@@ -1,7 +1,9 @@
 // npm run check:gpu: what the compilers of GPUs that are not there make of every kernel. See docs/gpu-compilers.md.
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
+import { parseArgs } from 'node:util';
 import { buildLayer, compileAll, type Found, type Outcome, probe } from './driver.ts';
 import { GPU_NAMES, type Target, targets } from './gpus.ts';
 import { addResult, changes, keptText, printed, type Results, readKept, spilling } from './table.ts';
@@ -12,7 +14,7 @@ const TABLE = join(ROOT, 'docs/gpu-compilers.table.md');
 /** Kept between runs, so that what did not change is not compiled anew. */
 const WORK = join(ROOT, '.cache/gpu-compiler');
 /** Drivers at work at a time. */
-const WORKERS = 2;
+const WORKERS = availableParallelism();
 
 const hash = (text: string): string => createHash('sha256').update(text).digest('hex').slice(0, 24);
 
@@ -51,9 +53,10 @@ async function prepare(target: Target, layer: string): Promise<Job> {
   return { target, file, known, texts: [] };
 }
 
-/** Compiles the texts of a job that are not known yet. */
-async function compileMissing({ target, known, texts, file }: Job, layer: string): Promise<void> {
-  const missing = texts.map(({ code }) => code).filter((code) => !known.outcomes[hash(code)]);
+/** Compiles the texts of a job that are not known yet, or all where their machine code is wanted in a folder. */
+async function compileMissing({ target, known, texts, file }: Job, layer: string, folder?: string) {
+  const names = new Map(texts.map(({ name, code }) => [code, name]));
+  const missing = [...names.keys()].filter((code) => folder || !known.outcomes[hash(code)]);
   if (missing.length === 0) return;
   const begun = performance.now();
   const seconds = () => Math.round((performance.now() - begun) / 1000);
@@ -61,11 +64,14 @@ async function compileMissing({ target, known, texts, file }: Job, layer: string
   await compileAll(target, missing, {
     layer,
     work: WORK,
-    each(code, outcome) {
+    each(code, outcome, assembly) {
       known.outcomes[hash(code)] = outcome;
+      // Names are for people; texts that differ by sizes alone have the same one.
+      const name = `${target.name} ${names.get(code)} ${hash(code).slice(0, 4)}.s`;
+      if (folder && assembly) writeFileSync(join(folder, name), assembly);
     },
   });
-  const used = new Set(texts.map(({ code }) => hash(code)));
+  const used = new Set([...names.keys()].map(hash));
   known.outcomes = Object.fromEntries(Object.entries(known.outcomes).filter(([key]) => used.has(key)));
   save({ file, known });
   console.log(`${target.name}: done after ${seconds()} s`);
@@ -83,19 +89,26 @@ function chosen(all: readonly Target[], names: readonly string[]): Target[] {
   return names.length === 0 ? [...all] : all.filter(({ name }) => names.includes(name));
 }
 
+const USAGE = 'Usage: npm run check:gpu -- [GPU...] [--write] [--assembly FOLDER]';
+
+function readArgs(args: string[]) {
+  try {
+    const options = { write: { type: 'boolean' }, assembly: { type: 'string' } } as const;
+    return parseArgs({ args, options, allowPositionals: true });
+  } catch (error) {
+    throw new Error(`${(error as Error).message}\n${USAGE}`);
+  }
+}
+
 /** @returns the exit status */
-export async function check(args: readonly string[]): Promise<number> {
-  const unknown = args.find((arg) => arg.startsWith('-') && arg !== '--write');
-  if (unknown)
-    throw new Error(`There is no option ${unknown}. Usage: npm run check:gpu [-- GPU...] [--write]`);
+export async function check(args: string[]): Promise<number> {
+  const { values, positionals } = readArgs(args);
+  const { write = false, assembly } = values;
   mkdirSync(WORK, { recursive: true });
+  if (assembly) mkdirSync(assembly, { recursive: true });
   const drivers = process.env.GPU_COMPILER_DRIVERS;
-  const all = targets(drivers, WORK);
-  const wanted = chosen(
-    all,
-    args.filter((arg) => !arg.startsWith('-')),
-  );
-  if (args.includes('--write') && wanted.length < GPU_NAMES.length)
+  const wanted = chosen(targets(drivers, WORK), positionals);
+  if (write && wanted.length < GPU_NAMES.length)
     throw new Error(
       '--write needs all GPUs: name the folder of drivers in GPU_COMPILER_DRIVERS, and no GPU.',
     );
@@ -107,7 +120,7 @@ export async function check(args: readonly string[]): Promise<number> {
   const made = new Map<string, NamedShader[]>();
   for (const job of jobs) {
     const { description: _, features, ...rest } = job.known.found;
-    const adapter = { ...rest, features: { ...features, timestamps: false }, software: false };
+    const adapter = { ...rest, features: { ...features, timestamps: false }, profile: 'gpu' } as const;
     const key = JSON.stringify(adapter);
     const texts = made.get(key) ?? (await shaderTexts([adapter]));
     made.set(key, texts);
@@ -115,10 +128,10 @@ export async function check(args: readonly string[]): Promise<number> {
   }
   const waiting = [...jobs];
   const work = async (): Promise<void> => {
-    for (let job = waiting.shift(); job; job = waiting.shift()) await compileMissing(job, layer);
+    for (let job = waiting.shift(); job; job = waiting.shift()) await compileMissing(job, layer, assembly);
   };
   await Promise.all(Array.from({ length: WORKERS }, work));
-  return report(jobs, args.includes('--write'));
+  return report(jobs, write);
 }
 
 function report(jobs: readonly Job[], write: boolean): number {
@@ -127,7 +140,8 @@ function report(jobs: readonly Job[], write: boolean): number {
   for (const { target, known, texts } of jobs)
     for (const { name, code } of texts) {
       const outcome = known.outcomes[hash(code)]!;
-      if ('error' in outcome) failed.push(`${name} does not compile on ${target.name}: ${outcome.error}`);
+      if ('error' in outcome)
+        failed.push(`${name} does not compile on ${target.name}: ${outcome.error.split('\n')[0]}`);
       else addResult(results, name, target.name, outcome);
     }
   const names = jobs.map(({ target }) => target.name);
@@ -143,13 +157,16 @@ function report(jobs: readonly Job[], write: boolean): number {
     console.log(`Wrote ${TABLE}.`);
     return failed.length > 0 ? 1 : 0;
   }
-  const changed = changes(results, existsSync(TABLE) ? readKept(readFileSync(TABLE, 'utf8')) : new Map());
+  const kept = existsSync(TABLE) ? readKept(readFileSync(TABLE, 'utf8')) : new Map();
+  const changed = changes(results, kept);
   for (const { kernel, gpu, before, now, worse } of changed)
     if (worse) console.error(`${kernel} spills more on ${gpu}: ${now} (spills / scratch), it was ${before}.`);
   const better = changed.filter(({ worse }) => !worse).length;
-  if (better > 0)
+  const all = names.length === GPU_NAMES.length;
+  const gone = all ? [...kept.keys()].filter((kernel) => !results.has(kernel)).length : 0;
+  if (better + gone > 0)
     console.log(
-      `${better} spill less than docs/gpu-compilers.table.md says: keep that with npm run check:gpu -- --write`,
+      `${better} spill less than docs/gpu-compilers.table.md says, ${gone} of its kernels are gone: keep that with --write.`,
     );
   return failed.length > 0 || changed.some(({ worse }) => worse) ? 1 : 0;
 }

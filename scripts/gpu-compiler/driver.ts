@@ -27,7 +27,7 @@ export interface Compiled {
 export type Outcome = Compiled | { error: string };
 
 /** An adapter, and its driver's name and version. */
-export type Found = Omit<Adapter, 'software'> & { description: string };
+export type Found = Omit<Adapter, 'profile'> & { description: string };
 
 type Answer =
   | { adapter: Found }
@@ -159,14 +159,18 @@ export async function probe(target: Target, layer: string, work: string): Promis
 export async function compileAll(
   target: Target,
   texts: readonly string[],
-  { layer, work, each }: { layer: string; work: string; each: (text: string, outcome: Outcome) => void },
+  {
+    layer,
+    work,
+    each,
+  }: { layer: string; work: string; each: (text: string, outcome: Outcome, assembly?: string) => void },
 ): Promise<void> {
   let current: Process | undefined;
   try {
     for (const text of texts) {
       if (!current) current = (await start(target, layer, work)).process;
       const answer = await current.ask(text);
-      if ('statistics' in answer) each(text, compiled(target, answer));
+      if ('statistics' in answer) each(text, compiled(target, answer), answer.assembly);
       else if ('error' in answer) each(text, { error: answer.error });
       if ('error' in answer && (current.ended || answer.error.startsWith('no end'))) {
         current.end();

@@ -4,7 +4,7 @@ import type { PipelineCache } from '../../src/gpu/pipeline.ts';
 import type { ShaderSpec } from '../../src/gpu/shader.ts';
 
 /** What kernels choose by, of an adapter. */
-export type Adapter = Pick<Gpu, 'features' | 'subgroupSize' | 'software'> & { binding: number };
+export type Adapter = Pick<Gpu, 'features' | 'subgroupSize' | 'profile'> & { binding: number };
 
 // Node has no WebGPU of its own.
 globalThis.GPUBufferUsage ??= {
@@ -25,6 +25,8 @@ export function paperGpu(
     queue: { writeBuffer() {} },
     createBuffer: ({ size }: GPUBufferDescriptor) => ({ size, destroy() {} }),
     createBindGroup: () => ({}),
+    pushErrorScope() {},
+    popErrorScope: async () => null,
   };
   const pipelines = {
     async get(spec: ShaderSpec) {
@@ -36,6 +38,7 @@ export function paperGpu(
     ...adapter,
     device: device as unknown as GPUDevice,
     limits: { binding, workgroups: 65535 },
+    software: false,
     name: 'paper',
     pipelines: pipelines as unknown as PipelineCache,
     lost: undefined,

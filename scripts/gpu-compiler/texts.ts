@@ -20,6 +20,8 @@ import { SHAPES } from './shapes.ts';
 
 const DTYPES: readonly WeightDtype[] = ['f32', 'f16', 'q8', 'q4'];
 const WIDTHS: readonly Width[] = ['one', 'few', 'many'];
+/** Long enough for attention to split a sequence. */
+const CONTEXT = 512;
 /** How many log-probabilities are asked for: a constant of a shader. */
 const TOPS = [0, 5, 20];
 
@@ -38,7 +40,7 @@ async function recordModel(run: Run, noted: (spec: ShaderSpec) => void): Promise
   const gpu = paperGpu(adapter, noted);
   const ledger = new Ledger(gpu);
   const plan = planOf(config);
-  const { parts, fill } = allocateParts(gpu, ledger, config, plan, { ...run, contextLength: 4096 });
+  const { parts, fill } = allocateParts(gpu, ledger, config, plan, { ...run, contextLength: CONTEXT });
   const { scratch } = parts;
   const buffer = ledger.storage('paper', 16, 'scratch');
   // One block of each kind says what all say.
@@ -105,8 +107,8 @@ function runs(adapter: Adapter): Run[] {
       { ...usual, config: other, dtype: 'f16', kv: 'f32' },
     ]),
     { ...usual, dtype: 'f16', batch: 4 },
+    { ...usual, dtype: 'f32', kv: 'f32' },
     ...DTYPES.flatMap((dtype): Run[] => [
-      { ...usual, dtype, kv: 'f32' },
       ...variants(base).map((tuning) => ({ ...usual, dtype, tuning })),
       // Firefox has no subgroups yet.
       { ...usual, dtype, adapter: without('subgroups') },
