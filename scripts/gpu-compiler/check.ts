@@ -16,6 +16,9 @@ const WORK = join(ROOT, '.cache/gpu-compiler');
 /** Drivers at work at a time. */
 const WORKERS = availableParallelism();
 
+/** How often results are saved, so that a run that is stopped loses little. */
+const SAVE_MS = 5000;
+
 const hash = (text: string): string => createHash('sha256').update(text).digest('hex').slice(0, 24);
 
 /** What reads the drivers' answers: results of another reader are not kept. */
@@ -59,6 +62,7 @@ async function compileMissing({ target, known, texts, file }: Job, layer: string
   const missing = [...names.keys()].filter((code) => folder || !known.outcomes[hash(code)]);
   if (missing.length === 0) return;
   const begun = performance.now();
+  let saved = begun;
   const seconds = () => Math.round((performance.now() - begun) / 1000);
   console.log(`${target.name}: compiling ${missing.length} of ${texts.length} (${known.found.description})`);
   await compileAll(target, missing, {
@@ -66,6 +70,10 @@ async function compileMissing({ target, known, texts, file }: Job, layer: string
     work: WORK,
     each(code, outcome, assembly) {
       known.outcomes[hash(code)] = outcome;
+      if (performance.now() > saved + SAVE_MS) {
+        save({ file, known });
+        saved = performance.now();
+      }
       // Names are for people; texts that differ by sizes alone have the same one.
       const name = `${target.name} ${names.get(code)} ${hash(code).slice(0, 4)}.s`;
       if (folder && assembly) writeFileSync(join(folder, name), assembly);
