@@ -9,6 +9,7 @@ import { randomModel, tinyFiles } from './tiny-models.ts';
 export type Open = (
   options?: BrowserContextOptions,
   prepare?: (page: Page) => Promise<unknown>,
+  search?: string,
 ) => Promise<{ page: Page; problems: string[] }>;
 
 /** A browser for the tests of a file, its tabs closed behind each. */
@@ -22,7 +23,7 @@ export function chatPages(): Open {
   afterEach(async () => {
     for (const page of pages.splice(0)) await page.context().close();
   });
-  return async (options = {}, prepare = async () => {}) => {
+  return async (options = {}, prepare = async () => {}, search = '') => {
     const page = await (await browser.newContext(options)).newPage();
     pages.push(page);
     const problems: string[] = [];
@@ -31,7 +32,7 @@ export function chatPages(): Open {
     // Without the models that may be embedded, unless a test brings its own.
     await page.route('**/models/models.json', (route) => route.fulfill({ json: [] }));
     await prepare(page);
-    await page.goto(`${inject('demoUrl')}index.html`);
+    await page.goto(`${inject('demoUrl')}index.html${search}`);
     // The page listens once it knows which models are included.
     await page.waitForSelector('#openers > *, #loading:not([hidden])', { state: 'attached' });
     return { page, problems };
