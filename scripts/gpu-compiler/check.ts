@@ -142,14 +142,18 @@ export async function check(args: string[]): Promise<number> {
   return report(jobs, write);
 }
 
+/** The first line of an error, its places named as files have them. */
+const placed = (error: string, origins: readonly string[]): string =>
+  error.split('\n')[0]!.replace(/\bline (\d+):/g, (all, line) => `${origins[line - 1] ?? all}:`);
+
 function report(jobs: readonly Job[], write: boolean): number {
   const results: Results = new Map();
   const failed: string[] = [];
   for (const { target, known, texts } of jobs)
-    for (const { name, code } of texts) {
+    for (const { name, code, origins } of texts) {
       const outcome = known.outcomes[hash(code)]!;
       if ('error' in outcome)
-        failed.push(`${name} does not compile on ${target.name}: ${outcome.error.split('\n')[0]}`);
+        failed.push(`${name} does not compile on ${target.name}: ${placed(outcome.error, origins)}`);
       else addResult(results, name, target.name, outcome);
     }
   const names = jobs.map(({ target }) => target.name);

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { allocateParts } from '../../src/engine/size.ts';
 import { Ledger } from '../../src/gpu/buffer.ts';
 import { Recorder } from '../../src/gpu/recorder.ts';
-import { type ShaderSpec, shaderText } from '../../src/gpu/shader.ts';
+import { type ShaderSpec, type ShaderText, shaderText } from '../../src/gpu/shader.ts';
 import { addMoments } from '../../src/kernels/moments.ts';
 import { argmax } from '../../src/kernels/sample.ts';
 import { adjust, sample, score, topLogprobs } from '../../src/kernels/sampling.ts';
@@ -111,10 +111,9 @@ function runs(adapter: Adapter): Run[] {
   ];
 }
 
-export interface NamedShader {
+export interface NamedShader extends ShaderText {
   /** The kernel and what makes this permutation, but for the sizes of the model: the same for all models. */
   name: string;
-  code: string;
 }
 
 /** Every text once, with its name. */
@@ -122,9 +121,12 @@ export async function shaderTexts(adapters: readonly Adapter[]): Promise<NamedSh
   const specs = new Map<string, ShaderSpec>();
   for (const run of adapters.flatMap(runs))
     await recordModel(run, (spec) => specs.set(JSON.stringify(spec), spec));
-  const texts = new Map<string, string>();
-  for (const spec of specs.values()) texts.set((await shaderText(spec)).code, nameOf(spec));
-  return [...texts].map(([code, name]) => ({ name, code })).sort((a, b) => (a.name < b.name ? -1 : 1));
+  const texts = new Map<string, NamedShader>();
+  for (const spec of specs.values()) {
+    const text = shaderText(spec);
+    texts.set(text.code, { ...text, name: nameOf(spec) });
+  }
+  return [...texts.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
 /** Constants that are a kernel's shape, not a model's. */
@@ -137,9 +139,9 @@ export function nameOf({ name, imports = {}, constants }: ShaderSpec): string {
 }
 
 /** Writes each text as a file `0.wgsl` and so on. @returns the files, in the order of the texts */
-export async function writeTexts(texts: readonly NamedShader[], folder: string): Promise<string[]> {
+export async function writeTexts(texts: readonly string[], folder: string): Promise<string[]> {
   await mkdir(folder, { recursive: true });
   const files = texts.map((_, i) => join(folder, `${i}.wgsl`));
-  await Promise.all(texts.map(({ code }, i) => writeFile(files[i]!, code)));
+  await Promise.all(texts.map((text, i) => writeFile(files[i]!, text)));
   return files;
 }
