@@ -16,6 +16,9 @@ const WORK = join(ROOT, '.cache/gpu-compiler');
 /** Drivers at work at a time. */
 const WORKERS = availableParallelism();
 
+/** How often results are saved, so that a run that is stopped loses little. */
+const SAVE_MS = 5000;
+
 const hash = (text: string): string => createHash('sha256').update(text).digest('hex').slice(0, 24);
 
 /** What reads the drivers' answers: results of another reader are not kept. */
@@ -59,6 +62,7 @@ async function compileMissing({ target, known, texts, file }: Job, layer: string
   const missing = [...names.keys()].filter((code) => folder || !known.outcomes[hash(code)]);
   if (missing.length === 0) return;
   const begun = performance.now();
+  let saved = begun;
   const seconds = () => Math.round((performance.now() - begun) / 1000);
   console.log(`${target.name}: compiling ${missing.length} of ${texts.length} (${known.found.description})`);
   await compileAll(target, missing, {
@@ -66,6 +70,10 @@ async function compileMissing({ target, known, texts, file }: Job, layer: string
     work: WORK,
     each(code, outcome, assembly) {
       known.outcomes[hash(code)] = outcome;
+      if (performance.now() > saved + SAVE_MS) {
+        save({ file, known });
+        saved = performance.now();
+      }
       // Names are for people; texts that differ by sizes alone have the same one.
       const name = `${target.name} ${names.get(code)} ${hash(code).slice(0, 4)}.s`;
       if (folder && assembly) writeFileSync(join(folder, name), assembly);
@@ -134,14 +142,18 @@ export async function check(args: string[]): Promise<number> {
   return report(jobs, write);
 }
 
+/** The first line of an error, its places named as files have them. */
+const placed = (error: string, origins: readonly string[]): string =>
+  error.split('\n')[0]!.replace(/\bline (\d+):/g, (all, line) => `${origins[line - 1] ?? all}:`);
+
 function report(jobs: readonly Job[], write: boolean): number {
   const results: Results = new Map();
   const failed: string[] = [];
   for (const { target, known, texts } of jobs)
-    for (const { name, code } of texts) {
+    for (const { name, code, origins } of texts) {
       const outcome = known.outcomes[hash(code)]!;
       if ('error' in outcome)
-        failed.push(`${name} does not compile on ${target.name}: ${outcome.error.split('\n')[0]}`);
+        failed.push(`${name} does not compile on ${target.name}: ${placed(outcome.error, origins)}`);
       else addResult(results, name, target.name, outcome);
     }
   const names = jobs.map(({ target }) => target.name);

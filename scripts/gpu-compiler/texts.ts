@@ -1,19 +1,18 @@
 // Every text of a shader that models make, by the adapter that they run on.
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { recordChoice } from '../../src/engine/drawn-choice.ts';
 import { allocateParts } from '../../src/engine/size.ts';
 import { Ledger } from '../../src/gpu/buffer.ts';
 import { Recorder } from '../../src/gpu/recorder.ts';
-import { type ShaderSpec, shaderText } from '../../src/gpu/shader.ts';
+import { type ShaderSpec, type ShaderText, shaderText } from '../../src/gpu/shader.ts';
 import { addMoments } from '../../src/kernels/moments.ts';
 import { argmax } from '../../src/kernels/sample.ts';
-import { score } from '../../src/kernels/sampling.ts';
+import { adjust, sample, score, topLogprobs } from '../../src/kernels/sampling.ts';
 import { synthesise } from '../../src/kernels/synthesise.ts';
 import type { WeightDtype } from '../../src/kernels/tensor.ts';
 import { defaultTuning, PLAIN_TUNING, type Tuning, VARIANTS, type Width } from '../../src/kernels/tuning.ts';
 import type { ModelConfig } from '../../src/model/config.ts';
-import { type ForwardParts, recordBlocks, recordHead, recordLinear } from '../../src/model/forward.ts';
+import { recordBlocks, recordHead, recordLinear } from '../../src/model/forward.ts';
 import { planOf } from '../../src/model/plan.ts';
 import { type Adapter, paperGpu } from './paper.ts';
 import { SHAPES } from './shapes.ts';
@@ -53,7 +52,19 @@ async function recordModel(run: Run, noted: (spec: ShaderSpec) => void): Promise
   const call = { logits: scratch.logits, next: buffer, sampled: buffer, step: scratch.step };
   argmax(tuning, recorder, call);
   score(tuning, recorder, { logits: scratch.logits, targets: buffer, scores: buffer, step: scratch.step });
-  recordChoices(parts, ledger, recorder, { ...call, samplers: buffer });
+  const samplers = buffer;
+  sample(tuning, recorder, { ...call, samplers });
+  for (const bias of [undefined, buffer])
+    for (const mask of [undefined, buffer])
+      adjust(tuning, recorder, {
+        ...call,
+        samplers,
+        adjusted: scratch.logits,
+        counts: buffer,
+        bias,
+        mask,
+      });
+  for (const top of TOPS) topLogprobs(tuning, recorder, { ...call, top, out: buffer });
   const z = { z: buffer, before: buffer, after: buffer, rows: buffer, step: scratch.step };
   addMoments(recorder, {
     ...z,
@@ -66,24 +77,6 @@ async function recordModel(run: Run, noted: (spec: ShaderSpec) => void): Promise
     for (const part of weight.parts)
       synthesise(gpu, recorder, { weight, part, seed: 0, uniform: () => buffer });
   await recorder.finish();
-}
-
-function recordChoices(
-  parts: ForwardParts,
-  ledger: Ledger,
-  recorder: Recorder,
-  call: Parameters<typeof recordChoice>[2],
-): void {
-  const flags = [false, true];
-  for (const greedy of flags)
-    for (const [bias, mask] of flags.flatMap((bias) => flags.map((mask) => [bias, mask] as const)))
-      for (const top of [undefined, ...TOPS])
-        for (const adjusted of flags)
-          recordChoice(recorder, { greedy, adjusted, bias, mask, top }, call, {
-            parts,
-            ledger,
-            adjusting: {},
-          });
 }
 
 /** Each variant of the kernels that is tried on a GPU, on top of the default. */
@@ -118,10 +111,9 @@ function runs(adapter: Adapter): Run[] {
   ];
 }
 
-export interface NamedShader {
+export interface NamedShader extends ShaderText {
   /** The kernel and what makes this permutation, but for the sizes of the model: the same for all models. */
   name: string;
-  code: string;
 }
 
 /** Every text once, with its name. */
@@ -129,9 +121,12 @@ export async function shaderTexts(adapters: readonly Adapter[]): Promise<NamedSh
   const specs = new Map<string, ShaderSpec>();
   for (const run of adapters.flatMap(runs))
     await recordModel(run, (spec) => specs.set(JSON.stringify(spec), spec));
-  const texts = new Map<string, string>();
-  for (const spec of specs.values()) texts.set((await shaderText(spec)).code, nameOf(spec));
-  return [...texts].map(([code, name]) => ({ name, code })).sort((a, b) => (a.name < b.name ? -1 : 1));
+  const texts = new Map<string, NamedShader>();
+  for (const spec of specs.values()) {
+    const text = shaderText(spec);
+    texts.set(text.code, { ...text, name: nameOf(spec) });
+  }
+  return [...texts.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
 /** Constants that are a kernel's shape, not a model's. */
@@ -144,9 +139,9 @@ export function nameOf({ name, imports = {}, constants }: ShaderSpec): string {
 }
 
 /** Writes each text as a file `0.wgsl` and so on. @returns the files, in the order of the texts */
-export async function writeTexts(texts: readonly NamedShader[], folder: string): Promise<string[]> {
+export async function writeTexts(texts: readonly string[], folder: string): Promise<string[]> {
   await mkdir(folder, { recursive: true });
   const files = texts.map((_, i) => join(folder, `${i}.wgsl`));
-  await Promise.all(texts.map(({ code }, i) => writeFile(files[i]!, code)));
+  await Promise.all(texts.map((text, i) => writeFile(files[i]!, text)));
   return files;
 }

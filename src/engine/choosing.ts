@@ -1,15 +1,12 @@
 import type { Ledger } from '../gpu/buffer.ts';
 import { type Dispatch, Recorder, type StepShape } from '../gpu/recorder.ts';
-import { argmax, packSampler, SAMPLER_BYTES, type Sampler } from '../kernels/sample.ts';
+import { argmax, MAX_TOP, packSampler, SAMPLER_BYTES, type Sampler } from '../kernels/sample.ts';
 import type { Logprobs } from '../kernels/sampling.ts';
 import type { ForwardParts } from '../model/forward.ts';
 import { part } from '../part.ts';
-import type { Adjusting, ChoiceKind, TopLogprobs } from './drawn-choice.ts';
+import type { ChoiceBuffers, ChoiceKind, TopLogprobs } from './drawn-choice.ts';
 
 export type { ChoiceKind } from './drawn-choice.ts';
-
-/** Most tokens of `topLogprobs`, as in OpenAI's API. */
-export const MAX_TOP = 20;
 
 /** The likeliest token, as the model says it. */
 export const GREEDY: ChoiceKind = { greedy: true, adjusted: false, bias: false, mask: false, top: undefined };
@@ -45,7 +42,7 @@ export class Choosing {
   readonly #samplers: GPUBuffer;
   readonly #staging: GPUBuffer[] = [];
   readonly #choosers = new Map<string, Promise<Chooser>>();
-  readonly #adjusting: Adjusting = {};
+  readonly #buffers: ChoiceBuffers = {};
   #stagingAt = 0;
 
   /**
@@ -80,7 +77,7 @@ export class Choosing {
     if (kind.greedy && !kind.adjusted && kind.top === undefined) argmax(parts.tuning, recorder, call);
     else {
       const { recordChoice } = await part(() => import('./drawn-choice.ts'));
-      top = recordChoice(recorder, kind, call, { parts, ledger: this.#ledger, adjusting: this.#adjusting });
+      top = recordChoice(recorder, kind, call, { parts, ledger: this.#ledger, buffers: this.#buffers });
     }
     return { dispatches: await recorder.finish(), top };
   }
@@ -95,7 +92,7 @@ export class Choosing {
     await this.prepare(kind);
     const { queue } = this.#parts.gpu.device;
     queue.writeBuffer(this.#samplers, sequence * SAMPLER_BYTES, packSampler(sampler));
-    const { counts, bias } = this.#adjusting;
+    const { counts, bias } = this.#buffers;
     const at = 4 * sequence * this.#parts.config.vocabSize;
     if (kind.adjusted) queue.writeBuffer(counts!, at, adjustments.counts);
     if (kind.bias && adjustments.bias) queue.writeBuffer(bias!, at, adjustments.bias);
@@ -103,7 +100,7 @@ export class Choosing {
 
   /** Sets the tokens a sequence may choose next: `(maskWords(vocab))`, a bit a token. */
   setMask(sequence: number, mask: Uint32Array<ArrayBuffer>): void {
-    this.#parts.gpu.device.queue.writeBuffer(this.#adjusting.mask!, sequence * mask.byteLength, mask);
+    this.#parts.gpu.device.queue.writeBuffer(this.#buffers.mask!, sequence * mask.byteLength, mask);
   }
 
   /** Submits a step that ends in a choice; the promise is of its read-back. */

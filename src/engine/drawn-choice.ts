@@ -1,7 +1,7 @@
 // Choices other than of the likeliest token as the model says it. Fetched when first used.
 import type { Ledger } from '../gpu/buffer.ts';
 import type { Recorder, StepShape } from '../gpu/recorder.ts';
-import { argmax, type Choice, maskWords } from '../kernels/sample.ts';
+import { argmax, type Choice, MAX_TOP, maskWords } from '../kernels/sample.ts';
 import { adjust, type Logprobs, readTop, sample, topLogprobs } from '../kernels/sampling.ts';
 import { stride } from '../kernels/tensor.ts';
 import type { ForwardParts } from '../model/forward.ts';
@@ -16,14 +16,18 @@ export interface ChoiceKind {
   top: number | undefined;
 }
 
-/** What adjusts logits, where a choice asked for it. */
-export interface Adjusting {
+/** Buffers of drawn choices, each made when a choice first asks for it and used by all: one choice at a time is under way. */
+export interface ChoiceBuffers {
   /** `(sequences, vocab)` */
   counts?: GPUBuffer;
   /** `(sequences, vocab)` */
   bias?: GPUBuffer;
   /** `(sequences, maskWords(vocab))` */
   mask?: GPUBuffer;
+  /** `(sequences, stride(vocab))` */
+  adjusted?: GPUBuffer;
+  /** `(sequences, MAX_TOP + 1)` pairs. */
+  top?: GPUBuffer;
 }
 
 /** Where the log-probabilities of a choice are, and what reads them from a copy. */
@@ -33,26 +37,23 @@ export interface TopLogprobs {
   read(all: ArrayBuffer, step: StepShape): Logprobs;
 }
 
-/** Records a choice of any kind; what it adjusts by is made where `adjusting` lacks it. */
+/** Records a choice of any kind; what `buffers` lacks for it is made. */
 export function recordChoice(
   recorder: Recorder,
   kind: ChoiceKind,
   call: Choice & { samplers: GPUBuffer },
-  { parts, ledger, adjusting }: { parts: ForwardParts; ledger: Ledger; adjusting: Adjusting },
+  { parts, ledger, buffers }: { parts: ForwardParts; ledger: Ledger; buffers: ChoiceBuffers },
 ): TopLogprobs | undefined {
   const { tuning, kv, config } = parts;
   const { vocabSize } = config;
   const { sequences } = kv;
-  const hold = (name: keyof Adjusting, bytes: number): GPUBuffer => {
-    adjusting[name] ??= ledger.storage(name, bytes * sequences, 'scratch');
-    return adjusting[name];
+  const hold = (name: keyof ChoiceBuffers, bytes: number): GPUBuffer => {
+    buffers[name] ??= ledger.storage(name, bytes * sequences, 'scratch');
+    return buffers[name];
   };
   let { logits } = call;
   if (kind.adjusted) {
-    const adjusted = {
-      buffer: ledger.storage('adjusted logits', 4 * sequences * stride(vocabSize), 'scratch'),
-      cols: vocabSize,
-    };
+    const adjusted = { buffer: hold('adjusted', 4 * stride(vocabSize)), cols: vocabSize };
     adjust(tuning, recorder, {
       ...call,
       adjusted,
@@ -66,13 +67,12 @@ export function recordChoice(
   else sample(tuning, recorder, { ...call, logits });
   if (kind.top === undefined) return undefined;
   const each = kind.top + 1;
-  const bytes = 8 * sequences * each;
-  const out = ledger.storage('top logprobs', bytes, 'scratch');
+  const out = hold('top', 8 * (MAX_TOP + 1));
   const { sampled, step } = call;
   topLogprobs(tuning, recorder, { logits: call.logits, top: kind.top, sampled, out, step });
   return {
     buffer: out,
-    bytes,
+    bytes: 8 * sequences * each,
     read: (all, { count, next }) => readTop(all, 4 * sequences, { each, count, next }),
   };
 }

@@ -1,6 +1,6 @@
 import { refuseOption, ShishuError } from '../errors.ts';
 import type { Constraint } from '../grammar/constraint.ts';
-import { MAX_TOP } from './choosing.ts';
+import { MAX_TOP } from '../kernels/sample.ts';
 import type { ModeSetting } from './modes.ts';
 import type { GenerateOptions } from './types.ts';
 

@@ -13,6 +13,9 @@ export interface Choice {
   step: GPUBuffer;
 }
 
+/** Most tokens whose log-probabilities are told beside that of the chosen one, as in OpenAI's API. */
+export const MAX_TOP = 20;
+
 export const vocabConstants = (tuning: Tuning, logits: Activations): Record<string, number> => ({
   WG: tuning.vocabulary,
   VOCAB: logits.cols,

@@ -1,6 +1,9 @@
 /** How a weight matrix is kept. */
 export type WeightDtype = 'f32' | 'f16' | 'q8' | 'q4';
 
+/** The largest head that attention computes: a thread or a workgroup holds all of a head's sums. */
+export const LARGEST_HEAD = 256;
+
 /** Values along a quantized block. */
 export const BLOCK = 32;
 

@@ -1,4 +1,5 @@
 import { ShishuError } from '../errors.ts';
+import { LARGEST_HEAD } from '../kernels/tensor.ts';
 
 /** How rotary frequencies are scaled for contexts longer than those of training. */
 export type RopeScaling =
@@ -214,6 +215,7 @@ export function parseConfig(json: unknown): ModelConfig {
       : fail(`"hidden_size" ${hiddenSize} does not divide into ${heads} heads and "head_dim" is missing.`));
   if (heads % kvHeads !== 0) fail(`${heads} heads do not divide into ${kvHeads} KV heads.`);
   if (headDim % 4 !== 0) refuse(`"head_dim" ${headDim} is not a multiple of 4.`);
+  if (headDim > LARGEST_HEAD) refuse(`"head_dim" ${headDim} is above ${LARGEST_HEAD}.`);
   const intermediateSize = need(json, 'intermediate_size');
   const vocabSize = need(json, 'vocab_size');
   const stack = stackOf(json, modelType);

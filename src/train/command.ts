@@ -3,6 +3,7 @@ import { parseArgs } from 'node:util';
 import { setFlagsFromString } from 'node:v8';
 import type { LoadOptions } from '../engine/types.ts';
 import { ShishuError } from '../errors.ts';
+import { checkProfile } from '../gpu/profile.ts';
 import type { BenchRequest } from './bench.ts';
 import { Bpe } from './bpe.ts';
 import { type Evaluation, evaluate, evaluationTable, type Scorer } from './evaluate.ts';
@@ -169,7 +170,7 @@ export async function trainCommand(argv: readonly string[], signal: AbortSignal)
   }
 }
 
-/** Loads a folder's model for scoring; the command line gives the engine's, which checks the options. */
+/** Loads a folder's model for scoring; the command line gives the engine's. */
 export type OpenScorer = (
   folder: string,
   options: Pick<LoadOptions, 'profile'>,
@@ -186,8 +187,7 @@ export async function evaluateCommand(argv: readonly string[], openScorer: OpenS
   if (positionals.length === 0) throw usage('No folder was given.', EVALUATE_HELP);
   const chats = numberOf(values, 'chats', 60, { to: 100_000 });
   const seed = numberOf(values, 'seed', 1, { from: 0, to: 2 ** 31 - 1 });
-  const options =
-    values.profile === undefined ? {} : { profile: values.profile as NonNullable<LoadOptions['profile']> };
+  const options = { profile: checkProfile(values.profile ?? 'auto') };
   const results: [string, Evaluation][] = [];
   for (const folder of positionals) {
     const bpe = Bpe.fromJson(await readJsonFile(join(folder, 'tokenizer.json')));

@@ -97,6 +97,20 @@ describe("a user's mistake is exit 1 and one line that names it", () => {
     ['a stack that cannot be', ['bench', 'Tiny-1M', 'Tiny-1M:1,2,3,4'], /3 shared pairs/],
     ['a setting out of range', ['bench', 'Tiny-1M', 'Tiny-1M', '--steps', 'x'], /--steps is "x"/],
     ['two forms of a report', ['bench', 'Tiny-1M', 'Tiny-1M', '--json', '--csv'], /either/],
+    ...[
+      ['generate', tiny, '--prompt', 'a'],
+      ['score', tiny, '--ids', '1,2'],
+      ['analyze', tiny],
+      ['convert', tiny, '-o', join(folder, 'out')],
+      ['quality', tiny],
+      ['evaluate', tiny],
+      ['bench', 'Tiny-1M', 'Tiny-1M'],
+    ].map((args): [string, readonly string[], RegExp] => [
+      `a profile that is none to ${args[0]}`,
+      [...args, '--profile', 'fast'],
+      /--profile is fast, expected auto, software or gpu/,
+    ]),
+    ['a profile without a GPU', ['inspect', tiny, '--profile', 'gpu'], /--profile has no meaning here/],
     ['a corpus without a comparison', ['score', tiny, '--corpus'], /only for --compare/],
   ])('%s', (_, args, message) => {
     writeFileSync(odd, '{oops');
@@ -177,6 +191,11 @@ test('generate streams ids or text, or gives one JSON object', () => {
   expect(reply.logprobs[0].top).toHaveLength(2);
   expect(output([...prompt, ...sampling, '--ids'])).toBe(`${reply.tokenIds}\n`);
   expect(output([...prompt, ...sampling])).toBe(`${reply.text}\n`);
+  // Other kernels, the same greedy tokens.
+  const [gpus, software] = ['gpu', 'software'].map((profile) =>
+    output([...prompt, '--ids', '--profile', profile]),
+  );
+  expect(gpus).toBe(software);
 });
 
 test('score of a text from stdin is that of its ids', () => {
@@ -223,9 +242,10 @@ test('bench measures a pair of shapes, as JSON and as Markdown', () => {
   expect(result.runtime).toMatch(/^Node .*Dawn$/);
   expect(result.models).toHaveLength(2);
   for (const { ms } of [...result.prompts, ...result.decode]) expect(ms.samples).toHaveLength(1);
-  const shown = output(short);
+  expect(result.adapter.profile).toBe(result.adapter.software ? 'software' : 'gpu');
+  const shown = output([...short, '--profile', 'gpu']);
   expect(shown).toMatch(/^# Tiny-1M \[2 of 8 blocks\] against Tiny-1M \(1,1,0,0\)/);
-  expect(shown).toMatch(/bench\.html#parent=Tiny-1M&child=Tiny-1M/);
+  expect(shown).toMatch(/bench\.html\?profile=gpu#parent=Tiny-1M&child=Tiny-1M/);
 });
 
 test.runIf(withStories)('the trained model tells its story', () => {

@@ -153,6 +153,15 @@ describe('a run', () => {
     }
   });
 
+  test('runs with the profile that is asked for, and says so', async () => {
+    const result = await run(tiny({ blocks: '2', repetitions: '1', kernels: 'no' }), {
+      gpu: { device: gpu.device, profile: 'gpu' },
+    });
+    expect(result).toMatchObject({ ended: 'complete', error: null });
+    expect(result.adapter).toMatchObject({ software: gpu.software, profile: 'gpu' });
+    expect([result.prompts, result.decode, result.batches].map(({ length }) => length)).toEqual([2, 4, 2]);
+  });
+
   test('profiles what is measured, and says what that is', async () => {
     if (!gpu.features.timestamps) return;
     const phases = (result: BenchResult) => [...new Set(result.profile.map(({ phase }) => phase))];

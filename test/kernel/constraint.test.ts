@@ -38,6 +38,31 @@ beforeAll(async () => {
 });
 afterAll(() => model.dispose());
 
+test('replies of ever new kinds take no more memory than the first of each', async () => {
+  const bytesAfter = async (options: GenerateOptions): Promise<number> => {
+    for await (const _ of model.generate('ab', { maxTokens: 2, ignoreEos: true, ...options }));
+    return model.info.bytes.total;
+  };
+  const all = { logitBias: { 5: 1 }, constraint: { regex: '[a-z]{3,9}' }, logprobs: true, topLogprobs: 3 };
+  const first = await bytesAfter({ ...all, frequencyPenalty: 0.1 });
+  for (const top of [0, 3, 20]) {
+    const penalties = {
+      frequencyPenalty: top / 20,
+      presencePenalty: -top / 20,
+      repetitionPenalty: 1 + top / 9,
+    };
+    const drawn = { temperature: 0.5 + top / 20, topK: top, topP: 1 - top / 50, minP: top / 100 };
+    for (const options of [
+      { topLogprobs: top, logprobs: true },
+      { topLogprobs: top, logprobs: true, ...penalties },
+      { topLogprobs: top, logprobs: true, ...drawn, ...penalties },
+      { ...drawn, logitBias: { [top]: 1 } },
+      { ...all, topLogprobs: top, ...drawn },
+    ])
+      expect(await bytesAfter(options), JSON.stringify(options)).toBe(first);
+  }
+});
+
 async function reply(options: GenerateOptions): Promise<GenerateResult & { chunks: GenerateChunk[] }> {
   const chunks: GenerateChunk[] = [];
   const replies = model.generate([{ role: 'user', content: 'WHO' }], options);

@@ -39,6 +39,8 @@ describe('estimate', () => {
     {},
     { dtype: 'f16', kv: 'f16', contextLength: 33, batch: 3 },
     { dtype: 'q8', contextLength: 64 },
+    { dtype: 'q8', batch: 2, profile: 'gpu' },
+    { dtype: 'q8', batch: 2, profile: 'software' },
     { dtype: 'q4', kv: 'f16', contextLength: 1 },
   ])('%o takes what was foretold', async (options) => {
     const { source, read } = counted();
@@ -54,6 +56,7 @@ describe('estimate', () => {
       contextLength: info.contextLength,
       parameters: info.parameters,
       adapter: { name: info.adapter, bufferBytes: gpu.limits.binding },
+      profile: info.profile,
       fits: true,
     });
     expect(foretold.choices.map(({ dtype }) => dtype)).toEqual(['f32', 'f16', 'q8', 'q4']);

@@ -3,13 +3,19 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { loadModel } from '../../src/engine/engine.ts';
 import type { Model } from '../../src/engine/model.ts';
-import type { BatchChunk, GenerateOptions, LinearMaps, LoadOptions } from '../../src/engine/types.ts';
+import type {
+  BatchChunk,
+  GenerateOptions,
+  KvDtype,
+  LinearMaps,
+  LoadOptions,
+} from '../../src/engine/types.ts';
 import { type Gpu, type GpuOptions, openGpu } from '../../src/gpu/device.ts';
 import type { WeightDtype } from '../../src/kernels/tensor.ts';
 import type { Tuning } from '../../src/kernels/tuning.ts';
 import { planOf } from '../../src/model/plan.ts';
 import { pruned } from '../../src/model/prune.ts';
-import { type ReferenceKv, type ReferenceTensors, referenceLogits } from '../reference/forward.ts';
+import { type ReferenceTensors, referenceLogits } from '../reference/forward.ts';
 import { logSoftmax } from '../reference/kernels.ts';
 import { CONTEXT, type GpuShape, heldTensors, shapedModel, shapedSource } from '../support/gpu-shapes.ts';
 import { mulberry32 } from '../support/random.ts';
@@ -56,6 +62,7 @@ function expectTold(
   chunks: readonly BatchChunk[],
   prompt: readonly number[],
   logitsOf: (tokens: readonly number[]) => Float32Array,
+  tolerance: number,
   label: string,
 ): void {
   const reply = chunks.map(({ tokenId }) => tokenId);
@@ -66,25 +73,24 @@ function expectTold(
     const expected = logSoftmax(logits.subarray(at, at + vocab));
     expect(logprob!.top.length, label).toBe(20);
     for (const { tokenId, logprob: told } of logprob!.top)
-      expect(Math.abs(told - expected[tokenId]!), `${label}, token ${i}`).toBeLessThan(2e-3);
+      expect(Math.abs(told - expected[tokenId]!), `${label}, token ${i}`).toBeLessThan(tolerance);
   }
 }
 
-/** `n` replies to a prompt, by reply. */
+/** `n` replies to a prompt that are drawn apart, by reply. */
 async function replies(
   model: Model,
   prompt: readonly number[],
   n: number,
   options: GenerateOptions,
 ): Promise<BatchChunk[][]> {
-  const all = { ignoreEos: true, logprobs: true, topLogprobs: 20, ...options };
+  const all = { ignoreEos: true, logprobs: true, topLogprobs: 20, temperature: 4, seed: 5, ...options };
   const chunks: BatchChunk[][] = Array.from({ length: n }, () => []);
   for await (const chunk of model.generateBatch(Uint32Array.from(prompt), n, all))
     chunks[chunk.index]!.push(chunk);
   return chunks;
 }
 
-/** Replies that differ from the second token on: their first tokens are forced apart by a bias, and then greedy. */
 const MAX_TOKENS = 4;
 
 /** A linear map for the last attention block of a model. */
@@ -106,7 +112,7 @@ function someMaps({ config }: TinyModel): { layer: number; maps: LinearMaps; ten
 }
 
 // Every shape with both kinds of KV, every kind of weights with both.
-const KINDS: readonly [GpuShape, WeightDtype, ReferenceKv][] = [
+const KINDS: readonly [GpuShape, WeightDtype, KvDtype][] = [
   ['heads of 64', 'f32', 'f32'],
   ['heads of 64', 'q8', 'f16'],
   ['heads of 80', 'q4', 'f32'],
@@ -120,31 +126,34 @@ const KINDS: readonly [GpuShape, WeightDtype, ReferenceKv][] = [
 describe.each(KINDS)('%s, weights %s, KV %s', (shape, dtype, kv) => {
   const tiny = shapedModel(shape);
   const held = heldTensors(tiny, dtype);
-  // A value that rounds to its other neighbour in f16 changes what follows a little.
-  const tolerance = kv === 'f32' ? 1e-4 : 1e-3;
+  // The reference keeps K and V exact; of logits relative to the largest, of log-probabilities absolute.
+  const tolerance = kv === 'f32' ? { logits: 1e-4, told: 1e-3 } : { logits: 3e-3, told: 1e-2 };
 
   test('a long prompt, one, four and sixteen rows, modes and linear maps: the reference', () =>
     withModel(tiny, { dtype, kv, batch: 16 }, async (model) => {
       expect(model.info).toMatchObject({ dtype, kv, batch: 16 });
       const long = randomTokens(tiny.config, 270, 11);
-      const whole = (tokens: readonly number[]): Float32Array =>
-        referenceLogits(tiny.config, held, tokens, planOf(tiny.config), kv);
-      expectNear(await model.logits(long), whole(long), tolerance, 'logits');
+      const whole = (tokens: readonly number[]): Float32Array => referenceLogits(tiny.config, held, tokens);
+      expectNear(await model.logits(long), whole(long), tolerance.logits, 'logits');
 
-      // Positions past the first split.
-      const after = long.slice(0, 259);
-      for (const n of [1, 4, 16]) {
-        const told = await replies(model, after, n, { maxTokens: MAX_TOKENS });
+      const check = async (prompt: readonly number[], n: number): Promise<void> => {
+        const told = await replies(model, prompt, n, { maxTokens: MAX_TOKENS });
         expect(told.map(({ length }) => length)).toEqual(Array(n).fill(MAX_TOKENS));
-        for (const reply of [told[0]!, told[n - 1]!]) expectTold(reply, after, whole, `${n} replies`);
-      }
+        // Sequences that are mixed up would be alike.
+        expect(new Set(told.map((reply) => reply.map(({ tokenId }) => tokenId).join())).size).toBe(n);
+        for (const reply of new Set([told[0]!, told[n - 1]!]))
+          expectTold(reply, prompt, whole, tolerance.told, `${n} replies`);
+      };
+      for (const n of [1, 4, 16]) await check(long.slice(0, 30), n);
+      // Past the first split.
+      await check(long.slice(0, 257), 1);
 
       const { layer, maps, tensors } = someMaps(tiny);
       await model.setLinearMaps(maps);
       const modes = { 0: 'skip', [layer]: 'linear' } as const;
       const plan = pruned(planOf(tiny.config), modes, new Set([layer]));
       const short = long.slice(0, 70);
-      const expected = referenceLogits(tiny.config, new Map([...held, ...tensors]), short, plan, kv);
-      expectNear(await model.logits(short, { modes }), expected, tolerance, 'logits in modes');
+      const expected = referenceLogits(tiny.config, new Map([...held, ...tensors]), short, plan);
+      expectNear(await model.logits(short, { modes }), expected, tolerance.logits, 'logits in modes');
     }));
 });

@@ -5,6 +5,7 @@ import { fillSynthetic } from '../../src/bench/synthetic.ts';
 import { loadModel, makeRunner } from '../../src/engine/engine.ts';
 import { keptTuning, type TuningStore } from '../../src/engine/kept-tuning.ts';
 import { tune } from '../../src/engine/tune.ts';
+import type { LoadOptions } from '../../src/engine/types.ts';
 import type { Gpu } from '../../src/gpu/device.ts';
 import type { Pipeline, PipelineCache } from '../../src/gpu/pipeline.ts';
 import type { ShaderSpec } from '../../src/gpu/shader.ts';
@@ -124,6 +125,11 @@ test('a kept choice is taken, anything else is chosen anew, and nothing of it fa
       throw new Error('Nothing compiles.');
     });
     expect(await keptTuning(lost, plan, filled, memoryStore())).toEqual({});
+    // A choice of one profile is none of another's.
+    const byProfile = memoryStore();
+    for (const profile of ['software', 'gpu', 'software'] as const)
+      await keptTuning({ ...parts, gpu: { ...gpu, profile } }, plan, filled, byProfile, none);
+    expect(byProfile.sets).toHaveLength(2);
     // Where the platform has a place of its own.
     expect(await keptTuning(parts, plan, filled, undefined, none)).toEqual(plain);
     expect(await keptTuning(parts, plan, filled, undefined, none)).toEqual(plain);
@@ -135,7 +141,7 @@ test('a model loaded with tune gives the same logits, and keeps its choice by it
   const files = { ...tinyFiles(model), ...charTokenizerFiles() };
   const tokens = Array.from({ length: 20 }, (_, i) => (i * 5) % 100);
   const store = memoryStore();
-  const logits = async (options: { tune: boolean; dtype?: 'q8' }): Promise<Float32Array> => {
+  const logits = async (options: Pick<LoadOptions, 'tune' | 'dtype' | 'profile'>): Promise<Float32Array> => {
     const loaded = await loadModel(
       memorySource(files),
       { device: gpu.device, contextLength: 32, ...options },
@@ -148,6 +154,8 @@ test('a model loaded with tune gives the same logits, and keeps its choice by it
     }
   };
   const expected = await logits({ tune: false });
+  // By default neither is it timed where a CPU plays GPU, whatever the profile, nor on a GPU with the other's.
+  await logits({ profile: gpu.software ? 'gpu' : 'software' });
   expect(store.sets).toEqual([]);
   const spread = expected.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
   for (let load = 0; load < 2; load++) {

@@ -1,7 +1,6 @@
 import type { ModelConfig } from '../../src/model/config.ts';
 import { type Block, type Plan, planOf } from '../../src/model/plan.ts';
 import { add, argmax, attention, embed, linear, rmsNorm, rope, swiglu } from './kernels.ts';
-import { roundToF16 } from './quantize.ts';
 
 /** A tensor of a checkpoint: row-major, widened to f32. */
 export interface ReferenceTensor {
@@ -9,9 +8,6 @@ export interface ReferenceTensor {
   data: Float32Array;
 }
 export type ReferenceTensors = ReadonlyMap<string, ReferenceTensor>;
-
-/** How K and V are kept. */
-export type ReferenceKv = 'f32' | 'f16';
 
 type Lookup = (name: string) => Float32Array;
 type OptionalLookup = (name: string) => Float32Array | undefined;
@@ -23,7 +19,6 @@ function selfAttention(
   x: Float32Array,
   get: Lookup,
   find: OptionalLookup,
-  kv: ReferenceKv,
 ): Float32Array {
   const { hiddenSize: d, heads, kvHeads, headDim, rmsNormEps: eps } = config;
   const positions = Array.from({ length: x.length / d }, (_, i) => i);
@@ -32,7 +27,7 @@ function selfAttention(
     linear(n, get(`${at}.self_attn.${part}.weight`), d, find(`${at}.self_attn.${part}.bias`));
   let q = project('q_proj');
   let k = project('k_proj');
-  let v = project('v_proj');
+  const v = project('v_proj');
   if (config.qkNorm === 'weighted') {
     q = rmsNorm(q, headDim, get(`${at}.self_attn.q_norm.weight`), eps);
     k = rmsNorm(k, headDim, get(`${at}.self_attn.k_norm.weight`), eps);
@@ -43,7 +38,6 @@ function selfAttention(
     q = rmsNorm(q, headDim, undefined, eps);
     k = rmsNorm(k, headDim, undefined, eps);
   }
-  if (kv === 'f16') [k, v] = [k.map(roundToF16), v.map(roundToF16)];
   const mixed = attention(q, k, v, positions, config);
   return linear(
     mixed,
@@ -61,7 +55,6 @@ function mixing(
   x: Float32Array,
   get: Lookup,
   find: OptionalLookup,
-  kv: ReferenceKv,
 ): Float32Array | undefined {
   const { hiddenSize: d, rmsNormEps: eps } = config;
   const at = `model.layers.${layer}`;
@@ -69,7 +62,7 @@ function mixing(
   if (!some('attention') && !some('linear')) return undefined;
   if (kinds.lastIndexOf('attention') >= 0 && !kinds.slice(0, kinds.lastIndexOf('attention')).every(attends))
     throw new Error(`a position of layer ${layer} attends to one that wrote no K and V`);
-  const attended = some('attention') ? selfAttention(config, at, x, get, find, kv) : undefined;
+  const attended = some('attention') ? selfAttention(config, at, x, get, find) : undefined;
   const mapped = some('linear')
     ? linearMap(config, `${at}.linear_attn`, rmsNorm(x, d, undefined, eps), get)
     : undefined;
@@ -119,14 +112,12 @@ export function referenceLogits(
   tensors: ReferenceTensors,
   tokens: readonly number[],
   plan: Plan = planOf(config),
-  kv: ReferenceKv = 'f32',
 ): Float32Array {
   return referenceScheduled(
     config,
     tensors,
     tokens,
     tokens.map(() => plan),
-    kv,
   );
 }
 
@@ -139,7 +130,6 @@ export function referenceScheduled(
   tensors: ReferenceTensors,
   tokens: readonly number[],
   plans: readonly Plan[],
-  kv: ReferenceKv = 'f32',
 ): Float32Array {
   const { hiddenSize: d } = config;
   const find: OptionalLookup = (name) => tensors.get(name)?.data;
@@ -152,7 +142,7 @@ export function referenceScheduled(
   let x = embed(table, d, tokens);
   for (const [i, block] of plans[0]!.entries()) {
     const kinds = plans.map((plan) => plan[i]!.kind);
-    const mixed = mixing(config, kinds, block.layer, x, get, find, kv);
+    const mixed = mixing(config, kinds, block.layer, x, get, find);
     if (mixed) x = add(x, mixed);
     x = add(x, mlpHalf(config, block, x, get, find));
   }

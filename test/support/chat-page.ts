@@ -7,11 +7,11 @@ import { browserName, launchBrowser } from './browser.ts';
 import { byteTokenizerFiles } from './byte-tokenizer.ts';
 import { randomModel, tinyFiles } from './tiny-models.ts';
 
-/** Opens a page in a tab of its own, with a query; `problems` collects whatever the console calls an error. */
+/** Opens a page in a tab of its own, with a query; `problems` collects whatever the console calls an error, and GPUs that compute wrongly. */
 export type Open = (
   options?: BrowserContextOptions,
   prepare?: (page: Page) => Promise<unknown>,
-  query?: string,
+  search?: string,
 ) => Promise<{ page: Page; problems: string[] }>;
 
 /** A browser for the tests of a file, its tabs closed behind each. */
@@ -25,16 +25,20 @@ export function chatPages(): Open {
   afterEach(async () => {
     for (const page of pages.splice(0)) await page.context().close();
   });
-  return async (options = {}, prepare = async () => {}, query = '') => {
+  return async (options = {}, prepare = async () => {}, search = '') => {
     const page = await (await browser.newContext(options)).newPage();
     pages.push(page);
     const problems: string[] = [];
     page.on('pageerror', (error) => problems.push(error.message));
-    page.on('console', (message) => message.type() === 'error' && problems.push(message.text()));
+    page.on('console', (message) => {
+      // A self-test that fails is a warning, for slower kernels do.
+      if (message.type() === 'error' || /computes wrongly/.test(message.text()))
+        problems.push(message.text());
+    });
     // Without the models that may be embedded, unless a test brings its own.
     await page.route('**/models/models.json', (route) => route.fulfill({ json: [] }));
     await prepare(page);
-    await page.goto(`${inject('demoUrl')}index.html${query}`);
+    await page.goto(`${inject('demoUrl')}index.html${search}`);
     // The page listens once it knows which models are included.
     await page.waitForSelector('#openers > *, #loading:not([hidden])', { state: 'attached' });
     return { page, problems };

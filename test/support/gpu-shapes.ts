@@ -77,8 +77,8 @@ const SHAPES = {
     mlp_bias: true,
     tie_word_embeddings: false,
   },
-  /** A head with more dimensions than the cooperative attention's threads hold. */
-  'heads of 264': {
+  /** The largest head: a thread of the cooperative attention for each four dimensions. */
+  'heads of 256': {
     ...common,
     model_type: 'llama',
     hidden_size: 36,
@@ -86,7 +86,7 @@ const SHAPES = {
     num_hidden_layers: 2,
     num_attention_heads: 2,
     num_key_value_heads: 1,
-    head_dim: 264,
+    head_dim: 256,
     vocab_size: 131,
     tie_word_embeddings: true,
   },

@@ -15,7 +15,7 @@ const BELOW: Record<string, readonly string[]> = {
   model: ['kernels', 'gpu', 'formats'],
   engine: ['model', 'kernels', 'gpu', 'formats', 'grammar'],
   api: ['engine', 'formats', 'grammar'],
-  train: ['engine', 'model', 'formats', 'bench'],
+  train: ['engine', 'model', 'gpu', 'formats', 'bench'],
   convert: ['engine', 'model', 'kernels', 'gpu', 'formats', 'train', 'bench'],
   bench: ['engine', 'model', 'kernels', 'gpu', 'formats'],
 };

@@ -24,15 +24,12 @@ const adapter = (
   binding: 2 ** 27,
 });
 
-/** Software adapters and GPUs, with all features at each size of subgroups, and with none. */
+/** Software adapters and GPUs, with no features and with all; sums by subgroups depend on the size of those. */
 const ADAPTERS = [
   adapter('software', false, false),
   adapter('software', true, true, 4, 4),
   adapter('gpu', false, false),
   adapter('gpu', true, true, 8, 32),
-  adapter('gpu', true, true, 16, 32),
-  adapter('gpu', true, true, 32, 32),
-  adapter('gpu', true, true, 32, 64),
   adapter('gpu', true, true, 64, 128),
 ];
 
@@ -65,12 +62,12 @@ test('naga takes every shader', async ({ skip }) => {
   const texts = await shaderTexts(ADAPTERS);
   expect(texts.length).toBeGreaterThan(500);
   // naga has the functions, and not yet the line that asks for them.
-  const known = texts.map(({ name, code }) => ({ name, code: code.replace(/^enable subgroups;$/m, '') }));
+  const known = texts.map(({ code }) => code.replace(/^enable subgroups;$/m, ''));
   expect(refusals(naga, await writeTexts(known, folder))).toBe('');
 });
 
 test('a shader that naga refuses is told', async ({ skip }) => {
-  const files = await writeTexts([{ name: 'four halves', code: WRONG }], join(folder, 'wrong'));
+  const files = await writeTexts([WRONG], join(folder, 'wrong'));
   expect(refusals(nagaOr(skip), files)).toContain('cannot cast');
 });
 

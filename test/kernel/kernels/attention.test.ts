@@ -116,6 +116,7 @@ const largeShapes: AttentionSpec[] = [
   { heads: 6, kvHeads: 2, headDim: 64, kvDtype: 'f16' },
   { heads: 3, kvHeads: 1, headDim: 80 },
   { heads: 2, kvHeads: 1, headDim: 128 },
+  { heads: 2, kvHeads: 1, headDim: 256 },
 ];
 
 describe('few rows, several splits', () => {
@@ -167,6 +168,7 @@ test('many rows in tiles: heads too large for registers, and rows past the cache
   const base = { heads: 2, kvHeads: 1, width: 'many' } as const;
   await rig.run([
     attentionCase(rig, 'tiled', { ...base, headDim: 132, rows: chunkRows }),
+    attentionCase(rig, 'tiled', { ...base, headDim: 256, rows: chunkRows }),
     attentionCase(rig, 'tiled', { ...base, headDim: 80, rows: [...chunkRows, ...chunkOf(2, CONTEXT)] }),
   ]);
 });

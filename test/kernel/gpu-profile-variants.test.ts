@@ -1,0 +1,75 @@
+// What a GPU may take besides its profile's defaults, against the CPU's forward: the kernels that `tune` chooses among, adapters
+// without f16 or subgroups, the largest heads, linear maps of a checkpoint, and other sizes of batches.
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { loadModel } from '../../src/engine/engine.ts';
+import type { LoadOptions } from '../../src/engine/types.ts';
+import { type Gpu, type GpuOptions, openGpu } from '../../src/gpu/device.ts';
+import { type Tuning, VARIANTS } from '../../src/kernels/tuning.ts';
+import { referenceGreedy, referenceLogits } from '../reference/forward.ts';
+import { heldTensors, shapedModel, shapedSource } from '../support/gpu-shapes.ts';
+import { randomTokens, type TinyModel, tinyModel } from '../support/tiny-models.ts';
+
+let gpu: Gpu;
+beforeAll(async () => {
+  gpu = await openGpu();
+});
+afterAll(() => gpu.close());
+
+/** Runs a prompt that needs wide kernels, and as many greedy replies as the batch holds. */
+async function expectRight(
+  tiny: TinyModel,
+  options: LoadOptions = {},
+  extra: Omit<GpuOptions, 'device'> & { tuning?: Partial<Tuning> } = {},
+): Promise<void> {
+  const { dtype = 'f32' } = options;
+  const tensors = heldTensors(tiny, dtype === 'auto' ? 'f32' : dtype);
+  const model = await loadModel(
+    shapedSource(tiny),
+    { device: gpu.device, profile: 'gpu', contextLength: 80, kv: 'f32', ...options },
+    extra,
+  );
+  try {
+    const { selfTest, batch } = model.info;
+    expect(selfTest).toMatchObject({ kernels: 'usual', wrong: [] });
+    const tokens = randomTokens(tiny.config, 70, 21);
+    const [found, expected] = [await model.logits(tokens), referenceLogits(tiny.config, tensors, tokens)];
+    expect(found.length).toBe(expected.length);
+    const spread = expected.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+    const differs = (value: number, i: number): boolean => !(Math.abs(value - expected[i]!) <= 1e-4 * spread);
+    expect(found.findIndex(differs), 'first logit that differs').toBe(-1);
+
+    const prompt = tokens.slice(0, 7);
+    const replies: number[][] = Array.from({ length: batch }, () => []);
+    const options = { ignoreEos: true, maxTokens: 3 };
+    for await (const { index, tokenId } of model.generateBatch(Uint32Array.from(prompt), batch, options))
+      replies[index]!.push(tokenId);
+    expect(replies).toEqual(Array(batch).fill(referenceGreedy(tiny.config, tensors, prompt, 3)));
+  } finally {
+    await model.dispose();
+  }
+}
+
+describe('kernels that tune may choose', () => {
+  const tiny = shapedModel('heads of 64');
+  const [, ...others] = VARIANTS.matvec;
+  const rest = [
+    { dtype: 'f32', attention: 'direct', wide: 'matvec', wideAttention: 'direct' },
+    { dtype: 'f16', attention: 'cooperative', wide: 'matvec', wideAttention: 'tiled' },
+    { dtype: 'q8', attention: 'cooperative', wide: 'tiled', wideAttention: 'direct' },
+    { dtype: 'q4', attention: 'direct', wide: 'matvec', wideAttention: 'tiled' },
+  ] as const;
+  test.each(others.map((matvec, i) => ({ matvec, ...rest[i]! })))(
+    '$matvec, $attention, $wide, $wideAttention with weights $dtype',
+    ({ dtype, ...tuning }) => expectRight(tiny, { dtype, batch: 4 }, { tuning }),
+  );
+});
+
+test('without subgroups', () => expectRight(shapedModel('heads of 128'), {}, { without: ['subgroups'] }));
+
+test('without f16', () => expectRight(shapedModel('heads of 80'), { dtype: 'f16' }, { without: ['f16'] }));
+
+test('the largest heads', () => expectRight(shapedModel('heads of 256')));
+
+test('linear maps of a checkpoint, as two factors', () => expectRight(tinyModel('linear-rank', 7)));
+
+test.each([4, 16, 20])('a batch of %i', (batch) => expectRight(shapedModel('heads of 160'), { batch }));
