@@ -63,7 +63,7 @@ export class Terms {
   readonly #live = new Map<Term, boolean>();
   /** What is left of the bodies of repetitions and rules, by byte: they come again and again. */
   readonly #rests = new Map<Term, (Set<Term> | undefined)[]>();
-  #liveRules = new Set<string>();
+  readonly #liveRules = new Set<string>();
 
   #intern(key: string, term: WithoutId<Term>): Term {
     let made = this.#made.get(key);
@@ -290,11 +290,12 @@ export class Terms {
    * with parts too many times over
    */
   finish(start: Term): void {
+    // The last named first: a chain of references is then gone through once.
+    const rules = [...this.#rules].reverse();
     for (let before = -1; this.#liveRules.size > before; ) {
       before = this.#liveRules.size;
       this.#live.clear();
-      const live = [...this.#rules].filter(([, term]) => this.isLive(term)).map(([name]) => name);
-      this.#liveRules = new Set(live);
+      for (const [name, term] of rules) if (this.isLive(term)) this.#liveRules.add(name);
     }
     this.#live.clear();
     const depths = new Map<Term, number>();

@@ -52,12 +52,6 @@ const CASES: [string, object, string[], string[]][] = [
     ['{"a":{}}', '{}'],
   ],
   [
-    '$dynamicRef',
-    { type: 'array', items: { $dynamicRef: '#n' }, $defs: { n: { $dynamicAnchor: 'n', const: 1 } } },
-    ['[]', '[1,1]'],
-    ['1', '[2]', '[[]]'],
-  ],
-  [
     '$dynamicRef to the root',
     { $dynamicAnchor: 'r', type: 'array', items: { $dynamicRef: '#r' } },
     ['[[]]'],
@@ -110,6 +104,14 @@ test.each(CASES)('%s', (_, schema, good, bad) => {
     expect(validate(JSON.parse(text)), text).toBe(false);
     expect(allows(plain, text), text).toBe(false);
   }
+});
+
+// Ajv takes such a reference for one to the root.
+test('$dynamicRef to a name that no other schema has', () => {
+  const list = { $dynamicAnchor: 'n', type: 'array', items: { $dynamicRef: '#n' } };
+  const schema = { type: 'object', properties: { a: { $dynamicRef: '#n' } }, $defs: { list } };
+  expect(allows(schema, '{"a":[[],[[]]]}')).toBe(true);
+  expect(allows(schema, '{"a":{}}')).toBe(false);
 });
 
 test('a name as drafts before 2019 write it', () => {
