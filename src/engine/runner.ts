@@ -15,6 +15,13 @@ const MOST_RECORDINGS = 128;
 
 const NO_TOKEN = 0xffffffff;
 
+/**
+ * Whether a model runs the kernels for few rows from the start: for batches, and on GPUs for prompts of few tokens too, which
+ * software adapters compile when the first comes: that takes them longer than all the rest of a load.
+ */
+export const needsFew = ({ gpu, kv }: Pick<ForwardParts, 'gpu' | 'kv'>): boolean =>
+  !gpu.software || kv.sequences > 1;
+
 /** Drives the one forward: prompts in chunks, decode steps in flight. Knows rows and buffers, not text. */
 export class Runner {
   readonly parts: ForwardParts;
@@ -62,9 +69,10 @@ export class Runner {
   async warm(plan: Plan): Promise<void> {
     // One reply decodes alone, however large the batch is.
     const widths = new Set([this.#width(1, false), this.#width(this.sequences, false)]);
+    const prompts: Width[] = needsFew(this.parts) ? ['many', 'few'] : ['many'];
     await Promise.all([
       ...[...widths].flatMap((width) => [this.#recordBlocks(plan, 'next', width), this.#recordHead(width)]),
-      this.#recordBlocks(plan, 'prompt', 'many'),
+      ...prompts.map((width) => this.#recordBlocks(plan, 'prompt', width)),
       this.choosing.prepare(GREEDY),
     ]);
   }

@@ -1,4 +1,5 @@
 import { ShishuError } from '../errors.ts';
+import { checkDeclared } from './kernel.ts';
 import { type ShaderSpec, type ShaderText, shaderText } from './shader.ts';
 
 /** A compiled kernel. */
@@ -39,12 +40,13 @@ export class PipelineCache {
     this.#serial = serial;
   }
 
-  /** @throws ShishuError `shader` with file and line when the text does not compile. */
+  /** @throws ShishuError `shader` for what its kernel does not declare, and with file and line when the text does not compile */
   async get(spec: ShaderSpec): Promise<Pipeline> {
+    checkDeclared(spec);
     const text = shaderText(spec);
     let made = this.#made.get(text.code);
     if (!made) {
-      const compile = (): Promise<Pipeline> => this.#compile(spec.name, text);
+      const compile = (): Promise<Pipeline> => this.#compile(spec.kernel.name, text);
       made = this.#serial ? this.#last.then(compile, compile) : compile();
       this.#last = made;
       this.#made.set(text.code, made);

@@ -61,7 +61,8 @@ export class Recorder {
       const pipeline = await this.#gpu.pipelines.get(shader);
       const entries = [...pipeline.bindings].map(([name, binding]): GPUBindGroupEntry => {
         const bound = bind[name];
-        if (!bound) throw new ShishuError('shader', `Nothing is bound to "${name}" of ${shader.name}.wgsl.`);
+        if (!bound)
+          throw new ShishuError('shader', `Nothing is bound to "${name}" of ${shader.kernel.name}.wgsl.`);
         return { binding, resource: 'buffer' in bound ? bound : { buffer: bound } };
       });
       const group = this.#gpu.device.createBindGroup({ label, layout: pipeline.layout, entries });

@@ -143,7 +143,7 @@ describe('a GPU that computes wrongly', () => {
         : code;
     const { model } = await load('llama', spoil, { batch: 2 });
     expect(model.info.selfTest.kernels).toBe('plain');
-    expect(model.info.selfTest.wrong.join()).toMatch(/batch, block 0: .*batch: logits/);
+    expect(model.info.selfTest.wrong.join()).toMatch(/few rows, block 0: .*few rows: logits/);
     expect(model.info.selfTest.wrong.join()).not.toMatch(/prompt|decode/);
     await model.dispose();
     const { model: alone } = await load('llama', spoil);

@@ -75,7 +75,8 @@ test('variants that do not compile or that are wrong are not chosen', async () =
   const choice = await withParts((parts, plan) =>
     tune(
       turned(parts, (spec) => {
-        const { name, constants } = spec;
+        const { constants } = spec;
+        const { name } = spec.kernel;
         // Only the beginning of each row: very fast.
         if (name === 'matmul' || constants.LANES === 16) {
           wrong.add(name);

@@ -1,3 +1,4 @@
+import { expect } from 'vitest';
 import { type Gpu, type GpuOptions, openGpu } from '../../src/gpu/device.ts';
 
 /**
@@ -32,6 +33,31 @@ export async function openTestGpu(options: GpuOptions = {}): Promise<Gpu> {
   if (missing.length)
     throw new Error(`EXPECT_GPU_FEATURES declares ${missing.join(', ')}, which ${gpu.name} lacks.`);
   return gpu;
+}
+
+const OPTIONAL: readonly GPUFeatureName[] = ['shader-f16', 'subgroups', 'timestamp-query'];
+
+/** A device of the adapter with no limit raised above WebGPU's defaults, and some features (default: all that the engine uses). */
+export async function defaultLimitsDevice(features = OPTIONAL): Promise<GPUDevice> {
+  const adapter = await navigator.gpu.requestAdapter();
+  const device = await adapter!.requestDevice({
+    requiredFeatures: features.filter((feature) => adapter!.features.has(feature)),
+  });
+  const limits = device.limits;
+  expect({
+    workgroup: limits.maxComputeWorkgroupStorageSize,
+    invocations: limits.maxComputeInvocationsPerWorkgroup,
+    buffers: limits.maxStorageBuffersPerShaderStage,
+    binding: limits.maxStorageBufferBindingSize,
+    buffer: limits.maxBufferSize,
+  }).toEqual({
+    workgroup: 16_384,
+    invocations: 256,
+    buffers: 8,
+    binding: 2 ** 27,
+    buffer: 2 ** 28,
+  });
+  return device;
 }
 
 /** The same device as seen by a run with other limits or without some features. */
