@@ -6,6 +6,7 @@ import type { Width } from '../kernels/tuning.ts';
 import { type ForwardParts, ROW_BYTES, recordBlocks, recordHead } from '../model/forward.ts';
 import type { Plan } from '../model/plan.ts';
 import { type ChoiceKind, type Chooser, Choosing, type Chosen, GREEDY, once } from './choosing.ts';
+import { clearNote, readOverflow } from './kv-range.ts';
 
 /** Steps in flight: the next is encoded before the last one's token is read back. */
 const IN_FLIGHT = 2;
@@ -151,6 +152,7 @@ export class Runner {
     each: (chunk: { rows: number; at: number; final: boolean; blocks: Dispatch[] }) => Promise<void> | void,
   ): Promise<void> {
     const { rows: most } = this.parts.scratch;
+    clearNote(this.parts);
     for (let at = 0; at < tokens.length; at += most) {
       throwIfAborted(signal);
       const chunk = tokens.slice(at, at + most);
@@ -267,5 +269,7 @@ export class Runner {
         await each(at + first, count);
       }
     });
+    const overflow = await readOverflow(this.parts);
+    if (overflow) throw overflow;
   }
 }

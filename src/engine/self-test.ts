@@ -3,7 +3,7 @@ import { argmax } from '../kernels/sample.ts';
 import { stride } from '../kernels/tensor.ts';
 import type { Width } from '../kernels/tuning.ts';
 import { ROW_BYTES, recordBlocks, recordHead } from '../model/forward.ts';
-import { mlpWidth, type Plan } from '../model/plan.ts';
+import { type Block, mlpWidth, type Plan } from '../model/plan.ts';
 import { ropeTable } from '../model/rope.ts';
 import { needsFew, type Runner } from './runner.ts';
 import { type Floats, type Rows, Snapshots, takeEnds, takeRows, type Work } from './snapshots.ts';
@@ -102,8 +102,16 @@ export async function selfTest({ parts, ledger }: Runner, plan: Plan): Promise<W
         }
   };
 
+  const dtypesOf = ({ layer, mlp }: Block): string => {
+    const { qkv, out } = weights.attention.get(layer) ?? {};
+    const { down, up } = weights.linear.get(layer) ?? {};
+    const own = weights.mlp.get(mlp)!;
+    return [qkv, out, down, up, own.gateUp, own.down].map((weight) => weight?.dtype).join();
+  };
   const kinds = new Map(
-    plan.map((block) => [`${block.kind} ${mlpWidth(config, block.mlp)}`, block] as const).reverse(),
+    plan
+      .map((block) => [`${block.kind} ${mlpWidth(config, block.mlp)} ${dtypesOf(block)}`, block] as const)
+      .reverse(),
   );
   const sample = [...kinds.values()].sort((a, b) => a.layer - b.layer);
   // A context that is too short for all of them has a shorter prompt.

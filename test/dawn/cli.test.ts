@@ -167,6 +167,19 @@ test('inspect tells what the GPU would hold', () => {
   );
 });
 
+test('inspect says what a model that is loaded unasked takes on this adapter, and on a GPU', async () => {
+  const path = writeModel('llama');
+  const model = await loadModel(await openFolder(path), { device: gpu.device });
+  const { dtype, kv, f32Tensors, contextLength, bytes } = model.info;
+  await model.dispose();
+  const found = JSON.parse(output(['inspect', path, '--json']));
+  expect(found).toMatchObject({ dtype, kv, f32Tensors, contextLength });
+  expect(found.bytes).toMatchObject({ weights: bytes.weights, kv: bytes.kv });
+  const onGpu = JSON.parse(output(['inspect', path, '--json', '--profile', 'gpu']));
+  expect(onGpu.kv).toBe('f16');
+  expect(output(['inspect', path, '--profile', 'gpu'])).toMatch(/KV cache .* as f16/);
+});
+
 test.each(TINY_MODEL_NAMES)('the bytes of %s without a GPU are those of the ledger', async (name) => {
   const path = writeModel(name);
   for (const dtype of ['f32', 'f16', 'q8', 'q4'] as const) {
