@@ -130,7 +130,7 @@ export async function check(args: string[]): Promise<number> {
     const { description: _, features, ...rest } = job.known.found;
     const adapter = { ...rest, features: { ...features, timestamps: false }, profile: 'gpu' } as const;
     const key = JSON.stringify(adapter);
-    const texts = made.get(key) ?? (await shaderTexts([adapter]));
+    const texts = made.get(key) ?? shaderTexts(adapter);
     made.set(key, texts);
     job.texts = texts;
   }

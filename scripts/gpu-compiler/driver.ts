@@ -2,9 +2,9 @@
 import { type ChildProcess, execFileSync, fork } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Adapter } from '../../test/support/paper-gpu.ts';
 import { readAssembly } from './assembly.ts';
 import type { Target } from './gpus.ts';
-import type { Adapter } from './paper.ts';
 
 /** Longest that one text may take, in milliseconds. */
 const MOST_MS = 60_000;

@@ -1,4 +1,5 @@
-// Models whose shaders are compiled: sizes as people run them, and sizes that are multiples of nothing but 4.
+// Models whose shaders are compiled: sizes as people run them, and sizes that are multiples of nothing but 4. One block says
+// what all do.
 import { type ModelConfig, parseConfig } from '../../src/model/config.ts';
 
 const common = { rms_norm_eps: 1e-5, max_position_embeddings: 8192, hidden_act: 'silu' };
@@ -9,9 +10,9 @@ const small = {
   model_type: 'shishu-llama',
   hidden_size: 576,
   intermediate_size: 1536,
-  num_decoder_front: 15,
-  num_mlp: 15,
-  num_mlp_shared: 7,
+  num_decoder_front: 1,
+  num_mlp: 2,
+  num_mlp_shared: 0,
   num_decoder_end: 0,
   num_attention_heads: 9,
   num_key_value_heads: 3,
@@ -22,14 +23,14 @@ const small = {
 
 const CONFIGS: readonly Record<string, unknown>[] = [
   small,
-  { ...small, use_qk_norm: true, linear_layers: [16, 29] },
-  { ...small, linear_layers: [16, 29], linear_rank: 64 },
+  { ...small, use_qk_norm: true, linear_layers: [2] },
+  { ...small, linear_layers: [2], linear_rank: 64 },
   {
     ...common,
     model_type: 'llama',
     hidden_size: 2048,
     intermediate_size: 8192,
-    num_hidden_layers: 16,
+    num_hidden_layers: 1,
     num_attention_heads: 32,
     num_key_value_heads: 8,
     vocab_size: 128256,
@@ -42,7 +43,7 @@ const CONFIGS: readonly Record<string, unknown>[] = [
     model_type: 'qwen2',
     hidden_size: 896,
     intermediate_size: 4864,
-    num_hidden_layers: 24,
+    num_hidden_layers: 1,
     num_attention_heads: 14,
     num_key_value_heads: 2,
     vocab_size: 151936,
@@ -53,7 +54,7 @@ const CONFIGS: readonly Record<string, unknown>[] = [
     model_type: 'qwen3',
     hidden_size: 1024,
     intermediate_size: 3072,
-    num_hidden_layers: 28,
+    num_hidden_layers: 1,
     num_attention_heads: 16,
     num_key_value_heads: 8,
     head_dim: 128,
@@ -65,7 +66,7 @@ const CONFIGS: readonly Record<string, unknown>[] = [
     model_type: 'llama',
     hidden_size: 1024,
     intermediate_size: 2048,
-    num_hidden_layers: 2,
+    num_hidden_layers: 1,
     num_attention_heads: 4,
     num_key_value_heads: 1,
     head_dim: 256,
@@ -77,7 +78,7 @@ const CONFIGS: readonly Record<string, unknown>[] = [
     model_type: 'llama',
     hidden_size: 60,
     intermediate_size: 92,
-    num_hidden_layers: 3,
+    num_hidden_layers: 1,
     num_attention_heads: 5,
     num_key_value_heads: 5,
     vocab_size: 260,
