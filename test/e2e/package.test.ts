@@ -1,6 +1,6 @@
 // The package as its users get it: its files and types, and the examples of demo/examples run from the packed tarball.
 import { execFile } from 'node:child_process';
-import { rm, writeFile } from 'node:fs/promises';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { checkPackage, createPackageFromTarballData } from '@arethetypeswrong/core';
@@ -36,6 +36,21 @@ describe('what is in the package', () => {
       (path) => path.includes('/') && !/^dist\/.*(\.js|\.js\.map|\.d\.ts)$/.test(path),
     );
     expect(odd).toEqual([]);
+  });
+
+  test('the reference that the build writes has a section for every export of the main entry', async () => {
+    const read = (path: string): Promise<string> => readFile(join(root, path), 'utf8');
+    const index = await read('src/index.ts');
+    const lists = [...index.matchAll(/export (?:type )?\{([^}]*)\}/g)].flatMap(([, list]) =>
+      list!.split(','),
+    );
+    const names = lists.map((name) => name.replace(/^\s*type /, '').trim()).filter(Boolean);
+    for (const [, path] of index.matchAll(/export type \* from '\.\/(.*)'/g))
+      for (const [, name] of (await read(`src/${path}`)).matchAll(/^export (?:interface|type) (\w+)/gm))
+        names.push(name!);
+    expect(names).toEqual(expect.arrayContaining(['loadModel', 'GenerateOptions']));
+    const sections = [...(await read('docs/api.md')).matchAll(/^### (\w+)$/gm)].map(([, name]) => name);
+    expect(sections).toEqual(expect.arrayContaining([...names, 'chatCompletions', 'analyze', 'runBench']));
   });
 
   test('publint finds nothing', async () => {
