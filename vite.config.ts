@@ -79,7 +79,7 @@ const cli: UserConfig = {
     target: 'node20',
     outDir: 'dist',
     emptyOutDir: false,
-    ssr: 'src/cli.ts',
+    ssr: 'bin/shishulm.ts',
     rolldownOptions: {
       output: {
         entryFileNames: 'cli.js',

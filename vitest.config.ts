@@ -1,67 +1,84 @@
 import { playwright } from '@vitest/browser-playwright';
-import { defineConfig } from 'vitest/config';
+import { defineConfig, type TestProjectInlineConfiguration } from 'vitest/config';
 import { chromiumArgs, findBrowser } from './scripts/find-browser.mjs';
+import { LaneReporter } from './test/support/lane-reporter.ts';
 import { vulkanEnv } from './test/support/vulkan-env.ts';
+
+declare module 'vitest' {
+  interface ProvidedContext {
+    /** Whether this is the full run. */
+    full: boolean;
+  }
+}
 
 const executablePath = await findBrowser({ install: false }).catch(() => undefined);
 // A driver on the CPU takes seconds to compile a kernel that it has not kept from an earlier run.
 const node = { environment: 'node', testTimeout: 180_000, hookTimeout: 60_000 } as const;
 
-export default defineConfig({
+/** Lanes, in the order in which they run: software adapters use every core themselves, and two at once slow each other. */
+const lanes: TestProjectInlineConfiguration[] = [
+  {
+    extends: true,
+    test: { ...node, name: 'unit', include: ['test/unit/**/*.test.ts'], maxWorkers: 2 },
+  },
+  {
+    extends: true,
+    test: {
+      ...node,
+      name: 'dawn',
+      include: ['test/kernel/**/*.test.ts', 'test/dawn/**/*.test.ts'],
+      exclude: ['**/*.browser.test.ts'],
+      setupFiles: ['test/support/gpu-node.ts'],
+      env: vulkanEnv(),
+      pool: 'forks',
+      // One process and so one device for all files: what one compiled, the next need not.
+      isolate: false,
+      maxWorkers: 1,
+    },
+  },
+  {
+    extends: true,
+    test: {
+      ...node,
+      name: 'e2e',
+      include: ['test/e2e/**/*.test.ts'],
+      globalSetup: ['test/support/demo-server.ts'],
+      maxWorkers: 1,
+    },
+  },
+  {
+    extends: true,
+    test: {
+      name: 'chromium',
+      include: ['test/kernel/**/*.test.ts'],
+      testTimeout: 60_000,
+      hookTimeout: 60_000,
+      maxWorkers: 1,
+      browser: {
+        enabled: true,
+        headless: true,
+        isolate: false,
+        screenshotFailures: false,
+        provider: playwright({ launchOptions: { executablePath, args: chromiumArgs } }),
+        instances: [{ browser: 'chromium' }],
+      },
+    },
+  },
+];
+
+export default defineConfig(({ mode }) => ({
   publicDir: false,
   // The trained model that tests use where it is present lies beside the repository.
   assetsInclude: ['**/*.safetensors'],
   server: { fs: { allow: ['.', '../shared'] } },
   worker: { format: 'es' },
   test: {
-    // Software adapters use every core themselves; two at once slow each other a hundredfold.
-    // So: one file at a time, and one project after the other (groupOrder).
-    maxWorkers: 1,
-    projects: [
-      {
-        extends: true,
-        test: { ...node, name: 'unit', sequence: { groupOrder: 0 }, include: ['test/unit/**/*.test.ts'] },
-      },
-      {
-        extends: true,
-        test: {
-          ...node,
-          name: 'dawn',
-          sequence: { groupOrder: 1 },
-          include: ['test/kernel/**/*.test.ts', 'test/dawn/**/*.test.ts'],
-          exclude: ['**/*.browser.test.ts'],
-          setupFiles: ['test/support/gpu-node.ts'],
-          env: vulkanEnv(),
-          pool: 'forks',
-        },
-      },
-      {
-        extends: true,
-        test: {
-          ...node,
-          name: 'e2e',
-          sequence: { groupOrder: 2 },
-          include: ['test/e2e/**/*.test.ts'],
-          globalSetup: ['test/support/demo-server.ts'],
-        },
-      },
-      {
-        extends: true,
-        test: {
-          name: 'chromium',
-          sequence: { groupOrder: 3 },
-          include: ['test/kernel/**/*.test.ts'],
-          testTimeout: 60_000,
-          hookTimeout: 60_000,
-          browser: {
-            enabled: true,
-            headless: true,
-            screenshotFailures: false,
-            provider: playwright({ launchOptions: { executablePath, args: chromiumArgs } }),
-            instances: [{ browser: 'chromium' }],
-          },
-        },
-      },
-    ],
+    // `--mode full` (npm run test:all): the tests that take long, too.
+    provide: { full: mode === 'full' },
+    reporters: ['default', new LaneReporter()],
+    projects: lanes.map((lane, groupOrder) => ({
+      ...lane,
+      test: { ...lane.test, sequence: { groupOrder } },
+    })),
   },
-});
+}));

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import type { Command } from './cli/args.ts';
 import { ShishuError } from './errors.ts';
+import type { ChatCorpus } from './train/chat-corpus.ts';
 
 interface Entry {
   summary: string;
@@ -37,7 +38,11 @@ ${Object.entries(COMMANDS)
 const version = (): string =>
   JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')).version;
 
-async function run([name, ...rest]: readonly string[], signal: AbortSignal): Promise<void> {
+async function run(
+  [name, ...rest]: readonly string[],
+  signal: AbortSignal,
+  corpus: ChatCorpus,
+): Promise<void> {
   const known = `There is: ${Object.keys(COMMANDS).join(', ')}.`;
   if (name === '--version' || name === '-v') return console.log(version());
   if (name === '--help' || name === '-h' || name === 'help') return console.log(HELP);
@@ -46,40 +51,44 @@ async function run([name, ...rest]: readonly string[], signal: AbortSignal): Pro
     throw new ShishuError('bad-argument', `There is no command "${name}".`, { mend: known });
   const { command } = await COMMANDS[name]!.load();
   if (rest.includes('--help') || rest.includes('-h')) return console.log(command.help);
-  await command.run(rest, signal);
+  await command.run(rest, signal, corpus);
 }
 
 const kebab = (name: string): string => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 
 /** An error as one line; the engine's names of options become flags. */
 function lineOf(error: ShishuError): string {
-  // A mend of several lines is a whole help.
-  const long = error.mend?.includes('\n');
-  const message = long ? error.message.slice(0, -error.mend!.length).trim() : error.message;
-  return message
+  return error.message
     .replace(/\s+/g, ' ')
     .replace(/(?:Option|Setting) "(\w+)"/, (_, name: string) => `--${kebab(name)}`)
     .replace('--context-length', '--context')
     .replace('contextLength', '--context')
-    .replace("dtype 'f32'", '--dtype f32');
+    .replace("dtype 'f32', or 'auto'", '--dtype f32, or auto')
+    .replace("kv: 'f32'", '--kv f32');
 }
 
-const interrupt = new AbortController();
-process.on('SIGINT', () => {
-  // The first lets what runs end in order; whoever asks twice means it.
-  if (interrupt.signal.aborted) process.exit(130);
-  interrupt.abort();
-});
-// Whoever reads our output may stop early, as `head` does.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
+/**
+ * Runs the command that the process was started with, and ends the process.
+ * @param corpus what models are trained and evaluated on unless a text is given
+ */
+export async function runCommandLine(corpus: ChatCorpus): Promise<never> {
+  const interrupt = new AbortController();
+  process.on('SIGINT', () => {
+    // The first lets what runs end in order; the second ends it at once.
+    if (interrupt.signal.aborted) process.exit(130);
+    interrupt.abort();
+  });
+  // Whoever reads our output may stop early, as `head` does.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
 
-let code = 0;
-try {
-  await run(process.argv.slice(2), interrupt.signal);
-} catch (error) {
-  code = 1;
-  const aborted = interrupt.signal.aborted && error instanceof ShishuError && error.code === 'aborted';
-  if (!aborted) console.error(error instanceof ShishuError ? `shishulm: ${lineOf(error)}` : error);
+  let code = 0;
+  try {
+    await run(process.argv.slice(2), interrupt.signal, corpus);
+  } catch (error) {
+    code = 1;
+    const aborted = interrupt.signal.aborted && error instanceof ShishuError && error.code === 'aborted';
+    if (!aborted) console.error(error instanceof ShishuError ? `shishulm: ${lineOf(error)}` : error);
+  }
+  // Dawn's threads would keep the process alive.
+  process.exit(interrupt.signal.aborted ? 130 : code);
 }
-// Dawn's threads would keep the process alive.
-process.exit(interrupt.signal.aborted ? 130 : code);

@@ -11,3 +11,15 @@ export const part = <T>(load: () => Promise<T>): Promise<T> =>
       cause,
     });
   });
+
+/** What a part makes when it is first used, kept from then on; a fetch that failed is tried again at the next call. */
+export function keptPart<T>(make: () => Promise<T>): () => Promise<T> {
+  let made: Promise<T> | undefined;
+  return () => {
+    made ??= part(make).catch((error) => {
+      made = undefined;
+      throw error;
+    });
+    return made;
+  };
+}

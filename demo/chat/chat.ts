@@ -3,7 +3,7 @@ import type { Dtype } from '../../src/engine/types.ts';
 import { ShishuError } from '../../src/errors.ts';
 import { crashedLoads, estimate, type ProfileOption } from '../../src/index.ts';
 import { Attention } from './attention.ts';
-import { announce, byId, el } from './dom.ts';
+import { announce, byId, el, isComposing } from './dom.ts';
 import { Loader } from './loader.ts';
 import { Log } from './log.ts';
 import { clearNotices, showError, showNote } from './notices.ts';
@@ -96,7 +96,7 @@ export class Chat {
       this.#submit(this.#prompt.value);
     });
     this.#prompt.addEventListener('keydown', (event) => {
-      if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return;
+      if (event.key !== 'Enter' || event.shiftKey || isComposing(event)) return;
       event.preventDefault();
       this.#submit(this.#prompt.value);
     });
@@ -110,7 +110,7 @@ export class Chat {
       if (this.#choice) this.#load(this.#choice);
     });
     document.addEventListener('keydown', (event) => {
-      if (event.key === 'Escape') this.#escape();
+      if (event.key === 'Escape' && !isComposing(event)) this.#escape();
     });
     document.addEventListener('pointerdown', (event) => {
       for (const menu of document.querySelectorAll<HTMLDetailsElement>('details.menu'))
@@ -191,7 +191,7 @@ export class Chat {
     if (!loaded || this.#running || prompt.trim() === '') return;
     if (!this.#settings.options()) return;
     const mode = this.#settings.mode(loaded.model.hasChatTemplate);
-    this.#exchanges.push({ mode, prompt: mode === 'chat' ? prompt.trim() : prompt, reply: '' });
+    this.#exchanges.push({ mode, prompt, reply: '' });
     this.#prompt.value = '';
     this.#reply();
   }
@@ -316,7 +316,7 @@ export class Chat {
     const openers = loaded?.choice.openers.map((text) => ({ label: text, run: () => this.#submit(text) }));
     const buttons = openers ?? (this.#loader.busy ? [] : [pickFolder, otherModels]);
     byId('openers', HTMLDivElement).replaceChildren(
-      ...buttons.map(({ label, run }) => el('button', { type: 'button', click: run }, label)),
+      ...buttons.map(({ label, run }) => el('button', { type: 'button', dir: 'auto', click: run }, label)),
     );
   }
 

@@ -23,6 +23,9 @@ export function el<K extends keyof HTMLElementTagNameMap>(
   return element;
 }
 
+/** Whether a key is an input method's, as Enter that ends a composition. Safari tells of that one by its old code alone. */
+export const isComposing = (event: KeyboardEvent): boolean => event.isComposing || event.keyCode === 229;
+
 /** Says something to screen readers without moving the focus. */
 export function announce(text: string): void {
   byId('announce', HTMLParagraphElement).textContent = text;

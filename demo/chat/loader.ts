@@ -101,12 +101,16 @@ export class Loader {
       this.#text.textContent = `Loading ${label}…`;
       return;
     }
-    const { phase, loadedBytes, totalBytes } = progress;
-    this.#bar.max = totalBytes;
-    this.#bar.value = loadedBytes;
-    this.#text.textContent =
-      phase === 'read'
-        ? `Loading ${label}: ${bytes(loadedBytes)} of ${bytes(totalBytes)}`
-        : `Preparing ${label}…`;
+    const { phase, loadedBytes, totalBytes, kernels } = progress;
+    const reading = phase === 'read';
+    this.#bar.max = reading ? totalBytes : Math.max(1, kernels.total);
+    this.#bar.value = reading ? loadedBytes : kernels.compiled;
+    const said = reading
+      ? [`Loading ${label}: ${bytes(loadedBytes)} of ${bytes(totalBytes)}`]
+      : [`Preparing ${label}`];
+    if (kernels.compiled < kernels.total)
+      said.push(`${kernels.compiled} of ${kernels.total} kernels for your GPU compiled`);
+    else if (!reading) said.push('checking the kernels');
+    this.#text.textContent = said.join('; ');
   }
 }

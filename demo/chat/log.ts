@@ -74,19 +74,22 @@ function draw({ mode, prompt, reply }: Exchange): HTMLElement {
     return el(
       'article',
       { class: 'exchange continue' },
-      el('p', { class: 'text' }, given, replyOf('span', reply)),
+      el('p', { class: 'text', dir: 'auto' }, given, replyOf('span', reply)),
     );
   }
   return el(
     'article',
     { class: 'exchange chat' },
     el('h3', { class: 'unseen' }, 'You'),
-    el('p', { class: 'text prompt' }, prompt),
+    el('p', { class: 'text prompt', dir: 'auto' }, prompt),
     el('h3', { class: 'unseen' }, 'Model'),
     replyOf('p', reply),
   );
 }
 
 function replyOf(tag: 'p' | 'span', reply: string): HTMLElement {
-  return el(tag, { class: tag === 'p' ? 'text reply' : 'reply' }, reply);
+  // A reply that continues a text has that text's direction.
+  return tag === 'p'
+    ? el(tag, { class: 'text reply', dir: 'auto' }, reply)
+    : el(tag, { class: 'reply' }, reply);
 }

@@ -9,15 +9,15 @@ export interface NoticeAction {
 /** Shows an error below the conversation: what happened, what to do, and the facts behind a fold. */
 export function showError(error: unknown, ...actions: NoticeAction[]): void {
   const { title, mend, facts } = describe(error);
-  const notice = el('div', { class: 'notice error', role: 'alert' }, el('strong', {}, title));
-  if (mend) notice.append(el('span', {}, mend));
+  const notice = el('div', { class: 'notice error', role: 'alert' }, el('strong', { dir: 'auto' }, title));
+  if (mend) notice.append(el('span', { dir: 'auto' }, mend));
   if (facts) notice.append(el('details', {}, el('summary', {}, 'Details'), el('pre', {}, facts)));
   show(notice, actions);
 }
 
 /** Shows something that the reader should know or may do. */
 export function showNote(text: string, ...actions: NoticeAction[]): void {
-  show(el('div', { class: 'notice', role: 'status' }, el('span', {}, text)), actions);
+  show(el('div', { class: 'notice', role: 'status' }, el('span', { dir: 'auto' }, text)), actions);
 }
 
 function show(notice: HTMLElement, actions: readonly NoticeAction[]): void {

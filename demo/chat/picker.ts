@@ -1,3 +1,4 @@
+import { decodeUri } from '../../src/decode-uri.ts';
 import type { SourceLike } from '../../src/formats/source.ts';
 import { byId, el } from './dom.ts';
 import { listenForDrops } from './drop.ts';
@@ -74,7 +75,9 @@ export function showChosen(choice: Choice | undefined): void {
 
 export function fromUrl(url: string): Choice {
   const { pathname, hostname } = new URL(url);
-  const label = decodeURIComponent(pathname.split('/').filter(Boolean).at(-1) ?? hostname);
+  const last = pathname.split('/').filter(Boolean).at(-1) ?? hostname;
+  // What cannot be an address is the load's to say.
+  const label = decodeUri(last) ?? last;
   return { label, source: url, saved: { kind: 'url', url }, openers: [] };
 }
 
@@ -88,7 +91,12 @@ function wireIncluded(included: readonly Choice[], take: (choice: Choice) => voi
     ...included.map((choice) => {
       const id = choice.saved.kind === 'included' ? choice.saved.id : '';
       const about = el('small', {}, choice.description ?? '');
-      return el('button', { type: 'button', 'data-id': id, click: () => take(choice) }, choice.label, about);
+      return el(
+        'button',
+        { type: 'button', dir: 'auto', 'data-id': id, click: () => take(choice) },
+        choice.label,
+        about,
+      );
     }),
   );
 }

@@ -42,8 +42,10 @@ export class Settings {
     }
   }
 
+  /** As it was written; empty where it is white space alone. */
   get system(): string {
-    return this.values.system!.trim();
+    const { system = '' } = this.values;
+    return system.trim() === '' ? '' : system;
   }
 
   /** The kind of prompt, given whether the model has a chat template. */

@@ -19,6 +19,8 @@ export class Status {
     this.#model = info
       ? [
           `${bytes(info.bytes.weights)} weights (${info.dtype})`,
+          ...(info.f32Tensors.length > 0 ? [`${info.f32Tensors.length} tensors kept as f32`] : []),
+          `KV as ${info.kv}`,
           `${info.dispatchesPerToken} dispatches a token`,
           info.adapter,
           ...(profileAsked() ? [`profile ${info.profile}`] : []),

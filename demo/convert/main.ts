@@ -187,7 +187,7 @@ class Page {
         return el(
           'li',
           {},
-          el('a', { href: chatLink(name) }, name),
+          el('a', { href: chatLink(name), dir: 'auto' }, name),
           el('button', { type: 'button', class: 'quiet', 'aria-label': `Remove ${name}`, click }, 'Remove'),
         );
       }),

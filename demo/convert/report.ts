@@ -105,7 +105,7 @@ export function showAnalysis(place: HTMLElement, label: string, found: Analysed)
     el(
       'div',
       {},
-      el('h2', {}, label),
+      el('h2', { dir: 'auto' }, label),
       el('div', { class: 'facts' }, ...facts.map((fact) => el('span', {}, fact))),
     ),
     pictures(analysis),
@@ -143,7 +143,7 @@ export function showConverted(
     el(
       'div',
       {},
-      el('h2', {}, name),
+      el('h2', { dir: 'auto' }, name),
       el(
         'div',
         { class: 'facts' },

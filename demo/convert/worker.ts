@@ -13,7 +13,7 @@ import { ShishuError } from '../../src/errors.ts';
 import { openSource } from '../../src/formats/source.ts';
 import type { ProfileOption } from '../../src/gpu/profile.ts';
 import { BEGIN } from '../../src/train/chat-format.ts';
-import { chatText } from '../../src/train/chat-text.ts';
+import { chatText } from '../corpus/text.ts';
 import { madeFolder, madeModels } from '../made.ts';
 
 /** What to measure on: the built-in chats, the model's own words, or a text. */
@@ -56,12 +56,12 @@ function cut(
   { healTokens = 0, tell, signal }: { healTokens?: number; tell: Tell; signal: AbortSignal },
 ): Promise<Windows> {
   const characters = TOKEN_CHARACTERS * (tokens + Math.min(healTokens, MOST_CHAT_TOKENS));
-  const marked = (): boolean => parent.tokenizer.encode(BEGIN).length === 1;
-  const given = kind === 'chats' ? chatText(1, characters, marked()) : text;
+  const knowsFormat = (): boolean => parent.tokenizer.encode(BEGIN).length === 1;
+  const given = kind === 'chats' ? chatText(1, characters, knowsFormat()) : text;
   return textWindows(
     parent,
     {
-      ...(kind === 'own' ? { chats: false } : { text: given }),
+      ...(kind !== 'own' && { text: given }),
       tokens,
       window,
       healTokens,

@@ -199,13 +199,13 @@ class Page {
   }
 
   async #ask(): Promise<void> {
-    const content = String(new FormData(this.#try).get('prompt')).trim();
+    const content = String(new FormData(this.#try).get('prompt'));
     const why = await whyNoWebGpu();
     if (why) return showNote(`${why} Training goes without it, but trying a model needs it.`);
     const replies = byId('replies', HTMLDListElement);
     replies.replaceChildren();
     for (const [i, name] of MODELS.entries()) {
-      const said = el('dd', {}, '…');
+      const said = el('dd', { dir: 'auto' }, '…');
       replies.append(el('dt', {}, `${name} says`), said);
       const files = await this.#session!.peer.call<File[]>('files', i);
       const model = await loadModel(files, { profile: this.#profile });

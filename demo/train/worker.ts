@@ -2,16 +2,16 @@
 import { type Endpoint, Peer } from '../../src/api/rpc.ts';
 import { type ModelConfig, parseConfig } from '../../src/model/config.ts';
 import { parameterCount } from '../../src/model/plan.ts';
-import { BatchStream, corpusSource, sampleOf } from '../../src/train/batches.ts';
+import { type Batch, BatchStream, heldOutBatches } from '../../src/train/batches.ts';
 import { Bpe } from '../../src/train/bpe.ts';
+import { chatData } from '../../src/train/chat-corpus.ts';
 import { END } from '../../src/train/chat-format.ts';
-import { chatAt } from '../../src/train/corpus.ts';
-import { modelFiles } from '../../src/train/folder.ts';
 import { initialWeights } from '../../src/train/model.ts';
-import { type Runner, type RunProgress, type RunState, run } from '../../src/train/run.ts';
-import { paragraphsOf, textSource } from '../../src/train/text-corpus.ts';
+import { modelFiles } from '../../src/train/model-files.ts';
+import { type RunProgress, type RunState, run, type TrainingModel } from '../../src/train/run.ts';
+import { paragraphsOf, textData } from '../../src/train/text-data.ts';
 import { startJax, Trainer } from '../../src/train/trainer.ts';
-import { corpusVocabulary } from '../../src/train/vocabulary.ts';
+import { toyCorpus } from '../corpus/chats.ts';
 import { configsOf, type TrainSettings } from './settings.ts';
 
 /** What the page is told at each point of the curves. */
@@ -24,41 +24,37 @@ interface Session {
   settings: TrainSettings;
   bpe: Bpe;
   configs: { json: object; config: ModelConfig }[];
-  runners: Runner[];
+  models: TrainingModel[];
   stream: BatchStream;
-  heldOut: ReturnType<BatchStream['next']>[];
+  heldOut: Batch[];
   state: RunState | undefined;
 }
 
 let session: Session | undefined;
 
 const methods = {
-  /** Makes both models; the text of a user is learnt instead of the built-in chats. @returns their parameters */
+  /** Creates both models, to be trained on the user's text or else on the built-in chats. @returns their parameters */
   async begin(settings: TrainSettings, text?: { name: string; bytes: Uint8Array }): Promise<number[]> {
     const configs = configsOf(settings).map((json) => ({ json, config: parseConfig(json) }));
-    const paragraphs = text && paragraphsOf(text.name, text.bytes);
     const { seed, rows, length, steps, learningRate } = settings;
-    const bpe = paragraphs
-      ? Bpe.train(paragraphs, settings.vocabulary)
-      : corpusVocabulary(seed, settings.vocabulary);
+    const data = text
+      ? textData(paragraphsOf(text.name, text.bytes), seed, length)
+      : chatData(toyCorpus, seed);
+    const bpe = Bpe.train(data.texts(), settings.vocabulary);
     await startJax(settings.backend);
     const schedule = { steps, learningRate, warmUp: Math.min(50, steps) };
     const shape = { rows, length, pad: bpe.id(END) };
-    const heldOut = new BatchStream((i) => sampleOf(bpe, chatAt(seed, i, 'held-out')), shape);
     session = {
       settings,
       bpe,
       configs,
-      runners: configs.map(({ config }, i) => ({
+      models: configs.map(({ config }, i) => ({
         name: NAMES[i]!,
         trainer: new Trainer(config, initialWeights(config, seed), { schedule, length }),
         curve: [],
       })),
-      stream: new BatchStream(
-        paragraphs ? textSource(bpe, paragraphs, seed, length) : corpusSource(bpe, seed),
-        shape,
-      ),
-      heldOut: paragraphs ? [] : [heldOut.next()],
+      stream: new BatchStream(data.training(bpe), shape),
+      heldOut: heldOutBatches(data, bpe, shape, 1),
       state: undefined,
     };
     return configs.map(({ config }) => parameterCount(config));
@@ -66,8 +62,8 @@ const methods = {
 
   /** Goes on to the last step, or until the signal. @returns steps done */
   async go(onProgress: (progress: TrainProgress) => Promise<void>, signal: AbortSignal): Promise<number> {
-    const { runners, stream, heldOut, settings, state } = session!;
-    session!.state = await run(runners, {
+    const { models, stream, heldOut, settings, state } = session!;
+    session!.state = await run(models, {
       steps: settings.steps,
       stream,
       heldOut,
@@ -76,13 +72,13 @@ const methods = {
       ...(state && { from: state }),
       onProgress: ({ stream: _, sums: __, taken: ___, ...progress }) => onProgress(progress),
     });
-    return runners[0]!.trainer.step;
+    return models[0]!.trainer.step;
   },
 
   /** The files of a model as it is now; the engine loads them. */
   async files(which: 0 | 1): Promise<File[]> {
-    const { runners, configs, bpe, settings, state } = session!;
-    const { trainer, curve } = runners[which]!;
+    const { models, configs, bpe, settings, state } = session!;
+    const { trainer, curve } = models[which]!;
     const { json, config } = configs[which]!;
     const weights = await trainer.weights();
     const training = { ...settings, step: trainer.step, tokens: state?.tokens ?? 0, curve };

@@ -1,4 +1,4 @@
-import { part } from '../part.ts';
+import { keptPart } from '../part.ts';
 import type { CallOptions, ChatCompletions, ChatModel } from './openai.ts';
 import type { ChatRequest } from './openai-request.ts';
 
@@ -9,10 +9,8 @@ export interface Chat {
 
 /** The chat of a model; its code is fetched with the first request. */
 export function chatOf(model: ChatModel): Chat {
-  let made: Promise<ChatCompletions> | undefined;
-  const create = async (request: ChatRequest, call?: CallOptions) => {
-    made ??= part(() => import('./openai.ts')).then(({ chatCompletions }) => chatCompletions(model));
-    return (await made).create(request, call);
-  };
+  const completions = keptPart(async () => (await import('./openai.ts')).chatCompletions(model));
+  const create = async (request: ChatRequest, call?: CallOptions) =>
+    (await completions()).create(request, call);
   return { completions: { create } as ChatCompletions };
 }

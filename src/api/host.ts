@@ -6,7 +6,9 @@ import type {
   LoadOptions,
   Message,
   ModelInfo,
+  Prompt,
   ReloadOptions,
+  TokenIds,
   WholeOptions,
 } from '../engine/types.ts';
 import { ShishuError } from '../errors.ts';
@@ -94,22 +96,18 @@ export function hostModels(endpoint: Endpoint, load: HostedLoad): Peer {
         const { info, hasChatTemplate, toolFormat } = model;
         return { id, info, hasChatTemplate, toolFormat };
       },
-      generate: (id: number, prompt: string | Message[] | Uint32Array, options: GenerateOptions) =>
+      generate: (id: number, prompt: Prompt, options: GenerateOptions) =>
         streaming(id, get(id).generate(prompt, options)),
-      generateBatch: (
-        id: number,
-        prompt: string | Message[] | Uint32Array,
-        n: number,
-        options: GenerateOptions,
-      ) => streaming(id, get(id).generateBatch(prompt, n, options)),
-      async score(id: number, tokenIds: number[], options: WholeOptions) {
+      generateBatch: (id: number, prompt: Prompt, n: number, options: GenerateOptions) =>
+        streaming(id, get(id).generateBatch(prompt, n, options)),
+      async score(id: number, tokenIds: TokenIds, options: WholeOptions) {
         const score = await informing(id, (model) => model.score(tokenIds, options));
         return new Transferred(score, [
           score.logprobs.buffer as ArrayBuffer,
           score.top1.buffer as ArrayBuffer,
         ]);
       },
-      async logits(id: number, tokenIds: number[], options: WholeOptions) {
+      async logits(id: number, tokenIds: TokenIds, options: WholeOptions) {
         const logits = await informing(id, (model) => model.logits(tokenIds, options));
         return new Transferred(logits, [logits.buffer]);
       },
@@ -119,7 +117,7 @@ export function hostModels(endpoint: Endpoint, load: HostedLoad): Peer {
       releaseUnusedKv: (id: number) => informing(id, (model) => model.releaseUnusedKv()),
       setLinearMaps: (id: number, maps: LinearMaps) => informing(id, (model) => model.setLinearMaps(maps)),
       encode: (id: number, text: string) => get(id).encode(text),
-      decode: (id: number, tokenIds: number[]) => get(id).decode(tokenIds),
+      decode: (id: number, tokenIds: TokenIds) => get(id).decode(tokenIds),
       applyChatTemplate: (id: number, messages: Message[], options: { addGenerationPrompt?: boolean }) =>
         get(id).applyChatTemplate(messages, options),
       reset: (id: number) => get(id).reset(),

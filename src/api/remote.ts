@@ -8,8 +8,10 @@ import type {
   LoadOptions,
   Message,
   ModelInfo,
+  Prompt,
   ReloadOptions,
   Score,
+  TokenIds,
   WholeOptions,
 } from '../engine/types.ts';
 import { ShishuError } from '../errors.ts';
@@ -38,19 +40,19 @@ export interface RemoteModel {
   readonly chat: Chat;
   /** As `Model.generate`: yields as the tokens come, returns the whole reply. Leaving the loop ends the reply. */
   generate(
-    prompt: string | readonly Message[] | Uint32Array,
+    prompt: Prompt,
     options?: GenerateOptions,
   ): AsyncGenerator<GenerateChunk, GenerateResult, undefined>;
   /** As `Model.generateBatch`. */
   generateBatch(
-    prompt: string | readonly Message[] | Uint32Array,
+    prompt: Prompt,
     n: number,
     options?: GenerateOptions,
   ): AsyncGenerator<BatchChunk, GenerateResult[], undefined>;
   /** As `Model.score`. */
-  score(tokenIds: readonly number[], options?: WholeOptions): Promise<Score>;
+  score(tokenIds: TokenIds, options?: WholeOptions): Promise<Score>;
   /** As `Model.logits`: `(tokens, vocab)`, moved here without a copy. */
-  logits(tokenIds: readonly number[], options?: WholeOptions): Promise<Float32Array<ArrayBuffer>>;
+  logits(tokenIds: TokenIds, options?: WholeOptions): Promise<Float32Array<ArrayBuffer>>;
   /** As `Model.setModes`. */
   setModes(setting: ModeSetting, options?: { releaseKv?: boolean }): Promise<void>;
   /** As `Model.setPruneOrder`. */
@@ -60,7 +62,7 @@ export interface RemoteModel {
   /** As `Model.setLinearMaps`. */
   setLinearMaps(maps: LinearMaps): Promise<void>;
   encode(text: string): Promise<number[]>;
-  decode(tokenIds: readonly number[]): Promise<string>;
+  decode(tokenIds: TokenIds): Promise<string>;
   applyChatTemplate(
     messages: readonly Message[],
     options?: { addGenerationPrompt?: boolean },

@@ -21,7 +21,7 @@ ${TEXT_HELP}
 ${PROFILE_HELP}
   --json           one JSON object on stdout instead of the table`,
 
-  async run(argv, signal) {
+  async run(argv, signal, corpus) {
     const { values, folder } = parseCommand(argv, { ...TEXT_OPTIONS, out: text, json: flag });
     for (const name of ['dtype', 'kv', 'context', 'tune', 'no-tune'] as const)
       if (values[name] !== undefined) throw usageError(`--${name} has no meaning here.`);
@@ -32,7 +32,7 @@ ${PROFILE_HELP}
     const model = await openOnGpu(await openModelFolder(folder), { profile });
     try {
       refuseChild(model);
-      const windows = await textWindows(model, options, log);
+      const windows = await textWindows(model, { ...options, corpus }, log);
       const { analysis } = await analyze(model.runner, model.plan, windows, {
         storedBytes: bytesOf(model.dtype),
         signal,

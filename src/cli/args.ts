@@ -2,12 +2,16 @@ import { type ParseArgsConfig, parseArgs } from 'node:util';
 import type { LoadOptions } from '../engine/types.ts';
 import { ShishuError } from '../errors.ts';
 import { checkProfile } from '../gpu/profile.ts';
+import type { ChatCorpus } from '../train/chat-corpus.ts';
 
 /** What a subcommand's module exports as `command`. */
 export interface Command {
   help: string;
-  /** @param signal raised by Ctrl-C */
-  run(argv: readonly string[], signal: AbortSignal): Promise<void>;
+  /**
+   * @param signal raised by Ctrl-C
+   * @param corpus the built-in one
+   */
+  run(argv: readonly string[], signal: AbortSignal, corpus: ChatCorpus): Promise<void>;
 }
 
 type Options = NonNullable<ParseArgsConfig['options']>;
@@ -26,13 +30,15 @@ const COMMON = {
   'no-tune': flag,
 } as const;
 
-export const MODEL_HELP = `  --dtype D        weights on the GPU: auto, f32, f16, q8 or q4 (auto: f16 where stored so, else f32)
-  --kv D           KV cache: f32 or f16 (f32)
+export const MODEL_HELP = `  --dtype D        weights on the GPU: auto, f32, f16, q8 or q4 (auto: f16 where stored as F16 or
+                   BF16, but for tensors that f16 does not hold; else f32)
+  --kv D           KV cache: auto, f32 or f16 (auto: f16 on a GPU, f32 where a CPU plays one)
   --context N      tokens of context (the model's, at most 4096)`;
 export const PROFILE_HELP = `  --profile P      kernels and defaults of software (a CPU that plays GPU) or of gpu (auto: by the adapter)`;
+export const GPU_HELP = `  --adapter NAME   the GPU to use, by part of its name
+${PROFILE_HELP}`;
 export const COMMON_HELP = `${MODEL_HELP}
-  --adapter NAME   the GPU to use, by part of its name
-${PROFILE_HELP}
+${GPU_HELP}
   --tune, --no-tune  choose kernels by timing a few, once a GPU and model (on, but where a CPU plays
                    GPU and with --profile software)
   --json           one JSON object on stdout`;
@@ -40,18 +46,20 @@ ${PROFILE_HELP}
 export const usageError = (message: string, mend?: string): ShishuError =>
   new ShishuError('bad-argument', message, { mend });
 
+/** Parses what follows a subcommand's name: its options, and any number of other arguments. */
+export function parseOptions<const T extends Options>(argv: readonly string[], options: T) {
+  const config = { options, allowPositionals: true, strict: true } as const;
+  try {
+    return parseArgs({ ...config, args: [...argv] });
+  } catch (cause) {
+    const { message } = cause as Error;
+    throw usageError(`${message.split('. To specify a positional')[0]!.replace(/\.$/, '')}.`);
+  }
+}
+
 /** Parses what follows a subcommand's name: its options, the common ones, and one folder. */
 export function parseCommand<const T extends Options>(argv: readonly string[], options: T) {
-  const config = { options: { ...COMMON, ...options }, allowPositionals: true, strict: true } as const;
-  const parse = () => {
-    try {
-      return parseArgs({ ...config, args: [...argv] });
-    } catch (cause) {
-      const { message } = cause as Error;
-      throw usageError(`${message.split('. To specify a positional')[0]!.replace(/\.$/, '')}.`);
-    }
-  };
-  const { values, positionals } = parse();
+  const { values, positionals } = parseOptions(argv, { ...COMMON, ...options });
   const [folder, extra] = positionals;
   if (folder === undefined) throw usageError('No model folder was given.', 'Name the folder or its URL.');
   if (extra !== undefined)
@@ -67,6 +75,29 @@ export function numberOf(name: string, value: string | undefined): number | unde
     throw usageError(`--${name} is "${value}", expected a number.`);
   return number;
 }
+
+/** A number in a range from an option's text. */
+export function numberInRange(
+  name: string,
+  value: string | undefined,
+  from: number,
+  to: number,
+  kind: 'number' | 'whole number' = 'number',
+): number | undefined {
+  const number = numberOf(name, value);
+  if (number === undefined) return undefined;
+  if (number < from || number > to || (kind === 'whole number' && !Number.isInteger(number)))
+    throw usageError(`--${name} is ${number}, expected a ${kind} from ${from} to ${to}.`);
+  return number;
+}
+
+/** A whole number in a range from an option's text. */
+export const wholeNumberOf = (
+  name: string,
+  value: string | undefined,
+  from: number,
+  to: number,
+): number | undefined => numberInRange(name, value, from, to, 'whole number');
 
 /** Token ids from a list with commas. */
 export function idsOf(name: string, value: string): number[] {

@@ -94,7 +94,7 @@ export const command: Command = {
       gpu: { profile },
       signal,
       loadTraining: async () => {
-        const { withJax } = await import('../train/command.ts');
+        const { withJax } = await import('../train/node-jax.ts');
         return withJax(2, () => import('../train/step-times.ts'));
       },
       onProgress: ({ done, total, what }) => {

@@ -1,8 +1,8 @@
 import { edgesOf, type Say, sampleReplies } from '../convert/sample-text.ts';
 import type { Model } from '../engine/model.ts';
 import type { Dtype } from '../engine/types.ts';
-import { piecesOf } from '../train/chat-format.ts';
-import { chatAt } from '../train/corpus.ts';
+import type { ChatCorpus } from '../train/chat-corpus.ts';
+import { textOf } from '../train/chat-format.ts';
 import { usageError } from './args.ts';
 
 /** Most tokens of a window. */
@@ -26,8 +26,11 @@ export interface Comparison {
   scores: DtypeScore[];
 }
 
-/** Where the text comes from: given, held-out chats of the built-in corpus, or what the model says itself. */
-export type ComparedText = { kind: 'ids'; ids: number[] } | { kind: 'corpus' } | { kind: 'own' };
+/** Where the text comes from: given, held-out chats of a corpus, or what the model says itself. */
+export type ComparedText =
+  | { kind: 'ids'; ids: number[] }
+  | { kind: 'corpus'; corpus: ChatCorpus }
+  | { kind: 'own' };
 
 /** dtypes from a list with commas. */
 export function dtypesOf(list: string): KeptDtype[] {
@@ -58,10 +61,9 @@ async function windowsOf(
     return sum < tokens;
   };
   if (text.kind === 'corpus') {
-    const ids = (i: number): number[] => {
-      const pieces = piecesOf(chatAt(seed, i, 'held-out').turns);
-      return model.encode(pieces.map((piece) => piece.text).join('')).slice(0, length);
-    };
+    const { corpus } = text;
+    const ids = (i: number): number[] =>
+      model.encode(textOf(corpus.chatAt(seed, i, 'held-out').turns)).slice(0, length);
     for (let i = 0; take(ids(i)); i++);
   } else {
     const edges = edgesOf(config);

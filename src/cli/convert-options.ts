@@ -1,6 +1,6 @@
 import type { HealOptions } from '../convert/heal.ts';
 import type { TextOptions } from '../convert/text.ts';
-import { numberOf, text, usageError } from './args.ts';
+import { numberOf, text, usageError, wholeNumberOf } from './args.ts';
 import { readText } from './io.ts';
 
 /** Options of the commands that measure a model on text. */
@@ -11,19 +11,6 @@ export const TEXT_HELP = `  --text FILE      text to calibrate and measure on, -
   --tokens N       most tokens of it to fit to and to measure on (20000)
   --window N       tokens of a window (256; 128 of the built-in corpus)
   --seed N         of chats and sampled text (1)`;
-
-/** A whole number in a range from an option's text. */
-export function wholeNumberOf(
-  name: string,
-  value: string | undefined,
-  from: number,
-  to: number,
-): number | undefined {
-  const number = numberOf(name, value);
-  if (number !== undefined && !(Number.isInteger(number) && number >= from && number <= to))
-    throw usageError(`--${name} is ${number}, expected a whole number from ${from} to ${to}.`);
-  return number;
-}
 
 /** What `--heal` and `--heal-lr` ask for. */
 export function healOptionsOf(tokens: string | undefined, rate: string | undefined): HealOptions | undefined {

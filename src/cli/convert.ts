@@ -3,9 +3,9 @@ import { convertFolder } from '../convert/convert-folder.ts';
 import { reportText } from '../convert/report.ts';
 import { SHARES } from '../convert/share.ts';
 import { checkProfile } from '../gpu/profile.ts';
-import { prepareJax } from '../train/command.ts';
-import { type Command, flag, parseCommand, text, usageError } from './args.ts';
-import { healOptionsOf, TEXT_HELP, TEXT_OPTIONS, textOptionsOf, wholeNumberOf } from './convert-options.ts';
+import { prepareJax } from '../train/node-jax.ts';
+import { type Command, flag, parseCommand, text, usageError, wholeNumberOf } from './args.ts';
+import { healOptionsOf, TEXT_HELP, TEXT_OPTIONS, textOptionsOf } from './convert-options.ts';
 import { provideGpu } from './gpu.ts';
 import { openModelFolder, print, printJson } from './io.ts';
 
@@ -47,7 +47,7 @@ ${TEXT_HELP}
   --profile P          kernels and defaults of software (a CPU that plays GPU) or of gpu (auto: by the adapter)
   --json               the report as one JSON object on stdout`,
 
-  async run(argv, signal) {
+  async run(argv, signal, corpus) {
     const { values, folder } = parseCommand(argv, OPTIONS);
     for (const name of ['dtype', 'kv', 'context', 'tune', 'no-tune'] as const)
       if (values[name] !== undefined) throw usageError(`--${name} has no meaning here.`);
@@ -69,6 +69,7 @@ ${TEXT_HELP}
       force: values.force ?? false,
       log: (line: string): void => void process.stderr.write(`${line}\n`),
       ...(await textOptionsOf(values, signal)),
+      corpus,
     };
     provideGpu(values.adapter);
     const report = await convertFolder(await openModelFolder(folder), values.out, options, { profile });

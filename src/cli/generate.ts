@@ -1,5 +1,5 @@
 import { checkOptions } from '../engine/options.ts';
-import type { GenerateChunk, GenerateOptions, GenerateResult, Message } from '../engine/types.ts';
+import type { GenerateChunk, GenerateOptions, GenerateResult, Message, ModelInfo } from '../engine/types.ts';
 import {
   COMMON_HELP,
   type Command,
@@ -90,6 +90,10 @@ async function promptOf({ prompt, messages }: Values): Promise<string | Message[
   throw usageError(`${messages} holds no list.`, 'Expected [{"role": "user", "content": "..."}, ...].');
 }
 
+/** How the weights are kept. */
+const weightsText = ({ dtype, f32Tensors }: ModelInfo): string =>
+  `weights ${dtype}${f32Tensors.length > 0 ? ` (${f32Tensors.length} tensors f32)` : ''}`;
+
 /** The whole reply; `onChunk` sees it grow. */
 async function collect(
   reply: AsyncGenerator<GenerateChunk, GenerateResult>,
@@ -100,6 +104,21 @@ async function collect(
     if (step.done) return step.value;
     onChunk(step.value);
   }
+}
+
+/**
+ * Writes token ids as they come, one behind: a last chunk that only completes the text repeats the id before it.
+ * @returns `more` takes the ids so far, `done` those of the reply
+ */
+export function idWriter(write: (text: string) => void): {
+  more(ids: readonly number[]): void;
+  done(ids: readonly number[]): void;
+} {
+  let written = 0;
+  const done = (ids: readonly number[]): void => {
+    for (; written < ids.length; written++) write(`${written ? ',' : ''}${ids[written]}`);
+  };
+  return { more: (ids) => done(ids.slice(0, -1)), done };
 }
 
 /** `shishulm generate`: the reply on stdout as it comes, its figures on stderr where that is a terminal. */
@@ -131,26 +150,25 @@ ${COMMON_HELP}: {text, promptTokenIds, tokenIds, finishReason, usage, timings}`,
     const model = await openModel(folder, loadOptions);
     try {
       const chunks: GenerateChunk[] = [];
-      let shown = 0;
-      const show = ({ text, tokenId }: GenerateChunk): void => {
-        if (!values.ids) process.stdout.write(text);
-        // The last chunk may only complete a text: its token was shown.
-        else if (chunks.length > shown) process.stdout.write(`${shown++ ? ',' : ''}${tokenId}`);
-      };
+      const ids = idWriter((text) => process.stdout.write(text));
       const result = await collect(model.generate(prompt, { ...options, signal }), (chunk) => {
         chunks.push(chunk);
-        if (!values.json) show(chunk);
+        if (values.json) return;
+        if (values.ids) ids.more(chunks.map(({ tokenId }) => tokenId));
+        else process.stdout.write(chunk.text);
       });
       if (values.json) {
         const logprobs = chunks.flatMap(({ tokenId, logprob }) => (logprob ? [{ tokenId, ...logprob }] : []));
         return printJson({ ...result, ...(options.logprobs && { logprobs }) });
       }
+      if (values.ids) ids.done(result.tokenIds);
       print('');
       const { finishReason, usage, timings } = result;
       if (process.stderr.isTTY)
         process.stderr.write(
           `[${usage.completionTokens} tokens, ${finishReason}; first after ${timings.firstTokenMs.toFixed(0)} ms, ` +
-            `then ${timings.decodeTokensPerSecond.toFixed(1)} tokens/s; ${model.info.adapter}]\n`,
+            `then ${timings.decodeTokensPerSecond.toFixed(1)} tokens/s; ${weightsText(model.info)}, KV ${model.info.kv}; ` +
+            `${model.info.adapter}]\n`,
         );
     } finally {
       await model.dispose();

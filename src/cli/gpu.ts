@@ -1,4 +1,5 @@
 import { ShishuError } from '../errors.ts';
+import { isSoftware, type Profile, type ProfileOption, profileOf } from '../gpu/profile.ts';
 
 const NO_GPU =
   'Install a Vulkan driver (Debian: mesa-vulkan-drivers, version 25 or later, has one that needs no GPU), or name ' +
@@ -44,6 +45,19 @@ async function requestAdapter(wanted: string | undefined, options?: GPURequestAd
   if (adapter) return adapter;
   if (found.length > 0) throw none(`There is no GPU named "${wanted}".`, `There is: ${found.join('; ')}.`);
   throw none('WebGPU found no GPU.', NO_GPU);
+}
+
+/**
+ * The profile that a model would get here, by the adapter alone: no device is asked for. Where there is no adapter, that of a GPU.
+ * @param wanted as `provideGpu`
+ */
+export async function profileHere(option: ProfileOption, wanted: string | undefined): Promise<Profile> {
+  if (option !== 'auto') return option;
+  const adapter = await requestAdapter(wanted).catch((error: unknown) => {
+    if (wanted !== undefined) throw error;
+    return undefined;
+  });
+  return profileOf(option, adapter !== undefined && isSoftware(adapter.info));
 }
 
 /**

@@ -1,6 +1,7 @@
-import { readHeaders } from '../engine/engine.ts';
+import { readHeaders, sizesOn } from '../engine/engine.ts';
 import { kvBytesPerToken, type Plan, parameterCount } from '../model/plan.ts';
-import { type Command, loadOptionsOf, MODEL_HELP, parseCommand, usageError } from './args.ts';
+import { type Command, GPU_HELP, loadOptionsOf, MODEL_HELP, parseCommand, usageError } from './args.ts';
+import { profileHere } from './gpu.ts';
 import { openModelFolder, print, printJson } from './io.ts';
 import { weightBytes } from './weight-bytes.ts';
 
@@ -30,24 +31,40 @@ const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(2)} MB`;
 /** `shishulm inspect`: reads headers only, and needs no GPU. */
 export const command: Command = {
   help: `shishulm inspect DIR [options]
-  What a model is, and the bytes that its weights and KV cache take on a GPU. Needs no GPU.
+  What a model is, and the bytes that its weights and KV cache take on the GPU. Needs none: without one, the
+  figures are those of a GPU.
 
 ${MODEL_HELP}
-  --json           one JSON object on stdout: {config, plan, parameters, bytes, dtype, kv, contextLength}`,
+${GPU_HELP}
+  --json           one JSON object on stdout: {config, plan, parameters, bytes, dtype, f32Tensors, kv,
+                   contextLength}`,
 
   async run(argv) {
     const { values, folder } = parseCommand(argv, {});
-    for (const name of ['adapter', 'profile', 'tune', 'no-tune'] as const)
+    for (const name of ['tune', 'no-tune'] as const)
       if (values[name] !== undefined) throw usageError(`--${name} has no meaning here.`);
-    const headers = await readHeaders(await openModelFolder(folder), loadOptionsOf(values));
-    const { config, plan, stored, sizes } = headers;
-    const { dtype, kv: kvDtype, contextLength } = sizes;
+    const options = loadOptionsOf(values);
+    const headers = await readHeaders(await openModelFolder(folder), options);
+    const { config, plan, stored, sizes: asked } = headers;
+    const profile =
+      asked.kv === 'auto' ? await profileHere(options.profile ?? 'auto', values.adapter) : 'gpu';
+    const { dtype, wide = new Set<string>(), kv: kvDtype, contextLength } = sizesOn({ profile }, asked);
     const parameters = parameterCount(config);
-    const weights = weightBytes(config, plan, dtype);
+    const weights = weightBytes(config, plan, dtype, wide);
     const perToken = kvBytesPerToken(config, plan, kvDtype === 'f32' ? 4 : 2);
     const kv = perToken * contextLength;
     const bytes = { weights, kv, kvPerToken: perToken, total: weights + kv };
-    if (values.json) return printJson({ config, plan, parameters, bytes, dtype, kv: kvDtype, contextLength });
+    if (values.json)
+      return printJson({
+        config,
+        plan,
+        parameters,
+        bytes,
+        dtype,
+        f32Tensors: [...wide],
+        kv: kvDtype,
+        contextLength,
+      });
     const { hiddenSize, heads, kvHeads, headDim, intermediateSize, vocabSize, tied } = config;
     const rows = {
       model: `${config.modelType}, ${config.layers} blocks, stored as ${stored}`,
@@ -55,7 +72,7 @@ ${MODEL_HELP}
       shape: `hidden ${hiddenSize}, MLP ${intermediateSize}, ${heads} heads, ${kvHeads} KV heads of ${headDim}`,
       vocabulary: `${vocabSize}${tied ? ', tied' : ''}`,
       parameters: parameters.toLocaleString('en-US'),
-      weights: `${megabytes(weights)} as ${dtype}`,
+      weights: `${megabytes(weights)} as ${dtype}${wide.size > 0 ? `, ${wide.size} tensors as f32` : ''}`,
       'KV cache': `${megabytes(kv)} for ${contextLength} tokens, ${perToken} bytes a token as ${kvDtype}`,
       total: `${megabytes(bytes.total)}, and scratch`,
     };

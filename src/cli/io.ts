@@ -22,8 +22,12 @@ export async function openModel(
   const { stderr } = process;
   const gpuOptions = { tuningStore: tuningFile() };
   if (!stderr.isTTY) return loadModel(source, options, gpuOptions);
-  const onProgress: LoadOptions['onProgress'] = ({ loadedBytes, totalBytes }) =>
-    stderr.write(`\rLoading ${Math.floor((100 * loadedBytes) / totalBytes)} %`);
+  const onProgress: LoadOptions['onProgress'] = ({ phase, loadedBytes, totalBytes, kernels }) => {
+    const read = `Loading ${Math.floor((100 * loadedBytes) / totalBytes)} %`;
+    stderr.write(
+      `\r\x1b[K${phase === 'read' ? read : `Compiled ${kernels.compiled} of ${kernels.total} kernels`}`,
+    );
+  };
   try {
     return await loadModel(source, { ...options, onProgress }, gpuOptions);
   } finally {

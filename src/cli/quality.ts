@@ -3,9 +3,9 @@ import { openOnGpu, refuseChild } from '../convert/on-gpu.ts';
 import { measureQuality, qualityTable } from '../convert/quality.ts';
 import { textWindows } from '../convert/text.ts';
 import { checkProfile } from '../gpu/profile.ts';
-import { prepareJax } from '../train/command.ts';
-import { type Command, PROFILE_HELP, parseCommand, text, usageError } from './args.ts';
-import { healOptionsOf, TEXT_HELP, TEXT_OPTIONS, textOptionsOf, wholeNumberOf } from './convert-options.ts';
+import { prepareJax } from '../train/node-jax.ts';
+import { type Command, PROFILE_HELP, parseCommand, text, usageError, wholeNumberOf } from './args.ts';
+import { healOptionsOf, TEXT_HELP, TEXT_OPTIONS, textOptionsOf } from './convert-options.ts';
 import { provideGpu } from './gpu.ts';
 import { openModelFolder, print } from './io.ts';
 
@@ -39,7 +39,7 @@ ${TEXT_HELP.replace('20000', String(TOKENS))}
   --adapter NAME   the GPU to use, by part of its name
 ${PROFILE_HELP}`,
 
-  async run(argv, signal) {
+  async run(argv, signal, corpus) {
     const { values, folder } = parseCommand(argv, {
       ...TEXT_OPTIONS,
       fractions: text,
@@ -64,9 +64,11 @@ ${PROFILE_HELP}`,
     try {
       refuseChild(parent);
       const tokens = textOptions.tokens ?? Math.max(TOKENS, 6 * parent.config.hiddenSize);
-      const windows = await textWindows(parent, { ...textOptions, tokens, healTokens: heal?.tokens }, log);
-      const asked = { fractions, heal, scratch, chats, log, signal };
-      const quality = await measureQuality(parent, windows, asked, { profile });
+      const healTokens = heal?.tokens;
+      const windows = await textWindows(parent, { ...textOptions, corpus, tokens, healTokens }, log);
+      const questions = chats > 0 ? { corpus, chats } : undefined;
+      const options = { fractions, heal, scratch, questions, log, signal };
+      const quality = await measureQuality(parent, windows, options, { profile });
       if (values.json !== undefined) await writeFile(values.json, `${JSON.stringify(quality, null, 2)}\n`);
       print(qualityTable(quality));
     } finally {

@@ -7,9 +7,9 @@ import {
   parseCommand,
   text,
   usageError,
+  wholeNumberOf,
 } from './args.ts';
 import { type ComparedText, compareDtypes, comparisonText, dtypesOf } from './compare.ts';
-import { wholeNumberOf } from './convert-options.ts';
 import { openModel, print, printJson, readText } from './io.ts';
 
 const OPTIONS = { text, ids: text, compare: text, corpus: flag, tokens: text, seed: text } as const;
@@ -28,10 +28,12 @@ export const command: Command = {
 ${COMMON_HELP}: {nll, perplexity, tokens, top1}; top1[i] is the likeliest token after token i;
                    with --compare {tokens, scores: [{dtype, nll, perplexity, ratio}]}`,
 
-  async run(argv, signal) {
+  async run(argv, signal, corpus) {
     const { values, folder } = parseCommand(argv, OPTIONS);
-    const { compare, corpus = false } = values;
-    const sources = [values.text, values.ids, corpus || undefined].filter((value) => value !== undefined);
+    const { compare } = values;
+    const sources = [values.text, values.ids, values.corpus || undefined].filter(
+      (value) => value !== undefined,
+    );
     if (compare === undefined) {
       for (const name of ['corpus', 'tokens', 'seed'] as const)
         if (values[name] !== undefined) throw usageError(`--${name} is only for --compare.`);
@@ -54,7 +56,9 @@ ${COMMON_HELP}: {nll, perplexity, tokens, top1}; top1[i] is the likeliest token 
         dtypes,
         (model): ComparedText =>
           given === undefined
-            ? { kind: corpus ? 'corpus' : 'own' }
+            ? values.corpus
+              ? { kind: 'corpus', corpus }
+              : { kind: 'own' }
             : { kind: 'ids', ids: typeof given === 'string' ? model.encode(given) : given },
         {
           tokens: wholeNumberOf('tokens', values.tokens, 2, 1e8) ?? 4000,

@@ -24,9 +24,14 @@ class PaperLedger extends Ledger {
  * Bytes of a model's weights on a GPU whose bindings take each matrix whole (one that splits them repeats the gains of
  * norms, some kB a part).
  */
-export function weightBytes(config: ModelConfig, plan: Plan, dtype: WeightDtype): number {
+export function weightBytes(
+  config: ModelConfig,
+  plan: Plan,
+  dtype: WeightDtype,
+  wide?: ReadonlySet<string>,
+): number {
   const gpu = { limits: { binding: Number.MAX_SAFE_INTEGER } } as Gpu;
   const ledger = new PaperLedger(gpu);
-  allocateWeights(gpu, ledger, config, plan, dtype);
+  allocateWeights(gpu, ledger, config, plan, dtype, wide);
   return ledger.bytes();
 }

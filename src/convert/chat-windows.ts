@@ -1,23 +1,23 @@
 import { readJson } from '../formats/json.ts';
 import type { Source } from '../formats/source.ts';
-import { BatchStream, sampleOf } from '../train/batches.ts';
+import { BatchStream } from '../train/batches.ts';
 import { Bpe } from '../train/bpe.ts';
+import { type ChatCorpus, MEASURING_SEED_OFFSET, type Split, sampleOf } from '../train/chat-corpus.ts';
 import { END } from '../train/chat-format.ts';
-import { OTHER_SEED } from '../train/chat-text.ts';
-import { chatAt, type Split } from '../train/corpus.ts';
 import { countTokens, shareOf, type Windows } from './windows.ts';
 
-/** Longest window unasked: the length of the rows that models of the built-in corpus are trained on. */
+/** Longest window by default: the rows that `shishulm train` trains on, by default, have so many tokens. */
 export const TRAINED_LENGTH = 128;
 
 /**
- * Windows of the built-in corpus, packed with whole chats as in training. Calibration and healing get chats of training's kind
- * which training with this seed does not draw; choosing and test get held-out ones.
+ * Windows of a corpus of chats, packed with whole chats as in training. Calibration and healing get chats of the training
+ * split that training with this seed does not draw; choosing and test get held-out ones.
  * @param source a folder whose tokenizer knows the chat format
  * @param healing tokens for healing, at least
  */
 export async function chatWindows(
   source: Source,
+  corpus: ChatCorpus,
   options: {
     tokens: number;
     healing: number;
@@ -29,7 +29,7 @@ export async function chatWindows(
   const { tokens, healing, length, seed, signal } = options;
   const bpe = Bpe.fromJson(await readJson(source, 'tokenizer.json', { code: 'bad-tokenizer' }, signal));
   const streamOf = (split: Split): BatchStream =>
-    new BatchStream((i) => sampleOf(bpe, chatAt(seed + OTHER_SEED, i, split)), {
+    new BatchStream((i) => sampleOf(bpe, corpus.chatAt(seed + MEASURING_SEED_OFFSET, i, split)), {
       rows: 1,
       length: length - 1,
       pad: bpe.id(END),

@@ -5,7 +5,7 @@ import type { Json } from '../formats/json.ts';
 import { type NamedTensor, tensorBytes } from '../formats/safetensors.ts';
 import { type ModelConfig, parseConfig } from '../model/config.ts';
 import { kvBytesPerToken, mlpWidth, ownSpecs, parameterCount, planOf } from '../model/plan.ts';
-import type { HostWeights } from '../train/host-weights.ts';
+import type { CpuWeights } from '../train/weights.ts';
 import type { LinearMap } from './linear-map.ts';
 import { type Mlp, type Share, shareMlp } from './share.ts';
 
@@ -30,7 +30,43 @@ const DROPPED = [
   'max_window_layers',
   'layer_types',
   'auto_map',
+  'intermediate_size_mlp',
+  'linear_layers',
+  'linear_rank',
 ];
+
+/** What a child's sums depend on and takes over from its parent; biases that it alone has are zeros. */
+const KEPT = [
+  'hiddenSize',
+  'intermediateSize',
+  'heads',
+  'kvHeads',
+  'headDim',
+  'vocabSize',
+  'maxPositions',
+  'rmsNormEps',
+  'ropeTheta',
+  'ropeScaling',
+  'tied',
+  'mlpBias',
+  'qkNorm',
+  'bosTokenId',
+  'eosTokenIds',
+] as const satisfies readonly (keyof ModelConfig)[];
+
+/** Refuses a child that would be read as another model than its parent. */
+function checkKept(parent: ModelConfig, child: ModelConfig): void {
+  const lost = KEPT.find((name) => JSON.stringify(child[name]) !== JSON.stringify(parent[name]));
+  if (lost !== undefined)
+    throw new ShishuError('unsupported', `shishu-llama has no place for the parent's ${lost}.`, {
+      details: {
+        field: lost,
+        parent: JSON.stringify(parent[lost]) ?? null,
+        child: JSON.stringify(child[lost]) ?? null,
+      },
+      mend: 'Prune this model as it runs instead, with setModes.',
+    });
+}
 
 /**
  * The child's `config.json`, in the public layout; linear maps add the fields `linear_layers` and `linear_rank`.
@@ -56,14 +92,19 @@ export function childConfig(parentJson: Json, parent: ModelConfig, shape: ChildS
     num_mlp: mlpOnly,
     num_mlp_shared: sharedPairs,
     num_decoder_end: parent.layers - front - mlpOnly,
+    // What a file leaves out is another value in each family.
+    num_key_value_heads: parent.kvHeads,
     head_dim: parent.headDim,
-    use_qk_norm: false,
+    max_position_embeddings: parent.maxPositions,
+    rms_norm_eps: parent.rmsNormEps,
+    mlp_bias: parent.mlpBias,
+    use_qk_norm: parent.qkNorm === 'weightless',
     tie_word_embeddings: parent.tied,
     attention_bias: parent.qkvBias || parent.attentionOutBias,
   };
   if (linear) json.linear_layers = Array.from({ length: mlpOnly }, (_, i) => front + i);
   if (linear && rank !== undefined && 2 * rank < parent.hiddenSize) json.linear_rank = rank;
-  parseConfig(json);
+  checkKept(parent, parseConfig(json));
   return json;
 }
 
@@ -142,7 +183,7 @@ export function childTensors(
 }
 
 /** Tensors with these weights, to be stored in this dtype. */
-export const healedTensors = (weights: HostWeights, dtype: NamedTensor['dtype']): ChildTensor[] =>
+export const healedTensors = (weights: CpuWeights, dtype: NamedTensor['dtype']): ChildTensor[] =>
   Object.entries(weights).map(([name, { shape, data }]) => ({
     name,
     dtype,

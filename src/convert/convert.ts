@@ -47,6 +47,7 @@ const COPIED = [
   'tokenizer.model',
   'chat_template.jinja',
   'chat_template.json',
+  'additional_chat_templates/tool_use.jinja',
   'generation_config.json',
 ];
 

@@ -51,6 +51,7 @@ export async function stageFolder(out: string, { force }: { force: boolean }): P
     source: await openFolder(path),
     write: (file, data) =>
       guarded(join(path, file), async () => {
+        await mkdir(dirname(join(path, file)), { recursive: true });
         const handle = await open(join(path, file), 'w');
         try {
           const pieces = typeof data === 'string' || data instanceof Uint8Array ? [data] : data;

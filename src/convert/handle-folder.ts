@@ -24,7 +24,11 @@ export async function writeHandle(
   data: Uint8Array | string | Blob | AsyncIterable<Uint8Array>,
 ): Promise<void> {
   try {
-    const writer = await (await folder.getFileHandle(file, { create: true })).createWritable();
+    const path = file.split('/');
+    const name = path.pop()!;
+    let at = folder;
+    for (const part of path) at = await at.getDirectoryHandle(part, { create: true });
+    const writer = await (await at.getFileHandle(name, { create: true })).createWritable();
     try {
       const whole = typeof data === 'string' || data instanceof Uint8Array || data instanceof Blob;
       for await (const piece of whole ? [data] : data) await writer.write(piece as FileSystemWriteChunkType);

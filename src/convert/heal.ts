@@ -2,12 +2,11 @@ import { ShishuError, throwIfAborted } from '../errors.ts';
 import type { Checkpoint } from '../formats/checkpoint.ts';
 import type { ModelConfig } from '../model/config.ts';
 import { parameterCount } from '../model/plan.ts';
-import { BatchStream, type Source } from '../train/batches.ts';
-import { hostWeights } from '../train/folder.ts';
-import type { HostWeights } from '../train/host-weights.ts';
+import { BatchStream, type SampleSource } from '../train/batches.ts';
 import { randomFrom } from '../train/random.ts';
 import { run } from '../train/run.ts';
 import { checkTrainable, loadTraining } from '../train/trainable.ts';
+import { type CpuWeights, readWeights } from '../train/weights.ts';
 import { countTokens } from './windows.ts';
 
 export interface HealOptions {
@@ -85,7 +84,7 @@ export function checkHealing(parent: ModelConfig, windows: Windows, { tokens }: 
 }
 
 /** The windows in a new order each pass, as samples whose every token counts. */
-function shuffled(windows: Windows, seed: number): Source {
+function shuffled(windows: Windows, seed: number): SampleSource {
   const orders: number[][] = [];
   const orderOf = (pass: number): number[] => {
     const random = randomFrom(seed + pass);
@@ -116,7 +115,7 @@ export async function heal(
   child: { config: ModelConfig; checkpoint: Checkpoint },
   windows: Windows,
   options: HealOptions & { log?: Log | undefined; signal?: AbortSignal | undefined },
-): Promise<{ weights: HostWeights; healing: Healing }> {
+): Promise<{ weights: CpuWeights; healing: Healing }> {
   const { learningRate = LEARNING_RATE, mix = MIX, seed = 1, log = () => {}, signal } = options;
   checkHealing(parent.config, windows, options);
   const { startJax, Trainer } = await loadTraining(() => import('../train/trainer.ts'));
@@ -125,10 +124,10 @@ export async function heal(
   const shape = shapeOf(windows, parent.config.vocabSize);
   const steps = Math.max(1, Math.round(options.tokens / (shape.rows * (shape.length + 1))));
   log(`healing: preparing ${steps} steps`);
-  const trainer = new Trainer(child.config, await hostWeights(child.checkpoint, child.config), {
+  const trainer = new Trainer(child.config, await readWeights(child.checkpoint, child.config), {
     schedule: { steps, learningRate, warmUp: Math.min(20, Math.ceil(steps / 10)) },
     length: shape.length,
-    teacher: { config: parent.config, weights: await hostWeights(parent.checkpoint, parent.config), mix },
+    teacher: { config: parent.config, weights: await readWeights(parent.checkpoint, parent.config), mix },
   });
   try {
     const pad = parent.config.eosTokenIds[0] ?? 0;

@@ -1,5 +1,7 @@
 // What a page can use of the conversion: nothing here needs a file system.
-export type { HostWeights } from '../train/host-weights.ts';
+export type { Chat, ChatCorpus, Split } from '../train/chat-corpus.ts';
+export type { Turn } from '../train/chat-format.ts';
+export type { CpuWeights } from '../train/weights.ts';
 export type { AnalysedOrder } from './analysis-file.ts';
 export {
   type Analysis,

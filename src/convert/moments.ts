@@ -72,72 +72,70 @@ export async function makeAccumulator(
     for (const buffer of held) ledger.release(buffer);
   };
   try {
-    return await guardMemory(gpu, 'the sums of calibration', async () => {
-      walks.push(await makeWalk(runner, plan, layers));
-      if (student) walks.push(await makeWalk(runner, student, layers));
-      const last = walks.at(-1)!;
-      const z = make('z', scratch.rows * rowBytes);
+    walks.push(await makeWalk(runner, plan, layers));
+    if (student) walks.push(await makeWalk(runner, student, layers));
+    const last = walks.at(-1)!;
+    const { z, before, after, sums } = await guardMemory(gpu, 'the sums of calibration', () => ({
+      z: make('z', scratch.rows * rowBytes),
       // Of a whole window: the student's run follows the teacher's.
-      const before = make('x before', kv.context * rowBytes);
-      const after = make('x after', kv.context * rowBytes);
-      const record = (add: (recorder: Recorder) => void): Promise<Dispatch[]> => {
-        const recorder = new Recorder(gpu);
-        add(recorder);
-        return recorder.finish();
-      };
-      const normalise = await record((recorder) =>
-        norm(gpu, tuning, recorder, {
-          label: 'z',
-          x,
-          out: z,
-          eps: config.rmsNormEps,
-          head: false,
-          step,
-        }),
-      );
-      const sums = new Map<number, MomentBuffers>();
-      const additions = new Map<number, Dispatch[]>();
-      for (const layer of layers) {
-        const to = allocate(gpu, d, layer, make);
-        sums.set(layer, to);
-        const call = { d, z, before, after, rows: last.rows, to, step };
-        additions.set(layer, await record((recorder) => addMoments(recorder, call)));
-      }
-      const keep = ({ encoder, step: { rows }, at }: Stop, to: GPUBuffer): void =>
-        encoder.copyBufferToBuffer(x.buffer, 0, to, at * rowBytes, rows * rowBytes);
-      const sum = ({ encoder, layer, step }: Stop): void => encodePass(encoder, additions.get(layer)!, step);
-      let n = 0;
-      return {
-        async run(window) {
-          n += window.length;
-          await walks[0]!.run(window, (stop) => {
-            keep(stop, stop.after ? after : before);
-            if (student) return;
-            if (stop.after) sum(stop);
-            else encodePass(stop.encoder, normalise, stop.step);
-          });
-          await walks[1]?.run(window, (stop) => {
-            if (stop.after) return;
-            encodePass(stop.encoder, normalise, stop.step);
-            sum(stop);
-          });
-          // Else all windows would queue up at once.
-          await gpu.device.queue.onSubmittedWorkDone();
-          throwIfLost(gpu);
-        },
-        async take() {
-          const moments = new Map<number, Moments>();
-          for (const [layer, buffers] of sums) moments.set(layer, await read(gpu, d, n, layer, buffers));
-          const encoder = gpu.device.createCommandEncoder();
-          for (const buffers of sums.values())
-            for (const buffer of Object.values(buffers)) encoder.clearBuffer(buffer);
-          gpu.device.queue.submit([encoder.finish()]);
-          n = 0;
-          return moments;
-        },
-        close,
-      };
-    });
+      before: make('x before', kv.context * rowBytes),
+      after: make('x after', kv.context * rowBytes),
+      sums: new Map(layers.map((layer) => [layer, allocate(gpu, d, layer, make)] as const)),
+    }));
+    const record = (add: (recorder: Recorder) => void): Promise<Dispatch[]> => {
+      const recorder = new Recorder(gpu);
+      add(recorder);
+      return recorder.finish();
+    };
+    const normalise = await record((recorder) =>
+      norm(gpu, tuning, recorder, {
+        label: 'z',
+        x,
+        out: z,
+        eps: config.rmsNormEps,
+        head: false,
+        step,
+      }),
+    );
+    const additions = new Map<number, Dispatch[]>();
+    for (const [layer, to] of sums) {
+      const call = { d, z, before, after, rows: last.rows, to, step };
+      additions.set(layer, await record((recorder) => addMoments(recorder, call)));
+    }
+    const keep = ({ encoder, step: { rows }, at }: Stop, to: GPUBuffer): void =>
+      encoder.copyBufferToBuffer(x.buffer, 0, to, at * rowBytes, rows * rowBytes);
+    const sum = ({ encoder, layer, step }: Stop): void => encodePass(encoder, additions.get(layer)!, step);
+    let n = 0;
+    return {
+      async run(window) {
+        n += window.length;
+        await walks[0]!.run(window, (stop) => {
+          keep(stop, stop.after ? after : before);
+          if (student) return;
+          if (stop.after) sum(stop);
+          else encodePass(stop.encoder, normalise, stop.step);
+        });
+        await walks[1]?.run(window, (stop) => {
+          if (stop.after) return;
+          encodePass(stop.encoder, normalise, stop.step);
+          sum(stop);
+        });
+        // Else all windows would queue up at once.
+        await gpu.device.queue.onSubmittedWorkDone();
+        throwIfLost(gpu);
+      },
+      async take() {
+        const moments = new Map<number, Moments>();
+        for (const [layer, buffers] of sums) moments.set(layer, await read(gpu, d, n, layer, buffers));
+        const encoder = gpu.device.createCommandEncoder();
+        for (const buffers of sums.values())
+          for (const buffer of Object.values(buffers)) encoder.clearBuffer(buffer);
+        gpu.device.queue.submit([encoder.finish()]);
+        n = 0;
+        return moments;
+      },
+      close,
+    };
   } catch (error) {
     close();
     throw error;

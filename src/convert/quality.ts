@@ -6,6 +6,7 @@ import type { SourceLike } from '../formats/source.ts';
 import type { Plan } from '../model/plan.ts';
 import { type Mode, pruned } from '../model/prune.ts';
 import { Bpe } from '../train/bpe.ts';
+import type { ChatCorpus } from '../train/chat-corpus.ts';
 import { knowsChatFormat } from '../train/chat-format.ts';
 import { evaluate, type Scorer } from '../train/evaluate.ts';
 import { calibrate, perplexity } from './calibrate.ts';
@@ -32,7 +33,7 @@ export type Way = keyof typeof WAYS;
 export interface Measured {
   /** Of test windows. */
   perplexity: number;
-  /** Exact answers to questions of held-out chats, for models of the built-in corpus. */
+  /** Exact answers to questions of held-out chats. */
   answers?: { right: number; questions: number };
   /** Layers without attention. */
   layers: number[];
@@ -63,8 +64,8 @@ export interface QualityOptions {
   heal?: HealOptions | undefined;
   /** The same architecture trained from scratch. */
   scratch?: SourceLike | undefined;
-  /** Held-out chats of each kind to ask questions of (models of the built-in corpus only). */
-  chats: number;
+  /** Ask the questions of so many held-out chats of each kind, where the model's tokenizer knows their format. */
+  questions?: { corpus: ChatCorpus; chats: number } | undefined;
   log?: (line: string) => void;
   signal?: AbortSignal | undefined;
 }
@@ -77,24 +78,24 @@ type Measure = (runner: Runner, plan: Plan) => Promise<Omit<Measured, 'layers'>>
 async function measureWith(
   parent: OnGpu,
   windows: Windows,
-  { chats, signal }: QualityOptions,
+  { questions, signal }: QualityOptions,
 ): Promise<Measure> {
-  const asks = chats > 0 && knowsChatFormat(parent.tokenizer);
-  const bpe = asks
+  const asked = knowsChatFormat(parent.tokenizer) ? questions : undefined;
+  const bpe = asked
     ? Bpe.fromJson(await readJson(parent.source, 'tokenizer.json', { code: 'bad-tokenizer' }, signal))
     : undefined;
   return async (runner, plan) => {
     const measured: Omit<Measured, 'layers'> = {
       perplexity: await perplexity(runner, plan, windows.test, signal),
     };
-    if (!bpe) return measured;
+    if (!asked || !bpe) return measured;
     const scorer: Scorer = {
       async score(ids) {
         const { logprobs: next, top1 } = await scoreOf(runner, plan, ids, signal);
         return { logprobs: ofTokens(next), top1 };
       },
     };
-    const { accuracy } = await evaluate(scorer, bpe, { chats });
+    const { accuracy } = await evaluate(scorer, bpe, asked.corpus, { chats: asked.chats });
     const sum = (field: 'right' | 'questions'): number => accuracy.reduce((n, row) => n + row[field], 0);
     return { ...measured, answers: { right: sum('right'), questions: sum('questions') } };
   };

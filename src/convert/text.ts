@@ -1,3 +1,4 @@
+import type { ChatCorpus } from '../train/chat-corpus.ts';
 import { knowsChatFormat } from '../train/chat-format.ts';
 import { chatWindows, TRAINED_LENGTH } from './chat-windows.ts';
 import type { OnGpu } from './on-gpu.ts';
@@ -5,17 +6,17 @@ import { edgesOf, sampleText, sayingOf } from './sample-text.ts';
 import { checkEnough, tokensNeeded, type Windows, windowsOf } from './windows.ts';
 
 export interface TextOptions {
-  /** Calibration text; without it chats of the built-in corpus if the model is one of them, else its own words, sampled. */
+  /** Calibration text. Without it chats of `corpus`, where the model's tokenizer knows their format, else text that the model samples. */
   text?: string | undefined;
-  /** False: never chats of the built-in corpus. */
-  chats?: boolean | undefined;
+  /** Chats like those that the model was trained on. */
+  corpus?: ChatCorpus | undefined;
   /** Most tokens of it to fit to and to measure on (default 20000, or what the model's size needs). */
   tokens?: number | undefined;
-  /** Most tokens of a window (default 256; 128, as in training, of the built-in corpus). */
+  /** Most tokens of a window (default 256; 128 of a corpus's chats). */
   window?: number | undefined;
   /** Of chats and sampled text (default 1). */
   seed?: number | undefined;
-  /** Tokens to heal with, which the built-in corpus can give; a text gives what it has. */
+  /** Tokens to heal with. A corpus gives as many; a text what it has. */
   healTokens?: number | undefined;
   signal?: AbortSignal | undefined;
   /** Tokens that the model has made of those it is to make. */
@@ -32,15 +33,15 @@ export async function textWindows(
   log: (line: string) => void,
 ): Promise<Windows> {
   const { source, config, tokenizer, runner, plan } = model;
-  const { text, chats = true, seed = 1, healTokens = 0, signal, onProgress } = options;
+  const { text, corpus, seed = 1, healTokens = 0, signal, onProgress } = options;
   const needed = tokensNeeded(config.hiddenSize);
   const tokens = options.tokens ?? Math.max(DEFAULT_TOKENS, 2 * needed);
   const most = runner.parts.kv.context;
-  if (text === undefined && chats && knowsChatFormat(tokenizer)) {
+  if (text === undefined && corpus && knowsChatFormat(tokenizer)) {
     log('no text given: chats of the built-in corpus');
     checkEnough(tokens, config.hiddenSize);
     const length = Math.min(options.window ?? TRAINED_LENGTH, most);
-    return chatWindows(source, { tokens, healing: healTokens, length, seed, signal });
+    return chatWindows(source, corpus, { tokens, healing: healTokens, length, seed, signal });
   }
   const length = Math.min(options.window ?? DEFAULT_WINDOW, most);
   const begin = config.bosTokenId;

@@ -2,7 +2,9 @@ import { ShishuError } from '../errors.ts';
 import { guardMemory } from '../gpu/buffer.ts';
 import type { Gpu } from '../gpu/device.ts';
 import { PLAIN_TUNING } from '../kernels/tuning.ts';
+import { KvCache } from '../model/kvcache.ts';
 import type { Plan } from '../model/plan.ts';
+import { clearNote, readOverflow } from './kv-range.ts';
 import { Runner } from './runner.ts';
 import { selfTest } from './self-test.ts';
 import { type RunnerOptions, scratchOf } from './size.ts';
@@ -13,15 +15,44 @@ const plainGpu = (gpu: Gpu): Gpu =>
   // What is behind it, as `lost`, goes on changing.
   Object.create(gpu, { features: { value: { ...gpu.features, f16: false, subgroups: false } } });
 
+export interface CheckOptions {
+  warn?: ((message: string) => void) | undefined;
+  /** The KV cache may become f32 where f16 does not hold it; refuses sizes that do not fit. */
+  widen?: ((options: RunnerOptions) => void) | undefined;
+}
+
+/** The model with the KV cache as f32. */
+async function withWideKv({ parts, ledger }: Runner, plan: Plan, options: RunnerOptions): Promise<Runner> {
+  const { gpu, config, tuning } = parts;
+  ledger.releaseAll('scratch');
+  ledger.releaseAll('kv');
+  const wide = await guardMemory(gpu, 'the KV cache', () => {
+    const { contextLength: context, batch: sequences } = options;
+    const kv = new KvCache(ledger, config, plan, { dtype: 'f32', sequences, context });
+    return new Runner({ ...parts, kv, scratch: scratchOf(gpu, ledger, config, tuning, options) }, ledger);
+  });
+  await wide.warm(plan);
+  return wide;
+}
+
 /** Makes sure that the model's kernels compute rightly, with plain ones where the usual ones do not. */
 export async function checkKernels(
   runner: Runner,
   plan: Plan,
   options: RunnerOptions,
-  warn: (message: string) => void = (message) => console.warn(message),
+  { warn = (message) => console.warn(message), widen }: CheckOptions = {},
 ): Promise<{ runner: Runner; selfTest: SelfTest }> {
   const begun = performance.now();
+  clearNote(runner.parts);
   const found = await selfTest(runner, plan);
+  const overflow = await readOverflow(runner.parts);
+  if (overflow) {
+    if (!widen) throw overflow;
+    const wider: RunnerOptions = { ...options, kv: 'f32' };
+    widen(wider);
+    warn(`${overflow.message.replace(overflow.mend!, '').trim()} It is f32 instead.`);
+    return checkKernels(await withWideKv(runner, plan, wider), plan, wider, { warn });
+  }
   const wrong = found.map(({ kernel }) => kernel);
   const ended = (kernels: SelfTest['kernels']): SelfTest => ({
     kernels,
@@ -33,14 +64,10 @@ export async function checkKernels(
   const { config, ...kept } = runner.parts;
   const gpu = plainGpu(kept.gpu);
   ledger.releaseAll('scratch');
-  const parts = await guardMemory(gpu, 'plain kernels', () => ({
-    ...kept,
-    gpu,
-    config,
-    tuning: PLAIN_TUNING,
-    scratch: scratchOf(gpu, ledger, config, PLAIN_TUNING, options),
-  }));
-  const plain = new Runner(parts, ledger);
+  const plain = await guardMemory(gpu, 'plain kernels', () => {
+    const scratch = scratchOf(gpu, ledger, config, PLAIN_TUNING, options);
+    return new Runner({ ...kept, gpu, config, tuning: PLAIN_TUNING, scratch }, ledger);
+  });
   await plain.warm(plan);
   const [still] = await selfTest(plain, plan);
   if (still)

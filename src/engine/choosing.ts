@@ -5,6 +5,7 @@ import type { Logprobs } from '../kernels/sampling.ts';
 import type { ForwardParts } from '../model/forward.ts';
 import { part } from '../part.ts';
 import type { ChoiceBuffers, ChoiceKind, TopLogprobs } from './drawn-choice.ts';
+import { isNarrow, NOTE_BYTES, noteAt, overflowOf } from './kv-range.ts';
 
 export type { ChoiceKind } from './drawn-choice.ts';
 
@@ -25,10 +26,15 @@ export interface Chooser {
   top: TopLogprobs | undefined;
 }
 
-/** What is made once and kept. */
+/** What is made once and kept; what failed is made again at the next call. */
 export function once<K, T>(kept: Map<K, Promise<T>>, key: K, make: () => Promise<T>): Promise<T> {
-  const made = kept.get(key) ?? make();
+  const there = kept.get(key);
+  if (there) return there;
+  const made = make();
   kept.set(key, made);
+  made.catch(() => {
+    if (kept.get(key) === made) kept.delete(key);
+  });
   return made;
 }
 
@@ -56,7 +62,7 @@ export class Choosing {
     this.#sequences = parts.kv.sequences;
     this.#sampled = ledger.storage('sampled', 4 * this.#sequences, 'scratch');
     this.#samplers = ledger.storage('samplers', SAMPLER_BYTES * this.#sequences, 'scratch');
-    const bytes = this.#sequences * (4 + 8 * (MAX_TOP + 1));
+    const bytes = this.#sequences * (4 + 8 * (MAX_TOP + 1)) + NOTE_BYTES;
     for (let i = 0; i < inFlight; i++)
       this.#staging.push(
         ledger.buffer('read-back', bytes, 'scratch', GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST),
@@ -111,15 +117,21 @@ export class Choosing {
   ): Promise<Chosen> {
     const staging = this.#staging[this.#stagingAt++ % this.#staging.length]!;
     const tokenBytes = 4 * this.#sequences;
-    const all = tokenBytes + (top?.bytes ?? 0);
+    const noted = tokenBytes + (top?.bytes ?? 0);
+    const all = noted + NOTE_BYTES;
+    const parts = this.#parts;
+    const narrow = isNarrow(parts);
     submit(dispatches, (encoder) => {
       encoder.copyBufferToBuffer(this.#sampled, 0, staging, 0, tokenBytes);
       if (top) encoder.copyBufferToBuffer(top.buffer, 0, staging, tokenBytes, top.bytes);
+      if (narrow) encoder.copyBufferToBuffer(parts.scratch.q, noteAt(parts), staging, noted, NOTE_BYTES);
     });
     const read = async (): Promise<Chosen> => {
       await staging.mapAsync(GPUMapMode.READ, 0, all);
       const bytes = staging.getMappedRange(0, all).slice(0);
       staging.unmap();
+      const overflow = narrow && overflowOf(new Float32Array(bytes, noted, 2));
+      if (overflow) throw overflow;
       return {
         tokens: new Uint32Array(bytes, 0, this.#sequences),
         logprobs: top?.read(bytes, step),

@@ -8,8 +8,10 @@ import { loadTokenizer } from '../formats/tokenizer.ts';
 import { guardMemory, Ledger } from '../gpu/buffer.ts';
 import { type Gpu, type GpuOptions, lossOr, openGpuBeside, throwIfLost } from '../gpu/device.ts';
 import { checkProfile } from '../gpu/profile.ts';
+import type { WeightDtype } from '../kernels/tensor.ts';
 import type { Choice } from '../kernels/tuning.ts';
 import { type ModelConfig, parseConfig } from '../model/config.ts';
+import { F16Fit } from '../model/f16-fit.ts';
 import type { ForwardParts } from '../model/forward.ts';
 import { fillFromCheckpoint } from '../model/load.ts';
 import { type Plan, planOf, tensorSpecs } from '../model/plan.ts';
@@ -19,7 +21,7 @@ import type { TuningStore } from './kept-tuning.ts';
 import { Model, type ModelParts } from './model.ts';
 import { Runner } from './runner.ts';
 import { allocateParts, misfit, type RunnerOptions, sizeLimits, sizeOf } from './size.ts';
-import type { LoadOptions, ReloadOptions, SelfTest } from './types.ts';
+import type { KvDtype, LoadOptions, LoadProgress, ReloadOptions, SelfTest } from './types.ts';
 
 export type { RunnerOptions } from './size.ts';
 
@@ -54,26 +56,26 @@ export async function makeRunner(
 ): Promise<Runner> {
   const ledger = new Ledger(gpu);
   try {
-    return await guardMemory(gpu, 'the model', async () => {
-      const { parts, fill: what } = allocateParts(gpu, ledger, config, plan, options);
-      const done = new AbortController();
-      const filled = fill(what, anySignal(done.signal, signal));
-      const compile = async (): Promise<Runner> => {
-        if (choose) Object.assign(parts, { tuning: { ...parts.tuning, ...(await choose(parts, filled)) } });
-        // What is allocated from here on would not be freed.
-        throwIfAborted(done.signal);
-        const runner = new Runner(parts, ledger);
-        await runner.warm(plan);
-        return runner;
-      };
-      try {
-        const [runner] = await Promise.all([compile(), filled]);
-        return runner;
-      } finally {
-        done.abort();
-        await filled.catch(() => {});
-      }
-    });
+    const { parts, fill: what } = await guardMemory(gpu, 'the model', () =>
+      allocateParts(gpu, ledger, config, plan, options),
+    );
+    const done = new AbortController();
+    const filled = fill(what, anySignal(done.signal, signal));
+    const compile = async (): Promise<Runner> => {
+      if (choose) Object.assign(parts, { tuning: { ...parts.tuning, ...(await choose(parts, filled)) } });
+      // What is allocated from here on would not be freed.
+      throwIfAborted(done.signal);
+      const runner = await guardMemory(gpu, 'the model', () => new Runner(parts, ledger));
+      await runner.warm(plan);
+      return runner;
+    };
+    try {
+      const [runner] = await Promise.all([compile(), filled]);
+      return runner;
+    } finally {
+      done.abort();
+      await filled.catch(() => {});
+    }
   } catch (error) {
     ledger.releaseAll();
     throw error;
@@ -110,7 +112,7 @@ export function withStoredWidth(
 /** Checks what can be wrong with options whatever the model. */
 function checkLoadOptions({
   dtype = 'auto',
-  kv = 'f32',
+  kv = 'auto',
   batch = 1,
   selfTest = true,
   tune,
@@ -118,7 +120,7 @@ function checkLoadOptions({
 }: LoadOptions) {
   if (!['auto', 'f32', 'f16', 'q8', 'q4'].includes(dtype))
     refuseOption('dtype', dtype, 'auto, f32, f16, q8 or q4');
-  if (kv !== 'f32' && kv !== 'f16') refuseOption('kv', kv, 'f32 or f16');
+  if (kv !== 'auto' && kv !== 'f32' && kv !== 'f16') refuseOption('kv', kv, 'auto, f32 or f16');
   if (typeof selfTest !== 'boolean') refuseOption('selfTest', selfTest, 'true or false');
   if (!Number.isInteger(batch) || batch < 1 || batch > 256)
     refuseOption('batch', batch, 'a whole number from 1 to 256');
@@ -144,7 +146,28 @@ export interface Headers {
   checkpoint: Checkpoint;
   /** The dtype of the checkpoint's weights. */
   stored: UsableTensor['dtype'];
-  sizes: RunnerOptions;
+  sizes: AskedSizes;
+}
+
+/** Sizes by the options and the headers; what is left to the GPU is open. */
+export interface AskedSizes extends Omit<RunnerOptions, 'kv'> {
+  kv: 'auto' | KvDtype;
+}
+
+/** Sizes on a GPU. */
+export const sizesOn = ({ profile }: Pick<Gpu, 'profile'>, { kv, ...sizes }: AskedSizes): RunnerOptions => ({
+  ...sizes,
+  kv: kv === 'auto' ? (profile === 'gpu' ? 'f16' : 'f32') : kv,
+});
+
+/** What `auto` makes of a checkpoint: f16 where most of its matrices are stored in 16 bits; those stored as F32 stay so. */
+function autoDtype({ tensors }: Checkpoint): Pick<RunnerOptions, 'dtype' | 'wide'> {
+  const matrices = [...tensors].filter(([, { shape }]) => shape.length === 2);
+  const size = (all: typeof matrices): number =>
+    all.reduce((sum, [, { shape }]) => sum + shape[0]! * shape[1]!, 0);
+  const full = matrices.filter(([, { dtype }]) => dtype === 'F32');
+  if (2 * size(full) > size(matrices)) return { dtype: 'f32' };
+  return { dtype: 'f16', wide: new Set(full.map(([name]) => name)) };
 }
 
 /**
@@ -172,8 +195,8 @@ async function readFor(
     const sizes = { ...checked, contextLength: contextOf(options, declared) };
     const { config, checkpoint } = withStoredWidth(folder, await entries, declared);
     const stored = checkpoint.tensors.get('model.embed_tokens.weight')!.dtype;
-    const kept = dtype === 'auto' ? (stored === 'F16' ? 'f16' : 'f32') : dtype;
-    return { config, plan: planOf(config), checkpoint, stored, sizes: { ...sizes, dtype: kept } };
+    const kept = dtype === 'auto' ? autoDtype(checkpoint) : { dtype };
+    return { config, plan: planOf(config), checkpoint, stored, sizes: { ...sizes, ...kept } };
   } catch (error) {
     failed.abort();
     throw error;
@@ -200,15 +223,27 @@ export async function loadModel(
 /** Reads the tokenizer and the ids that end a reply, beside the headers, which they are checked against. */
 function readTexts(folder: Source, headers: Promise<Headers>, signal: AbortSignal) {
   const config = headers.then(({ config }) => config);
-  return Promise.all([
-    loadTokenizer(
-      folder,
-      config.then(({ vocabSize }) => vocabSize),
-      signal,
-    ),
-    readEosIds(folder, config, signal),
-  ]);
+  const tokenizer = loadTokenizer(
+    folder,
+    config.then(({ vocabSize }) => vocabSize),
+    signal,
+  );
+  return Promise.all([tokenizer, readEosIds(folder, config, tokenizer, signal)]);
 }
+
+/** Tensors that f16 was to hold and does not. */
+class Misfits extends Error {
+  readonly tensors: readonly string[];
+
+  constructor(tensors: readonly string[]) {
+    super('f16 does not hold some tensors.');
+    this.tensors = tensors;
+  }
+}
+
+/** Tensors whose matrix is f32 where the model's dtype is f16. */
+const keptWide = (dtype: WeightDtype, { matrices }: FillPlan): string[] =>
+  dtype !== 'f16' ? [] : matrices.flatMap(({ tensor, weight }) => (weight.dtype === 'f32' ? [tensor] : []));
 
 const NO_TEST: SelfTest = { kernels: 'off', wrong: [], ms: 0 };
 
@@ -218,6 +253,7 @@ async function openModel(
   gpuOptions: LoadGpuOptions,
 ): Promise<ModelParts> {
   const { onProgress, signal, hub, cache = true, warn } = options;
+  const tell = warn ?? ((message: string) => console.warn(message));
   const folder = openSource(source, { fetch: options.fetch, hub, cache, warn });
   const failed = new AbortController();
   const headers = readHeaders(folder, options);
@@ -234,50 +270,98 @@ async function openModel(
     throw error;
   });
   let made: Ledger | undefined;
+  let unwatch = (): void => {};
   try {
-    const wanted = { ...sizes, ...gpuOptions };
+    const wanted = { ...sizesOn(gpu, sizes), ...gpuOptions };
+    const auto = (options.dtype ?? 'auto') === 'auto';
     // A CPU's times say nothing of a GPU, also with a GPU's kernels.
     const { tune = !gpu.software && gpu.profile === 'gpu' && gpuOptions.tuning === undefined } = options;
     const choose = (parts: ForwardParts, filled: Promise<void>): Promise<Partial<Choice>> =>
       part(() => import('./kept-tuning.ts'))
         .then(({ keptTuning }) => keptTuning(parts, plan, filled, gpuOptions.tuningStore, { signal }))
         .catch(() => ({}));
-    const refusal = misfit(sizeOf(gpu, config, plan, wanted), sizeLimits(gpu, options.memoryLimit));
-    if (refusal) throw refusal;
     const totalBytes = checkpoint.bytes;
     let loadedBytes = 0;
-    const report = (phase: 'read' | 'compile' | 'ready', tensor?: string): void =>
-      onProgress?.({ phase, loadedBytes, totalBytes, ...(tensor !== undefined && { tensor }) });
-    const fill = async (what: FillPlan, signal: AbortSignal): Promise<void> => {
-      const filled = fillFromCheckpoint(gpu, what, checkpoint, tensorSpecs(config), {
-        signal,
-        onBytes(bytes, tensor) {
-          loadedBytes += bytes;
-          report('read', tensor);
-        },
-      });
-      // What is wrong with the tokenizer should not show after gigabytes.
-      await Promise.all([texts, filled]);
-      report('compile');
+    let phase: LoadProgress['phase'] = 'read';
+    let kernels = { compiled: 0, total: 0 };
+    const report = (tensor?: string): void =>
+      onProgress?.({ phase, loadedBytes, totalBytes, kernels, ...(tensor !== undefined && { tensor }) });
+    unwatch = gpu.pipelines.watch((count) => {
+      kernels = count;
+      report();
+    });
+    const refuseMisfit = (sized: RunnerOptions): void => {
+      const refusal = misfit(sizeOf(gpu, config, plan, sized), sizeLimits(gpu, options.memoryLimit));
+      if (refusal) throw refusal;
     };
-    const runner = await makeRunner(gpu, config, plan, wanted, fill, {
-      choose: tune ? choose : undefined,
-      signal,
+    let f32Tensors: string[] = [];
+    const load = (wide: ReadonlySet<string>): Promise<Runner> => {
+      const sized = { ...wanted, wide };
+      refuseMisfit(sized);
+      loadedBytes = 0;
+      phase = 'read';
+      const fill = async (what: FillPlan, signal: AbortSignal): Promise<void> => {
+        const fit = auto ? new F16Fit() : undefined;
+        const filled = fillFromCheckpoint(gpu, what, checkpoint, tensorSpecs(config), {
+          signal,
+          fit,
+          onBytes(bytes, tensor) {
+            loadedBytes += bytes;
+            report(tensor);
+          },
+        });
+        // What is wrong with the tokenizer should not show after gigabytes.
+        await Promise.all([texts, filled]);
+        if (fit && fit.misfits.length > 0) throw new Misfits(fit.misfits);
+        f32Tensors = keptWide(sized.dtype, what);
+        phase = 'compile';
+        report();
+      };
+      return makeRunner(gpu, config, plan, sized, fill, { choose: tune ? choose : undefined, signal });
+    };
+    let wide: ReadonlySet<string> = sizes.wide ?? new Set();
+    const runner = await load(wide).catch((error: unknown) => {
+      if (!(error instanceof Misfits)) throw error;
+      tell(
+        `f16 does not hold ${error.tensors.join(', ')}: kept as f32, with what shares a matrix with them. The weights are read once more.`,
+      );
+      wide = new Set([...wide, ...error.tensors]);
+      return load(wide);
     });
     made = runner.ledger;
     const checked = testing
-      ? await (await testing).checkKernels(runner, plan, wanted, options.warn)
+      ? await (await testing).checkKernels(
+          runner,
+          plan,
+          { ...wanted, wide },
+          {
+            warn,
+            widen: sizes.kv === 'auto' ? refuseMisfit : undefined,
+          },
+        )
       : { runner, selfTest: NO_TEST };
     const [tokenizer, eosTokenIds] = await texts;
     const dispatchesPerToken = (await checked.runner.decodeDispatches(plan)).length;
     throwIfLost(gpu);
-    report('ready');
-    return { gpu, ...checked, tokenizer, plan, eosTokenIds, dispatchesPerToken };
+    phase = 'ready';
+    report();
+    return {
+      gpu,
+      ...checked,
+      tokenizer,
+      plan,
+      eosTokenIds,
+      dispatchesPerToken,
+      dtype: wanted.dtype,
+      f32Tensors,
+    };
   } catch (error) {
     failed.abort();
     const why = await lossOr(gpu, error);
     made?.releaseAll();
     gpu.close();
     throw why;
+  } finally {
+    unwatch();
   }
 }

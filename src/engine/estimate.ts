@@ -4,8 +4,8 @@ import type { Profile } from '../gpu/profile.ts';
 import type { WeightDtype } from '../kernels/tensor.ts';
 import { loadingBytes } from '../model/load.ts';
 import { parameterCount } from '../model/plan.ts';
-import { type LoadGpuOptions, readHeaders } from './engine.ts';
-import { type ModelSize, misfit, sizeLimits, sizeOf } from './size.ts';
+import { type AskedSizes, type LoadGpuOptions, readHeaders, sizesOn } from './engine.ts';
+import { type ModelSize, misfit, type RunnerOptions, sizeLimits, sizeOf } from './size.ts';
 import type { KvDtype, LoadOptions, ModelBytes } from './types.ts';
 
 /** Dtypes from the truest to the smallest. */
@@ -51,6 +51,12 @@ export interface Estimate {
 /** Share of a load that crashed which a smaller one may take. */
 const CLEARLY_LESS = 0.75;
 
+/** Sizes in a dtype: what `auto` keeps as f32 is so in its dtype alone. */
+const sizesAs = (sizes: RunnerOptions, { dtype, wide = new Set() }: AskedSizes): RunnerOptions => ({
+  ...sizes,
+  wide: sizes.dtype === dtype ? wide : new Set(),
+});
+
 /**
  * The largest choice that takes clearly less than a load that crashed: first another dtype, then a shorter context.
  * @returns undefined where there is none
@@ -61,13 +67,15 @@ export async function smallerThan(
   crashed: Pick<LoadOptions, 'dtype' | 'kv' | 'contextLength' | 'batch'>,
 ): Promise<Choice | undefined> {
   const folder = openSource(source, { fetch: options.fetch, hub: options.hub });
-  const [{ config, plan, sizes }, gpu] = await openGpuBeside(
+  const [{ config, plan, sizes: asked }, gpu] = await openGpuBeside(
     readHeaders(folder, { ...crashed, ...(options.signal && { signal: options.signal }) }),
     { device: options.device, profile: options.profile },
   );
   try {
     const limits = sizeLimits(gpu, options.memoryLimit);
-    const sized = (own: Partial<typeof sizes>): ModelSize => sizeOf(gpu, config, plan, { ...sizes, ...own });
+    const sizes = sizesOn(gpu, asked);
+    const sized = (own: Partial<typeof sizes>): ModelSize =>
+      sizeOf(gpu, config, plan, sizesAs({ ...sizes, ...own }, asked));
     const most = CLEARLY_LESS * sized({}).bytes.total;
     const shortest = Math.min(SHORTEST_CONTEXT, sizes.contextLength);
     for (let context = sizes.contextLength; context >= shortest; context = Math.floor(context / 2))
@@ -83,7 +91,8 @@ export async function smallerThan(
 }
 
 /**
- * What `loadModel` with the same arguments would take on this GPU. Reads only `config.json` and the headers of the
+ * What `loadModel` with the same arguments would take on this GPU, provided that f16 holds what `auto` keeps as f16 (only the
+ * weights themselves tell; in published models it does). Reads only `config.json` and the headers of the
  * weights, past the cache, and takes no memory on the GPU.
  * @throws ShishuError those of `loadModel`, but for `does-not-fit` and `out-of-memory`
  */
@@ -93,15 +102,19 @@ export async function estimate(
   gpuOptions: LoadGpuOptions = {},
 ): Promise<Estimate> {
   const folder = openSource(source, { fetch: options.fetch, hub: options.hub });
-  const [{ config, plan, checkpoint, sizes }, gpu] = await openGpuBeside(readHeaders(folder, options), {
-    device: options.device,
-    profile: options.profile,
-    ...gpuOptions,
-  });
+  const [{ config, plan, checkpoint, sizes: asked }, gpu] = await openGpuBeside(
+    readHeaders(folder, options),
+    {
+      device: options.device,
+      profile: options.profile,
+      ...gpuOptions,
+    },
+  );
   try {
     const limits = sizeLimits(gpu, options.memoryLimit);
+    const { wide: _, ...sizes } = sizesOn(gpu, asked);
     const sized = (dtype: WeightDtype, contextLength: number): ModelSize =>
-      sizeOf(gpu, config, plan, { ...sizes, ...gpuOptions, dtype, contextLength });
+      sizeOf(gpu, config, plan, sizesAs({ ...sizes, ...gpuOptions, dtype, contextLength }, asked));
     const size = sized(sizes.dtype, sizes.contextLength);
     const refusal = misfit(size, limits);
 

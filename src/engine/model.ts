@@ -4,15 +4,15 @@ import type { Tokenizer } from '../formats/tokenizer.ts';
 import { guardMemory } from '../gpu/buffer.ts';
 import { type Gpu, lossOr, throwIfLost } from '../gpu/device.ts';
 import type { Constraint, Masks } from '../grammar/constraint.ts';
+import type { WeightDtype } from '../kernels/tensor.ts';
 import type { LinearMapData } from '../model/linear-maps.ts';
 import { kvBytesPerToken, type Plan, parameterCount } from '../model/plan.ts';
-import { part } from '../part.ts';
+import { keptPart, part } from '../part.ts';
 import { generateReplies } from './generate.ts';
-import type { MaskCache } from './mask-cache.ts';
 import { completeOrder, type ModeSetting, modesOf, type PruneOrder, planInModes } from './modes.ts';
 import { checkOptions } from './options.ts';
 import { PrefixCache } from './prefix-cache.ts';
-import { checkIds, promptIds } from './prompt.ts';
+import { checkIds, idList, promptIds } from './prompt.ts';
 import { Queue } from './queue.ts';
 import type { Runner } from './runner.ts';
 import type {
@@ -22,9 +22,11 @@ import type {
   GenerateResult,
   Message,
   ModelInfo,
+  Prompt,
   ReloadOptions,
   Score,
   SelfTest,
+  TokenIds,
   WholeOptions,
 } from './types.ts';
 
@@ -40,6 +42,8 @@ export interface ModelParts {
   eosTokenIds: readonly number[];
   dispatchesPerToken: number;
   selfTest: SelfTest;
+  dtype: WeightDtype;
+  f32Tensors: readonly string[];
 }
 
 /** A loaded model. Calls queue: one runs at a time, in the order they were made. */
@@ -55,7 +59,11 @@ export class Model {
   #pruneOrder: PruneOrder | undefined;
   #prefix = new PrefixCache();
   #disposed = false;
-  #masks: Promise<MaskCache> | undefined;
+  readonly #masks = keptPart(async () => {
+    const { MaskCache } = await import('./mask-cache.ts');
+    const { tokenizer, runner } = this.#parts;
+    return new MaskCache(tokenizer, runner.parts.config.vocabSize);
+  });
 
   /** @internal `reopen` loads the same model once more. */
   constructor(parts: ModelParts, reopen: (options: ReloadOptions) => Promise<ModelParts>) {
@@ -78,15 +86,16 @@ export class Model {
 
   /** Configuration, plan, modes, sizes; bytes are the ledger's at this moment. */
   get info(): ModelInfo {
-    const { runner, plan, gpu, selfTest } = this.#live();
+    const { runner, plan, gpu, selfTest, dtype, f32Tensors } = this.#live();
     const { plan: running, dispatchesPerToken } = this.#running;
-    const { config, kv, weights } = runner.parts;
+    const { config, kv } = runner.parts;
     return {
       config,
       plan,
       modes: modesOf(plan, running),
       parameters: parameterCount(config),
-      dtype: [...weights.mlp.values()][0]!.down.dtype,
+      dtype,
+      f32Tensors,
       kv: kv.dtype,
       kvBytesPerToken: kvBytesPerToken(config, running, kv.dtype === 'f32' ? 4 : 2),
       contextLength: kv.context,
@@ -114,8 +123,8 @@ export class Model {
   }
 
   /** Text of token ids, without control tokens. */
-  decode(tokenIds: readonly number[]): string {
-    return this.#live().tokenizer.decode(tokenIds);
+  decode(tokenIds: TokenIds): string {
+    return this.#live().tokenizer.decode(idList(tokenIds));
   }
 
   /** A conversation as the model reads it. @throws ShishuError `unsupported` when the model has no chat template. */
@@ -125,11 +134,7 @@ export class Model {
 
   /** A constraint, ready for use; the code for it is fetched with the first one. */
   async #masksOf(constraint: Constraint): Promise<Masks> {
-    const { tokenizer, runner } = this.#parts;
-    this.#masks ??= part(() => import('./mask-cache.ts')).then(
-      ({ MaskCache }) => new MaskCache(tokenizer, runner.parts.config.vocabSize),
-    );
-    return (await this.#masks).of(constraint);
+    return (await this.#masks()).of(constraint);
   }
 
   /**
@@ -138,7 +143,7 @@ export class Model {
    * @throws ShishuError `bad-argument`, `context-full`, `device-lost`, `disposed`
    */
   async *generate(
-    prompt: string | readonly Message[] | Uint32Array,
+    prompt: Prompt,
     options: GenerateOptions = {},
   ): AsyncGenerator<GenerateChunk, GenerateResult, undefined> {
     const replies = this.generateBatch(prompt, 1, options);
@@ -159,7 +164,7 @@ export class Model {
    * @throws ShishuError `bad-argument` also when the model was loaded with a `batch` below `n`
    */
   async *generateBatch(
-    prompt: string | readonly Message[] | Uint32Array,
+    prompt: Prompt,
     n: number,
     options: GenerateOptions = {},
   ): AsyncGenerator<BatchChunk, GenerateResult[], undefined> {
@@ -280,11 +285,12 @@ export class Model {
   }
 
   async #whole<T>(
-    tokenIds: readonly number[],
+    given: TokenIds,
     { modes }: WholeOptions,
-    run: (runner: Runner, plan: Plan) => Promise<T>,
+    run: (runner: Runner, plan: Plan, tokenIds: readonly number[]) => Promise<T>,
   ): Promise<T> {
     this.#live();
+    const tokenIds = idList(given);
     const ownPlan = modes && this.#planOf(modes);
     if (tokenIds.length === 0) throw new ShishuError('bad-argument', 'There are no tokens.');
     const { config, kv } = this.#parts.runner.parts;
@@ -306,7 +312,7 @@ export class Model {
       const prefix = new PrefixCache();
       this.#prefix = prefix;
       await this.#ready(plan);
-      const value = await run(parts.runner, plan);
+      const value = await run(parts.runner, plan, tokenIds);
       // A prompt that begins with this text need not run it again.
       prefix.append(tokenIds, plan);
       return value;
@@ -319,8 +325,8 @@ export class Model {
   }
 
   /** How likely a text is: one prefill, positions 0 up. @throws ShishuError `bad-argument`, `context-full`. */
-  score(tokenIds: readonly number[], options: WholeOptions = {}): Promise<Score> {
-    return this.#whole(tokenIds, options, async (runner, plan) => {
+  score(tokenIds: TokenIds, options: WholeOptions = {}): Promise<Score> {
+    return this.#whole(tokenIds, options, async (runner, plan, tokenIds) => {
       const { ofTokens, scoreOf } = await scoring();
       const { logprobs: next, top1 } = await scoreOf(runner, plan, tokenIds, options.signal);
       const logprobs = ofTokens(next);
@@ -330,8 +336,8 @@ export class Model {
   }
 
   /** Logits of every position: `(tokens, vocab)` f32. */
-  logits(tokenIds: readonly number[], options: WholeOptions = {}): Promise<Float32Array<ArrayBuffer>> {
-    return this.#whole(tokenIds, options, async (runner, plan) =>
+  logits(tokenIds: TokenIds, options: WholeOptions = {}): Promise<Float32Array<ArrayBuffer>> {
+    return this.#whole(tokenIds, options, async (runner, plan, tokenIds) =>
       (await scoring()).logitsOf(runner, plan, tokenIds, options.signal),
     );
   }

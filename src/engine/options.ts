@@ -83,7 +83,8 @@ export function checkOptions(options: GenerateOptions, vocabSize: number): Check
     logprobs: flag,
     topLogprobs: number(0, MAX_TOP, { whole: true }),
     stop: (name, value) => strings(name, typeof value === 'string' ? [value] : value),
-    stopTokenIds: tokens,
+    stopTokenIds: (name, value) =>
+      tokens(name, ArrayBuffer.isView(value) ? Array.from(value as Uint32Array) : value),
     constraint: (name, value) =>
       typeof value === 'object' && value !== null ? value : refuseOption(name, value, 'an object'),
     ignoreEos: flag,

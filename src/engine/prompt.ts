@@ -2,28 +2,35 @@ import { ShishuError } from '../errors.ts';
 import type { Tokenizer } from '../formats/tokenizer.ts';
 import type { CheckedOptions } from './options.ts';
 import type { Runner } from './runner.ts';
-import type { Message } from './types.ts';
+import type { Message, Prompt, TokenIds } from './types.ts';
 
 /** @throws ShishuError `bad-argument` for ids that the vocabulary has not */
 export function checkIds(ids: readonly number[], vocabSize: number): void {
-  const odd = ids.find((id) => !Number.isInteger(id) || id < 0 || id >= vocabSize);
-  if (odd !== undefined)
+  const at = ids.findIndex((id) => !Number.isInteger(id) || id < 0 || id >= vocabSize);
+  const odd = ids[at];
+  if (at >= 0)
     throw new ShishuError('bad-argument', `Token id ${odd} is not below the vocabulary's ${vocabSize}.`, {
-      details: { tokenId: odd, limit: vocabSize },
+      details: { tokenId: Number(odd), limit: vocabSize },
     });
 }
+
+/** A list of ids, however they are held. */
+export const idList = (ids: TokenIds): readonly number[] => (Array.isArray(ids) ? ids : Array.from(ids));
+
+const isIds = (prompt: readonly Message[] | TokenIds): prompt is TokenIds =>
+  ArrayBuffer.isView(prompt) || (Array.isArray(prompt) && typeof prompt[0] === 'number');
 
 /** Token ids of a prompt. @throws ShishuError `bad-argument`, `context-full`, `unsupported` */
 export function promptIds(
   { tokenizer, runner }: { tokenizer: Tokenizer; runner: Runner },
-  prompt: string | readonly Message[] | Uint32Array,
+  prompt: Prompt,
   options: CheckedOptions,
 ): number[] {
   const { config, kv } = runner.parts;
   const ids =
     typeof prompt === 'string'
       ? tokenizer.encode(prompt)
-      : prompt instanceof Uint32Array
+      : isIds(prompt)
         ? [...prompt]
         : tokenizer.encodeChat(prompt, options);
   if (ids.length === 0 || prompt.length === 0)

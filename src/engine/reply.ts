@@ -27,12 +27,16 @@ export class Reply {
   finishReason: FinishReason | undefined;
   /** When its first token came, as `performance.now()`. */
   firstAt: number | undefined;
+  readonly #tokenizer: Tokenizer;
   readonly #enders: ReadonlySet<number>;
   readonly #limit: number;
   readonly #stream: TokenStream | ConstrainedReply;
   readonly #stops: StopFilter;
+  /** Text that the end of the reply set free. */
+  #rest = '';
 
   constructor(tokenizer: Tokenizer, options: ReplyOptions) {
+    this.#tokenizer = tokenizer;
     this.sequence = options.sequence;
     this.constraint = options.constraint;
     this.#enders = options.enders;
@@ -50,10 +54,12 @@ export class Reply {
     this.firstAt ??= performance.now();
     if (this.#enders.has(tokenId)) {
       this.finishReason = 'stop';
+      // It may complete a stop string, whose beginning is then held back for good.
+      this.#rest = this.#stops.push(this.#stream.flush()).text + this.#seeControl(tokenId).text;
       return undefined;
     }
     this.tokenIds.push(tokenId);
-    const { text, stopped } = this.#stops.push(this.#stream.push(tokenId));
+    const { text, stopped } = this.#see(tokenId);
     this.text += text;
     if (stopped || this.constraint?.finished) this.finishReason = 'stop';
     else if (this.tokenIds.length >= this.#limit) this.finishReason = 'length';
@@ -62,9 +68,22 @@ export class Reply {
     return { text, tokenId, ...(logprob && { logprob }) };
   }
 
+  /** Stop strings may be control tokens, or hold them: those are looked at too, and never shown. */
+  #see(tokenId: number): { text: string; stopped: boolean } {
+    const seen = this.#stops.push(this.#stream.push(tokenId));
+    if (seen.stopped || !this.#tokenizer.isSilent(tokenId)) return seen;
+    const { text, stopped } = this.#seeControl(tokenId);
+    return { text: seen.text + text, stopped };
+  }
+
+  #seeControl(tokenId: number): { text: string; stopped: boolean } {
+    return this.#stops.push(this.#tokenizer.decode([tokenId], { skipSpecialTokens: false }), true);
+  }
+
   /** What was held back, when the reply has ended. */
   flush(): GenerateChunk | undefined {
-    const text = this.#stops.push(this.#stream.flush()).text + this.#stops.flush();
+    const text = this.#rest + this.#stops.push(this.#stream.flush()).text + this.#stops.flush();
+    this.#rest = '';
     this.text += text;
     return text ? { text, tokenId: this.tokenIds[this.tokenIds.length - 1]! } : undefined;
   }

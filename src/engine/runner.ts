@@ -6,6 +6,7 @@ import type { Width } from '../kernels/tuning.ts';
 import { type ForwardParts, ROW_BYTES, recordBlocks, recordHead } from '../model/forward.ts';
 import type { Plan } from '../model/plan.ts';
 import { type ChoiceKind, type Chooser, Choosing, type Chosen, GREEDY, once } from './choosing.ts';
+import { clearNote, readOverflow } from './kv-range.ts';
 
 /** Steps in flight: the next is encoded before the last one's token is read back. */
 const IN_FLIGHT = 2;
@@ -14,6 +15,13 @@ const IN_FLIGHT = 2;
 const MOST_RECORDINGS = 128;
 
 const NO_TOKEN = 0xffffffff;
+
+/**
+ * Whether a model runs the kernels for few rows from the start: for batches, and on GPUs for prompts of few tokens too, which
+ * software adapters compile when the first comes: that takes them longer than all the rest of a load.
+ */
+export const needsFew = ({ gpu, kv }: Pick<ForwardParts, 'gpu' | 'kv'>): boolean =>
+  !gpu.software || kv.sequences > 1;
 
 /** Drives the one forward: prompts in chunks, decode steps in flight. Knows rows and buffers, not text. */
 export class Runner {
@@ -62,9 +70,10 @@ export class Runner {
   async warm(plan: Plan): Promise<void> {
     // One reply decodes alone, however large the batch is.
     const widths = new Set([this.#width(1, false), this.#width(this.sequences, false)]);
+    const prompts: Width[] = needsFew(this.parts) ? ['many', 'few'] : ['many'];
     await Promise.all([
       ...[...widths].flatMap((width) => [this.#recordBlocks(plan, 'next', width), this.#recordHead(width)]),
-      this.#recordBlocks(plan, 'prompt', 'many'),
+      ...prompts.map((width) => this.#recordBlocks(plan, 'prompt', width)),
       this.choosing.prepare(GREEDY),
     ]);
   }
@@ -143,6 +152,7 @@ export class Runner {
     each: (chunk: { rows: number; at: number; final: boolean; blocks: Dispatch[] }) => Promise<void> | void,
   ): Promise<void> {
     const { rows: most } = this.parts.scratch;
+    clearNote(this.parts);
     for (let at = 0; at < tokens.length; at += most) {
       throwIfAborted(signal);
       const chunk = tokens.slice(at, at + most);
@@ -259,5 +269,7 @@ export class Runner {
         await each(at + first, count);
       }
     });
+    const overflow = await readOverflow(this.parts);
+    if (overflow) throw overflow;
   }
 }

@@ -3,9 +3,9 @@ import { argmax } from '../kernels/sample.ts';
 import { stride } from '../kernels/tensor.ts';
 import type { Width } from '../kernels/tuning.ts';
 import { ROW_BYTES, recordBlocks, recordHead } from '../model/forward.ts';
-import { mlpWidth, type Plan } from '../model/plan.ts';
+import { type Block, mlpWidth, type Plan } from '../model/plan.ts';
 import { ropeTable } from '../model/rope.ts';
-import type { Runner } from './runner.ts';
+import { needsFew, type Runner } from './runner.ts';
 import { type Floats, type Rows, Snapshots, takeEnds, takeRows, type Work } from './snapshots.ts';
 
 /** A kernel that computed wrongly: one of its numbers, and what it should be. */
@@ -18,7 +18,7 @@ export interface WrongKernel {
 /** Rows of the prompt, as many as a thread takes at most; behind them some of a batch, and one that is decoded alone. */
 const PROMPT = 8;
 const FEW = 3;
-const NAMES: Record<Width, string> = { many: 'prompt', few: 'batch', one: 'decode' };
+const NAMES: Record<Width, string> = { many: 'prompt', few: 'few rows', one: 'decode' };
 /**
  * Largest error of a sum, as a share of the root of its summed squares. Rounding stays a thousand times below it; a sum that
  * lacks one term in sixty is far above.
@@ -66,8 +66,7 @@ interface BlockShots {
 /**
  * Runs a few tokens through one block of each kind, the head and the greedy choice, with the kernels that prompts and replies
  * of this model use, and computes samples of every result from the same weights on the CPU. Takes no more work for a larger
- * model than some rows of its matrices. The kernels for few rows are tested where the model decodes batches: else only short
- * prompts use them, and to compile them for a test would take longer than all the rest of it.
+ * model than some rows of its matrices. The kernels for few rows are tested where they are compiled at loading.
  * @returns kernels that computed wrongly, by the order of the forward
  */
 export async function selfTest({ parts, ledger }: Runner, plan: Plan): Promise<WrongKernel[]> {
@@ -103,12 +102,21 @@ export async function selfTest({ parts, ledger }: Runner, plan: Plan): Promise<W
         }
   };
 
+  const dtypesOf = ({ layer, mlp }: Block): string => {
+    const { qkv, out } = weights.attention.get(layer) ?? {};
+    const { down, up } = weights.linear.get(layer) ?? {};
+    const own = weights.mlp.get(mlp)!;
+    return [qkv, out, down, up, own.gateUp, own.down].map((weight) => weight?.dtype).join();
+  };
   const kinds = new Map(
-    plan.map((block) => [`${block.kind} ${mlpWidth(config, block.mlp)}`, block] as const).reverse(),
+    plan
+      .map((block) => [`${block.kind} ${mlpWidth(config, block.mlp)} ${dtypesOf(block)}`, block] as const)
+      .reverse(),
   );
   const sample = [...kinds.values()].sort((a, b) => a.layer - b.layer);
-  const prompt = Math.min(PROMPT, scratch.rows, kv.context - 1);
-  const few = kv.sequences > 1 ? Math.min(FEW, kv.sequences, kv.context - 1 - prompt) : 0;
+  // A context that is too short for all of them has a shorter prompt.
+  const few = needsFew({ gpu, kv }) ? Math.max(0, Math.min(FEW, scratch.logitRows, kv.context - 2)) : 0;
+  const prompt = Math.min(PROMPT, scratch.rows, kv.context - 1 - few);
   const tokens = Array.from({ length: prompt + few + 1 }, (_, i) => (7919 * (i + 1)) % vocabSize);
   const table = ropeTable(config, tokens.length);
   const queryHead = heads - 1;

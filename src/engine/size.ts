@@ -14,6 +14,8 @@ import type { ModelBytes } from './types.ts';
 /** Sizes of a model on the GPU. */
 export interface RunnerOptions {
   dtype: WeightDtype;
+  /** Tensors that are kept as f32 whatever the dtype. */
+  wide?: ReadonlySet<string>;
   kv: 'f32' | 'f16';
   contextLength: number;
   batch: number;
@@ -32,7 +34,7 @@ export function allocateParts(
 ): { parts: ForwardParts; fill: FillPlan } {
   const tuning = { ...defaultTuning(gpu), ...options.tuning };
   const { contextLength: context, batch: sequences } = options;
-  const { weights, fill } = allocateWeights(gpu, ledger, config, plan, options.dtype);
+  const { weights, fill } = allocateWeights(gpu, ledger, config, plan, options.dtype, options.wide);
   const kv = new KvCache(ledger, config, plan, { dtype: options.kv, sequences, context });
   const scratch = scratchOf(gpu, ledger, config, tuning, options);
   return { parts: { gpu, tuning, config, weights, kv, scratch }, fill };
@@ -86,7 +88,7 @@ export function sizeOf(gpu: Gpu, config: ModelConfig, plan: Plan, options: Runne
     },
   };
   const paper = { ...gpu, device: device as unknown as GPUDevice };
-  const ledger = new Ledger(paper);
+  const ledger = new Ledger(paper, { onPaper: true });
   new Runner(allocateParts(paper, ledger, config, plan, options).parts, ledger);
   return { bytes: ledger.byPurpose(), largest };
 }

@@ -1,4 +1,4 @@
-import { guardMemory, Ledger, readBuffer } from '../gpu/buffer.ts';
+import { Ledger, readBuffer, watchErrors } from '../gpu/buffer.ts';
 import { type Dispatch, encode, type StepShape, writeStep } from '../gpu/recorder.ts';
 import { type Choice, type Tuning, VARIANTS, type Width } from '../kernels/tuning.ts';
 import { type ForwardParts, ROW_BYTES, recordBlocks, recordHead } from '../model/forward.ts';
@@ -59,32 +59,31 @@ export async function tune(
 
   const run = async (list: readonly Dispatch[], step: StepShape, times: number): Promise<number> => {
     const begun = performance.now();
+    const end = watchErrors(gpu, 'a variant of the kernels');
     writeStep(gpu, scratch.step, step);
     const encoder = device.createCommandEncoder();
     const pass = encoder.beginComputePass();
     for (let i = 0; i < times; i++) encode(pass, list, step);
     pass.end();
     device.queue.submit([encoder.finish()]);
+    const told = end();
     await device.queue.onSubmittedWorkDone();
-    return performance.now() - begun;
+    const ms = performance.now() - begun;
+    await told;
+    return ms;
   };
 
   /** Runs a phase with a tuning once: its launches, and the logits of the last row. */
   const logitsWith = async (tuning: Tuning, width: Width) => {
     const { rows, count, context } = width === 'many' ? prompt : token;
     const step = { rows: count, first: count - 1, count: 1, next: 0, context };
-    return guardMemory(gpu, 'a variant of the kernels', async () => {
-      const own = { ...parts, tuning };
-      const [body, head] = await Promise.all([
-        recordBlocks(own, blocks, rows, width),
-        recordHead(own, 'one'),
-      ]);
-      const list = [...body, ...head];
-      await run(list, step, 1);
-      const bytes = 4 * config.vocabSize;
-      const logits = new Float32Array(await readBuffer(gpu, scratch.logits.buffer, 0, bytes));
-      return { logits, time: (times: number) => run(list, step, times) };
-    });
+    const own = { ...parts, tuning };
+    const [body, head] = await Promise.all([recordBlocks(own, blocks, rows, width), recordHead(own, 'one')]);
+    const list = [...body, ...head];
+    await run(list, step, 1);
+    const bytes = 4 * config.vocabSize;
+    const logits = new Float32Array(await readBuffer(gpu, scratch.logits.buffer, 0, bytes));
+    return { logits, time: (times: number) => run(list, step, times) };
   };
 
   let best = parts.tuning;

@@ -7,7 +7,11 @@ import type { Plan } from '../model/plan.ts';
 import type { Mode } from '../model/prune.ts';
 import type { ModeSetting } from './modes.ts';
 
-/** How weights are kept on the GPU; `auto` keeps F16 checkpoints f16 and widens all others to f32. */
+/**
+ * How weights are kept on the GPU. `auto` keeps F16 and BF16 checkpoints as f16, F32 ones as f32. A BF16 tensor that f16 does not
+ * hold stays f32 (`ModelInfo.f32Tensors`): one with a value past 65504, or whose values are so tiny that the ones below 2^-24,
+ * f16's least, would weigh.
+ */
 export type Dtype = 'auto' | 'f32' | 'f16' | 'q8' | 'q4';
 export type KvDtype = 'f32' | 'f16';
 
@@ -18,12 +22,17 @@ export interface LoadProgress {
   totalBytes: number;
   /** The tensor that was just written. */
   tensor?: string;
+  /** Kernels that were compiled so far for this load, beside reading and behind it, of those that are known to be needed. */
+  kernels: { compiled: number; total: number };
 }
 
 export interface LoadOptions extends ReloadOptions {
   dtype?: Dtype;
-  /** Type of the KV cache (default f32). f16 is packed, and needs no shader-f16. */
-  kv?: KvDtype;
+  /**
+   * Type of the KV cache. `auto` (the default): f16 with a GPU's profile, f32 with that of software. f16 is packed, and needs no
+   * shader-f16.
+   */
+  kv?: 'auto' | KvDtype;
   /** Tokens of KV cache a sequence; default the model's maximum, at most 4096. */
   contextLength?: number;
   /** Sequences that decode together (default 1); each has its own KV cache. */
@@ -53,7 +62,7 @@ export interface LoadOptions extends ReloadOptions {
    * is nothing to keep it in). `refresh` asks the server first whether the files changed.
    */
   cache?: boolean | 'refresh';
-  /** Told when the model cannot be kept, or needs plainer kernels (default `console.warn`). */
+  /** Told when the model cannot be kept, or needs plainer kernels or wider types (default `console.warn`). */
   warn?: (message: string) => void;
   /**
    * Check the kernels that this model uses on this GPU, before the model is given out (default true): a few tokens through one
@@ -86,6 +95,12 @@ export interface Message {
   [field: string]: unknown;
 }
 
+/** Token ids, as `encode` and results give them, or as typed arrays hold them. */
+export type TokenIds = readonly number[] | Uint32Array | Int32Array;
+
+/** What a reply is to: a text, a conversation (through the model's chat template), or token ids. */
+export type Prompt = string | readonly Message[] | TokenIds;
+
 /** Options of one reply. An unknown option, or one out of range, is an error that names it. */
 export interface GenerateOptions {
   /** Most new tokens (default: until the context is full). */
@@ -115,7 +130,7 @@ export interface GenerateOptions {
   /** Strings that end the reply; they are not part of its text. */
   stop?: string | readonly string[];
   /** Token ids that end the reply, besides the model's own. */
-  stopTokenIds?: readonly number[];
+  stopTokenIds?: TokenIds;
   /**
    * What the whole reply must be: the model chooses only among tokens that keep it so, and the reply ends where it must. A
    * reply that meets `maxTokens`, a stop string or an abort first is cut, and then need not be whole.
@@ -148,7 +163,10 @@ export interface TokenLogprob {
   top: { tokenId: number; logprob: number }[];
 }
 
-/** One step of a reply. `text` may be empty while a character or a stop string is incomplete. */
+/**
+ * One step of a reply. `text` may be empty while a character or a stop string is incomplete; where some was held back at the
+ * end, one chunk more completes the text, with the `tokenId` of the one before it.
+ */
 export interface GenerateChunk {
   text: string;
   tokenId: number;
@@ -215,6 +233,8 @@ export interface ModelInfo {
   modes: Readonly<Record<number, Mode>>;
   parameters: number;
   dtype: Exclude<Dtype, 'auto'>;
+  /** Matrices that are kept as f32 though `dtype` is f16: f16 does not hold one of their values, or one of a matrix's beside them. */
+  f32Tensors: readonly string[];
   kv: KvDtype;
   /** Bytes of KV that a token adds to a sequence, in these modes. */
   kvBytesPerToken: number;

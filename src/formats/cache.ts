@@ -1,7 +1,7 @@
 import { ShishuError } from '../errors.ts';
 import { CHUNK_BYTES, CHUNKS_AHEAD, DOWNLOADS, free, slots } from './ahead.ts';
 import type { HttpFolder } from './http.ts';
-import type { FileFacts } from './http-answer.ts';
+import { type FileFacts, isRefusal } from './http-answer.ts';
 import type { RawSource } from './raw-source.ts';
 
 type Bytes = Uint8Array<ArrayBuffer>;
@@ -204,7 +204,12 @@ export function cachedHttp(http: HttpFolder, options: CacheOptions = {}): RawSou
         } else if ((await storedBytes(old, entry)) === entry.size) return openEntry(old, entry, false);
       }
       // A half download may only go on with the file that it began with.
-      const facts = await http.facts(file, signal);
+      const facts = await http.facts(file, signal).catch(async (error) => {
+        // A file that the server keeps to itself is missed like one that it has not, next time with no network too.
+        if (!entry && !full && isRefusal(error))
+          await create(name, { url, size: 0, chunkBytes: CHUNK_BYTES, missing: true });
+        throw error;
+      });
       if (old && entry && facts && isSame(entry, facts)) return openEntry(old, entry, true);
       await removeFolder(name);
       if (full) return facts && undefined;
@@ -233,6 +238,9 @@ export function cachedHttp(http: HttpFolder, options: CacheOptions = {}): RawSou
           size === storedBytes,
       ),
     );
+    weights.catch(() => {
+      weights = undefined;
+    });
     return weights;
   }
 

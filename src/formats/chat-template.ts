@@ -1,5 +1,6 @@
-import { Template } from '@huggingface/jinja';
 import { ShishuError } from '../errors.ts';
+import { Refusal, TemplateFault } from './jinja/faults.ts';
+import { Template } from './jinja/template.ts';
 import { isObject, type Json } from './json.ts';
 
 /** One turn of a conversation, as the template sees it. */
@@ -29,14 +30,23 @@ export interface ChatTemplate {
   readonly toolFormat: ToolFormat | undefined;
 }
 
-/** The text of a template, which may be another one where there are tools. */
-export type Chooser = (withTools: boolean) => string;
+/** A template as its file holds it. */
+export interface TemplateText {
+  file: string;
+  text: string;
+  /** Why the file holds none. */
+  wrong?: string;
+}
+
+/** The template for conversations with or without tools; undefined where there is none. */
+export type Chooser = (withTools: boolean) => TemplateText | undefined;
 
 /** A template that runs; it is parsed when first used. */
 export function chatTemplate(choose: Chooser, tokenizerConfig: Json): ChatTemplate {
   const specialTokens = specialTokensOf(tokenizerConfig);
   const parsed = new Map<string, Template>();
-  const parse = (text: string): Template => {
+  const parse = ({ text, wrong }: TemplateText): Template => {
+    if (wrong) throw new TemplateFault(wrong);
     const template = parsed.get(text) ?? new Template(text);
     parsed.set(text, template);
     return template;
@@ -46,25 +56,58 @@ export function chatTemplate(choose: Chooser, tokenizerConfig: Json): ChatTempla
     { addGenerationPrompt = true, tools }: ChatTemplateOptions = {},
   ): string => {
     checkMessages(messages);
-    if (tools && !/\btools\b/.test(choose(true)))
+    const chosen = choose(tools !== undefined);
+    if (!chosen)
+      throw new ShishuError(
+        'unsupported',
+        'The model has chat templates, but none for conversations without tools.',
+        {
+          mend: 'Give tools, or pass the prompt as a string.',
+        },
+      );
+    if (tools && !chosen.wrong && !/\btools\b/.test(chosen.text))
       throw new ShishuError('unsupported', 'The chat template of the model has no tools.', {
         details: { option: 'tools' },
         mend: 'Describe the tools in a message.',
       });
-    const template = wrapped('bad-tokenizer', 'The chat template of the model cannot be read', () =>
-      parse(choose(tools !== undefined)),
-    );
     const context = {
       ...specialTokens,
-      messages,
+      messages: messages.map(withoutNulls),
       tools: tools ?? null,
+      documents: null,
       add_generation_prompt: addGenerationPrompt,
     };
-    return wrapped('bad-argument', 'The chat template of the model refuses these messages', () =>
-      template.render(context),
-    );
+    try {
+      return parse(chosen).render(context);
+    } catch (error) {
+      throw explained(error, chosen.file);
+    }
   };
-  return Object.assign(render, { toolFormat: toolFormatOf(choose(true)) });
+  return Object.assign(render, { toolFormat: toolFormatOf(choose(true)?.text ?? '') });
+}
+
+/** Fields that are null are left out, as transformers does: many templates would write "None". */
+const withoutNulls = (turn: ChatTurn): Json =>
+  Object.fromEntries(Object.entries(turn).filter(([, value]) => value !== null && value !== undefined));
+
+/** Whose fault it is: the template's own, or that of the messages. */
+function explained(cause: unknown, file: string): ShishuError {
+  const said = cause instanceof Error ? cause.message.replace(/\.$/, '') : cause;
+  if (cause instanceof TemplateFault)
+    return new ShishuError('bad-tokenizer', `The chat template in ${file} cannot be read: ${said}.`, {
+      details: { file },
+      mend: 'Pass the prompt as a string.',
+      cause,
+    });
+  const what =
+    cause instanceof Refusal
+      ? 'The chat template of the model refuses these messages'
+      : `The chat template in ${file} cannot write these messages`;
+  return new ShishuError('bad-argument', `${what}: ${said}.`, {
+    details: { file },
+    mend: 'Check roles and their order, and the fields of the messages.',
+    cause,
+  });
 }
 
 function toolFormatOf(template: string): ToolFormat | undefined {
@@ -72,17 +115,6 @@ function toolFormatOf(template: string): ToolFormat | undefined {
   // Some write the same tags around XML.
   if (template.includes('<tool_call>')) return template.includes('<function=') ? undefined : 'hermes';
   return template.includes('"parameters"') ? 'llama' : undefined;
-}
-
-function wrapped<T>(code: 'bad-tokenizer' | 'bad-argument', what: string, call: () => T): T {
-  try {
-    return call();
-  } catch (cause) {
-    throw new ShishuError(code, `${what}: ${cause instanceof Error ? cause.message : cause}.`, {
-      mend: code === 'bad-argument' ? 'Check roles and their order.' : 'Pass the prompt as a string.',
-      cause,
-    });
-  }
 }
 
 /** `bos_token`, `eos_token` and the like, which may be stored as objects. */

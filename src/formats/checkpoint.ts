@@ -2,7 +2,7 @@ import { anySignal, ShishuError, throwIfAborted } from '../errors.ts';
 import { lanesOf } from './ahead.ts';
 import { isObject, readJson } from './json.ts';
 import { readHeader, type SafetensorsHeader, type TensorEntry } from './safetensors.ts';
-import type { Source } from './source.ts';
+import { mayBeMissing, type Source } from './source.ts';
 
 const SINGLE = 'model.safetensors';
 const INDEX = 'model.safetensors.index.json';
@@ -13,7 +13,7 @@ export interface WantedTensor {
   name: string;
   /** Row-major. */
   shape: readonly number[];
-  /** It repeats this tensor and may be left out. */
+  /** It repeats this tensor; either of them may be left out. */
   copyOf?: string;
 }
 
@@ -71,7 +71,12 @@ export async function openCheckpoint(
 
 /** Where all tensors of a folder lie, whatever they are. @throws ShishuError `not-found`, `io`, `bad-checkpoint` */
 export async function readEntries(source: Source, signal?: AbortSignal): Promise<Map<string, TensorEntry>> {
-  return (await headerIfPresent(source, SINGLE, signal))?.tensors ?? readShards(source, signal);
+  try {
+    return (await readHeader(source, SINGLE, signal)).tensors;
+  } catch (error) {
+    if (!mayBeMissing(error)) throw error;
+    return readShards(source, error, signal);
+  }
 }
 
 /** The checkpoint of a folder whose tensors are known. @throws ShishuError `bad-checkpoint`, `unsupported` */
@@ -140,30 +145,28 @@ async function readLane<T extends Span>(
   }
 }
 
-async function headerIfPresent(
-  source: Source,
-  file: string,
-  signal?: AbortSignal,
-): Promise<SafetensorsHeader | undefined> {
+async function readShard(source: Source, file: string, signal?: AbortSignal): Promise<SafetensorsHeader> {
   return readHeader(source, file, signal).catch((error) => {
-    if (error instanceof ShishuError && error.code === 'not-found') return undefined;
-    throw error;
+    if (!(error instanceof ShishuError && error.code === 'not-found')) throw error;
+    throw new ShishuError('not-found', `${file}, named by ${INDEX}, is not in ${source.name}.`, {
+      details: { file, index: INDEX },
+      mend: 'Add the missing shard to the folder.',
+    });
   });
 }
 
-async function readShards(source: Source, signal?: AbortSignal): Promise<Map<string, TensorEntry>> {
-  const map = await readWeightMap(source, signal);
+/** @param single why there is no file with all weights */
+async function readShards(
+  source: Source,
+  single: unknown,
+  signal?: AbortSignal,
+): Promise<Map<string, TensorEntry>> {
+  const map = await readWeightMap(source, single, signal);
   const files = [...new Set(map.values())];
-  const headers = await Promise.all(files.map((file) => headerIfPresent(source, file, signal)));
+  const headers = await Promise.all(files.map((file) => readShard(source, file, signal)));
   const tensors = new Map<string, TensorEntry>();
   files.forEach((file, i) => {
-    const header = headers[i];
-    if (!header)
-      throw new ShishuError('not-found', `${file}, named by ${INDEX}, is not in ${source.name}.`, {
-        details: { file, index: INDEX },
-        mend: 'Add the missing shard to the folder.',
-      });
-    for (const [name, entry] of header.tensors) {
+    for (const [name, entry] of headers[i]!.tensors) {
       const named = map.get(name);
       if (named !== file)
         throw indexError(
@@ -187,10 +190,17 @@ function indexError(message: string, file: string, tensor: string): ShishuError 
   });
 }
 
-async function readWeightMap(source: Source, signal?: AbortSignal): Promise<Map<string, string>> {
+async function readWeightMap(
+  source: Source,
+  single: unknown,
+  signal?: AbortSignal,
+): Promise<Map<string, string>> {
   const json = await readJson(source, INDEX, { code: 'bad-checkpoint', uniqueKeys: true }, signal).catch(
     (cause) => {
-      if (!(cause instanceof ShishuError) || cause.code !== 'not-found') throw cause;
+      if (!mayBeMissing(cause)) throw cause;
+      // A refusal says more than a file that is not there.
+      for (const error of [single, cause])
+        if (!(error instanceof ShishuError) || error.code !== 'not-found') throw error;
       throw new ShishuError('not-found', `Neither ${SINGLE} nor ${INDEX} is in ${source.name}.`, {
         details: { file: SINGLE, index: INDEX },
         mend: 'Weights in other formats must be converted to safetensors first.',
@@ -225,8 +235,8 @@ function isPlainPath(path: string): boolean {
   );
 }
 
-/** Left by older exports, or (`lm_head`) a stored copy of tied embeddings: never needed. */
-const HARMLESS = /(?:\.rotary_emb\.inv_freq|^lm_head\.weight)$/;
+/** Left by older exports, never needed. */
+const HARMLESS = /\.rotary_emb\.inv_freq$/;
 
 function checkTensors(
   found: Map<string, TensorEntry>,
@@ -235,7 +245,13 @@ function checkTensors(
   const names = new Set(wanted.map((spec) => spec.name));
   const extra = [...found.keys()].filter((name) => !names.has(name) && !HARMLESS.test(name));
   if (extra.length > 0) throw extraError(extra, found, wanted);
-  const missing = wanted.filter((spec) => !found.has(spec.name) && spec.copyOf === undefined);
+  // Which of two that share their values is stored is the exporter's choice.
+  const copies = new Map<string, string>();
+  for (const { name, copyOf } of wanted)
+    if (copyOf !== undefined && found.has(name) && !found.has(copyOf)) copies.set(copyOf, name);
+  const missing = wanted.filter(
+    ({ name, copyOf }) => copyOf === undefined && !found.has(name) && !copies.has(name),
+  );
   if (missing.length > 0)
     throw new ShishuError(
       'bad-checkpoint',
@@ -246,9 +262,11 @@ function checkTensors(
       },
     );
   const tensors = new Map<string, UsableTensor>();
-  for (const { name, shape } of wanted) {
-    const entry = found.get(name);
-    if (entry) tensors.set(name, checkTensor(name, entry, shape));
+  for (const { name, shape, copyOf } of wanted) {
+    const stored = copies.get(name) ?? name;
+    const entry = found.get(stored);
+    // One that stands in for another is no second copy.
+    if (entry && copies.get(copyOf ?? '') !== name) tensors.set(name, checkTensor(stored, entry, shape));
   }
   return tensors;
 }

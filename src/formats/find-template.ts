@@ -1,14 +1,21 @@
-import { ShishuError } from '../errors.ts';
 import { part } from '../part.ts';
-import type { ChatTemplate, Chooser } from './chat-template.ts';
+import type { ChatTemplate, TemplateText } from './chat-template.ts';
 import { isObject, type Json, readOptionalJson } from './json.ts';
+import { otherKind } from './other-kind.ts';
 import { readOptional, type Source } from './source.ts';
 
 const CONFIG = 'tokenizer_config.json';
+const PLAIN = 'chat_template.jinja';
+const LEGACY = 'chat_template.json';
+/** Beside the one for all conversations, in a folder whose files servers do not list; for conversations with tools. */
+const TOOL_USE = 'additional_chat_templates/tool_use.jinja';
+
+type Named = Map<string, TemplateText>;
 
 /**
- * Finds the template in `chat_template.jinja`, `chat_template.json` or the tokenizer's config, in that order.
- * It is parsed at its first use, so that a broken one does not keep string prompts from working.
+ * Finds the templates in `chat_template.jinja`, `chat_template.json` or the tokenizer's config, in that order, and the one for
+ * tools in `additional_chat_templates/`. What is wrong with one is told at its first use, so that it does not keep string
+ * prompts from working.
  * @returns undefined when the model has none.
  * @throws ShishuError `io`, `bad-tokenizer`.
  */
@@ -17,36 +24,50 @@ export async function readChatTemplate(
   tokenizerConfig: Promise<Json | undefined>,
   signal?: AbortSignal,
 ): Promise<ChatTemplate | undefined> {
-  const file = 'chat_template.json';
-  const [config = {}, jinja, json] = await Promise.all([
+  const [config = {}, plain, json, tools] = await Promise.all([
     tokenizerConfig,
-    readOptional(source, 'chat_template.jinja', signal),
-    readOptionalJson(source, file, { code: 'bad-tokenizer' }, signal),
+    readOptional(source, PLAIN, signal),
+    readOptionalJson(source, LEGACY, { code: 'bad-tokenizer' }, signal),
+    readOptional(source, TOOL_USE, signal),
   ]);
-  const choose = jinja
-    ? () => new TextDecoder().decode(jinja)
+  const named: Named = plain
+    ? new Map([['default', fromFile(PLAIN, plain)]])
     : json?.chat_template
-      ? templateChooser(json.chat_template, file)
-      : templateChooser(config.chat_template, CONFIG);
+      ? fromJson(LEGACY, json.chat_template)
+      : fromJson(CONFIG, config.chat_template);
+  if (tools) named.set('tool_use', fromFile(TOOL_USE, tools));
+  if (named.size === 0) return undefined;
+  const choose = (withTools: boolean): TemplateText | undefined =>
+    (withTools ? named.get('tool_use') : undefined) ?? named.get('default');
   // Models without a template have no use for what runs it.
-  return choose && (await part(() => import('./chat-template.ts'))).chatTemplate(choose, config);
+  return (await part(() => import('./chat-template.ts'))).chatTemplate(choose, config);
 }
 
-/** A template is a text, or a list of named ones of which `tool_use` is for calls with tools. */
-function templateChooser(value: unknown, file: string): Chooser | undefined {
-  if (value === undefined || value === null) return undefined;
-  if (typeof value === 'string') return () => value;
-  const named = new Map<unknown, unknown>();
-  if (Array.isArray(value)) for (const item of value) if (isObject(item)) named.set(item.name, item.template);
-  const plain = named.get('default');
-  const tools = named.get('tool_use') ?? plain;
-  if (typeof plain === 'string' && typeof tools === 'string')
-    return (withTools) => (withTools ? tools : plain);
-  throw new ShishuError(
-    'bad-tokenizer',
-    `${file}: "chat_template" is neither a text nor a list with a default.`,
-    {
-      details: { file },
-    },
-  );
+function fromFile(file: string, bytes: Uint8Array): TemplateText {
+  const other = otherKind(bytes);
+  if (other) return { file, text: '', wrong: `it is ${other.what}` };
+  try {
+    return { file, text: new TextDecoder('utf-8', { fatal: true }).decode(bytes) };
+  } catch {
+    return { file, text: '', wrong: 'it is not UTF-8' };
+  }
+}
+
+/** A template is a text; or a list of named ones, or an object of them by name. */
+function fromJson(file: string, value: unknown): Named {
+  if (value === undefined || value === null) return new Map();
+  if (typeof value === 'string') return new Map([['default', { file, text: value }]]);
+  const entries = Array.isArray(value)
+    ? value.filter(isObject).map(({ name, template }): [unknown, unknown] => [name, template])
+    : isObject(value)
+      ? Object.entries(value)
+      : [];
+  const named: Named = new Map();
+  for (const [name, text] of entries)
+    named.set(
+      String(name),
+      typeof text === 'string' ? { file, text } : { file, text: '', wrong: `"${name}" is no text` },
+    );
+  const wrong = '"chat_template" is neither a text nor a list or an object of texts';
+  return named.size > 0 ? named : new Map([['default', { file, text: '', wrong }]]);
 }

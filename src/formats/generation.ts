@@ -10,22 +10,28 @@ interface TokenFacts {
   vocabSize: number;
 }
 
+/** What its tokenizer says of them. */
+interface TextFacts {
+  enders: readonly number[];
+}
+
 /**
  * Token ids that end a reply: `generation_config.json`'s `eos_token_id` (a number or a list), else those of
- * `config.json`.
+ * `config.json`; and those that the tokenizer and its chat template end texts and answers with, which configs often lack.
  * @throws ShishuError `bad-config` for ids outside the vocabulary; `io`.
  */
 export async function readEosIds(
   source: Source,
   config: TokenFacts | Promise<TokenFacts>,
+  tokenizer: TextFacts | Promise<TextFacts>,
   signal?: AbortSignal,
 ): Promise<readonly number[]> {
-  const [json, { eosTokenIds, vocabSize }] = await Promise.all([
+  const [json, { eosTokenIds, vocabSize }, { enders }] = await Promise.all([
     readOptionalJson(source, FILE, { code: 'bad-config' }, signal),
     config,
+    tokenizer,
   ]);
-  const value = json?.eos_token_id;
-  if (value === undefined || value === null) return eosTokenIds;
+  const value = json?.eos_token_id ?? eosTokenIds;
   const ids: unknown[] = Array.isArray(value) ? value : [value];
   for (const id of ids)
     if (!Number.isInteger(id) || (id as number) < 0 || (id as number) >= vocabSize)
@@ -34,5 +40,5 @@ export async function readEosIds(
         `${FILE}: "eos_token_id" holds ${JSON.stringify(id)}, expected token ids below ${vocabSize}.`,
         { details: { file: FILE, limit: vocabSize } },
       );
-  return ids as number[];
+  return [...new Set([...(ids as number[]), ...enders])];
 }

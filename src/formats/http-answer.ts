@@ -1,6 +1,7 @@
 // What a server's answers say and hold, without asking anything.
 import { ShishuError } from '../errors.ts';
 import { free } from './ahead.ts';
+import { isPassing } from './retry.ts';
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -108,13 +109,20 @@ export async function drop(response: Response): Promise<undefined> {
 
 /** Servers of one-page apps answer a missing file with their page; no file of a model is HTML. */
 export function isMissing(response: Response): boolean {
-  if (response.status === 404) return true;
+  if ([204, 404, 410].includes(response.status)) return true;
   return response.ok && (response.headers.get('Content-Type') ?? '').startsWith('text/html');
 }
 
 export async function refused(response: Response, file: string): Promise<ShishuError> {
   await drop(response);
   return statusError(response, file);
+}
+
+/** The server would not give a file: some answer so for files that they have not, to tell nothing of what is there. */
+export function isRefusal(error: unknown): boolean {
+  if (!(error instanceof ShishuError) || error.code !== 'io') return false;
+  const { status } = error.details;
+  return typeof status === 'number' && status >= 400 && status < 500 && !isPassing(status);
 }
 
 export function statusError(response: Response, file: string): ShishuError {

@@ -345,6 +345,10 @@ function folderUrl(folder: string | URL): URL {
       mend: 'Give the full URL of a folder.',
     });
   }
+  if (/%(?![0-9a-f]{2})/i.test(url.pathname))
+    throw new ShishuError('bad-argument', `"${folder}" has a "%" that begins no escape.`, {
+      mend: 'Write %25 for a percent sign.',
+    });
   if (!url.pathname.endsWith('/')) url.pathname += '/';
   return url;
 }

@@ -1,4 +1,5 @@
 import { type ErrorCode, ShishuError } from '../errors.ts';
+import { otherKind } from './other-kind.ts';
 import { readOptional, type Source } from './source.ts';
 
 export type Json = Record<string, unknown>;
@@ -36,10 +37,11 @@ export async function readOptionalJson(
 
 /** Parses UTF-8 JSON that must be an object. @throws ShishuError `options.code` naming the file and the place. */
 export function parseJson(bytes: Uint8Array, file: string, { code, uniqueKeys }: JsonOptions): Json {
+  const other = otherKind(bytes);
   const fail = (message: string, cause?: unknown, details = {}): never => {
-    throw new ShishuError(code, `${file}: ${message}`, {
-      details: { file, ...details },
-      mend: 'The file may be cut short or damaged: fetch it again.',
+    throw new ShishuError(code, other ? `${file} is ${other.what}.` : `${file}: ${message}`, {
+      details: { file, ...details, ...(other?.page && { page: true }) },
+      mend: other?.mend ?? 'The file may be cut short or damaged: fetch it again.',
       cause,
     });
   };

@@ -1,6 +1,7 @@
 import { ShishuError } from '../errors.ts';
 import { f32ArrayToBf16, f32ArrayToF16 } from './float.ts';
 import { isObject, parseJson } from './json.ts';
+import { type OtherKind, otherKind } from './other-kind.ts';
 import type { Source } from './source.ts';
 
 /** Bits of an element of each dtype of the format. Source: safetensors' `Dtype`. */
@@ -65,18 +66,21 @@ export async function readHeader(
   file: string,
   signal?: AbortSignal,
 ): Promise<SafetensorsHeader> {
+  const { bytes: head, size } = await source.readHead(file, HEAD_BYTES, signal);
+  let begin = head;
   const fail = (message: string, details = {}): never => {
-    throw new ShishuError('bad-checkpoint', `${file}: ${message}`, {
-      details: { file, ...details },
-      mend: FETCH_AGAIN,
+    const other = otherKind(begin) ?? errorText(begin);
+    throw new ShishuError('bad-checkpoint', other ? `${file} is ${other.what}.` : `${file}: ${message}`, {
+      details: { file, ...details, ...(other?.page && { page: true }) },
+      mend: other?.mend ?? FETCH_AGAIN,
     });
   };
-  const { bytes: head, size } = await source.readHead(file, HEAD_BYTES, signal);
   const part = async (start: number, end: number): Promise<Uint8Array<ArrayBuffer>> =>
     end <= head.length ? head.subarray(start, end) : source.read(file, start, end, signal);
   if (size !== undefined && size < LENGTH_BYTES + 2)
     fail(`${size} bytes are too few for a header.`, { size });
   const length = await part(0, LENGTH_BYTES);
+  if (head.length === 0) begin = length;
   const headerBytes = new DataView(length.buffer, length.byteOffset).getBigUint64(0, true);
   if (headerBytes > MAX_HEADER_BYTES)
     fail(`the header claims ${headerBytes} bytes, the limit is ${MAX_HEADER_BYTES}.`, {
@@ -85,7 +89,10 @@ export async function readHeader(
   const dataStart = LENGTH_BYTES + Number(headerBytes);
   if (size !== undefined && dataStart > size)
     fail(`the header claims ${headerBytes} bytes, the file has ${size}.`, { size });
-  const text = await part(LENGTH_BYTES, dataStart);
+  const text = await part(LENGTH_BYTES, dataStart).catch((error) => {
+    if (otherKind(begin)) fail('');
+    throw error;
+  });
   if (text[0] !== 0x7b) fail('the header does not begin with "{".');
   const json = parseJson(text, file, { code: 'bad-checkpoint', uniqueKeys: true });
 
@@ -99,6 +106,12 @@ export async function readHeader(
   if (size !== undefined && size !== end)
     fail(`the header describes ${end} bytes, the file has ${size}.`, { expected: end, found: size });
   return { tensors, metadata, dataStart };
+}
+
+/** Some servers answer with an error in JSON. */
+function errorText(bytes: Uint8Array): OtherKind | undefined {
+  if (!/^\{[\s"][\x20-\x7e]/.test(String.fromCharCode(...bytes.subarray(0, 3)))) return undefined;
+  return { what: 'JSON, not weights', mend: 'The server may say there what is wrong.', page: true };
 }
 
 function checkMetadata(value: unknown, file: string): Record<string, string> {

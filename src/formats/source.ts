@@ -1,9 +1,12 @@
 import { ShishuError } from '../errors.ts';
+import { keptPart } from '../part.ts';
 import { free } from './ahead.ts';
 import type { CacheOptions } from './cache.ts';
 import { rawFiles, rawHandle } from './files.ts';
 import { type HttpFolder, type HttpOptions, rawHttp } from './http.ts';
+import { isRefusal } from './http-answer.ts';
 import { type HubOptions, hubFolder, isHubId } from './hub.ts';
+import { otherKind } from './other-kind.ts';
 import type { Head, RawSource, StreamingSource } from './raw-source.ts';
 
 type Bytes = Uint8Array<ArrayBuffer>;
@@ -86,11 +89,10 @@ export function openSource(like: SourceLike, options: SourceOptions = {}): Sourc
 
 /** The folder by way of the cache, whose code is fetched at the first read, where this environment can keep files. */
 function keptHttp(http: HttpFolder, options: CacheOptions): RawSource {
-  let opened: Promise<RawSource> | undefined;
-  const open = (): Promise<RawSource> =>
-    (opened ??= import('./cache.ts').then(({ cachedHttp, canCache }) =>
-      canCache() ? cachedHttp(http, options) : http,
-    ));
+  const open = keptPart(async (): Promise<RawSource> => {
+    const { cachedHttp, canCache } = await import('./cache.ts');
+    return canCache() ? cachedHttp(http, options) : http;
+  });
   return {
     name: http.name,
     read: async (...args) => (await open()).read(...args),
@@ -98,16 +100,23 @@ function keptHttp(http: HttpFolder, options: CacheOptions): RawSource {
   };
 }
 
-/** Reads a file that may be missing: undefined then. */
+/** Whether an error says that a file is not there, or may say so. */
+export function mayBeMissing(error: unknown): boolean {
+  if (!(error instanceof ShishuError)) return false;
+  return error.code === 'not-found' || error.details.page === true || isRefusal(error);
+}
+
+/** Reads a file that may be missing: undefined then, and where there is nothing in it, or a page of the server's. */
 export async function readOptional(
   source: Source,
   file: string,
   signal?: AbortSignal,
 ): Promise<Bytes | undefined> {
   try {
-    return await source.read(file, undefined, undefined, signal);
+    const bytes = await source.read(file, undefined, undefined, signal);
+    return bytes.length === 0 || otherKind(bytes)?.page ? undefined : bytes;
   } catch (error) {
-    if (error instanceof ShishuError && error.code === 'not-found') return undefined;
+    if (mayBeMissing(error)) return undefined;
     throw error;
   }
 }

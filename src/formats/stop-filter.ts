@@ -1,12 +1,19 @@
 import { ShishuError } from '../errors.ts';
 
+/** A part of the text in which stop strings are looked for. */
+interface Piece {
+  text: string;
+  /** It is looked through, and not part of the reply's text: a control token. */
+  hidden: boolean;
+}
+
 /**
  * Cuts a streamed text before the first of some stop strings, wherever the pieces' borders fall: the stop string
- * that is complete first wins, and text that may begin one is held back.
+ * that is complete first wins, and text that may begin one is held back. Control tokens count as they are written.
  */
 export class StopFilter {
   readonly #stops: readonly string[];
-  #held = '';
+  #held: Piece[] = [];
   #stopped = false;
 
   /** @throws ShishuError `bad-argument` for an empty stop string. */
@@ -17,9 +24,10 @@ export class StopFilter {
   }
 
   /** Text that is now sure to be shown; `stopped` once a stop string is complete. */
-  push(text: string): { text: string; stopped: boolean } {
+  push(text: string, hidden = false): { text: string; stopped: boolean } {
     if (this.#stopped) return { text: '', stopped: true };
-    const all = this.#held + text;
+    this.#held.push({ text, hidden });
+    const all = this.#held.map((piece) => piece.text).join('');
     let start = -1;
     let end = Number.POSITIVE_INFINITY;
     for (const stop of this.#stops) {
@@ -31,16 +39,29 @@ export class StopFilter {
       }
     }
     this.#stopped = start >= 0;
-    const shown = this.#stopped ? start : all.length - heldLength(all, this.#stops);
-    this.#held = this.#stopped ? '' : all.slice(shown);
-    return { text: all.slice(0, shown), stopped: this.#stopped };
+    const shown = this.#release(this.#stopped ? start : all.length - heldLength(all, this.#stops));
+    if (this.#stopped) this.#held = [];
+    return { text: shown, stopped: this.#stopped };
   }
 
   /** At the end of the text: what was held back in vain. */
   flush(): string {
-    const held = this.#held;
-    this.#held = '';
-    return held;
+    return this.#release(Number.POSITIVE_INFINITY);
+  }
+
+  /** Takes so many characters from what is held; what may be shown of them. */
+  #release(length: number): string {
+    let shown = '';
+    const held: Piece[] = [];
+    let at = 0;
+    for (const { text, hidden } of this.#held) {
+      const cut = Math.min(text.length, Math.max(0, length - at));
+      if (!hidden) shown += text.slice(0, cut);
+      if (cut < text.length) held.push({ text: text.slice(cut), hidden });
+      at += text.length;
+    }
+    this.#held = held;
+    return shown;
   }
 }
 

@@ -26,6 +26,8 @@ export interface Tokenizer {
   readonly hasChatTemplate: boolean;
   /** How the chat template has tools called; undefined where it has none. */
   readonly toolFormat: ToolFormat | undefined;
+  /** Ids that end a reply: the end-of-text token, and what the chat template ends an answer with. */
+  readonly enders: readonly number[];
   /** @throws ShishuError `bad-tokenizer` when the tokenizer gives no id for a part. */
   encode(text: string, options?: EncodeOptions): number[];
   /**
@@ -67,9 +69,10 @@ export async function loadTokenizer(
   const size = checkIds(json, vocabSize);
   const hf = guarded('cannot be used', () => new HfTokenizer({ added_tokens: [], ...json }, config));
   const silent = silentIds(hf, config);
+  const around = aroundTexts(hf, config);
   const isSilent = (id: number): boolean => silent.has(id) || hf.id_to_token(id) === undefined;
 
-  const tokenizer: Tokenizer = {
+  const tokenizer: Omit<Tokenizer, 'enders'> = {
     size,
     hasChatTemplate: template !== undefined,
     toolFormat: template?.toolFormat,
@@ -80,7 +83,7 @@ export async function loadTokenizer(
       );
       const odd = ids.findIndex((id) => !Number.isInteger(id));
       if (odd >= 0) throw bad(`gives no id for a part of the text (token ${odd}).`, { position: odd });
-      return ids;
+      return addSpecialTokens ? [...around.before, ...ids, ...around.after] : ids;
     },
     decode(ids, { skipSpecialTokens = true } = {}) {
       const odd = ids.find((id) => !Number.isInteger(id) || id < 0 || id >= vocabSize);
@@ -118,7 +121,7 @@ export async function loadTokenizer(
   };
   // A broken part shows only when it is used: use each once here.
   tokenizer.decode(tokenizer.encode('Aa 1'));
-  return tokenizer;
+  return Object.assign(tokenizer, { enders: endersOf(hf, config, tokenizer) });
 }
 
 function bad(message: string, details: Record<string, string | number> = {}, cause?: unknown): ShishuError {
@@ -178,4 +181,63 @@ function silentIds(hf: HfTokenizer, config: Json): Set<number> {
     if (id !== undefined) ids.add(id);
   }
   return ids;
+}
+
+/** `bos_token` or `eos_token`, which may be stored as an object. */
+function specialToken(config: Json, name: string): string | undefined {
+  const { [name]: value } = config;
+  const content = isObject(value) ? value.content : value;
+  return typeof content === 'string' ? content : undefined;
+}
+
+/**
+ * What `add_bos_token` and `add_eos_token` put around a text where the post-processor of `tokenizer.json` does not: it may have
+ * been written for a class that adds them itself. Set to false they change nothing: the post-processor decides.
+ */
+function aroundTexts(hf: HfTokenizer, config: Json): { before: number[]; after: number[] } {
+  const wanted = (flag: string, name: string): number | undefined => {
+    const token = config[flag] === true ? specialToken(config, name) : undefined;
+    const id = token === undefined ? undefined : hf.token_to_id(token);
+    if (token !== undefined && id === undefined)
+      throw new ShishuError('bad-tokenizer', `${CONFIG}: "${name}" ${JSON.stringify(token)} has no id.`, {
+        details: { file: CONFIG, token },
+      });
+    return id;
+  };
+  const [bos, eos] = [wanted('add_bos_token', 'bos_token'), wanted('add_eos_token', 'eos_token')];
+  const { ids } = guarded('cannot encode a text', () => hf.encode('a', { add_special_tokens: true }));
+  return {
+    before: bos === undefined || ids[0] === bos ? [] : [bos],
+    after: eos === undefined || ids.at(-1) === eos ? [] : [eos],
+  };
+}
+
+const ANSWER = 'Answer';
+
+/** The token with which the chat template ends an answer, where it does with one. */
+function turnEnd(hf: HfTokenizer, tokenizer: Omit<Tokenizer, 'enders'>): number | undefined {
+  if (!tokenizer.hasChatTemplate) return undefined;
+  const turns = [
+    { role: 'user', content: 'Question' },
+    { role: 'assistant', content: ANSWER },
+  ];
+  let text: string;
+  try {
+    text = tokenizer.applyChatTemplate(turns, { addGenerationPrompt: false });
+  } catch {
+    // Told when a conversation uses it.
+    return undefined;
+  }
+  const at = text.lastIndexOf(ANSWER);
+  const rest = at < 0 ? '' : text.slice(at + ANSWER.length).trimStart();
+  let [end, length]: [number | undefined, number] = [undefined, 0];
+  for (const [id, { content }] of hf.get_added_tokens_decoder())
+    if (content.length > length && rest.startsWith(content)) [end, length] = [id, content.length];
+  return end;
+}
+
+function endersOf(hf: HfTokenizer, config: Json, tokenizer: Omit<Tokenizer, 'enders'>): number[] {
+  const eos = specialToken(config, 'eos_token');
+  const ids = [eos === undefined ? undefined : hf.token_to_id(eos), turnEnd(hf, tokenizer)];
+  return [...new Set(ids.filter((id) => id !== undefined))];
 }

@@ -17,10 +17,13 @@ const align = (size: number, to: number): number => Math.ceil(size / to) * to;
 /** Owns a set of buffers and knows their bytes. */
 export class Ledger {
   readonly #gpu: Gpu;
+  readonly #onPaper: boolean;
   readonly #owned = new Map<GPUBuffer, Purpose>();
 
-  constructor(gpu: Gpu) {
+  /** @param onPaper the device only adds up: contents are for nobody */
+  constructor(gpu: Gpu, { onPaper = false } = {}) {
     this.#gpu = gpu;
+    this.#onPaper = onPaper;
   }
 
   /**
@@ -52,6 +55,11 @@ export class Ledger {
     const buffer = this.#gpu.device.createBuffer({ label, size, usage });
     this.#owned.set(buffer, purpose);
     return buffer;
+  }
+
+  /** As `storage`, with contents that are not made on paper. */
+  filled(label: string, bytes: number, make: () => Float32Array | Uint32Array, purpose: Purpose): GPUBuffer {
+    return this.#onPaper ? this.storage(label, bytes, purpose) : this.from(label, make(), purpose);
   }
 
   /** A storage buffer with these contents. */
@@ -89,25 +97,43 @@ export class Ledger {
   }
 }
 
-/** Runs allocations; out-of-memory and invalid sizes become typed errors. Scopes need their pushes and pops in order. */
-export async function guardMemory<T>(gpu: Gpu, what: string, run: () => Promise<T> | T): Promise<T> {
-  gpu.device.pushErrorScope('out-of-memory');
-  gpu.device.pushErrorScope('validation');
-  try {
-    return await run();
-  } finally {
-    const invalid = await gpu.device.popErrorScope();
-    const memory = await gpu.device.popErrorScope();
+/**
+ * Begins to watch what the GPU says of what is made and written until the function that it returns is called: at once, with no
+ * wait between, for a device has one stack of error scopes, and another's work would get into this one's.
+ * @returns ends the watch; its promise is the GPU's word
+ */
+export function watchErrors({ device }: Pick<Gpu, 'device'>, what: string): () => Promise<void> {
+  device.pushErrorScope('out-of-memory');
+  device.pushErrorScope('validation');
+  return async () => {
+    const [invalid, memory] = await Promise.all([device.popErrorScope(), device.popErrorScope()]);
     if (memory)
-      // biome-ignore lint/correctness/noUnsafeFinally: the GPU's word explains whatever failed inside
       throw new ShishuError('out-of-memory', `The GPU is out of memory for ${what}.`, {
         mend: 'Choose a smaller dtype, context or batch, or close other tabs that use the GPU.',
         cause: memory,
       });
     if (invalid)
-      // biome-ignore lint/correctness/noUnsafeFinally: as above
       throw new ShishuError('shader', `The GPU refused ${what}: ${invalid.message}`, { cause: invalid });
+  };
+}
+
+/** Runs allocations, without a wait between them; out-of-memory and invalid sizes become typed errors. */
+export async function guardMemory<T>(
+  gpu: Pick<Gpu, 'device'>,
+  what: string,
+  run: (() => T) & (T extends PromiseLike<unknown> ? never : unknown),
+): Promise<T> {
+  const end = watchErrors(gpu, what);
+  let value: T;
+  try {
+    value = run();
+  } catch (error) {
+    // The GPU's word explains whatever failed inside.
+    await end();
+    throw error;
   }
+  await end();
+  return value;
 }
 
 /** Reads a buffer back. */

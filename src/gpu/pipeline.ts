@@ -1,4 +1,5 @@
 import { ShishuError } from '../errors.ts';
+import { checkDeclared } from './kernel.ts';
 import { type ShaderSpec, type ShaderText, shaderText } from './shader.ts';
 
 /** A compiled kernel. */
@@ -26,6 +27,7 @@ export class PipelineCache {
   readonly #serial: boolean;
   readonly #made = new Map<string, Promise<Pipeline>>();
   #last: Promise<unknown> = Promise.resolve();
+  readonly #watchers = new Set<(event: 'begun' | 'ended') => void>();
 
   /** @param serial compile one after the other: a software driver's compiler can hang when asked for several at once. */
   static of(device: GPUDevice, serial: boolean): PipelineCache {
@@ -39,17 +41,43 @@ export class PipelineCache {
     this.#serial = serial;
   }
 
-  /** @throws ShishuError `shader` with file and line when the text does not compile. */
+  /** @throws ShishuError `shader` for what its kernel does not declare, and with file and line when the text does not compile */
   async get(spec: ShaderSpec): Promise<Pipeline> {
+    checkDeclared(spec);
     const text = shaderText(spec);
     let made = this.#made.get(text.code);
     if (!made) {
-      const compile = (): Promise<Pipeline> => this.#compile(spec.name, text);
+      const compile = (): Promise<Pipeline> => this.#compile(spec.kernel.name, text);
       made = this.#serial ? this.#last.then(compile, compile) : compile();
       this.#last = made;
       this.#made.set(text.code, made);
+      this.#tell('begun');
+      const ended = (): void => this.#tell('ended');
+      // What a watcher throws is not the kernel's failure.
+      made.then(ended, ended).catch(() => {});
     }
     return made;
+  }
+
+  #tell(event: 'begun' | 'ended'): void {
+    for (const watcher of this.#watchers) watcher(event);
+  }
+
+  /**
+   * Tells how many kernels were compiled from now on, of those that were asked for from now on.
+   * @returns ends that
+   */
+  watch(on: (count: { compiled: number; total: number }) => void): () => void {
+    let compiled = 0;
+    let total = 0;
+    const watcher = (event: 'begun' | 'ended'): void => {
+      if (event === 'begun') total++;
+      // What had begun before is not counted.
+      else if (compiled < total) compiled++;
+      on({ compiled, total });
+    };
+    this.#watchers.add(watcher);
+    return () => void this.#watchers.delete(watcher);
   }
 
   async #compile(label: string, { code, origins }: ShaderText): Promise<Pipeline> {
@@ -64,15 +92,18 @@ export class PipelineCache {
         buffer: { type: KINDS[kind!.replace(' ', '')]! },
       });
     }
+    // What is wrong with the text is told by the pipeline too, and need not be told twice.
+    device.pushErrorScope('validation');
     const module = device.createShaderModule({ label, code });
     const layout = device.createBindGroupLayout({ label, entries });
+    const made = device.createComputePipelineAsync({
+      label,
+      layout: device.createPipelineLayout({ label, bindGroupLayouts: [layout] }),
+      compute: { module, entryPoint: 'main' },
+    });
+    device.popErrorScope().catch(() => {});
     try {
-      const handle = await device.createComputePipelineAsync({
-        label,
-        layout: device.createPipelineLayout({ label, bindGroupLayouts: [layout] }),
-        compute: { module, entryPoint: 'main' },
-      });
-      return { label, handle, layout, bindings };
+      return { label, handle: await made, layout, bindings };
     } catch (cause) {
       const { messages } = await module.getCompilationInfo();
       const said = messages

@@ -1,5 +1,5 @@
 import { ShishuError } from '../errors.ts';
-import type { Slice } from './buffer.ts';
+import { guardMemory, type Slice } from './buffer.ts';
 import type { Gpu } from './device.ts';
 import type { Pipeline } from './pipeline.ts';
 import type { ShaderSpec } from './shader.ts';
@@ -48,7 +48,7 @@ export interface DispatchSpec {
 /** Collects launches; pipelines compile side by side and bind groups are made once. */
 export class Recorder {
   readonly #gpu: Gpu;
-  readonly #pending: Promise<Dispatch>[] = [];
+  readonly #pending: Promise<() => Dispatch>[] = [];
   block: number | undefined;
 
   constructor(gpu: Gpu) {
@@ -57,21 +57,25 @@ export class Recorder {
 
   add({ label, shader, bind, grid }: DispatchSpec): void {
     const { block } = this;
-    const make = async (): Promise<Dispatch> => {
+    const make = async (): Promise<() => Dispatch> => {
       const pipeline = await this.#gpu.pipelines.get(shader);
       const entries = [...pipeline.bindings].map(([name, binding]): GPUBindGroupEntry => {
         const bound = bind[name];
-        if (!bound) throw new ShishuError('shader', `Nothing is bound to "${name}" of ${shader.name}.wgsl.`);
+        if (!bound)
+          throw new ShishuError('shader', `Nothing is bound to "${name}" of ${shader.kernel.name}.wgsl.`);
         return { binding, resource: 'buffer' in bound ? bound : { buffer: bound } };
       });
-      const group = this.#gpu.device.createBindGroup({ label, layout: pipeline.layout, entries });
-      return { label, block, pipeline, group, grid };
+      return () => {
+        const group = this.#gpu.device.createBindGroup({ label, layout: pipeline.layout, entries });
+        return { label, block, pipeline, group, grid };
+      };
     };
     this.#pending.push(make());
   }
 
-  finish(): Promise<Dispatch[]> {
-    return Promise.all(this.#pending);
+  async finish(): Promise<Dispatch[]> {
+    const makers = await Promise.all(this.#pending);
+    return guardMemory(this.#gpu, 'what kernels are bound to', () => makers.map((make) => make()));
   }
 }
 

@@ -1,4 +1,5 @@
 import { ShishuError } from '../errors.ts';
+import type { Kernel } from './kernel.ts';
 
 const files = import.meta.glob<string>('../../shaders/{*,shared/*}.wgsl', {
   query: '?raw',
@@ -29,8 +30,7 @@ export type ShaderConstant = number | boolean;
 
 /** Which shader, and what makes this permutation of it. */
 export interface ShaderSpec {
-  /** File in shaders/, without `.wgsl`. */
-  name: string;
+  kernel: Kernel;
   /** What an upper-case `#import KEY` stands for: a file in the folder shared/, without `.wgsl`. */
   imports?: Readonly<Record<string, string>>;
   /** `const` declarations before the text. Whole numbers are u32; `f` marks names that are f32. */
@@ -58,7 +58,7 @@ const literal = (name: string, value: ShaderConstant): string => {
  * Puts a shader's text together: prelude of constants, then the file with its imports in place, each once.
  * @throws ShishuError `shader` when there is no such file
  */
-export function shaderText({ name, imports = {}, constants }: ShaderSpec): ShaderText {
+export function shaderText({ kernel, imports = {}, constants }: ShaderSpec): ShaderText {
   const directives = new Set<string>();
   const lines: string[] = [];
   const origins: string[] = [];
@@ -79,7 +79,7 @@ export function shaderText({ name, imports = {}, constants }: ShaderSpec): Shade
       }
     }
   };
-  add(name);
+  add(kernel.name);
   const prelude = [...directives, ...Object.entries(constants).map(([key, value]) => literal(key, value))];
   return {
     code: [...prelude, ...lines].join('\n'),

@@ -1,3 +1,4 @@
+import { decodeUri } from '../decode-uri.ts';
 import { ShishuError } from '../errors.ts';
 
 export type TypeName = 'object' | 'array' | 'string' | 'number' | 'integer' | 'boolean' | 'null';
@@ -81,7 +82,9 @@ export function subschema({ schema, path }: Schema, ...names: (string | number)[
 export function schemaAt(root: unknown, pointer: string): unknown {
   let at: unknown = root;
   for (const part of pointer.split('/').slice(1)) {
-    const name = decodeURIComponent(part).replace(/~1/g, '/').replace(/~0/g, '~');
+    const name = decodeUri(part)?.replace(/~1/g, '/').replace(/~0/g, '~');
+    if (name === undefined)
+      return refuse(pointer, '$ref', 'has a "%" that begins no escape of UTF-8', { code: 'bad-argument' });
     if ((!isObject(at) && !Array.isArray(at)) || !Object.hasOwn(at, name))
       return refuse(pointer, '$ref', 'names nothing in the schema', { code: 'bad-argument' });
     at = (at as Json)[name];

@@ -1,8 +1,9 @@
 // Launches shaders/attention_decode.wgsl, attention_reduce.wgsl, attention.wgsl and attention_tiled.wgsl.
+import type { Kernel } from '../gpu/kernel.ts';
 import type { Grid, Recorder, StepShape } from '../gpu/recorder.ts';
 import type { ShaderConstant } from '../gpu/shader.ts';
-import { type QkvPlace, qkvConstants } from './rope.ts';
-import { type Activations, stride } from './tensor.ts';
+import { QKV_SIZES, type QkvPlace, qkvConstants } from './rope.ts';
+import { type Activations, COUNT, stride } from './tensor.ts';
 import type { Tuning, Width } from './tuning.ts';
 
 export interface Attention {
@@ -19,6 +20,36 @@ export interface Attention {
 /** Queries of a tile, and the largest head whose sums its threads hold in registers. */
 const TILE = 32;
 const TILED_HEAD = 128;
+
+const KV_READS = [{ KV_READ: 'kv_read_f32' }, { KV_READ: 'kv_read_f16' }] as const;
+const SIZES = {
+  ...QKV_SIZES,
+  Q_STRIDE4: COUNT,
+  OUT_STRIDE4: COUNT,
+  // A workgroup holds the scores of a split.
+  SPLIT: [1, 256],
+  SPLITS: COUNT,
+} as const;
+
+export const ATTENTION: Kernel = {
+  name: 'attention',
+  choices: [KV_READS, [{ WG: 4 }]],
+  sizes: { ...SIZES, WIDE_FROM: COUNT },
+};
+
+export const ATTENTION_DECODE: Kernel = {
+  name: 'attention_decode',
+  choices: [KV_READS, [{ WG: 64 }]],
+  sizes: SIZES,
+};
+
+export const ATTENTION_TILED: Kernel = {
+  name: 'attention_tiled',
+  choices: [KV_READS],
+  sizes: { ...SIZES, HEAD_DIM: [4, TILED_HEAD] },
+};
+
+export const ATTENTION_REDUCE: Kernel = { name: 'attention_reduce', choices: [[{ WG: 64 }]], sizes: SIZES };
 
 /** Splits of a full context, where attention splits it. */
 const splitsOf = (tuning: Tuning, context: number): number => Math.ceil(context / tuning.split);
@@ -52,22 +83,22 @@ export function attention(tuning: Tuning, recorder: Recorder, call: Attention): 
   // Without barriers, a thread takes the whole sequence where there are rows enough.
   const whole = (step: StepShape): boolean => !cooperative && step.rows >= tuning.wideFrom;
   const used = (step: StepShape): number => (whole(step) ? 1 : Math.ceil(step.context / tuning.split));
-  const kernel = ((): {
-    name: string;
+  const launched = ((): {
+    kernel: Kernel;
     constants?: Record<string, ShaderConstant>;
     grid: (step: StepShape) => Grid;
   } => {
     if (tiled)
-      return { name: 'attention_tiled', grid: ({ rows }) => [Math.ceil((rows * group) / TILE), kvHeads, 1] };
+      return { kernel: ATTENTION_TILED, grid: ({ rows }) => [Math.ceil((rows * group) / TILE), kvHeads, 1] };
     if (cooperative)
       return {
-        name: 'attention_decode',
+        kernel: ATTENTION_DECODE,
         constants: { WG: 64 },
         grid: (step) => [used(step), quads, step.rows],
       };
     const WG = 4;
     return {
-      name: 'attention',
+      kernel: ATTENTION,
       constants: { WG, WIDE_FROM: tuning.wideFrom },
       grid: (step) =>
         whole(step) ? [Math.ceil(step.rows / WG), quads, 1] : [Math.ceil(used(step) / WG), quads, step.rows],
@@ -76,9 +107,9 @@ export function attention(tuning: Tuning, recorder: Recorder, call: Attention): 
   recorder.add({
     label: call.label,
     shader: {
-      name: kernel.name,
+      kernel: launched.kernel,
       imports: { KV_READ: `kv_read_${place.kvDtype}` },
-      constants: { ...constants, ...kernel.constants },
+      constants: { ...constants, ...launched.constants },
     },
     bind: {
       q: place.q,
@@ -88,12 +119,12 @@ export function attention(tuning: Tuning, recorder: Recorder, call: Attention): 
       parts: call.parts,
       step: call.step,
     },
-    grid: kernel.grid,
+    grid: launched.grid,
   });
   if (many || constants.SPLITS === 1) return;
   recorder.add({
     label: `${call.label} reduce`,
-    shader: { name: 'attention_reduce', constants: { ...constants, WG: 64 } },
+    shader: { kernel: ATTENTION_REDUCE, constants: { ...constants, WG: 64 } },
     bind: { rows: place.rows, out: call.out.buffer, parts: call.parts, step: call.step },
     grid: (step) => (used(step) > 1 ? [Math.ceil((heads * headDim) / 4 / 64), step.rows, 1] : undefined),
   });

@@ -1,8 +1,15 @@
 // Launches shaders/embed.wgsl.
 import type { Gpu } from '../gpu/device.ts';
+import type { Kernel } from '../gpu/kernel.ts';
 import type { Recorder } from '../gpu/recorder.ts';
-import { unitConstants, weightInclude } from './matmul.ts';
-import { type Activations, stride, type Weight } from './tensor.ts';
+import { unitConstants, WEIGHTS, weightInclude } from './matmul.ts';
+import { type Activations, COUNT, PLACE, stride, type Weight } from './tensor.ts';
+
+export const EMBED: Kernel = {
+  name: 'embed',
+  choices: [[{ WG: 64 }], WEIGHTS],
+  sizes: { UNITS: COUNT, X_STRIDE4: COUNT, N: COUNT, ROW0: PLACE },
+};
 
 /** Rows of the table: `out (rows, stride(cols))`, by the tokens of `rows`. */
 export function embed(
@@ -16,7 +23,7 @@ export function embed(
     recorder.add({
       label: 'embed',
       shader: {
-        name: 'embed',
+        kernel: EMBED,
         imports: { WEIGHT: weightInclude(gpu, table.dtype) },
         constants: { WG: 64, ...units, X_STRIDE4: stride(out.cols) / 4, N: part.rows, ROW0: part.row0 },
       },

@@ -1,10 +1,86 @@
 // Launches shaders/matvec.wgsl, shaders/matmul.wgsl and shaders/norm.wgsl.
 import type { Gpu } from '../gpu/device.ts';
+import { combine, type Fixed, type Kernel } from '../gpu/kernel.ts';
 import { type Recorder, type StepShape, spread } from '../gpu/recorder.ts';
 import type { ShaderConstant } from '../gpu/shader.ts';
-import { type QkvPlace, qkvConstants } from './rope.ts';
-import { type Activations, stride, type Weight, type WeightDtype } from './tensor.ts';
-import { reduceInclude, rowsInclude, type Tuning, type Width } from './tuning.ts';
+import { KV_WRITES, QKV_SIZES, type QkvPlace, qkvConstants } from './rope.ts';
+import { type Activations, COUNT, PLACE, SMALL, stride, type Weight, type WeightDtype } from './tensor.ts';
+import { REDUCTIONS, reduceInclude, rowsInclude, type Tuning, type Width } from './tuning.ts';
+
+export const WEIGHTS: readonly Fixed[] = [
+  { WEIGHT: 'weight_f32', UNIT: 4 },
+  { WEIGHT: 'weight_f16', UNIT: 8 },
+  { WEIGHT: 'weight_f16_native', UNIT: 8 },
+  { WEIGHT: 'weight_q8', UNIT: 8 },
+  { WEIGHT: 'weight_q4', UNIT: 8 },
+];
+
+/** Where sums go: q, k and v; gate and up; values that others read; what is added to the hidden states. */
+const QKV = combine([{ OUT: 'out_qkv' }], KV_WRITES);
+const GATED: Fixed = { OUT: 'out_swiglu', RESIDUAL: false };
+const PLAIN: Fixed = { OUT: 'out_plain', RESIDUAL: false };
+const ADDED: Fixed = { OUT: 'out_plain', RESIDUAL: true };
+
+const inBlocks = (outputs: readonly Fixed[]): Fixed[] =>
+  combine(outputs, [
+    { BIAS: false, HEAD: false },
+    { BIAS: true, HEAD: false },
+  ]);
+const LOGITS: Fixed = { ...PLAIN, BIAS: false, HEAD: true };
+
+/** Projections of many rows, whose norm is a launch of its own; and of few, which normalise on the way. */
+const OF_MANY = [...inBlocks([...QKV, GATED, PLAIN, ADDED]), LOGITS];
+const OF_FEW = [
+  ...combine([...inBlocks([...QKV, GATED, PLAIN]), LOGITS], [{ NORM: true }]),
+  ...combine(inBlocks([PLAIN, ADDED]), [{ NORM: false }]),
+];
+
+const PROJECTION_SIZES = {
+  ...QKV_SIZES,
+  UNITS: COUNT,
+  X_STRIDE4: COUNT,
+  N: COUNT,
+  ROW0: PLACE,
+  BIAS_AT: PLACE,
+  OUT_STRIDE: COUNT,
+} as const;
+
+/** Weight rows that the threads of a lane shape take: eight only where a thread has rows of its own. */
+const shapes = (ways: { alone: Fixed[]; together: Fixed[] }): Fixed[] =>
+  REDUCTIONS.flatMap((lanes) =>
+    lanes.LANES === 1
+      ? combine([lanes], [{ ROWS: 4 }, { ROWS: 8 }], ways.alone)
+      : combine([lanes], [{ ROWS: 4 }], ways.together),
+  );
+const own = (TOKENS: number): Fixed => ({ X: 'x_own', TOKENS });
+const told = (TOKENS: number): Fixed => ({ X: 'x_subgroup', TOKENS });
+
+export const MATVEC: Kernel = {
+  name: 'matvec',
+  choices: [
+    WEIGHTS,
+    [
+      ...combine(shapes({ alone: [own(1), own(4), told(4)], together: [own(1), own(4)] }), OF_FEW),
+      ...combine(shapes({ alone: [own(4), told(8)], together: [own(4)] }), OF_MANY, [{ NORM: false }]),
+    ],
+  ],
+  sizes: { ...PROJECTION_SIZES, K: COUNT, EPS: SMALL },
+};
+
+export const MATMUL: Kernel = { name: 'matmul', choices: [WEIGHTS, OF_MANY], sizes: PROJECTION_SIZES };
+
+export const NORM: Kernel = {
+  name: 'norm',
+  choices: [
+    REDUCTIONS,
+    [
+      { HEAD: false, NORM_GAIN: true },
+      { HEAD: true, NORM_GAIN: true },
+      { HEAD: false, NORM_GAIN: false },
+    ],
+  ],
+  sizes: { K: COUNT, X_STRIDE4: COUNT, EPS: SMALL },
+};
 
 /** Where a projection's sums go. */
 export type Output =
@@ -66,7 +142,7 @@ export function norm(
   recorder.add({
     label: call.label,
     shader: {
-      name: 'norm',
+      kernel: NORM,
       imports: { REDUCE: reduceInclude(gpu, lanes) },
       constants: {
         WG: workgroup,
@@ -124,7 +200,7 @@ export function project(gpu: Gpu, tuning: Tuning, recorder: Recorder, call: Proj
     recorder.add({
       label: call.label,
       shader: {
-        name: tiled ? 'matmul' : 'matvec',
+        kernel: tiled ? MATMUL : MATVEC,
         imports: {
           WEIGHT: weightInclude(gpu, weight.dtype),
           OUT: `out_${out.kind}`,

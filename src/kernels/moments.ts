@@ -1,9 +1,23 @@
 // Launches shaders/moments.wgsl and moment_vectors.wgsl.
+import type { Kernel } from '../gpu/kernel.ts';
 import type { Recorder } from '../gpu/recorder.ts';
-import { stride } from './tensor.ts';
+import { COUNT, stride } from './tensor.ts';
 
 const TILE = 32;
 const WORKGROUP = 64;
+
+export const MOMENTS: Kernel = {
+  name: 'moments',
+  choices: [[{ OF_A: false }, { OF_A: true }]],
+  // Places in a matrix of this size squared are u32.
+  sizes: { STRIDE4: [1, 2 ** 14] },
+};
+
+export const MOMENT_VECTORS: Kernel = {
+  name: 'moment_vectors',
+  choices: [[{ WG: WORKGROUP }]],
+  sizes: { STRIDE4: COUNT },
+};
 
 /** Sums over tokens of z and a `(d)`. Each is two f32, and they are apart: all high parts of a matrix or vector, then all low. */
 export interface MomentBuffers {
@@ -48,13 +62,13 @@ export function addMoments(
   for (const OF_A of [false, true])
     recorder.add({
       label: OF_A ? 'sum of a z' : 'sum of z z',
-      shader: { name: 'moments', constants: { STRIDE4, OF_A } },
+      shader: { kernel: MOMENTS, constants: { STRIDE4, OF_A } },
       bind: { ...pair, sums: OF_A ? to.C : to.G },
       grid: () => [tiles, tiles, 1],
     });
   recorder.add({
     label: 'sums of z and a',
-    shader: { name: 'moment_vectors', constants: { WG: WORKGROUP, STRIDE4 } },
+    shader: { kernel: MOMENT_VECTORS, constants: { WG: WORKGROUP, STRIDE4 } },
     bind: { ...pair, sums: to.vectors, odd: to.odd },
     grid: () => [Math.ceil(STRIDE4 / WORKGROUP), 1, 1],
   });

@@ -1,9 +1,28 @@
 // Launches shaders/rope.wgsl; its placing of q, k and v is shared with the projections.
 import type { Gpu } from '../gpu/device.ts';
+import type { Kernel, Range } from '../gpu/kernel.ts';
 import type { Recorder } from '../gpu/recorder.ts';
 import type { ShaderConstant } from '../gpu/shader.ts';
-import { type Activations, stride } from './tensor.ts';
-import { reduceInclude, type Tuning } from './tuning.ts';
+import { type Activations, COUNT, HEAD, SMALL, stride } from './tensor.ts';
+import { REDUCTIONS, reduceInclude, type Tuning } from './tuning.ts';
+
+/** Constants of `qkvConstants`. */
+export const QKV_SIZES = {
+  HEADS: COUNT,
+  KV_HEADS: COUNT,
+  HEAD_DIM: HEAD,
+  SEQUENCES: [1, 256],
+  CONTEXT: COUNT,
+  Q_STRIDE: COUNT,
+} as const satisfies Record<string, Range>;
+
+export const KV_WRITES = [{ KV_WRITE: 'kv_write_f32' }, { KV_WRITE: 'kv_write_f16' }] as const;
+
+export const ROPE: Kernel = {
+  name: 'rope',
+  choices: [REDUCTIONS, KV_WRITES, [{ NORM_GAIN: false }, { NORM_GAIN: true }]],
+  sizes: { ...QKV_SIZES, X_STRIDE: COUNT, EPS: SMALL },
+};
 
 export interface HeadShape {
   heads: number;
@@ -62,7 +81,7 @@ export function normAndRope(
   recorder.add({
     label: call.label,
     shader: {
-      name: 'rope',
+      kernel: ROPE,
       imports: { REDUCE: reduceInclude(gpu, lanes), KV_WRITE: `kv_write_${place.kvDtype}` },
       constants: {
         WG: workgroup,

@@ -1,7 +1,12 @@
 // Launches shaders/argmax.wgsl; what greedy decoding does without is in sampling.ts.
+import type { Kernel } from '../gpu/kernel.ts';
 import type { Recorder } from '../gpu/recorder.ts';
-import { type Activations, stride } from './tensor.ts';
-import type { Tuning } from './tuning.ts';
+import { type Activations, COUNT, stride, VOCABULARY } from './tensor.ts';
+import { type Tuning, VOCABULARY_THREADS } from './tuning.ts';
+
+export const VOCABULARY_SIZES = { VOCAB: VOCABULARY, STRIDE4: COUNT } as const;
+
+export const ARGMAX: Kernel = { name: 'argmax', choices: [VOCABULARY_THREADS], sizes: VOCABULARY_SIZES };
 
 /** Rows of logits `(rows, stride(vocab))`, and where a choice among them goes. */
 export interface Choice {
@@ -26,7 +31,7 @@ export const vocabConstants = (tuning: Tuning, logits: Activations): Record<stri
 export function argmax(tuning: Tuning, recorder: Recorder, { logits, next, sampled, step }: Choice): void {
   recorder.add({
     label: 'argmax',
-    shader: { name: 'argmax', constants: vocabConstants(tuning, logits) },
+    shader: { kernel: ARGMAX, constants: vocabConstants(tuning, logits) },
     bind: { logits: logits.buffer, next_rows: next, sampled, step },
     grid: ({ count }) => [count, 1, 1],
   });

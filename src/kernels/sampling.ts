@@ -1,15 +1,36 @@
 // Launches shaders/sample.wgsl, adjust.wgsl, top_logprobs.wgsl and score.wgsl. Fetched when first used.
+import type { Kernel } from '../gpu/kernel.ts';
 import type { Recorder } from '../gpu/recorder.ts';
-import { type Choice, maskWords, vocabConstants } from './sample.ts';
-import type { Activations } from './tensor.ts';
-import type { Tuning } from './tuning.ts';
+import { type Choice, MAX_TOP, maskWords, VOCABULARY_SIZES, vocabConstants } from './sample.ts';
+import { type Activations, COUNT } from './tensor.ts';
+import { type Tuning, VOCABULARY_THREADS } from './tuning.ts';
+
+export const SAMPLE: Kernel = { name: 'sample', choices: [VOCABULARY_THREADS], sizes: VOCABULARY_SIZES };
+
+export const ADJUST: Kernel = {
+  name: 'adjust',
+  choices: [
+    VOCABULARY_THREADS,
+    [{ HAS_BIAS: false }, { HAS_BIAS: true }],
+    [{ HAS_MASK: false }, { HAS_MASK: true }],
+  ],
+  sizes: { ...VOCABULARY_SIZES, MASK_WORDS: COUNT },
+};
+
+export const TOP_LOGPROBS: Kernel = {
+  name: 'top_logprobs',
+  choices: [VOCABULARY_THREADS],
+  sizes: { ...VOCABULARY_SIZES, TOP: [0, MAX_TOP] },
+};
+
+export const SCORE: Kernel = { name: 'score', choices: [VOCABULARY_THREADS], sizes: VOCABULARY_SIZES };
 
 /** Draws a token of each row by its sequence's sampler. */
 export function sample(tuning: Tuning, recorder: Recorder, call: Choice & { samplers: GPUBuffer }): void {
   const { logits, next, sampled, samplers, step } = call;
   recorder.add({
     label: 'sample',
-    shader: { name: 'sample', constants: vocabConstants(tuning, logits) },
+    shader: { kernel: SAMPLE, constants: vocabConstants(tuning, logits) },
     bind: { logits: logits.buffer, next_rows: next, sampled, samplers, step },
     grid: ({ count }) => [count, 1, 1],
   });
@@ -36,8 +57,7 @@ export function adjust(
   recorder.add({
     label: 'adjust',
     shader: {
-      name: 'adjust',
-      imports: {},
+      kernel: ADJUST,
       constants: {
         ...vocabConstants(tuning, logits),
         HAS_BIAS: bias !== undefined,
@@ -67,7 +87,7 @@ export function topLogprobs(
 ): void {
   recorder.add({
     label: 'top logprobs',
-    shader: { name: 'top_logprobs', constants: { ...vocabConstants(tuning, call.logits), TOP: call.top } },
+    shader: { kernel: TOP_LOGPROBS, constants: { ...vocabConstants(tuning, call.logits), TOP: call.top } },
     bind: { logits: call.logits.buffer, sampled: call.sampled, top: call.out, step: call.step },
     grid: ({ count }) => [count, 1, 1],
   });
@@ -101,7 +121,7 @@ export function score(
 ): void {
   recorder.add({
     label: 'score',
-    shader: { name: 'score', constants: vocabConstants(tuning, call.logits) },
+    shader: { kernel: SCORE, constants: vocabConstants(tuning, call.logits) },
     bind: { logits: call.logits.buffer, targets: call.targets, scores: call.scores, step: call.step },
     grid: ({ count }) => [count, 1, 1],
   });

@@ -1,5 +1,6 @@
 // Launches shaders/synthesise.wgsl.
 import type { Gpu } from '../gpu/device.ts';
+import type { Kernel } from '../gpu/kernel.ts';
 import { type Recorder, spread } from '../gpu/recorder.ts';
 import { rowBytes, type Weight, type WeightDtype, type WeightPart } from './tensor.ts';
 
@@ -7,6 +8,16 @@ const WORKGROUP = 64;
 const BITS: Record<WeightDtype, number> = { f32: 32, f16: 16, q8: 8, q4: 4 };
 /** The code that stands for the largest value. */
 const LEVEL: Record<WeightDtype, number> = { f32: 1, f16: 1, q8: 127, q4: 8 };
+
+export const SYNTHESISE: Kernel = {
+  name: 'synthesise',
+  choices: [
+    [{ WG: WORKGROUP }],
+    (['f32', 'f16', 'q8', 'q4'] as const).map((dtype) => ({ BITS: BITS[dtype], LEVEL: LEVEL[dtype] })),
+    [{ SCALES: false }, { SCALES: true }],
+  ],
+  sizes: {},
+};
 
 /** Bytes of the uniform of one launch. */
 export const SYNTHESISE_BYTES = 16;
@@ -28,7 +39,7 @@ export function synthesise(
     recorder.add({
       label: 'synthesise',
       shader: {
-        name: 'synthesise',
+        kernel: SYNTHESISE,
         constants: { WG: WORKGROUP, BITS: BITS[dtype], SCALES: scales, LEVEL: LEVEL[dtype] },
       },
       bind: { out, params: call.uniform(new Uint32Array([words, perRow / 4, cols, seed])) },

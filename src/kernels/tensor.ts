@@ -1,8 +1,19 @@
+import type { Range } from '../gpu/kernel.ts';
+
 /** How a weight matrix is kept. */
 export type WeightDtype = 'f32' | 'f16' | 'q8' | 'q4';
 
 /** The largest head that attention computes: a thread or a workgroup holds all of a head's sums. */
 export const LARGEST_HEAD = 256;
+
+/** What a count of a config can be, and what a place among as many can. */
+export const COUNT: Range = [1, 2 ** 31 - 1];
+export const PLACE: Range = [0, 2 ** 31 - 1];
+/** Sizes of a head; and of a vocabulary, whose tokens are counted in f32. */
+export const HEAD: Range = [4, LARGEST_HEAD];
+export const VOCABULARY: Range = [1, 2 ** 24];
+/** What a norm adds to the mean square. */
+export const SMALL: Range = [0, 1];
 
 /** Values along a quantized block. */
 export const BLOCK = 32;

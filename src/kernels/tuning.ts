@@ -1,4 +1,5 @@
 import type { Gpu } from '../gpu/device.ts';
+import type { Fixed } from '../gpu/kernel.ts';
 
 /** Shape of a kernel in which neighbours share a row: `lanes` threads a row, `workgroup` threads in all. */
 export interface LaneShape {
@@ -54,6 +55,18 @@ export const VARIANTS = {
   wide: ['tiled', 'matvec'],
   wideAttention: ['tiled', 'direct'],
 } as const satisfies { [K in keyof Choice]: readonly Choice[K][] };
+
+/** Threads of the kernels that go over the vocabulary: of software adapters, of GPUs. */
+export const VOCABULARY_THREADS: readonly Fixed[] = [{ WG: 16 }, { WG: 256 }];
+
+/** The lane shapes that there are, with what may add their lanes up. */
+export const REDUCTIONS: readonly Fixed[] = VARIANTS.matvec.flatMap(({ workgroup: WG, lanes: LANES }) =>
+  (LANES === 1 ? ['reduce_none'] : ['reduce_shared', 'reduce_subgroup']).map((REDUCE) => ({
+    WG,
+    LANES,
+    REDUCE,
+  })),
+);
 
 /** CPUs that play GPU want one row a thread and no barriers: those are dear, and neighbouring loads are worth nothing. GPUs want the opposite. */
 export function defaultTuning(gpu: Gpu): Tuning {

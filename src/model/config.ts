@@ -1,17 +1,22 @@
-import { ShishuError } from '../errors.ts';
 import { LARGEST_HEAD } from '../kernels/tensor.ts';
+import {
+  count,
+  fail,
+  field,
+  flag,
+  isCount,
+  isObject,
+  type Json,
+  need,
+  positive,
+  refuse,
+  size,
+  text,
+} from './config-fields.ts';
+import { refuseWhatIsNotSupported } from './config-refusals.ts';
+import { type RopeScaling, ropeOf } from './config-rope.ts';
 
-/** How rotary frequencies are scaled for contexts longer than those of training. */
-export type RopeScaling =
-  | { type: 'none' }
-  | { type: 'linear'; factor: number }
-  | {
-      type: 'llama3';
-      factor: number;
-      lowFreqFactor: number;
-      highFreqFactor: number;
-      originalMaxPositions: number;
-    };
+export type { RopeScaling } from './config-rope.ts';
 
 export type ModelType = 'llama' | 'qwen2' | 'qwen3' | 'shishu-llama';
 
@@ -56,106 +61,17 @@ export interface ModelConfig {
   eosTokenIds: readonly number[];
 }
 
-type Json = Record<string, unknown>;
-
-const fail = (message: string, mend?: string): never => {
-  throw new ShishuError('bad-config', `config.json: ${message}`, { details: { file: 'config.json' }, mend });
-};
-const refuse = (message: string, mend?: string): never => {
-  throw new ShishuError('unsupported', `config.json: ${message}`, { details: { file: 'config.json' }, mend });
-};
-
-const isObject = (value: unknown): value is Json =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
-
-/** Reads a field that may be absent or null; `check` says whether a present value is of the right kind. */
-function field<T>(
-  json: Json,
-  name: string,
-  kind: string,
-  check: (value: unknown) => value is T,
-): T | undefined {
-  const value = json[name];
-  if (value === undefined || value === null) return undefined;
-  return check(value) ? value : fail(`"${name}" is ${JSON.stringify(value)}, expected ${kind}.`);
-}
-
-const MAX_SIZE = 2 ** 31 - 1;
-const isSize = (value: unknown): value is number =>
-  Number.isInteger(value) && (value as number) > 0 && (value as number) <= MAX_SIZE;
-const isCount = (value: unknown): value is number => value === 0 || isSize(value);
-const isPositive = (value: unknown): value is number =>
-  typeof value === 'number' && Number.isFinite(value) && value > 0;
-const isBoolean = (value: unknown): value is boolean => typeof value === 'boolean';
-const isString = (value: unknown): value is string => typeof value === 'string';
-
-const size = (json: Json, name: string): number | undefined =>
-  field(json, name, 'a positive whole number', isSize);
-const count = (json: Json, name: string): number | undefined => field(json, name, 'a whole number', isCount);
-const flag = (json: Json, name: string): boolean | undefined => field(json, name, 'true or false', isBoolean);
-
-const need = (json: Json, name: string): number =>
-  size(json, name) ?? fail(`"${name}" is missing.`, 'The folder may not hold a Llama-family model.');
-
-function ropeOf(json: Json): { ropeTheta: number; ropeScaling: RopeScaling } {
-  const parameters = field(json, 'rope_parameters', 'an object', isObject);
-  const theta = (from: Json): number | undefined =>
-    field(from, 'rope_theta', 'a positive number', isPositive);
-  const ropeTheta = (parameters && theta(parameters)) ?? theta(json) ?? 10000;
-  const scaling = parameters ?? field(json, 'rope_scaling', 'an object', isObject);
-  if (!scaling) return { ropeTheta, ropeScaling: { type: 'none' } };
-  const type =
-    field(scaling, 'rope_type', 'a string', isString) ?? field(scaling, 'type', 'a string', isString);
-  const number = (name: string): number =>
-    field(scaling, name, 'a positive number', isPositive) ?? fail(`the rope scaling has no "${name}".`);
-  switch (type) {
-    case undefined:
-    case 'default':
-      return { ropeTheta, ropeScaling: { type: 'none' } };
-    case 'linear':
-      return { ropeTheta, ropeScaling: { type: 'linear', factor: number('factor') } };
-    case 'llama3': {
-      const lowFreqFactor = number('low_freq_factor');
-      const highFreqFactor = number('high_freq_factor');
-      if (highFreqFactor <= lowFreqFactor)
-        fail(`rope "high_freq_factor" ${highFreqFactor} is not above "low_freq_factor" ${lowFreqFactor}.`);
-      const originalMaxPositions = number('original_max_position_embeddings');
-      const factor = number('factor');
-      return {
-        ropeTheta,
-        ropeScaling: { type: 'llama3', factor, lowFreqFactor, highFreqFactor, originalMaxPositions },
-      };
-    }
-    default:
-      return refuse(`rope type "${type}" is not supported.`, 'Supported: default, linear, llama3.');
-  }
-}
-
 const MODEL_TYPES: readonly ModelType[] = ['llama', 'qwen2', 'qwen3', 'shishu-llama'];
+/** Names under which Llama's layout is published too. */
+const LLAMAS = ['mobilellm'];
 
-function refuseWhatIsNotSupported(json: Json, type: ModelType): void {
-  if (json.quantization_config !== undefined && json.quantization_config !== null) {
-    const method = isObject(json.quantization_config) ? json.quantization_config.quant_method : undefined;
-    refuse(
-      `the checkpoint is quantized (${JSON.stringify(method ?? 'unknown method')}).`,
-      'Use the unquantized one (F32, F16 or BF16).',
-    );
-  }
-  const activation = field(json, 'hidden_act', 'a string', isString) ?? 'silu';
-  if (activation !== 'silu' && activation !== 'swish')
-    refuse(`activation "${activation}" is not supported.`, 'Supported: silu.');
-  // Qwen's configs carry a window that is off unless use_sliding_window says otherwise.
-  const window = count(json, 'sliding_window');
-  const used = flag(json, 'use_sliding_window') ?? (type !== 'qwen2' && type !== 'qwen3');
-  if (window !== undefined && window > 0 && used) refuse(`a sliding window (${window}) is not supported.`);
-  if (json.layer_types !== undefined && json.layer_types !== null) {
-    const types = field(json, 'layer_types', 'a list', (v): v is unknown[] => Array.isArray(v)) ?? [];
-    const odd = types.find((t) => t !== 'full_attention');
-    if (odd !== undefined) refuse(`layer type ${JSON.stringify(odd)} is not supported.`);
-  }
-  if ((field(json, 'num_experts', 'a number', isCount) ?? 0) > 0)
-    refuse('mixtures of experts are not supported.');
-}
+/** What a family's files leave out where it is so. */
+const DEFAULTS: Record<ModelType, { maxPositions: number; headDim?: number }> = {
+  llama: { maxPositions: 2048 },
+  'shishu-llama': { maxPositions: 2048 },
+  qwen2: { maxPositions: 32768 },
+  qwen3: { maxPositions: 32768, headDim: 128 },
+};
 
 function tokenIds(json: Json, name: string, vocabSize: number): number[] {
   const value = json[name];
@@ -199,10 +115,10 @@ function stackOf(
  */
 export function parseConfig(json: unknown): ModelConfig {
   if (!isObject(json)) return fail('expected an object.');
-  const type = field(json, 'model_type', 'a string', isString) ?? fail('"model_type" is missing.');
+  const type = text(json, 'model_type') ?? fail('"model_type" is missing.');
   const modelType =
-    MODEL_TYPES.find((known) => known === type) ??
-    refuse(`model type "${type}" is not supported.`, `Supported: ${MODEL_TYPES.join(', ')}.`);
+    MODEL_TYPES.find((known) => known === (LLAMAS.includes(type) ? 'llama' : type)) ??
+    refuse(`model type "${type}" is not supported.`, `Supported: ${[...MODEL_TYPES, ...LLAMAS].join(', ')}.`);
   refuseWhatIsNotSupported(json, modelType);
 
   const hiddenSize = need(json, 'hidden_size');
@@ -210,6 +126,8 @@ export function parseConfig(json: unknown): ModelConfig {
   const kvHeads = size(json, 'num_key_value_heads') ?? heads;
   const headDim =
     size(json, 'head_dim') ??
+    // An own default where the field is absent; null asks for the division.
+    ('head_dim' in json ? undefined : DEFAULTS[modelType].headDim) ??
     (hiddenSize % heads === 0
       ? hiddenSize / heads
       : fail(`"hidden_size" ${hiddenSize} does not divide into ${heads} heads and "head_dim" is missing.`));
@@ -234,6 +152,8 @@ export function parseConfig(json: unknown): ModelConfig {
   if (linearRank !== undefined && linearRank > hiddenSize)
     fail(`"linear_rank" ${linearRank} is above "hidden_size" ${hiddenSize}.`);
   const bias = flag(json, 'attention_bias') ?? false;
+  const maxPositions = size(json, 'max_position_embeddings') ?? DEFAULTS[modelType].maxPositions;
+  const llama = modelType === 'llama' || shishu;
   return {
     modelType,
     hiddenSize,
@@ -246,9 +166,9 @@ export function parseConfig(json: unknown): ModelConfig {
     kvHeads,
     headDim,
     vocabSize,
-    maxPositions: size(json, 'max_position_embeddings') ?? 2048,
-    rmsNormEps: field(json, 'rms_norm_eps', 'a positive number', isPositive) ?? 1e-6,
-    ...ropeOf(json),
+    maxPositions,
+    rmsNormEps: positive(json, 'rms_norm_eps') ?? 1e-6,
+    ...ropeOf(json, maxPositions),
     tied: [
       flag(json, 'tie_word_embeddings'),
       flag(json, 'share_embedding'),
@@ -256,7 +176,7 @@ export function parseConfig(json: unknown): ModelConfig {
     ].some((v) => v === true),
     qkvBias: modelType === 'qwen2' || bias,
     attentionOutBias: modelType !== 'qwen2' && bias,
-    mlpBias: flag(json, 'mlp_bias') ?? false,
+    mlpBias: llama && (flag(json, 'mlp_bias') ?? false),
     qkNorm:
       modelType === 'qwen3'
         ? 'weighted'

@@ -16,6 +16,8 @@ import type { Weights } from './weights.ts';
 /** Bytes of a `Row` and of a `Step` in the shaders. */
 export const ROW_BYTES = 16;
 export const STEP_BYTES = 16;
+/** Behind the rows of q; the last 8 of them are what shaders/shared/kv_write_f16.wgsl notes. */
+export const OVERFLOW_BYTES = 16;
 
 /** Activations that every forward of a model writes over; `(rows, ...)` each. */
 export interface Scratch {
@@ -56,7 +58,7 @@ export function allocateScratch(
     logitRows: size.logitRows,
     x,
     normed: make('normed', rows, config.hiddenSize).buffer,
-    q: make('q', rows, attendedSize).buffer,
+    q: ledger.storage('q', 4 * rows * stride(attendedSize) + OVERFLOW_BYTES, 'scratch'),
     qkv: config.qkNorm === 'none' ? undefined : make('qkv', rows, qkvSize),
     attended: make('attended', rows, attendedSize),
     parts: ledger.storage(
@@ -66,7 +68,12 @@ export function allocateScratch(
     ),
     hidden: make('hidden', rows, widest).buffer,
     logits: make('logits', size.logitRows, config.vocabSize),
-    rope: ledger.from('rope', ropeTable(config, size.context), 'scratch'),
+    rope: ledger.filled(
+      'rope',
+      4 * size.context * config.headDim,
+      () => ropeTable(config, size.context),
+      'scratch',
+    ),
     step: ledger.buffer('step', STEP_BYTES, 'scratch', GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST),
   };
 }

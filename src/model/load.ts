@@ -2,8 +2,10 @@ import { ShishuError, throwIfAborted } from '../errors.ts';
 import { CHUNK_BYTES, CHUNKS_AHEAD, free, LANES } from '../formats/ahead.ts';
 import type { Checkpoint, Span } from '../formats/checkpoint.ts';
 import { bytesToF32 } from '../formats/float.ts';
+import { watchErrors } from '../gpu/buffer.ts';
 import type { Gpu } from '../gpu/device.ts';
 import { rowBytes, stride, type WeightDtype } from '../kernels/tensor.ts';
+import type { F16Fit } from './f16-fit.ts';
 import { type Packer, packerOf } from './pack.ts';
 import type { TensorSpec } from './plan.ts';
 import type { FillPlan, RowPlace } from './weights.ts';
@@ -30,6 +32,8 @@ export interface FillOptions {
   signal?: AbortSignal | undefined;
   /** Called for each tensor, or part of one, with its bytes. */
   onBytes?: (bytes: number, tensor: string) => void;
+  /** Told what f16 is to hold of tensors that have a wider range; without it, a value past f16 is an error. */
+  fit?: F16Fit | undefined;
 }
 
 /** Runs of rows that stay neighbours on the GPU, at most `most` long. */
@@ -58,6 +62,7 @@ function* piecesOf(
   fill: FillPlan,
   { tensors }: Checkpoint,
   packers: ReadonlyMap<WeightDtype, Packer>,
+  fit: F16Fit | undefined,
 ): Generator<Piece> {
   const write = (buffer: GPUBuffer, offset: number, data: ArrayBufferView<ArrayBuffer>): void =>
     gpu.device.queue.writeBuffer(buffer, offset, data.buffer, data.byteOffset, data.byteLength);
@@ -79,6 +84,8 @@ function* piecesOf(
         end: start + end * storedRow,
         use(bytes) {
           const values = bytesToF32(bytes, dtype);
+          const narrowed = weight.dtype === 'f16' && dtype !== 'F16';
+          if (narrowed && fit && !fit.add(tensor, values)) return;
           const { codes, scales } = packers.get(weight.dtype)!(values, weight.cols, tensor);
           const to = weight.parts[part]!;
           write(to.codes, at * size.codes, codes);
@@ -146,7 +153,9 @@ async function checkCopies(
       if (equal) continue;
       throw new ShishuError('bad-checkpoint', `Tensor "${name}" differs from "${copyOf}", which it shares.`, {
         details: { tensor: name, copyOf },
-        mend: 'Lower num_mlp_shared, or leave the second member of the pair out.',
+        mend: copyOf.startsWith('model.layers.')
+          ? 'Lower num_mlp_shared, or leave the second member of the pair out.'
+          : 'Set tie_word_embeddings to false in config.json, or leave the copy out.',
       });
     }
   }
@@ -158,23 +167,32 @@ export async function fillFromCheckpoint(
   fill: FillPlan,
   checkpoint: Checkpoint,
   specs: readonly TensorSpec[],
-  { signal, onBytes }: FillOptions = {},
+  { signal, onBytes, fit }: FillOptions = {},
 ): Promise<void> {
   const dtypes = new Set(fill.matrices.map(({ weight }) => weight.dtype));
   const packers = new Map(
     await Promise.all([...dtypes].map(async (dtype) => [dtype, await packerOf(dtype)] as const)),
   );
+  const told: Promise<void>[] = [];
   await checkpoint.readSpans(
-    readsOf(piecesOf(gpu, fill, checkpoint, packers)),
+    readsOf(piecesOf(gpu, fill, checkpoint, packers, fit)),
     ({ start, pieces }, bytes) => {
-      for (const piece of pieces) {
-        throwIfAborted(signal);
-        onBytes?.(piece.end - piece.start, piece.tensor);
-        piece.use(bytes.subarray(piece.start - start, piece.end - start));
+      const end = watchErrors(gpu, 'the weights');
+      try {
+        for (const piece of pieces) {
+          throwIfAborted(signal);
+          onBytes?.(piece.end - piece.start, piece.tensor);
+          piece.use(bytes.subarray(piece.start - start, piece.end - start));
+        }
+      } finally {
+        const word = end();
+        word.catch(() => {});
+        told.push(word);
       }
     },
     signal,
   );
+  await Promise.all(told);
   await checkCopies(checkpoint, specs, signal);
   throwIfAborted(signal);
 }

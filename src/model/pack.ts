@@ -42,6 +42,6 @@ export async function packerOf(dtype: WeightDtype): Promise<Packer> {
 function refuse(values: Float32Array, index: number, tensor: string, why: string): never {
   throw new ShishuError('bad-checkpoint', `Tensor "${tensor}" holds ${values[index]}, which ${why}.`, {
     details: { tensor, value: String(values[index]) },
-    mend: "Load it with dtype 'f32'.",
+    mend: "Load it with dtype 'f32', or 'auto'.",
   });
 }

@@ -41,7 +41,10 @@ export interface TensorSpec {
   name: string;
   /** Row-major; matrices are `(out, in)`. */
   shape: readonly number[];
-  /** A stored copy of another tensor, which may be left out: the second member of a shared pair. */
+  /**
+   * A stored copy of another tensor, of which either may be left out: the second member of a shared pair, the head of a model
+   * whose embedding it is.
+   */
   copyOf?: string;
 }
 
@@ -80,7 +83,7 @@ export function tensorSpecs(config: ModelConfig): TensorSpec[] {
     linear(`${at}.mlp.down_proj`, d, width, config.mlpBias, copy && `${copy}.mlp.down_proj`);
   }
   specs.push({ name: 'model.norm.weight', shape: [d] });
-  if (!config.tied) linear('lm_head', vocabSize, d, false);
+  linear('lm_head', vocabSize, d, false, config.tied ? 'model.embed_tokens' : undefined);
   return specs;
 }
 

@@ -89,16 +89,19 @@ class Allocator {
   readonly #gpu: Gpu;
   readonly #ledger: Ledger;
   readonly #dtype: WeightDtype;
+  readonly #wide: ReadonlySet<string>;
 
-  constructor(gpu: Gpu, ledger: Ledger, dtype: WeightDtype) {
+  constructor(gpu: Gpu, ledger: Ledger, dtype: WeightDtype, wide: ReadonlySet<string>) {
     this.#gpu = gpu;
     this.#ledger = ledger;
     this.#dtype = dtype;
+    this.#wide = wide;
   }
 
   matrix(spec: MatrixSpec): Weight {
     const { label, tensors, halves = false, cols, unit, gain, bias = false } = spec;
-    const dtype = spec.dtype ?? this.#dtype;
+    const wide = tensors.some(({ name }) => this.#wide.has(`${name}.weight`));
+    const dtype = wide ? 'f32' : (spec.dtype ?? this.#dtype);
     const rows = sum(tensors.map((tensor) => tensor.rows));
     const bytes = rowBytes(dtype, cols);
     const most = Math.max(unit, Math.floor(this.#gpu.limits.binding / bytes.codes / unit) * unit);
@@ -155,15 +158,19 @@ class Allocator {
   }
 }
 
-/** Allocates all weights of a model; `fill` says what to write into them. */
+/**
+ * Allocates all weights of a model; `fill` says what to write into them.
+ * @param wide tensors that are kept as f32, with those that share a matrix with them
+ */
 export function allocateWeights(
   gpu: Gpu,
   ledger: Ledger,
   config: ModelConfig,
   plan: Plan,
   dtype: WeightDtype,
+  wide: ReadonlySet<string> = new Set(),
 ): { weights: Weights; fill: FillPlan } {
-  const make = new Allocator(gpu, ledger, dtype);
+  const make = new Allocator(gpu, ledger, dtype, wide);
   const { hiddenSize: d, heads, kvHeads, headDim, vocabSize } = config;
   // Four bits are too few for the table that both ends of the model go through.
   const tableDtype = dtype === 'q4' ? 'q8' : dtype;

@@ -1,43 +1,30 @@
 import type { Bpe } from './bpe.ts';
-import { piecesOf } from './chat-format.ts';
-import { type Chat, chatAt } from './corpus.ts';
 
-/** A text as tokens, with how much each token counts in the loss when it is to be predicted. */
+/** A text as tokens, each with its weight in the loss where it is the target. */
 export interface Sample {
   ids: number[];
   weights: number[];
 }
 
-/** How much a token counts that the assistant does not say. */
-export const UNSPOKEN_WEIGHT = 0.1;
-
-/** Tokens of a chat; the assistant's words count 1, all others UNSPOKEN_WEIGHT. */
-export function sampleOf(bpe: Bpe, chat: Chat): Sample {
-  const sample: Sample = { ids: [], weights: [] };
-  for (const { text, spoken } of piecesOf(chat.turns)) {
-    const ids = bpe.encode(text);
-    sample.ids.push(...ids);
-    sample.weights.push(...ids.map(() => (spoken ? 1 : UNSPOKEN_WEIGHT)));
-  }
-  return sample;
-}
-
-/** Where a stream stands: plain data, kept in checkpoints. */
+/** The position of a stream: plain data, stored in checkpoints. */
 export interface StreamState {
-  /** Number of the next sample to be drawn. */
+  /** Index of the next sample to be drawn. */
   next: number;
-  /** Samples drawn and not placed yet. */
+  /** Indices of samples that are drawn and not in a batch yet. */
   pool: number[];
 }
 
-/** Something numbered without end: sample `i` is always the same. */
-export type Source = (index: number) => Sample;
+/** Samples numbered from 0 without end; the same index gives the same sample. */
+export type SampleSource = (index: number) => Sample;
 
-/** The corpus of a seed as samples. */
-export const corpusSource =
-  (bpe: Bpe, seed: number): Source =>
-  (index) =>
-    sampleOf(bpe, chatAt(seed, index));
+/** What a model is trained on: a corpus of chats, or a text. */
+export interface TrainingData {
+  /** Texts to learn the vocabulary from. */
+  texts(): Iterable<string>;
+  training(bpe: Bpe): SampleSource;
+  /** Samples that are not in training. A text has none. */
+  heldOut?(bpe: Bpe): SampleSource;
+}
 
 /** One training step's input. All arrays are `(rows, length)`, row-major. */
 export interface Batch {
@@ -51,21 +38,30 @@ export interface Batch {
   count: number;
 }
 
+export interface BatchShape {
+  rows: number;
+  /** Tokens of a row. */
+  length: number;
+  /** Token id of padding. */
+  pad: number;
+}
+
+/** Samples to choose from. */
 const POOL = 24;
 
 /**
  * Packs whole samples into rows: each row takes, from a small pool, the longest that still fits, so that kinds
- * are mixed, no story is cut in two and little is padded. A sample longer than a row loses its end.
+ * are mixed, no sample is cut in two and little is padded. A sample longer than a row loses its end.
  */
 export class BatchStream {
-  readonly #source: Source;
+  readonly #source: SampleSource;
   readonly #rows: number;
   readonly #length: number;
   readonly #pad: number;
   #next: number;
   #pool: { index: number; sample: Sample }[];
 
-  constructor(source: Source, shape: { rows: number; length: number; pad: number }, state?: StreamState) {
+  constructor(source: SampleSource, shape: BatchShape, state?: StreamState) {
     this.#source = source;
     this.#rows = shape.rows;
     this.#length = shape.length;
@@ -87,7 +83,7 @@ export class BatchStream {
         this.#next++;
       }
       const room = this.#length + 1 - row.ids.length;
-      // An empty row takes the oldest, so that nothing waits for ever.
+      // An empty row takes the oldest, so that every sample is taken at some time.
       let at = row.ids.length === 0 ? 0 : -1;
       if (at < 0)
         this.#pool.forEach(({ sample }, i) => {
@@ -124,4 +120,11 @@ export class BatchStream {
     }
     return batch;
   }
+}
+
+/** The first held-out batches; none of data without held-out samples. */
+export function heldOutBatches(data: TrainingData, bpe: Bpe, shape: BatchShape, count: number): Batch[] {
+  if (!data.heldOut) return [];
+  const stream = new BatchStream(data.heldOut(bpe), shape);
+  return Array.from({ length: count }, () => stream.next());
 }

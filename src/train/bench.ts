@@ -4,9 +4,9 @@ import { spreadOf } from '../bench/stats.ts';
 import { parseConfig } from '../model/config.ts';
 import { parameterCount } from '../model/plan.ts';
 import { readConfigFile } from './io.ts';
-import { type BatchShape, Stepper, startJax, stepTimes } from './step-times.ts';
+import { Stepper, type StepShape, startJax, stepTimes } from './step-times.ts';
 
-export interface BenchRequest extends BatchShape {
+export interface BenchRequest extends StepShape {
   /** Config files or folders; none: the embedded pair's shapes, and the paper's proportions, narrow. */
   configs: readonly string[];
   /** Timed steps of each. */

@@ -23,7 +23,7 @@ export const MIN_VOCAB = SPECIAL_TOKENS.length + 256;
 
 type Merge = readonly [left: string, right: string];
 
-function mergeIn(symbols: string[], [left, right]: Merge): string[] {
+function applyMerge(symbols: string[], [left, right]: Merge): string[] {
   const out: string[] = [];
   for (let i = 0; i < symbols.length; i++) {
     const both = symbols[i] === left && symbols[i + 1] === right;
@@ -34,8 +34,8 @@ function mergeIn(symbols: string[], [left, right]: Merge): string[] {
 }
 
 /**
- * Learns byte-level BPE merges from texts: again and again the most frequent pair inside words becomes one
- * token (ties: the pair that sorts first). Ends early when no pair occurs twice.
+ * Learns byte-level BPE merges from texts: the most frequent pair of tokens inside words becomes one
+ * token, until the vocabulary has its size or no pair occurs twice. Of equally frequent pairs, the first in sort order.
  * @param vocabSize special tokens + 256 bytes + merges
  */
 export function learnMerges(texts: Iterable<string>, vocabSize: number): Merge[] {
@@ -57,13 +57,14 @@ export function learnMerges(texts: Iterable<string>, vocabSize: number): Merge[]
         pairs.set(pair, (pairs.get(pair) ?? 0) + count);
       }
     let best = '';
-    let most = 1;
+    let bestCount = 1;
     for (const [pair, count] of pairs)
-      if (count > most || (count === most && best !== '' && pair < best)) [best, most] = [pair, count];
+      if (count > bestCount || (count === bestCount && best !== '' && pair < best))
+        [best, bestCount] = [pair, count];
     if (best === '') break;
     const merge = best.split(' ') as [string, string];
     merges.push(merge);
-    for (const word of words) word.symbols = mergeIn(word.symbols, merge);
+    for (const word of words) word.symbols = applyMerge(word.symbols, merge);
   }
   return merges;
 }
@@ -114,7 +115,7 @@ export class Bpe {
         if (rank !== undefined && (best === undefined || rank < best)) best = rank;
       }
       if (best === undefined) break;
-      symbols = mergeIn(symbols, this.merges[best]!);
+      symbols = applyMerge(symbols, this.merges[best]!);
     }
     ids = symbols.map((symbol) => this.id(symbol));
     this.#cache.set(word, ids);

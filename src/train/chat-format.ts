@@ -1,7 +1,14 @@
 import type { Tokenizer } from '../formats/tokenizer.ts';
-import type { Turn } from './corpus.ts';
 
-/** Opens a text; also what separates chats. */
+/** One message of a chat. */
+export interface Turn {
+  role: 'user' | 'assistant';
+  content: string;
+  /** On an assistant's turn with exactly one right answer: what kind of question it answers. */
+  asks?: string;
+}
+
+/** Opens a text, and so separates chats in a row of tokens. */
 export const BEGIN = '<|begin|>';
 export const USER = '<|user|>';
 export const ASSISTANT = '<|assistant|>';
@@ -17,20 +24,21 @@ export function knowsChatFormat({ decode }: Pick<Tokenizer, 'decode'>): boolean 
   return decode(ids, { skipSpecialTokens: false }) === SPECIAL_TOKENS.join('');
 }
 
-/** The same format in Jinja, for `tokenizer_config.json`. A user's words get a space, so that the first is like any other. */
+/** The format as a Jinja template. A user's text gets a space in front, so that its first word is tokenized like any other. */
 export const CHAT_TEMPLATE =
   `{{ '${BEGIN}' }}{% for message in messages %}` +
   `{% if message['role'] == 'assistant' %}{{ '${ASSISTANT}' + message['content'] | trim }}` +
   `{% else %}{{ '${USER} ' + message['content'] | trim }}{% endif %}{{ '${END}' }}{% endfor %}` +
   `{% if add_generation_prompt %}{{ '${ASSISTANT}' }}{% endif %}`;
 
-/** A piece of a formatted chat; the loss counts spoken pieces (the assistant's) in full. */
+/** A piece of a formatted chat. */
 export interface Piece {
   text: string;
+  /** What the assistant says, with the token that ends its turn: the loss counts it in full. */
   spoken: boolean;
 }
 
-/** The pieces of a chat in order; joined they are what CHAT_TEMPLATE renders. */
+/** The pieces of a chat in order. */
 export function piecesOf(turns: readonly Turn[]): Piece[] {
   return [
     { text: BEGIN, spoken: false },
@@ -44,3 +52,9 @@ export function piecesOf(turns: readonly Turn[]): Piece[] {
     ),
   ];
 }
+
+/** A chat in the format, as CHAT_TEMPLATE renders it. */
+export const textOf = (turns: readonly Turn[]): string =>
+  piecesOf(turns)
+    .map(({ text }) => text)
+    .join('');

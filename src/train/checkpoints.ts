@@ -5,14 +5,14 @@ import { bytesToF32 } from '../formats/float.ts';
 import { openFolder } from '../formats/node-folder.ts';
 import { encodeSafetensors, type NamedTensor, readHeader } from '../formats/safetensors.ts';
 import { type ModelConfig, parseConfig } from '../model/config.ts';
-import { ownSpecs, tensorSpecs } from '../model/plan.ts';
-import { hostWeights, type ModelFolder, modelFiles } from './folder.ts';
-import type { HostWeights } from './host-weights.ts';
-import { readIfThere, readJsonFile, writeWhole } from './io.ts';
+import { tensorSpecs } from '../model/plan.ts';
+import { readIfExists, readJsonFile, writeAtomic } from './io.ts';
+import { type ModelFolder, modelFiles } from './model-files.ts';
 import type { CurvePoint, RunState } from './run.ts';
 import type { Snapshot } from './trainer.ts';
+import { type CpuWeights, readWeights, weightsOf } from './weights.ts';
 
-/** The file in the output folder that a run goes on from. */
+/** The file in the output folder that a run resumes from. */
 export const CHECKPOINT = 'checkpoint.safetensors';
 
 /** One model in a checkpoint. */
@@ -26,13 +26,13 @@ export interface CheckpointModel {
 export interface Checkpoint {
   models: CheckpointModel[];
   run: RunState;
-  /** Whatever must be the same for a run to go on: seed, schedule, shapes, merges. */
+  /** What must be the same for a run to resume: seed, rows, length, corpus; and the schedule, for the record. */
   settings: unknown;
 }
 
 const PARTS = ['weights', 'first', 'second'] as const;
 
-const f32Tensors = (weights: HostWeights, prefix: string): NamedTensor[] =>
+const f32Tensors = (weights: CpuWeights, prefix: string): NamedTensor[] =>
   Object.entries(weights).map(([name, { shape, data }]) => ({
     name: `${prefix}${name}`,
     dtype: 'F32',
@@ -40,7 +40,7 @@ const f32Tensors = (weights: HostWeights, prefix: string): NamedTensor[] =>
     data,
   }));
 
-/** Writes a run whole, as one safetensors file: f32 weights and moments, and the rest as JSON in its metadata. */
+/** Writes a run's state as one safetensors file: f32 weights and moments, and the rest as JSON in its metadata. */
 export async function writeCheckpoint(path: string, { models, run, settings }: Checkpoint): Promise<void> {
   const tensors = models.flatMap(({ name, snapshot }) =>
     PARTS.flatMap((part) => f32Tensors(snapshot[part], `${name}/${part}/`)),
@@ -50,33 +50,26 @@ export async function writeCheckpoint(path: string, { models, run, settings }: C
     run,
     models: models.map(({ name, config, snapshot, curve }) => ({ name, config, step: snapshot.step, curve })),
   };
-  await writeWhole(path, encodeSafetensors(tensors, { state: JSON.stringify(state) }));
+  await writeAtomic(path, encodeSafetensors(tensors, { state: JSON.stringify(state) }));
 }
 
 /** The checkpoint in a folder, or undefined when there is none. */
 export async function readCheckpoint(folder: string): Promise<Checkpoint | undefined> {
-  if (!(await readIfThere(join(folder, CHECKPOINT)))) return undefined;
+  if (!(await readIfExists(join(folder, CHECKPOINT)))) return undefined;
   const source = await openFolder(folder);
   const { tensors, metadata } = await readHeader(source, CHECKPOINT);
   const state = JSON.parse(metadata.state ?? '{}') as Omit<Checkpoint, 'models'> & {
     models: (Omit<CheckpointModel, 'snapshot'> & { step: number })[];
   };
-  const part = async (prefix: string, config: ModelConfig): Promise<HostWeights> => {
-    const weights: HostWeights = {};
-    // In the order of the specs, which is that of a new model: sums of floats depend on it.
-    for (const { name, shape } of ownSpecs(config)) {
+  const part = (prefix: string, config: ModelConfig): Promise<CpuWeights> =>
+    weightsOf(config, async (name) => {
       const entry = tensors.get(`${prefix}${name}`);
       if (!entry)
         throw new ShishuError('bad-checkpoint', `${CHECKPOINT} of ${folder} lacks ${prefix}${name}.`, {
           details: { file: CHECKPOINT, tensor: name },
         });
-      weights[name] = {
-        shape,
-        data: bytesToF32(await source.read(CHECKPOINT, entry.start, entry.end), 'F32'),
-      };
-    }
-    return weights;
-  };
+      return bytesToF32(await source.read(CHECKPOINT, entry.start, entry.end), 'F32');
+    });
   const models: CheckpointModel[] = [];
   for (const { name, config, step, curve } of state.models ?? []) {
     const [weights, first, second] = await Promise.all(PARTS.map((p) => part(`${name}/${p}/`, config)));
@@ -91,16 +84,14 @@ export async function readCheckpoint(folder: string): Promise<Checkpoint | undef
 }
 
 /** Config and weights (as float32) of a model folder. */
-export async function readModelFolder(
-  folder: string,
-): Promise<{ config: ModelConfig; weights: HostWeights }> {
+export async function readModelFolder(folder: string): Promise<{ config: ModelConfig; weights: CpuWeights }> {
   const config = parseConfig(await readJsonFile(join(folder, 'config.json')));
   const checkpoint = await openCheckpoint(await openFolder(folder), tensorSpecs(config));
-  return { config, weights: await hostWeights(checkpoint, config) };
+  return { config, weights: await readWeights(checkpoint, config) };
 }
 
 /** Writes a folder that the engine loads. */
 export async function writeModelFolder(folder: string, model: ModelFolder): Promise<void> {
   for (const [name, content] of Object.entries(modelFiles(model)))
-    await writeWhole(join(folder, name), content);
+    await writeAtomic(join(folder, name), content);
 }

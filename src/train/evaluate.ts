@@ -1,17 +1,16 @@
 import type { Score } from '../engine/types.ts';
-import { sampleOf } from './batches.ts';
 import type { Bpe } from './bpe.ts';
+import { type Chat, type ChatCorpus, sampleOf } from './chat-corpus.ts';
 import { ASSISTANT, END } from './chat-format.ts';
-import { type Chat, chatAt, KINDS, type Kind } from './corpus.ts';
-import { STORY_QUESTIONS } from './story.ts';
 
-/** Whatever gives each token's log-probability and the likeliest next token: a loaded model. */
+/** A loaded model, or any other source of each token's log-probability and of the likeliest token after each. */
 export interface Scorer {
   score(ids: number[]): Promise<Pick<Score, 'logprobs' | 'top1'>>;
 }
 
 export interface Perplexity {
-  kind: Kind;
+  /** Of chats. */
+  kind: string;
   /** Held-out chats, and their tokens that were predicted. */
   chats: number;
   tokens: number;
@@ -21,9 +20,12 @@ export interface Perplexity {
   spoken: number;
 }
 
+/** Answers to one kind of question. */
 export interface Accuracy {
+  /** The kind of question. */
   asks: string;
   questions: number;
+  /** Of these, answered exactly right. */
   right: number;
 }
 
@@ -40,17 +42,19 @@ export interface Evaluation {
 }
 
 export interface EvaluateOptions {
-  seed?: number;
+  seed?: number | undefined;
   /** Held-out chats of each kind (default 60). */
-  chats?: number;
+  chats?: number | undefined;
   /** Called after each chat. */
   onProgress?: (done: number, total: number) => void;
 }
 
+/** Sums over chats; nats are negative log-likelihoods. */
 interface Tally {
   chats: number;
   tokens: number;
   nats: number;
+  /** Of the assistant's tokens alone. */
   spokenTokens: number;
   spokenNats: number;
 }
@@ -66,8 +70,8 @@ const perplexityOf = ({ chats, tokens, nats, spokenTokens, spokenNats }: Tally):
 
 const MISTAKES_SHOWN = 3;
 
-/** Where each turn of the assistant begins and ends (its closing token) in a chat's tokens. */
-function replies(ids: readonly number[], bpe: Bpe): { from: number; to: number }[] {
+/** The tokens of each of the assistant's turns in a chat's: from its first to the token that ends it. */
+function replySpans(ids: readonly number[], bpe: Bpe): { from: number; to: number }[] {
   const [open, close] = [bpe.id(ASSISTANT), bpe.id(END)];
   return ids.flatMap((id, i) => (id === open ? [{ from: i + 1, to: ids.indexOf(close, i) }] : []));
 }
@@ -80,17 +84,19 @@ function replies(ids: readonly number[], bpe: Bpe): { from: number; to: number }
 export async function evaluate(
   model: Scorer,
   bpe: Bpe,
+  corpus: ChatCorpus,
   { seed = 1, chats = 60, onProgress }: EvaluateOptions = {},
 ): Promise<Evaluation> {
-  const tallies = new Map<Kind, Tally>();
+  const { kinds, storyQuestions } = corpus;
+  const tallies = new Map<string, Tally>();
   const answers = new Map<string, Accuracy>();
   const mistakes: Evaluation['mistakes'] = [];
-  const total = chats * KINDS.length;
-  for (const kind of KINDS) {
+  const total = chats * kinds.length;
+  for (const [k, kind] of kinds.entries()) {
     const tally = emptyTally();
     tallies.set(kind, tally);
     for (let i = 0; i < chats; i++) {
-      const chat = chatAt(seed, i, 'held-out', kind);
+      const chat = corpus.chatAt(seed, i, 'held-out', kind);
       const { ids, weights } = sampleOf(bpe, chat);
       const { logprobs, top1 } = await model.score(ids);
       tally.chats++;
@@ -101,13 +107,13 @@ export async function evaluate(
         tally.spokenTokens++;
         tally.spokenNats -= logprobs[t]!;
       }
-      mark(chat, ids, top1);
-      onProgress?.(KINDS.indexOf(kind) * chats + i + 1, total);
+      checkAnswers(chat, ids, top1);
+      onProgress?.(k * chats + i + 1, total);
     }
   }
 
-  function mark(chat: Chat, ids: number[], top1: Uint32Array): void {
-    const spans = replies(ids, bpe);
+  function checkAnswers(chat: Chat, ids: number[], top1: Uint32Array): void {
+    const spans = replySpans(ids, bpe);
     const spoken = chat.turns.flatMap((turn, at) => (turn.role === 'assistant' ? [{ turn, at }] : []));
     spoken.forEach(({ turn: { asks, content }, at }, i) => {
       if (!asks) return;
@@ -130,9 +136,9 @@ export async function evaluate(
   const sum = emptyTally();
   for (const tally of tallies.values())
     for (const field of Object.keys(sum) as (keyof Tally)[]) sum[field] += tally[field];
-  const order: readonly string[] = [...STORY_QUESTIONS, ...KINDS];
+  const order = [...storyQuestions, ...kinds];
   const accuracy = [...answers.values()].sort((a, b) => order.indexOf(a.asks) - order.indexOf(b.asks));
-  const stories = accuracy.filter(({ asks }) => (STORY_QUESTIONS as readonly string[]).includes(asks));
+  const stories = accuracy.filter(({ asks }) => storyQuestions.includes(asks));
   return {
     seed,
     perplexity: Array.from(tallies, ([kind, tally]) => ({ kind, ...perplexityOf(tally) })),

@@ -5,8 +5,8 @@ type Tensor = jax.Array;
 
 /** Log-softmax of `(n, vocab)` over the last axis. */
 export function logSoftmax(logits: Tensor): Tensor {
-  const most = jax.lax.stopGradient(np.max(logits.ref, -1, { keepdims: true }));
-  const shifted = logits.sub(most);
+  const max = jax.lax.stopGradient(np.max(logits.ref, -1, { keepdims: true }));
+  const shifted = logits.sub(max);
   return shifted.ref.sub(np.log(np.sum(np.exp(shifted), -1, { keepdims: true })));
 }
 
@@ -18,13 +18,14 @@ export function logSoftmax(logits: Tensor): Tensor {
  */
 export function crossEntropy(logits: Tensor, targets: Tensor, weights: Tensor): Tensor {
   const [n, vocab] = logits.shape as [number, number];
-  const chosen = np.sum(logSoftmax(logits).mul(jax.nn.oneHot(targets.reshape([n]), vocab)), -1);
-  return np.negative(np.sum(chosen.mul(weights)));
+  const targetLogProbs = np.sum(logSoftmax(logits).mul(jax.nn.oneHot(targets.reshape([n]), vocab)), -1);
+  return np.negative(np.sum(targetLogProbs.mul(weights)));
 }
 
 /**
  * `mix * KL(teacher || student) + (1 - mix) * cross-entropy`, nats.
- * @param teacher `(n, vocab)` logits, constant
+ * @param logits the student's, `(n, vocab)`
+ * @param teacher logits `(n, vocab)`, constant
  */
 export function distillation(
   logits: Tensor,
@@ -33,9 +34,9 @@ export function distillation(
   weights: Tensor,
   mix: number,
 ): Tensor {
-  const student = logSoftmax(logits.ref);
-  const wanted = logSoftmax(teacher);
-  const divergence = np.sum(np.exp(wanted.ref).mul(wanted.sub(student)), -1);
+  const studentLogProbs = logSoftmax(logits.ref);
+  const teacherLogProbs = logSoftmax(teacher);
+  const divergence = np.sum(np.exp(teacherLogProbs.ref).mul(teacherLogProbs.sub(studentLogProbs)), -1);
   const kl = np.sum(divergence.mul(weights.ref));
   return kl.mul(mix).add(crossEntropy(logits, targets, weights).mul(1 - mix));
 }

@@ -73,7 +73,7 @@ export function useThreads(threads: number): void {
   };
   let memory: WebAssembly.Memory;
   let routine: Routine | undefined;
-  let made = 0;
+  let workerCount = 0;
   const ids = new Map<unknown, number>();
   const kernels: Kernel[] = [];
   const busy: PoolWorker[] = [];
@@ -82,7 +82,7 @@ export function useThreads(threads: number): void {
     return ids.get(hash)!;
   };
   const bytesAt = ({ ptr, size }: Span): Uint8Array => new Uint8Array(memory.buffer, ptr, size);
-  /** jax-js's own code for what is no kernel (sorting and the like), cut out of its worker's source. */
+  /** jax-js's own code for operations without a kernel (such as sorting), taken from its worker's source. */
   const runRoutine: Routine = (...call) => {
     const body = workerSource.slice(0, workerSource.indexOf('let memory = null'));
     routine ??= new Function(`${body};return __minify_safe_runCpuRoutine`)() as Routine;
@@ -91,7 +91,7 @@ export function useThreads(threads: number): void {
 
   class PoolWorker {
     onmessage: (event: { data: object }) => void = () => {};
-    readonly #index = made++;
+    readonly #index = workerCount++;
     readonly #sent = new Set<number>();
     #sequence = 0;
     #thread: NodeWorker | undefined;
@@ -100,8 +100,8 @@ export function useThreads(threads: number): void {
 
     postMessage(message: Message): void {
       if (message.type === 'init') this.#start(message.memory);
-      else if (this.#index > 0 && message.type === 'kernel') this.#hand(message);
-      else queueMicrotask(() => this.#runHere(message));
+      else if (this.#index > 0 && message.type === 'kernel') this.#dispatch(message);
+      else queueMicrotask(() => this.#runOnMain(message));
     }
 
     #start(shared: WebAssembly.Memory): void {
@@ -120,7 +120,7 @@ export function useThreads(threads: number): void {
       queueMicrotask(() => this.onmessage({ data: { type: 'ready' } }));
     }
 
-    #hand({ kernelHash, module, ptrs, begin, end }: Extract<Message, { type: 'kernel' }>): void {
+    #dispatch({ kernelHash, module, ptrs, begin, end }: Extract<Message, { type: 'kernel' }>): void {
       const id = idOf(kernelHash);
       if (!this.#sent.has(id)) {
         this.#sent.add(id);
@@ -134,8 +134,8 @@ export function useThreads(threads: number): void {
       busy.push(this);
     }
 
-    /** The main thread's share; then it waits for the others, which were given theirs before. */
-    #runHere(message: Exclude<Message, { type: 'init' }>): void {
+    /** Runs the main thread's share, then waits for the other threads, whose shares were dispatched before. */
+    #runOnMain(message: Exclude<Message, { type: 'init' }>): void {
       let data: object = { type: 'done', ok: true };
       try {
         if (message.type === 'routine')
@@ -166,12 +166,12 @@ export function useThreads(threads: number): void {
       Atomics.notify(this.#control, SEQUENCE);
     }
   }
-  const give = (name: string, value: unknown): void => {
+  const define = (name: string, value: unknown): void => {
     Object.defineProperty(globalThis, name, { value, configurable: true, writable: true });
   };
-  give('Worker', PoolWorker);
+  define('Worker', PoolWorker);
   // jax-js asks the navigator how many threads there are; what else is in it (gpu) stays.
-  give(
+  define(
     'navigator',
     Object.assign(Object.create(globalThis.navigator ?? null), { hardwareConcurrency: threads }),
   );

@@ -22,14 +22,15 @@ export function learningRateAt({ steps, learningRate, warmUp }: Schedule, step: 
 const BETA1 = 0.9;
 const BETA2 = 0.95;
 const EPSILON = 1e-8;
-const DECAY = 0.1;
-const MAX_NORM = 1;
+const WEIGHT_DECAY = 0.1;
+const MAX_GRADIENT_NORM = 1;
 
-/** What changes from step to step goes in as an array, so that the step is compiled once: rate and bias corrections. */
+/** Learning rate and Adam's two bias corrections, `(3)`. An array, so that the step is compiled once for all values. */
 export function hyperparameters(rate: number, step: number): jax.Array {
   return np.array(new Float32Array([rate, 1 / (1 - BETA1 ** step), 1 / (1 - BETA2 ** step)]));
 }
 
+/** AdamW's running means of the gradient (first moment) and of its square (second moment). */
 export interface OptimizerState extends Record<string, Params> {
   first: Params;
   second: Params;
@@ -53,25 +54,25 @@ export function adamW(
   const norm = np.sqrt(
     names.map((name) => np.sum(np.square(gradients[name]!.ref))).reduce((a, b) => a.add(b)),
   );
-  const scale = np.minimum(np.reciprocal(norm.ref.add(1e-6)).mul(MAX_NORM), 1);
+  const scale = np.minimum(np.reciprocal(norm.ref.add(1e-6)).mul(MAX_GRADIENT_NORM), 1);
   const rate = hyper.ref.slice(0);
-  const unbias1 = hyper.ref.slice(1);
-  const unbias2 = hyper.slice(2);
+  const correction1 = hyper.ref.slice(1);
+  const correction2 = hyper.slice(2);
   const out: [Params, OptimizerState] = [{}, { first: {}, second: {} }];
   for (const name of names) {
     const weight = params[name]!;
     const gradient = gradients[name]!.mul(scale.ref);
-    const m = first[name]!.mul(BETA1).add(gradient.ref.mul(1 - BETA1));
-    const v = second[name]!.mul(BETA2).add(np.square(gradient).mul(1 - BETA2));
-    const update = m.ref
-      .mul(unbias1.ref)
-      .div(np.sqrt(v.ref.mul(unbias2.ref)).add(EPSILON))
+    const mean = first[name]!.mul(BETA1).add(gradient.ref.mul(1 - BETA1));
+    const square = second[name]!.mul(BETA2).add(np.square(gradient).mul(1 - BETA2));
+    const update = mean.ref
+      .mul(correction1.ref)
+      .div(np.sqrt(square.ref.mul(correction2.ref)).add(EPSILON))
       .mul(rate.ref);
-    const kept = weight.ndim >= 2 ? weight.mul(rate.ref.mul(-DECAY).add(1)) : weight;
-    out[0][name] = kept.sub(update);
-    out[1].first[name] = m;
-    out[1].second[name] = v;
+    const decayed = weight.ndim >= 2 ? weight.mul(rate.ref.mul(-WEIGHT_DECAY).add(1)) : weight;
+    out[0][name] = decayed.sub(update);
+    out[1].first[name] = mean;
+    out[1].second[name] = square;
   }
-  for (const array of [scale, rate, unbias1, unbias2]) array.dispose();
+  for (const array of [scale, rate, correction1, correction2]) array.dispose();
   return [...out, norm];
 }

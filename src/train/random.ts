@@ -19,14 +19,3 @@ export function hashOf(text: string): number {
   hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
   return (hash ^ (hash >>> 13)) >>> 0;
 }
-
-/** One of a list. */
-export function pick<T>(random: Random, list: readonly T[]): T {
-  return list[Math.floor(random() * list.length)]!;
-}
-
-/** `n` different ones of a list, in random order. */
-export function pickSome<T>(random: Random, list: readonly T[], n: number): T[] {
-  const left = [...list];
-  return Array.from({ length: n }, () => left.splice(Math.floor(random() * left.length), 1)[0]!);
-}

@@ -12,20 +12,20 @@ export interface CurvePoint {
   heldOut?: number;
 }
 
-/** One model of a run. */
-export interface Runner {
+/** One of the models that are trained side by side. */
+export interface TrainingModel {
   name: string;
   trainer: Trainer;
   curve: CurvePoint[];
 }
 
-/** Where a run stands, besides its trainers: plain data, kept in checkpoints. */
+/** The state of a run besides its trainers: plain data, stored in checkpoints. */
 export interface RunState {
   stream: StreamState;
   tokens: number;
   /** Seconds of training. */
   seconds: number;
-  /** Summed losses of each model, and their number, since the last point of the curve. */
+  /** Summed losses of each model, and the steps summed (`taken`), since the last point of the curve. */
   sums: number[];
   taken: number;
 }
@@ -44,7 +44,7 @@ export interface RunProgress extends RunState {
 export interface RunOptions {
   steps: number;
   stream: BatchStream;
-  /** Where an earlier run stopped; the stream must stand there already. */
+  /** The state that an earlier run stopped in; the stream must be in it already. */
   from?: RunState;
   /** Steps between two points of the curve (default 20). */
   every?: number;
@@ -58,47 +58,47 @@ export interface RunOptions {
  * Trains models side by side: each batch goes through all of them, so that they have always seen the same tokens
  * in the same order. Stops at `steps`, or after the step in which the signal is raised.
  */
-export async function run(runners: readonly Runner[], options: RunOptions): Promise<RunState> {
+export async function run(models: readonly TrainingModel[], options: RunOptions): Promise<RunState> {
   const { steps, stream, every = 20, heldOut = [], onProgress, signal, from } = options;
-  const state = { tokens: 0, seconds: 0, taken: 0, ...from, sums: from?.sums ?? runners.map(() => 0) };
-  let spent = runners.map(() => 0);
-  let mark = { step: runners[0]!.trainer.step, tokens: state.tokens, seconds: state.seconds };
-  for (let step = runners[0]!.trainer.step + 1; step <= steps && !signal?.aborted; step++) {
+  const state = { tokens: 0, seconds: 0, taken: 0, ...from, sums: from?.sums ?? models.map(() => 0) };
+  let stepTimes = models.map(() => 0);
+  let previous = { step: models[0]!.trainer.step, tokens: state.tokens, seconds: state.seconds };
+  for (let step = models[0]!.trainer.step + 1; step <= steps && !signal?.aborted; step++) {
     const start = performance.now();
     const batch = stream.next();
     state.tokens += batch.count;
-    for (const [i, { trainer }] of runners.entries()) {
+    for (const [i, { trainer }] of models.entries()) {
       const from = performance.now();
       state.sums[i]! += (await trainer.train(batch)).loss;
-      spent[i]! += performance.now() - from;
+      stepTimes[i]! += performance.now() - from;
     }
     state.taken++;
-    // Let signals and clicks in: with one thread jax never gives way to the event loop.
+    // Lets the event loop handle signals and clicks: with one thread jax never yields to it.
     await new Promise((resume) => setTimeout(resume));
     state.seconds += (performance.now() - start) / 1000;
     if (step % every !== 0 && step !== steps) continue;
-    const measure = step % (5 * every) === 0 || step === steps;
-    for (const [i, { trainer, curve }] of runners.entries()) {
+    const evaluates = step % (5 * every) === 0 || step === steps;
+    for (const [i, { trainer, curve }] of models.entries()) {
       const point: CurvePoint = { step, tokens: state.tokens, loss: state.sums[i]! / state.taken };
-      if (measure && heldOut.length > 0) {
+      if (evaluates && heldOut.length > 0) {
         let sum = 0;
         for (const held of heldOut) sum += await trainer.loss(held);
         point.heldOut = sum / heldOut.length;
       }
       curve.push(point);
     }
-    const stepMs = spent.map((ms) => ms / (step - mark.step));
-    spent = runners.map(() => 0);
-    state.sums = runners.map(() => 0);
+    const stepMs = stepTimes.map((ms) => ms / (step - previous.step));
+    stepTimes = models.map(() => 0);
+    state.sums = models.map(() => 0);
     state.taken = 0;
-    const tokensPerSecond = (state.tokens - mark.tokens) / (state.seconds - mark.seconds);
-    mark = { step, tokens: state.tokens, seconds: state.seconds };
+    const tokensPerSecond = (state.tokens - previous.tokens) / (state.seconds - previous.seconds);
+    previous = { step, tokens: state.tokens, seconds: state.seconds };
     await onProgress?.({
       ...state,
       step,
       steps,
       stream: stream.state,
-      points: runners.map(({ curve }) => curve.at(-1)!),
+      points: models.map(({ curve }) => curve.at(-1)!),
       stepMs,
       tokensPerSecond,
       secondsLeft: ((steps - step) * (state.tokens / step)) / tokensPerSecond,

@@ -2,26 +2,26 @@ import { join } from 'node:path';
 import { ShishuError } from '../errors.ts';
 import { type ModelConfig, parseConfig } from '../model/config.ts';
 import { ownSpecs, parameterCount } from '../model/plan.ts';
-import { BatchStream, corpusSource, type Source, sampleOf } from './batches.ts';
+import { BatchStream, heldOutBatches, type TrainingData } from './batches.ts';
 import { Bpe, MIN_VOCAB } from './bpe.ts';
+import { type ChatCorpus, chatData } from './chat-corpus.ts';
 import { END } from './chat-format.ts';
 import {
   CHECKPOINT,
   type Checkpoint,
+  type CheckpointModel,
   readCheckpoint,
   readModelFolder,
   writeCheckpoint,
   writeModelFolder,
 } from './checkpoints.ts';
-import { chatAt } from './corpus.ts';
-import type { HostWeights } from './host-weights.ts';
-import { readConfigFile, readIfThere, readJsonFile } from './io.ts';
+import { readConfigFile, readIfExists, readJsonFile } from './io.ts';
 import { initialWeights } from './model.ts';
 import type { Schedule } from './optimizer.ts';
-import { type Runner, type RunProgress, type RunState, run } from './run.ts';
-import { paragraphsOf, textSource } from './text-corpus.ts';
+import { type RunProgress, type RunState, run, type TrainingModel } from './run.ts';
+import { paragraphsOf, textData } from './text-data.ts';
 import { type Snapshot, startJax, type Teacher, Trainer } from './trainer.ts';
-import { corpusVocabulary } from './vocabulary.ts';
+import type { CpuWeights } from './weights.ts';
 
 /** What `shishulm train` was asked for. */
 export interface TrainRequest {
@@ -34,18 +34,21 @@ export interface TrainRequest {
   rows: number;
   length: number;
   checkpointMinutes: number;
-  /** A folder whose weights to begin with. */
-  from?: string;
-  /** A folder with the model to imitate, and the share of the loss that it has. */
-  teacher?: string;
+  /** A folder with the weights to start from. */
+  from?: string | undefined;
+  /** A folder with the model to distil, and the share of the loss that is KL to it. */
+  teacher?: string | undefined;
   mix: number;
-  /** A text file to train on instead of the built-in corpus. */
-  corpus?: string;
+  /** The built-in corpus. */
+  corpus: ChatCorpus;
+  /** A text file to train on instead. */
+  textFile?: string | undefined;
   log: (line: string) => void;
   signal: AbortSignal;
 }
 
-interface Subject {
+/** The config of a model to be trained. */
+interface ConfigFile {
   name: string;
   configJson: object;
   config: ModelConfig;
@@ -53,7 +56,7 @@ interface Subject {
 
 const HELD_OUT_BATCHES = 4;
 
-async function readSubject(path: string): Promise<Subject> {
+async function readModelConfig(path: string): Promise<ConfigFile> {
   const { name, json } = await readConfigFile(path);
   const config = parseConfig(json);
   if (config.vocabSize < MIN_VOCAB)
@@ -64,8 +67,19 @@ async function readSubject(path: string): Promise<Subject> {
   return { name, configJson: json as object, config };
 }
 
+/** The text file, or the built-in corpus. */
+async function dataOf({ textFile, corpus, seed, length }: TrainRequest): Promise<TrainingData> {
+  if (textFile === undefined) return chatData(corpus, seed);
+  const bytes = await readIfExists(textFile);
+  if (!bytes)
+    throw new ShishuError('not-found', `There is no corpus file ${textFile}.`, {
+      details: { file: textFile },
+    });
+  return textData(paragraphsOf(textFile, bytes), seed, length);
+}
+
 /** Weights of `from` that a model of this config begins with: every tensor by its name. */
-function startingWeights({ name, config }: Subject, from: string, weights: HostWeights): HostWeights {
+function startingWeights({ name, config }: ConfigFile, from: string, weights: CpuWeights): CpuWeights {
   return Object.fromEntries(
     ownSpecs(config).map((spec) => {
       const found = weights[spec.name];
@@ -79,7 +93,13 @@ function startingWeights({ name, config }: Subject, from: string, weights: HostW
   );
 }
 
-function checkGoesOn(path: string, checkpoint: Checkpoint, subjects: Subject[], settings: object): void {
+/** @throws ShishuError `bad-checkpoint` when the checkpoint is of other models or settings than asked for */
+function checkSameRun(
+  path: string,
+  checkpoint: Checkpoint,
+  configFiles: ConfigFile[],
+  settings: object,
+): void {
   const refuse = (what: string): never => {
     throw new ShishuError('bad-checkpoint', `${path} is the checkpoint of another run: ${what}.`, {
       details: { file: path },
@@ -87,20 +107,20 @@ function checkGoesOn(path: string, checkpoint: Checkpoint, subjects: Subject[], 
     });
   };
   const names = (list: readonly { name: string }[]): string => list.map(({ name }) => name).join(', ');
-  if (names(checkpoint.models) !== names(subjects))
-    refuse(`it holds ${names(checkpoint.models)}, not ${names(subjects)}`);
+  if (names(checkpoint.models) !== names(configFiles))
+    refuse(`it holds ${names(checkpoint.models)}, not ${names(configFiles)}`);
   checkpoint.models.forEach(({ name, config }, i) => {
-    const asked = JSON.parse(JSON.stringify(subjects[i]!.config)) as Record<string, unknown>;
+    const asked = JSON.parse(JSON.stringify(configFiles[i]!.config)) as Record<string, unknown>;
     for (const [field, value] of Object.entries(asked)) {
-      const kept = (config as unknown as Record<string, unknown>)[field];
-      if (field !== 'maxPositions' && JSON.stringify(kept) !== JSON.stringify(value))
-        refuse(`${field} of ${name} is ${JSON.stringify(kept)}, asked for ${JSON.stringify(value)}`);
+      const found = (config as unknown as Record<string, unknown>)[field];
+      if (field !== 'maxPositions' && JSON.stringify(found) !== JSON.stringify(value))
+        refuse(`${field} of ${name} is ${JSON.stringify(found)}, asked for ${JSON.stringify(value)}`);
     }
   });
-  const kept = checkpoint.settings as Record<string, unknown>;
+  const found = checkpoint.settings as Record<string, unknown>;
   for (const [field, value] of Object.entries(settings))
-    if (JSON.stringify(kept[field]) !== JSON.stringify(value))
-      refuse(`${field} is ${JSON.stringify(kept[field])}, asked for ${JSON.stringify(value)}`);
+    if (JSON.stringify(found[field]) !== JSON.stringify(value))
+      refuse(`${field} is ${JSON.stringify(found[field])}, asked for ${JSON.stringify(value)}`);
 }
 
 function progressLine({ step, steps, points, tokensPerSecond, secondsLeft }: RunProgress): string {
@@ -115,34 +135,24 @@ function progressLine({ step, steps, points, tokensPerSecond, secondsLeft }: Run
 /** Trains, or goes on from the checkpoint in the output folder; jax must not have started without threads. */
 export async function train(request: TrainRequest): Promise<void> {
   const { configs, out, schedule, seed, rows, length, from, mix, log, signal } = request;
-  const subjects: Subject[] = [];
-  for (const path of configs) subjects.push(await readSubject(path));
-  const vocabSize = subjects[0]!.config.vocabSize;
-  if (subjects.some(({ config }) => config.vocabSize !== vocabSize))
+  const configFiles: ConfigFile[] = [];
+  for (const path of configs) configFiles.push(await readModelConfig(path));
+  const vocabSize = configFiles[0]!.config.vocabSize;
+  if (configFiles.some(({ config }) => config.vocabSize !== vocabSize))
     throw new ShishuError('bad-config', 'Models that train side by side need one "vocab_size".');
 
-  let paragraphs: string[] | undefined;
-  if (request.corpus !== undefined) {
-    const bytes = await readIfThere(request.corpus);
-    if (!bytes)
-      throw new ShishuError('not-found', `There is no corpus file ${request.corpus}.`, {
-        details: { file: request.corpus },
-      });
-    paragraphs = paragraphsOf(request.corpus, bytes);
-  }
+  const data = await dataOf(request);
 
   const checkpointPath = join(out, CHECKPOINT);
   const checkpoint = await readCheckpoint(out);
-  const settings = { seed, rows, length, corpus: request.corpus ?? 'built-in' };
-  if (checkpoint) checkGoesOn(checkpointPath, checkpoint, subjects, settings);
+  const settings = { seed, rows, length, corpus: request.textFile ?? 'built-in' };
+  if (checkpoint) checkSameRun(checkpointPath, checkpoint, configFiles, settings);
 
   await startJax();
   const givenFolder = request.teacher ?? from;
   const bpe = givenFolder
     ? Bpe.fromJson(await readJsonFile(join(givenFolder, 'tokenizer.json')))
-    : paragraphs
-      ? Bpe.train(paragraphs, vocabSize)
-      : corpusVocabulary(seed, vocabSize);
+    : Bpe.train(data.texts(), vocabSize);
   if (bpe.tokens.length > vocabSize)
     throw new ShishuError(
       'bad-tokenizer',
@@ -152,37 +162,37 @@ export async function train(request: TrainRequest): Promise<void> {
 
   let teacher: Teacher | undefined;
   if (request.teacher !== undefined) teacher = { ...(await readModelFolder(request.teacher)), mix };
-  const begin = from === undefined ? undefined : (await readModelFolder(from)).weights;
-  const runners = subjects.map((subject, i): Runner => {
-    const { name, config } = subject;
-    const kept = checkpoint?.models[i];
-    const fresh = (): HostWeights =>
-      begin ? startingWeights(subject, from!, begin) : initialWeights(config, seed);
-    const start: HostWeights | Snapshot = kept?.snapshot ?? fresh();
+  const initial = from === undefined ? undefined : (await readModelFolder(from)).weights;
+  const models = configFiles.map((file, i): TrainingModel => {
+    const { name, config } = file;
+    const resumed = checkpoint?.models[i];
+    const newWeights = (): CpuWeights =>
+      initial ? startingWeights(file, from!, initial) : initialWeights(config, seed);
+    const start: CpuWeights | Snapshot = resumed?.snapshot ?? newWeights();
     log(
       `${name}: ${parameterCount(config).toLocaleString('en')} parameters, ${config.front + config.end} attention blocks of ${config.layers}`,
     );
     return {
       name,
       trainer: new Trainer(config, start, { schedule, length, ...(teacher && { teacher }) }),
-      curve: kept?.curve ?? [],
+      curve: resumed?.curve ?? [],
     };
   });
-  if (checkpoint) log(`Going on from step ${runners[0]!.trainer.step} (${checkpointPath}).`);
+  if (checkpoint) log(`Going on from step ${models[0]!.trainer.step} (${checkpointPath}).`);
 
   const shape = { rows, length, pad: bpe.id(END) };
-  const source: Source = paragraphs ? textSource(bpe, paragraphs, seed, length) : corpusSource(bpe, seed);
-  const heldOutStream = new BatchStream((i) => sampleOf(bpe, chatAt(seed, i, 'held-out')), shape);
-  const heldOut = paragraphs ? [] : Array.from({ length: HELD_OUT_BATCHES }, () => heldOutStream.next());
-
   const save = async (state: RunState): Promise<void> => {
-    const models: Checkpoint['models'] = [];
-    for (const { name, trainer, curve } of runners)
-      models.push({ name, config: trainer.config, snapshot: await trainer.snapshot(), curve });
-    await writeCheckpoint(checkpointPath, { models, run: state, settings: { ...settings, schedule } });
-    for (const [i, { config, snapshot, curve }] of models.entries()) {
-      const { name, configJson } = subjects[i]!;
-      await writeModelFolder(subjects.length === 1 ? out : join(out, name), {
+    const snapshots: CheckpointModel[] = [];
+    for (const { name, trainer, curve } of models)
+      snapshots.push({ name, config: trainer.config, snapshot: await trainer.snapshot(), curve });
+    await writeCheckpoint(checkpointPath, {
+      models: snapshots,
+      run: state,
+      settings: { ...settings, schedule },
+    });
+    for (const [i, { config, snapshot, curve }] of snapshots.entries()) {
+      const { name, configJson } = configFiles[i]!;
+      await writeModelFolder(configFiles.length === 1 ? out : join(out, name), {
         configJson,
         config,
         bpe,
@@ -202,11 +212,11 @@ export async function train(request: TrainRequest): Promise<void> {
   };
 
   let saved = performance.now();
-  const state = await run(runners, {
+  const state = await run(models, {
     steps: schedule.steps,
-    stream: new BatchStream(source, shape, checkpoint?.run.stream),
+    stream: new BatchStream(data.training(bpe), shape, checkpoint?.run.stream),
     ...(checkpoint && { from: checkpoint.run }),
-    heldOut,
+    heldOut: heldOutBatches(data, bpe, shape, HELD_OUT_BATCHES),
     signal,
     onProgress: async (progress) => {
       log(progressLine(progress));
@@ -217,7 +227,7 @@ export async function train(request: TrainRequest): Promise<void> {
     },
   });
   await save(state);
-  const where = `${runners[0]!.trainer.step} of ${schedule.steps} steps, ${state.tokens.toLocaleString('en')} tokens`;
+  const where = `${models[0]!.trainer.step} of ${schedule.steps} steps, ${state.tokens.toLocaleString('en')} tokens`;
   log(`${signal.aborted ? 'Stopped' : 'Done'}: ${where}; written to ${out}.`);
   if (signal.aborted) log('The same command goes on from here.');
 }

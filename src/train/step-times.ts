@@ -6,7 +6,7 @@ import { Trainer } from './trainer.ts';
 
 export { startJax } from './trainer.ts';
 
-export interface BatchShape {
+export interface StepShape {
   rows: number;
   /** Tokens a row. */
   length: number;
@@ -16,7 +16,7 @@ export interface BatchShape {
 const WARM_UP = 2;
 
 /** A batch of random tokens that all count. */
-function randomBatch(config: ModelConfig, { rows, length, seed }: BatchShape): Batch {
+function randomBatch(config: ModelConfig, { rows, length, seed }: StepShape): Batch {
   const random = randomFrom(seed);
   const size = rows * length;
   const ids = (): Int32Array<ArrayBuffer> =>
@@ -36,7 +36,7 @@ export class Stepper {
   readonly #trainer: Trainer;
   readonly #batch: Batch;
 
-  constructor(config: ModelConfig, shape: BatchShape) {
+  constructor(config: ModelConfig, shape: StepShape) {
     this.#trainer = new Trainer(config, initialWeights(config, shape.seed), {
       schedule: { steps: 1000, learningRate: 1e-3, warmUp: 10 },
       length: shape.length,
@@ -63,7 +63,7 @@ export class Stepper {
  */
 export async function stepTimes(
   configs: readonly ModelConfig[],
-  shape: BatchShape,
+  shape: StepShape,
   repetitions: number,
   onStep: (done: number) => void = () => {},
 ): Promise<number[][]> {

@@ -1,9 +1,8 @@
 import * as jax from '@jax-js/jax';
 import type { ModelConfig } from '../model/config.ts';
 import type { Batch } from './batches.ts';
-import type { HostWeights } from './host-weights.ts';
 import { crossEntropy, distillation } from './loss.ts';
-import { type Constants, constantsOf, forward, type Params, toDevice, toHost } from './model.ts';
+import { type Constants, constantsOf, forward, type Params, toCpu, toDevice } from './model.ts';
 import {
   adamW,
   hyperparameters,
@@ -13,6 +12,7 @@ import {
   zerosLike,
 } from './optimizer.ts';
 import { checkTrainable } from './trainable.ts';
+import type { CpuWeights } from './weights.ts';
 
 const { numpy: np, tree } = jax;
 type Tensor = jax.Array;
@@ -21,16 +21,16 @@ type Tensor = jax.Array;
 export interface Snapshot {
   /** Steps done. */
   step: number;
-  weights: HostWeights;
+  weights: CpuWeights;
   /** AdamW's running means of the gradient and of its square. */
-  first: HostWeights;
-  second: HostWeights;
+  first: CpuWeights;
+  second: CpuWeights;
 }
 
-/** A model to imitate. */
+/** A model to distil. */
 export interface Teacher {
   config: ModelConfig;
-  weights: HostWeights;
+  weights: CpuWeights;
   /** Share of the loss that is KL to the teacher, 0 to 1; the rest is cross-entropy. */
   mix: number;
 }
@@ -49,6 +49,7 @@ export async function startJax(backend: 'wasm' | 'webgpu' = 'wasm'): Promise<voi
   jax.defaultDevice(backend);
 }
 
+/** Tokens `(rows, length)`, targets `(rows * length)` and weights of the same shape, whose sum is 1. */
 const inputsOf = ({ rows, length, tokens, targets, weights }: Batch): [Tensor, Tensor, Tensor] => {
   const total = weights.reduce((a, b) => a + b, 0);
   return [
@@ -58,6 +59,7 @@ const inputsOf = ({ rows, length, tokens, targets, weights }: Batch): [Tensor, T
   ];
 };
 
+/** Tokens `(rows, length)` to logits `(rows * length, vocab)`. */
 type Logits = (params: Params, tokens: Tensor, constants: Constants) => Tensor;
 
 /** One model in training: its weights, moments and compiled step, on jax's device. Batches must all have one shape. */
@@ -76,7 +78,7 @@ export class Trainer {
     targets: Tensor,
     weights: Tensor,
     constants: Constants,
-    teacher: Tensor[],
+    teacherLogits: Tensor[],
   ) => [Tensor, Params];
   readonly #update: typeof adamW;
 
@@ -86,7 +88,7 @@ export class Trainer {
    */
   constructor(
     config: ModelConfig,
-    start: HostWeights | Snapshot,
+    start: CpuWeights | Snapshot,
     { schedule, length, teacher }: { schedule: Schedule; length: number; teacher?: Teacher },
   ) {
     checkTrainable(config);
@@ -95,7 +97,7 @@ export class Trainer {
     this.#constants = constantsOf(config, length);
     const snapshot = 'step' in start && typeof start.step === 'number' ? (start as Snapshot) : undefined;
     this.#step = snapshot?.step ?? 0;
-    this.#params = toDevice(snapshot?.weights ?? (start as HostWeights));
+    this.#params = toDevice(snapshot?.weights ?? (start as CpuWeights));
     this.#moments = snapshot
       ? { first: toDevice(snapshot.first), second: toDevice(snapshot.second) }
       : { first: zerosLike(this.#params), second: zerosLike(this.#params) };
@@ -112,10 +114,12 @@ export class Trainer {
       crossEntropy(forward(p, x, c, config), y, w),
     );
     this.#gradients = jax.jit(
-      (p: Params, x: Tensor, y: Tensor, w: Tensor, c: Constants, taught: Tensor[]): [Tensor, Params] =>
+      (p: Params, x: Tensor, y: Tensor, w: Tensor, c: Constants, teacherLogits: Tensor[]): [Tensor, Params] =>
         jax.valueAndGrad((params: Params) => {
           const logits = forward(params, x, c, config);
-          return taught[0] ? distillation(logits, taught[0], y, w, mix) : crossEntropy(logits, y, w);
+          return teacherLogits[0]
+            ? distillation(logits, teacherLogits[0], y, w, mix)
+            : crossEntropy(logits, y, w);
         })(p) as [Tensor, Params],
     );
     this.#update = jax.jit(adamW) as typeof adamW;
@@ -130,7 +134,7 @@ export class Trainer {
   async train(batch: Batch): Promise<StepResult> {
     const [tokens, targets, weights] = inputsOf(batch);
     const teacher = this.#teacher;
-    const taught = teacher
+    const teacherLogits = teacher
       ? [teacher.logits(tree.ref(teacher.params), tokens.ref, tree.ref(teacher.constants))]
       : [];
     const [loss, gradients] = this.#gradients(
@@ -139,7 +143,7 @@ export class Trainer {
       targets,
       weights,
       tree.ref(this.#constants),
-      taught,
+      teacherLogits,
     );
     const step = this.#step + 1;
     const hyper = hyperparameters(learningRateAt(this.#schedule, step), step);
@@ -156,17 +160,17 @@ export class Trainer {
     return (await loss.data())[0]!;
   }
 
-  weights(): Promise<HostWeights> {
-    return toHost(this.#params);
+  weights(): Promise<CpuWeights> {
+    return toCpu(this.#params);
   }
 
   async snapshot(): Promise<Snapshot> {
     const { first, second } = this.#moments;
     return {
       step: this.#step,
-      weights: await toHost(this.#params),
-      first: await toHost(first),
-      second: await toHost(second),
+      weights: await toCpu(this.#params),
+      first: await toCpu(first),
+      second: await toCpu(second),
     };
   }
 

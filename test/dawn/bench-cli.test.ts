@@ -1,5 +1,6 @@
 // `shishulm bench` in this process, so that it can be interrupted at a known point.
 import { afterEach, expect, test, vi } from 'vitest';
+import { toyCorpus } from '../../demo/corpus/chats.ts';
 import type { BenchResult } from '../../src/bench/result.ts';
 import { command } from '../../src/cli/bench.ts';
 
@@ -37,6 +38,7 @@ test('interrupted, it prints what it measured and ends as aborted', async () => 
       '',
     ].concat(['--steps', '1', '--repetitions', '3', '--json']),
     interrupt.signal,
+    toyCorpus,
   );
   await expect(run).rejects.toMatchObject({ code: 'aborted' });
   expect(seen.join('')).toContain('Decoding at position 4, 1 of 3');

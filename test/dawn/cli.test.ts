@@ -7,9 +7,10 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { weightBytes } from '../../src/cli/weight-bytes.ts';
 import { loadModel } from '../../src/engine/engine.ts';
 import { openFolder } from '../../src/formats/node-folder.ts';
-import { type Gpu, openGpu } from '../../src/gpu/device.ts';
+import type { Gpu } from '../../src/gpu/device.ts';
 import { buildCli } from '../support/built-cli.ts';
 import { charTokenizerFiles } from '../support/char-tokenizer.ts';
+import { openTestGpu } from '../support/gpu-features.ts';
 import { TINY_MODEL_NAMES, tinyFiles, tinyModel } from '../support/tiny-models.ts';
 
 const root = join(import.meta.dirname, '../..');
@@ -52,7 +53,7 @@ function output(args: readonly string[], extra?: Extra): string {
 let gpu: Gpu;
 afterAll(() => gpu.close());
 beforeAll(async () => {
-  gpu = await openGpu();
+  gpu = await openTestGpu();
   cli = await buildCli('shishulm-cli');
   writeModel('shishu');
 });
@@ -164,6 +165,19 @@ test('inspect tells what the GPU would hold', () => {
   expect(output(['inspect', tiny])).toContain(
     '2 attention, 5 MLP-only (2 with the weights of the block before), 1 attention',
   );
+});
+
+test('inspect says what a model that is loaded unasked takes on this adapter, and on a GPU', async () => {
+  const path = writeModel('llama');
+  const model = await loadModel(await openFolder(path), { device: gpu.device });
+  const { dtype, kv, f32Tensors, contextLength, bytes } = model.info;
+  await model.dispose();
+  const found = JSON.parse(output(['inspect', path, '--json']));
+  expect(found).toMatchObject({ dtype, kv, f32Tensors, contextLength });
+  expect(found.bytes).toMatchObject({ weights: bytes.weights, kv: bytes.kv });
+  const onGpu = JSON.parse(output(['inspect', path, '--json', '--profile', 'gpu']));
+  expect(onGpu.kv).toBe('f16');
+  expect(output(['inspect', path, '--profile', 'gpu'])).toMatch(/KV cache .* as f16/);
 });
 
 test.each(TINY_MODEL_NAMES)('the bytes of %s without a GPU are those of the ledger', async (name) => {

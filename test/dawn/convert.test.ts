@@ -17,15 +17,17 @@ import type { Stage } from '../../src/convert/staged.ts';
 import { textWindows } from '../../src/convert/text.ts';
 import { openFolder } from '../../src/formats/node-folder.ts';
 import { readHeader } from '../../src/formats/safetensors.ts';
-import { type Gpu, openGpu } from '../../src/gpu/device.ts';
+import type { Gpu } from '../../src/gpu/device.ts';
 import { parseConfig } from '../../src/model/config.ts';
 import { ownSpecs, parameterCount } from '../../src/model/plan.ts';
 import { pruned } from '../../src/model/prune.ts';
 import { apply, momentsOf, type Pair } from '../reference/moments.ts';
 import { charTokenizerFiles } from '../support/char-tokenizer.ts';
+import { openTestGpu } from '../support/gpu-features.ts';
 import { memorySource } from '../support/memory-source.ts';
 import { mulberry32 } from '../support/random.ts';
 import {
+  randomModel,
   randomTokens,
   type TinyModel,
   type TinyModelName,
@@ -35,7 +37,7 @@ import {
 
 let gpu: Gpu;
 beforeAll(async () => {
-  gpu = await openGpu();
+  gpu = await openTestGpu();
 });
 afterAll(() => gpu.close());
 
@@ -54,6 +56,19 @@ async function withParent<T>(
     parent.close();
   }
 }
+
+/** A ShishuLM that kept all of its attention: a parent of that family. */
+const wholeShishu = (): TinyModel =>
+  randomModel(
+    {
+      ...tinyModel('shishu', 7).configJson,
+      num_decoder_front: 4,
+      num_mlp: 0,
+      num_mlp_shared: 0,
+      num_decoder_end: 0,
+    },
+    7,
+  );
 
 /** The map of an attention that sees only its own token: O V diag(gain), and O bias_v + bias_o. */
 function onlyMap({ config, tensors }: TinyModel, layer: number) {
@@ -271,9 +286,9 @@ describe('converting', () => {
   });
   afterAll(() => rm(folder, { recursive: true }));
 
-  const run = (name: TinyModelName, out: string, options: ConvertFolderOptions) =>
+  const run = (like: TinyModelName | TinyModel, out: string, options: ConvertFolderOptions) =>
     convertFolder(
-      memorySource(filesOf(tinyModel(name, 7))),
+      memorySource(filesOf(typeof like === 'string' ? tinyModel(like, 7) : like)),
       join(folder, out),
       { text, window: 48, ...options },
       { device: gpu.device },
@@ -324,6 +339,14 @@ describe('converting', () => {
       'tokenizer.json',
       'tokenizer_config.json',
     ]);
+  });
+
+  test('keeps a norm of q and k without weights', async () => {
+    const report = await run(wholeShishu(), 'normed', { layers: [1, 2] });
+    expect(report.steps[2]!.perplexity).toBeCloseTo(report.steps[1]!.perplexity, 4);
+    const config = JSON.parse(await readFile(join(folder, 'normed', 'config.json'), 'utf8'));
+    expect(config).toMatchObject({ use_qk_norm: true });
+    expect(parseConfig(config).mlpOnlyIntermediateSize).toBe(52);
   });
 
   test('keeps linear maps as extra tensors, and what it writes runs as it did in memory', async () => {

@@ -5,12 +5,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { chatAt } from '../../demo/corpus/chats.ts';
 import { WAYS } from '../../src/convert/quality.ts';
 import { parseConfig } from '../../src/model/config.ts';
 import { Bpe } from '../../src/train/bpe.ts';
-import { piecesOf } from '../../src/train/chat-format.ts';
+import { textOf } from '../../src/train/chat-format.ts';
 import { writeModelFolder } from '../../src/train/checkpoints.ts';
-import { chatAt } from '../../src/train/corpus.ts';
 import { initialWeights } from '../../src/train/model.ts';
 import { buildCli } from '../support/built-cli.ts';
 
@@ -19,11 +19,7 @@ let folder: string;
 const run = promisify(execFile);
 const quality = (...args: string[]) => run('node', [cli, 'quality', ...args], { env: process.env });
 
-const texts = Array.from({ length: 300 }, (_, i) =>
-  piecesOf(chatAt(1, i).turns)
-    .map(({ text }) => text)
-    .join(''),
-);
+const texts = Array.from({ length: 300 }, (_, i) => textOf(chatAt(1, i).turns));
 const bpe = Bpe.train(texts, 512);
 const sizes = {
   hidden_size: 32,

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as jax from '@jax-js/jax';
 import { beforeAll, describe, expect, test } from 'vitest';
+import { toyCorpus } from '../../demo/corpus/chats.ts';
 import { loadModel } from '../../src/engine/engine.ts';
 import { openFolder } from '../../src/formats/node-folder.ts';
 import { Bpe } from '../../src/train/bpe.ts';
@@ -49,6 +50,7 @@ beforeAll(async () => {
     length: 64,
     checkpointMinutes: 10,
     mix: 0,
+    corpus: toyCorpus,
     log: () => {},
     signal: new AbortController().signal,
   });
@@ -82,7 +84,7 @@ test('the engine is what the evaluation runs on, and greedy text is what it coun
   const path = join(folder, 'child');
   const bpe = Bpe.fromJson(JSON.parse(await readFile(join(path, 'tokenizer.json'), 'utf8')));
   const model = await loadModel(await openFolder(path));
-  const { overall } = await evaluate(model, bpe, { chats: 1 });
+  const { overall } = await evaluate(model, bpe, toyCorpus, { chats: 1 });
   const messages = [{ role: 'user', content: 'Say: red fox.' }];
   const tokenIds: number[] = [];
   for await (const chunk of model.generate(messages, { maxTokens: 6 })) tokenIds.push(chunk.tokenId);

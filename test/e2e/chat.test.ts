@@ -10,6 +10,7 @@ import {
   endlessChatModel,
   fits,
   lastReply,
+  loadingTexts,
   poll,
   ready,
   set,
@@ -77,6 +78,60 @@ describe('a conversation', () => {
     expect(await page.locator('.exchange').count()).toBe(0);
     expect(await page.isVisible('#welcome')).toBe(true);
     expect(problems).toEqual([]);
+  });
+
+  test('a message is kept as it was written, in its own direction; an input method’s Enter sends nothing', async () => {
+    const { page, problems } = await openChat();
+    await chooseFolder(page, folder, 'tiny-chat');
+    await set(page, 'maxTokens', '4');
+    await page.click('#settings-panel summary');
+    await page.fill('#settings [name=system]', '  indented\n');
+    await page.keyboard.press('Escape');
+    const code = '    if x:\n        y()\n';
+    await page.fill('#prompt', code);
+    // Safari ends a composition by an Enter that has the old code 229, and others by one that is composing.
+    for (const mark of [{ keyCode: 229 }, { isComposing: true }])
+      await page.$eval(
+        '#prompt',
+        (prompt, mark) =>
+          prompt.dispatchEvent(
+            new KeyboardEvent('keydown', { key: 'Enter', bubbles: true, cancelable: true, ...mark }),
+          ),
+        mark,
+      );
+    expect(await page.inputValue('#prompt')).toBe(code);
+    expect(await page.locator('.exchange').count()).toBe(0);
+
+    await page.click('#send');
+    await poll(() => page.textContent('.after')).toContain('Ended at the limit');
+    expect(await page.locator('.prompt').last().textContent()).toBe(code);
+
+    const directionOf = (selector: string): Promise<string> =>
+      page.$$eval(selector, (found) => getComputedStyle(found.at(-1)!).direction);
+    expect(await directionOf('.chat .prompt')).toBe('ltr');
+    await page.fill('#prompt', 'مرحبا بك');
+    expect(await directionOf('#prompt')).toBe('rtl');
+    await page.keyboard.press('Enter');
+    await poll(() => page.locator('.exchange').count()).toBe(2);
+    await poll(() => page.textContent('.exchange:last-child .after')).toContain('Ended at the limit');
+    expect(await directionOf('.chat .prompt')).toBe('rtl');
+    await page.$eval('.exchange:last-child .reply', (reply) => reply.replaceChildren('שלום'));
+    expect(await directionOf('.reply')).toBe('rtl');
+    expect(problems).toEqual([]);
+  });
+
+  test('loading says how many kernels are compiled, and the line below how weights and KV are kept', async () => {
+    const { page } = await openChat();
+    const texts = await loadingTexts(page);
+    await chooseFolder(page, folder, 'tiny-chat');
+    const counts = (await texts()).flatMap((text) => {
+      const [, compiled, total] =
+        / tiny-chat.*; (\d+) of (\d+) kernels for your GPU compiled$/.exec(text) ?? [];
+      return compiled === undefined ? [] : [[Number(compiled), Number(total)] as const];
+    });
+    expect(counts.length).toBeGreaterThan(0);
+    for (const [compiled, total] of counts) expect(compiled).toBeLessThan(total);
+    expect(await page.textContent('#status')).toMatch(/weights \(f32\).*KV as f32/);
   });
 
   test('Escape stops the reply; the same seed gives the same text', async () => {
@@ -173,6 +228,16 @@ describe('choosing a model', () => {
     await page.click('#model-panel summary');
     await page.click('#url-form button');
     await ready(page, 'tiny');
+  });
+
+  test('an address with a percent sign that is no escape is an error that says so', async () => {
+    const { page, problems } = await openChat();
+    await page.click('#model-panel summary');
+    await page.fill('#url', 'https://models.example/100%/');
+    await page.click('#url-form button');
+    await poll(() => page.textContent('.notice')).toContain('has a "%" that begins no escape');
+    expect(await page.textContent('.notice')).toContain('Write %25');
+    expect(problems).toEqual([]);
   });
 
   test('files can be dropped on the page', async () => {

@@ -10,6 +10,7 @@ import { type Gpu, openGpu } from '../../src/gpu/device.ts';
 import { stride, type WeightDtype } from '../../src/kernels/tensor.ts';
 import { planOf } from '../../src/model/plan.ts';
 import { allocateWeights } from '../../src/model/weights.ts';
+import { openTestGpu } from '../support/gpu-features.ts';
 
 const SEED = 1;
 
@@ -60,7 +61,7 @@ const tiny = (more: Record<string, string> = {}) =>
 // Runs share a device, and so its pipelines.
 let gpu: Gpu;
 beforeAll(async () => {
-  gpu = await openGpu();
+  gpu = await openTestGpu();
 });
 afterAll(() => gpu.close());
 const run = (settings: BenchSettings, more: Partial<BenchOptions> = {}): Promise<BenchResult> =>

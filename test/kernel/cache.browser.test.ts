@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { CHUNK_BYTES, CHUNKS_AHEAD, slots } from '../../src/formats/ahead.ts';
 import { canCache, deleteCached, listCached } from '../../src/formats/cache.ts';
-import { openSource, type Source, type SourceOptions } from '../../src/formats/source.ts';
+import { openSource, readOptional, type Source, type SourceOptions } from '../../src/formats/source.ts';
 
 const FOLDER = 'https://models.example/tiny/';
 const WEIGHTS = 'model.safetensors';
@@ -18,6 +18,8 @@ class Server {
   stores = new Set<RequestCache | undefined>();
   sent = 0;
   offline = false;
+  /** What is said of files that are not there. */
+  absent = 404;
   /** Chunks after this byte never come. */
   stuckAfter = Number.POSITIVE_INFINITY;
 
@@ -28,7 +30,7 @@ class Server {
     this.requests.push(`${file} ${range ?? 'whole'}`);
     this.stores.add(init?.cache);
     const bytes = this.files[file];
-    if (!bytes) return new Response('', { status: 404 });
+    if (!bytes) return new Response('', { status: this.absent });
     const [first = 0, last = bytes.length - 1] = (range?.slice(6).split('-') ?? [])
       .filter(Boolean)
       .map(Number);
@@ -154,6 +156,17 @@ describe('the cache', () => {
       'chat_template.jinja',
       WEIGHTS,
     ]);
+  });
+
+  it('remembers what a server refuses, as buckets do for files that they lack', async () => {
+    server.absent = 403;
+    const source = open();
+    expect(await readOptional(source, 'chat_template.jinja')).toBeUndefined();
+    await expect(open().read('chat_template.jinja')).rejects.toMatchObject({ details: { status: 403 } });
+    await holds(source);
+    server.offline = true;
+    expect(await readOptional(open(), 'chat_template.jinja')).toBeUndefined();
+    expect(await listCached()).toHaveLength(1);
   });
 
   it('goes on with a download that was killed', async () => {

@@ -3,17 +3,18 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { GREEDY } from '../../src/engine/choosing.ts';
 import { loadModel, makeRunner } from '../../src/engine/engine.ts';
 import { openCheckpoint } from '../../src/formats/checkpoint.ts';
-import { type Gpu, openGpu } from '../../src/gpu/device.ts';
+import type { Gpu } from '../../src/gpu/device.ts';
 import { fillFromCheckpoint } from '../../src/model/load.ts';
 import { kvBytesPerToken, planOf, tensorSpecs } from '../../src/model/plan.ts';
 import { referenceGreedy } from '../reference/forward.ts';
 import { charTokenizerFiles } from '../support/char-tokenizer.ts';
+import { openTestGpu } from '../support/gpu-features.ts';
 import { memorySource } from '../support/memory-source.ts';
 import { randomTokens, tinyFiles, tinyModel } from '../support/tiny-models.ts';
 
 let gpu: Gpu;
 beforeAll(async () => {
-  gpu = await openGpu();
+  gpu = await openTestGpu();
 });
 afterAll(() => gpu.close());
 

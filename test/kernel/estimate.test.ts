@@ -4,15 +4,16 @@ import { loadModel } from '../../src/engine/engine.ts';
 import { estimate } from '../../src/engine/estimate.ts';
 import type { LoadOptions } from '../../src/engine/types.ts';
 import type { SourceLike } from '../../src/formats/source.ts';
-import { type Gpu, openGpu } from '../../src/gpu/device.ts';
+import type { Gpu } from '../../src/gpu/device.ts';
 import { charTokenizerFiles } from '../support/char-tokenizer.ts';
 import { countingDevice } from '../support/counting-device.ts';
+import { openTestGpu } from '../support/gpu-features.ts';
 import { memorySource } from '../support/memory-source.ts';
 import { tinyFiles, tinyModel } from '../support/tiny-models.ts';
 
 let gpu: Gpu;
 beforeAll(async () => {
-  gpu = await openGpu();
+  gpu = await openTestGpu();
 });
 afterAll(() => gpu.close());
 

@@ -1,5 +1,8 @@
 // `loadModel` as users call it: the same replies from the page's thread and from a worker, plain and as a chat.
 import { expect, test } from 'vitest';
+import type { RawSource } from '../../src/formats/raw-source.ts';
+import { guardMemory } from '../../src/gpu/buffer.ts';
+import { openGpu } from '../../src/gpu/device.ts';
 import { type LocalModel, loadModel, type ModeSetting, type RemoteModel } from '../../src/index.ts';
 import { charTokenizerFiles } from '../support/char-tokenizer.ts';
 import { memorySource } from '../support/memory-source.ts';
@@ -51,6 +54,31 @@ test('a worker gives the replies that the page gives', async () => {
   if (typeof Worker === 'undefined')
     await expect(inWorker).rejects.toMatchObject({ code: 'io', details: { worker: true } });
   else expect(await replies(await inWorker)).toEqual(here);
+});
+
+test('what fails on the same device while a model loads is not that model’s failure', async () => {
+  const gpu = await openGpu();
+  const { device } = gpu;
+  try {
+    const failures: unknown[] = [];
+    const beside: RawSource = {
+      size: (file) => source.size(file),
+      async read(...range) {
+        // A buffer of this usage cannot be.
+        const usage = GPUBufferUsage.MAP_READ | GPUBufferUsage.STORAGE;
+        const guard = guardMemory(gpu, 'another', () => void device.createBuffer({ size: 16, usage }));
+        await guard.catch((error) => failures.push(error));
+        return source.read(...range);
+      },
+    };
+    const model = await loadModel(beside, { device, contextLength: 64 });
+    expect(failures.length).toBeGreaterThan(3);
+    for (const error of failures)
+      expect(error).toMatchObject({ code: 'shader', message: expect.stringContaining('refused another') });
+    await model.dispose();
+  } finally {
+    gpu.close();
+  }
 });
 
 test('a tokenizer that is refused ends a load whose weights are still under way', async () => {

@@ -3,10 +3,11 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { loadModel } from '../../src/engine/engine.ts';
 import type { Model } from '../../src/engine/model.ts';
 import type { LoadOptions } from '../../src/engine/types.ts';
-import { type Gpu, type GpuOptions, openGpu } from '../../src/gpu/device.ts';
+import type { Gpu, GpuOptions } from '../../src/gpu/device.ts';
 import type { Tuning } from '../../src/kernels/tuning.ts';
 import { referenceLogits } from '../reference/forward.ts';
 import { charTokenizerFiles } from '../support/char-tokenizer.ts';
+import { openTestGpu } from '../support/gpu-features.ts';
 import { memorySource } from '../support/memory-source.ts';
 import {
   randomTokens,
@@ -19,7 +20,7 @@ import { forGpus, forSoftware } from '../support/tunings.ts';
 
 let gpu: Gpu;
 beforeAll(async () => {
-  gpu = await openGpu();
+  gpu = await openTestGpu();
 });
 afterAll(() => gpu.close());
 

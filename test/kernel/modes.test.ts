@@ -7,7 +7,7 @@ import type { Model } from '../../src/engine/model.ts';
 import { PrefixCache } from '../../src/engine/prefix-cache.ts';
 import type { GenerateOptions, GenerateResult, LoadOptions, TokenLogprob } from '../../src/engine/types.ts';
 import { openCheckpoint } from '../../src/formats/checkpoint.ts';
-import { type Gpu, openGpu } from '../../src/gpu/device.ts';
+import type { Gpu } from '../../src/gpu/device.ts';
 import { installLinearMap } from '../../src/model/linear-maps.ts';
 import { fillFromCheckpoint } from '../../src/model/load.ts';
 import { kvBytesPerToken, type Plan, planOf, tensorSpecs } from '../../src/model/plan.ts';
@@ -15,13 +15,14 @@ import { type Mode, type Modes, pruned } from '../../src/model/prune.ts';
 import { type ReferenceTensors, referenceScheduled } from '../reference/forward.ts';
 import { logSoftmax } from '../reference/kernels.ts';
 import { charTokenizerFiles } from '../support/char-tokenizer.ts';
+import { openTestGpu } from '../support/gpu-features.ts';
 import { memorySource } from '../support/memory-source.ts';
 import { mulberry32 } from '../support/random.ts';
 import { randomTokens, type TinyModelName, tinyFiles, tinyModel } from '../support/tiny-models.ts';
 
 let gpu: Gpu;
 beforeAll(async () => {
-  gpu = await openGpu();
+  gpu = await openTestGpu();
 });
 afterAll(() => gpu.close());
 

@@ -4,9 +4,10 @@ import { sampleText, sayingOf } from '../../src/convert/sample-text.ts';
 import { makeRunner } from '../../src/engine/engine.ts';
 import type { Runner } from '../../src/engine/runner.ts';
 import { openCheckpoint } from '../../src/formats/checkpoint.ts';
-import { type Gpu, openGpu } from '../../src/gpu/device.ts';
+import type { Gpu } from '../../src/gpu/device.ts';
 import { fillFromCheckpoint } from '../../src/model/load.ts';
 import { planOf, tensorSpecs } from '../../src/model/plan.ts';
+import { openTestGpu } from '../support/gpu-features.ts';
 import { memorySource } from '../support/memory-source.ts';
 import { tinyFiles, tinyModel } from '../support/tiny-models.ts';
 
@@ -15,7 +16,7 @@ const plan = planOf(config);
 let gpu: Gpu;
 let runner: Runner;
 beforeAll(async () => {
-  gpu = await openGpu();
+  gpu = await openTestGpu();
   const specs = tensorSpecs(config);
   const checkpoint = await openCheckpoint(memorySource(tinyFiles({ config, ...tiny })), specs);
   const size = { dtype: 'f32', kv: 'f32', contextLength: 32, batch: 1 } as const;

@@ -2,16 +2,17 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { loadModel } from '../../src/engine/engine.ts';
 import type { LoadOptions } from '../../src/engine/types.ts';
-import { type Gpu, openGpu } from '../../src/gpu/device.ts';
+import type { Gpu } from '../../src/gpu/device.ts';
 import type { Tuning } from '../../src/kernels/tuning.ts';
 import { charTokenizerFiles } from '../support/char-tokenizer.ts';
+import { openTestGpu } from '../support/gpu-features.ts';
 import { memorySource } from '../support/memory-source.ts';
 import { randomTokens, type TinyModelName, tinyFiles, tinyModel } from '../support/tiny-models.ts';
 import { forGpus, forSoftware } from '../support/tunings.ts';
 
 let gpu: Gpu;
 beforeAll(async () => {
-  gpu = await openGpu();
+  gpu = await openTestGpu();
 });
 afterAll(() => gpu.close());
 
@@ -142,7 +143,7 @@ describe('a GPU that computes wrongly', () => {
         : code;
     const { model } = await load('llama', spoil, { batch: 2 });
     expect(model.info.selfTest.kernels).toBe('plain');
-    expect(model.info.selfTest.wrong.join()).toMatch(/batch, block 0: .*batch: logits/);
+    expect(model.info.selfTest.wrong.join()).toMatch(/few rows, block 0: .*few rows: logits/);
     expect(model.info.selfTest.wrong.join()).not.toMatch(/prompt|decode/);
     await model.dispose();
     const { model: alone } = await load('llama', spoil);

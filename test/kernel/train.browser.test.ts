@@ -1,12 +1,13 @@
 // The training module in a page: the same code as in Node, on jax-js's wasm backend.
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { chatAt, toyCorpus } from '../../demo/corpus/chats.ts';
 import { parseConfig } from '../../src/model/config.ts';
-import { BatchStream, corpusSource } from '../../src/train/batches.ts';
+import { BatchStream } from '../../src/train/batches.ts';
 import { Bpe } from '../../src/train/bpe.ts';
+import { chatData } from '../../src/train/chat-corpus.ts';
 import { END } from '../../src/train/chat-format.ts';
-import { chatAt } from '../../src/train/corpus.ts';
 import { initialWeights } from '../../src/train/model.ts';
-import { type Runner, run } from '../../src/train/run.ts';
+import { run, type TrainingModel } from '../../src/train/run.ts';
 import { startJax, Trainer } from '../../src/train/trainer.ts';
 
 const sizes = {
@@ -27,11 +28,11 @@ const child = parseConfig({
 });
 const STEPS = 30;
 const shape = { rows: 4, length: 64 };
-let runners: Runner[];
+let models: TrainingModel[];
 
 beforeAll(() => startJax());
 afterAll(() => {
-  for (const { trainer } of runners) trainer.dispose();
+  for (const { trainer } of models) trainer.dispose();
 });
 
 it('trains parent and child side by side in a page: the loss of both falls', async () => {
@@ -42,15 +43,15 @@ it('trains parent and child side by side in a page: the loss of both falls', asy
   );
   const bpe = Bpe.train(texts, sizes.vocab_size);
   const schedule = { steps: STEPS, learningRate: 0.01, warmUp: 5 };
-  runners = [parent, child].map((config, i) => ({
+  models = [parent, child].map((config, i) => ({
     name: `${i}`,
     trainer: new Trainer(config, initialWeights(config, 1), { schedule, length: shape.length }),
     curve: [],
   }));
-  const stream = new BatchStream(corpusSource(bpe, 1), { ...shape, pad: bpe.id(END) });
-  const state = await run(runners, { steps: STEPS, stream, every: 10 });
+  const stream = new BatchStream(chatData(toyCorpus, 1).training(bpe), { ...shape, pad: bpe.id(END) });
+  const state = await run(models, { steps: STEPS, stream, every: 10 });
   expect(state.tokens).toBeGreaterThan(STEPS * 200);
-  for (const { curve } of runners) {
+  for (const { curve } of models) {
     expect(curve.map(({ step }) => step)).toEqual([10, 20, 30]);
     expect(curve[0]!.loss).toBeGreaterThan(4);
     expect(curve[2]!.loss).toBeLessThan(0.8 * curve[0]!.loss);

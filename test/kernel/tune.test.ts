@@ -6,19 +6,20 @@ import { loadModel, makeRunner } from '../../src/engine/engine.ts';
 import { keptTuning, type TuningStore } from '../../src/engine/kept-tuning.ts';
 import { tune } from '../../src/engine/tune.ts';
 import type { LoadOptions } from '../../src/engine/types.ts';
-import { type Gpu, openGpu } from '../../src/gpu/device.ts';
+import type { Gpu } from '../../src/gpu/device.ts';
 import type { Pipeline, PipelineCache } from '../../src/gpu/pipeline.ts';
 import type { ShaderSpec } from '../../src/gpu/shader.ts';
 import type { Choice } from '../../src/kernels/tuning.ts';
 import type { ForwardParts } from '../../src/model/forward.ts';
 import { type Plan, planOf } from '../../src/model/plan.ts';
 import { charTokenizerFiles } from '../support/char-tokenizer.ts';
+import { openTestGpu } from '../support/gpu-features.ts';
 import { memorySource } from '../support/memory-source.ts';
 import { tinyFiles, tinyModel } from '../support/tiny-models.ts';
 
 let gpu: Gpu;
 beforeAll(async () => {
-  gpu = await openGpu();
+  gpu = await openTestGpu();
 });
 afterAll(() => gpu.close());
 
@@ -74,7 +75,8 @@ test('variants that do not compile or that are wrong are not chosen', async () =
   const choice = await withParts((parts, plan) =>
     tune(
       turned(parts, (spec) => {
-        const { name, constants } = spec;
+        const { constants } = spec;
+        const { name } = spec.kernel;
         // Only the beginning of each row: very fast.
         if (name === 'matmul' || constants.LANES === 16) {
           wrong.add(name);

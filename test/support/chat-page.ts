@@ -50,6 +50,18 @@ export async function chooseFolder(page: Page, path: string, name: string): Prom
   await ready(page, name);
 }
 
+/** Keeps what the line beside the bar says while models load, from here on; the function tells it. */
+export async function loadingTexts(page: Page): Promise<() => Promise<string[]>> {
+  await page.evaluate(() => {
+    const line = document.getElementById('load-text')!;
+    const texts: string[] = [];
+    Object.assign(window, { loadingTexts: texts });
+    const note = (): void => void texts.push(line.textContent ?? '');
+    new MutationObserver(note).observe(line, { childList: true, characterData: true, subtree: true });
+  });
+  return () => page.evaluate(() => (window as unknown as { loadingTexts: string[] }).loadingTexts);
+}
+
 /** Sets a field of the settings panel. */
 export async function set(page: Page, name: string, value: string): Promise<void> {
   await page.click('#settings-panel summary');

@@ -1,3 +1,4 @@
+import { expect } from 'vitest';
 import { type Gpu, type GpuOptions, openGpu } from '../../src/gpu/device.ts';
 
 /**
@@ -17,13 +18,46 @@ export function declaredFeatures(): string[] {
 export const missingFeatures = (gpu: Gpu, declared: readonly string[]): string[] =>
   declared.filter((name) => !gpu.device.features.has(name as GPUFeatureName));
 
+let device: Promise<GPUDevice> | undefined;
+
+/** A device for all files of a run in one process or page: what one file compiled, the next need not. Nobody destroys it. */
+export function sharedDevice(): Promise<GPUDevice> {
+  device ??= openGpu().then((gpu) => gpu.device);
+  return device;
+}
+
 /** Opens the adapter under test. @throws when it lacks a declared feature: a run that was told to cover it must not skip it. */
 export async function openTestGpu(options: GpuOptions = {}): Promise<Gpu> {
-  const gpu = await openGpu(options);
+  const gpu = await openGpu({ device: await sharedDevice(), ...options });
   const missing = missingFeatures(gpu, declaredFeatures());
   if (missing.length)
     throw new Error(`EXPECT_GPU_FEATURES declares ${missing.join(', ')}, which ${gpu.name} lacks.`);
   return gpu;
+}
+
+const OPTIONAL: readonly GPUFeatureName[] = ['shader-f16', 'subgroups', 'timestamp-query'];
+
+/** A device of the adapter with no limit raised above WebGPU's defaults, and some features (default: all that the engine uses). */
+export async function defaultLimitsDevice(features = OPTIONAL): Promise<GPUDevice> {
+  const adapter = await navigator.gpu.requestAdapter();
+  const device = await adapter!.requestDevice({
+    requiredFeatures: features.filter((feature) => adapter!.features.has(feature)),
+  });
+  const limits = device.limits;
+  expect({
+    workgroup: limits.maxComputeWorkgroupStorageSize,
+    invocations: limits.maxComputeInvocationsPerWorkgroup,
+    buffers: limits.maxStorageBuffersPerShaderStage,
+    binding: limits.maxStorageBufferBindingSize,
+    buffer: limits.maxBufferSize,
+  }).toEqual({
+    workgroup: 16_384,
+    invocations: 256,
+    buffers: 8,
+    binding: 2 ** 27,
+    buffer: 2 ** 28,
+  });
+  return device;
 }
 
 /** The same device as seen by a run with other limits or without some features. */

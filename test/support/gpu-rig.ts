@@ -161,18 +161,18 @@ export class Rig {
   /** Compiles and runs the launches of all cases in one pass, then checks each. */
   async run(cases: readonly Case[]): Promise<void> {
     const { device } = this.gpu;
-    await guardMemory(this.gpu, 'a test', async () => {
-      const steps = cases.map(({ step }) => ({ rows: 0, first: 0, count: 0, next: 0, context: 1, ...step }));
-      const lists = await Promise.all(
-        cases.map((one, i) => {
-          const usage = GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST;
-          const buffer = this.ledger.buffer('step', 16, 'scratch', usage);
-          writeStep(this.gpu, buffer, steps[i]!);
-          const recorder = new Recorder(this.gpu);
-          one.record(recorder, buffer);
-          return recorder.finish();
-        }),
-      );
+    const steps = cases.map(({ step }) => ({ rows: 0, first: 0, count: 0, next: 0, context: 1, ...step }));
+    const lists = await Promise.all(
+      cases.map((one, i) => {
+        const usage = GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST;
+        const buffer = this.ledger.buffer('step', 16, 'scratch', usage);
+        writeStep(this.gpu, buffer, steps[i]!);
+        const recorder = new Recorder(this.gpu);
+        one.record(recorder, buffer);
+        return recorder.finish();
+      }),
+    );
+    await guardMemory(this.gpu, 'a test', () => {
       const encoder = device.createCommandEncoder();
       const pass = encoder.beginComputePass();
       for (const [i, list] of lists.entries()) encode(pass, list, steps[i]!);

@@ -178,7 +178,8 @@ export function randomModel(
   const tensors = new Map<string, TinyTensor>();
   for (const { name: tensor, shape, copyOf } of tensorSpecs(drawn)) {
     if (copyOf !== undefined) {
-      if (drawn !== config) tensors.set(tensor, { shape, data: tensors.get(copyOf)!.data.slice() });
+      if (drawn !== config && tensor !== 'lm_head.weight')
+        tensors.set(tensor, { shape, data: tensors.get(copyOf)!.data.slice() });
       continue;
     }
     const { mean, deviation } = spreadOf(tensor, shape);

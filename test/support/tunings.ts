@@ -2,12 +2,12 @@ import type { Tuning } from '../../src/kernels/tuning.ts';
 
 /** What GPUs get by default, with small splits, so that software adapters test it too. */
 export const forGpus: Partial<Tuning> = {
-  matvec: { workgroup: 64, lanes: 32 },
+  matvec: { workgroup: 128, lanes: 32 },
   wide: 'tiled',
   attention: 'cooperative',
   wideAttention: 'tiled',
   split: 16,
-  vocabulary: 64,
+  vocabulary: 256,
   wideFrom: 5,
 };
 

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
+import { toyCorpus } from '../../demo/corpus/chats.ts';
 import { chatWindows } from '../../src/convert/chat-windows.ts';
 import { openFolder } from '../../src/formats/node-folder.ts';
 import { loadTokenizer } from '../../src/formats/tokenizer.ts';
@@ -18,7 +19,7 @@ it('knows the tokenizers of the chat format', async () => {
 
 it('packs whole chats into windows, held-out ones apart from those for calibration and healing', async () => {
   const options = { tokens: 2000, healing: 3000, length: 128, seed: 1 };
-  const windows = await chatWindows(await openFolder(parent), options);
+  const windows = await chatWindows(await openFolder(parent), toyCorpus, options);
   const { calibration, choosing, test, healing } = windows;
   const count = (set: number[][]): number => set.reduce((sum, window) => sum + window.length, 0);
   for (const [set, least] of [
@@ -38,5 +39,5 @@ it('packs whole chats into windows, held-out ones apart from those for calibrati
   expect(healing.slice(0, calibration.length)).toEqual(calibration);
   const all = [...healing, ...choosing, ...test].map((window) => window.join());
   expect(new Set(all).size).toBe(all.length);
-  expect(await chatWindows(await openFolder(parent), options)).toEqual(windows);
+  expect(await chatWindows(await openFolder(parent), toyCorpus, options)).toEqual(windows);
 });

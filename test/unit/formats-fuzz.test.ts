@@ -162,7 +162,8 @@ describe('damaged files', () => {
         'config.json': damage(random, config),
         'generation_config.json': damage(random, '{"eos_token_id":[3,4]}'),
       });
-      await readEosIds(source, parseConfig(await readJson(source, 'config.json', { code: 'bad-config' })));
+      const facts = parseConfig(await readJson(source, 'config.json', { code: 'bad-config' }));
+      await readEosIds(source, facts, { enders: [] });
     });
     expect(refused).toBeGreaterThan(200);
   });

@@ -197,12 +197,15 @@ describe('openCheckpoint', () => {
   });
 
   it('takes a stored copy, and ignores what older exports leave', async () => {
-    const extra = [
-      f32(copy, 3, 4),
-      f32('model.layers.1.self_attn.rotary_emb.inv_freq', 2),
-      f32('lm_head.weight', 9, 4),
-    ];
+    const extra = [f32(copy, 3, 4), f32('model.layers.1.self_attn.rotary_emb.inv_freq', 2)];
     expect([...(await open([...all, ...extra])).tensors.keys()]).toEqual([q, gate, copy]);
+  });
+
+  it('takes the copy where it alone is stored', async () => {
+    const checkpoint = await open([all[0]!, f32(copy, 3, 4)]);
+    expect([...checkpoint.tensors.keys()]).toEqual([q, gate]);
+    expect(bytesToF32(await checkpoint.read(gate), 'F32')).toEqual(f32(copy, 3, 4).data);
+    await expect(open([all[0]!, f32(copy, 4, 3)])).rejects.toThrow(/2\.mlp.* has shape \[4,3\]/);
   });
 
   it('reads shards', async () => {

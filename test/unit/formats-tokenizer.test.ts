@@ -217,10 +217,11 @@ describe('loadTokenizer', () => {
 
 describe('readEosIds', () => {
   const config = { eosTokenIds: [2], vocabSize: 10 };
-  const read = (json?: unknown) =>
+  const read = (json?: unknown, enders: number[] = []) =>
     readEosIds(
       memorySource(json === undefined ? {} : { 'generation_config.json': JSON.stringify(json) }),
       config,
+      { enders },
     );
 
   it('takes a number, a list, or what config.json says', async () => {
@@ -228,6 +229,8 @@ describe('readEosIds', () => {
     expect(await read({ eos_token_id: [5, 7] })).toEqual([5, 7]);
     expect(await read({})).toEqual([2]);
     expect(await read()).toEqual([2]);
+    expect(await read(undefined, [2, 9])).toEqual([2, 9]);
+    expect(await read({ eos_token_id: [5, 7] }, [9])).toEqual([5, 7, 9]);
     for (const bad of [10, -1, 'x', [1.5], [null]])
       await expect(read({ eos_token_id: bad })).rejects.toMatchObject({ code: 'bad-config' });
   });

@@ -6,10 +6,10 @@ import { encodeSafetensors } from '../../src/formats/safetensors.ts';
 import { type ModelConfig, parseConfig } from '../../src/model/config.ts';
 import { ownSpecs } from '../../src/model/plan.ts';
 import { BatchStream } from '../../src/train/batches.ts';
-import type { HostWeights } from '../../src/train/host-weights.ts';
 import { initialWeights } from '../../src/train/model.ts';
 import { randomFrom } from '../../src/train/random.ts';
 import { startJax, Trainer } from '../../src/train/trainer.ts';
+import type { CpuWeights } from '../../src/train/weights.ts';
 import { memorySource } from '../support/memory-source.ts';
 
 const LENGTH = 24;
@@ -49,7 +49,7 @@ const streamOf = (windows: number[][], rows: number): BatchStream =>
   );
 const schedule = { steps: 120, learningRate: 5e-3, warmUp: 10 };
 
-async function checkpointOf(config: ModelConfig, weights: HostWeights) {
+async function checkpointOf(config: ModelConfig, weights: CpuWeights) {
   const tensors = ownSpecs(config).map(({ name, shape }) => {
     return { name, dtype: 'F32' as const, shape, data: weights[name]!.data };
   });
@@ -58,7 +58,7 @@ async function checkpointOf(config: ModelConfig, weights: HostWeights) {
 }
 
 /** Perplexity of held-out text. */
-async function perplexityOf(config: ModelConfig, weights: HostWeights): Promise<number> {
+async function perplexityOf(config: ModelConfig, weights: CpuWeights): Promise<number> {
   const trainer = new Trainer(config, weights, { schedule, length: LENGTH });
   const loss = await trainer.loss(streamOf(heldOut, heldOut.length).next());
   trainer.dispose();
@@ -66,8 +66,8 @@ async function perplexityOf(config: ModelConfig, weights: HostWeights): Promise<
 }
 
 describe('healing', () => {
-  let taught: HostWeights;
-  let pruned: HostWeights;
+  let taught: CpuWeights;
+  let pruned: CpuWeights;
   beforeAll(async () => {
     await startJax();
     const trainer = new Trainer(parent, initialWeights(parent, 1), { schedule, length: LENGTH });
@@ -132,7 +132,13 @@ describe('healing is refused before anything is measured', () => {
   it('for models that the trainer lacks parts of, and for those too large for it', () => {
     const biased = parseConfig({ ...json, model_type: 'qwen2' });
     expect(() => checkHealing(biased, text, { tokens: 1 })).toThrow(/no biases/);
-    const large = parseConfig({ ...json, hidden_size: 2048, intermediate_size: 8192, num_hidden_layers: 16 });
+    const large = parseConfig({
+      ...json,
+      hidden_size: 2048,
+      head_dim: 64,
+      intermediate_size: 8192,
+      num_hidden_layers: 16,
+    });
     expect(() => checkHealing(large, text, { tokens: 1 })).toThrow(
       expect.objectContaining({ code: 'does-not-fit' }),
     );

@@ -253,14 +253,14 @@ describe.each(WAYS)('%s', (name, way) => {
       await refuses(failing(429, 1, { 'Retry-After': '86400' }), { code: 'io', details: { status: 429 } });
     });
 
-    it.each([400, 401, 403, 410, 451, 501])('of %i are final', async (status) => {
+    it.each([400, 401, 403, 451, 501])('of %i are final', async (status) => {
       const { ranges } = await refuses(failing(status, 99), { code: 'io', details: { status, file: FILE } });
       expect(ranges).toHaveLength(1);
     });
 
-    it('of 404 say that the file is missing', async () => {
-      expect((await refuses(failing(404, 99), { code: 'not-found' })).ranges).toHaveLength(1);
-      await refuses(failing(404, 99), { code: 'not-found' }, (source) => source.size(FILE));
+    it.each([404, 410])('of %i say that the file is missing', async (status) => {
+      expect((await refuses(failing(status, 99), { code: 'not-found' })).ranges).toHaveLength(1);
+      await refuses(failing(status, 99), { code: 'not-found' }, (source) => source.size(FILE));
     });
 
     it('of 416 past the end are a short file, within it an error', async () => {

@@ -38,6 +38,18 @@ describe.each(Object.entries(BELOW))('src/%s', (folder, below) => {
   });
 });
 
+test('src imports nothing of the demo, nor of the tests', () => {
+  const files = filesOf('.');
+  expect(files).toContain('cli.ts');
+  const imports = /\b(?:from|import)\s*\(?\s*'(\.[^']*)'/g;
+  const outside = files.flatMap((file) =>
+    Array.from(readFileSync(join(SRC, file), 'utf8').matchAll(imports), ([, to]) =>
+      join(file, '..', to!),
+    ).filter((to) => to.startsWith('..') && !to.startsWith('../shaders/')),
+  );
+  expect(outside).toEqual([]);
+});
+
 test('only gpu/ and kernels/ make GPU objects', () => {
   const makers =
     /\.create(Buffer|BindGroup|BindGroupLayout|ComputePipeline|ComputePipelineAsync|ShaderModule|QuerySet)\(/;

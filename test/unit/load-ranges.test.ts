@@ -30,6 +30,8 @@ async function filled(source: Source, signal?: AbortSignal, dtype: WeightDtype =
   let buffers = 0;
   const device = {
     limits: { maxBufferSize: Number.POSITIVE_INFINITY },
+    pushErrorScope() {},
+    popErrorScope: async () => null,
     createBuffer: ({ size }: GPUBufferDescriptor) => ({ size, label: String(buffers++) }),
     queue: {
       writeBuffer: ({ label }: GPUBuffer, to: number, data: ArrayBuffer, at: number, size: number) =>

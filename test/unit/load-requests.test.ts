@@ -4,7 +4,13 @@ import { estimate, loadModel } from '../../src/index.ts';
 
 afterEach(() => void vi.unstubAllGlobals());
 
-const TEXTS = ['tokenizer.json', 'tokenizer_config.json', 'chat_template.jinja', 'chat_template.json'];
+const TEXTS = [
+  'tokenizer.json',
+  'tokenizer_config.json',
+  'tool_use.jinja',
+  'chat_template.jinja',
+  'chat_template.json',
+];
 const ALL = ['config.json', 'model.safetensors', 'generation_config.json', ...TEXTS].sort();
 
 /** A server that answers only for `answers`; the others wait until they are given up. */

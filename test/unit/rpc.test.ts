@@ -354,7 +354,7 @@ function fakeModel(source: SourceLike, log: string[]): HostedModel {
     applyChatTemplate: (messages) => messages.map((m) => `<${m.role}>${m.content}`).join(''),
     reset: () => void log.push('reset'),
     async reload({ onProgress } = {}) {
-      onProgress?.({ phase: 'ready', loadedBytes: 1, totalBytes: 1 });
+      onProgress?.({ phase: 'ready', loadedBytes: 1, totalBytes: 1, kernels: { compiled: 0, total: 0 } });
       Object.assign(model.info, { adapter: 'another' });
       log.push('reload');
     },
@@ -528,7 +528,12 @@ describe('models in a worker', () => {
       else {
         const raw = source as RawSource;
         const bytes = await raw.read('config.json', 1, 3);
-        options.onProgress?.({ phase: 'read', loadedBytes: bytes!.length, totalBytes: 9 });
+        options.onProgress?.({
+          phase: 'read',
+          loadedBytes: bytes!.length,
+          totalBytes: 9,
+          kernels: { compiled: 0, total: 0 },
+        });
         paths.push(`${raw.name} ${await raw.size?.('config.json')}`);
       }
       return fakeModel('x', []);

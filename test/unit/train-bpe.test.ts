@@ -1,16 +1,13 @@
 import { Template } from '@huggingface/jinja';
 import { Tokenizer } from '@huggingface/tokenizers';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { chatAt } from '../../demo/corpus/chats.ts';
 import { Bpe, MIN_VOCAB } from '../../src/train/bpe.ts';
-import { CHAT_TEMPLATE, piecesOf, SPECIAL_TOKENS } from '../../src/train/chat-format.ts';
-import { chatAt } from '../../src/train/corpus.ts';
+import { CHAT_TEMPLATE, SPECIAL_TOKENS, textOf } from '../../src/train/chat-format.ts';
 import { randomFrom } from '../../src/train/random.ts';
 
-const textOf = (index: number): string =>
-  piecesOf(chatAt(1, index).turns)
-    .map(({ text }) => text)
-    .join('');
-const texts = Array.from({ length: 1500 }, (_, i) => textOf(i));
+const textAt = (index: number): string => textOf(chatAt(1, index).turns);
+const texts = Array.from({ length: 1500 }, (_, i) => textAt(i));
 
 /** Random code points of all planes, no lone surrogates. */
 function randomText(seed: number): string {
@@ -65,9 +62,9 @@ describe('byte-level BPE', () => {
     const template = new Template(CHAT_TEMPLATE);
     for (let i = 0; i < 100; i++) {
       const messages = chatAt(1, i).turns.map(({ role, content }) => ({ role, content }));
-      expect(template.render({ messages, add_generation_prompt: false })).toBe(textOf(i));
+      expect(template.render({ messages, add_generation_prompt: false })).toBe(textAt(i));
       const asked = template.render({ messages: messages.slice(0, -1), add_generation_prompt: true });
-      expect(textOf(i).startsWith(asked)).toBe(true);
+      expect(textAt(i).startsWith(asked)).toBe(true);
       expect(asked.endsWith(SPECIAL_TOKENS[2]!)).toBe(true);
     }
   });

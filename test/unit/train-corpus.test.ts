@@ -1,6 +1,13 @@
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { chatAt, KINDS, splitOf } from '../../src/train/corpus.ts';
-import { STORY_QUESTIONS } from '../../src/train/story.ts';
+import { chatAt, KINDS, splitOf, toyCorpus } from '../../demo/corpus/chats.ts';
+import { STORY_QUESTIONS } from '../../demo/corpus/story.ts';
+import { chatText } from '../../demo/corpus/text.ts';
+import { Bpe } from '../../src/train/bpe.ts';
+import { chatData, MEASURING_SEED_OFFSET } from '../../src/train/chat-corpus.ts';
+import { BEGIN, textOf } from '../../src/train/chat-format.ts';
 
 const chats = (split: 'train' | 'held-out', n = 3000, seed = 1) =>
   Array.from({ length: n }, (_, i) => chatAt(seed, i, split));
@@ -62,5 +69,29 @@ describe('corpus', () => {
       const [a, b, sum] = content.match(/\d+/g)!.map(Number);
       expect(a! + b!, content).toBe(sum);
     }
+  });
+
+  it('is the corpus that the embedded pair was trained on: the same chats, and the same vocabulary', () => {
+    const first = Array.from({ length: 500 }, (_, i) => [chatAt(1, i), chatAt(1, i, 'held-out')]);
+    expect(createHash('sha256').update(JSON.stringify(first)).digest('hex')).toBe(
+      '7f8f7de5efc78b63382d208d0f1464008d7bea4974196e66181f867f77011fe8',
+    );
+    const parent = join(import.meta.dirname, '../../demo/public/models/parent');
+    const read = (name: string) => JSON.parse(readFileSync(join(parent, name), 'utf8'));
+    const { vocab_size, max_position_embeddings } = read('config.json');
+    const bpe = Bpe.train(chatData(toyCorpus, 1).texts(), vocab_size);
+    expect(bpe.tokenizerJson()).toEqual(read('tokenizer.json'));
+    expect(bpe.configJson(max_position_embeddings)).toEqual(read('tokenizer_config.json'));
+  });
+
+  it('gives text of chats that training with the seed does not draw, in the chat format or as lines', () => {
+    const first = chatAt(1 + MEASURING_SEED_OFFSET, 0).turns;
+    const text = chatText(1, 5000, true);
+    expect(text.length).toBeGreaterThanOrEqual(5000);
+    expect(text.startsWith(`${textOf(first)}${BEGIN}`)).toBe(true);
+    const lines = chatText(1, 5000, false);
+    expect(lines.startsWith(`${first.map(({ content }) => content).join('\n')}\n\n`)).toBe(true);
+    expect(lines).not.toContain(BEGIN);
+    expect(first).not.toEqual(chatAt(1, 0).turns);
   });
 });

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { sampleOf } from '../../src/train/batches.ts';
+import { chatAt, KINDS, toyCorpus } from '../../demo/corpus/chats.ts';
 import { Bpe } from '../../src/train/bpe.ts';
-import { chatAt, KINDS } from '../../src/train/corpus.ts';
+import { sampleOf } from '../../src/train/chat-corpus.ts';
 import { evaluate, evaluationTable, type Scorer } from '../../src/train/evaluate.ts';
 
 const bpe = new Bpe([]);
@@ -19,6 +19,7 @@ describe('evaluation', () => {
     const result = await evaluate(
       knowing(() => false),
       bpe,
+      toyCorpus,
       { chats: 12 },
     );
     expect(result.perplexity.map(({ kind }) => kind)).toEqual(KINDS);
@@ -41,6 +42,7 @@ describe('evaluation', () => {
     const endless = await evaluate(
       knowing((id) => id === end),
       bpe,
+      toyCorpus,
       { chats: 5 },
     );
     for (const { right } of endless.accuracy) expect(right).toBe(0);
@@ -48,6 +50,7 @@ describe('evaluation', () => {
     const noFives = await evaluate(
       knowing((id) => id === digit),
       bpe,
+      toyCorpus,
       { chats: 12 },
     );
     for (const { asks, right, questions } of noFives.accuracy)
@@ -65,7 +68,7 @@ describe('evaluation', () => {
         return knowing(() => false).score(ids);
       },
     };
-    await evaluate(watched, bpe, { chats: 2 });
+    await evaluate(watched, bpe, toyCorpus, { chats: 2 });
     const expected = KINDS.flatMap((kind) =>
       [0, 1].map((i) => sampleOf(bpe, chatAt(1, i, 'held-out', kind)).ids.join()),
     );
@@ -76,6 +79,7 @@ describe('evaluation', () => {
     const result = await evaluate(
       knowing(() => false),
       bpe,
+      toyCorpus,
       { chats: 2 },
     );
     const table = evaluationTable([

@@ -2,11 +2,12 @@ import { mkdtemp, readdir, readFile, symlink, writeFile } from 'node:fs/promises
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { toyCorpus } from '../../demo/corpus/chats.ts';
+import { command } from '../../src/cli/train.ts';
 import { ShishuError } from '../../src/errors.ts';
-import { trainCommand } from '../../src/train/command.ts';
-import { writeWhole } from '../../src/train/io.ts';
+import { writeAtomic } from '../../src/train/io.ts';
 import { type TrainRequest, train } from '../../src/train/session.ts';
-import { paragraphsOf } from '../../src/train/text-corpus.ts';
+import { paragraphsOf } from '../../src/train/text-data.ts';
 
 const sizes = {
   hidden_size: 32,
@@ -48,7 +49,8 @@ const request = (out: string, extra: Partial<TrainRequest> = {}): TrainRequest =
   length: 32,
   checkpointMinutes: 10,
   mix: 0.5,
-  corpus: at('text.txt'),
+  corpus: toyCorpus,
+  textFile: at('text.txt'),
   log: () => {},
   signal: new AbortController().signal,
   ...extra,
@@ -149,7 +151,7 @@ describe('bad input', () => {
   });
 
   it('a corpus that is missing, empty, or not text', async () => {
-    const missing = await errorOf(() => train(request('c', { corpus: at('none.txt') })));
+    const missing = await errorOf(() => train(request('c', { textFile: at('none.txt') })));
     expect(missing.code).toBe('not-found');
     expect(() => paragraphsOf('a.txt', new TextEncoder().encode(' \n\n \n'))).toThrow(/a\.txt is empty/);
     expect(() => paragraphsOf('a.txt', Uint8Array.of(0xff, 0xfe, 0x41))).toThrow(/not UTF-8 text/);
@@ -162,10 +164,10 @@ describe('bad input', () => {
   });
 
   it('a full disk leaves the old file whole and says what to do', async () => {
-    await writeWhole(at('kept.bin'), 'old');
+    await writeAtomic(at('kept.bin'), 'old');
     // Writing to /dev/full fails as a full disk does.
     await symlink('/dev/full', at('kept.bin.part'));
-    const error = await errorOf(() => writeWhole(at('kept.bin'), 'new'));
+    const error = await errorOf(() => writeAtomic(at('kept.bin'), 'new'));
     expect(error.code).toBe('io');
     expect(error.message).toMatch(/kept\.bin.*ENOSPC.*Free some disk space/s);
     expect(await readFile(at('kept.bin'), 'utf8')).toBe('old');
@@ -176,12 +178,13 @@ describe('bad input', () => {
     const cases = [
       [['x.json'], /No output folder/],
       [['-o', 'y'], /No config/],
-      [['x.json', '-o', 'y', '--steps', '1.5'], /--steps is "1.5".*whole number/],
-      [['x.json', '-o', 'y', '--mix', '2'], /--mix is "2"/],
+      [['x.json', '-o', 'y', '--steps', '1.5'], /--steps is 1\.5, expected a whole number/],
+      [['x.json', '-o', 'y', '--mix', '2'], /--mix is 2, expected a number from 0 to 1/],
+      [['x.json', '-o', 'y', '--lr', 'fast'], /--lr is "fast"/],
       [['x.json', '-o', 'y', '--stepz', '1'], /stepz/],
     ] as const;
     for (const [argv, message] of cases) {
-      const error = await errorOf(() => trainCommand(argv, new AbortController().signal));
+      const error = await errorOf(() => command.run(argv, new AbortController().signal, toyCorpus));
       expect(error.code).toBe('bad-argument');
       expect(error.message).toMatch(message);
     }

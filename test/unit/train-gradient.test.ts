@@ -2,7 +2,7 @@ import * as jax from '@jax-js/jax';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { parseConfig } from '../../src/model/config.ts';
 import { crossEntropy, distillation } from '../../src/train/loss.ts';
-import { constantsOf, forward, initialWeights, toDevice, toHost } from '../../src/train/model.ts';
+import { constantsOf, forward, initialWeights, toCpu, toDevice } from '../../src/train/model.ts';
 import { learningRateAt } from '../../src/train/optimizer.ts';
 import { randomFrom } from '../../src/train/random.ts';
 import { checkTrainable, loadTraining } from '../../src/train/trainable.ts';
@@ -64,7 +64,7 @@ describe.each(Object.entries(CONFIGS))('gradients of a %s', (_name, config) => {
       Record<string, jax.Array>,
     ];
     expect((await value.data())[0]).toBeGreaterThan(0);
-    const found = await toHost(gradients);
+    const found = await toCpu(gradients);
     const compiled = jax.jit(loss);
     const measure = async (): Promise<number> => (await compiled(toDevice(weights)).data())[0]!;
     for (const [name, { data }] of Object.entries(weights)) {
@@ -89,7 +89,7 @@ describe.each(Object.entries(CONFIGS))('gradients of a %s', (_name, config) => {
 
 it('keeps matrices as they were, to the device and back', async () => {
   const weights = initialWeights(CONFIGS.child, 3);
-  expect(await toHost(toDevice(weights))).toEqual(weights);
+  expect(await toCpu(toDevice(weights))).toEqual(weights);
 });
 
 it('has no entry for the second of a shared pair', () => {

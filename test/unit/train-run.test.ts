@@ -1,18 +1,15 @@
 import { beforeAll, describe, expect, it } from 'vitest';
+import { chatAt, toyCorpus } from '../../demo/corpus/chats.ts';
 import { parseConfig } from '../../src/model/config.ts';
-import { BatchStream, corpusSource, sampleOf, UNSPOKEN_WEIGHT } from '../../src/train/batches.ts';
+import { BatchStream, heldOutBatches } from '../../src/train/batches.ts';
 import { Bpe } from '../../src/train/bpe.ts';
-import { piecesOf } from '../../src/train/chat-format.ts';
-import { chatAt } from '../../src/train/corpus.ts';
+import { CONTEXT_WEIGHT, chatData, sampleOf } from '../../src/train/chat-corpus.ts';
+import { textOf } from '../../src/train/chat-format.ts';
 import { initialWeights } from '../../src/train/model.ts';
-import { type Runner, run } from '../../src/train/run.ts';
+import { run, type TrainingModel } from '../../src/train/run.ts';
 import { startJax, Trainer } from '../../src/train/trainer.ts';
 
-const texts = Array.from({ length: 1000 }, (_, i) =>
-  piecesOf(chatAt(1, i).turns)
-    .map(({ text }) => text)
-    .join(''),
-);
+const texts = Array.from({ length: 1000 }, (_, i) => textOf(chatAt(1, i).turns));
 const bpe = Bpe.train(texts, 512);
 const sizes = {
   hidden_size: 48,
@@ -31,7 +28,8 @@ const child = parseConfig({
   num_mlp_shared: 1,
 });
 const shape = { rows: 4, length: 96, pad: 3 };
-const source = corpusSource(bpe, 1);
+const data = chatData(toyCorpus, 1);
+const source = data.training(bpe);
 
 describe('batches', () => {
   it('hold whole chats, shifted by one, and little padding', () => {
@@ -59,7 +57,7 @@ describe('batches', () => {
   it('count what the assistant says in full and the rest less', () => {
     const { ids, weights } = sampleOf(bpe, chatAt(1, 0));
     const at = ids.indexOf(bpe.id('<|assistant|>'));
-    expect(weights.slice(0, at + 1).every((weight) => weight === UNSPOKEN_WEIGHT)).toBe(true);
+    expect(weights.slice(0, at + 1).every((weight) => weight === CONTEXT_WEIGHT)).toBe(true);
     expect(weights[at + 1]).toBe(1);
     expect(weights.at(-1)).toBe(1);
   });
@@ -74,14 +72,14 @@ describe('training', () => {
     });
 
   it('resumed from a checkpoint equals training that never stopped', async () => {
-    const whole: Runner = { name: 'whole', trainer: trainer(child, 12), curve: [] };
+    const whole: TrainingModel = { name: 'whole', trainer: trainer(child, 12), curve: [] };
     await run([whole], { steps: 12, every: 4, stream: new BatchStream(source, shape) });
 
-    const first: Runner = { name: 'first', trainer: trainer(child, 12), curve: [] };
+    const first: TrainingModel = { name: 'first', trainer: trainer(child, 12), curve: [] };
     const stopped = await run([first], { steps: 6, every: 4, stream: new BatchStream(source, shape) });
     first.curve.pop();
     const kept = JSON.parse(JSON.stringify(stopped));
-    const second: Runner = {
+    const second: TrainingModel = {
       name: 'second',
       trainer: trainer(child, 12, await first.trainer.snapshot()),
       curve: first.curve,
@@ -98,7 +96,7 @@ describe('training', () => {
 
   it('stops after the step in which it is aborted', async () => {
     const stop = new AbortController();
-    const runner: Runner = { name: 'a', trainer: trainer(child, 9), curve: [] };
+    const runner: TrainingModel = { name: 'a', trainer: trainer(child, 9), curve: [] };
     await run([runner], {
       steps: 9,
       every: 2,
@@ -110,13 +108,12 @@ describe('training', () => {
   });
 
   it('lowers the loss of parent and child from above 6 to below 4.2 nats in 100 steps', async () => {
-    const runners: Runner[] = [parent, child].map((config, i) => ({
+    const runners: TrainingModel[] = [parent, child].map((config, i) => ({
       name: `${i}`,
       trainer: trainer(config, 100),
       curve: [],
     }));
-    const stream = new BatchStream((i) => sampleOf(bpe, chatAt(1, i, 'held-out')), shape);
-    const heldOut = Array.from({ length: 4 }, () => stream.next());
+    const heldOut = heldOutBatches(data, bpe, shape, 4);
     for (const { trainer } of runners) expect(await trainer.loss(heldOut[0]!)).toBeGreaterThan(6);
     await run(runners, { steps: 100, stream: new BatchStream(source, shape), heldOut });
     for (const { curve } of runners) {

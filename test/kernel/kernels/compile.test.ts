@@ -1,21 +1,10 @@
 // Every shader permutation that a model of any family asks for compiles without a word from the compiler.
 import { afterAll, expect, test } from 'vitest';
-import { Ledger } from '../../../src/gpu/buffer.ts';
-import type { Gpu } from '../../../src/gpu/device.ts';
-import type { Pipeline, PipelineCache } from '../../../src/gpu/pipeline.ts';
-import { Recorder } from '../../../src/gpu/recorder.ts';
 import { type ShaderSpec, shaderText } from '../../../src/gpu/shader.ts';
-import { addMoments } from '../../../src/kernels/moments.ts';
-import { argmax } from '../../../src/kernels/sample.ts';
-import { adjust, sample, score, topLogprobs } from '../../../src/kernels/sampling.ts';
-import type { WeightDtype } from '../../../src/kernels/tensor.ts';
 import { defaultTuning, type Tuning } from '../../../src/kernels/tuning.ts';
-import { allocateScratch, recordBlocks, recordHead } from '../../../src/model/forward.ts';
-import { KvCache } from '../../../src/model/kvcache.ts';
-import { planOf } from '../../../src/model/plan.ts';
-import { allocateWeights } from '../../../src/model/weights.ts';
+import { shadersOf } from '../../support/asked-shaders.ts';
 import { covers, openTestGpu, variantOf } from '../../support/gpu-features.ts';
-import { TINY_MODEL_NAMES, type TinyModelName, tinyModel } from '../../support/tiny-models.ts';
+import { TINY_MODEL_NAMES } from '../../support/tiny-models.ts';
 
 const gpu = await openTestGpu();
 const plainGpu = await variantOf(gpu, { without: ['f16', 'subgroups'] });
@@ -25,7 +14,7 @@ afterAll(() => gpu.close());
 
 const forGpus: Tuning = {
   ...defaultTuning(plainGpu),
-  matvec: { workgroup: 64, lanes: 32 },
+  matvec: { workgroup: 128, lanes: 32 },
   wide: 'tiled',
   attention: 'cooperative',
   wideAttention: 'tiled',
@@ -38,60 +27,10 @@ const forSoftware: Tuning = {
   wideAttention: 'direct',
 };
 
-/** The same GPU, noting which shaders are asked for instead of compiling them. */
-function listening(on: Gpu): { on: Gpu; asked: ShaderSpec[] } {
-  const asked: ShaderSpec[] = [];
-  const pipelines = {
-    get(spec: ShaderSpec): Promise<Pipeline> {
-      asked.push(spec);
-      return new Promise(() => {});
-    },
-  } as unknown as PipelineCache;
-  return { on: { ...on, pipelines }, asked };
-}
-
-/** The shaders of a model: blocks and head at every width, every way of choosing a token, and calibration's sums. */
-function shadersOf(
-  real: Gpu,
-  tuning: Tuning,
-  name: TinyModelName,
-  dtype: WeightDtype,
-  kvDtype: 'f32' | 'f16',
-): ShaderSpec[] {
-  const { on, asked } = listening(real);
-  const ledger = new Ledger(real);
-  const { config } = tinyModel(name, 1);
-  const plan = planOf(config);
-  const size = { rows: 8, decodeRows: 8, logitRows: 8, context: 300 };
-  const scratch = allocateScratch(ledger, tuning, config, size);
-  const { weights } = allocateWeights(real, ledger, config, plan, dtype);
-  const kv = new KvCache(ledger, config, plan, { dtype: kvDtype, sequences: 2, context: size.context });
-  const any = scratch.parts;
-  const parts = { gpu: on, tuning, config, weights, kv, scratch };
-  for (const width of ['one', 'few', 'many'] as const) {
-    void recordBlocks(parts, plan, any, width);
-    void recordHead(parts, width);
-  }
-  const recorder = new Recorder(on);
-  const { logits, step } = scratch;
-  const choice = { logits, next: any, sampled: any, samplers: any, step };
-  argmax(tuning, recorder, choice);
-  sample(tuning, recorder, choice);
-  score(tuning, recorder, { logits, targets: any, scores: any, step });
-  for (const bias of [undefined, any])
-    for (const mask of [undefined, any])
-      adjust(tuning, recorder, { ...choice, adjusted: logits, counts: any, bias, mask });
-  for (const top of [0, 5]) topLogprobs(tuning, recorder, { logits, top, sampled: any, out: any, step });
-  const to = { G: any, C: any, vectors: any, odd: any };
-  addMoments(recorder, { d: config.hiddenSize, z: any, before: any, after: any, rows: any, to, step });
-  ledger.releaseAll();
-  return asked;
-}
-
 /** What the compiler says of each distinct text: `file:line: message`. */
 async function messagesOf(specs: readonly ShaderSpec[]): Promise<{ texts: number; said: string[] }> {
   const all = specs.map(shaderText);
-  const texts = new Map(all.map((text, i) => [text.code, { ...text, name: specs[i]!.name }]));
+  const texts = new Map(all.map((text, i) => [text.code, { ...text, name: specs[i]!.kernel.name }]));
   const said = await Promise.all(
     [...texts].map(async ([code, { origins, name }]) => {
       const { messages } = await gpu.device.createShaderModule({ code }).getCompilationInfo();

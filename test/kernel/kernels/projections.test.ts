@@ -35,12 +35,12 @@ const many = { rows: 70, width: 'many', cols: 101 } as const;
 const shape = { heads: 3, kvHeads: 1, headDim: 12 };
 
 const everyOutput: ProjectionSpec[] = [
-  { ...one, out: 'plain', outputs: 83, norm: true, bias: true, residual: true },
+  { ...one, out: 'plain', outputs: 83, bias: true, residual: true },
   { ...one, out: 'swiglu', outputs: 45, norm: true, bias: true },
   { ...one, out: 'qkv', shape, norm: true, bias: true },
   { ...few, out: 'plain', outputs: 66, norm: true, head: true },
-  { ...few, out: 'swiglu', outputs: 70 },
-  { ...few, rows: 3, out: 'qkv', shape: { heads: 2, kvHeads: 2, headDim: 20 }, kvDtype: 'f16' },
+  { ...few, out: 'swiglu', outputs: 70, norm: true },
+  { ...few, rows: 3, out: 'qkv', shape: { heads: 2, kvHeads: 2, headDim: 20 }, norm: true, kvDtype: 'f16' },
 ];
 
 describe('f32: every output and width', () => {
@@ -49,13 +49,13 @@ describe('f32: every output and width', () => {
   // From 512 weight rows on.
   const large = { heads: 24, kvHeads: 4, headDim: 20 };
   const eightRows: ProjectionSpec[] = [
-    { ...one, out: 'plain', outputs: 519, norm: true, bias: true, residual: true },
+    { ...one, out: 'plain', outputs: 519, bias: true, residual: true },
     { ...one, out: 'swiglu', outputs: 261, norm: true, bias: true },
     { ...one, out: 'qkv', shape: large, norm: true, bias: true },
     { ...few, out: 'plain', outputs: 514, norm: true, head: true },
     { ...many, rows: 13, out: 'swiglu', outputs: 261, bias: true },
     { ...many, rows: 5, out: 'qkv', shape: large, norm: true, kvDtype: 'f16' },
-    { ...many, rows: 11, out: 'plain', outputs: 519, dtype: 'q8', norm: true, bias: true, head: true },
+    { ...many, rows: 11, out: 'plain', outputs: 519, dtype: 'q8', norm: true, head: true },
   ];
   test('a thread eight rows', () => run(plainGpu, tuningOf(16, 1), eightRows, 'eight rows'));
 
@@ -64,15 +64,14 @@ describe('f32: every output and width', () => {
   );
 
   test('sums in workgroup memory', () =>
-    run(plainGpu, tuningOf(16, 8), everyOutput, 'sums in workgroup memory'));
+    run(plainGpu, tuningOf(64, 16), everyOutput, 'sums in workgroup memory'));
 
   test.runIf(subgroups)('sums by subgroups', async () => {
-    const lanes = gpu.subgroupSize.max;
-    expect(reduceInclude(gpu, lanes)).toBe('reduce_subgroup');
     const specs = everyOutput.slice(1, 5);
-    // A row of one subgroup, then of several.
-    await run(gpu, tuningOf(2 * lanes, lanes), specs, `one subgroup of ${lanes} a row`);
-    await run(gpu, tuningOf(4 * lanes, 4 * lanes), specs.slice(2, 3), `subgroups of ${lanes}, four a row`);
+    for (const { workgroup, lanes } of VARIANTS.matvec.slice(1, 3)) {
+      expect(reduceInclude(gpu, lanes)).toBe('reduce_subgroup');
+      await run(gpu, tuningOf(workgroup, lanes), specs, `subgroups, ${lanes} lanes a row`);
+    }
   });
 
   test('many rows: tiles', () =>
@@ -80,7 +79,7 @@ describe('f32: every output and width', () => {
       plainGpu,
       tuningOf(16, 1, 'tiled'),
       [
-        { ...many, out: 'plain', outputs: 131, norm: true, bias: true, head: true },
+        { ...many, out: 'plain', outputs: 131, norm: true, head: true },
         { ...many, out: 'qkv', shape, bias: true },
       ],
       'tiles',
@@ -108,13 +107,8 @@ describe('f32: every output and width', () => {
 });
 
 describe('lane shapes', () => {
-  test.each([
-    [4, 4],
-    [64, 2],
-    [64, 64],
-    [256, 128],
-  ])('%i threads, %i a row', async (workgroup, lanes) => {
-    expect(reduceInclude(plainGpu, lanes)).toBe('reduce_shared');
+  test.each(VARIANTS.matvec)('$workgroup threads, $lanes a row', async ({ workgroup, lanes }) => {
+    expect(reduceInclude(plainGpu, lanes)).toBe(lanes === 1 ? 'reduce_none' : 'reduce_shared');
     const spec: ProjectionSpec = { ...one, cols: 300, out: 'plain', outputs: 83 };
     await run(plainGpu, tuningOf(workgroup, lanes), [spec], `${lanes} of ${workgroup} threads`);
   });
@@ -142,7 +136,7 @@ describe('stored dtypes', () => {
       { ...few, out: 'plain', outputs: 83, residual: true, dtype },
     ];
     await run(plainGpu, tuningOf(16, 1), specs, 'a thread a row');
-    await run(plainGpu, tuningOf(16, 8), specs.slice(0, 1), 'sums in workgroup memory');
+    await run(plainGpu, tuningOf(64, 16), specs.slice(0, 1), 'sums in workgroup memory');
   });
 
   test('q4 and q8 in tiles', () =>

@@ -50,7 +50,7 @@ describe('argmax', () => {
 
   test.each([
     [16, VOCAB],
-    [64, 301],
+    [256, 301],
   ])('%i threads, %i tokens', async (threads, vocab) => {
     const rig = new Rig(gpu);
     const values = tiedRows(rig, vocab);
@@ -191,7 +191,7 @@ describe('sample', () => {
     expect(found).toEqual([argmaxTwin(logits), argmaxTwin(logits)]);
   });
 
-  test.each([64, 256])('%i threads keep the same tokens', async (threads) => {
+  test.each([256])('%i threads keep the same tokens', async (threads) => {
     const options = { temperature: 0.8, topK: 20, topP: 0.8, minP: 0.1 };
     const samplers = Array.from({ length: DRAWS / 5 }, (_, seed) => samplerOf(options, seed));
     expectDrawn(await draw(logits, samplers, { threads }), logits, options);
@@ -340,7 +340,7 @@ describe('told of the choice', () => {
     ]);
   });
 
-  test.each([16, 64])('score, %i threads', async (threads) => {
+  test.each([16, 256])('score, %i threads', async (threads) => {
     const rig = new Rig(gpu);
     const values = tiedLogits(rig);
     const targets = [66, 4, 17, 0];

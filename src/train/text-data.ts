@@ -1,6 +1,5 @@
 import { ShishuError } from '../errors.ts';
-import type { Sample, Source } from './batches.ts';
-import type { Bpe } from './bpe.ts';
+import type { TrainingData } from './batches.ts';
 import { BEGIN } from './chat-format.ts';
 import { hashOf } from './random.ts';
 
@@ -26,13 +25,17 @@ export function paragraphsOf(file: string, bytes: Uint8Array): string[] {
   return paragraphs.length > 0 ? paragraphs : refuse('is empty');
 }
 
-/** Paragraphs in an endless seeded order; those longer than `length` are cut to a window at random. */
-export function textSource(bpe: Bpe, paragraphs: readonly string[], seed: number, length: number): Source {
-  return (index): Sample => {
+/**
+ * Paragraphs in an endless seeded order as training data.
+ * @param length tokens of a row; of a longer paragraph a window of `length + 1` is taken at random
+ */
+export const textData = (paragraphs: readonly string[], seed: number, length: number): TrainingData => ({
+  texts: () => paragraphs,
+  training: (bpe) => (index) => {
     const hash = hashOf(`${seed}/${index}`);
     const ids = bpe.encode(BEGIN + paragraphs[hash % paragraphs.length]);
     const from = ids.length > length ? hashOf(`window/${hash}`) % (ids.length - length) : 0;
     const window = ids.slice(from, from + length + 1);
     return { ids: window, weights: window.map(() => 1) };
-  };
-}
+  },
+});

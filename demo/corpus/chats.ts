@@ -1,5 +1,8 @@
-import { hashOf, pick, pickSome, type Random, randomFrom } from './random.ts';
-import { drawStory, type StoryQuestion } from './story.ts';
+import type { Chat, ChatCorpus, Split } from '../../src/train/chat-corpus.ts';
+import type { Turn } from '../../src/train/chat-format.ts';
+import { hashOf, type Random, randomFrom } from '../../src/train/random.ts';
+import { pick, pickSome } from './pick.ts';
+import { drawStory, STORY_QUESTIONS, type StoryQuestion } from './story.ts';
 import { ANIMALS, COLOURS, DAYS, FOODS, MONTHS, NAMES, NUMBERS, OPPOSITES, SPELLED } from './words.ts';
 
 export const KINDS = [
@@ -16,54 +19,45 @@ export const KINDS = [
 /** Kinds of chat: a story by the user, a story by the assistant, small talk, and short tasks. */
 export type Kind = (typeof KINDS)[number];
 
-export interface Turn {
-  role: 'user' | 'assistant';
-  content: string;
-  /** On an assistant's turn with exactly one right answer: what was asked. */
-  asks?: StoryQuestion | Kind;
-}
-
-export interface Chat {
+/** A chat of this corpus. */
+export interface ToyChat extends Chat {
   kind: Kind;
-  /** The slot combinations that the split goes by: all of one side. Small talk has none. */
+  /** The combinations of words that fill its slots, all of one split. Small talk has none. */
   keys: string[];
-  turns: Turn[];
 }
 
-/** One combination in eight is held out: it is seen in evaluation and never in training. */
+/** One combination of slots in eight is held out: it is in evaluation and never in training. */
 export const HELD_OUT_ONE_IN = 8;
 
-export type Split = 'train' | 'held-out';
-
-/** Which side a slot combination is on. Both kinds of story share one split. */
+/** The split that a combination is in. Both kinds of story share one. */
 export const splitOf = (kind: Kind, key: string): Split =>
   hashOf(`${kind === 'telling' ? 'story' : kind}/${key}`) % HELD_OUT_ONE_IN === 0 ? 'held-out' : 'train';
 
-/** People type without capitals and marks too. */
-function loosely(random: Random, question: string): string {
+/** A question as typed: one in seven begins without a capital and lacks its final mark. */
+function asTyped(random: Random, question: string): string {
   if (random() > 0.15) return question;
   const lower = question[0]!.toLowerCase() + question.slice(1);
   return lower.replace(/[?.!]$/, '');
 }
 
 const user = (content: string): Turn => ({ role: 'user', content });
-const reply = (content: string, asks?: Turn['asks']): Turn => ({
+const reply = (content: string, asks?: StoryQuestion | Kind): Turn => ({
   role: 'assistant',
   content,
   ...(asks && { asks }),
 });
 
-function drawStoryChat(random: Random, kind: 'story' | 'telling'): Chat {
+function drawStoryChat(random: Random, kind: 'story' | 'telling'): ToyChat {
   const story = drawStory(random);
   const turns =
-    kind === 'telling' ? [user(loosely(random, story.request)), reply(story.text)] : ([] as Turn[]);
+    kind === 'telling' ? [user(asTyped(random, story.request)), reply(story.text)] : ([] as Turn[]);
   const asked = pickSome(
     random,
     story.questions,
     Math.min(story.questions.length, 2 + Math.floor(random() * 3)),
   );
   asked.forEach(({ asks, question, answer }, i) => {
-    const text = loosely(random, question);
+    const text = asTyped(random, question);
     turns.push(user(kind === 'story' && i === 0 ? `${story.text} ${text}` : text), reply(answer, asks));
   });
   return { kind, keys: [story.key], turns };
@@ -98,9 +92,9 @@ const TALK: readonly (readonly [asked: readonly string[], said: readonly string[
 ];
 
 /** A few exchanges of small talk, often opened by a greeting and closed by thanks or a goodbye. */
-function drawTalk(random: Random): Chat {
+function drawTalk(random: Random): ToyChat {
   const turns = pickSome(random, TALK, 1 + Math.floor(random() * 3)).flatMap(([asked, said]) => [
-    user(loosely(random, pick(random, asked))),
+    user(asTyped(random, pick(random, asked))),
     reply(pick(random, said)),
   ]);
   return { kind: 'talk', keys: [], turns };
@@ -195,7 +189,7 @@ const TASKS: Record<Exclude<Kind, 'story' | 'telling' | 'talk'>, (random: Random
 };
 
 /** One to three tasks of a kind, all of one split. */
-function drawTask(random: Random, kind: keyof typeof TASKS, split: Split): Chat {
+function drawTask(random: Random, kind: keyof typeof TASKS, split: Split): ToyChat {
   const tasks: Task[] = [];
   const wanted = 1 + Math.floor(random() * 3);
   while (tasks.length < wanted) {
@@ -206,7 +200,7 @@ function drawTask(random: Random, kind: keyof typeof TASKS, split: Split): Chat 
     kind,
     keys: tasks.map((task) => task.key),
     turns: tasks.flatMap(({ question, answer, exact }) => [
-      user(loosely(random, question)),
+      user(asTyped(random, question)),
       reply(answer, exact ? kind : undefined),
     ]),
   };
@@ -234,11 +228,8 @@ function drawKind(random: Random): Kind {
   return 'story';
 }
 
-/**
- * Chat number `index` of the endless corpus of a seed: a function of its arguments alone, so that any place of
- * the corpus can be gone back to. With `kind`, a chat of that kind.
- */
-export function chatAt(seed: number, index: number, split: Split = 'train', kind?: Kind): Chat {
+/** Chat number `index` of a seed: a function of its arguments alone. With `kind`, a chat of that kind. */
+export function chatAt(seed: number, index: number, split: Split = 'train', kind?: Kind): ToyChat {
   const random = randomFrom(hashOf(`${seed}/${index}/${split}`));
   const drawn = kind ?? drawKind(random);
   if (drawn === 'talk') return drawTalk(random);
@@ -248,3 +239,6 @@ export function chatAt(seed: number, index: number, split: Split = 'train', kind
     if (splitOf(drawn, chat.keys[0]!) === split) return chat;
   }
 }
+
+/** The corpus that the embedded pair is trained on, and that `shishulm train` has built in. */
+export const toyCorpus: ChatCorpus = { kinds: KINDS, storyQuestions: STORY_QUESTIONS, chatAt };

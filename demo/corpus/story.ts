@@ -1,4 +1,5 @@
-import { pick, pickSome, type Random } from './random.ts';
+import type { Random } from '../../src/train/random.ts';
+import { pick, pickSome } from './pick.ts';
 import { ANIMALS, COLOURS, DEEDS, FEELINGS, NAMES, NUMBERS, PLACES, THINGS } from './words.ts';
 
 /** What a question about a story asks for. */

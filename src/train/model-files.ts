@@ -1,29 +1,17 @@
-import type { Checkpoint } from '../formats/checkpoint.ts';
-import { bytesToF32 } from '../formats/float.ts';
 import { encodeSafetensors, type NamedTensor } from '../formats/safetensors.ts';
 import type { ModelConfig } from '../model/config.ts';
 import { ownSpecs } from '../model/plan.ts';
 import type { Bpe } from './bpe.ts';
-import type { HostWeights } from './host-weights.ts';
+import type { CpuWeights } from './weights.ts';
 
 export interface ModelFolder {
   /** `config.json` as it was given. */
   configJson: object;
   config: ModelConfig;
-  weights: HostWeights;
+  weights: CpuWeights;
   bpe: Bpe;
   /** `training.json` */
   training: object;
-}
-
-/** A checkpoint's tensors as float32, each shared one once. */
-export async function hostWeights(checkpoint: Checkpoint, config: ModelConfig): Promise<HostWeights> {
-  const weights: HostWeights = {};
-  for (const { name, shape } of ownSpecs(config)) {
-    const data = bytesToF32(await checkpoint.read(name), checkpoint.tensors.get(name)!.dtype);
-    weights[name] = { shape, data };
-  }
-  return weights;
 }
 
 const json = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`;

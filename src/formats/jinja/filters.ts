@@ -1,0 +1,403 @@
+// Jinja's filters and tests.
+import { Arguments } from './arguments.ts';
+import { TemplateFault } from './faults.ts';
+import { formatPercent } from './format.ts';
+import { TUPLE_OF_ONE } from './rewrite.ts';
+import { capitalize, dictMethod, trim } from './strings.ts';
+import {
+  type Callable,
+  compare,
+  contains,
+  describe,
+  equals,
+  intOf,
+  isNumber,
+  iterate,
+  LINE_END,
+  lengthOf,
+  numberOf,
+  str,
+  Tuple,
+  toJson,
+  truth,
+  typeOf,
+  Undefined,
+  type Value,
+} from './values.ts';
+
+type Filter = (value: Value, args: Arguments) => Value;
+type Test = (value: Value, other: Value) => boolean;
+
+const nothing = (what: string): Undefined => new Undefined(what);
+/** Texts are compared without regard to case unless asked to. */
+const folded = (value: Value, caseSensitive: boolean): Value =>
+  typeof value === 'string' && !caseSensitive ? value.toLowerCase() : value;
+
+/** A part by a path like `a.0.b`; what is not there may be something else. */
+function attribute(value: Value, path: Value, otherwise?: Value): Value {
+  const parts = typeof path === 'string' ? path.split('.') : [String(path)];
+  return parts.reduce<Value>((from, part) => {
+    const found = partOf(from, part);
+    return found instanceof Undefined ? (otherwise ?? found) : found;
+  }, value);
+}
+
+function partOf(from: Value, part: string): Value {
+  if (from instanceof Undefined) throw new TypeError(describe(from));
+  if (from instanceof Map) return from.get(part) ?? dictMethod(from, part) ?? nothing(part);
+  if (Array.isArray(from) && /^-?\d+$/.test(part)) return from.at(Number(part)) ?? nothing(part);
+  return nothing(part);
+}
+
+const maker =
+  (args: Arguments): ((value: Value) => Value) =>
+  (value) => {
+    const path = args.named.get('attribute');
+    return path === undefined ? value : attribute(value, path, args.named.get('default'));
+  };
+
+function sorted(value: Value, args: Arguments): Value[] {
+  const reverse = args.flag(0, 'reverse');
+  const caseSensitive = args.flag(1, 'case_sensitive');
+  const paths = args.get(2, 'attribute');
+  const keys = (each: Value): Value[] =>
+    (typeof paths === 'string' ? paths.split(',') : [paths]).map((path) =>
+      folded(path === undefined || path === null ? each : attribute(each, path), caseSensitive),
+    );
+  return [...iterate(value)].sort((a, b) => (reverse ? -1 : 1) * compare(keys(a), keys(b)));
+}
+
+const extreme =
+  (sign: number): Filter =>
+  (value, args) => {
+    const caseSensitive = args.flag(0, 'case_sensitive');
+    const of = maker(args);
+    const key = (each: Value): Value => folded(of(each), caseSensitive);
+    const items = iterate(value);
+    return items.length === 0
+      ? nothing('the extreme of no items')
+      : items.reduce((best, each) => (sign * compare(key(each), key(best)) > 0 ? each : best));
+  };
+
+/** `select('test', ...)`, or by an attribute; without a test, what is true. */
+const selecting =
+  (wanted: boolean, byAttribute: boolean): Filter =>
+  (value, args) => {
+    const [name, ...rest] = byAttribute ? args.all.slice(1) : args.all;
+    const test = name === undefined ? undefined : testOf(str(name));
+    return iterate(value).filter((each) => {
+      const tested = byAttribute ? attribute(each, args.all[0]!) : each;
+      return (test ? test(tested, rest[0] ?? null) : truth(tested)) === wanted;
+    });
+  };
+
+const map: Filter = (value, args) => {
+  const [name, ...rest] = args.all;
+  if (name === undefined) return iterate(value).map(maker(args));
+  const filter = filterOf(str(name));
+  return iterate(value).map((each) => filter([each, ...rest], new Map(args.named)));
+};
+
+const groupby: Filter = (value, args) => {
+  const path = args.get(0, 'attribute')!;
+  const groups: [Value, Value[]][] = [];
+  for (const each of sorted(value, new Arguments([], new Map([['attribute', path]])))) {
+    const key = attribute(each, path);
+    const last = groups.at(-1);
+    if (last && equals(last[0], key)) last[1].push(each);
+    else groups.push([key, [each]]);
+  }
+  return groups.map((group) => Tuple.from<Value>(group));
+};
+
+const batch: Filter = (value, args) => {
+  const size = args.int(0, 'linecount', 1);
+  const items = iterate(value);
+  const fill = args.get(1, 'fill_with');
+  return Array.from({ length: Math.ceil(items.length / size) }, (_, i) => {
+    const row = items.slice(i * size, (i + 1) * size);
+    while (fill !== undefined && fill !== null && row.length < size) row.push(fill);
+    return row;
+  });
+};
+
+const slices: Filter = (value, args) => {
+  const items = iterate(value);
+  const count = args.int(0, 'slices', 1);
+  const fill = args.get(1, 'fill_with');
+  const each = Math.floor(items.length / count);
+  const more = items.length % count;
+  return Array.from({ length: count }, (_, i) => {
+    const start = i * each + Math.min(i, more);
+    const row = items.slice(start, start + each + (i < more ? 1 : 0));
+    return fill !== undefined && fill !== null && i >= more ? [...row, fill] : row;
+  });
+};
+
+const unique: Filter = (value, args) => {
+  const caseSensitive = args.flag(0, 'case_sensitive');
+  const of = maker(args);
+  const seen: Value[] = [];
+  return iterate(value).filter((each) => {
+    const key = folded(of(each), caseSensitive);
+    if (contains(seen, key)) return false;
+    seen.push(key);
+    return true;
+  });
+};
+
+const indent: Filter = (value, args) => {
+  const width = args.get(0, 'width') ?? BigInt(4);
+  const by = typeof width === 'string' ? width : ' '.repeat(intOf(width));
+  const blank = args.flag(2, 'blank');
+  const lines = `${str(value)}\n`.split(LINE_END).slice(0, -1);
+  const text = blank
+    ? lines.join(`\n${by}`)
+    : [lines[0], ...lines.slice(1).map((line) => (line ? by + line : line))].join('\n');
+  return args.flag(1, 'first') ? by + text : text;
+};
+
+function toInt(value: Value, args: Arguments): Value {
+  const otherwise = args.get(0, 'default') ?? BigInt(0);
+  const base = args.int(1, 'base', 10);
+  if (typeof value === 'string') {
+    const text = trim(value).replaceAll('_', '');
+    if (base !== 10) {
+      const parsed = Number.parseInt(text.replace(/^0[xob]/i, ''), base);
+      return Number.isNaN(parsed) ? otherwise : BigInt(parsed);
+    }
+    if (/^[+-]?\d+$/.test(text)) return BigInt(text.replace(/^\+/, ''));
+    const number = /\d/.test(text) ? Number(text) : Number.NaN;
+    return Number.isFinite(number) ? BigInt(Math.trunc(number)) : otherwise;
+  }
+  if (!isNumber(value)) return otherwise;
+  const number = numberOf(value);
+  if (typeof number === 'bigint') return number;
+  return Number.isFinite(number) ? BigInt(Math.trunc(number)) : otherwise;
+}
+
+function toFloat(value: Value, args: Arguments): Value {
+  const otherwise = args.get(0, 'default') ?? 0;
+  if (isNumber(value)) return Number(value);
+  const number = typeof value === 'string' && trim(value) !== '' ? Number(trim(value)) : Number.NaN;
+  return Number.isNaN(number) ? otherwise : number;
+}
+
+const round: Filter = (value, args) => {
+  if (!isNumber(value)) throw new TypeError(`${describe(value)} cannot be rounded`);
+  const precision = args.int(0, 'precision', 0);
+  const how = args.optional(1, 'method') ?? 'common';
+  const scale = 10 ** precision;
+  const number = Number(value);
+  if (how === 'ceil') return Math.ceil(number * scale) / scale;
+  if (how === 'floor') return Math.floor(number * scale) / scale;
+  if (typeof numberOf(value) === 'bigint' && precision >= 0) return number;
+  if (precision < 0) return Math.round(number * scale) / scale;
+  // Halves go to the even neighbour, which the exact digits tell.
+  const exact = number.toFixed(Math.min(100, precision + 60));
+  const [, kept, rest] = /^(.*?\d*?)(\d{60})$/.exec(exact.replace('.', '')) ?? [];
+  const isHalf = rest !== undefined && /^50*$/.test(rest) && Number(kept!.at(-1) ?? 0) % 2 === 0;
+  return Number(isHalf ? exact.slice(0, -60) : number.toFixed(precision));
+};
+
+const truncate: Filter = (value, args) => {
+  const text = str(value);
+  const length = args.int(0, 'length', 255);
+  const end = args.optional(2, 'end') ?? '...';
+  const leeway = args.int(3, 'leeway', 5);
+  if (Array.from(text).length <= length + leeway) return text;
+  const cut = Array.from(text)
+    .slice(0, length - end.length)
+    .join('');
+  return (args.flag(1, 'killwords') ? cut : cut.replace(/ [^ ]*$/, '')) + end;
+};
+
+const dictsort: Filter = (value, args) => {
+  if (!(value instanceof Map)) throw new TypeError(`${describe(value)} is no dict`);
+  const caseSensitive = args.flag(0, 'case_sensitive');
+  const by = (args.optional(1, 'by') ?? 'key') === 'key' ? 0 : 1;
+  const sign = args.flag(2, 'reverse') ? -1 : 1;
+  return [...value]
+    .sort((a, b) => sign * compare(folded(a[by], caseSensitive), folded(b[by], caseSensitive)))
+    .map((entry) => Tuple.from<Value>(entry));
+};
+
+const escaped = (value: Value): string =>
+  str(value).replace(
+    /[&<>'"]/g,
+    (sign) => `&${{ '&': 'amp', '<': 'lt', '>': 'gt', "'": '#39', '"': '#34' }[sign]};`,
+  );
+
+const defaulted: Filter = (value, args) => {
+  const absent = args.flag(1, 'boolean') ? !truth(value) : value instanceof Undefined;
+  return absent ? (args.get(0, 'default_value') ?? '') : value;
+};
+
+const sum: Filter = (value, args) => {
+  const path = args.get(0, 'attribute');
+  return iterate(value)
+    .map((each) => (path === undefined || path === null ? each : attribute(each, path)))
+    .reduce<Value>((total, each) => {
+      if (!isNumber(total) || !isNumber(each)) throw new TypeError(`${describe(each)} cannot be added up`);
+      const [a, b] = [numberOf(total), numberOf(each)];
+      return typeof a === 'bigint' && typeof b === 'bigint' ? a + b : Number(a) + Number(b);
+    }, args.get(1, 'start') ?? BigInt(0));
+};
+
+const join: Filter = (value, args) => {
+  const path = args.get(1, 'attribute');
+  return iterate(value)
+    .map((each) => str(path === undefined || path === null ? each : attribute(each, path)))
+    .join(str(args.get(0, 'd') ?? ''));
+};
+
+const FILTERS: Record<string, Filter> = {
+  [TUPLE_OF_ONE]: (value) => Tuple.from<Value>([value]),
+  abs(value) {
+    if (!isNumber(value)) throw new TypeError(`${describe(value)} is no number`);
+    const number = numberOf(value);
+    return number < 0 ? -number : number;
+  },
+  attr: (value, args) => attribute(value, args.all[0]!),
+  batch,
+  capitalize: (value) => capitalize(str(value)),
+  center: (value, args) => {
+    const room = Math.max(0, args.int(0, 'width', 80) - Array.from(str(value)).length);
+    return ' '.repeat(Math.floor(room / 2)) + str(value) + ' '.repeat(Math.ceil(room / 2));
+  },
+  count: lengthOf,
+  default: defaulted,
+  d: defaulted,
+  dictsort,
+  escape: escaped,
+  e: escaped,
+  first: (value) => iterate(value)[0] ?? nothing('the first of no items'),
+  float: toFloat,
+  forceescape: escaped,
+  format: (value, args) =>
+    formatPercent(str(value), args.named.size > 0 ? new Map<Value, Value>(args.named) : Tuple.from(args.all)),
+  groupby,
+  indent,
+  int: toInt,
+  items(value) {
+    if (value instanceof Undefined) return [];
+    if (value instanceof Map) return [...value].map((entry) => Tuple.from<Value>(entry));
+    throw new TypeError(`${describe(value)} is no dict`);
+  },
+  join,
+  last: (value) => iterate(value).at(-1) ?? nothing('the last of no items'),
+  length: lengthOf,
+  list: (value) => [...iterate(value)],
+  lower: (value) => str(value).toLowerCase(),
+  map,
+  max: extreme(1),
+  min: extreme(-1),
+  reject: selecting(false, false),
+  rejectattr: selecting(false, true),
+  replace: (value, args) => {
+    const [from, to] = [str(args.all[0]!), str(args.all[1]!)];
+    const count = args.int(2, 'count', -1);
+    const parts = str(value).split(from);
+    const most = count < 0 ? parts.length : Math.min(count + 1, parts.length);
+    return [parts.slice(0, most).join(to), ...parts.slice(most)].join(from);
+  },
+  reverse: (value) =>
+    typeof value === 'string' ? Array.from(value).reverse().join('') : [...iterate(value)].reverse(),
+  round,
+  safe: (value) => str(value),
+  select: selecting(true, false),
+  selectattr: selecting(true, true),
+  slice: slices,
+  sort: sorted,
+  string: (value) => str(value),
+  sum,
+  title: (value) => str(value).replace(/[^-\s({[<]+/gu, (word) => capitalize(word)),
+  tojson: (value, args) =>
+    toJson(
+      value,
+      new Map([
+        ...['ensure_ascii', 'indent', 'separators', 'sort_keys'].flatMap((name, i): [string, Value][] =>
+          args.all[i] === undefined ? [] : [[name, args.all[i]]],
+        ),
+        ...args.named,
+      ]),
+    ),
+  trim: (value, args) => trim(str(value), args.optional(0, 'chars')),
+  truncate,
+  unique,
+  upper: (value) => str(value).toUpperCase(),
+  urlencode: (value) => encodeURIComponent(str(value)).replaceAll('%2F', '/'),
+  wordcount: (value) => BigInt(str(value).match(/[\p{L}\p{N}_]+/gu)?.length ?? 0),
+};
+
+const ordered =
+  (check: (order: number) => boolean): Test =>
+  (value, other) =>
+    check(compare(value, other));
+
+const remainder = (value: Value, by: Value): number => intOf(value) % intOf(by);
+const two = BigInt(2);
+
+const TESTS: Record<string, Test> = {
+  boolean: (value) => typeof value === 'boolean',
+  callable: (value) => typeof value === 'function',
+  defined: (value) => !(value instanceof Undefined),
+  divisibleby: (value, by) => remainder(value, by) === 0,
+  eq: equals,
+  equalto: equals,
+  escaped: () => false,
+  even: (value) => remainder(value, two) === 0,
+  false: (value) => value === false,
+  filter: (value) => typeof value === 'string' && Object.hasOwn(FILTERS, value),
+  float: (value) => typeof value === 'number',
+  ge: ordered((order) => order >= 0),
+  greaterthan: ordered((order) => order > 0),
+  gt: ordered((order) => order > 0),
+  in: (value, whole) => contains(whole, value),
+  integer: (value) => typeof value === 'bigint',
+  iterable: (value) => value instanceof Undefined || ['str', 'list', 'tuple', 'dict'].includes(typeOf(value)),
+  le: ordered((order) => order <= 0),
+  lessthan: ordered((order) => order < 0),
+  lower: (value) => str(value) === str(value).toLowerCase() && str(value) !== str(value).toUpperCase(),
+  lt: ordered((order) => order < 0),
+  mapping: (value) => value instanceof Map,
+  ne: (value, other) => !equals(value, other),
+  none: (value) => value === null,
+  number: isNumber,
+  odd: (value) => remainder(value, two) !== 0,
+  sameas: (value, other) => value === other,
+  sequence: (value) => value instanceof Undefined || ['str', 'list', 'tuple', 'dict'].includes(typeOf(value)),
+  string: (value) => typeof value === 'string',
+  test: (value) => typeof value === 'string' && Object.hasOwn(TESTS, value),
+  true: (value) => value === true,
+  undefined: (value) => value instanceof Undefined,
+  upper: (value) => str(value) === str(value).toUpperCase() && str(value) !== str(value).toLowerCase(),
+};
+
+const SIGNS: Record<string, string> = {
+  '==': 'eq',
+  '!=': 'ne',
+  '>': 'gt',
+  '>=': 'ge',
+  '<': 'lt',
+  '<=': 'le',
+};
+
+function testOf(given: string): Test {
+  const name = SIGNS[given] ?? given;
+  const test = Object.hasOwn(TESTS, name) ? TESTS[name] : undefined;
+  if (!test) throw new TemplateFault(`there is no test "${given}"`);
+  return test;
+}
+
+/** A filter, or a test as `is NAME` or `is not NAME`; the first argument is what it is applied to. @throws TemplateFault */
+export function filterOf(name: string): Callable {
+  const [, not, tested] = /^is (not )?(.*)$/.exec(name) ?? [];
+  if (tested !== undefined) {
+    const test = testOf(tested);
+    return ([value, other]) => test(value!, other ?? null) === !not;
+  }
+  const filter = Object.hasOwn(FILTERS, name) ? FILTERS[name] : undefined;
+  if (!filter) throw new TemplateFault(`there is no filter "${name}"`);
+  return ([value, ...rest], named) => filter(value!, new Arguments(rest, named));
+}

@@ -1,0 +1,51 @@
+// Python's operators.
+import { formatPercent } from './format.ts';
+import { describe, intOf, isNumber, numberOf, str, truth, typeOf, type Value } from './values.ts';
+
+/** A value with its sign, or `not` it. @throws TypeError */
+export function unary(operator: string, value: Value): Value {
+  if (operator === 'not') return !truth(value);
+  if (!isNumber(value)) throw new TypeError(`${describe(value)} has no sign`);
+  const number = numberOf(value);
+  return operator === '-' ? -number : number;
+}
+
+/** What is no comparison. @throws TypeError */
+export function arithmetic(operator: string, left: Value, right: Value): Value {
+  if (operator === '~') return str(left) + str(right);
+  if (operator === '+') {
+    if (typeof left === 'string' && typeof right === 'string') return left + right;
+    if (Array.isArray(left) && Array.isArray(right) && typeOf(left) === typeOf(right))
+      return left.concat(right);
+  }
+  if (operator === '%' && typeof left === 'string') return formatPercent(left, right);
+  if (operator === '*') {
+    const [many, count] = isNumber(left) ? [right, left] : [left, right];
+    if (typeof many === 'string') return many.repeat(Math.max(0, intOf(count)));
+    if (Array.isArray(many)) return Array.from({ length: Math.max(0, intOf(count)) }, () => many).flat();
+  }
+  if (!isNumber(left) || !isNumber(right))
+    throw new TypeError(`"${operator}" cannot be used on ${describe(left)} and ${describe(right)}`);
+  const [a, b] = [numberOf(left), numberOf(right)];
+  if (['/', '//', '%'].includes(operator) && Number(b) === 0) throw new TypeError('a number is divided by 0');
+  if (typeof a === 'bigint' && typeof b === 'bigint' && operator !== '/' && !(operator === '**' && b < 0))
+    return wholes(operator, a, b);
+  const [x, y] = [Number(a), Number(b)];
+  if (operator === '+') return x + y;
+  if (operator === '-') return x - y;
+  if (operator === '*') return x * y;
+  if (operator === '/') return x / y;
+  if (operator === '//') return Math.floor(x / y);
+  if (operator === '%') return x - y * Math.floor(x / y);
+  return x ** y;
+}
+
+function wholes(operator: string, a: bigint, b: bigint): bigint {
+  if (operator === '+') return a + b;
+  if (operator === '-') return a - b;
+  if (operator === '*') return a * b;
+  if (operator === '**') return a ** b;
+  // Python rounds towards minus infinity.
+  const rest = ((a % b) + b) % b;
+  return operator === '%' ? rest : (a - rest) / b;
+}

@@ -1,0 +1,100 @@
+/** A token in the words of @huggingface/jinja, whose parser takes them. */
+export interface Token {
+  type: string;
+  value: string;
+}
+
+export const token = (type: string, value: string): Token => ({ type, value });
+
+/** The name of a tuple without items. */
+export const EMPTY_TUPLE = '()';
+/** The filter that makes a tuple of a value. */
+export const TUPLE_OF_ONE = '(,)';
+
+/** Tests that may take their argument without parentheses. */
+const WITH_ARGUMENT = /^(divisibleby|sameas|in|eq|equalto|ne|gt|greaterthan|ge|lt|lessthan|le)$/;
+
+/** One past the bracket that closes the one at `start`. */
+function closing(tokens: readonly Token[], start: number): number {
+  let depth = 0;
+  for (let i = start; i < tokens.length; i++) {
+    if (tokens[i]!.type.startsWith('Open')) depth++;
+    else if (tokens[i]!.type.startsWith('Close') && --depth === 0) return i + 1;
+  }
+  return tokens.length;
+}
+
+/** One past the operand that begins at `start`: a literal, a name or brackets, and what is taken of it. */
+function operandEnd(tokens: readonly Token[], start: number): number {
+  let end = tokens[start]?.type.startsWith('Open') ? closing(tokens, start) : start + 1;
+  for (;;) {
+    const type = tokens[end]?.type;
+    if (type === 'Dot') end += 2;
+    else if (type === 'OpenSquareBracket' || type === 'OpenParen') end = closing(tokens, end);
+    else return end;
+  }
+}
+
+/** Words before which brackets are no call. */
+const WORDS = /^(in|not|and|or|else|if|is)$/;
+
+/** Whether the brackets at a place are those of a call. */
+function isCall(tokens: readonly Token[], at: number): boolean {
+  const { type, value } = tokens[at - 1] ?? token('', '');
+  return type === 'Identifier' ? !WORDS.test(value) : /^(Close|String)/.test(type);
+}
+
+/** `()` and `(a,)`, and a comma before the end of longer ones; undefined for other brackets. */
+function tuple(inner: readonly Token[]): Token[] | undefined {
+  if (inner.length === 0) return [token('Identifier', EMPTY_TUPLE)];
+  if (inner.at(-1)!.type !== 'Comma') return undefined;
+  let commas = 0;
+  for (let i = 0; i < inner.length; i = operandEnd(inner, i)) if (inner[i]!.type === 'Comma') commas++;
+  const brackets = [token('OpenParen', '('), ...rewritten(inner.slice(0, -1)), token('CloseParen', ')')];
+  return commas > 1 ? brackets : [...brackets, token('Pipe', '|'), token('Identifier', TUPLE_OF_ONE)];
+}
+
+/** Says in other words what the parser does not know: tests with arguments, which become filters (`is NAME`, `is not NAME`), and some tuples. */
+export function rewritten(tokens: readonly Token[]): Token[] {
+  const out: Token[] = [];
+  for (let i = 0; i < tokens.length; i++) {
+    if (tokens[i]!.type === 'OpenParen' && !isCall(tokens, i)) {
+      const end = closing(tokens, i);
+      const made = tuple(tokens.slice(i + 1, end - 1));
+      if (made) {
+        out.push(...made);
+        i = end - 1;
+        continue;
+      }
+    }
+    const isTest =
+      tokens[i]!.type === 'Identifier' && tokens[i]!.value === 'is' && out.at(-1)?.type !== 'Dot';
+    if (!isTest) {
+      out.push(tokens[i]!);
+      continue;
+    }
+    const negated = tokens[i + 1]?.value === 'not' && tokens[i + 1]?.type === 'Identifier';
+    const at = i + (negated ? 2 : 1);
+    const name = tokens[at]?.value ?? '';
+    let argument: Token[] = [];
+    let end = at + 1;
+    if (tokens[end]?.type === 'OpenParen') {
+      const close = closing(tokens, end);
+      argument = tokens.slice(end + 1, close - 1);
+      end = close;
+    } else if (WITH_ARGUMENT.test(name)) {
+      const close = operandEnd(tokens, end);
+      argument = tokens.slice(end, close);
+      end = close;
+    }
+    out.push(
+      token('Pipe', '|'),
+      token('Identifier', `is ${negated ? 'not ' : ''}${name}`),
+      token('OpenParen', '('),
+      ...rewritten(argument),
+      token('CloseParen', ')'),
+    );
+    i = end - 1;
+  }
+  return out;
+}

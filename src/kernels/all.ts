@@ -1,0 +1,30 @@
+import type { Kernel } from '../gpu/kernel.ts';
+import { ATTENTION, ATTENTION_DECODE, ATTENTION_REDUCE, ATTENTION_TILED } from './attention.ts';
+import { EMBED } from './embed.ts';
+import { MATMUL, MATVEC, NORM } from './matmul.ts';
+import { MOMENT_VECTORS, MOMENTS } from './moments.ts';
+import { ROPE } from './rope.ts';
+import { ARGMAX } from './sample.ts';
+import { ADJUST, SAMPLE, SCORE, TOP_LOGPROBS } from './sampling.ts';
+import { SYNTHESISE } from './synthesise.ts';
+
+/** Every kernel that there is. */
+export const KERNELS: readonly Kernel[] = [
+  EMBED,
+  MATVEC,
+  MATMUL,
+  NORM,
+  ROPE,
+  ATTENTION,
+  ATTENTION_DECODE,
+  ATTENTION_TILED,
+  ATTENTION_REDUCE,
+  ARGMAX,
+  SAMPLE,
+  ADJUST,
+  TOP_LOGPROBS,
+  SCORE,
+  MOMENTS,
+  MOMENT_VECTORS,
+  SYNTHESISE,
+];

@@ -1,0 +1,99 @@
+// What other models of the same names have, and this engine does not run: refused by name, never ignored.
+import type { ModelType } from './config.ts';
+import { count, field, flag, isCount, isObject, type Json, refuse, size, text } from './config-fields.ts';
+
+/** Fields that change the sums in some family, and the values with which they do not; null never does. */
+const NEUTRAL: Record<string, readonly unknown[]> = {
+  // Scales and caps of Granite, MiniCPM, Cohere, Gemma and Grok.
+  attention_multiplier: [],
+  embedding_multiplier: [1],
+  embedding_scale: [1],
+  residual_multiplier: [1],
+  residual_scale: [1],
+  logits_scaling: [1],
+  logit_scale: [1],
+  scale_emb: [1],
+  scale_depth: [],
+  dim_model_base: [],
+  attn_logit_softcapping: [],
+  final_logit_softcapping: [],
+  attn_logit_soft_cap: [],
+  final_logit_soft_cap: [],
+  router_logit_softcapping: [],
+  query_pre_attn_scalar: [],
+  attention_scale: [],
+  clip_qkv: [],
+  // Other attention.
+  attention_chunk_size: [],
+  kv_lora_rank: [],
+  q_lora_rank: [],
+  qk_layernorm: [false],
+  alibi: [false],
+  use_alibi: [false],
+  use_rope: [true],
+  rope_interleave: [false],
+  rope_interleaved: [false],
+  use_mrope: [false],
+  is_causal: [true],
+  use_bidirectional_attention: [false],
+  add_cross_attention: [false],
+  // Other stacks.
+  layer_sharing: [false],
+  parallel_attn: [false],
+  use_parallel_residual: [false],
+  num_experts: [0],
+  num_local_experts: [0],
+  n_routed_experts: [0],
+  vision_config: [],
+  audio_config: [],
+};
+
+const SILU = ['silu', 'swish'];
+
+function isQuantized(json: Json): void {
+  for (const name of ['quantization_config', 'quantization', 'compression_config']) {
+    const value = json[name];
+    if (value === undefined || value === null) continue;
+    const method = isObject(value) ? (value.quant_method ?? (value.bits && `${value.bits} bits`)) : undefined;
+    refuse(
+      `the checkpoint is quantized (${JSON.stringify(method ?? 'unknown method')}).`,
+      'Use the unquantized one (F32, F16 or BF16).',
+    );
+  }
+}
+
+/** Qwen's configs carry a window that is off unless they say otherwise, and then on in the upper layers alone. */
+function checkWindow(json: Json, type: ModelType): void {
+  const isList = (v: unknown): v is unknown[] => Array.isArray(v);
+  const types = field(json, 'layer_types', 'a list', isList);
+  const odd = types?.find((each) => each !== 'full_attention');
+  if (odd !== undefined) refuse(`layer type ${JSON.stringify(odd)} is not supported.`);
+  const window = count(json, 'sliding_window') ?? 0;
+  const qwen = type === 'qwen2' || type === 'qwen3';
+  const used = flag(json, 'use_sliding_window') ?? !qwen;
+  const everFull =
+    qwen && (types || (count(json, 'max_window_layers') ?? 28) >= size(json, 'num_hidden_layers')!);
+  if (window > 0 && used && !everFull) refuse(`a sliding window (${window}) is not supported.`);
+}
+
+/** @throws ShishuError `unsupported` naming the field */
+export function refuseWhatIsNotSupported(json: Json, type: ModelType): void {
+  isQuantized(json);
+  for (const name of ['hidden_act', 'hidden_activation']) {
+    const activation = text(json, name) ?? 'silu';
+    if (!SILU.includes(activation))
+      refuse(`activation "${activation}" is not supported.`, 'Supported: silu.');
+  }
+  checkWindow(json, type);
+  for (const name of ['num_experts', 'num_local_experts', 'n_routed_experts'])
+    if ((field(json, name, 'a number', isCount) ?? 0) > 0) refuse('mixtures of experts are not supported.');
+  const neutral = type === 'shishu-llama' ? NEUTRAL : { ...NEUTRAL, use_qk_norm: [false] };
+  for (const [name, values] of Object.entries(neutral)) {
+    const value = json[name];
+    if (value !== undefined && value !== null && !values.includes(value))
+      refuse(`"${name}" is ${JSON.stringify(value)}, which is not supported.`);
+  }
+  const { no_rope_layers: rotated } = json;
+  if (Array.isArray(rotated) && rotated.some((each) => each !== 1))
+    refuse('layers without rotary embeddings ("no_rope_layers") are not supported.');
+}

@@ -1,0 +1,22 @@
+// A real model on the chat page, where scripts/get-smollm2.py has made it.
+import { describe, expect, test } from 'vitest';
+import { chatPages, chooseFolder, lastReply, loadingTexts, poll, set } from '../support/chat-page.ts';
+import { SMOLLM2 } from '../support/smollm2.ts';
+
+const openChat = chatPages();
+
+describe.runIf(SMOLLM2.runs)(SMOLLM2.name, () => {
+  test('loads as f16, says what it compiles, and answers', async () => {
+    const { page, problems } = await openChat({ viewport: { width: 900, height: 700 } });
+    const texts = await loadingTexts(page);
+    await chooseFolder(page, SMOLLM2.folder, 'smollm2-135m-instruct');
+    expect((await texts()).some((text) => /\d+ of \d+ kernels for your GPU compiled/.test(text))).toBe(true);
+    expect(await page.textContent('#status')).toMatch(/269 MB weights \(f16\)/);
+    await set(page, 'temperature', '0');
+    await set(page, 'maxTokens', '12');
+    await page.fill('#prompt', 'What is the capital of France?');
+    await page.keyboard.press('Enter');
+    await poll(() => lastReply(page), { timeout: 120_000 }).toBe('The capital of France is Paris.');
+    expect(problems).toEqual([]);
+  });
+});

@@ -1,0 +1,77 @@
+import { Ledger } from '../../src/gpu/buffer.ts';
+import type { Gpu } from '../../src/gpu/device.ts';
+import { checkDeclared } from '../../src/gpu/kernel.ts';
+import type { Pipeline, PipelineCache } from '../../src/gpu/pipeline.ts';
+import { Recorder } from '../../src/gpu/recorder.ts';
+import type { ShaderSpec } from '../../src/gpu/shader.ts';
+import { norm } from '../../src/kernels/matmul.ts';
+import { addMoments } from '../../src/kernels/moments.ts';
+import { argmax, MAX_TOP } from '../../src/kernels/sample.ts';
+import { adjust, sample, score, topLogprobs } from '../../src/kernels/sampling.ts';
+import { synthesise } from '../../src/kernels/synthesise.ts';
+import type { WeightDtype } from '../../src/kernels/tensor.ts';
+import type { Tuning } from '../../src/kernels/tuning.ts';
+import { allocateScratch, recordBlocks, recordHead, recordLinear } from '../../src/model/forward.ts';
+import { KvCache } from '../../src/model/kvcache.ts';
+import { planOf } from '../../src/model/plan.ts';
+import { allocateWeights } from '../../src/model/weights.ts';
+import { TINY_MODEL_NAMES, type TinyModelName, tinyModel } from './tiny-models.ts';
+
+const configs = new Map(TINY_MODEL_NAMES.map((name) => [name, tinyModel(name, 1).config]));
+
+/** The same GPU, noting which shaders are asked for instead of compiling them. */
+function listening(on: Gpu): { on: Gpu; asked: ShaderSpec[] } {
+  const asked: ShaderSpec[] = [];
+  const pipelines = {
+    get(spec: ShaderSpec): Promise<Pipeline> {
+      asked.push(spec);
+      return new Promise(() => {});
+    },
+  } as unknown as PipelineCache;
+  return { on: { ...on, pipelines }, asked };
+}
+
+/** The shaders of a model: blocks and head at every width, every way of choosing a token, and calibration's sums. */
+export function shadersOf(
+  real: Gpu,
+  tuning: Tuning,
+  name: TinyModelName,
+  dtype: WeightDtype,
+  kvDtype: 'f32' | 'f16',
+): ShaderSpec[] {
+  const { on, asked } = listening(real);
+  const ledger = new Ledger(real);
+  const config = configs.get(name)!;
+  const plan = planOf(config);
+  const size = { rows: 8, decodeRows: 8, logitRows: 8, context: 600 };
+  const scratch = allocateScratch(ledger, tuning, config, size);
+  const { weights } = allocateWeights(real, ledger, config, plan, dtype);
+  const kv = new KvCache(ledger, config, plan, { dtype: kvDtype, sequences: 2, context: size.context });
+  const any = scratch.parts;
+  const hidden = { buffer: any, cols: config.hiddenSize };
+  const parts = { gpu: on, tuning, config, weights, kv, scratch };
+  for (const width of ['one', 'few', 'many'] as const) {
+    void recordBlocks(parts, plan, any, width);
+    void recordHead(parts, width);
+  }
+  const recorder = new Recorder(on);
+  const { logits, step } = scratch;
+  const choice = { logits, next: any, sampled: any, samplers: any, step };
+  argmax(tuning, recorder, choice);
+  sample(tuning, recorder, choice);
+  score(tuning, recorder, { logits, targets: any, scores: any, step });
+  for (const bias of [undefined, any])
+    for (const mask of [undefined, any])
+      adjust(tuning, recorder, { ...choice, adjusted: logits, counts: any, bias, mask });
+  for (const top of [0, MAX_TOP])
+    topLogprobs(tuning, recorder, { logits, top, sampled: any, out: any, step });
+  for (const weight of [weights.embed, weights.mlp.get(0)!.down])
+    for (const part of weight.parts) synthesise(on, recorder, { weight, part, seed: 1, uniform: () => any });
+  for (const layer of weights.linear.keys()) recordLinear(parts, recorder, layer, hidden, 'many');
+  norm(on, tuning, recorder, { label: 'z', x: scratch.x, out: any, eps: 1e-6, head: false, step });
+  const to = { G: any, C: any, vectors: any, odd: any };
+  addMoments(recorder, { d: config.hiddenSize, z: any, before: any, after: any, rows: any, to, step });
+  ledger.releaseAll();
+  for (const spec of asked) checkDeclared(spec);
+  return asked;
+}

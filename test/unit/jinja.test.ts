@@ -1,0 +1,100 @@
+// Chat templates against Python's jinja2 with transformers' settings: fixtures of scripts/make-template-fixtures.py.
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Template as Dependency } from '@huggingface/jinja';
+import { describe, expect, it } from 'vitest';
+import { Refusal, TemplateFault } from '../../src/formats/jinja/faults.ts';
+import { Template } from '../../src/formats/jinja/template.ts';
+
+type Variables = Record<string, unknown>;
+type Outcome = { text: string } | { refused: string } | { failed: string };
+interface Fixtures {
+  templates: Record<string, string>;
+  conversations: Record<string, Variables>;
+  cases: ({ name: string; template: string; variables: string } & Outcome)[];
+  variables: Variables;
+  pieces: ({ template: string } & Outcome)[];
+}
+
+const fixtures = JSON.parse(
+  readFileSync(join(import.meta.dirname, '../fixtures/chat-templates.json'), 'utf8'),
+) as Fixtures;
+
+function expectOutcome(template: string, variables: Variables, expected: Outcome): void {
+  const render = (): string => new Template(template).render(variables);
+  if ('text' in expected) expect(render()).toBe(expected.text);
+  else if ('failed' in expected) expect(render).toThrow();
+  else {
+    expect(render).toThrow(Refusal);
+    expect(render).toThrow(expected.refused.replace('TemplateError: ', ''));
+  }
+}
+
+describe('templates in the manner of published ones', () => {
+  it.each(fixtures.cases)('$name', ({ template, variables, name: _, ...expected }) =>
+    expectOutcome(fixtures.templates[template]!, fixtures.conversations[variables]!, expected),
+  );
+
+  it.each(Object.keys(fixtures.templates))('%s with the line ends of Windows and of old Macs', (name) => {
+    const text = fixtures.templates[name]!;
+    for (const end of ['\r\n', '\r'])
+      for (const { template, variables, name: _, ...expected } of fixtures.cases)
+        if (template === name)
+          expectOutcome(text.replaceAll('\n', end), fixtures.conversations[variables]!, expected);
+  });
+});
+
+describe('pieces of templates', () => {
+  it.each(fixtures.pieces)('$template', ({ template, ...expected }) =>
+    expectOutcome(template, fixtures.variables, expected),
+  );
+
+  it('a filter, test, function, method or tag that there is not is the fault of the template', () => {
+    for (const text of [
+      '{{ s|nosuch }}',
+      '{{ s is nosuch }}',
+      '{{ nosuch() }}',
+      '{{ s.nosuch() }}',
+      '{% nosuch %}',
+      '{% if',
+      '{{ s',
+    ])
+      expect(() => new Template(text).render({ s: 'a' })).toThrow(TemplateFault);
+  });
+
+  it('writes the time in English, as Python does', () => {
+    const now = (format: string): string => new Template(`{{ strftime_now('${format}') }}`).render({});
+    const date = new Date();
+    expect(now('%Y')).toBe(String(date.getFullYear()));
+    expect(now('%d %b %Y, %A')).toMatch(
+      /^\d\d (Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) \d{4}, (Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day$/,
+    );
+    expect(now('%H:%M:%S %-d %j %%')).toMatch(/^\d\d:\d\d:\d\d [1-9]\d? \d{3} %$/);
+  });
+});
+
+// When all of these are right, src/formats/jinja/ can go: the interpreter of the dependency does then.
+describe('@huggingface/jinja is still wrong', () => {
+  const said = (text: string, variables: Variables = {}): string => {
+    try {
+      return new Dependency(text).render(variables);
+    } catch (error) {
+      return `error: ${error}`;
+    }
+  };
+  it.each<[string, string]>([
+    ['{{ "\\n\\n  x".lstrip("\\n") }}', '  x'],
+    ['{{ "x--".rstrip("-") }}', 'x'],
+    ['{{ "--x--".strip("-") }}', 'x'],
+    ['{{ none }}{{ true }}', 'NoneTrue'],
+    ['{{ [1, "a"] }}', "[1, 'a']"],
+    ['{% for i in [1, 2] %}a{% continue %}{% endfor %}', 'aa'],
+    ['a\r\n{% if true %}\r\nb{% endif %}', 'a\nb'],
+    ['{{ 4 is divisibleby(2) }}', 'True'],
+    ['{{ [" a"]|map("trim")|first }}', 'a'],
+    ['{% for i in [1, 2] %}{% if loop.first %}{% set y = i %}{% endif %}{{ y }};{% endfor %}', '1;;'],
+  ])('%s', (template, right) => {
+    expect(new Template(template).render({})).toBe(right);
+    expect(said(template)).not.toBe(right);
+  });
+});

@@ -1,0 +1,118 @@
+// Every kernel says what may be asked of it; all that options can ask for is in the list, and nothing else can be made.
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import type { Gpu } from '../../src/gpu/device.ts';
+import { checkDeclared, type Kernel, permutations } from '../../src/gpu/kernel.ts';
+import type { ShaderSpec } from '../../src/gpu/shader.ts';
+import { KERNELS } from '../../src/kernels/all.ts';
+import { ATTENTION_DECODE } from '../../src/kernels/attention.ts';
+import { ARGMAX } from '../../src/kernels/sample.ts';
+import { defaultTuning, type Tuning, VARIANTS } from '../../src/kernels/tuning.ts';
+import { shadersOf } from '../support/asked-shaders.ts';
+import { TINY_MODEL_NAMES } from '../support/tiny-models.ts';
+
+const root = join(import.meta.dirname, '../..');
+
+test('each shader is of one kernel, and each kernel of src/kernels is in the list', () => {
+  const files = readdirSync(join(root, 'shaders')).filter((file) => file.endsWith('.wgsl'));
+  expect(KERNELS.map(({ name }) => `${name}.wgsl`).sort()).toEqual(files.sort());
+  const modules = import.meta.glob<Record<string, unknown>>('../../src/kernels/*.ts', { eager: true });
+  const exported = Object.values(modules)
+    .flatMap((module) => Object.values(module))
+    .filter((value): value is Kernel => typeof value === 'object' && value !== null && 'choices' in value);
+  expect(new Set(exported)).toEqual(new Set(KERNELS));
+});
+
+test('pipelines are made in one place, which checks what is asked for', () => {
+  const sources = readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' }).filter((file) =>
+    file.endsWith('.ts'),
+  );
+  const makers = sources.filter((file) =>
+    /createComputePipeline|createShaderModule/.test(readFileSync(join(root, 'src', file), 'utf8')),
+  );
+  expect(makers.map((file) => file.replaceAll('\\', '/'))).toEqual(['gpu/pipeline.ts']);
+});
+
+test('what is not declared is refused by name', () => {
+  const good: ShaderSpec = { kernel: ARGMAX, constants: { WG: 256, VOCAB: 260, STRIDE4: 80 } };
+  checkDeclared(good);
+  const refused: [unknown, RegExp][] = [
+    [{ ...good, kernel: undefined }, /without its declaration/],
+    [{ ...good, constants: { ...good.constants, WG: 128 } }, /argmax is not made with WG 128/],
+    [{ ...good, constants: { VOCAB: 260, STRIDE4: 80 } }, /WG undefined/],
+    [{ ...good, constants: { ...good.constants, VOCAB: 0 } }, /VOCAB 0: it is from 1/],
+    [{ ...good, constants: { ...good.constants, VOCAB: Number.NaN } }, /VOCAB NaN/],
+    [{ ...good, constants: { ...good.constants, VOCAB: true } }, /VOCAB true/],
+    [{ ...good, constants: { ...good.constants, LANES: 4 } }, /with LANES/],
+    [{ ...good, imports: { WEIGHT: 'weight_f32' } }, /with WEIGHT/],
+    [
+      {
+        kernel: ATTENTION_DECODE,
+        imports: { KV_READ: 'kv_read_q8' },
+        constants: { WG: 64 },
+      },
+      /KV_READ kv_read_q8/,
+    ],
+  ];
+  for (const [spec, message] of refused)
+    expect(() => checkDeclared(spec as ShaderSpec)).toThrow(
+      expect.objectContaining({ code: 'shader', message: expect.stringMatching(message) }),
+    );
+});
+
+/** A device on paper, with or without what is optional. */
+const paperGpu = (
+  software: boolean,
+  f16: boolean,
+  subgroups: { min: number; max: number } | undefined,
+): Gpu =>
+  ({
+    device: {
+      limits: { maxBufferSize: Number.POSITIVE_INFINITY },
+      createBuffer: ({ size }: GPUBufferDescriptor) => ({ size, destroy() {} }),
+      queue: { writeBuffer() {} },
+    },
+    limits: { binding: 2 ** 27, workgroups: 65_535 },
+    features: { f16, subgroups: subgroups !== undefined, timestamps: false },
+    subgroupSize: subgroups ?? { min: 0, max: 0 },
+    software,
+  }) as unknown as Gpu;
+
+test('all that models and options ask for is declared', () => {
+  // Node has none.
+  globalThis.GPUBufferUsage ??= { STORAGE: 128, COPY_DST: 8, COPY_SRC: 4, UNIFORM: 64 } as never;
+  const gpus = [
+    paperGpu(true, false, undefined),
+    paperGpu(true, true, { min: 4, max: 8 }),
+    paperGpu(false, false, { min: 8, max: 64 }),
+    paperGpu(false, true, { min: 32, max: 32 }),
+  ];
+  const ways = [0, 1] as const;
+  const choices = VARIANTS.matvec.flatMap((matvec) =>
+    ways.map((i) => ({
+      matvec,
+      attention: VARIANTS.attention[i],
+      wide: VARIANTS.wide[i],
+      wideAttention: VARIANTS.wideAttention[i],
+    })),
+  );
+  const asked = new Set<string>();
+  // Of what sizes alone tell apart, one.
+  const note = ({ kernel, imports, constants }: ShaderSpec): void => {
+    const entries = Object.entries({ ...imports, ...constants }).filter(([key]) => !(key in kernel.sizes));
+    asked.add(`${kernel.name} ${JSON.stringify(entries.sort())}`);
+  };
+  for (const gpu of gpus)
+    for (const choice of choices) {
+      const tuning: Tuning = { ...defaultTuning(gpu), ...choice };
+      for (const dtype of ['f32', 'f16', 'q8', 'q4'] as const)
+        for (const name of TINY_MODEL_NAMES)
+          for (const kv of ['f32', 'f16'] as const)
+            for (const spec of shadersOf(gpu, tuning, name, dtype, kv)) note(spec);
+    }
+  const declared = KERNELS.flatMap((kernel) => permutations(kernel));
+  console.info(`${asked.size} permutations asked for, ${declared.length} declared.`);
+  expect(asked.size).toBeGreaterThan(1000);
+  expect(asked.size).toBeLessThanOrEqual(declared.length);
+});

@@ -1,0 +1,200 @@
+// What config.json says of the sums: run as transformers runs it, or refused by name.
+import { describe, expect, it } from 'vitest';
+import { parseConfig } from '../../src/model/config.ts';
+
+const base = {
+  model_type: 'llama',
+  hidden_size: 64,
+  intermediate_size: 96,
+  num_hidden_layers: 2,
+  num_attention_heads: 4,
+  vocab_size: 300,
+  max_position_embeddings: 512,
+};
+const rope = (extra: object) => {
+  const { ropeTheta: theta, ropeScaling: scaling } = parseConfig({ ...base, ...extra });
+  return { theta, scaling };
+};
+const none = { type: 'none' };
+const linear = { type: 'linear', factor: 4 };
+const llama3 = { rope_type: 'llama3', factor: 8, low_freq_factor: 1, high_freq_factor: 4 };
+
+describe('rotary embeddings', () => {
+  it.each<[string, object, object]>([
+    ['plain', {}, { theta: 10000, scaling: none }],
+    ['theta at the top', { rope_theta: 500 }, { theta: 500, scaling: none }],
+    ['null', { rope_theta: 500, rope_scaling: null, rope_parameters: null }, { theta: 500, scaling: none }],
+    [
+      'old name of the type',
+      { rope_scaling: { type: 'linear', factor: 4 } },
+      { theta: 10000, scaling: linear },
+    ],
+    [
+      'both names of the type: the new one counts',
+      { rope_scaling: { type: 'llama3', rope_type: 'linear', factor: 4 } },
+      { theta: 10000, scaling: linear },
+    ],
+    [
+      'both objects: rope_scaling wins, with the theta of the top',
+      {
+        rope_theta: 500,
+        rope_scaling: { rope_type: 'linear', factor: 4 },
+        rope_parameters: { rope_type: 'default', rope_theta: 7 },
+      },
+      { theta: 500, scaling: linear },
+    ],
+    [
+      'both objects, the scaling empty',
+      { rope_scaling: {}, rope_parameters: { rope_type: 'linear', factor: 4, rope_theta: 7 } },
+      { theta: 7, scaling: linear },
+    ],
+    [
+      'theta in both places: that of the object counts',
+      { rope_theta: 500, rope_parameters: { rope_type: 'default', rope_theta: 7 } },
+      { theta: 7, scaling: none },
+    ],
+    ['a type left out, nothing scaled', { rope_parameters: { rope_theta: 7 } }, { theta: 7, scaling: none }],
+    [
+      'nested by layer type',
+      {
+        rope_theta: 500,
+        rope_parameters: {
+          full_attention: { rope_type: 'linear', factor: 4 },
+          sliding_attention: { rope_type: 'default', rope_theta: 7 },
+        },
+      },
+      { theta: 500, scaling: linear },
+    ],
+    ['all of each head', { partial_rotary_factor: 1 }, { theta: 10000, scaling: none }],
+  ])('%s', (_, extra, expected) => expect(rope(extra)).toEqual(expected));
+
+  it("takes llama3's first context from the top, the object, or the model's own, in this order", () => {
+    const first = (extra: object) =>
+      (rope(extra).scaling as { originalMaxPositions: number }).originalMaxPositions;
+    const original_max_position_embeddings = 128;
+    expect(first({ rope_scaling: llama3 })).toBe(512);
+    expect(first({ rope_scaling: { ...llama3, original_max_position_embeddings } })).toBe(128);
+    expect(
+      first({
+        rope_scaling: { ...llama3, original_max_position_embeddings },
+        original_max_position_embeddings: 64,
+      }),
+    ).toBe(64);
+  });
+
+  it.each<[RegExp, object]>([
+    [/"factor": 4.*Name the type/, { rope_scaling: { factor: 4 } }],
+    [/"factor": 4/, { rope_parameters: { rope_type: 'default', factor: 4, rope_theta: 1e4 } }],
+    [/"partial_rotary_factor" 0.5/, { partial_rotary_factor: 0.5 }],
+    [
+      /"partial_rotary_factor": 0.5/,
+      { rope_parameters: { rope_type: 'default', partial_rotary_factor: 0.5 } },
+    ],
+    [/"rotary_pct"/, { rotary_pct: 0.25 }],
+    [/"yarn"/, { rope_scaling: { type: 'yarn', factor: 4, original_max_position_embeddings: 128 } }],
+    [/"dynamic"/, { rope_scaling: { rope_type: 'dynamic', factor: 4 } }],
+    [/"longrope"/, { rope_scaling: { rope_type: 'longrope', short_factor: [1], long_factor: [1] } }],
+    [/"toString"/, { rope_scaling: { rope_type: 'toString' } }],
+    [/"mrope_section"/, { rope_scaling: { type: 'default', mrope_section: [1, 2] } }],
+    [/"attention_factor"/, { rope_scaling: { type: 'linear', factor: 4, attention_factor: 2 } }],
+    [/without rotary/, { rope_parameters: { full_attention: null } }],
+    [
+      /"sliding_attention"/,
+      { rope_parameters: { sliding_attention: { rope_type: 'default', rope_theta: 7 } } },
+    ],
+  ])('refuses %s', (message, extra) => {
+    expect(() => parseConfig({ ...base, ...extra })).toThrow(
+      expect.objectContaining({ code: 'unsupported', message: expect.stringMatching(message) }),
+    );
+  });
+});
+
+describe('other fields that change the sums', () => {
+  it.each<[string, object]>([
+    ['attention_multiplier', { attention_multiplier: 0.1 }],
+    ['embedding_multiplier', { embedding_multiplier: 12 }],
+    ['residual_multiplier', { residual_multiplier: 0.22 }],
+    ['logits_scaling', { logits_scaling: 8 }],
+    ['attn_logit_softcapping', { attn_logit_softcapping: 50 }],
+    ['final_logit_softcapping', { final_logit_softcapping: 30 }],
+    ['query_pre_attn_scalar', { query_pre_attn_scalar: 256 }],
+    ['clip_qkv', { clip_qkv: 8 }],
+    ['kv_lora_rank', { kv_lora_rank: 512 }],
+    ['use_qk_norm', { use_qk_norm: true }],
+    ['layer_sharing', { model_type: 'mobilellm', layer_sharing: true }],
+    ['no_rope_layers', { no_rope_layers: [1, 0] }],
+    ['mixtures of experts', { num_local_experts: 8 }],
+    ['activation "gelu"', { hidden_act: 'gelu' }],
+    ['activation "gelu_pytorch_tanh"', { hidden_activation: 'gelu_pytorch_tanh' }],
+    ['quantized ("awq")', { quantization_config: { quant_method: 'awq' } }],
+    ['quantized ("4 bits")', { quantization: { group_size: 64, bits: 4 } }],
+    ['sliding window (128)', { sliding_window: 128 }],
+    [
+      'sliding window (128)',
+      { model_type: 'qwen2', sliding_window: 128, use_sliding_window: true, max_window_layers: 1 },
+    ],
+    ['layer type "sliding_attention"', { model_type: 'qwen3', layer_types: ['sliding_attention'] }],
+    ['"gemma3_text"', { model_type: 'gemma3_text' }],
+  ])('refuses %s by name', (name, extra) => {
+    const error = { code: 'unsupported', message: expect.stringContaining(name) };
+    expect(() => parseConfig({ ...base, ...extra })).toThrow(expect.objectContaining(error));
+  });
+
+  it('runs what leaves the sums as they are', () => {
+    const neutral = {
+      attention_multiplier: null,
+      embedding_multiplier: 1,
+      logits_scaling: 1.0,
+      final_logit_softcapping: null,
+      quantization_config: null,
+      sliding_window: null,
+      use_qk_norm: false,
+      layer_sharing: false,
+      no_rope_layers: [1, 1],
+      hidden_act: 'swish',
+      layer_types: ['full_attention', 'full_attention'],
+    };
+    expect(parseConfig({ ...base, ...neutral })).toEqual(parseConfig(base));
+    // The window begins above the last layer.
+    const window = { sliding_window: 128, use_sliding_window: true, max_window_layers: 2 };
+    for (const model_type of ['qwen2', 'qwen3'])
+      expect(parseConfig({ ...base, model_type, ...window }).layers).toBe(2);
+  });
+
+  it('fills in what each family leaves out', () => {
+    const { max_position_embeddings: _, ...rest } = base;
+    const of = (extra: object) => parseConfig({ ...rest, ...extra });
+    expect(of({})).toMatchObject({
+      maxPositions: 2048,
+      headDim: 16,
+      kvHeads: 4,
+      rmsNormEps: 1e-6,
+      tied: false,
+      qkvBias: false,
+      attentionOutBias: false,
+      mlpBias: false,
+    });
+    expect(of({ num_key_value_heads: null, head_dim: null })).toMatchObject({ headDim: 16, kvHeads: 4 });
+    expect(of({ model_type: 'qwen2', mlp_bias: true, attention_bias: false })).toMatchObject({
+      maxPositions: 32768,
+      qkvBias: true,
+      attentionOutBias: false,
+      mlpBias: false,
+    });
+    expect(of({ model_type: 'qwen3', attention_bias: true })).toMatchObject({
+      maxPositions: 32768,
+      headDim: 128,
+      attentionOutBias: true,
+    });
+  });
+
+  it('reads mobilellm as the Llama that it is', () => {
+    const config = parseConfig({
+      ...base,
+      model_type: 'mobilellm',
+      share_embedding: true,
+      layer_sharing: false,
+    });
+    expect(config).toEqual({ ...parseConfig(base), tied: true });
+  });
+});
