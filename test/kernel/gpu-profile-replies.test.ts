@@ -17,7 +17,12 @@ const REPLIES = 4;
 
 let model: Model;
 beforeAll(async () => {
-  model = await loadModel(shapedSource(tiny), { profile: 'gpu', contextLength: 96, batch: REPLIES });
+  model = await loadModel(shapedSource(tiny), {
+    profile: 'gpu',
+    kv: 'f32',
+    contextLength: 96,
+    batch: REPLIES,
+  });
 });
 afterAll(() => model.dispose());
 
