@@ -21,7 +21,7 @@ const NO_TOKEN = 0xffffffff;
  * software adapters compile when the first comes: that takes them longer than all the rest of a load.
  */
 export const needsFew = ({ gpu, kv }: Pick<ForwardParts, 'gpu' | 'kv'>): boolean =>
-  !gpu.software || kv.sequences > 1;
+  gpu.profile === 'gpu' || kv.sequences > 1;
 
 /** Drives the one forward: prompts in chunks, decode steps in flight. Knows rows and buffers, not text. */
 export class Runner {

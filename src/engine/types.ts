@@ -50,7 +50,7 @@ export interface LoadOptions extends ReloadOptions {
   tune?: boolean;
   /**
    * Which kernels, sizes of chunks and defaults are taken: those for a GPU, or those for a CPU that plays one (a software
-   * adapter). Results are the same. Default `auto`: by the adapter.
+   * adapter). Results are the same but for rounding. Default `auto`: by the adapter.
    */
   profile?: ProfileOption;
   /** Where models named `owner/name` come from, and the token for them. */

@@ -206,7 +206,7 @@ test('generate streams ids or text, or gives one JSON object', () => {
   expect(output([...prompt, ...sampling])).toBe(`${reply.text}\n`);
   // Other kernels, the same greedy tokens.
   const [gpus, software] = ['gpu', 'software'].map((profile) =>
-    output([...prompt, '--ids', '--profile', profile]),
+    output([...prompt, '--ids', '--kv', 'f32', '--profile', profile]),
   );
   expect(gpus).toBe(software);
 });

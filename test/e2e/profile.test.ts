@@ -33,7 +33,7 @@ async function open(address: string): Promise<{ page: Page; problems: string[] }
 }
 
 test(
-  'a conversation: drawn and greedy replies, less attention, and the profile is kept from page to page',
+  'a conversation in a worker: drawn and greedy replies, and the profile is kept from page to page',
   async () => {
     const { page, problems } = await openChat({}, undefined, '?profile=gpu');
     await chooseFolder(page, join(temporary, 'tiny-chat'), 'tiny-chat');

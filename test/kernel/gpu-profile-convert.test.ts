@@ -10,6 +10,7 @@ import { type Gpu, openGpu } from '../../src/gpu/device.ts';
 import type { Profile } from '../../src/gpu/profile.ts';
 import { charTokenizerFiles } from '../support/char-tokenizer.ts';
 import { memorySource } from '../support/memory-source.ts';
+import { SLOW } from '../support/thorough.ts';
 import { randomTokens, tinyFiles, tinyModel } from '../support/tiny-models.ts';
 
 let gpu: Gpu;
@@ -43,7 +44,7 @@ async function converted(profile: Profile) {
   }
 }
 
-test('a model is analysed and converted alike in both profiles', async () => {
+test('a model is analysed and converted alike in both profiles', { timeout: SLOW }, async () => {
   const found = await converted('gpu');
   const expected = await converted('software');
   expect(found.report.layers).toEqual(expected.report.layers);

@@ -8,6 +8,7 @@ import { referenceLogits } from '../reference/forward.ts';
 import { logSoftmax } from '../reference/kernels.ts';
 import { keep, penalize, type SamplingOptions } from '../reference/sampling.ts';
 import { shapedModel, shapedSource } from '../support/gpu-shapes.ts';
+import { SLOW } from '../support/thorough.ts';
 import { randomTokens } from '../support/tiny-models.ts';
 
 const tiny = shapedModel('heads of 64');
@@ -17,8 +18,13 @@ const REPLIES = 4;
 
 let model: Model;
 beforeAll(async () => {
-  model = await loadModel(shapedSource(tiny), { profile: 'gpu', contextLength: 96, batch: REPLIES });
-});
+  model = await loadModel(shapedSource(tiny), {
+    profile: 'gpu',
+    kv: 'f32',
+    contextLength: 96,
+    batch: REPLIES,
+  });
+}, SLOW);
 afterAll(() => model.dispose());
 
 async function replies(options: GenerateOptions, n = REPLIES, text = prompt): Promise<GenerateResult[]> {

@@ -7,6 +7,7 @@ import { type Gpu, type GpuOptions, openGpu } from '../../src/gpu/device.ts';
 import { type Tuning, VARIANTS } from '../../src/kernels/tuning.ts';
 import { referenceGreedy, referenceLogits } from '../reference/forward.ts';
 import { heldTensors, shapedModel, shapedSource } from '../support/gpu-shapes.ts';
+import { SLOW, thorough } from '../support/thorough.ts';
 import { randomTokens, type TinyModel, tinyModel } from '../support/tiny-models.ts';
 
 let gpu: Gpu;
@@ -58,18 +59,28 @@ describe('kernels that tune may choose', () => {
     { dtype: 'q8', attention: 'cooperative', wide: 'tiled', wideAttention: 'direct' },
     { dtype: 'q4', attention: 'direct', wide: 'matvec', wideAttention: 'tiled' },
   ] as const;
-  test.each(others.map((matvec, i) => ({ matvec, ...rest[i]! })))(
+  const variants = others.map((matvec, i) => ({ matvec, ...rest[i]! }));
+  test.each(thorough ? variants : variants.slice(2, 3))(
     '$matvec, $attention, $wide, $wideAttention with weights $dtype',
+    { timeout: SLOW },
     ({ dtype, ...tuning }) => expectRight(tiny, { dtype, batch: 4 }, { tuning }),
   );
 });
 
-test('without subgroups', () => expectRight(shapedModel('heads of 128'), {}, { without: ['subgroups'] }));
+test('without subgroups', { timeout: SLOW }, () =>
+  expectRight(shapedModel('heads of 128'), {}, { without: ['subgroups'] }),
+);
 
-test('without f16', () => expectRight(shapedModel('heads of 80'), { dtype: 'f16' }, { without: ['f16'] }));
+test('without f16', { timeout: SLOW }, () =>
+  expectRight(shapedModel('heads of 80'), { dtype: 'f16' }, { without: ['f16'] }),
+);
 
-test('the largest heads', () => expectRight(shapedModel('heads of 256')));
+test('the largest heads', { timeout: SLOW }, () => expectRight(shapedModel('heads of 256')));
 
-test('linear maps of a checkpoint, as two factors', () => expectRight(tinyModel('linear-rank', 7)));
+test('linear maps of a checkpoint, as two factors', { timeout: SLOW }, () =>
+  expectRight(tinyModel('linear-rank', 7)),
+);
 
-test.each([4, 16, 20])('a batch of %i', (batch) => expectRight(shapedModel('heads of 160'), { batch }));
+test.each(thorough ? [4, 16, 20] : [20])('a batch of %i', { timeout: SLOW }, (batch) =>
+  expectRight(shapedModel('heads of 160'), { batch }),
+);

@@ -19,6 +19,7 @@ import { type ReferenceTensors, referenceLogits } from '../reference/forward.ts'
 import { logSoftmax } from '../reference/kernels.ts';
 import { CONTEXT, type GpuShape, heldTensors, shapedModel, shapedSource } from '../support/gpu-shapes.ts';
 import { mulberry32 } from '../support/random.ts';
+import { SLOW, thorough } from '../support/thorough.ts';
 import { randomTokens, type TinyModel } from '../support/tiny-models.ts';
 
 let gpu: Gpu;
@@ -111,7 +112,7 @@ function someMaps({ config }: TinyModel): { layer: number; maps: LinearMaps; ten
   };
 }
 
-// Every shape with both kinds of KV, every kind of weights with both.
+// Every shape and every kind of weights with both kinds of KV.
 const KINDS: readonly [GpuShape, WeightDtype, KvDtype][] = [
   ['heads of 64', 'f32', 'f32'],
   ['heads of 64', 'q8', 'f16'],
@@ -123,37 +124,45 @@ const KINDS: readonly [GpuShape, WeightDtype, KvDtype][] = [
   ['heads of 160', 'q4', 'f16'],
 ];
 
-describe.each(KINDS)('%s, weights %s, KV %s', (shape, dtype, kv) => {
+/** In a hurry, every shape and every kind of weights once. */
+const CHOSEN = thorough ? KINDS : [0, 3, 4, 7].map((i) => KINDS[i]!);
+
+describe.each(CHOSEN)('%s, weights %s, KV %s', (shape, dtype, kv) => {
   const tiny = shapedModel(shape);
   const held = heldTensors(tiny, dtype);
-  // The reference keeps K and V exact; of logits relative to the largest, of log-probabilities absolute.
-  const tolerance = kv === 'f32' ? { logits: 1e-4, told: 1e-3 } : { logits: 3e-3, told: 1e-2 };
+  // The reference keeps K and V exact, and heads without norms make sharp scores of them. Of logits relative to the largest.
+  const tolerance = kv === 'f32' ? { logits: 1e-4, told: 1e-3 } : { logits: 6e-3, told: 0.1 };
 
-  test('a long prompt, one, four and sixteen rows, modes and linear maps: the reference', () =>
-    withModel(tiny, { dtype, kv, batch: 16 }, async (model) => {
-      expect(model.info).toMatchObject({ dtype, kv, batch: 16 });
-      const long = randomTokens(tiny.config, 270, 11);
-      const whole = (tokens: readonly number[]): Float32Array => referenceLogits(tiny.config, held, tokens);
-      expectNear(await model.logits(long), whole(long), tolerance.logits, 'logits');
+  test(
+    'a long prompt, one, four and sixteen rows, modes and linear maps: the reference',
+    { timeout: SLOW },
+    () =>
+      withModel(tiny, { dtype, kv, batch: 16 }, async (model) => {
+        expect(model.info).toMatchObject({ dtype, kv, batch: 16 });
+        // More than a chunk and a split, or more than a tile.
+        const long = randomTokens(tiny.config, thorough ? 270 : 70, 11);
+        const whole = (tokens: readonly number[]): Float32Array => referenceLogits(tiny.config, held, tokens);
+        expectNear(await model.logits(long), whole(long), tolerance.logits, 'logits');
 
-      const check = async (prompt: readonly number[], n: number): Promise<void> => {
-        const told = await replies(model, prompt, n, { maxTokens: MAX_TOKENS });
-        expect(told.map(({ length }) => length)).toEqual(Array(n).fill(MAX_TOKENS));
-        // Sequences that are mixed up would be alike.
-        expect(new Set(told.map((reply) => reply.map(({ tokenId }) => tokenId).join())).size).toBe(n);
-        for (const reply of new Set([told[0]!, told[n - 1]!]))
-          expectTold(reply, prompt, whole, tolerance.told, `${n} replies`);
-      };
-      for (const n of [1, 4, 16]) await check(long.slice(0, 30), n);
-      // Past the first split.
-      await check(long.slice(0, 257), 1);
+        const check = async (prompt: readonly number[], n: number): Promise<void> => {
+          const told = await replies(model, prompt, n, { maxTokens: MAX_TOKENS });
+          expect(told.map(({ length }) => length)).toEqual(Array(n).fill(MAX_TOKENS));
+          // Sequences that are mixed up would be alike.
+          expect(new Set(told.map((reply) => reply.map(({ tokenId }) => tokenId).join())).size).toBe(n);
+          for (const reply of new Set([told[0]!, told[n - 1]!]))
+            expectTold(reply, prompt, whole, tolerance.told, `${n} replies`);
+        };
+        for (const n of [1, 4, 16]) await check(long.slice(0, 30), n);
+        // Past the first split.
+        if (thorough) await check(long.slice(0, 257), 1);
 
-      const { layer, maps, tensors } = someMaps(tiny);
-      await model.setLinearMaps(maps);
-      const modes = { 0: 'skip', [layer]: 'linear' } as const;
-      const plan = pruned(planOf(tiny.config), modes, new Set([layer]));
-      const short = long.slice(0, 70);
-      const expected = referenceLogits(tiny.config, new Map([...held, ...tensors]), short, plan);
-      expectNear(await model.logits(short, { modes }), expected, tolerance.logits, 'logits in modes');
-    }));
+        const { layer, maps, tensors } = someMaps(tiny);
+        await model.setLinearMaps(maps);
+        const modes = { 0: 'skip', [layer]: 'linear' } as const;
+        const plan = pruned(planOf(tiny.config), modes, new Set([layer]));
+        const short = long.slice(0, 70);
+        const expected = referenceLogits(tiny.config, new Map([...held, ...tensors]), short, plan);
+        expectNear(await model.logits(short, { modes }), expected, tolerance.logits, 'logits in modes');
+      }),
+  );
 });
