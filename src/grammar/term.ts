@@ -108,6 +108,7 @@ export class Terms {
 
   /** Nested to the right, so that equal sequences are one object. */
   #pair(head: Term, tail: Term): Term {
+    if (tail.kind === 'empty') return head;
     const heads: Term[] = [];
     let rest = head;
     for (; rest.kind === 'seq'; rest = rest.tail) heads.push(rest.head);

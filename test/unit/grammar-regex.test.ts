@@ -95,6 +95,23 @@ test('long counts cost no more than short ones', () => {
   expect(ours('abc')).toBe(false);
 });
 
+test.each<[string, string[]]>([
+  ['[\\ud83d\\ude00]', ['😀', '😁', 'a', '']],
+  ['\\uD83D\\uDE00+', ['😀😀', '']],
+  ['[\\ud83d\\ude00-\\ud83d\\ude4f]{2}', ['😀🙏', '😀a', '🚀🚀']],
+  ['[^\\ud83d\\ude00]', ['😀', '😁', 'a']],
+  ['[😀-🙏]', ['😃', 'a']],
+  ['[^😀]', ['😀', '🙏']],
+  ['[a\\uD83D\\uDE00b]', ['a', 'b', '😀']],
+  ['[\\u{1f600}-\\ud83d\\ude4f]', ['😁', '🚀']],
+  ['[\\u0041-\\ud83d\\ude00]', ['Z', '😀', '😁']],
+  ['[\\ud83d\\u0041]', ['A', '😀']],
+  ['[^\\ud83d]', ['a', '😀']],
+])('a surrogate pair is one character: %s', (pattern, texts) => {
+  const theirs = new RegExp(`^(?:${pattern})$`, 'u');
+  for (const text of texts) expect(matches(pattern)(text), text).toBe(theirs.test(text));
+});
+
 describe('refusals name the place', () => {
   test.each([
     ['a(b', 'bad-argument'],

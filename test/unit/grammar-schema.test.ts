@@ -93,6 +93,26 @@ describe('schemas by hand', () => {
     ['a pattern of the whole', { type: 'string', pattern: '^[^a-z]{2,4}$|^\\n+$' }],
     ['lists', { type: 'array', items: { enum: ['a', 1, null, { b: [1] }] }, minItems: 2, maxItems: 3 }],
     ['no items', { type: 'array', items: false }],
+    [
+      'a tuple',
+      { prefixItems: [{ const: 1 }, { type: 'boolean' }], items: { const: 'x' }, minItems: 1, maxItems: 4 },
+    ],
+    ['a tuple that must be longer', { prefixItems: [{ const: 1 }], minItems: 2, maxItems: 2 }],
+    ['a tuple that ends', { prefixItems: [{ const: 1 }, false, {}] }],
+    [
+      'annotations',
+      {
+        type: 'object',
+        discriminator: { propertyName: 'a' },
+        externalDocs: {},
+        'x-own': { not: 1 },
+        properties: { a: { type: 'boolean', example: { $ref: '#/none' }, 'x-order': 1 } },
+      },
+    ],
+    [
+      'a type beside alternatives',
+      { type: 'object', anyOf: [{ const: 1 }, { required: ['a'], properties: { a: {} } }] },
+    ],
     ['integers', { type: 'integer' }],
     ['integers between', { type: 'integer', minimum: -13, exclusiveMaximum: 105 }],
     ['integers from', { type: 'integer', exclusiveMinimum: 97 }],
@@ -175,6 +195,31 @@ describe('schemas by hand', () => {
     expect(allows(TREE, `{"name":${' '.repeat(30)}"a"}`)).toBe(false);
     expect(allows(TREE, ' {"name":"a"}')).toBe(false);
   });
+});
+
+test('items as a list is a tuple, as drafts before 2020 have it', () => {
+  const schema = { items: [{ const: 1 }, { type: 'boolean' }], additionalItems: { const: 'x' }, minItems: 1 };
+  for (const text of ['[1]', '[1,true]', '[1,false,"x","x"]']) expect(allows(schema, text), text).toBe(true);
+  for (const text of ['[]', '[true]', '[1,"x"]', '[1,true,2]'])
+    expect(allows(schema, text), text).toBe(false);
+  expect(allows({ ...schema, additionalItems: false }, '[1,true,"x"]')).toBe(false);
+});
+
+test('a declared name may come late where others may, and a model that began it may end it', () => {
+  const schema = {
+    type: 'object',
+    properties: { a: { const: 1 }, name: { type: 'boolean' } },
+    additionalProperties: { type: 'null' },
+  };
+  for (const text of [
+    '{"name":true,"a":1}',
+    '{"x":null,"name":false}',
+    '{"names":null,"a":1}',
+    '{"a":1,"name":true}',
+  ])
+    expect(allows(schema, text), text).toBe(true);
+  for (const text of ['{"name":null}', '{"x":null,"a":null}', '{"x":1}'])
+    expect(allows(schema, text), text).toBe(false);
 });
 
 /** A random schema of the supported kind. */

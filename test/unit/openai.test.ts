@@ -123,12 +123,15 @@ describe('a whole completion', () => {
     const { chat, calls } = fakeModel();
     const schema = { type: 'array', items: { type: 'null' } };
     await chat.create({ messages, response_format: { type: 'json_object' } });
+    const object = { type: 'object', properties: { a: { type: 'null' } } };
+    await chat.create({ messages, response_format: { type: 'json_object', schema: object } });
     await chat.create({
       messages,
       response_format: { type: 'json_schema', json_schema: { name: 'nulls', schema, strict: true } },
     });
     expect(calls.map(({ options }) => options.constraint)).toEqual([
       { jsonSchema: { type: 'object' } },
+      { jsonSchema: { ...object, $id: 'response_format' } },
       { jsonSchema: schema },
     ]);
   });
@@ -222,6 +225,53 @@ describe('a stream', () => {
   });
 });
 
+describe('log-probabilities that tell bytes', () => {
+  const chances = [[0x20, 0x48], [0xc3], [0xa9], [0x21]].map((bytes, i) => ({
+    tokenId: i,
+    logprob: -1,
+    bytes,
+  }));
+  const modelOf = (told: boolean) => {
+    let asked = 0;
+    const model: ChatModel = {
+      async *generate() {
+        for (const { tokenId, logprob, bytes } of [...chances, ...chances])
+          yield {
+            text: '',
+            tokenId,
+            logprob: told ? { logprob, bytes, top: chances } : { logprob, top: [{ tokenId, logprob }] },
+          };
+        return { text: '', usage, finishReason: 'stop' } as unknown as GenerateResult;
+      },
+      decode: () => {
+        asked++;
+        return 'x';
+      },
+    };
+    return { chat: chatCompletions(model), asked: () => asked };
+  };
+  const request = { messages, logprobs: true, top_logprobs: 4 };
+
+  it('ask the model for no token, and write parts of characters as OpenAI does', async () => {
+    const { chat, asked } = modelOf(true);
+    const content = (await chat.create(request)).choices[0]!.logprobs!.content!;
+    expect(asked()).toBe(0);
+    expect(content.slice(0, 4).map(({ token, bytes }) => [token, bytes])).toEqual([
+      [' H', [0x20, 0x48]],
+      ['bytes:\\xc3', [0xc3]],
+      ['bytes:\\xa9', [0xa9]],
+      ['!', [0x21]],
+    ]);
+    expect(content[0]!.top_logprobs.map(({ bytes }) => bytes)).toEqual(chances.map(({ bytes }) => bytes));
+  });
+
+  it('ask for each token once where the model tells none', async () => {
+    const { chat, asked } = modelOf(false);
+    await chat.create(request);
+    expect(asked()).toBe(4);
+  });
+});
+
 describe('refusals', () => {
   it.each<[object, string]>([
     [{ tools: [{ type: 'function' }] }, 'tools[0]'],
@@ -230,6 +280,32 @@ describe('refusals', () => {
     [{ parallel_tool_calls: 1 }, 'parallel_tool_calls'],
     [{ response_format: { type: 'json_schema' } }, 'response_format'],
     [{ response_format: { type: 'xml' } }, 'response_format'],
+    [{ response_format: { type: 'text', schema: {} } }, 'response_format.schema'],
+    [{ response_format: { type: 'json_object', strict: true } }, 'response_format.strict'],
+    [{ response_format: { type: 'json_object', schema: [] } }, 'response_format.schema'],
+    [{ response_format: { type: 'json_schema', json_schema: { schema: {} }, x: 1 } }, 'response_format.x'],
+    [
+      { response_format: { type: 'json_schema', json_schema: { schema: {}, shema: 1 } } },
+      'response_format.json_schema.shema',
+    ],
+    [
+      { response_format: { type: 'json_schema', json_schema: { schema: {}, strict: 1 } } },
+      'response_format.json_schema.strict',
+    ],
+    // The engine judges these, by names of its own.
+    [{ top_p: 3 }, 'top_p'],
+    [{ min_p: 2 }, 'min_p'],
+    [{ top_k: -1 }, 'top_k'],
+    [{ max_tokens: 0 }, 'max_tokens'],
+    [{ max_completion_tokens: 0.5 }, 'max_completion_tokens'],
+    [{ stop: [''] }, 'stop'],
+    [{ seed: 0.5 }, 'seed'],
+    [{ temperature: -1 }, 'temperature'],
+    [{ frequency_penalty: 101 }, 'frequency_penalty'],
+    [{ presence_penalty: 'x' }, 'presence_penalty'],
+    [{ repetition_penalty: 0 }, 'repetition_penalty'],
+    [{ logit_bias: { 3: 'x' } }, 'logit_bias[3]'],
+    [{ top_logprobs: 2 }, 'top_logprobs'],
     [{ n: 0 }, 'n'],
     [{ messages: [] }, 'messages'],
     [{ messages: [{ role: 'user', content: null }] }, 'messages[0].content'],
@@ -243,6 +319,8 @@ describe('refusals', () => {
       .catch((e: unknown) => e);
     expect(error).toBeInstanceOf(ShishuError);
     expect(error).toMatchObject({ code: 'bad-argument', details: { field } });
+    expect((error as Error).message).toContain(`"${field}`);
+    expect((error as Error).message).not.toMatch(/topP|minP|topK|maxTokens|Penalty|logitBias|topLogprobs/);
   });
 
   it('come before the stream does, and null is no value', async () => {
