@@ -618,7 +618,13 @@ PIECES = [
     "{{ l|length > 2 and l[0] > l[1] }}{{ not l }}{{ l|length == 3 }}{{ (l|length - 1) * 2 }}{{ l[l|length - 1] }}{{ l[:l|length - 1] }}{{ ms[loop_index|default(0)].role }}",
     "{{ 'A' < 'a' }}{{ 'a' <= 'b' }}{{ [] == [] }}{{ {} == {} }}{{ none == false }}{{ 0 == false }}{{ '' == none }}{{ 'abc' > 'abd' }}{{ (1, 'a') == (1, 'a') }}{{ {'a': 1} == {'a': 1.0} }}",
     "{{ 'user' 'name' }}{{ {'a': 1}.items()|list }}{{ {'a': 1}.keys()|first }}{{ {'b': 2, 'a': 1}|items|sort }}{{ {'b': 2, 'a': 1}.values()|sum }}{{ dict([('k', 1)]) }}{{ dict(a=1)|length }}{{ {'a': 1, **{}} if false else '' }}",
+    "{{ (1, 2) * 2 }}{{ 'a' % [1] }}{{ ''|select|list }}{{ 3|round }}{{ 2.5 is divisibleby 2 }}{{ false|map('string')|list }}",
     # Failures.
+    "{{ 'a' % 1 }}",
+    "{{ 5|indent }}",
+    "{{ d.zz|int }}",
+    "{{ (1, 2) < [1] }}",
+    "{% generation %}a",
     "{{ raise_exception('no') }}",
     "{{ x.y }}",
     "{{ x() }}",

@@ -127,7 +127,7 @@ export interface GenerateOptions {
   logprobs?: boolean;
   /** With `logprobs`: also the n likeliest tokens of each position (0..20). */
   topLogprobs?: number;
-  /** Strings that end the reply; they are not part of its text. */
+  /** Strings that end the reply; they are not part of its text. Control tokens are found as they are written, `<|im_end|>`. */
   stop?: string | readonly string[];
   /** Token ids that end the reply, besides the model's own. */
   stopTokenIds?: TokenIds;

@@ -154,6 +154,9 @@ export function parseConfig(json: unknown): ModelConfig {
   const bias = flag(json, 'attention_bias') ?? false;
   const maxPositions = size(json, 'max_position_embeddings') ?? DEFAULTS[modelType].maxPositions;
   const llama = modelType === 'llama' || shishu;
+  const shared = ['tie_word_embeddings', 'share_embedding', 'share_embeddings']
+    .map((name) => flag(json, name))
+    .filter((value) => value !== undefined);
   return {
     modelType,
     hiddenSize,
@@ -169,11 +172,8 @@ export function parseConfig(json: unknown): ModelConfig {
     maxPositions,
     rmsNormEps: positive(json, 'rms_norm_eps') ?? 1e-6,
     ...ropeOf(json, maxPositions),
-    tied: [
-      flag(json, 'tie_word_embeddings'),
-      flag(json, 'share_embedding'),
-      flag(json, 'share_embeddings'),
-    ].some((v) => v === true),
+    // MobileLLM's embedding is its head unless the config says otherwise.
+    tied: shared.length === 0 ? LLAMAS.includes(type) : shared.includes(true),
     qkvBias: modelType === 'qwen2' || bias,
     attentionOutBias: modelType !== 'qwen2' && bias,
     mlpBias: llama && (flag(json, 'mlp_bias') ?? false),

@@ -196,5 +196,7 @@ describe('other fields that change the sums', () => {
       layer_sharing: false,
     });
     expect(config).toEqual({ ...parseConfig(base), tied: true });
+    expect(parseConfig({ ...base, model_type: 'mobilellm' }).tied).toBe(true);
+    expect(parseConfig({ ...base, model_type: 'mobilellm', share_embedding: false }).tied).toBe(false);
   });
 });

@@ -240,7 +240,7 @@ function called(callee: Node, scope: Scope): Callable {
     if (!(object instanceof Map) && !(object instanceof Undefined) && object !== null)
       throw new TemplateFault(`a ${typeOf(object)} has no method "${nameOf(callee.property)}"`);
   }
-  throw new TypeError(`${describe(value)} and cannot be called`);
+  throw new TypeError(`what is called is no function: ${describe(value)}`);
 }
 
 function filtered(value: Value, filter: Node, scope: Scope): Value {

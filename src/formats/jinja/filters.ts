@@ -2,6 +2,8 @@
 import { Arguments } from './arguments.ts';
 import { TemplateFault } from './faults.ts';
 import { formatPercent } from './format.ts';
+import { round, toFloat, toInt } from './numbers.ts';
+import { arithmetic } from './operators.ts';
 import { TUPLE_OF_ONE } from './rewrite.ts';
 import { capitalize, dictMethod, trim } from './strings.ts';
 import {
@@ -79,13 +81,16 @@ const extreme =
       : items.reduce((best, each) => (sign * compare(key(each), key(best)) > 0 ? each : best));
   };
 
+/** Whatever is false has no items here. */
+const some = (value: Value): Value[] => (truth(value) ? iterate(value) : []);
+
 /** `select('test', ...)`, or by an attribute; without a test, what is true. */
 const selecting =
   (wanted: boolean, byAttribute: boolean): Filter =>
   (value, args) => {
     const [name, ...rest] = byAttribute ? args.all.slice(1) : args.all;
     const test = name === undefined ? undefined : testOf(str(name));
-    return iterate(value).filter((each) => {
+    return some(value).filter((each) => {
       const tested = byAttribute ? attribute(each, args.all[0]!) : each;
       return (test ? test(tested, rest[0] ?? null) : truth(tested)) === wanted;
     });
@@ -93,9 +98,9 @@ const selecting =
 
 const map: Filter = (value, args) => {
   const [name, ...rest] = args.all;
-  if (name === undefined) return iterate(value).map(maker(args));
+  if (name === undefined) return some(value).map(maker(args));
   const filter = filterOf(str(name));
-  return iterate(value).map((each) => filter([each, ...rest], new Map(args.named)));
+  return some(value).map((each) => filter([each, ...rest], new Map(args.named)));
 };
 
 const groupby: Filter = (value, args) => {
@@ -147,57 +152,15 @@ const unique: Filter = (value, args) => {
 };
 
 const indent: Filter = (value, args) => {
+  if (typeof value !== 'string') throw new TypeError(`${describe(value)} is no text`);
   const width = args.get(0, 'width') ?? BigInt(4);
   const by = typeof width === 'string' ? width : ' '.repeat(intOf(width));
   const blank = args.flag(2, 'blank');
-  const lines = `${str(value)}\n`.split(LINE_END).slice(0, -1);
+  const lines = `${value}\n`.split(LINE_END).slice(0, -1);
   const text = blank
     ? lines.join(`\n${by}`)
     : [lines[0], ...lines.slice(1).map((line) => (line ? by + line : line))].join('\n');
   return args.flag(1, 'first') ? by + text : text;
-};
-
-function toInt(value: Value, args: Arguments): Value {
-  const otherwise = args.get(0, 'default') ?? BigInt(0);
-  const base = args.int(1, 'base', 10);
-  if (typeof value === 'string') {
-    const text = trim(value).replaceAll('_', '');
-    if (base !== 10) {
-      const parsed = Number.parseInt(text.replace(/^0[xob]/i, ''), base);
-      return Number.isNaN(parsed) ? otherwise : BigInt(parsed);
-    }
-    if (/^[+-]?\d+$/.test(text)) return BigInt(text.replace(/^\+/, ''));
-    const number = /\d/.test(text) ? Number(text) : Number.NaN;
-    return Number.isFinite(number) ? BigInt(Math.trunc(number)) : otherwise;
-  }
-  if (!isNumber(value)) return otherwise;
-  const number = numberOf(value);
-  if (typeof number === 'bigint') return number;
-  return Number.isFinite(number) ? BigInt(Math.trunc(number)) : otherwise;
-}
-
-function toFloat(value: Value, args: Arguments): Value {
-  const otherwise = args.get(0, 'default') ?? 0;
-  if (isNumber(value)) return Number(value);
-  const number = typeof value === 'string' && trim(value) !== '' ? Number(trim(value)) : Number.NaN;
-  return Number.isNaN(number) ? otherwise : number;
-}
-
-const round: Filter = (value, args) => {
-  if (!isNumber(value)) throw new TypeError(`${describe(value)} cannot be rounded`);
-  const precision = args.int(0, 'precision', 0);
-  const how = args.optional(1, 'method') ?? 'common';
-  const scale = 10 ** precision;
-  const number = Number(value);
-  if (how === 'ceil') return Math.ceil(number * scale) / scale;
-  if (how === 'floor') return Math.floor(number * scale) / scale;
-  if (typeof numberOf(value) === 'bigint' && precision >= 0) return number;
-  if (precision < 0) return Math.round(number * scale) / scale;
-  // Halves go to the even neighbour, which the exact digits tell.
-  const exact = number.toFixed(Math.min(100, precision + 60));
-  const [, kept, rest] = /^(.*?\d*?)(\d{60})$/.exec(exact.replace('.', '')) ?? [];
-  const isHalf = rest !== undefined && /^50*$/.test(rest) && Number(kept!.at(-1) ?? 0) % 2 === 0;
-  return Number(isHalf ? exact.slice(0, -60) : number.toFixed(precision));
 };
 
 const truncate: Filter = (value, args) => {
@@ -335,12 +298,12 @@ const ordered =
   (value, other) =>
     check(compare(value, other));
 
-const remainder = (value: Value, by: Value): number => intOf(value) % intOf(by);
+const remainder = (value: Value, by: Value): number => Number(arithmetic('%', value, by));
 const two = BigInt(2);
 
 const TESTS: Record<string, Test> = {
   boolean: (value) => typeof value === 'boolean',
-  callable: (value) => typeof value === 'function',
+  callable: (value) => typeof value === 'function' || value instanceof Undefined,
   defined: (value) => !(value instanceof Undefined),
   divisibleby: (value, by) => remainder(value, by) === 0,
   eq: equals,
@@ -364,7 +327,7 @@ const TESTS: Record<string, Test> = {
   ne: (value, other) => !equals(value, other),
   none: (value) => value === null,
   number: isNumber,
-  odd: (value) => remainder(value, two) !== 0,
+  odd: (value) => remainder(value, two) === 1,
   sameas: (value, other) => value === other,
   sequence: (value) => value instanceof Undefined || ['str', 'list', 'tuple', 'dict'].includes(typeOf(value)),
   string: (value) => typeof value === 'string',

@@ -1,5 +1,5 @@
 // Python's two ways to format: `'%s' % value` and `'{}'.format(value)`.
-import { describe, isNumber, iterate, numberOf, repr, str, type Value } from './values.ts';
+import { describe, isNumber, numberOf, repr, str, Tuple, typeOf, type Value } from './values.ts';
 
 interface Style {
   fill: string;
@@ -94,9 +94,9 @@ export function formatFields(
 
 /** `text % values` */
 export function formatPercent(text: string, values: Value): string {
-  const list = Array.isArray(values) ? iterate(values) : [values];
+  const list = values instanceof Tuple ? values : [values];
   let next = 0;
-  return text.replace(
+  const formatted = text.replace(
     /%(?:\(([^)]*)\))?([-+ 0#]*)(\d*)(?:\.(\d+))?([a-zA-Z%])/g,
     (
       _,
@@ -122,4 +122,8 @@ export function formatPercent(text: string, values: Value): string {
       });
     },
   );
+  // Python counts tuples and plain values, and not what can be looked up in.
+  const counted = values instanceof Tuple || ['str', 'int', 'float', 'bool', 'None'].includes(typeOf(values));
+  if (counted && next < list.length) throw new TypeError('there are too many values to format');
+  return formatted;
 }

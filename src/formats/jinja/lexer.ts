@@ -173,9 +173,13 @@ export function tokenize(template: string): Token[] {
       lineStarting = end[0].endsWith('\n');
       continue;
     }
-    const content = inside(kind === '%' ? BLOCK_END : VARIABLE_END);
-    // Marks what a model is trained on; a prompt has no use for it.
-    if (kind === '%' && content.length === 1 && /^(end)?generation$/.test(content[0]!.value)) continue;
+    let content = inside(kind === '%' ? BLOCK_END : VARIABLE_END);
+    // Marks what a model is trained on: a block that is written as it is.
+    const marked = kind === '%' && content.length === 1 && /^(end)?generation$/.exec(content[0]!.value);
+    if (marked)
+      content = marked[1]
+        ? [token('Identifier', 'endfilter')]
+        : [token('Identifier', 'filter'), token('Identifier', 'string')];
     const [open, close] = kind === '%' ? ['{%', '%}'] : ['{{', '}}'];
     const what = kind === '%' ? 'Statement' : 'Expression';
     tokens.push(token(`Open${what}`, open!), ...rewritten(content), token(`Close${what}`, close!));

@@ -22,7 +22,11 @@ export function arithmetic(operator: string, left: Value, right: Value): Value {
   if (operator === '*') {
     const [many, count] = isNumber(left) ? [right, left] : [left, right];
     if (typeof many === 'string') return many.repeat(Math.max(0, intOf(count)));
-    if (Array.isArray(many)) return Array.from({ length: Math.max(0, intOf(count)) }, () => many).flat();
+    if (Array.isArray(many))
+      return Array.from({ length: Math.max(0, intOf(count)) }).reduce<Value[]>(
+        (all) => all.concat(many),
+        many.slice(0, 0),
+      );
   }
   if (!isNumber(left) || !isNumber(right))
     throw new TypeError(`"${operator}" cannot be used on ${describe(left)} and ${describe(right)}`);

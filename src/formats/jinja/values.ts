@@ -129,7 +129,7 @@ export function compare(a: Value, b: Value): number {
     const at = x.findIndex((character, i) => character !== y[i]);
     return at < 0 || at >= y.length ? x.length - y.length : x[at]!.codePointAt(0)! - y[at]!.codePointAt(0)!;
   }
-  if (Array.isArray(a) && Array.isArray(b)) {
+  if (Array.isArray(a) && Array.isArray(b) && typeOf(a) === typeOf(b)) {
     const at = a.findIndex((each, i) => i >= b.length || !equals(each, b[i]!));
     return at < 0 || at >= b.length ? a.length - b.length : compare(a[at]!, b[at]!);
   }
