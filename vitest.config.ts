@@ -66,6 +66,21 @@ const lanes: TestProjectInlineConfiguration[] = [
   },
 ];
 
+/** The end-to-end tests once more, in Firefox; `npm run test:firefox` runs these alone. */
+const firefox: TestProjectInlineConfiguration = {
+  extends: true,
+  test: {
+    ...node,
+    name: 'firefox',
+    include: ['test/e2e/**/*.test.ts', 'test/firefox/**/*.test.ts'],
+    // Crashes its tab by an address that is Chromium's.
+    exclude: ['test/e2e/crash.test.ts'],
+    globalSetup: ['test/support/demo-server.ts'],
+    env: { TEST_BROWSER: 'firefox' },
+    maxWorkers: 1,
+  },
+};
+
 export default defineConfig(({ mode }) => ({
   publicDir: false,
   // The trained model that tests use where it is present lies beside the repository.
@@ -76,7 +91,7 @@ export default defineConfig(({ mode }) => ({
     // `--mode full` (npm run test:all): the tests that take long, too.
     provide: { full: mode === 'full' },
     reporters: ['default', new LaneReporter()],
-    projects: lanes.map((lane, groupOrder) => ({
+    projects: (mode === 'full' ? [...lanes, firefox] : lanes).map((lane, groupOrder) => ({
       ...lane,
       test: { ...lane.test, sequence: { groupOrder } },
     })),

@@ -12,7 +12,7 @@ import type {
   WholeOptions,
 } from '../engine/types.ts';
 import { ShishuError } from '../errors.ts';
-import type { ToolFormat } from '../formats/chat-template.ts';
+import type { ChatTemplateOptions, ThoughtTags, ToolFormat } from '../formats/chat-template.ts';
 import type { SourceLike } from '../formats/source.ts';
 import { openPortable, type PortableSource } from './portable.ts';
 import { type Endpoint, Peer, Transferred } from './rpc.ts';
@@ -37,7 +37,8 @@ export type HostedModel = Pick<
   | 'reset'
   | 'reload'
   | 'dispose'
->;
+> &
+  Partial<Pick<Model, 'thoughtTags'>>;
 
 export type HostedLoad = (source: SourceLike, options: LoadOptions) => Promise<HostedModel>;
 
@@ -47,6 +48,7 @@ export interface LoadedModel {
   info: ModelInfo;
   hasChatTemplate: boolean;
   toolFormat: ToolFormat | undefined;
+  thoughtTags: readonly ThoughtTags[];
 }
 
 /** Serves models to the page at the other end of `endpoint`; all are freed when the line closes. */
@@ -93,8 +95,8 @@ export function hostModels(endpoint: Endpoint, load: HostedLoad): Peer {
         }
         const id = nextId++;
         models.set(id, { model, source });
-        const { info, hasChatTemplate, toolFormat } = model;
-        return { id, info, hasChatTemplate, toolFormat };
+        const { info, hasChatTemplate, toolFormat, thoughtTags = [] } = model;
+        return { id, info, hasChatTemplate, toolFormat, thoughtTags };
       },
       generate: (id: number, prompt: Prompt, options: GenerateOptions) =>
         streaming(id, get(id).generate(prompt, options)),
@@ -118,7 +120,7 @@ export function hostModels(endpoint: Endpoint, load: HostedLoad): Peer {
       setLinearMaps: (id: number, maps: LinearMaps) => informing(id, (model) => model.setLinearMaps(maps)),
       encode: (id: number, text: string) => get(id).encode(text),
       decode: (id: number, tokenIds: TokenIds) => get(id).decode(tokenIds),
-      applyChatTemplate: (id: number, messages: Message[], options: { addGenerationPrompt?: boolean }) =>
+      applyChatTemplate: (id: number, messages: Message[], options: ChatTemplateOptions) =>
         get(id).applyChatTemplate(messages, options),
       reset: (id: number) => get(id).reset(),
       reload(id: number, source: PortableSource, options: ReloadOptions) {

@@ -2,8 +2,10 @@ import type { ModeSetting } from '../engine/modes.ts';
 import type { GenerateOptions, Message } from '../engine/types.ts';
 import { ShishuError } from '../errors.ts';
 import type { ToolFormat } from '../formats/chat-template.ts';
+import { markedValue } from '../formats/json-text.ts';
 import type { Constraint } from '../grammar/constraint.ts';
-import { type ChatTool, callConstraint } from './tool-calls.ts';
+import { refuseDeep } from '../grammar/depth.ts';
+import { type ChatTool, callConstraint, objectSchema } from './tool-calls.ts';
 
 /** The text of a message; parts are joined. Only text is read. */
 export type ChatContent = string | readonly { type: 'text'; text: string }[];
@@ -59,10 +61,13 @@ export interface ChatRequest {
   store?: boolean | null;
 }
 
-/** The schema's supported keywords are those of `GenerateOptions.constraint`; name, description and strict change nothing. */
+/**
+ * The schema's supported keywords are those of `GenerateOptions.constraint`; name, description and strict change nothing. The
+ * schema of a `json_object`, which is not OpenAI's, is that of the object.
+ */
 export type ResponseFormat =
   | { type: 'text' }
-  | { type: 'json_object' }
+  | { type: 'json_object'; schema?: object | null }
   | {
       type: 'json_schema';
       json_schema: { name?: string; description?: string; schema?: object; strict?: boolean | null };
@@ -75,8 +80,10 @@ export interface CheckedRequest {
   includeUsage: boolean;
   n: number;
   options: GenerateOptions;
-  /** Names of the functions that may be called, and at most how many calls are told. */
-  tools: { names: readonly string[]; most: number } | undefined;
+  /** Names of the functions that may be called, at most how many calls are told, and whether the reply must be one. */
+  tools: { names: readonly string[]; most: number; demanded: boolean } | undefined;
+  /** The request's names of options, by the engine's. */
+  fields: ReadonlyMap<string, string>;
 }
 
 /** OpenAI's names of options that pass through; `checkOptions` of the engine judges their values. */
@@ -131,9 +138,13 @@ export function checkRequest(request: ChatRequest, toolFormat: ToolFormat | unde
   if (typeof request !== 'object' || request === null) refuse('request', request, 'an object');
   const given = Object.entries(request).filter(([, value]) => value !== undefined && value !== null);
   const options: Record<string, unknown> = { temperature: 1 };
+  const fields = new Map<string, string>();
   for (const [field, value] of given) {
-    if (Object.hasOwn(PASSED, field)) options[PASSED[field as keyof typeof PASSED]] = value;
-    else if (!OWN.includes(field))
+    if (Object.hasOwn(PASSED, field)) {
+      const option = PASSED[field as keyof typeof PASSED];
+      options[option] = value;
+      fields.set(option, field);
+    } else if (!OWN.includes(field))
       throw new ShishuError('bad-argument', `The field "${field}" is not supported.`, {
         details: { field },
         mend: `Fields: ${[...OWN, ...Object.keys(PASSED)].join(', ')}.`,
@@ -150,6 +161,7 @@ export function checkRequest(request: ChatRequest, toolFormat: ToolFormat | unde
     );
   const call = tools.demanded.length > 0 ? callConstraint(toolFormat!, tools.demanded) : undefined;
   const asked = format ? constraintOf(format) : undefined;
+  fields.set('constraint', asked ? 'response_format' : 'tools');
   if (asked && call) refuse('response_format', format, 'none beside a demanded tool call');
   const constraint = asked ?? call;
   const replies = n ?? 1;
@@ -170,18 +182,51 @@ export function checkRequest(request: ChatRequest, toolFormat: ToolFormat | unde
       ? {
           names: tools.offered.map(({ function: { name } }) => name),
           most: request.parallel_tool_calls === false ? 1 : Number.POSITIVE_INFINITY,
+          demanded: call !== undefined,
         }
       : undefined,
+    fields,
   };
 }
 
+/** Refuses fields of an object that are not known, by name. */
+function onlyFields(value: object, known: readonly string[], path: string): void {
+  for (const [name, each] of Object.entries(value))
+    if (!known.includes(name) && each !== undefined && each !== null)
+      refuse(`${path}.${name}`, each, `only ${known.join(', ')}`);
+}
+
+const isSchema = (value: unknown): value is object =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
 function constraintOf(format: ResponseFormat): Constraint | undefined {
-  if (format.type === 'text') return undefined;
-  if (format.type === 'json_object') return { jsonSchema: { type: 'object' } };
-  const { schema } = format.type === 'json_schema' ? (format.json_schema ?? {}) : {};
-  if (typeof schema === 'object' && schema !== null) return { jsonSchema: schema };
+  const path = 'response_format';
+  if (format.type === 'text') {
+    onlyFields(format, ['type'], path);
+    return undefined;
+  }
+  if (format.type === 'json_object') {
+    onlyFields(format, ['type', 'schema'], path);
+    const { schema } = format;
+    if (schema === undefined || schema === null) return { jsonSchema: { type: 'object' } };
+    if (!isSchema(schema)) refuse(`${path}.schema`, schema, 'a JSON schema');
+    refuseDeep(schema, `${path}.schema`, 'field');
+    return { jsonSchema: objectSchema(schema, path) };
+  }
+  if (format.type === 'json_schema' && isSchema(format.json_schema)) {
+    onlyFields(format, ['type', 'json_schema'], path);
+    onlyFields(format.json_schema, ['name', 'description', 'schema', 'strict'], `${path}.json_schema`);
+    const { name, description, schema, strict } = format.json_schema;
+    for (const [field, value] of Object.entries({ name, description }))
+      if (typeof (value ?? '') !== 'string') refuse(`${path}.json_schema.${field}`, value, 'a text');
+    if (typeof (strict ?? true) !== 'boolean') refuse(`${path}.json_schema.strict`, strict, 'true or false');
+    if (isSchema(schema)) {
+      refuseDeep(schema, `${path}.json_schema.schema`, 'field');
+      return { jsonSchema: schema };
+    }
+  }
   return refuse(
-    'response_format',
+    path,
     format,
     '{ type: "text" }, { type: "json_object" } or { type: "json_schema", json_schema: { schema } }',
   );
@@ -195,14 +240,17 @@ function checkTools({ tools, tool_choice: choice, parallel_tool_calls: parallel 
   if (!Array.isArray(tools ?? [])) refuse('tools', tools, 'a list');
   const all = tools ?? [];
   all.forEach((tool, i) => {
-    const { name, parameters = {} } = tool?.function ?? {};
+    const { name, parameters } = tool?.function ?? {};
     if (
       tool?.type !== 'function' ||
       typeof name !== 'string' ||
-      typeof parameters !== 'object' ||
-      !parameters
+      !((parameters ?? true) === true || isSchema(parameters))
     )
       refuse(`tools[${i}]`, tool, '{ type: "function", function: { name, parameters } }');
+    const type = isSchema(parameters) ? (parameters as { type?: unknown }).type : undefined;
+    if (type !== undefined && ![type].flat().includes('object'))
+      refuse(`tools[${i}].function.parameters.type`, type, '"object"');
+    refuseDeep(tool, `tools[${i}]`, 'field');
   });
   if (typeof (parallel ?? true) !== 'boolean') refuse('parallel_tool_calls', parallel, 'true or false');
   const wanted = choice ?? (all.length > 0 ? 'auto' : 'none');
@@ -226,19 +274,54 @@ function checkMessages(messages: unknown): Message[] {
       return { ...rest, content: textOf(content, `${field}.content`) };
     if (!Array.isArray(calls)) refuse(`${field}.tool_calls`, calls, 'a list');
     const text = content === null || content === undefined ? '' : textOf(content, `${field}.content`);
-    return { ...rest, content: text, tool_calls: (calls as unknown[]).map(templateCall) };
+    const made = (calls as unknown[]).map((call, j) => templateCall(call, `${field}.tool_calls[${j}]`));
+    return { ...rest, content: text, tool_calls: made };
   });
 }
 
 /** A call of an earlier turn as templates write it: with arguments as a value, not as the text of one. */
-function templateCall(call: unknown): unknown {
-  const { function: made, ...rest } = call as { function?: { arguments?: unknown } };
-  if (typeof made?.arguments !== 'string') return call;
-  try {
-    return { ...rest, function: { ...made, arguments: JSON.parse(made.arguments) } };
-  } catch {
-    return call;
+function templateCall(call: unknown, field: string): unknown {
+  if (!isSchema(call) || !isSchema((call as { function?: unknown }).function)) return call;
+  const { function: made, ...rest } = call as { function: { arguments?: unknown } };
+  return {
+    ...rest,
+    function: { ...made, arguments: argumentValue(made.arguments, `${field}.function.arguments`) },
+  };
+}
+
+/** Arguments as a value; none are an empty object. */
+function argumentValue(given: unknown, field: string): unknown {
+  if (given === undefined || given === null) return {};
+  let value: unknown = given;
+  if (typeof given === 'string') {
+    if (given.trim() === '') return {};
+    try {
+      JSON.parse(given);
+    } catch {
+      return given;
+    }
+    value = markedValue(given);
   }
+  refuseDeep(value, field, 'field');
+  return value;
+}
+
+/** An error of the engine about one of its options, in the name of the request's field. */
+export function fieldError({ fields }: CheckedRequest, error: unknown): unknown {
+  if (!(error instanceof ShishuError)) return error;
+  const { code, details, mend, cause } = error;
+  const [option] = /^\w+/.exec(String(details.option ?? ('keyword' in details ? 'constraint' : ''))) ?? [];
+  const field = option && fields.get(option);
+  if (!field) return error;
+  const own = String(details.option ?? field).replace(/^\w+/, field);
+  const renamed = (text: string): string =>
+    [...fields].reduce((said, [from, to]) => said.replace(new RegExp(`"${from}\\b`, 'g'), `"${to}`), text);
+  const said = mend ? error.message.slice(0, -mend.length - 1) : error.message;
+  return new ShishuError(code, renamed(said), {
+    details: { ...details, option: own, field: own },
+    ...(mend !== undefined && { mend: renamed(mend) }),
+    cause,
+  });
 }
 
 function textOf(content: unknown, field: string): string {

@@ -4,25 +4,27 @@ import type {
   GenerateOptions,
   GenerateResult,
   Message,
+  TokenChance,
   Usage,
 } from '../engine/types.ts';
 import { ShishuError } from '../errors.ts';
-import type { ToolFormat } from '../formats/chat-template.ts';
-import { type ChatRequest, type CheckedRequest, checkRequest } from './openai-request.ts';
+import type { ThoughtTags, ToolFormat } from '../formats/chat-template.ts';
+import { type ChatRequest, type CheckedRequest, checkRequest, fieldError } from './openai-request.ts';
 import type {
   ChatCompletion,
   ChatCompletionChunk,
   ChatFinishReason,
   ChatLogprob,
+  ChatLogprobEntry,
   ChatUsage,
   ChunkChoice,
   CompletionChoice,
 } from './openai-types.ts';
-import { type ChatTool, type ReplyPart, ToolCallParser } from './tool-calls.ts';
+import { type ChatTool, type ParserOptions, type ReplyPart, THINK, ToolCallParser } from './tool-calls.ts';
 
 export type { ChatRequest, ResponseFormat } from './openai-request.ts';
 export type * from './openai-types.ts';
-export type { BatchChunk, ChatTool, ToolFormat };
+export type { BatchChunk, ChatTool, ThoughtTags, ToolFormat };
 
 /** What a chat needs of a model: a `Model`, or one in a worker. */
 export interface ChatModel {
@@ -40,6 +42,13 @@ export interface ChatModel {
   decode(tokenIds: readonly number[]): string | Promise<string>;
   /** How the model has tools called; without it, requests with tools are refused. */
   readonly toolFormat?: ToolFormat | undefined;
+  /** What stands around its thoughts, in which nothing is a call, beside `<think>`. */
+  readonly thoughtTags?: readonly ThoughtTags[];
+  /** Asked whether a prompt opens a thought. */
+  applyChatTemplate?(
+    messages: readonly Message[],
+    options?: { tools?: readonly object[] },
+  ): string | Promise<string>;
 }
 
 export interface ChatOptions {
@@ -194,6 +203,15 @@ async function* repliesOf(
   }
 }
 
+/** Errors of the engine speak of its options: here, of the request's fields. */
+async function* inFields<T>(request: CheckedRequest, events: AsyncGenerator<T>): AsyncGenerator<T> {
+  try {
+    yield* events;
+  } catch (error) {
+    throw fieldError(request, error);
+  }
+}
+
 /** What is told of one reply so far. */
 interface Telling {
   parser: ToolCallParser | undefined;
@@ -231,9 +249,13 @@ async function* chunksOf(
     return { tool_calls: [{ index: at, id, type: 'function', function: part.call }] };
   };
   const tellings = new Map<number, Telling>();
-  for await (const event of repliesOf(model, request, signal)) {
+  const thoughts = tools && (await thoughtsOf(model, request));
+  for await (const event of inFields(request, repliesOf(model, request, signal))) {
     const { index } = event;
-    const telling = tellings.get(index) ?? { parser: tools && new ToolCallParser(tools.names), calls: 0 };
+    const telling = tellings.get(index) ?? {
+      parser: tools && new ToolCallParser(tools.names, thoughts),
+      calls: 0,
+    };
     if (!tellings.has(index)) yield one(index, { role: 'assistant', content: '', refusal: null });
     tellings.set(index, telling);
     const { parser } = telling;
@@ -265,6 +287,17 @@ async function* chunksOf(
   if (request.includeUsage) yield chunk([], usageOf(usages));
 }
 
+/** What stands around thoughts, and the tag that ends the one which the prompt has opened; a demanded call is none. */
+async function thoughtsOf(
+  model: ChatModel,
+  { messages, tools, options }: CheckedRequest,
+): Promise<ParserOptions> {
+  const thoughts = [THINK, ...(model.thoughtTags ?? []).filter(({ open }) => open !== THINK.open)];
+  if (!model.applyChatTemplate || tools!.demanded) return { thoughts };
+  const prompt = await model.applyChatTemplate(messages, { tools: options.tools! });
+  return { thoughts, thinking: thoughts.find(({ open }) => prompt.trimEnd().endsWith(open))?.close };
+}
+
 const aborted = (): ShishuError => new ShishuError('aborted', 'The call was aborted.');
 
 /** Usage of all replies: the prompt counts once, as the first found it; later ones have it from the cache. */
@@ -280,13 +313,40 @@ function usageOf(usages: readonly Usage[]): ChatUsage {
 }
 
 async function logprobOf(model: ChatModel, chunk: GenerateChunk): Promise<ChatLogprob | undefined> {
-  if (!chunk.logprob) return undefined;
-  const entry = async (tokenId: number, logprob: number) => {
-    const token = await model.decode([tokenId]);
+  const { logprob: found, tokenId } = chunk;
+  if (!found) return undefined;
+  const entry = async (id: number, { logprob, bytes }: TokenChance): Promise<ChatLogprobEntry> =>
+    bytes
+      ? { token: tokenText(bytes), logprob, bytes: [...bytes] }
+      : { ...(await decoded(model, id)), logprob };
+  const top = await Promise.all(found.top.map((each) => entry(each.tokenId, each)));
+  return { ...(await entry(tokenId, found)), top_logprobs: top };
+}
+
+/** The text of a token; of one that is a part of a character, its bytes in OpenAI's way of writing them. */
+function tokenText(bytes: readonly number[]): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(Uint8Array.from(bytes));
+  } catch {
+    return `bytes:${bytes.map((byte) => `\\x${byte.toString(16).padStart(2, '0')}`).join('')}`;
+  }
+}
+
+/** What the tokens of models that tell no bytes decode to, each asked once. */
+const decodedTokens = new WeakMap<
+  ChatModel,
+  Map<number, Promise<{ token: string; bytes: number[] | null }>>
+>();
+
+function decoded(model: ChatModel, id: number): Promise<{ token: string; bytes: number[] | null }> {
+  const known = decodedTokens.get(model) ?? new Map();
+  decodedTokens.set(model, known);
+  const decode = async () => {
+    const token = await model.decode([id]);
     // A token that is part of a character has no text of its own, and which bytes it stands for is not known here.
     const bytes = token.includes('\ufffd') ? null : [...new TextEncoder().encode(token)];
-    return { token, logprob, bytes };
+    return { token, bytes };
   };
-  const top = await Promise.all(chunk.logprob.top.map(({ tokenId, logprob }) => entry(tokenId, logprob)));
-  return { ...(await entry(chunk.tokenId, chunk.logprob.logprob)), top_logprobs: top };
+  if (!known.has(id)) known.set(id, decode());
+  return known.get(id);
 }

@@ -15,7 +15,7 @@ import type {
   WholeOptions,
 } from '../engine/types.ts';
 import { ShishuError } from '../errors.ts';
-import type { ToolFormat } from '../formats/chat-template.ts';
+import type { ChatTemplateOptions, ThoughtTags, ToolFormat } from '../formats/chat-template.ts';
 import type { SourceLike } from '../formats/source.ts';
 import { type Chat, chatOf } from './chat.ts';
 import type { LoadedModel } from './host.ts';
@@ -36,6 +36,7 @@ export interface RemoteModel {
   readonly info: ModelInfo;
   readonly hasChatTemplate: boolean;
   readonly toolFormat: ToolFormat | undefined;
+  readonly thoughtTags: readonly ThoughtTags[];
   /** As `LocalModel.chat`; the requests are shaped on the page. */
   readonly chat: Chat;
   /** As `Model.generate`: yields as the tokens come, returns the whole reply. Leaving the loop ends the reply. */
@@ -63,10 +64,7 @@ export interface RemoteModel {
   setLinearMaps(maps: LinearMaps): Promise<void>;
   encode(text: string): Promise<number[]>;
   decode(tokenIds: TokenIds): Promise<string>;
-  applyChatTemplate(
-    messages: readonly Message[],
-    options?: { addGenerationPrompt?: boolean },
-  ): Promise<string>;
+  applyChatTemplate(messages: readonly Message[], options?: ChatTemplateOptions): Promise<string>;
   reset(): Promise<void>;
   /** As `Model.reload`, but that a `device` cannot leave its thread; a worker of the package's own that stopped is replaced. */
   reload(options?: ReloadOptions): Promise<void>;
@@ -161,6 +159,7 @@ function remoteModel(
     },
     hasChatTemplate: loaded.hasChatTemplate,
     toolFormat: loaded.toolFormat,
+    thoughtTags: loaded.thoughtTags,
     generate: (prompt, options = {}) => line.peer.stream('generate', loaded.id, prompt, options),
     generateBatch: (prompt, n, options = {}) =>
       line.peer.stream('generateBatch', loaded.id, prompt, n, options),

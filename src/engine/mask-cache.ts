@@ -1,5 +1,6 @@
 import type { Tokenizer } from '../formats/tokenizer.ts';
 import { type Constraint, Masks } from '../grammar/constraint.ts';
+import { refuseDeep } from '../grammar/depth.ts';
 import { Vocabulary } from '../grammar/vocabulary.ts';
 import { maskWords } from '../kernels/sample.ts';
 
@@ -21,6 +22,7 @@ export class MaskCache {
 
   /** @throws ShishuError `bad-argument`, `unsupported` for a constraint or a tokenizer that cannot be used so */
   of(constraint: Constraint): Masks {
+    refuseDeep(constraint, 'constraint');
     const key = JSON.stringify(constraint);
     this.#vocabulary ??= new Vocabulary(this.#tokenizer.tokenBytes());
     const masks = this.#kept.get(key) ?? new Masks(constraint, this.#vocabulary, this.#words);

@@ -1,5 +1,5 @@
 import { ShishuError } from '../errors.ts';
-import type { ToolFormat } from '../formats/chat-template.ts';
+import type { ChatTemplateOptions, ThoughtTags, ToolFormat } from '../formats/chat-template.ts';
 import type { Tokenizer } from '../formats/tokenizer.ts';
 import { guardMemory } from '../gpu/buffer.ts';
 import { type Gpu, lossOr, throwIfLost } from '../gpu/device.ts';
@@ -117,6 +117,11 @@ export class Model {
     return this.#live().tokenizer.toolFormat;
   }
 
+  /** What the chat template shows around the model's thoughts, as `<think>`. */
+  get thoughtTags(): readonly ThoughtTags[] {
+    return this.#live().tokenizer.thoughtTags;
+  }
+
   /** Token ids of a text, with the special tokens that the model expects around it. */
   encode(text: string): number[] {
     return this.#live().tokenizer.encode(text);
@@ -128,7 +133,7 @@ export class Model {
   }
 
   /** A conversation as the model reads it. @throws ShishuError `unsupported` when the model has no chat template. */
-  applyChatTemplate(messages: readonly Message[], options: { addGenerationPrompt?: boolean } = {}): string {
+  applyChatTemplate(messages: readonly Message[], options: ChatTemplateOptions = {}): string {
     return this.#live().tokenizer.applyChatTemplate(messages, options);
   }
 

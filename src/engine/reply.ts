@@ -1,9 +1,10 @@
 import { StopFilter } from '../formats/stop-filter.ts';
 import { TokenStream } from '../formats/token-stream.ts';
 import type { Tokenizer } from '../formats/tokenizer.ts';
+import { writtenBytes } from '../formats/written-bytes.ts';
 import type { ConstrainedReply } from '../grammar/constraint.ts';
 import type { Chosen } from './choosing.ts';
-import type { FinishReason, GenerateChunk } from './types.ts';
+import type { FinishReason, GenerateChunk, TokenLogprob } from './types.ts';
 
 export interface ReplyOptions {
   /** Of the runner: where this reply's choices stand. */
@@ -28,6 +29,8 @@ export class Reply {
   /** When its first token came, as `performance.now()`. */
   firstAt: number | undefined;
   readonly #tokenizer: Tokenizer;
+  /** Its first token begins a text, of which decoders drop a space. */
+  readonly #begins: boolean;
   readonly #enders: ReadonlySet<number>;
   readonly #limit: number;
   readonly #stream: TokenStream | ConstrainedReply;
@@ -37,6 +40,7 @@ export class Reply {
 
   constructor(tokenizer: Tokenizer, options: ReplyOptions) {
     this.#tokenizer = tokenizer;
+    this.#begins = options.continued.length === 0 && !options.constraint;
     this.sequence = options.sequence;
     this.constraint = options.constraint;
     this.#enders = options.enders;
@@ -64,7 +68,7 @@ export class Reply {
     if (stopped || this.constraint?.finished) this.finishReason = 'stop';
     else if (this.tokenIds.length >= this.#limit) this.finishReason = 'length';
     const pairs = chosen.logprobs?.[this.sequence];
-    const logprob = pairs && { logprob: pairs[pairs.length - 1]!.logprob, top: pairs.slice(0, -1) };
+    const logprob = pairs && this.#told(pairs);
     return { text, tokenId, ...(logprob && { logprob }) };
   }
 
@@ -78,6 +82,17 @@ export class Reply {
 
   #seeControl(tokenId: number): { text: string; stopped: boolean } {
     return this.#stops.push(this.#tokenizer.decode([tokenId], { skipSpecialTokens: false }), true);
+  }
+
+  /** The chances of a choice with what the tokens stand for; the last is the chosen token's. */
+  #told(pairs: readonly { tokenId: number; logprob: number }[]): TokenLogprob {
+    const first = this.tokenIds.length === 1 && this.#begins;
+    const told = pairs.map((pair) => {
+      const bytes = writtenBytes(this.#tokenizer, pair.tokenId, first);
+      return bytes ? { ...pair, bytes } : pair;
+    });
+    const { tokenId: _, ...own } = told.pop()!;
+    return { ...own, top: told };
   }
 
   /** What was held back, when the reply has ended. */

@@ -157,10 +157,16 @@ export interface WholeOptions {
 /** Maps that stand in for attention, by layer. */
 export type LinearMaps = Readonly<Record<number, LinearMapData>>;
 
-export interface TokenLogprob {
+/** How likely a token was. */
+export interface TokenChance {
   /** Nats. */
   logprob: number;
-  top: { tokenId: number; logprob: number }[];
+  /** UTF-8 that it stands for in the reply, which may be a part of a character; control tokens as they are written. */
+  bytes?: readonly number[];
+}
+
+export interface TokenLogprob extends TokenChance {
+  top: (TokenChance & { tokenId: number })[];
 }
 
 /**

@@ -2,6 +2,7 @@ import { ShishuError } from '../errors.ts';
 import { Refusal, TemplateFault } from './jinja/faults.ts';
 import { Template } from './jinja/template.ts';
 import { isObject, type Json } from './json.ts';
+import { unmarked } from './json-text.ts';
 
 /** One turn of a conversation, as the template sees it. */
 export interface ChatTurn {
@@ -23,11 +24,19 @@ export interface ChatTemplateOptions {
  */
 export type ToolFormat = 'hermes' | 'llama';
 
+/** What stands around a model's thought. */
+export interface ThoughtTags {
+  open: string;
+  close: string;
+}
+
 /** A model's Jinja template: the text of a conversation. */
 export interface ChatTemplate {
   (messages: readonly ChatTurn[], options?: ChatTemplateOptions): string;
   /** Undefined when it has no tools, or calls in a form that is not known. */
   readonly toolFormat: ToolFormat | undefined;
+  /** Those that it shows. */
+  readonly thoughtTags: readonly ThoughtTags[];
 }
 
 /** A template as its file holds it. */
@@ -78,12 +87,16 @@ export function chatTemplate(choose: Chooser, tokenizerConfig: Json): ChatTempla
       add_generation_prompt: addGenerationPrompt,
     };
     try {
-      return parse(chosen).render(context);
+      return unmarked(parse(chosen).render(context));
     } catch (error) {
       throw explained(error, chosen.file);
     }
   };
-  return Object.assign(render, { toolFormat: toolFormatOf(choose(true)?.text ?? '') });
+  const withTools = choose(true)?.text ?? '';
+  return Object.assign(render, {
+    toolFormat: toolFormatOf(withTools),
+    thoughtTags: thoughtTagsOf(withTools),
+  });
 }
 
 /** Fields that are null are left out, as transformers does: many templates would write "None". */
@@ -116,6 +129,19 @@ function toolFormatOf(template: string): ToolFormat | undefined {
   if (template.includes('<tool_call>')) return template.includes('<function=') ? undefined : 'hermes';
   return template.includes('"parameters"') ? 'llama' : undefined;
 }
+
+const THOUGHT_TAGS: readonly ThoughtTags[] = [
+  ...['think', 'thinking', 'thought', 'thoughts', 'reasoning', 'seed:think'].map((name) => ({
+    open: `<${name}>`,
+    close: `</${name}>`,
+  })),
+  { open: '[THINK]', close: '[/THINK]' },
+  { open: '<|START_THINKING|>', close: '<|END_THINKING|>' },
+  { open: '<|begin_of_thought|>', close: '<|end_of_thought|>' },
+];
+
+const thoughtTagsOf = (template: string): ThoughtTags[] =>
+  THOUGHT_TAGS.filter(({ open, close }) => template.includes(open) || template.includes(close));
 
 /** `bos_token`, `eos_token` and the like, which may be stored as objects. */
 function specialTokensOf(tokenizerConfig: Json): Record<string, string> {

@@ -1,6 +1,6 @@
 import { Tokenizer as HfTokenizer } from '@huggingface/tokenizers';
 import { ShishuError } from '../errors.ts';
-import type { ChatTemplateOptions, ChatTurn, ToolFormat } from './chat-template.ts';
+import type { ChatTemplateOptions, ChatTurn, ThoughtTags, ToolFormat } from './chat-template.ts';
 import { readChatTemplate } from './find-template.ts';
 import { isObject, type Json, readJson, readOptionalJson } from './json.ts';
 import type { Source } from './source.ts';
@@ -28,6 +28,8 @@ export interface Tokenizer {
   readonly toolFormat: ToolFormat | undefined;
   /** Ids that end a reply: the end-of-text token, and what the chat template ends an answer with. */
   readonly enders: readonly number[];
+  /** What the chat template shows around thoughts. */
+  readonly thoughtTags: readonly ThoughtTags[];
   /** @throws ShishuError `bad-tokenizer` when the tokenizer gives no id for a part. */
   encode(text: string, options?: EncodeOptions): number[];
   /**
@@ -76,6 +78,7 @@ export async function loadTokenizer(
     size,
     hasChatTemplate: template !== undefined,
     toolFormat: template?.toolFormat,
+    thoughtTags: template?.thoughtTags ?? [],
     isSilent,
     encode(text, { addSpecialTokens = true } = {}) {
       const { ids } = guarded('cannot encode this text', () =>

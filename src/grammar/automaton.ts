@@ -1,8 +1,10 @@
 import { ShishuError } from '../errors.ts';
+import { loosened } from './bounds.ts';
+import { merged } from './merge.ts';
 import type { Term, Terms } from './term.ts';
 
 /** Most terms of a state: beyond, a grammar can be read in too many ways at once. */
-const MAX_TERMS = 4000;
+export const MAX_TERMS = 4000;
 /** States kept before all but the current one are forgotten; each takes about 2 kB. */
 const MAX_STATES = 20_000;
 
@@ -10,6 +12,8 @@ const MAX_STATES = 20_000;
 export interface State {
   /** The text may end here. */
   readonly accepting: boolean;
+  /** Equal for equal states, also after states were forgotten. */
+  readonly key: string;
   readonly terms: readonly Term[];
   /** By byte; undefined where not yet known. */
   readonly next: (State | null | undefined)[];
@@ -19,38 +23,49 @@ export interface State {
 export class Automaton {
   readonly start: State;
   readonly #terms: Terms;
+  readonly #maxTerms: number;
   readonly #states = new Map<string, State>();
 
-  /** @param start a term of `terms`, whose rules are all defined. */
-  constructor(terms: Terms, start: Term) {
-    terms.finish(start);
+  /** @param start a term of `terms`, which are finished */
+  constructor(terms: Terms, start: Term, maxTerms = MAX_TERMS) {
     this.#terms = terms;
-    this.start = this.#state(new Set([start]))!;
+    this.#maxTerms = maxTerms;
+    this.start = this.#state([start])!;
   }
 
-  #state(all: Set<Term>): State | null {
+  #state(all: Iterable<Term>): State | null {
     const flat = new Set<Term>();
     for (const term of all)
       for (const each of term.kind === 'alt' ? term.terms : [term])
         if (this.#terms.isLive(each)) flat.add(each);
     if (flat.size === 0) return null;
-    if (flat.size > MAX_TERMS)
+    const terms = merged(this.#terms, [...flat]).sort((a, b) => a.id - b.id);
+    if (terms.length > this.#maxTerms)
       throw new ShishuError('unsupported', 'The constraint can be read in too many ways at once.', {
-        details: { ways: flat.size, limit: MAX_TERMS },
+        details: { ways: terms.length, limit: this.#maxTerms },
         mend: 'Make its alternatives and repetitions less alike.',
       });
-    const terms = [...flat].sort((a, b) => a.id - b.id);
     const key = terms.map(({ id }) => id).join();
     let state = this.#states.get(key);
     if (!state) {
       state = {
         accepting: terms.some(({ nullable }) => nullable),
+        key,
         terms,
         next: new Array(256).fill(undefined),
       };
       this.#states.set(key, state);
     }
     return state;
+  }
+
+  /**
+   * A state of another automaton over the same terms with its next repetitions loosened, and their bounds. What may follow it
+   * asks for bounds: `askedBy`.
+   */
+  loosened({ terms: all }: State): { state: State; bounds: readonly (readonly [number, number])[] } {
+    const { terms, bounds } = loosened(this.#terms, all);
+    return { state: this.#state(terms)!, bounds };
   }
 
   /** The state after one more byte; null where the grammar has no such text. */
@@ -76,6 +91,6 @@ export class Automaton {
     if (this.#states.size < MAX_STATES) return state;
     this.#states.clear();
     this.start.next.fill(undefined);
-    return this.#state(new Set(state.terms))!;
+    return this.#state(state.terms)!;
   }
 }

@@ -1,8 +1,11 @@
 import { ShishuError } from '../errors.ts';
-import { Automaton, type State } from './automaton.ts';
+import { refuseAmbiguous } from './ambiguity.ts';
+import { Automaton, MAX_TERMS, type State } from './automaton.ts';
+import { type Asked, askedBy, type Bounds, isMet } from './bounds.ts';
+import { refuseDeep } from './depth.ts';
 import { jsonSchema } from './json-schema.ts';
 import { regex } from './regex.ts';
-import { Terms } from './term.ts';
+import { type Term, Terms, tooDeep } from './term.ts';
 import type { Vocabulary } from './vocabulary.ts';
 
 /**
@@ -15,17 +18,48 @@ export type Constraint =
 
 /** Masks kept for one constraint; each is a bit a token. */
 const MAX_MASKS = 512;
+/** Most terms of a loosened state. */
+const MAX_LOOSE_TERMS = 200;
+/** Tokens in all walks kept for one constraint; each takes 8 bytes. */
+const MAX_FOLLOWERS = 3_000_000;
+
+/** The tokens that may follow a state, whatever its repetitions' bounds are, and what each asks of the bounds. */
+interface Followers {
+  ids: Uint32Array;
+  /** By place in `ids`: where in `asked`. */
+  ends: Uint32Array;
+  asked: readonly Asked[];
+}
 
 /** @throws ShishuError `bad-argument`, `unsupported` */
 export function compileConstraint(constraint: Constraint): Automaton {
-  const fields = Object.keys(constraint).sort().join();
+  const { terms, start } = compile(constraint);
+  return new Automaton(terms, start);
+}
+
+function compile(constraint: Constraint): { terms: Terms; start: Term } {
+  refuseDeep(constraint, 'constraint');
   const terms = new Terms();
+  try {
+    const start = termOf(terms, constraint);
+    terms.finish(start);
+    refuseAmbiguous(terms, start, MAX_TERMS);
+    return { terms, start };
+  } catch (error) {
+    // The stack is full: parts within parts. Firefox has a name of its own for it.
+    if (error instanceof RangeError || (error as Error).name === 'InternalError') throw tooDeep();
+    throw error;
+  }
+}
+
+function termOf(terms: Terms, constraint: Constraint): Term {
+  const fields = Object.keys(constraint).sort().join();
   if ('regex' in constraint && fields === 'regex' && typeof constraint.regex === 'string')
-    return new Automaton(terms, regex(terms, constraint.regex));
+    return regex(terms, constraint.regex);
   if ('jsonSchema' in constraint && /^(after,)?(before,)?jsonSchema$/.test(fields)) {
     const { before = '', after = '' } = constraint;
     const json = jsonSchema(terms, constraint.jsonSchema);
-    return new Automaton(terms, terms.seq(terms.text(before), json, terms.text(after)));
+    return terms.seq(terms.text(before), json, terms.text(after));
   }
   throw new ShishuError('bad-argument', `A constraint has the fields ${fields || 'none'}.`, {
     details: { option: 'constraint' },
@@ -38,12 +72,18 @@ export class Masks {
   readonly vocabulary: Vocabulary;
   readonly automaton: Automaton;
   readonly #words: number;
+  /** For loosened states, of which few are met. */
+  readonly #loose: Automaton;
   readonly #made = new Map<State, Uint32Array<ArrayBuffer>>();
+  readonly #followers = new Map<string, Followers>();
+  #kept = 0;
 
   /** @param words of a mask: the model's vocabulary / 32, which may be larger than the tokenizer's */
   constructor(constraint: Constraint, vocabulary: Vocabulary, words: number) {
     this.vocabulary = vocabulary;
-    this.automaton = compileConstraint(constraint);
+    const { terms, start } = compile(constraint);
+    this.automaton = new Automaton(terms, start);
+    this.#loose = new Automaton(terms, start, MAX_LOOSE_TERMS);
     this.#words = words;
   }
 
@@ -57,10 +97,58 @@ export class Masks {
     let mask = this.#made.get(state);
     if (!mask) {
       if (this.#made.size >= MAX_MASKS) this.#made.clear();
-      mask = this.vocabulary.allowed(this.automaton, state, this.#words);
+      mask = this.#make(state);
       this.#made.set(state, mask);
     }
     return mask;
+  }
+
+  #make(state: State): Uint32Array<ArrayBuffer> {
+    const { followers, bounds } = this.#followersOf(state);
+    const { ids, ends, asked } = followers;
+    const met = asked.map((each) => isMet(each, bounds));
+    const mask = new Uint32Array(this.#words);
+    for (let i = 0; i < ids.length; i++) if (met[ends[i]!]) mask[ids[i]! >> 5]! |= 1 << (ids[i]! & 31);
+    return mask;
+  }
+
+  #followersOf(state: State): { followers: Followers; bounds: readonly Bounds[] } {
+    const { state: loose, bounds } = this.#loose.loosened(state);
+    const known = this.#followers.get(loose.key);
+    if (known) return { followers: known, bounds };
+    try {
+      const followers = this.#walk(this.#loose, loose);
+      if (this.#kept + followers.ids.length > MAX_FOLLOWERS) {
+        this.#followers.clear();
+        this.#kept = 0;
+      }
+      this.#kept += followers.ids.length;
+      this.#followers.set(loose.key, followers);
+      this.#loose.tidy(this.#loose.start);
+      return { followers, bounds };
+    } catch (error) {
+      // Loosened, it can be read in too many ways: as it is, then.
+      if (!(error instanceof ShishuError)) throw error;
+      return { followers: this.#walk(this.automaton, state), bounds: [] };
+    }
+  }
+
+  #walk(automaton: Automaton, start: State): Followers {
+    const ids: number[] = [];
+    const ends: number[] = [];
+    const asked: Asked[] = [];
+    const places = new Map<State, number>();
+    this.vocabulary.walk(automaton, start, (id, end) => {
+      let place = places.get(end);
+      if (place === undefined) {
+        place = places.size;
+        places.set(end, place);
+        asked.push(askedBy(end));
+      }
+      ids.push(id);
+      ends.push(place);
+    });
+    return { ids: Uint32Array.from(ids), ends: Uint32Array.from(ends), asked };
   }
 }
 

@@ -1,10 +1,13 @@
 import { ShishuError } from '../errors.ts';
 import { ANY, type Characters, without } from './characters.ts';
+import { disjoint } from './disjoint.ts';
 import { jsonSpelling } from './json-string.ts';
 import { type Bounds, integers, numbers } from './numbers.ts';
+import { Refs } from './refs.ts';
 import { regex, type Spelling } from './regex.ts';
-import { disjoint, Keywords, refuse, type Schema, schemaAt, subschema, type TypeName } from './schema.ts';
+import { Keywords, refuse, type Schema, subschema, TYPES, type TypeName } from './schema.ts';
 import type { Term, Terms } from './term.ts';
+import { words } from './words.ts';
 
 const ENDLESS = Number.POSITIVE_INFINITY;
 
@@ -25,13 +28,14 @@ const FORMATS: Record<string, string> = {
 /**
  * JSON texts that a schema allows, as a term. Every text of the term parses and validates; not every valid text is in it:
  * properties come in the order of `properties`, others only where `additionalProperties` asks for them (or nothing is
- * declared), strings have no needless escapes, numbers few digits, and between tokens stands at most a line end with 20
+ * declared), and among those also declared ones; strings have no needless escapes, numbers few digits, and between tokens stands at most a line end with 20
  * spaces.
  *
  * Keywords: `type` (one or a list), `nullable`, `enum`, `const`, `anyOf`, `oneOf` (of alternatives that plainly exclude
- * each other), `$ref` within the schema (also recursive), `properties`, `required`, `additionalProperties`, `items`,
- * `minItems`, `maxItems`, `minLength`, `maxLength`, `pattern`, `format` (date, time, date-time, uuid, ipv4, email),
- * `minimum`, `maximum`, `exclusiveMinimum`, `exclusiveMaximum`; annotations are passed over.
+ * each other), `$ref` and `$dynamicRef` within the schema (also recursive, to `$anchor`, `$dynamicAnchor` and `$id`),
+ * `properties`, `required`, `additionalProperties`, `items` (also a list), `prefixItems`, `additionalItems`, `minItems`,
+ * `maxItems`, `minLength`, `maxLength`, `pattern`, `format` (date, time, date-time, uuid, ipv4, email), `minimum`, `maximum`,
+ * `exclusiveMinimum`, `exclusiveMaximum`; annotations are passed over.
  * @throws ShishuError `unsupported` or `bad-argument` with the keyword and the JSON pointer of its schema
  */
 export function jsonSchema(terms: Terms, schema: unknown): Term {
@@ -40,68 +44,79 @@ export function jsonSchema(terms: Terms, schema: unknown): Term {
 
 class Compiler {
   readonly #terms: Terms;
-  readonly #root: unknown;
+  readonly #refs: Refs;
+  readonly #root: Schema;
   readonly #spell: Spelling;
   readonly #space: Term;
+  /** Rules that were named and are not made yet: one after the other, for a chain of references may be long. */
+  readonly #pending: (() => void)[] = [];
 
   constructor(terms: Terms, root: unknown) {
     this.#terms = terms;
-    this.#root = root;
+    this.#root = { schema: root, path: '#' };
+    this.#refs = new Refs(root);
     this.#spell = jsonSpelling(terms);
     const indent = terms.seq(terms.text('\n'), terms.repeat(terms.text(' '), 0, 20));
     this.#space = terms.maybe(terms.alt(terms.text(' '), indent));
   }
 
   compile(): Term {
-    return this.#ref('#');
+    const start = this.#rule(this.#root);
+    for (let make = this.#pending.pop(); make; make = this.#pending.pop()) make();
+    return start;
   }
 
-  /** The schema at a pointer as a rule, so that it may hold itself. */
-  #ref(pointer: string): Term {
-    const rule = this.#terms.rule(pointer);
-    if (!this.#terms.isDefined(pointer)) {
-      const schema = schemaAt(this.#root, pointer);
-      // A placeholder, for references from within.
-      this.#terms.define(pointer, rule);
-      this.#terms.define(pointer, this.#value({ schema, path: pointer }));
+  /** A schema as a rule, so that it may hold itself. */
+  #rule(at: Schema, narrow?: readonly TypeName[]): Term {
+    const name = narrow ? `${at.path} ${narrow}` : at.path;
+    const rule = this.#terms.rule(name);
+    if (!this.#terms.isDefined(name)) {
+      // For references from within.
+      this.#terms.define(name, this.#terms.never);
+      this.#pending.push(() => this.#terms.define(name, this.#value(at, narrow)));
     }
     return rule;
   }
 
-  #value(at: Schema): Term {
+  /** Values of a schema; only those of some types, where given. */
+  #value(at: Schema, narrow?: readonly TypeName[]): Term {
     const { schema, path } = at;
-    if (schema === true) return this.#anything();
+    if (schema === true) return this.#anything(narrow);
     const node = new Keywords(at);
     const only = (...allowed: string[]): void => {
       const other = Object.keys(node.constraints).find((key) => !allowed.includes(key));
       if (other !== undefined) refuse(path, other, `beside "${allowed[0]}" is not supported`);
     };
-    const { $ref, anyOf, oneOf } = node.constraints;
-    if ($ref !== undefined) {
-      only('$ref');
-      if (typeof $ref !== 'string' || !$ref.startsWith('#'))
-        return refuse(path, '$ref', 'is none within the schema');
-      return this.#ref($ref);
+    const { $ref, $dynamicRef, anyOf, oneOf, type } = node.constraints;
+    const types = type === undefined ? narrow : node.types(narrow);
+    if ($ref !== undefined || $dynamicRef !== undefined) {
+      const keyword = $ref !== undefined ? '$ref' : '$dynamicRef';
+      only(keyword, 'type');
+      return this.#rule(this.#refs.follow(keyword, $ref ?? $dynamicRef, at), types);
     }
     if (anyOf !== undefined || oneOf !== undefined) {
       const keyword = anyOf !== undefined ? 'anyOf' : 'oneOf';
-      only(keyword);
+      only(keyword, 'type');
       const branches = node.list(keyword).map((_, i) => subschema(at, keyword, i));
       const overlap = (a: Schema, i: number): boolean =>
-        branches.slice(i + 1).some((b) => !disjoint(this.#root, a, b));
+        branches.slice(i + 1).some((b) => !disjoint(this.#refs, a, b));
       if (keyword === 'oneOf' && branches.some(overlap))
         refuse(path, 'oneOf', 'has alternatives that may hold at once', { mend: 'Use anyOf.' });
-      return this.#terms.alt(...branches.map((branch) => this.#value(branch)));
+      return this.#terms.any(branches.map((branch) => this.#value(branch, types)));
     }
-    const values = node.values();
+    const values = node.values(narrow);
     if (values) {
       const keyword = node.constraints.enum !== undefined ? 'enum' : 'const';
       only(keyword, 'type', 'nullable');
-      if (values.length === 0) refuse(path, keyword, 'has no value of the type', { code: 'bad-argument' });
-      return this.#terms.alt(...values.map((value) => this.#terms.text(JSON.stringify(value))));
+      if (values.length === 0 && !narrow)
+        refuse(path, keyword, 'has no value of the type', { code: 'bad-argument' });
+      return words(
+        this.#terms,
+        values.map((value) => JSON.stringify(value)),
+      );
     }
-    if (Object.keys(node.constraints).length === 0) return this.#anything();
-    return this.#terms.alt(...node.types().map((type) => this.#typed(at, node, type)));
+    if (Object.keys(node.constraints).length === 0) return this.#anything(narrow);
+    return this.#terms.any(node.types(narrow).map((each) => this.#typed(at, node, each)));
   }
 
   #typed(at: Schema, node: Keywords, type: TypeName): Term {
@@ -122,17 +137,11 @@ class Compiler {
     }
   }
 
-  /** Any JSON value. */
-  #anything(): Term {
-    const name = 'any value';
-    const rule = this.#terms.rule(name);
-    if (!this.#terms.isDefined(name)) {
-      this.#terms.define(name, rule);
-      const types = ['object', 'array', 'string', 'number', 'boolean', 'null'] as const;
-      const parts = types.map((type) => this.#value({ schema: { type }, path: name }));
-      this.#terms.define(name, this.#terms.alt(...parts));
-    }
-    return rule;
+  /** Any JSON value, or any of some types. */
+  #anything(narrow?: readonly TypeName[]): Term {
+    if (narrow)
+      return this.#terms.any(narrow.map((type) => this.#value({ schema: { type }, path: 'any value' })));
+    return this.#rule({ schema: { type: [...TYPES] }, path: 'any value' });
   }
 
   #number({ path }: Schema, node: Keywords, type: 'integer' | 'number'): Term {
@@ -188,42 +197,73 @@ class Compiler {
   }
 
   #array(at: Schema, node: Keywords): Term {
-    const [min, max] = node.count('minItems', 'maxItems');
-    const { items } = node.constraints;
-    const none = items === false;
-    if (none && min > 0)
-      refuse(at.path, 'minItems', 'asks for items that are forbidden', { code: 'bad-argument' });
-    const item = items === undefined || none ? this.#anything() : this.#value(subschema(at, 'items'));
-    return this.#terms.seq(
-      this.#terms.text('['),
-      this.#space,
-      this.#listed(item, min, none ? 0 : max),
-      this.#space,
-      this.#terms.text(']'),
-    );
+    const terms = this.#terms;
+    const { first, rest, min, max } = places(at, node);
+    const item = rest.schema === false ? terms.never : this.#value(rest);
+    const value = (i: number): Term => (i < first.length ? this.#value(first[i]!) : item);
+    // What may follow as many items as have places of their own; before it, from the last to the first.
+    const more = terms.seq(this.#comma(), item);
+    const count = Math.min(first.length, max);
+    let after =
+      count === 0 ? this.#listed(item, min, max) : terms.repeat(more, Math.max(0, min - count), max - count);
+    for (let i = count - 1; i >= 0; i--) {
+      const here = terms.seq(...(i > 0 ? [this.#comma()] : []), value(i), after);
+      after = i < min ? here : terms.maybe(here);
+    }
+    return terms.seq(terms.text('['), this.#space, after, this.#space, terms.text(']'));
   }
 
   #object(at: Schema, node: Keywords): Term {
     const { terms, properties, required, additional } = { terms: this.#terms, ...members(at, node) };
     const key = (name: Term, value: Term): Term => terms.seq(name, terms.text(':'), this.#space, value);
+    const declared = [...properties]
+      .filter(([, { schema }]) => schema !== false)
+      .map(([name, schema]) => ({
+        name,
+        member: key(terms.text(JSON.stringify(name)), this.#value(schema)),
+      }));
     // `open` holds what may follow when no member was written yet, `more` when one was.
     let more: Term = terms.empty;
     let open: Term = terms.empty;
     if (additional) {
       const name = this.#quoted(notOneOf(terms, this.#spell, [...properties.keys()]));
-      const extra = key(name, additional.schema === true ? this.#anything() : this.#value(additional));
+      const value = additional.schema === true ? this.#anything() : this.#value(additional);
+      // Here a declared name that was left out may come too: a model that has begun to write it is not held from its end.
+      const extra = terms.any([key(name, value), ...declared.map(({ member }) => member)]);
       open = this.#listed(extra, 0, ENDLESS);
       more = terms.repeat(terms.seq(this.#comma(), extra), 0, ENDLESS);
     }
-    for (const [name, schema] of [...properties].reverse()) {
-      if (schema.schema === false) continue;
-      const member = key(terms.text(JSON.stringify(name)), this.#value(schema));
+    for (const { name, member } of declared.reverse()) {
       const [first, next] = [terms.seq(member, more), terms.seq(this.#comma(), member, more)];
       open = required.has(name) ? first : terms.alt(first, open);
       more = required.has(name) ? next : terms.alt(next, more);
     }
     return terms.seq(terms.text('{'), this.#space, open, this.#space, terms.text('}'));
   }
+}
+
+/** The items of an array: those that have a place of their own, the others, and how many there may be in all. */
+function places(at: Schema, node: Keywords): { first: Schema[]; rest: Schema; min: number; max: number } {
+  const [min, most] = node.count('minItems', 'maxItems');
+  const { items, prefixItems } = node.constraints;
+  const keyword = Array.isArray(items) ? 'items' : 'prefixItems';
+  if (keyword === 'items' && prefixItems !== undefined)
+    refuse(at.path, 'items', 'is a list beside "prefixItems"', { code: 'bad-argument' });
+  const first = node.list(keyword, true);
+  const other = keyword === 'items' ? 'additionalItems' : 'items';
+  // Beside places of their own, other items come only where the schema asks for them.
+  const unasked = first.length === 0 || min > first.length;
+  const rest =
+    node.constraints[other] === undefined ? { schema: unasked, path: at.path } : subschema(at, other);
+  const forbidden = first.indexOf(false);
+  const end = forbidden >= 0 ? forbidden : rest.schema === false ? first.length : most;
+  if (min > end) refuse(at.path, 'minItems', 'asks for items that are forbidden', { code: 'bad-argument' });
+  return {
+    first: first.map((_, i) => subschema(at, keyword, i)),
+    rest,
+    min,
+    max: Math.min(most, end),
+  };
 }
 
 /** The declared members of an object in order, and the schema of others where they may be. */

@@ -12,6 +12,9 @@ export interface RegexOptions {
   search?: boolean;
 }
 
+/** Most groups within each other. */
+const MAX_DEPTH = 250;
+
 const DIGITS: Characters = [[0x30, 0x39]];
 const WORD: Characters = union(DIGITS, [[0x41, 0x5a]], [[0x5f, 0x5f]], [[0x61, 0x7a]]);
 const LINE_ENDS: Characters = union([[0x0a, 0x0a]], [[0x0d, 0x0d]], [[0x2028, 0x2029]]);
@@ -51,6 +54,7 @@ class Parser {
   /** One character an item. */
   readonly #chars: readonly string[];
   #at = 0;
+  #depth = 0;
 
   constructor(
     terms: Terms,
@@ -90,7 +94,7 @@ class Parser {
   #alternatives(outer: boolean): Term {
     const found = [this.#alternative(outer)];
     while (this.#take('|')) found.push(this.#alternative(outer));
-    return this.#terms.alt(...found);
+    return this.#terms.any(found);
   }
 
   #alternative(outer: boolean): Term {
@@ -110,7 +114,7 @@ class Parser {
       if (!fixedStart) parts.unshift(anything);
       if (!fixedEnd) parts.push(anything);
     }
-    return this.#terms.seq(...parts);
+    return this.#terms.chain(parts);
   }
 
   #repeated(term: Term): Term {
@@ -158,12 +162,15 @@ class Parser {
 
   #group(): Term {
     if (this.#take('?')) {
-      const named = /^<[A-Za-z_$][\w$]*>/.exec(this.#chars.slice(this.#at).join(''));
+      const named = /^<[A-Za-z_$][\w$]*>/.exec(this.#chars.slice(this.#at, this.#at + 100).join(''));
       if (named) this.#at += named[0].length;
       else if (!this.#take(':'))
         this.#fail('looks ahead or behind, or sets flags', 'unsupported', 'Use plain groups.');
     }
+    if (++this.#depth > MAX_DEPTH)
+      this.#fail(`has groups nested deeper than ${MAX_DEPTH}`, 'unsupported', 'Nest less.');
     const term = this.#alternatives(false);
+    this.#depth--;
     if (!this.#take(')')) this.#fail('has a "(" without its ")"');
     return term;
   }
@@ -180,7 +187,7 @@ class Parser {
         sets.push([[low[0]![0], high[0]![0]]]);
       } else sets.push(low);
     }
-    return negated ? complement(union(...sets)) : union(...sets);
+    return negated ? complement(union(sets.flat())) : union(sets.flat());
   }
 
   #member(): Characters {
@@ -197,7 +204,7 @@ class Parser {
     if (char in CONTROLS && !/^\d$/.test(this.#chars[this.#at] ?? ''))
       return one(String.fromCharCode(CONTROLS[char]!));
     if (char === 'x') return this.#hex(/^[0-9a-fA-F]{2}/);
-    if (char === 'u') return this.#hex(/^([0-9a-fA-F]{4}|\{[0-9a-fA-F]{1,6}\})/);
+    if (char === 'u') return this.#unicode();
     if (/^[\^$\\.*+?()[\]{}|/\-"' ]$/.test(char)) return one(char);
     this.#at--;
     return this.#fail(
@@ -205,6 +212,17 @@ class Parser {
       'unsupported',
       'Escapes: \\d \\w \\s \\n \\x41 \\u0041 and punctuation.',
     );
+  }
+
+  /** Two escapes for the halves of a surrogate pair are one character. */
+  #unicode(): Characters {
+    const first = this.#hex(/^([0-9a-fA-F]{4}|\{[0-9a-fA-F]{1,6}\})/);
+    const pair = /^[dD][89abAB].{2}\\u([dD][c-fC-F][0-9a-fA-F]{2})/.exec(
+      this.#chars.slice(this.#at - 4, this.#at + 6).join(''),
+    );
+    if (!pair) return first;
+    this.#at += 6;
+    return one(String.fromCharCode(first[0]![0], Number.parseInt(pair[1]!, 16)));
   }
 
   #hex(form: RegExp): Characters {

@@ -1,9 +1,8 @@
-import { decodeUri } from '../decode-uri.ts';
 import { ShishuError } from '../errors.ts';
 
 export type TypeName = 'object' | 'array' | 'string' | 'number' | 'integer' | 'boolean' | 'null';
 
-const TYPES: readonly TypeName[] = ['object', 'array', 'string', 'number', 'boolean', 'null'];
+export const TYPES: readonly TypeName[] = ['object', 'array', 'string', 'number', 'boolean', 'null'];
 
 /** A schema (true, false or an object, not yet checked) and its JSON pointer. */
 export interface Schema {
@@ -22,10 +21,13 @@ const KEYWORDS: Record<string, TypeName | undefined> = {
   anyOf: undefined,
   oneOf: undefined,
   $ref: undefined,
+  $dynamicRef: undefined,
   properties: 'object',
   required: 'object',
   additionalProperties: 'object',
   items: 'array',
+  prefixItems: 'array',
+  additionalItems: 'array',
   minItems: 'array',
   maxItems: 'array',
   minLength: 'string',
@@ -41,6 +43,9 @@ const KEYWORDS: Record<string, TypeName | undefined> = {
 const ANNOTATIONS = [
   '$schema',
   '$id',
+  '$anchor',
+  '$dynamicAnchor',
+  '$vocabulary',
   '$comment',
   '$defs',
   'definitions',
@@ -51,7 +56,17 @@ const ANNOTATIONS = [
   'deprecated',
   'readOnly',
   'writeOnly',
+  'contentEncoding',
+  'contentMediaType',
+  'contentSchema',
+  // OpenAPI's.
+  'discriminator',
+  'example',
+  'externalDocs',
+  'xml',
 ];
+
+const isAnnotation = (key: string): boolean => ANNOTATIONS.includes(key) || key.startsWith('x-');
 
 export function refuse(
   path: string,
@@ -65,7 +80,7 @@ export function refuse(
   });
 }
 
-const isObject = (value: unknown): value is Json =>
+export const isObject = (value: unknown): value is Json =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
 /** What stands in a schema under one or two names. */
@@ -78,20 +93,6 @@ export function subschema({ schema, path }: Schema, ...names: (string | number)[
   };
 }
 
-/** The schema at a JSON pointer, as `#/$defs/node`. @throws ShishuError `bad-argument` when there is none */
-export function schemaAt(root: unknown, pointer: string): unknown {
-  let at: unknown = root;
-  for (const part of pointer.split('/').slice(1)) {
-    const name = decodeUri(part)?.replace(/~1/g, '/').replace(/~0/g, '~');
-    if (name === undefined)
-      return refuse(pointer, '$ref', 'has a "%" that begins no escape of UTF-8', { code: 'bad-argument' });
-    if ((!isObject(at) && !Array.isArray(at)) || !Object.hasOwn(at, name))
-      return refuse(pointer, '$ref', 'names nothing in the schema', { code: 'bad-argument' });
-    at = (at as Json)[name];
-  }
-  return at;
-}
-
 /** The keywords of a schema that bind, and their values in the form they must have. */
 export class Keywords {
   readonly path: string;
@@ -102,7 +103,7 @@ export class Keywords {
     this.path = path;
     if (schema === false) refuse(path, 'false', 'allows no value', { code: 'bad-argument' });
     if (!isObject(schema)) refuse(path, String(schema), 'is no schema', { code: 'bad-argument' });
-    const binding = Object.entries(schema as Json).filter(([key]) => !ANNOTATIONS.includes(key));
+    const binding = Object.entries(schema as Json).filter(([key]) => !isAnnotation(key));
     for (const [key] of binding)
       if (!Object.hasOwn(KEYWORDS, key))
         refuse(path, key, 'is not supported', { mend: `Keywords: ${Object.keys(KEYWORDS).join(', ')}.` });
@@ -113,6 +114,7 @@ export class Keywords {
     return refuse(this.path, keyword, `is not ${wanted}`, { code: 'bad-argument' });
   }
 
+  /** A list of some, or of none too. */
   list(keyword: string, orNone = false): readonly unknown[] {
     const value = this.constraints[keyword] ?? (orNone ? [] : undefined);
     return Array.isArray(value) && (orNone || value.length > 0)
@@ -145,8 +147,13 @@ export class Keywords {
     return [min, max];
   }
 
-  /** The types that values may have: as declared, else those that the keywords speak of, else all. */
-  types(): readonly TypeName[] {
+  /** The types that values may have: as declared, else those that the keywords speak of, else all; only of `narrow`. */
+  types(narrow?: readonly TypeName[]): readonly TypeName[] {
+    const all = this.#declared();
+    return narrow ? all.flatMap((type) => common(type, narrow)) : all;
+  }
+
+  #declared(): readonly TypeName[] {
     const { type, nullable, enum: list } = this.constraints;
     const implied = new Set(Object.keys(this.constraints).map((key) => KEYWORDS[key]));
     implied.delete(undefined);
@@ -162,14 +169,14 @@ export class Keywords {
   }
 
   /** The values of `enum` or `const` that are of the type; undefined where there is neither. */
-  values(): readonly unknown[] | undefined {
+  values(narrow?: readonly TypeName[]): readonly unknown[] | undefined {
     const all =
       this.constraints.enum !== undefined
         ? this.list('enum')
         : 'const' in this.constraints
           ? [this.constraints.const]
           : undefined;
-    const types = this.types();
+    const types = this.types(narrow);
     return all?.filter((value) => {
       const type = typeOf(value);
       return types.includes(type) || (type === 'integer' && types.includes('number'));
@@ -177,52 +184,15 @@ export class Keywords {
   }
 }
 
-function typeOf(value: unknown): TypeName {
+/** What a type has in common with some: itself, or the narrower of `number` and `integer`. */
+function common(type: TypeName, some: readonly TypeName[]): TypeName[] {
+  if (some.includes(type) || (type === 'integer' && some.includes('number'))) return [type];
+  return type === 'number' && some.includes('integer') ? ['integer'] : [];
+}
+
+export function typeOf(value: unknown): TypeName {
   if (value === null) return 'null';
   if (Array.isArray(value)) return 'array';
   if (typeof value === 'number') return Number.isInteger(value) ? 'integer' : 'number';
   return typeof value as 'object' | 'string' | 'boolean';
-}
-
-/**
- * Whether no value can be valid in both: their types differ, or their values are listed and differ, or both are objects
- * that must have a member whose schemas are disjoint. False where that is not plain.
- */
-export function disjoint(root: unknown, a: Schema, b: Schema): boolean {
-  const [one, other] = [followed(root, a), followed(root, b)];
-  if (!one || !other) return false;
-  const [values, others] = [one.values(), other.values()];
-  if (values && others) {
-    const texts = new Set(others.map((value) => JSON.stringify(value)));
-    return values.every((value) => !texts.has(JSON.stringify(value)));
-  }
-  const types = (keywords: Keywords): TypeName[] =>
-    (keywords.values()?.map(typeOf) ?? [...keywords.types()]).map((type) =>
-      type === 'integer' ? 'number' : type,
-    );
-  const common = types(one).filter((type) => types(other).includes(type));
-  if (common.length === 0) return true;
-  if (common.some((type) => type !== 'object') || values || others) return false;
-  const required = (keywords: Keywords): readonly unknown[] => keywords.list('required', true);
-  return Object.keys(one.object('properties')).some(
-    (name) =>
-      required(one).includes(name) &&
-      required(other).includes(name) &&
-      Object.hasOwn(other.object('properties'), name) &&
-      disjoint(
-        root,
-        { schema: one.object('properties')[name], path: one.path },
-        { schema: other.object('properties')[name], path: other.path },
-      ),
-  );
-}
-
-/** The keywords of a schema, or of the one it refers to; undefined for alternatives and for `true`. */
-function followed(root: unknown, { schema, path }: Schema, hops = 0): Keywords | undefined {
-  if (typeof schema === 'boolean' || hops > 100) return undefined;
-  const keywords = new Keywords({ schema, path });
-  const { $ref, anyOf, oneOf } = keywords.constraints;
-  if (anyOf !== undefined || oneOf !== undefined) return undefined;
-  if (typeof $ref !== 'string') return keywords;
-  return followed(root, { schema: schemaAt(root, $ref), path: $ref }, hops + 1);
 }

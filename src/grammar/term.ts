@@ -3,6 +3,9 @@ import { ShishuError } from '../errors.ts';
 /**
  * What may still follow: a set of byte strings, as an expression. Equal terms are one object, so a term can key a map.
  * `set` is one byte out of ranges `[low, high, low, high, ...]`, `rule` a named term (recursion), never of the empty string.
+ *
+ * `counter` is a repetition whose bounds are told later: any number of `body`, `begun` of them so far; `left` stands in front
+ * of what follows one that is over. So one walk serves all bounds (see `bounds.ts`).
  */
 export type Term =
   | { readonly id: number; readonly kind: 'empty'; readonly nullable: true }
@@ -28,17 +31,39 @@ export type Term =
       readonly min: number;
       readonly max: number;
     }
-  | { readonly id: number; readonly kind: 'rule'; readonly nullable: false; readonly name: string };
+  | { readonly id: number; readonly kind: 'rule'; readonly nullable: false; readonly name: string }
+  | {
+      readonly id: number;
+      readonly kind: 'counter';
+      readonly nullable: true;
+      readonly body: Term;
+      readonly slot: number;
+      readonly begun: number;
+    }
+  | {
+      readonly id: number;
+      readonly kind: 'left';
+      readonly nullable: true;
+      readonly slot: number;
+      readonly begun: number;
+    };
+
+/** Most parts that begin with one another. */
+const MAX_DEPTH = 1000;
 
 type WithoutId<T> = T extends unknown ? Omit<T, 'id'> : never;
 
 /** Makes the terms of one grammar, and tells what is left of a term after a byte (Antimirov's partial derivatives). */
 export class Terms {
   readonly empty: Term = { id: 0, kind: 'empty', nullable: true };
+  /** Of no text at all. */
+  readonly never: Term = { id: -1, kind: 'set', nullable: false, ranges: [] };
   readonly #made = new Map<string, Term>();
   readonly #rules = new Map<string, Term>();
   readonly #live = new Map<Term, boolean>();
-  #liveRules = new Set<string>();
+  /** What is left of the bodies of repetitions and rules, by byte: they come again and again. */
+  readonly #rests = new Map<Term, (Set<Term> | undefined)[]>();
+  readonly #liveRules = new Set<string>();
 
   #intern(key: string, term: WithoutId<Term>): Term {
     let made = this.#made.get(key);
@@ -51,6 +76,10 @@ export class Terms {
 
   /** One byte of these ranges, low and high by turns. */
   set(...ranges: number[]): Term {
+    return this.#setOf(ranges);
+  }
+
+  #setOf(ranges: readonly number[]): Term {
     const pairs: [number, number][] = [];
     for (let i = 0; i < ranges.length; i += 2) pairs.push([ranges[i]!, ranges[i + 1]!]);
     pairs.sort((a, b) => a[0] - b[0]);
@@ -65,10 +94,15 @@ export class Terms {
 
   /** The UTF-8 of a text. */
   text(text: string): Term {
-    return this.seq(...Array.from(new TextEncoder().encode(text), (byte) => this.set(byte, byte)));
+    return this.chain(Array.from(new TextEncoder().encode(text), (byte) => this.set(byte, byte)));
   }
 
   seq(...terms: Term[]): Term {
+    return this.chain(terms);
+  }
+
+  /** As `seq`, of any number. */
+  chain(terms: readonly Term[]): Term {
     return terms.reduceRight((tail, head) => this.#pair(head, tail), this.empty);
   }
 
@@ -86,15 +120,21 @@ export class Terms {
     }, tail);
   }
 
-  /** Any of at least one term. */
+  /** Any of some terms; of none, nothing. */
   alt(...terms: Term[]): Term {
+    return this.any(terms);
+  }
+
+  /** As `alt`, of any number. */
+  any(terms: readonly Term[]): Term {
     const all = new Set<Term>();
     const bytes: number[] = [];
     for (const term of terms.flatMap((each) => (each.kind === 'alt' ? each.terms : [each])))
-      if (term.kind === 'set') bytes.push(...term.ranges);
+      if (term.kind === 'set') for (const end of term.ranges) bytes.push(end);
       else all.add(term);
-    if (bytes.length > 0) all.add(this.set(...bytes));
+    if (bytes.length > 0) all.add(this.#setOf(bytes));
     const sorted = [...all].sort((a, b) => a.id - b.id);
+    if (sorted.length === 0) return this.never;
     if (sorted.length === 1) return sorted[0]!;
     const nullable = sorted.some((term) => term.nullable);
     return this.#intern(`a${sorted.map(({ id }) => id)}`, { kind: 'alt', nullable, terms: sorted });
@@ -113,6 +153,20 @@ export class Terms {
     return this.#intern(key, { kind: 'repeat', nullable: least === 0, body, min: least, max });
   }
 
+  counter(body: Term, slot: number, begun: number): Term {
+    return this.#intern(`c${body.id},${slot},${begun}`, {
+      kind: 'counter',
+      nullable: true,
+      body,
+      slot,
+      begun,
+    });
+  }
+
+  #left(slot: number, begun: number): Term {
+    return this.#intern(`l${slot},${begun}`, { kind: 'left', nullable: true, slot, begun });
+  }
+
   /** The term of that name, which `define` gives before the grammar is used. */
   rule(name: string): Term {
     return this.#intern(`n${name}`, { kind: 'rule', nullable: false, name });
@@ -126,8 +180,20 @@ export class Terms {
     return this.#rules.has(name);
   }
 
-  #body(name: string): Term {
+  /** What the rule of that name is. */
+  body(name: string): Term {
     return this.#rules.get(name)!;
+  }
+
+  /** One byte of each kind: those of a kind are alike to every term. */
+  bytes(): number[] {
+    const found = new Set([0]);
+    for (const term of this.#made.values())
+      if (term.kind === 'set')
+        term.ranges.forEach((end, i) => {
+          found.add(i % 2 === 0 ? end : end + 1);
+        });
+    return [...found].filter((byte) => byte < 256);
   }
 
   /** Adds to `out` what may follow `byte`: together, these terms are all that is left of `term`. */
@@ -140,9 +206,17 @@ export class Terms {
           if (byte >= term.ranges[i]! && byte <= term.ranges[i + 1]!) out.add(this.empty);
         return;
       case 'seq': {
-        const { head, tail } = term;
-        for (const rest of this.#after(head, byte)) out.add(this.#pair(rest, tail));
-        if (head.nullable) this.after(tail, byte, out);
+        // What is over is told by its mark; a loop, for a chain of parts that all may be empty is as long as it likes.
+        const over: Term[] = [];
+        let rest: Term = term;
+        for (; rest.kind === 'seq'; rest = rest.tail) {
+          const { head, tail } = rest;
+          for (const part of this.#after(head, byte)) out.add(this.chain([...over, part, tail]));
+          if (!head.nullable) return;
+          if (head.kind === 'left') over.push(head);
+          else if (head.kind === 'counter') over.push(this.#left(head.slot, head.begun));
+        }
+        for (const part of this.#after(rest, byte)) out.add(this.chain([...over, part]));
         return;
       }
       case 'alt':
@@ -151,11 +225,17 @@ export class Terms {
       case 'repeat': {
         const { body, min, max } = term;
         const more = this.repeat(body, Math.max(0, min - 1), max - 1);
-        for (const rest of this.#after(body, byte)) out.add(this.#pair(rest, more));
+        for (const rest of this.#rest(body, byte)) out.add(this.#pair(rest, more));
+        return;
+      }
+      case 'counter': {
+        const { body, slot, begun } = term;
+        const more = this.counter(body, slot, begun + 1);
+        for (const rest of this.#rest(body, byte)) out.add(this.#pair(rest, more));
         return;
       }
       case 'rule':
-        this.after(this.#body(term.name), byte, out);
+        for (const rest of this.#rest(this.body(term.name), byte)) out.add(rest);
     }
   }
 
@@ -163,6 +243,14 @@ export class Terms {
     const out = new Set<Term>();
     this.after(term, byte, out);
     return out;
+  }
+
+  /** As `#after`, kept. */
+  #rest(term: Term, byte: number): Set<Term> {
+    const known = this.#rests.get(term) ?? new Array<undefined>(256).fill(undefined);
+    this.#rests.set(term, known);
+    known[byte] ??= this.#after(term, byte);
+    return known[byte];
   }
 
   /** Whether the term has any finite string. Rules that can only go on for ever have none. */
@@ -189,6 +277,8 @@ export class Terms {
         return term.min === 0 || this.isLive(term.body);
       case 'rule':
         return this.#liveRules.has(term.name);
+      case 'set':
+        return term.ranges.length > 0;
       default:
         return true;
     }
@@ -196,49 +286,87 @@ export class Terms {
 
   /**
    * Finds which rules have finite strings; after it the grammar is ready for use.
-   * @throws ShishuError `bad-argument` when `start` has none, or when a rule begins with itself
+   * @throws ShishuError `bad-argument` when `start` has none, or when a rule begins with itself; `unsupported` when parts begin
+   * with parts too many times over
    */
   finish(start: Term): void {
+    // The last named first: a chain of references is then gone through once.
+    const rules = [...this.#rules].reverse();
     for (let before = -1; this.#liveRules.size > before; ) {
       before = this.#liveRules.size;
       this.#live.clear();
-      const live = [...this.#rules].filter(([, term]) => this.isLive(term)).map(([name]) => name);
-      this.#liveRules = new Set(live);
+      for (const [name, term] of rules) if (this.isLive(term)) this.#liveRules.add(name);
     }
     this.#live.clear();
-    const seen = new Map<Term, 'open' | 'done'>();
-    for (const name of this.#rules.keys()) this.#refuseLoops(this.rule(name), seen);
+    const depths = new Map<Term, number>();
+    for (const name of this.#rules.keys()) this.#refuseLoops(this.rule(name), depths);
+    this.#refuseLoops(start, depths);
     if (!this.isLive(start))
       throw new ShishuError('bad-argument', 'The constraint allows no reply that ends.', {
         mend: 'Give every recursion a way out, such as an optional property.',
       });
   }
 
-  /** A rule that begins with itself would be unfolded for ever; only through a rule can a term hold itself. */
-  #refuseLoops(term: Term, seen: Map<Term, 'open' | 'done'>): void {
-    if (seen.get(term) === 'done') return;
-    if (seen.get(term) === 'open')
-      throw new ShishuError('bad-argument', 'A part of the constraint refers to itself and nothing else.', {
-        mend: 'Take the circle of references out.',
-      });
-    seen.set(term, 'open');
-    for (const first of this.#firsts(term)) this.#refuseLoops(first, seen);
-    seen.set(term, 'done');
+  /**
+   * A rule that begins with itself would be unfolded for ever; only through a rule can a term hold itself.
+   * @param depths of terms that were seen: how many begin with one another in a row; 0 for one that is not done
+   */
+  #refuseLoops(start: Term, depths: Map<Term, number>): void {
+    const open = [start];
+    for (let term = open.at(-1); term; term = open.at(-1)) {
+      const known = depths.get(term);
+      if (known) {
+        open.pop();
+        continue;
+      }
+      const firsts = this.#firsts(term);
+      if (known === 0) {
+        const depth = 1 + Math.max(0, ...firsts.map((first) => depths.get(first) ?? 0));
+        if (depth > MAX_DEPTH) throw tooDeep();
+        depths.set(term, depth);
+        open.pop();
+        continue;
+      }
+      depths.set(term, 0);
+      for (const first of firsts) {
+        if (depths.get(first) === 0)
+          throw new ShishuError(
+            'bad-argument',
+            'A part of the constraint refers to itself and nothing else.',
+            { mend: 'Take the circle of references out.' },
+          );
+        if (!depths.has(first)) open.push(first);
+      }
+    }
   }
 
   /** Terms that a text of this term may begin with. */
   #firsts(term: Term): readonly Term[] {
     switch (term.kind) {
-      case 'seq':
-        return term.head.nullable ? [term.head, term.tail] : [term.head];
+      case 'seq': {
+        const firsts: Term[] = [];
+        let rest: Term = term;
+        for (; rest.kind === 'seq'; rest = rest.tail) {
+          firsts.push(rest.head);
+          if (!rest.head.nullable) return firsts;
+        }
+        return [...firsts, rest];
+      }
       case 'alt':
         return term.terms;
       case 'repeat':
         return [term.body];
       case 'rule':
-        return [this.#body(term.name)];
+        return [this.body(term.name)];
       default:
         return [];
     }
   }
 }
+
+/** What is nested so deep that working it out would leave the stack. */
+export const tooDeep = (): ShishuError =>
+  new ShishuError('unsupported', 'The constraint is nested too deep.', {
+    details: { option: 'constraint', limit: MAX_DEPTH },
+    mend: 'Nest less, or name parts and refer to them.',
+  });

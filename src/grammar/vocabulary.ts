@@ -25,9 +25,8 @@ export class Vocabulary {
     return this.#tokens[id];
   }
 
-  /** `(words)`, a bit a token: those after which the text of `state` is still the beginning of one of the grammar. */
-  allowed(automaton: Automaton, state: State, words: number): Uint32Array<ArrayBuffer> {
-    const mask = new Uint32Array(words);
+  /** Tells each token after which the text of `state` is still the beginning of one of the grammar, and where it then is. */
+  walk(automaton: Automaton, state: State, found: (id: number, end: State) => void): void {
     /** By depth: the state after so many bytes of the present token. */
     const path: State[] = [state];
     /** Bytes of the beginning that led nowhere. */
@@ -46,9 +45,8 @@ export class Vocabulary {
         }
         path[at + 1] = next;
       }
-      if (dead > bytes.length) mask[id >> 5]! |= 1 << (id & 31);
+      if (dead > bytes.length) found(id, path[bytes.length]!);
     }
-    return mask;
   }
 }
 

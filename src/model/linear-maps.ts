@@ -66,22 +66,31 @@ export function installLinearMap(
   const d = b.length;
   let map = weights.linear.get(layer);
   if (!map) {
-    map = { down: undefined, up: emptyMap(ledger, layer, d) };
+    map = { down: undefined, up: emptyMap(gpu, ledger, layer, d) };
     weights.linear.set(layer, map);
   }
-  const { codes, vectors } = map.up.parts[0]!;
-  gpu.device.queue.writeBuffer(codes, 0, padRows(W, d));
-  gpu.device.queue.writeBuffer(vectors!, 0, b);
+  const { queue } = gpu.device;
+  for (const { row0, rows, codes, vectors } of map.up.parts) {
+    queue.writeBuffer(codes, 0, padRows(W.subarray(row0 * d, (row0 + rows) * d), d));
+    queue.writeBuffer(vectors!, 0, b.subarray(row0, row0 + rows));
+  }
 }
 
-function emptyMap(ledger: Ledger, layer: number, d: number): Weight {
+/** Room for a map, in as many parts as the largest binding asks for. */
+function emptyMap(gpu: Gpu, ledger: Ledger, layer: number, d: number): Weight {
   const label = `block ${layer} linear`;
-  const part = {
-    row0: 0,
-    rows: d,
-    codes: ledger.storage(label, d * rowBytes('f32', d).codes, 'weights'),
-    scales: undefined,
-    vectors: ledger.storage(`${label} vectors`, 4 * d, 'weights'),
-  };
-  return { dtype: 'f32', rows: d, cols: d, parts: [part], hasGain: false, hasBias: true };
+  const bytes = rowBytes('f32', d).codes;
+  const most = Math.max(4, 4 * Math.floor(gpu.limits.binding / bytes / 4));
+  const map: Weight = { dtype: 'f32', rows: d, cols: d, parts: [], hasGain: false, hasBias: true };
+  for (let row0 = 0; row0 < d; row0 += most) {
+    const rows = Math.min(most, d - row0);
+    map.parts.push({
+      row0,
+      rows,
+      codes: ledger.storage(label, rows * bytes, 'weights'),
+      scales: undefined,
+      vectors: ledger.storage(`${label} vectors`, 4 * rows, 'weights'),
+    });
+  }
+  return map;
 }

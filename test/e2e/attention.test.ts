@@ -10,6 +10,7 @@ import {
   chooseFolder,
   endlessChatModel,
   fits,
+  includeModels,
   lastReply,
   poll,
   set,
@@ -45,13 +46,8 @@ beforeEach(async () => {
 afterEach(() => rm(folder, { recursive: true }));
 
 const openParent = (viewport?: { width: number; height: number }) =>
-  openChat(viewport ? { viewport } : {}, (page) =>
-    // The page's own list; the parent alone, for it loads by itself.
-    page.route('**/models/models.json', async (route) => {
-      const rows: { id: string }[] = await (await route.fetch()).json();
-      await route.fulfill({ json: rows.filter(({ id }) => id === 'parent') });
-    }),
-  );
+  // Alone, it loads by itself.
+  openChat(viewport ? { viewport } : {}, (page) => includeModels(page, 'parent'));
 
 const figures = (page: Page): Promise<string> => page.innerText('#attention-figures');
 const hint = (page: Page): Promise<string> => page.innerText('#attention-hint');

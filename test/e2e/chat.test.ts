@@ -14,6 +14,7 @@ import {
   poll,
   ready,
   set,
+  setFolder,
 } from '../support/chat-page.ts';
 
 const STORIES = join(import.meta.dirname, '../../../shared/models/stories260K');
@@ -269,7 +270,7 @@ describe('choosing a model', () => {
     await mkdir(broken);
     await writeFile(join(broken, 'config.json'), '{"model_type": "mamba"}');
     const { page } = await openChat();
-    await page.setInputFiles('#folder-input', broken);
+    await setFolder(page, broken);
     await poll(() => page.textContent('.notice')).toMatch(/mamba/);
     expect(await page.getAttribute('.notice', 'role')).toBe('alert');
     await page.click('.notice summary');

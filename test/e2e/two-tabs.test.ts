@@ -1,4 +1,4 @@
-// Two tabs of one browser load the same model from a server at once: what it sends, it sends once.
+// Tabs of one browser load the same model from a server, two at once and one later: what it sends, it sends once.
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Page } from 'playwright';
@@ -61,11 +61,18 @@ async function reply(page: Page): Promise<string> {
   return page.locator('.reply').last().innerText();
 }
 
-test('both load, each file is sent once, and both answer', async () => {
+/** Another tab of the same browser. */
+async function openBeside(page: Page): Promise<Page> {
+  const other = await page.context().newPage();
+  await other.route('**/models/models.json', (route) => route.fulfill({ json: [] }));
+  await other.goto(`${inject('demoUrl')}index.html`);
+  await other.waitForSelector('#openers > *', { state: 'attached' });
+  return other;
+}
+
+test('both load, each file is sent once, and both answer; a later visit reads what is kept', async () => {
   const { page: first, problems } = await openChat();
-  const second = await first.context().newPage();
-  await second.route('**/models/models.json', (route) => route.fulfill({ json: [] }));
-  await second.goto(`${inject('demoUrl')}index.html`);
+  const second = await openBeside(first);
   await Promise.all([load(first), load(second)]);
   // Each tab may ask for a byte, to learn the size.
   for (const [name, bytes] of Object.entries(sent))
@@ -74,5 +81,13 @@ test('both load, each file is sent once, and both answer', async () => {
   const answers = [await reply(first), await reply(second)];
   expect(answers[0]!.length).toBeGreaterThan(0);
   expect(answers[1]).toBe(answers[0]);
+
+  await Promise.all([first.close(), second.close()]);
+  const weights = sent['model.safetensors']!;
+  const later = await openBeside(first);
+  await load(later);
+  // It may ask for a byte again, to learn whether the file is the same.
+  expect(sent['model.safetensors']).toBeLessThanOrEqual(weights + 1);
+  expect(await reply(later)).toBe(answers[0]);
   expect(problems.filter((text) => !/404/.test(text))).toEqual([]);
 });

@@ -11,6 +11,7 @@ import { adjust, sample, score, topLogprobs } from '../../src/kernels/sampling.t
 import { synthesise } from '../../src/kernels/synthesise.ts';
 import type { WeightDtype } from '../../src/kernels/tensor.ts';
 import type { Tuning } from '../../src/kernels/tuning.ts';
+import type { ModelConfig } from '../../src/model/config.ts';
 import { allocateScratch, recordBlocks, recordHead, recordLinear } from '../../src/model/forward.ts';
 import { KvCache } from '../../src/model/kvcache.ts';
 import { planOf } from '../../src/model/plan.ts';
@@ -35,13 +36,13 @@ function listening(on: Gpu): { on: Gpu; asked: ShaderSpec[] } {
 export function shadersOf(
   real: Gpu,
   tuning: Tuning,
-  name: TinyModelName,
+  model: TinyModelName | ModelConfig,
   dtype: WeightDtype,
   kvDtype: 'f32' | 'f16',
 ): ShaderSpec[] {
   const { on, asked } = listening(real);
   const ledger = new Ledger(real);
-  const config = configs.get(name)!;
+  const config = typeof model === 'string' ? configs.get(model)! : model;
   const plan = planOf(config);
   const size = { rows: 8, decodeRows: 8, logitRows: 8, context: 600 };
   const scratch = allocateScratch(ledger, tuning, config, size);

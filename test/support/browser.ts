@@ -1,6 +1,12 @@
 import { type Browser, chromium } from 'playwright';
 import { chromiumArgs, findBrowser } from '../../scripts/find-browser.mjs';
+import { launchFirefox } from './firefox.ts';
 
-/** A headless Chromium with WebGPU. */
+/** The browser that this run of the tests is for. */
+export const browserName = process.env.TEST_BROWSER === 'firefox' ? 'firefox' : 'chromium';
+
+/** A headless browser with WebGPU. */
 export const launchBrowser = async (): Promise<Browser> =>
-  chromium.launch({ executablePath: await findBrowser({ install: false }), args: chromiumArgs });
+  browserName === 'firefox'
+    ? launchFirefox()
+    : chromium.launch({ executablePath: await findBrowser({ install: false }), args: chromiumArgs });

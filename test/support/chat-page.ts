@@ -1,11 +1,13 @@
 // The chat page, as tests drive it.
+import { readdir } from 'node:fs/promises';
+import { basename, join } from 'node:path';
 import type { Browser, BrowserContextOptions, Page } from 'playwright';
 import { afterAll, afterEach, beforeAll, expect, inject } from 'vitest';
-import { launchBrowser } from './browser.ts';
+import { browserName, launchBrowser } from './browser.ts';
 import { byteTokenizerFiles } from './byte-tokenizer.ts';
 import { randomModel, tinyFiles } from './tiny-models.ts';
 
-/** Opens a page in a tab of its own; `problems` collects whatever the console calls an error. */
+/** Opens a page in a tab of its own, with a query; `problems` collects whatever the console calls an error, and GPUs that compute wrongly. */
 export type Open = (
   options?: BrowserContextOptions,
   prepare?: (page: Page) => Promise<unknown>,
@@ -28,7 +30,11 @@ export function chatPages(): Open {
     pages.push(page);
     const problems: string[] = [];
     page.on('pageerror', (error) => problems.push(error.message));
-    page.on('console', (message) => message.type() === 'error' && problems.push(message.text()));
+    page.on('console', (message) => {
+      // A self-test that fails is a warning, for slower kernels do.
+      if (message.type() === 'error' || /computes wrongly/.test(message.text()))
+        problems.push(message.text());
+    });
     // Without the models that may be embedded, unless a test brings its own.
     await page.route('**/models/models.json', (route) => route.fulfill({ json: [] }));
     await prepare(page);
@@ -39,6 +45,13 @@ export function chatPages(): Open {
   };
 }
 
+/** Lets the page list the models that it includes: all of them, or one. */
+export const includeModels = (page: Page, only?: string): Promise<unknown> =>
+  page.route('**/models/models.json', async (route) => {
+    const rows: { id: string }[] = await (await route.fetch()).json();
+    await route.fulfill({ json: rows.filter(({ id }) => only === undefined || id === only) });
+  });
+
 /** Retries until it holds: software rendering on a busy machine is slow. */
 export const poll: typeof expect.poll = (read, options) => expect.poll(read, { timeout: 45_000, ...options });
 
@@ -46,7 +59,7 @@ export const ready = (page: Page, name: string): Promise<void> =>
   poll(() => page.textContent('#announce')).toBe(`${name} is ready.`);
 
 export async function chooseFolder(page: Page, path: string, name: string): Promise<void> {
-  await page.setInputFiles('#folder-input', path);
+  await setFolder(page, path);
   await ready(page, name);
 }
 
@@ -60,6 +73,26 @@ export async function loadingTexts(page: Page): Promise<() => Promise<string[]>>
     new MutationObserver(note).observe(line, { childList: true, characterData: true, subtree: true });
   });
   return () => page.evaluate(() => (window as unknown as { loadingTexts: string[] }).loadingTexts);
+}
+
+/** Chooses a folder of this machine at the page's button, whatever the page says then. */
+export async function setFolder(page: Page, path: string): Promise<void> {
+  if (browserName !== 'firefox') return page.setInputFiles('#folder-input', path);
+  // WebDriver BiDi gives Firefox single files alone; the page is told of their folder as the picker would tell it.
+  await page.locator('#folder-input').evaluate((element, folder) => {
+    const input = element as HTMLInputElement;
+    input.webkitdirectory = false;
+    const name = (): void => {
+      for (const file of input.files!)
+        Object.defineProperty(file, 'webkitRelativePath', { value: `${folder}/${file.name}` });
+    };
+    addEventListener('change', name, { capture: true, once: true });
+  }, basename(path));
+  const names = await readdir(path);
+  await page.setInputFiles(
+    '#folder-input',
+    names.map((name) => join(path, name)),
+  );
 }
 
 /** Sets a field of the settings panel. */

@@ -2,7 +2,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import type { Gpu } from '../../src/gpu/device.ts';
 import { checkDeclared, type Kernel, permutations } from '../../src/gpu/kernel.ts';
 import type { ShaderSpec } from '../../src/gpu/shader.ts';
 import { KERNELS } from '../../src/kernels/all.ts';
@@ -10,6 +9,7 @@ import { ATTENTION_DECODE } from '../../src/kernels/attention.ts';
 import { ARGMAX } from '../../src/kernels/sample.ts';
 import { defaultTuning, type Tuning, VARIANTS } from '../../src/kernels/tuning.ts';
 import { shadersOf } from '../support/asked-shaders.ts';
+import { adapterOf, paperGpu } from '../support/paper-gpu.ts';
 import { TINY_MODEL_NAMES } from '../support/tiny-models.ts';
 
 const root = join(import.meta.dirname, '../..');
@@ -61,32 +61,12 @@ test('what is not declared is refused by name', () => {
     );
 });
 
-/** A device on paper, with or without what is optional. */
-const paperGpu = (
-  software: boolean,
-  f16: boolean,
-  subgroups: { min: number; max: number } | undefined,
-): Gpu =>
-  ({
-    device: {
-      limits: { maxBufferSize: Number.POSITIVE_INFINITY },
-      createBuffer: ({ size }: GPUBufferDescriptor) => ({ size, destroy() {} }),
-      queue: { writeBuffer() {} },
-    },
-    limits: { binding: 2 ** 27, workgroups: 65_535 },
-    features: { f16, subgroups: subgroups !== undefined, timestamps: false },
-    subgroupSize: subgroups ?? { min: 0, max: 0 },
-    software,
-  }) as unknown as Gpu;
-
 test('all that models and options ask for is declared', () => {
-  // Node has none.
-  globalThis.GPUBufferUsage ??= { STORAGE: 128, COPY_DST: 8, COPY_SRC: 4, UNIFORM: 64 } as never;
   const gpus = [
-    paperGpu(true, false, undefined),
-    paperGpu(true, true, { min: 4, max: 8 }),
-    paperGpu(false, false, { min: 8, max: 64 }),
-    paperGpu(false, true, { min: 32, max: 32 }),
+    paperGpu(adapterOf('software', false)),
+    paperGpu(adapterOf('software', true, { min: 4, max: 8 })),
+    paperGpu(adapterOf('gpu', false, { min: 8, max: 64 })),
+    paperGpu(adapterOf('gpu', true, { min: 32, max: 32 })),
   ];
   const ways = [0, 1] as const;
   const choices = VARIANTS.matvec.flatMap((matvec) =>

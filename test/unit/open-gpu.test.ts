@@ -1,7 +1,7 @@
 // The GPU is opened while a model's headers are read: whose error is told, and that nothing stays open.
 import { afterEach, expect, test, vi } from 'vitest';
 import { ShishuError } from '../../src/errors.ts';
-import { openGpuBeside } from '../../src/gpu/device.ts';
+import { openGpu, openGpuBeside } from '../../src/gpu/device.ts';
 import { loadModel } from '../../src/index.ts';
 import { memorySource } from '../support/memory-source.ts';
 
@@ -70,4 +70,24 @@ test('a load that is refused by its config leaves no GPU open', async () => {
   const refused = loadModel(memorySource({ 'config.json': '{}' }));
   await expect(refused).rejects.toMatchObject({ code: 'bad-config' });
   expect(seen).toEqual({ asked: 1, opened: 1, destroyed: 1 });
+});
+
+test('of the limits, only the sizes of buffers and bindings are raised', async () => {
+  const descriptors: GPUDeviceDescriptor[] = [];
+  const limits = {
+    maxBufferSize: 2 ** 32,
+    maxStorageBufferBindingSize: 2 ** 31,
+    maxComputeWorkgroupStorageSize: 65_536,
+  };
+  const requestDevice = async (descriptor: GPUDeviceDescriptor) => {
+    descriptors.push(descriptor);
+    return { features: new Set(), limits: {}, lost: new Promise(() => {}), destroy() {} };
+  };
+  vi.stubGlobal('navigator', {
+    gpu: { requestAdapter: async () => ({ features: new Set(), limits, requestDevice }) },
+  });
+  (await openGpu()).close();
+  expect(descriptors.map(({ requiredLimits }) => requiredLimits)).toEqual([
+    { maxBufferSize: 2 ** 32, maxStorageBufferBindingSize: 2 ** 31 },
+  ]);
 });

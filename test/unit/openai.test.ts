@@ -249,7 +249,7 @@ describe('refusals', () => {
     const { chat } = fakeModel();
     await expect(chat.create({ messages, stream: true, top_p: 7 })).rejects.toMatchObject({
       code: 'bad-argument',
-      details: { option: 'topP' },
+      details: { option: 'top_p', field: 'top_p' },
     });
     await expect(chat.create({ messages, tools: null, top_p: null } as never)).resolves.toBeDefined();
   });

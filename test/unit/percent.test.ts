@@ -2,7 +2,6 @@
 import { describe, expect, test } from 'vitest';
 import { decodeUri } from '../../src/decode-uri.ts';
 import { openSource } from '../../src/formats/source.ts';
-import { schemaAt } from '../../src/grammar/schema.ts';
 
 const refusal = (text: string) =>
   expect.objectContaining({ code: 'bad-argument', message: expect.stringContaining(text) });
@@ -27,9 +26,4 @@ describe('an address', () => {
   ])('%s is one', (address) => {
     expect(openSource(address).name).toContain('models.example');
   });
-});
-
-test('a reference into a schema is refused by name', () => {
-  expect(() => schemaAt({ $defs: { '100%': true } }, '#/$defs/100%')).toThrowError(refusal('$ref'));
-  expect(schemaAt({ $defs: { '100%': true } }, '#/$defs/100%25')).toBe(true);
 });

@@ -47,7 +47,7 @@ function parse(reply: string, length: number): ReplyPart[] {
   return joined;
 }
 
-const weather = { call: { name: 'weather', arguments: '{"city":"Köln"}' } };
+const weather = { call: { name: 'weather', arguments: '{"city": "Köln"}' } };
 const now = { call: { name: 'now', arguments: '{}' } };
 
 describe.each([1, 3, 1000])('replies in pieces of %i', (length) => {
@@ -68,7 +68,7 @@ describe.each([1, 3, 1000])('replies in pieces of %i', (length) => {
       [{ text: 'a <tool_call>{"name":"other"}</tool_call> b' }],
     ],
     ['{"name": "weather", "parameters": {"city": "Köln"}}', [weather]],
-    ['\n{"name": "weather", "arguments": "{\\"city\\":\\"Köln\\"}"}; {"name": "now"}\n', [weather, now]],
+    ['\n{"name": "weather", "arguments": "{\\"city\\": \\"Köln\\"}"}; {"name": "now"}\n', [weather, now]],
     ['{"name": "weather"', [{ text: '{"name": "weather"' }]],
     ['{"answer": 1}', [{ text: '{"answer": 1}' }]],
   ])('%j', (reply, parts) => {
@@ -138,7 +138,7 @@ describe('chat completions', () => {
           tool_calls: [0, 1].map((i) => ({
             id: expect.stringMatching(new RegExp(`^call_.*-0-${i}$`)),
             type: 'function',
-            function: { name: 'weather', arguments: '{"city":"Köln"}' },
+            function: { name: 'weather', arguments: '{"city": "Köln"}' },
           })),
         },
         logprobs: null,
@@ -173,7 +173,7 @@ describe('chat completions', () => {
         index: 0,
         id: expect.stringMatching(/^call_/),
         type: 'function',
-        function: { name: 'weather', arguments: '{"city":"Köln"}' },
+        function: { name: 'weather', arguments: '{"city": "Köln"}' },
       },
     ]);
     expect(logprobs).toBe(`Hm.\n${CALL}`.length);

@@ -7,6 +7,7 @@ const policy = [
   "worker-src 'self'",
   "connect-src 'self'",
   "style-src 'self'",
+  "img-src 'self'", // favicon.ico, which browsers look for by themselves
 ].join('; ');
 
 export default defineConfig({

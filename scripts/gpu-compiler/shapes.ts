@@ -1,0 +1,89 @@
+// Models whose shaders are compiled: sizes as people run them, and sizes that are multiples of nothing but 4. One block says
+// what all do.
+import { type ModelConfig, parseConfig } from '../../src/model/config.ts';
+
+const common = { rms_norm_eps: 1e-5, max_position_embeddings: 8192, hidden_act: 'silu' };
+
+/** 125M Llama, and a ShishuLM of it. */
+const small = {
+  ...common,
+  model_type: 'shishu-llama',
+  hidden_size: 576,
+  intermediate_size: 1536,
+  num_decoder_front: 1,
+  num_mlp: 2,
+  num_mlp_shared: 0,
+  num_decoder_end: 0,
+  num_attention_heads: 9,
+  num_key_value_heads: 3,
+  head_dim: 64,
+  vocab_size: 49152,
+  tie_word_embeddings: true,
+};
+
+const CONFIGS: readonly Record<string, unknown>[] = [
+  small,
+  { ...small, use_qk_norm: true, linear_layers: [2] },
+  { ...small, linear_layers: [2], linear_rank: 64 },
+  {
+    ...common,
+    model_type: 'llama',
+    hidden_size: 2048,
+    intermediate_size: 8192,
+    num_hidden_layers: 1,
+    num_attention_heads: 32,
+    num_key_value_heads: 8,
+    vocab_size: 128256,
+    attention_bias: true,
+    mlp_bias: true,
+    tie_word_embeddings: false,
+  },
+  {
+    ...common,
+    model_type: 'qwen2',
+    hidden_size: 896,
+    intermediate_size: 4864,
+    num_hidden_layers: 1,
+    num_attention_heads: 14,
+    num_key_value_heads: 2,
+    vocab_size: 151936,
+    tie_word_embeddings: true,
+  },
+  {
+    ...common,
+    model_type: 'qwen3',
+    hidden_size: 1024,
+    intermediate_size: 3072,
+    num_hidden_layers: 1,
+    num_attention_heads: 16,
+    num_key_value_heads: 8,
+    head_dim: 128,
+    vocab_size: 151936,
+    tie_word_embeddings: true,
+  },
+  {
+    ...common,
+    model_type: 'llama',
+    hidden_size: 1024,
+    intermediate_size: 2048,
+    num_hidden_layers: 1,
+    num_attention_heads: 4,
+    num_key_value_heads: 1,
+    head_dim: 256,
+    vocab_size: 262144,
+    tie_word_embeddings: true,
+  },
+  {
+    ...common,
+    model_type: 'llama',
+    hidden_size: 60,
+    intermediate_size: 92,
+    num_hidden_layers: 1,
+    num_attention_heads: 5,
+    num_key_value_heads: 5,
+    vocab_size: 260,
+    tie_word_embeddings: true,
+  },
+];
+
+export const SHAPES: readonly ModelConfig[] = CONFIGS.map((json) => parseConfig(json));

@@ -1,0 +1,76 @@
+// The texts of shaders that models make, by the adapter that they run on.
+import { type ShaderSpec, type ShaderText, shaderText } from '../../src/gpu/shader.ts';
+import type { WeightDtype } from '../../src/kernels/tensor.ts';
+import { defaultTuning, PLAIN_TUNING, type Tuning, VARIANTS } from '../../src/kernels/tuning.ts';
+import type { ModelConfig } from '../../src/model/config.ts';
+import { shadersOf } from '../../test/support/asked-shaders.ts';
+import { type Adapter, paperGpu } from '../../test/support/paper-gpu.ts';
+import { SHAPES } from './shapes.ts';
+
+const DTYPES: readonly WeightDtype[] = ['f32', 'f16', 'q8', 'q4'];
+
+interface Run {
+  adapter: Adapter;
+  config: ModelConfig;
+  dtype: WeightDtype;
+  kv: 'f32' | 'f16';
+  tuning: Tuning;
+}
+
+/** Each variant of the kernels that is tried on a GPU, on top of the default. */
+const variants = (base: Tuning): Tuning[] =>
+  (Object.keys(VARIANTS) as (keyof typeof VARIANTS)[]).flatMap((key) =>
+    VARIANTS[key].map((value) => ({ ...base, [key]: value })),
+  );
+
+/** What is run on an adapter: all models in a few dtypes, and all dtypes and variants on the first model. */
+function runs(adapter: Adapter): Run[] {
+  const without = (...names: (keyof Adapter['features'])[]): Adapter => ({
+    ...adapter,
+    features: { ...adapter.features, ...Object.fromEntries(names.map((name) => [name, false])) },
+  });
+  const base = defaultTuning(paperGpu(adapter));
+  const [config, ...others] = SHAPES as [ModelConfig, ...ModelConfig[]];
+  const usual = { adapter, config, kv: 'f16', tuning: base } as const;
+  return [
+    ...others.flatMap((other): Run[] => [
+      { ...usual, config: other, dtype: 'f16' },
+      { ...usual, config: other, dtype: 'f16', kv: 'f32' },
+    ]),
+    { ...usual, dtype: 'f32', kv: 'f32' },
+    ...DTYPES.flatMap((dtype): Run[] => [
+      ...variants(base).map((tuning) => ({ ...usual, dtype, tuning })),
+      // Firefox has no subgroups yet.
+      { ...usual, dtype, adapter: without('subgroups') },
+      // What a device whose own f16 or subgroups compute wrongly runs on.
+      { ...usual, dtype, adapter: without('subgroups', 'f16'), tuning: PLAIN_TUNING },
+    ]),
+  ];
+}
+
+export interface NamedShader extends ShaderText {
+  /** The kernel and what makes this permutation, but for the sizes of the model: the same for all models. */
+  name: string;
+}
+
+/** Every text once, with its name. */
+export function shaderTexts(adapter: Adapter): NamedShader[] {
+  const specs = runs(adapter).flatMap((run) =>
+    shadersOf(paperGpu(run.adapter), run.tuning, run.config, run.dtype, run.kv),
+  );
+  const texts = new Map<string, NamedShader>();
+  for (const spec of specs) {
+    const text = shaderText(spec);
+    texts.set(text.code, { ...text, name: nameOf(spec) });
+  }
+  return [...texts.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+}
+
+/** Constants that are a kernel's shape, not a model's. */
+const SHAPING = ['HEAD_DIM', 'WG', 'LANES', 'TOKENS', 'ROWS', 'TOP', 'BITS'];
+
+export function nameOf({ kernel, imports = {}, constants }: ShaderSpec): string {
+  const flags = Object.entries(constants).filter(([, value]) => value === true);
+  const shape = SHAPING.filter((key) => key in constants).map((key) => `${key}=${constants[key]}`);
+  return [kernel.name, ...Object.values(imports), ...flags.map(([key]) => key), ...shape].join(' ');
+}

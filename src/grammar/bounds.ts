@@ -1,0 +1,88 @@
+import type { State } from './automaton.ts';
+import type { Term, Terms } from './term.ts';
+
+/** Least and most of one repetition. */
+export type Bounds = readonly [number, number];
+
+/** How far into a term repetitions are loosened: about as far as one token gets. */
+const MAX_PARTS = 256;
+/** Most repetitions of one term that are loosened. */
+const MAX_SLOTS = 8;
+
+/** Terms whose next repetitions count without bounds, and the bounds that they have, by slot. */
+export interface Loosened {
+  terms: Term[];
+  bounds: Bounds[];
+}
+
+/**
+ * Takes the bounds out of the repetitions that come next, so that states which differ in counts alone become one: which tokens
+ * may follow is then found out once for all counts.
+ */
+export function loosened(terms: Terms, all: readonly Term[]): Loosened {
+  const each = all.map((term) => ({ term, ...loosen(terms, term, 0) }));
+  // Terms of one form in the order of their bounds, so that the same forms get the same slots.
+  each.sort((a, b) => a.made.id - b.made.id || compare(a.bounds, b.bounds));
+  const out: Loosened = { terms: [], bounds: [] };
+  for (const { term, made, bounds } of each) {
+    const base = out.bounds.length;
+    out.terms.push(base === 0 ? made : loosen(terms, term, base).made);
+    out.bounds.push(...bounds);
+  }
+  return out;
+}
+
+function compare(a: readonly Bounds[], b: readonly Bounds[]): number {
+  const [left, right] = [a.flat(), b.flat()];
+  const at = left.findIndex((value, i) => value !== right[i]);
+  return at < 0 ? 0 : left[at]! - right[at]!;
+}
+
+function loosen(terms: Terms, term: Term, base: number): { made: Term; bounds: Bounds[] } {
+  const bounds: Bounds[] = [];
+  const one = (part: Term): Term => {
+    if (part.kind !== 'repeat' || (part.min < 2 && (part.max < 2 || part.max === Number.POSITIVE_INFINITY)))
+      return part;
+    bounds.push([part.min, part.max]);
+    return terms.counter(part.body, base + bounds.length - 1, 0);
+  };
+  const parts: Term[] = [];
+  let rest = term;
+  for (; rest.kind === 'seq' && parts.length < MAX_PARTS && bounds.length < MAX_SLOTS; rest = rest.tail)
+    parts.push(one(rest.head));
+  parts.push(bounds.length < MAX_SLOTS ? one(rest) : rest);
+  return { made: bounds.length > 0 ? terms.chain(parts) : term, bounds };
+}
+
+/** What one way to read a token asks of the bounds: so many rounds begun in a slot, and whether they must be enough. */
+interface Ask {
+  slot: number;
+  begun: number;
+  over: boolean;
+}
+
+/** By way to read: what it asks; one way must be met. Undefined where one asks for nothing. */
+export type Asked = readonly (readonly Ask[])[] | undefined;
+
+/** What must hold of the bounds for a loosened state to be one of the grammar. */
+export function askedBy({ terms }: State): Asked {
+  const ways: Ask[][] = [];
+  for (const term of terms) {
+    const asks: Ask[] = [];
+    for (let rest: Term | undefined = term; rest; rest = rest.kind === 'seq' ? rest.tail : undefined) {
+      const part = rest.kind === 'seq' ? rest.head : rest;
+      if (part.kind === 'left') asks.push({ slot: part.slot, begun: part.begun, over: true });
+      else if (part.kind === 'counter' && part.begun > 0)
+        asks.push({ slot: part.slot, begun: part.begun, over: false });
+    }
+    if (asks.length === 0) return undefined;
+    ways.push(asks);
+  }
+  return ways;
+}
+
+export const isMet = (asked: Asked, bounds: readonly Bounds[]): boolean =>
+  asked === undefined ||
+  asked.some((asks) =>
+    asks.every(({ slot, begun, over }) => begun <= bounds[slot]![1] && (!over || begun >= bounds[slot]![0])),
+  );

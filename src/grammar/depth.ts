@@ -1,0 +1,25 @@
+import { ShishuError } from '../errors.ts';
+
+/** Values within values: more than a schema needs, fewer than what reads or copies it can stand. */
+const MAX_DEPTH = 400;
+
+/**
+ * Refuses a value that holds values too deep (also itself), before something that calls itself goes through it.
+ * @param kind what the name is of
+ * @throws ShishuError `bad-argument` that names it
+ */
+export function refuseDeep(value: unknown, name: string, kind: 'option' | 'field' = 'option'): void {
+  let level: object[] = typeof value === 'object' && value !== null ? [value] : [];
+  for (let depth = 0; level.length > 0; depth++) {
+    if (depth > MAX_DEPTH)
+      throw new ShishuError('bad-argument', `"${name}" is nested deeper than ${MAX_DEPTH} values.`, {
+        details: { [kind]: name, limit: MAX_DEPTH },
+        mend: 'Nest less: a part of a schema can be named and referred to.',
+      });
+    const next = new Set<object>();
+    for (const each of level)
+      for (const inner of Object.values(each))
+        if (typeof inner === 'object' && inner !== null) next.add(inner);
+    level = [...next];
+  }
+}

@@ -1,0 +1,54 @@
+// The models that the chat page includes, as f16, on the adapter's own profile and on that of a GPU.
+import type { Page } from 'playwright';
+import { expect, test } from 'vitest';
+import { chatPages, includeModels, lastReply, poll, set } from '../support/chat-page.ts';
+
+const LONG = 240_000;
+/** What the models say, roughly. */
+const ENGLISH = /^[A-Z][A-Za-z ,.'!?-]{9,}/;
+
+const openChat = chatPages();
+const announced = (page: Page) => poll(() => page.textContent('#announce'), { timeout: LONG / 2 });
+
+async function answer(page: Page, send: () => Promise<void>): Promise<string> {
+  await send();
+  await poll(() => page.isVisible('.exchange:last-child .after')).toBe(true);
+  return lastReply(page);
+}
+
+test.each(['', '?profile=gpu'])(
+  'index.html%s: the child, then the parent, answer with the likeliest tokens and with drawn ones',
+  async (query) => {
+    const { page, problems } = await openChat({}, includeModels, query);
+    await announced(page).toMatch(/^Child .* is ready\.$/);
+    await page.click('#model-panel summary');
+    await page.selectOption('#dtype', 'f16');
+    await poll(() => page.textContent('#status'), { timeout: LONG / 2 }).toContain('weights (f16)');
+    if (query) expect(await page.textContent('#status')).toContain('profile gpu');
+
+    await set(page, 'maxTokens', '16');
+    await set(page, 'temperature', '0');
+    const ask = (): Promise<string> =>
+      answer(page, async () => {
+        await page.fill('#prompt', 'Tell me a story about a fox called Mia.');
+        await page.keyboard.press('Enter');
+      });
+    const regenerate = (): Promise<string> => answer(page, () => page.click('text=Regenerate'));
+    const likeliest = await ask();
+    expect(likeliest).toMatch(ENGLISH);
+    expect(await regenerate()).toBe(likeliest);
+    await set(page, 'temperature', '1.2');
+    await set(page, 'seed', '7');
+    const drawn = await regenerate();
+    expect(drawn).toMatch(ENGLISH);
+    expect(drawn).not.toBe(likeliest);
+    expect(await regenerate()).toBe(drawn);
+
+    await page.click('#model-panel summary');
+    await page.click('#included-list button >> text=Parent');
+    await announced(page).toMatch(/^Parent .* is ready\.$/);
+    expect(await ask()).toMatch(ENGLISH);
+    expect(problems).toEqual([]);
+  },
+  LONG,
+);
