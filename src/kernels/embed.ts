@@ -1,12 +1,10 @@
 // Launches shaders/embed.wgsl.
-import type { Gpu } from '../gpu/device.ts';
 import type { Recorder } from '../gpu/recorder.ts';
 import { unitConstants, weightInclude } from './matmul.ts';
 import { type Activations, stride, type Weight } from './tensor.ts';
 
 /** Rows of the table: `out (rows, stride(cols))`, by the tokens of `rows`. */
 export function embed(
-  gpu: Gpu,
   recorder: Recorder,
   call: { table: Weight; rows: GPUBuffer; out: Activations; step: GPUBuffer },
 ): void {
@@ -17,7 +15,7 @@ export function embed(
       label: 'embed',
       shader: {
         name: 'embed',
-        imports: { WEIGHT: weightInclude(gpu, table.dtype) },
+        imports: { WEIGHT: weightInclude(table.dtype) },
         constants: { WG: 64, ...units, X_STRIDE4: stride(out.cols) / 4, N: part.rows, ROW0: part.row0 },
       },
       bind: { rows: call.rows, weight: part.codes, scales: part.scales, out: out.buffer, step: call.step },

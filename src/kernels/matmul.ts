@@ -33,9 +33,7 @@ export interface Projection {
 const MANY_ROWS = 512;
 
 /** The include that reads weights of a dtype. */
-export function weightInclude(gpu: Gpu, dtype: WeightDtype): string {
-  return dtype === 'f16' && gpu.features.f16 ? 'weight_f16_native' : `weight_${dtype}`;
-}
+export const weightInclude = (dtype: WeightDtype): string => `weight_${dtype}`;
 
 /** What a kernel needs to read weights `(rows, cols)` of a dtype: values of one load along K, and loads of a row. */
 export function unitConstants(dtype: WeightDtype, cols: number): { UNIT: number; UNITS: number } {
@@ -126,7 +124,7 @@ export function project(gpu: Gpu, tuning: Tuning, recorder: Recorder, call: Proj
       shader: {
         name: tiled ? 'matmul' : 'matvec',
         imports: {
-          WEIGHT: weightInclude(gpu, weight.dtype),
+          WEIGHT: weightInclude(weight.dtype),
           OUT: `out_${out.kind}`,
           ...(!tiled && { REDUCE: reduceInclude(gpu, lanes), X: rows }),
           ...(out.kind === 'qkv' && { KV_WRITE: `kv_write_${out.kvDtype}` }),
