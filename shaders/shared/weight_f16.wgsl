@@ -1,4 +1,5 @@
-// Weights (rows, K) in f16, packed in pairs; needs no shader-f16.
+// Weights (rows, K) in f16, packed in pairs; needs no shader-f16. Compilers make this the conversion of the hardware. A bitcast
+// to f16 is refused by Firefox's compiler where it is to four, and wrong where it is to two.
 #import unit
 
 @group(0) @binding(1) var<storage, read> weight: array<vec4<u32>>;

@@ -10,10 +10,10 @@ import { selfTest } from './self-test.ts';
 import { type RunnerOptions, scratchOf } from './size.ts';
 import type { SelfTest } from './types.ts';
 
-/** The same device, as if it lacked what its drivers may do wrongly: native f16 and subgroups. */
+/** The same device, as if it lacked what its drivers may do wrongly: subgroups. */
 const plainGpu = (gpu: Gpu): Gpu =>
   // What is behind it, as `lost`, goes on changing.
-  Object.create(gpu, { features: { value: { ...gpu.features, f16: false, subgroups: false } } });
+  Object.create(gpu, { features: { value: { ...gpu.features, subgroups: false } } });
 
 export interface CheckOptions {
   warn?: ((message: string) => void) | undefined;

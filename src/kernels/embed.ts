@@ -1,5 +1,4 @@
 // Launches shaders/embed.wgsl.
-import type { Gpu } from '../gpu/device.ts';
 import type { Kernel } from '../gpu/kernel.ts';
 import type { Recorder } from '../gpu/recorder.ts';
 import { unitConstants, WEIGHTS, weightInclude } from './matmul.ts';
@@ -13,7 +12,6 @@ export const EMBED: Kernel = {
 
 /** Rows of the table: `out (rows, stride(cols))`, by the tokens of `rows`. */
 export function embed(
-  gpu: Gpu,
   recorder: Recorder,
   call: { table: Weight; rows: GPUBuffer; out: Activations; step: GPUBuffer },
 ): void {
@@ -24,7 +22,7 @@ export function embed(
       label: 'embed',
       shader: {
         kernel: EMBED,
-        imports: { WEIGHT: weightInclude(gpu, table.dtype) },
+        imports: { WEIGHT: weightInclude(table.dtype) },
         constants: { WG: 64, ...units, X_STRIDE4: stride(out.cols) / 4, N: part.rows, ROW0: part.row0 },
       },
       bind: { rows: call.rows, weight: part.codes, scales: part.scales, out: out.buffer, step: call.step },

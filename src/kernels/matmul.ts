@@ -10,7 +10,6 @@ import { REDUCTIONS, reduceInclude, rowsInclude, type Tuning, type Width } from 
 export const WEIGHTS: readonly Fixed[] = [
   { WEIGHT: 'weight_f32', UNIT: 4 },
   { WEIGHT: 'weight_f16', UNIT: 8 },
-  { WEIGHT: 'weight_f16_native', UNIT: 8 },
   { WEIGHT: 'weight_q8', UNIT: 8 },
   { WEIGHT: 'weight_q4', UNIT: 8 },
 ];
@@ -109,9 +108,7 @@ export interface Projection {
 const MANY_ROWS = 512;
 
 /** The include that reads weights of a dtype. */
-export function weightInclude(gpu: Gpu, dtype: WeightDtype): string {
-  return dtype === 'f16' && gpu.features.f16 ? 'weight_f16_native' : `weight_${dtype}`;
-}
+export const weightInclude = (dtype: WeightDtype): string => `weight_${dtype}`;
 
 /** What a kernel needs to read weights `(rows, cols)` of a dtype: values of one load along K, and loads of a row. */
 export function unitConstants(dtype: WeightDtype, cols: number): { UNIT: number; UNITS: number } {
@@ -202,7 +199,7 @@ export function project(gpu: Gpu, tuning: Tuning, recorder: Recorder, call: Proj
       shader: {
         kernel: tiled ? MATMUL : MATVEC,
         imports: {
-          WEIGHT: weightInclude(gpu, weight.dtype),
+          WEIGHT: weightInclude(weight.dtype),
           OUT: `out_${out.kind}`,
           ...(!tiled && { REDUCE: reduceInclude(gpu, lanes), X: rows }),
           ...(out.kind === 'qkv' && { KV_WRITE: `kv_write_${out.kvDtype}` }),

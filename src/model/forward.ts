@@ -103,7 +103,7 @@ export function recordBlocks(
   const eps = config.rmsNormEps;
   const normed = { eps, normed: scratch.normed };
   const recorder = new Recorder(gpu);
-  embed(gpu, recorder, { table: weights.embed, rows, out: x, step });
+  embed(recorder, { table: weights.embed, rows, out: x, step });
   for (const { kind, layer, mlp } of plan) {
     recorder.block = layer;
     if (kind === 'attention') {

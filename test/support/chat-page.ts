@@ -7,7 +7,10 @@ import { browserName, launchBrowser } from './browser.ts';
 import { byteTokenizerFiles } from './byte-tokenizer.ts';
 import { randomModel, tinyFiles } from './tiny-models.ts';
 
-/** Opens a page in a tab of its own, with a query; `problems` collects whatever the console calls an error, and GPUs that compute wrongly. */
+/**
+ * Opens a page in a tab of its own, with a query; `problems` collects whatever the console calls an error, and that a GPU
+ * computes wrongly.
+ */
 export type Open = (
   options?: BrowserContextOptions,
   prepare?: (page: Page) => Promise<unknown>,

@@ -47,7 +47,7 @@ describe('weights in parts', () => {
       ),
       {
         step: { rows: ids.length },
-        record: (recorder, step) => embed(small, recorder, { table: table.weight, rows, out, step }),
+        record: (recorder, step) => embed(recorder, { table: table.weight, rows, out, step }),
         check: () => rig.expectRows(out, Float32Array.from(embedTwin(table.values, 45, ids)), 'embed'),
       },
     ]);
@@ -83,7 +83,7 @@ test('152k rows: embedding, logits in parts, argmax', async () => {
   await rig.run([
     {
       step: { rows: ids.length },
-      record: (recorder, step) => embed(small, recorder, { table: weight, rows, out: embedded, step }),
+      record: (recorder, step) => embed(recorder, { table: weight, rows, out: embedded, step }),
       check: () => rig.expectRows(embedded, Float32Array.from(embedTwin(values, cols, ids)), 'embed 152k'),
     },
     {
