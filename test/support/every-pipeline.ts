@@ -1,0 +1,68 @@
+import { expect } from 'vitest';
+import type { Gpu } from '../../src/gpu/device.ts';
+import { type Kernel, permutations } from '../../src/gpu/kernel.ts';
+import { type ShaderConstant, type ShaderSpec, shaderText } from '../../src/gpu/shader.ts';
+import { KERNELS } from '../../src/kernels/all.ts';
+
+/** Sizes of a small model and of a large one; a kernel takes those that it has, no larger than it allows. */
+const SMALL = {
+  ...{ HEADS: 1, KV_HEADS: 1, HEAD_DIM: 4, SEQUENCES: 1, CONTEXT: 1, SPLIT: 64, SPLITS: 1, WIDE_FROM: 5 },
+  ...{ Q_STRIDE: 64, Q_STRIDE4: 16, OUT_STRIDE: 64, OUT_STRIDE4: 16, X_STRIDE: 64, X_STRIDE4: 16 },
+  ...{ K: 4, N: 4, ROW0: 0, BIAS_AT: 0, EPS: 1e-6, UNITS: 8, VOCAB: 260, STRIDE4: 80, MASK_WORDS: 9, TOP: 0 },
+};
+const LARGE: typeof SMALL = {
+  ...{ HEADS: 28, KV_HEADS: 4, HEAD_DIM: 256, SEQUENCES: 256, CONTEXT: 131_072, SPLIT: 256, SPLITS: 512 },
+  ...{
+    Q_STRIDE: 7168,
+    Q_STRIDE4: 1792,
+    OUT_STRIDE: 7168,
+    OUT_STRIDE4: 1792,
+    X_STRIDE: 9216,
+    X_STRIDE4: 2048,
+  },
+  ...{ K: 8192, N: 262_144, ROW0: 65_536, BIAS_AT: 8192, EPS: 1e-5, UNITS: 1024, VOCAB: 262_144 },
+  ...{ STRIDE4: 65_536, MASK_WORDS: 8192, TOP: 20, WIDE_FROM: 17 },
+};
+
+const specOf = (
+  kernel: Kernel,
+  fixed: Record<string, string | ShaderConstant>,
+  model: typeof SMALL,
+): ShaderSpec => {
+  const entries = Object.entries(fixed);
+  const sizes = Object.entries(kernel.sizes).map(([name, [, most]]) => [
+    name,
+    Math.min(model[name as keyof typeof SMALL], most),
+  ]);
+  return {
+    kernel,
+    imports: Object.fromEntries(
+      entries.filter((entry): entry is [string, string] => typeof entry[1] === 'string'),
+    ),
+    constants: Object.fromEntries([...sizes, ...entries.filter(([, value]) => typeof value !== 'string')]),
+  };
+};
+
+/** Every permutation, with sizes that are large: where sizes decide what it takes, with small ones too. */
+export const EVERY_PIPELINE = KERNELS.flatMap((kernel) =>
+  permutations(kernel).flatMap((fixed) =>
+    (kernel.name.startsWith('mat') ? [LARGE] : [SMALL, LARGE]).map((model) => specOf(kernel, fixed, model)),
+  ),
+);
+/** What a device must have for it, as WGSL names it. */
+export const needs = (spec: ShaderSpec): string[] =>
+  [...shaderText(spec).code.matchAll(/^enable (\w+);/gm)].map(([, name]) => name!);
+
+/** Creates pipelines on a device; every one has to be. */
+export async function createAll(gpu: Gpu, specs: readonly ShaderSpec[]): Promise<void> {
+  const refused: string[] = [];
+  for (let at = 0; at < specs.length; at += 16)
+    await Promise.all(
+      specs.slice(at, at + 16).map((spec) =>
+        gpu.pipelines.get(spec).catch((error: Error) => {
+          refused.push(`${JSON.stringify({ ...spec.imports, ...spec.constants })}: ${error.message}`);
+        }),
+      ),
+    );
+  expect(refused).toEqual([]);
+}
