@@ -91,8 +91,6 @@ export default defineConfig(({ mode }) => ({
   server: { fs: { allow: ['.', '../shared'] } },
   worker: { format: 'es' },
   test: {
-    // `--mode full` (npm run test:all): the tests that take long, too.
-    provide: { full: mode === 'full' },
     reporters: ['default', new LaneReporter()],
     projects: (mode === 'full' ? [...lanes, firefox] : lanes).map((lane, groupOrder) => ({
       ...lane,
@@ -100,6 +98,8 @@ export default defineConfig(({ mode }) => ({
         ...lane.test,
         exclude: [...(lane.test?.exclude ?? []), ...(mode === 'full' ? [] : [LONG])],
         sequence: { groupOrder },
+        // `--mode full` (npm run test:all): the tests that take long, too. A lane does not inherit what is provided here.
+        provide: { full: mode === 'full' },
       },
     })),
   },
