@@ -1,6 +1,7 @@
 import { expect } from 'vitest';
 import type { Gpu } from '../../src/gpu/device.ts';
-import { type ShaderSpec, shaderText } from '../../src/gpu/shader.ts';
+import type { ShaderSpec } from '../../src/gpu/kernel.ts';
+import { shaderText } from '../../src/gpu/shader.ts';
 
 /** What a device must have for it, as WGSL names it. */
 export const needs = (spec: ShaderSpec): string[] =>
