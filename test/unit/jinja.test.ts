@@ -49,6 +49,17 @@ describe('pieces of templates', () => {
     expectOutcome(template, fixtures.variables, expected),
   );
 
+  it('chained comparisons are refused: the parser reads them from left to right', () => {
+    for (const text of [
+      '{{ 3 > 2 > 1 }}',
+      '{{ 1 < 3 < 2 }}',
+      '{{ 1 == 1 == 1 }}',
+      '{{ "a" in "ab" == "ab" }}',
+    ])
+      expect(() => new Template(text).render({}), text).toThrow(TemplateFault);
+    expect(new Template('{{ (3 > 2) == (2 in [2]) and 2 > 1 }}').render({})).toBe('True');
+  });
+
   it('a filter, test, function, method or tag that there is not is the fault of the template', () => {
     for (const text of [
       '{{ s|nosuch }}',
