@@ -49,6 +49,11 @@ describe('pieces of templates', () => {
     expectOutcome(template, fixtures.variables, expected),
   );
 
+  it('loops in loops end', () => {
+    const many = '{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}';
+    expect(() => new Template(many).render({})).toThrow('turns');
+  });
+
   it('chained comparisons are refused: the parser reads them from left to right', () => {
     for (const text of [
       '{{ 3 > 2 > 1 }}',

@@ -22,13 +22,23 @@ import {
   type Value,
 } from './values.ts';
 
+/** Of all loops of one prompt together. */
+const MOST_TURNS = 1_000_000;
+
 /** Names of a block of the template; those of the blocks around it are seen, and not set. */
 export class Scope {
   readonly #names = new Map<string, Value>();
   readonly #around: Scope | undefined;
+  readonly #work: { turns: number };
 
   constructor(around?: Scope) {
     this.#around = around;
+    this.#work = around ? around.#work : { turns: 0 };
+  }
+
+  /** Counts a turn of a loop, so that loops in loops end. @throws TypeError */
+  turn(): void {
+    if (++this.#work.turns > MOST_TURNS) throw new TypeError(`the loops take over ${MOST_TURNS} turns`);
   }
 
   get(name: string): Value | undefined {
@@ -148,6 +158,7 @@ function runFor(node: Extract<Node, { type: 'For' }>, scope: Scope): string {
     return !same;
   };
   for (const [i, item] of items.entries()) {
+    scope.turn();
     const own = inner(item);
     const numbers = {
       index: i + 1,
