@@ -209,10 +209,10 @@ function macro(
     const late: [string, Node][] = [];
     parameters.forEach((parameter: Parameter, i) => {
       const key = parameter.type === 'Identifier' ? parameter.value : parameter.key.value;
-      const value = args[i] ?? named.get(key);
+      const value = i < args.length ? args[i] : named.get(key);
       if (i >= args.length) named.delete(key);
       if (value === undefined && parameter.type !== 'Identifier') late.push([key, parameter.value]);
-      own.set(key, value ?? (args.length > i ? null : new Undefined(`the parameter "${key}"`)));
+      own.set(key, value === undefined ? new Undefined(`the parameter "${key}"`) : value);
     });
     own.set('varargs', Tuple.from<Value>(args.slice(parameters.length)));
     own.set('kwargs', new Map<Value, Value>(named));
