@@ -49,6 +49,30 @@ describe('pieces of templates', () => {
     expectOutcome(template, fixtures.variables, expected),
   );
 
+  it('None that is given is not the same as nothing', () => {
+    const render = (text: string): string => new Template(text).render({});
+    expect(render('{% macro m(a=1) %}{{ a }}{% endmacro %}{{ m(none) }}{{ m() }}')).toBe('None1');
+    expect(render('{{ {"a": none}.get("a", 1) }}{{ {}.get("a", 1) }}')).toBe('None1');
+    expect(render('{{ x|default(none) }}')).toBe('None');
+    expect(render('{{ [{"a": none}]|map(attribute="a")|list }}')).toBe('[None]');
+  });
+
+  it('loops in loops end', () => {
+    const many = '{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}';
+    expect(() => new Template(many).render({})).toThrow('turns');
+  });
+
+  it('chained comparisons are refused: the parser reads them from left to right', () => {
+    for (const text of [
+      '{{ 3 > 2 > 1 }}',
+      '{{ 1 < 3 < 2 }}',
+      '{{ 1 == 1 == 1 }}',
+      '{{ "a" in "ab" == "ab" }}',
+    ])
+      expect(() => new Template(text).render({}), text).toThrow(TemplateFault);
+    expect(new Template('{{ (3 > 2) == (2 in [2]) and 2 > 1 }}').render({})).toBe('True');
+  });
+
   it('a filter, test, function, method or tag that there is not is the fault of the template', () => {
     for (const text of [
       '{{ s|nosuch }}',

@@ -11,7 +11,7 @@ export class Arguments {
   }
 
   get(place: number, name: string): Value | undefined {
-    return this.all[place] ?? this.named.get(name);
+    return place < this.all.length ? this.all[place] : this.named.get(name);
   }
 
   text(place: number, name: string): string {

@@ -22,13 +22,23 @@ import {
   type Value,
 } from './values.ts';
 
+/** Of all loops of one prompt together. */
+const MOST_TURNS = 1_000_000;
+
 /** Names of a block of the template; those of the blocks around it are seen, and not set. */
 export class Scope {
   readonly #names = new Map<string, Value>();
   readonly #around: Scope | undefined;
+  readonly #work: { turns: number };
 
   constructor(around?: Scope) {
     this.#around = around;
+    this.#work = around ? around.#work : { turns: 0 };
+  }
+
+  /** Counts a turn of a loop, so that loops in loops end. @throws TypeError */
+  turn(): void {
+    if (++this.#work.turns > MOST_TURNS) throw new TypeError(`the loops take over ${MOST_TURNS} turns`);
   }
 
   get(name: string): Value | undefined {
@@ -148,6 +158,7 @@ function runFor(node: Extract<Node, { type: 'For' }>, scope: Scope): string {
     return !same;
   };
   for (const [i, item] of items.entries()) {
+    scope.turn();
     const own = inner(item);
     const numbers = {
       index: i + 1,
@@ -198,10 +209,10 @@ function macro(
     const late: [string, Node][] = [];
     parameters.forEach((parameter: Parameter, i) => {
       const key = parameter.type === 'Identifier' ? parameter.value : parameter.key.value;
-      const value = args[i] ?? named.get(key);
+      const value = i < args.length ? args[i] : named.get(key);
       if (i >= args.length) named.delete(key);
       if (value === undefined && parameter.type !== 'Identifier') late.push([key, parameter.value]);
-      own.set(key, value ?? (args.length > i ? null : new Undefined(`the parameter "${key}"`)));
+      own.set(key, value === undefined ? new Undefined(`the parameter "${key}"`) : value);
     });
     own.set('varargs', Tuple.from<Value>(args.slice(parameters.length)));
     own.set('kwargs', new Map<Value, Value>(named));

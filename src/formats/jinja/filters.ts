@@ -46,7 +46,8 @@ function attribute(value: Value, path: Value, otherwise?: Value): Value {
 
 function partOf(from: Value, part: string): Value {
   if (from instanceof Undefined) throw new TypeError(describe(from));
-  if (from instanceof Map) return from.get(part) ?? dictMethod(from, part) ?? nothing(part);
+  if (from instanceof Map)
+    return from.has(part) ? from.get(part)! : (dictMethod(from, part) ?? nothing(part));
   if (Array.isArray(from) && /^-?\d+$/.test(part)) return from.at(Number(part)) ?? nothing(part);
   return nothing(part);
 }
@@ -193,7 +194,8 @@ const escaped = (value: Value): string =>
 
 const defaulted: Filter = (value, args) => {
   const absent = args.flag(1, 'boolean') ? !truth(value) : value instanceof Undefined;
-  return absent ? (args.get(0, 'default_value') ?? '') : value;
+  const otherwise = args.get(0, 'default_value');
+  return absent ? (otherwise === undefined ? '' : otherwise) : value;
 };
 
 const sum: Filter = (value, args) => {

@@ -1,6 +1,6 @@
 // The tokens of a template, as Python's jinja2 takes it apart with trim_blocks and lstrip_blocks.
 import { TemplateFault } from './faults.ts';
-import { rewritten, type Token, token } from './rewrite.ts';
+import { refuseChains, rewritten, type Token, token } from './rewrite.ts';
 import { stripEnd, WHITE } from './values.ts';
 
 const OPERATORS: readonly [string, string][] = [
@@ -117,6 +117,7 @@ export function tokenize(template: string): Token[] {
         const closed = match(end);
         if (closed !== undefined) {
           lineStarting = closed.endsWith('\n');
+          refuseChains(found);
           return found;
         }
       }

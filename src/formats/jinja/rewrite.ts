@@ -1,3 +1,5 @@
+import { TemplateFault } from './faults.ts';
+
 /** A token in the words of @huggingface/jinja, whose parser takes them. */
 export interface Token {
   type: string;
@@ -97,4 +99,32 @@ export function rewritten(tokens: readonly Token[]): Token[] {
     i = end - 1;
   }
   return out;
+}
+
+/** Words and signs after which another comparison begins. */
+const APART = /^(and|or|if|elif|else|for|set|=|,|:)$/;
+
+/** The parser reads `a < b < c` as `(a < b) < c`, which Python does not mean by it. @throws TemplateFault */
+export function refuseChains(tokens: readonly Token[]): void {
+  const outer: boolean[] = [];
+  let compared = false;
+  let loop = false;
+  tokens.forEach(({ type, value }, i) => {
+    const [last, before] = [tokens[i - 1]?.value, tokens[i - 2]?.value];
+    const tested = last === 'is' || (last === 'not' && before === 'is');
+    const isIn = type === 'Identifier' && value === 'in' && !tested;
+    if (type.startsWith('Open')) {
+      outer.push(compared);
+      compared = false;
+    } else if (type.startsWith('Close')) compared = outer.pop() ?? false;
+    else if (type === 'StringLiteral') return;
+    else if (APART.test(value)) {
+      compared = false;
+      loop ||= value === 'for' && i === 0;
+    } else if (isIn && loop) loop = false;
+    else if (isIn || type === 'ComparisonBinaryOperator') {
+      if (compared) throw new TemplateFault('chains of comparisons, like "a < b < c", are not supported');
+      compared = true;
+    }
+  });
 }

@@ -241,7 +241,8 @@ export function listMethod(list: Value[], name: string): Callable | undefined {
 export function dictMethod(dict: Map<Value, Value>, name: string): Callable | undefined {
   switch (name) {
     case 'get':
-      return (args, named) => dict.get(args[0]!) ?? args[1] ?? named.get('default') ?? null;
+      return (args, named) =>
+        dict.has(args[0]!) ? dict.get(args[0]!)! : (args[1] ?? named.get('default') ?? null);
     case 'items':
       return () => [...dict].map((entry) => Tuple.from<Value>(entry));
     case 'keys':
