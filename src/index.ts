@@ -1,6 +1,6 @@
 export { deleteCached, listCached } from './api/cached.ts';
 export type { Chat } from './api/chat.ts';
-export type { CrashedLoad, CrumbOptions } from './api/crumb.ts';
+export type { CrashedLoad, CrashNoteOptions } from './api/crash-notes.ts';
 export {
   crashedLoads,
   estimate,

@@ -1,4 +1,4 @@
-import { crumbName } from '../../src/api/crumb.ts';
+import { crashNoteName } from '../../src/api/crash-notes.ts';
 import type { Dtype } from '../../src/engine/types.ts';
 import { ShishuError } from '../../src/errors.ts';
 import { crashedLoads, estimate, type ProfileOption } from '../../src/index.ts';
@@ -166,7 +166,7 @@ export class Chat {
 
   /** Whether the tab ended when this model was last loaded; then the reader is asked, and offered less of it. */
   async #crashed(choice: Choice, number: number): Promise<boolean> {
-    const name = crumbName(choice.source);
+    const name = crashNoteName(choice.source);
     if (!(await crashedLoads()).some(({ model }) => model === name)) return number !== this.#loads;
     const dtype = this.#dtype.value as Dtype;
     const found = await estimate(choice.source, { dtype, profile: this.#profile }).catch(() => undefined);

@@ -1,5 +1,5 @@
-import { toPortable } from '../../src/api/portable.ts';
 import { Peer } from '../../src/api/rpc.ts';
+import { toTransferable } from '../../src/api/transferable.ts';
 import { writeHandle } from '../../src/convert/handle-folder.ts';
 import type { ConvertReport } from '../../src/convert/report.ts';
 import { ShishuError } from '../../src/errors.ts';
@@ -108,7 +108,7 @@ class Page {
     this.#report.hidden = true;
     this.#result.hidden = true;
     this.#children.hide();
-    const source = toPortable(parent.source);
+    const source = toTransferable(parent.source);
     const analysed = await this.#call<Analysed>('Opening the parent', 'analyse', source, text, this.#profile);
     if (!analysed) return;
     this.#found = { label: parent.label, analysed };

@@ -1,6 +1,7 @@
 // Analyses and converts in a worker: sums over tokens are made on the thread that asks, and the page must stay alive.
-import { openPortable, type PortableSource } from '../../src/api/portable.ts';
+
 import { type Endpoint, Peer } from '../../src/api/rpc.ts';
+import { openTransferable, type TransferableSource } from '../../src/api/transferable.ts';
 import { type Analysis, analyze } from '../../src/convert/analyze.ts';
 import { type ConvertOptions, convert } from '../../src/convert/convert.ts';
 import { stageHandle } from '../../src/convert/handle-folder.ts';
@@ -85,14 +86,14 @@ function checkField(parent: OnGpu, windows: Windows, heal: HealOptions): void {
 const methods = {
   /** Opens a parent, cuts the text up and measures every block; the parent stays open for `convert`. */
   async analyse(
-    source: PortableSource,
+    source: TransferableSource,
     text: TextChoice,
     profile: ProfileOption,
     tell: Tell,
     signal: AbortSignal,
   ): Promise<Analysed> {
     close();
-    const parent = await openOnGpu(openSource(openPortable(source), { cache: true }), {
+    const parent = await openOnGpu(openSource(openTransferable(source), { cache: true }), {
       profile,
       signal,
       onProgress: (done, total) => tell('Loading the parent', done, total),

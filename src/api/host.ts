@@ -14,8 +14,8 @@ import type {
 import { ShishuError } from '../errors.ts';
 import type { ChatTemplateOptions, ThoughtTags, ToolFormat } from '../formats/chat-template.ts';
 import type { SourceLike } from '../formats/source.ts';
-import { openPortable, type PortableSource } from './portable.ts';
 import { type Endpoint, Peer, Transferred } from './rpc.ts';
+import { openTransferable, type TransferableSource } from './transferable.ts';
 
 /** What the worker's side needs of a loaded model. */
 export type HostedModel = Pick<
@@ -53,11 +53,11 @@ export interface LoadedModel {
 
 /** Serves models to the page at the other end of `endpoint`; all are freed when the line closes. */
 export function hostModels(endpoint: Endpoint, load: HostedLoad): Peer {
-  const models = new Map<number, { model: HostedModel; source: PortableSource }>();
+  const models = new Map<number, { model: HostedModel; source: TransferableSource }>();
   let nextId = 0;
   let closed = false;
 
-  const find = (id: number): { model: HostedModel; source: PortableSource } => {
+  const find = (id: number): { model: HostedModel; source: TransferableSource } => {
     const found = models.get(id);
     if (found) return found;
     throw new ShishuError('disposed', 'The model was disposed.', { mend: 'Load it again.' });
@@ -87,8 +87,8 @@ export function hostModels(endpoint: Endpoint, load: HostedLoad): Peer {
   const peer = new Peer(
     endpoint,
     {
-      async load(source: PortableSource, options: LoadOptions): Promise<LoadedModel> {
-        const model = await load(openPortable(source), options);
+      async load(source: TransferableSource, options: LoadOptions): Promise<LoadedModel> {
+        const model = await load(openTransferable(source), options);
         if (closed) {
           await model.dispose();
           throw new ShishuError('disposed', 'The page left while the model was loading.');
@@ -123,7 +123,7 @@ export function hostModels(endpoint: Endpoint, load: HostedLoad): Peer {
       applyChatTemplate: (id: number, messages: Message[], options: ChatTemplateOptions) =>
         get(id).applyChatTemplate(messages, options),
       reset: (id: number) => get(id).reset(),
-      reload(id: number, source: PortableSource, options: ReloadOptions) {
+      reload(id: number, source: TransferableSource, options: ReloadOptions) {
         // What the page lent for the load was lent for that call alone.
         Object.assign(find(id).source, source);
         return informing(id, (model) => model.reload(options));

@@ -5,10 +5,10 @@ import { ShishuError } from '../errors.ts';
 import type { SourceLike } from '../formats/source.ts';
 import { part } from '../part.ts';
 import { type Chat, chatOf } from './chat.ts';
-import type { CrashedLoad } from './crumb.ts';
+import type { CrashedLoad } from './crash-notes.ts';
 import type { RemoteLoadOptions, RemoteModel } from './remote.ts';
 
-const crumbs = () => part(() => import('./crumb.ts'));
+const crashNotes = () => part(() => import('./crash-notes.ts'));
 
 /** A model in the page's own thread. */
 export interface LocalModel extends Model {
@@ -58,9 +58,9 @@ export async function loadModel(
         const model = await engine.loadModel(source, options as LocalLoadOptions);
         return Object.assign(model, { chat: chatOf(model) });
       });
-  const [load, { Crumbs, crumbName }] = await Promise.all([starting, crumbs()]);
+  const [load, { CrashNotes, crashNoteName }] = await Promise.all([starting, crashNotes()]);
   // It is noted long before the headers have come, and memory is taken.
-  const noted = Crumbs.here().begin(crumbName(source), options);
+  const noted = CrashNotes.here().begin(crashNoteName(source), options);
   try {
     return await load();
   } finally {
@@ -73,12 +73,12 @@ export async function loadModel(
  * loads that run in other tabs are not among them. A load of the same model that ends, well or not, takes its entry away.
  */
 export async function crashedLoads(): Promise<CrashedLoad[]> {
-  return (await crumbs()).Crumbs.here().crashed();
+  return (await crashNotes()).CrashNotes.here().crashed();
 }
 
 /** Forgets crashed loads: of one model, as `CrashedLoad.model` names it, or all. */
 export async function forgetCrashedLoads(model?: string): Promise<void> {
-  return (await crumbs()).Crumbs.here().forget(model);
+  return (await crashNotes()).CrashNotes.here().forget(model);
 }
 
 /** `estimate`'s answer, and what became of the last load of the model. */
@@ -96,7 +96,7 @@ export interface LoadEstimate extends Estimate {
  */
 export async function estimate(source: SourceLike, options: LoadOptions = {}): Promise<LoadEstimate> {
   const engine = await part(() => import('../engine/estimate.ts'));
-  const name = (await crumbs()).crumbName(source);
+  const name = (await crashNotes()).crashNoteName(source);
   const crashed = (await crashedLoads()).find(({ model }) => model === name);
   if (!crashed) return engine.estimate(source, options);
   // The folder may hold another model by now.

@@ -19,8 +19,8 @@ import type { ChatTemplateOptions, ThoughtTags, ToolFormat } from '../formats/ch
 import type { SourceLike } from '../formats/source.ts';
 import { type Chat, chatOf } from './chat.ts';
 import type { LoadedModel } from './host.ts';
-import { type PortableSource, toPortable } from './portable.ts';
 import { Peer } from './rpc.ts';
+import { type TransferableSource, toTransferable } from './transferable.ts';
 
 export interface RemoteLoadOptions extends Omit<LoadOptions, 'device' | 'fetch'> {
   /**
@@ -100,20 +100,20 @@ export async function loadModelInWorker(
         details: { option: name },
         mend: 'Leave it out, or use loadModel.',
       });
-  const portable = toPortable(source);
+  const transferable = toTransferable(source);
   const { onProgress: _, signal: __, ...lasting } = options;
   const open = async (passing: ReloadOptions): Promise<Opened> => {
     const line = worker === true ? sharedLine() : lineTo(worker);
     line.users++;
     try {
-      const loaded = await line.peer.call<LoadedModel>('load', portable, { ...lasting, ...passing });
+      const loaded = await line.peer.call<LoadedModel>('load', transferable, { ...lasting, ...passing });
       return { line, loaded };
     } catch (error) {
       leave(line);
       throw error;
     }
   };
-  return remoteModel(portable, await open(options), open);
+  return remoteModel(transferable, await open(options), open);
 }
 
 /** A model and the line to its worker. */
@@ -123,7 +123,7 @@ interface Opened {
 }
 
 function remoteModel(
-  source: PortableSource,
+  source: TransferableSource,
   opened: Opened,
   open: (options: ReloadOptions) => Promise<Opened>,
 ): RemoteModel {

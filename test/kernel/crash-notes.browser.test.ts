@@ -1,10 +1,10 @@
 // Notes of loads in a worker, which has no localStorage: they outlive it.
 import { expect, test } from 'vitest';
-import { type CrashedLoad, Crumbs } from '../../src/api/crumb.ts';
+import { type CrashedLoad, CrashNotes } from '../../src/api/crash-notes.ts';
 
 /** What a new worker knows of crashed loads after it began and ended these. */
 async function visit(begin: string[], end: string[]): Promise<CrashedLoad[]> {
-  const worker = new Worker(new URL('../support/crumb-worker.ts', import.meta.url), { type: 'module' });
+  const worker = new Worker(new URL('../support/crash-notes-worker.ts', import.meta.url), { type: 'module' });
   try {
     return await new Promise((resolve, reject) => {
       worker.onmessage = ({ data }) => resolve(data);
@@ -26,9 +26,9 @@ test('a load in a worker that was ended is told of by the next worker, and forgo
 });
 
 test("the page's own notes are in its localStorage, and go with the load", async () => {
-  const end = await Crumbs.here().begin('page', {});
+  const end = await CrashNotes.here().begin('page', {});
   expect(localStorage.getItem('shishulm-loading')).toContain('"page"');
-  expect(await Crumbs.here().crashed()).toEqual([]);
+  expect(await CrashNotes.here().crashed()).toEqual([]);
   await end();
   expect(localStorage.getItem('shishulm-loading')).toBeNull();
 });

@@ -4,10 +4,10 @@ import { isHubId } from '../formats/hub.ts';
 import type { SourceLike } from '../formats/source.ts';
 
 /** What a model is loaded with, as far as memory goes; what was left to its default is absent. */
-export type CrumbOptions = Pick<LoadOptions, 'dtype' | 'kv' | 'contextLength' | 'batch'>;
+export type CrashNoteOptions = Pick<LoadOptions, 'dtype' | 'kv' | 'contextLength' | 'batch'>;
 
 /** A load that never ended: the tab went while the model was loading, most often for lack of memory. */
-export interface CrashedLoad extends CrumbOptions {
+export interface CrashedLoad extends CrashNoteOptions {
   /** Address or name of the model. */
   model: string;
   /** When it began, in milliseconds since 1970. */
@@ -15,22 +15,22 @@ export interface CrashedLoad extends CrumbOptions {
 }
 
 /** Where one text is kept between visits. */
-export interface CrumbStore {
+export interface CrashNoteStore {
   read(): Promise<string | undefined> | string | undefined;
   write(text: string): Promise<void> | void;
 }
 
-interface Crumb extends CrashedLoad {
+interface CrashNote extends CrashedLoad {
   /** Names the lock that its load holds. */
   id: string;
 }
 
 const KEY = 'shishulm-loading';
-/** Crumbs kept; of more, the oldest go. */
+/** Notes kept; of more, the oldest go. */
 const MOST = 20;
 
 /** The page's localStorage; in a worker, which has none, a database. */
-function storeHere(): CrumbStore | undefined {
+function storeHere(): CrashNoteStore | undefined {
   // Newer Nodes have storage too, which is not of a visit.
   if ('document' in globalThis)
     return {
@@ -40,7 +40,7 @@ function storeHere(): CrumbStore | undefined {
   return 'WorkerGlobalScope' in globalThis ? databaseStore() : undefined;
 }
 
-function databaseStore(): CrumbStore {
+function databaseStore(): CrashNoteStore {
   const table = openTable(KEY, KEY);
   return {
     read: async () => (await table.get(KEY)) as string | undefined,
@@ -48,8 +48,8 @@ function databaseStore(): CrumbStore {
   };
 }
 
-/** What a source is called in crumbs. */
-export function crumbName(source: SourceLike): string {
+/** What a source is called in notes. */
+export function crashNoteName(source: SourceLike): string {
   if (typeof source === 'string' && isHubId(source)) return source;
   if (typeof source === 'string' || source instanceof URL) {
     const page = globalThis.location?.href;
@@ -62,22 +62,22 @@ export function crumbName(source: SourceLike): string {
 }
 
 /** Keeps note of loads that are under way. Where nothing can be kept, it does nothing: a load never fails for it. */
-export class Crumbs {
-  readonly #store: CrumbStore | undefined;
+export class CrashNotes {
+  readonly #store: CrashNoteStore | undefined;
   readonly #locks: LockManager | undefined;
 
-  constructor(store?: CrumbStore, locks: LockManager | undefined = globalThis.navigator?.locks) {
+  constructor(store?: CrashNoteStore, locks: LockManager | undefined = globalThis.navigator?.locks) {
     this.#store = store;
     this.#locks = locks;
   }
 
   /** Of this page or worker. */
-  static here(): Crumbs {
+  static here(): CrashNotes {
     try {
-      return new Crumbs(storeHere());
+      return new CrashNotes(storeHere());
     } catch {
       // Storage is blocked.
-      return new Crumbs();
+      return new CrashNotes();
     }
   }
 
@@ -115,7 +115,7 @@ export class Crumbs {
   /** Notes that a load begins; the result takes the note away, and is to be called however the load ends. */
   async begin(
     model: string,
-    { dtype, kv, contextLength, batch }: CrumbOptions,
+    { dtype, kv, contextLength, batch }: CrashNoteOptions,
   ): Promise<() => Promise<void>> {
     if (!this.#store) return async () => {};
     const id = `${Date.now()}-${Math.random()}`;
@@ -137,13 +137,13 @@ export class Crumbs {
         // Without locks, loads of other tabs look like crashes.
         Promise.resolve(request).then(granted, granted);
       });
-      const asked = JSON.parse(JSON.stringify({ dtype, kv, contextLength, batch })) as CrumbOptions;
-      const crumb: Crumb = { model, ...asked, began: Date.now(), id };
+      const asked = JSON.parse(JSON.stringify({ dtype, kv, contextLength, batch })) as CrashNoteOptions;
+      const note: CrashNote = { model, ...asked, began: Date.now(), id };
       const { [model]: _, ...others } = await this.#read();
       const kept = Object.values(others)
         .sort((a, b) => b.began - a.began)
         .slice(0, MOST - 1);
-      const all = Object.fromEntries([...kept, crumb].map((one) => [one.model, one]));
+      const all = Object.fromEntries([...kept, note].map((one) => [one.model, one]));
       await this.#store.write(JSON.stringify(all));
       // A reader who leaves is no crash.
       globalThis.addEventListener?.('pagehide', end);
@@ -153,13 +153,13 @@ export class Crumbs {
     return end;
   }
 
-  async #read(): Promise<Record<string, Crumb>> {
+  async #read(): Promise<Record<string, CrashNote>> {
     const text = await this.#store?.read();
     try {
       const all: unknown = JSON.parse(text || '{}');
-      const sane = ([, crumb]: [string, Partial<Crumb> | null]): boolean =>
-        typeof crumb?.model === 'string' && typeof crumb.began === 'number' && typeof crumb.id === 'string';
-      return Object.fromEntries(Object.entries(all as Record<string, Crumb>).filter(sane));
+      const sane = ([, note]: [string, Partial<CrashNote> | null]): boolean =>
+        typeof note?.model === 'string' && typeof note.began === 'number' && typeof note.id === 'string';
+      return Object.fromEntries(Object.entries(all as Record<string, CrashNote>).filter(sane));
     } catch {
       return {};
     }

@@ -1,9 +1,9 @@
 // What is noted of a load while it runs, and what the next visit makes of it.
 import { describe, expect, test, vi } from 'vitest';
-import { type CrumbStore, Crumbs, crumbName } from '../../src/api/crumb.ts';
+import { type CrashNoteStore, CrashNotes, crashNoteName } from '../../src/api/crash-notes.ts';
 
 /** Storage that outlives its page. */
-function memory(): CrumbStore & { text: string | undefined } {
+function memory(): CrashNoteStore & { text: string | undefined } {
   const store = {
     text: undefined as string | undefined,
     read: () => store.text,
@@ -37,13 +37,13 @@ test('a load that ends leaves nothing; one whose tab went is told of, and forgot
   const store = memory();
   const visit = browserLocks();
   const first = visit(1);
-  const end = await new Crumbs(store, first.locks).begin('a', { dtype: 'q8' });
+  const end = await new CrashNotes(store, first.locks).begin('a', { dtype: 'q8' });
   await end();
   expect(store.text).toBeUndefined();
 
-  await new Crumbs(store, first.locks).begin('a', { dtype: 'f32', contextLength: 2048 });
+  await new CrashNotes(store, first.locks).begin('a', { dtype: 'f32', contextLength: 2048 });
   first.crash();
-  const second = new Crumbs(store, visit(2).locks);
+  const second = new CrashNotes(store, visit(2).locks);
   const before = Date.now();
   const [crashed, ...others] = await second.crashed();
   expect(others).toEqual([]);
@@ -58,15 +58,15 @@ test('a load that ends leaves nothing; one whose tab went is told of, and forgot
 test('a load that runs in another tab is no crash', async () => {
   const store = memory();
   const visit = browserLocks();
-  const end = await new Crumbs(store, visit(1).locks).begin('a', {});
-  expect(await new Crumbs(store, visit(2).locks).crashed()).toEqual([]);
+  const end = await new CrashNotes(store, visit(1).locks).begin('a', {});
+  expect(await new CrashNotes(store, visit(2).locks).crashed()).toEqual([]);
   await end();
 });
 
 test('a load that begins or ends while another tab looks is no crash', async () => {
   const store = memory();
   const visit = browserLocks();
-  const loader = new Crumbs(store, visit(1).locks);
+  const loader = new CrashNotes(store, visit(1).locks);
   const { locks } = visit(2);
   const nothing = async (): Promise<void> => {};
   const looking = (before: () => Promise<void>, after: () => Promise<void>): Promise<unknown[]> => {
@@ -76,7 +76,7 @@ test('a load that begins or ends while another tab looks is no crash', async () 
       await after();
       return found;
     };
-    return new Crumbs(store, { query } as LockManager).crashed();
+    return new CrashNotes(store, { query } as LockManager).crashed();
   };
   let end = nothing;
   const begin = async (): Promise<void> => {
@@ -93,7 +93,7 @@ test('a reader who leaves while a model loads is no crash', async () => {
   vi.stubGlobal('addEventListener', (type: string, listener: () => void) => listeners.set(type, listener));
   vi.stubGlobal('removeEventListener', (type: string) => listeners.delete(type));
   const store = memory();
-  await new Crumbs(store, browserLocks()(1).locks).begin('a', {});
+  await new CrashNotes(store, browserLocks()(1).locks).begin('a', {});
   expect(store.text).toContain('"a"');
   listeners.get('pagehide')!();
   await vi.waitFor(() => expect(store.text).toBeUndefined());
@@ -108,22 +108,22 @@ test('models are told apart, the latest first, and only so many are kept', async
   for (let i = 0; i < 30; i++) {
     const page = visit(i);
     vi.setSystemTime(1000 + i);
-    await new Crumbs(store, page.locks).begin(`model ${i}`, {});
+    await new CrashNotes(store, page.locks).begin(`model ${i}`, {});
     page.crash();
   }
   vi.useRealTimers();
-  const crumbs = new Crumbs(store, visit(99).locks);
-  const crashed = await crumbs.crashed();
+  const crashNotes = new CrashNotes(store, visit(99).locks);
+  const crashed = await crashNotes.crashed();
   expect(crashed.length).toBe(20);
   expect(crashed[0]).toEqual({ model: 'model 29', began: 1029 });
-  await crumbs.forget('model 29');
-  expect((await crumbs.crashed())[0]!.model).toBe('model 28');
-  await crumbs.forget();
-  expect(await crumbs.crashed()).toEqual([]);
+  await crashNotes.forget('model 29');
+  expect((await crashNotes.crashed())[0]!.model).toBe('model 28');
+  await crashNotes.forget();
+  expect(await crashNotes.crashed()).toEqual([]);
 });
 
 describe('storage that does not work', () => {
-  const broken: [string, CrumbStore | undefined][] = [
+  const broken: [string, CrashNoteStore | undefined][] = [
     ['none', undefined],
     [
       'blocked',
@@ -137,22 +137,22 @@ describe('storage that does not work', () => {
     ['of something else', { read: () => '[null, {"model": 3}]', write: () => {} }],
   ];
   test.each(broken)('%s: loads go on, and nothing is told', async (_, store) => {
-    const crumbs = new Crumbs(store);
-    const end = await crumbs.begin('a', {});
-    expect(await crumbs.crashed()).toEqual([]);
+    const crashNotes = new CrashNotes(store);
+    const end = await crashNotes.begin('a', {});
+    expect(await crashNotes.crashed()).toEqual([]);
     await end();
-    await crumbs.forget();
+    await crashNotes.forget();
   });
 });
 
 test('models have names by which the next visit knows them', () => {
-  expect(crumbName('owner/name@main')).toBe('owner/name@main');
-  expect(crumbName('https://example.org/m/')).toBe('https://example.org/m/');
-  expect(crumbName(new URL('https://example.org/m'))).toBe('https://example.org/m');
-  expect(crumbName({ name: 'folder', read: () => undefined })).toBe('folder');
+  expect(crashNoteName('owner/name@main')).toBe('owner/name@main');
+  expect(crashNoteName('https://example.org/m/')).toBe('https://example.org/m/');
+  expect(crashNoteName(new URL('https://example.org/m'))).toBe('https://example.org/m');
+  expect(crashNoteName({ name: 'folder', read: () => undefined })).toBe('folder');
   const file = Object.defineProperty(new File([], 'config.json'), 'webkitRelativePath', {
     value: 'tiny/config.json',
   });
-  expect(crumbName([file])).toBe('tiny');
-  expect(crumbName([])).toBe('files');
+  expect(crashNoteName([file])).toBe('tiny');
+  expect(crashNoteName([])).toBe('files');
 });

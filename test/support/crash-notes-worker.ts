@@ -1,10 +1,10 @@
 // A worker that notes loads: it is told which of two to begin, and which of them to end.
-import { Crumbs } from '../../src/api/crumb.ts';
+import { CrashNotes } from '../../src/api/crash-notes.ts';
 
 addEventListener('message', async ({ data }: MessageEvent<{ begin: string[]; end: string[] }>) => {
   for (const model of data.begin) {
-    const end = await Crumbs.here().begin(model, { dtype: 'q8' });
+    const end = await CrashNotes.here().begin(model, { dtype: 'q8' });
     if (data.end.includes(model)) await end();
   }
-  postMessage(await Crumbs.here().crashed());
+  postMessage(await CrashNotes.here().crashed());
 });

@@ -3,7 +3,7 @@ import { isHubId } from '../formats/hub.ts';
 import type { SourceLike } from '../formats/source.ts';
 
 /** A source in a form that clones: what cannot be cloned (a page's object with `read`) is called back. */
-export type PortableSource =
+export type TransferableSource =
   | { kind: 'url'; url: string }
   | { kind: 'handle'; handle: FileSystemDirectoryHandle }
   /** `paths` are the files' `webkitRelativePath`, which not every browser clones. */
@@ -11,7 +11,7 @@ export type PortableSource =
   | { kind: 'read'; source: Extract<SourceLike, { read: unknown }> };
 
 /** The source as it crosses to a worker. @throws ShishuError `bad-argument` */
-export function toPortable(source: SourceLike): PortableSource {
+export function toTransferable(source: SourceLike): TransferableSource {
   if (typeof source === 'string' && isHubId(source)) return { kind: 'url', url: source };
   if (typeof source === 'string' || source instanceof URL) {
     // Relative to the page, not to the worker's script.
@@ -38,7 +38,7 @@ export function toPortable(source: SourceLike): PortableSource {
 }
 
 /** The source again, in the worker. What calls back to the page goes through `source`, which a later call may fill anew. */
-export function openPortable(source: PortableSource): SourceLike {
+export function openTransferable(source: TransferableSource): SourceLike {
   switch (source.kind) {
     case 'url':
       return source.url;
