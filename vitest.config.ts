@@ -15,6 +15,9 @@ const executablePath = await findBrowser({ install: false }).catch(() => undefin
 // A driver on the CPU takes seconds to compile a kernel that it has not kept from an earlier run.
 const node = { environment: 'node', testTimeout: 180_000, hookTimeout: 60_000 } as const;
 
+/** What only the full run tests, of the lanes that all runs have: it takes long, and says more of the same. */
+const LONG = '**/*.full.test.ts';
+
 /** Lanes, in the order in which they run: software adapters use every core themselves, and two at once slow each other. */
 const lanes: TestProjectInlineConfiguration[] = [
   {
@@ -88,12 +91,16 @@ export default defineConfig(({ mode }) => ({
   server: { fs: { allow: ['.', '../shared'] } },
   worker: { format: 'es' },
   test: {
-    // `--mode full` (npm run test:all): the tests that take long, too.
-    provide: { full: mode === 'full' },
     reporters: ['default', new LaneReporter()],
     projects: (mode === 'full' ? [...lanes, firefox] : lanes).map((lane, groupOrder) => ({
       ...lane,
-      test: { ...lane.test, sequence: { groupOrder } },
+      test: {
+        ...lane.test,
+        exclude: [...(lane.test?.exclude ?? []), ...(mode === 'full' ? [] : [LONG])],
+        sequence: { groupOrder },
+        // `--mode full` (npm run test:all): the tests that take long, too. A lane does not inherit what is provided here.
+        provide: { full: mode === 'full' },
+      },
     })),
   },
 }));

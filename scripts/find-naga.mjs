@@ -1,10 +1,12 @@
 // Finds naga, the shader compiler of Firefox; installs it where cargo is. `node scripts/find-naga.mjs` prints its path.
 import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
+import { homedir } from 'node:os';
 import { delimiter, join } from 'node:path';
 
 const VERSION = '30.0.1';
-const ROOT = join(import.meta.dirname, '../.cache/naga');
+/** Kept for other checkouts too: building it takes minutes. */
+const ROOT = join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'shishulm', `naga-${VERSION}`);
 
 /** @param {string} path */
 function isRight(path) {
@@ -26,7 +28,7 @@ export function findNaga({ install = false } = {}) {
       .find((path) => existsSync(path) && isRight(path));
   const found = look();
   if (found) return found;
-  const command = `cargo install naga-cli --version ${VERSION} --locked --root .cache/naga`;
+  const command = `cargo install naga-cli --version ${VERSION} --locked --root ${ROOT}`;
   if (!install) throw new Error(`naga ${VERSION} is missing. Install it: ${command}`);
   console.error(`+ ${command}`);
   const args = ['install', 'naga-cli', '--version', VERSION, '--locked', '--root', ROOT];

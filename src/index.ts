@@ -23,7 +23,7 @@ export type { ModelSize } from './engine/size.ts';
 export type * from './engine/types.ts';
 export { type ErrorCode, type ErrorDetails, type ErrorExtra, ShishuError } from './errors.ts';
 export type { CachedFile } from './formats/cache.ts';
-export type { ToolFormat } from './formats/chat-template.ts';
+export type { ChatTemplateOptions, ThoughtTags, ToolFormat } from './formats/chat-template.ts';
 export type { HubOptions } from './formats/hub.ts';
 export type { RawSource } from './formats/raw-source.ts';
 export type { SourceLike } from './formats/source.ts';

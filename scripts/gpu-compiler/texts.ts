@@ -1,5 +1,6 @@
 // The texts of shaders that models make, by the adapter that they run on.
-import { type ShaderSpec, type ShaderText, shaderText } from '../../src/gpu/shader.ts';
+import type { ShaderSpec } from '../../src/gpu/kernel.ts';
+import { type ShaderText, shaderText } from '../../src/gpu/shader.ts';
 import type { WeightDtype } from '../../src/kernels/tensor.ts';
 import { defaultTuning, PLAIN_TUNING, type Tuning, VARIANTS } from '../../src/kernels/tuning.ts';
 import type { ModelConfig } from '../../src/model/config.ts';

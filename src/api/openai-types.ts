@@ -4,7 +4,7 @@ export interface ChatLogprobEntry {
   token: string;
   /** Nats. */
   logprob: number;
-  /** UTF-8 of the token; null where the token is part of a character. */
+  /** UTF-8 of the token, which may be part of a character; null where the tokenizer does not tell. */
   bytes: number[] | null;
 }
 

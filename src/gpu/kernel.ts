@@ -1,5 +1,4 @@
 import { ShishuError } from '../errors.ts';
-import type { ShaderSpec } from './shader.ts';
 
 /** What one choice fixes: what upper-case imports stand for, and constants that choose code. */
 export type Fixed = Readonly<Record<string, string | number | boolean>>;
@@ -15,6 +14,17 @@ export interface Kernel {
   readonly choices: readonly (readonly Fixed[])[];
   /** Constants that are sizes of a model, a batch or a cache. */
   readonly sizes: Readonly<Record<string, Range>>;
+}
+
+export type ShaderConstant = number | boolean;
+
+/** Which shader, and what makes this permutation of it. */
+export interface ShaderSpec {
+  kernel: Kernel;
+  /** What an upper-case `#import KEY` stands for: a file in the folder shared/, without `.wgsl`. */
+  imports?: Readonly<Record<string, string>>;
+  /** `const` declarations before the text. Whole numbers are u32; `f` marks names that are f32. */
+  constants: Readonly<Record<string, ShaderConstant>>;
 }
 
 /** One alternative of each list, in every way. */

@@ -1,6 +1,7 @@
 import { ShishuError } from '../errors.ts';
+import type { ShaderSpec } from './kernel.ts';
 import { checkDeclared } from './kernel.ts';
-import { type ShaderSpec, type ShaderText, shaderText } from './shader.ts';
+import { type ShaderText, shaderText } from './shader.ts';
 
 /** A compiled kernel. */
 export interface Pipeline {

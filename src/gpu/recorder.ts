@@ -1,8 +1,8 @@
 import { ShishuError } from '../errors.ts';
 import { guardMemory, type Slice } from './buffer.ts';
 import type { Gpu } from './device.ts';
+import type { ShaderSpec } from './kernel.ts';
 import type { Pipeline } from './pipeline.ts';
-import type { ShaderSpec } from './shader.ts';
 
 /** What a dispatch's size may depend on; the host's copy of the shaders' `Step`, and the longest context among the rows. */
 export interface StepShape {

@@ -1,5 +1,5 @@
 import { ShishuError } from '../errors.ts';
-import type { Kernel } from './kernel.ts';
+import type { ShaderConstant, ShaderSpec } from './kernel.ts';
 
 const files = import.meta.glob<string>('../../shaders/{*,shared/*}.wgsl', {
   query: '?raw',
@@ -24,17 +24,6 @@ export function shadersDigest(texts = SHADERS): string {
   for (const text of [...texts].flat())
     for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
   return (hash >>> 0).toString(16);
-}
-
-export type ShaderConstant = number | boolean;
-
-/** Which shader, and what makes this permutation of it. */
-export interface ShaderSpec {
-  kernel: Kernel;
-  /** What an upper-case `#import KEY` stands for: a file in the folder shared/, without `.wgsl`. */
-  imports?: Readonly<Record<string, string>>;
-  /** `const` declarations before the text. Whole numbers are u32; `f` marks names that are f32. */
-  constants: Readonly<Record<string, ShaderConstant>>;
 }
 
 /** A shader's whole text, and where each of its lines came from. */

@@ -1,4 +1,3 @@
-import type { State } from './automaton.ts';
 import type { Term, Terms } from './term.ts';
 
 /** Least and most of one repetition. */
@@ -65,7 +64,7 @@ interface Ask {
 export type Asked = readonly (readonly Ask[])[] | undefined;
 
 /** What must hold of the bounds for a loosened state to be one of the grammar. */
-export function askedBy({ terms }: State): Asked {
+export function askedBy(terms: readonly Term[]): Asked {
   const ways: Ask[][] = [];
   for (const term of terms) {
     const asks: Ask[] = [];

@@ -143,7 +143,7 @@ export class Masks {
       if (place === undefined) {
         place = places.size;
         places.set(end, place);
-        asked.push(askedBy(end));
+        asked.push(askedBy(end.terms));
       }
       ids.push(id);
       ends.push(place);

@@ -1,7 +1,6 @@
 // Launches shaders/attention_decode.wgsl, attention_reduce.wgsl, attention.wgsl and attention_tiled.wgsl.
-import type { Kernel } from '../gpu/kernel.ts';
+import type { Kernel, ShaderConstant } from '../gpu/kernel.ts';
 import type { Grid, Recorder, StepShape } from '../gpu/recorder.ts';
-import type { ShaderConstant } from '../gpu/shader.ts';
 import { QKV_SIZES, type QkvPlace, qkvConstants } from './rope.ts';
 import { type Activations, COUNT, stride } from './tensor.ts';
 import type { Tuning, Width } from './tuning.ts';

@@ -1,8 +1,8 @@
 // Launches shaders/matvec.wgsl, shaders/matmul.wgsl and shaders/norm.wgsl.
 import type { Gpu } from '../gpu/device.ts';
+import type { ShaderConstant } from '../gpu/kernel.ts';
 import { combine, type Fixed, type Kernel } from '../gpu/kernel.ts';
 import { type Recorder, type StepShape, spread } from '../gpu/recorder.ts';
-import type { ShaderConstant } from '../gpu/shader.ts';
 import { FORMATS } from '../quant/index.ts';
 import { KV_WRITES, QKV_SIZES, type QkvPlace, qkvConstants } from './rope.ts';
 import { type Activations, COUNT, PLACE, SMALL, stride, type Weight, type WeightDtype } from './tensor.ts';

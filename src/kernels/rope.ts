@@ -1,8 +1,7 @@
 // Launches shaders/rope.wgsl; its placing of q, k and v is shared with the projections.
 import type { Gpu } from '../gpu/device.ts';
-import type { Kernel, Range } from '../gpu/kernel.ts';
+import type { Kernel, Range, ShaderConstant } from '../gpu/kernel.ts';
 import type { Recorder } from '../gpu/recorder.ts';
-import type { ShaderConstant } from '../gpu/shader.ts';
 import { type Activations, COUNT, HEAD, SMALL, stride } from './tensor.ts';
 import { REDUCTIONS, reduceInclude, type Tuning } from './tuning.ts';
 

@@ -1,6 +1,16 @@
 // What other models of the same names have, and this engine does not run: refused by name, never ignored.
-import type { ModelType } from './config.ts';
-import { count, field, flag, isCount, isObject, type Json, refuse, size, text } from './config-fields.ts';
+import {
+  count,
+  field,
+  flag,
+  isCount,
+  isObject,
+  type Json,
+  type ModelType,
+  refuse,
+  size,
+  text,
+} from './config-fields.ts';
 
 /** Fields that change the sums in some family, and the values with which they do not; null never does. */
 const NEUTRAL: Record<string, readonly unknown[]> = {

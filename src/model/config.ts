@@ -7,6 +7,7 @@ import {
   isCount,
   isObject,
   type Json,
+  type ModelType,
   need,
   positive,
   refuse,
@@ -16,9 +17,8 @@ import {
 import { refuseWhatIsNotSupported } from './config-refusals.ts';
 import { type RopeScaling, ropeOf } from './config-rope.ts';
 
+export type { ModelType } from './config-fields.ts';
 export type { RopeScaling } from './config-rope.ts';
-
-export type ModelType = 'llama' | 'qwen2' | 'qwen3' | 'shishu-llama';
 
 /** What the engine needs of a `config.json`, checked once. Sizes are counts of elements. */
 export interface ModelConfig {

@@ -1,11 +1,11 @@
-// The README's example runs as written, but for the address of its model.
+// The README's example runs as written, but for what the hub answers, and without the worker, which Node has not.
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, expect, test, vi } from 'vitest';
 import * as shishulm from '../../src/index.ts';
 
 const root = join(import.meta.dirname, '../..');
-const CHILD = 'https://example.com/models/child/';
+const HUB = 'https://huggingface.co/HuggingFaceTB/SmolLM2-135M-Instruct/resolve/main/';
 
 afterEach(() => vi.unstubAllGlobals());
 
@@ -16,7 +16,7 @@ test('the example streams a reply', async () => {
   const [, names, body] = /^import \{ (.*) \} from 'shishulm';\n([\s\S]*)$/.exec(code)!;
 
   vi.stubGlobal('fetch', async (url: string | URL | Request, init?: RequestInit) => {
-    const [, file] = String(url).split(CHILD);
+    const [, file] = String(url).split(HUB);
     const path = join(root, 'demo/public/models/child', file ?? 'none');
     if (!existsSync(path)) return new Response(null, { status: 404 });
     const bytes = readFileSync(path);
@@ -27,16 +27,16 @@ test('the example streams a reply', async () => {
     return new Response(bytes.subarray(from, to + 1), { status: 206, headers });
   });
   const shown: string[] = [];
-  const log = vi.spyOn(console, 'log').mockImplementation(() => {});
   const AsyncFunction = (async () => {}).constructor as new (
     ...parts: string[]
   ) => (document: object, module: object) => Promise<void>;
-  const example = new AsyncFunction('document', 'module', `const { ${names} } = module;\n${body}`);
+  const example = new AsyncFunction(
+    'document',
+    'module',
+    `const { ${names} } = module;\n${body!.replace(', { worker: true }', '')}`,
+  );
   await example({ body: { append: (text: string) => shown.push(text) } }, shishulm);
 
   expect(shown.length).toBeGreaterThan(1);
   expect(shown.join('').trim()).not.toBe('');
-  const [bytes, dispatches] = log.mock.calls[0]!;
-  expect(bytes.weights).toBeGreaterThan(0);
-  expect(dispatches).toBeGreaterThan(0);
 });

@@ -37,7 +37,7 @@ async function load(spoil: (code: string) => string): Promise<{ runner: Runner; 
       return typeof value === 'function' ? value.bind(target) : value;
     },
   });
-  const hardware = { ...(await openGpu({ device: own })), software: false };
+  const hardware = await openGpu({ device: own, profile: 'gpu' });
   const specs = tensorSpecs(tiny.config);
   const checkpoint = await openCheckpoint(memorySource(tinyFiles(tiny)), specs);
   const sizes = { dtype: 'f32', kv: 'f32', contextLength: 48, batch: 1 } as const;

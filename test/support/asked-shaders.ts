@@ -1,9 +1,9 @@
 import { Ledger } from '../../src/gpu/buffer.ts';
 import type { Gpu } from '../../src/gpu/device.ts';
+import type { ShaderSpec } from '../../src/gpu/kernel.ts';
 import { checkDeclared } from '../../src/gpu/kernel.ts';
 import type { Pipeline, PipelineCache } from '../../src/gpu/pipeline.ts';
 import { Recorder } from '../../src/gpu/recorder.ts';
-import type { ShaderSpec } from '../../src/gpu/shader.ts';
 import { norm } from '../../src/kernels/matmul.ts';
 import { addMoments } from '../../src/kernels/moments.ts';
 import { argmax, MAX_TOP } from '../../src/kernels/sample.ts';

@@ -1,5 +1,5 @@
+import type { ShaderConstant, ShaderSpec } from '../../src/gpu/kernel.ts';
 import { type Kernel, permutations } from '../../src/gpu/kernel.ts';
-import type { ShaderConstant, ShaderSpec } from '../../src/gpu/shader.ts';
 import { KERNELS } from '../../src/kernels/all.ts';
 
 /** Sizes of a small model and of a large one; a kernel takes those that it has, no larger than it allows. */

@@ -38,8 +38,8 @@ export async function openTestGpu(options: GpuOptions = {}): Promise<Gpu> {
 const OPTIONAL: readonly GPUFeatureName[] = ['shader-f16', 'subgroups', 'timestamp-query'];
 
 /** A device of the adapter with no limit raised above WebGPU's defaults, and some features (default: all that the engine uses). */
-export async function defaultLimitsDevice(features = OPTIONAL): Promise<GPUDevice> {
-  const adapter = await navigator.gpu.requestAdapter();
+export async function defaultLimitsDevice(features = OPTIONAL, on = navigator.gpu): Promise<GPUDevice> {
+  const adapter = await on.requestAdapter();
   const device = await adapter!.requestDevice({
     requiredFeatures: features.filter((feature) => adapter!.features.has(feature)),
   });

@@ -2,8 +2,8 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import type { ShaderSpec } from '../../src/gpu/kernel.ts';
 import { checkDeclared, type Kernel, permutations } from '../../src/gpu/kernel.ts';
-import type { ShaderSpec } from '../../src/gpu/shader.ts';
 import { KERNELS } from '../../src/kernels/all.ts';
 import { ATTENTION_DECODE } from '../../src/kernels/attention.ts';
 import { ARGMAX } from '../../src/kernels/sample.ts';

@@ -38,7 +38,7 @@ function nagaOr(skip: (why: string) => void): string {
   try {
     return findNaga();
   } catch (error) {
-    if (inject('full') || process.env.FULL === '1') throw error;
+    if (inject('full')) throw error;
     const { message } = error as Error;
     console.warn(`No shader is tried with Firefox's compiler: ${message}`);
     skip(message);

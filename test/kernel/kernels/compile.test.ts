@@ -1,6 +1,7 @@
 // Every shader permutation that a model of any family asks for compiles without a word from the compiler.
 import { afterAll, expect, test } from 'vitest';
-import { type ShaderSpec, shaderText } from '../../../src/gpu/shader.ts';
+import type { ShaderSpec } from '../../../src/gpu/kernel.ts';
+import { shaderText } from '../../../src/gpu/shader.ts';
 import { defaultTuning, type Tuning } from '../../../src/kernels/tuning.ts';
 import { shadersOf } from '../../support/asked-shaders.ts';
 import { covers, openTestGpu, variantOf } from '../../support/gpu-features.ts';
