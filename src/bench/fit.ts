@@ -2,6 +2,7 @@ import { sizeOf } from '../engine/size.ts';
 import { ShishuError } from '../errors.ts';
 import type { Gpu } from '../gpu/device.ts';
 import type { WeightDtype } from '../kernels/tensor.ts';
+import { DTYPES } from '../quant/index.ts';
 import { type Described, describe, type OpenFolder, type SessionOptions } from './open.ts';
 import { type BenchSettings, batchContext, contextOf } from './settings.ts';
 
@@ -48,12 +49,8 @@ function problemOf(
   return undefined;
 }
 
-const SMALLER: Record<WeightDtype, WeightDtype[]> = {
-  f32: ['f16', 'q8', 'q4'],
-  f16: ['q8', 'q4'],
-  q8: ['q4'],
-  q4: [],
-};
+/** The dtypes smaller than one, from large to small. */
+const smallerDtypes = (dtype: WeightDtype): readonly WeightDtype[] => DTYPES.slice(DTYPES.indexOf(dtype) + 1);
 
 /** Changes of settings that ask for less, from mild to harsh, each with its words. */
 function* smaller(settings: BenchSettings, layers: number): Generator<[words: string, BenchSettings]> {
@@ -61,7 +58,7 @@ function* smaller(settings: BenchSettings, layers: number): Generator<[words: st
     const batches = settings.batches.slice(0, kept);
     yield [kept ? `batches up to ${batches.at(-1)}` : 'batches left out', { ...settings, batches }];
   }
-  for (const dtype of SMALLER[settings.dtype]) yield [`weights in ${dtype}`, { ...settings, dtype }];
+  for (const dtype of smallerDtypes(settings.dtype)) yield [`weights in ${dtype}`, { ...settings, dtype }];
   const most = contextOf(settings);
   for (let context = 2 ** Math.floor(Math.log2(most / 2)); context >= 64; context /= 2) {
     const under = (values: readonly number[]): number[] => values.filter((value) => value < context / 2);

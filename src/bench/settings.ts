@@ -1,5 +1,6 @@
 import { ShishuError } from '../errors.ts';
 import type { WeightDtype } from '../kernels/tensor.ts';
+import { DTYPES as FORMAT_NAMES } from '../quant/index.ts';
 import { type ModelSpec, parseSpec, specText } from './models.ts';
 
 /** What a run measures; all of it, so that equal settings ask for equal work. */
@@ -51,7 +52,7 @@ export const FULL: Omit<BenchSettings, 'parent' | 'child'> = {
   repetitions: 9,
 };
 
-const DTYPES: readonly string[] = ['f32', 'f16', 'q8', 'q4'] satisfies WeightDtype[];
+const DTYPES: readonly string[] = FORMAT_NAMES;
 const KEYS = [
   'parent',
   'child',

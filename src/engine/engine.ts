@@ -17,6 +17,7 @@ import { fillFromCheckpoint } from '../model/load.ts';
 import { type Plan, planOf, tensorSpecs } from '../model/plan.ts';
 import type { FillPlan } from '../model/weights.ts';
 import { part } from '../part.ts';
+import { DTYPES } from '../quant/index.ts';
 import type { TuningStore } from './kept-tuning.ts';
 import { Model, type ModelParts } from './model.ts';
 import { Runner } from './runner.ts';
@@ -118,8 +119,8 @@ function checkLoadOptions({
   tune,
   profile,
 }: LoadOptions) {
-  if (!['auto', 'f32', 'f16', 'q8', 'q4'].includes(dtype))
-    refuseOption('dtype', dtype, 'auto, f32, f16, q8 or q4');
+  if (!['auto', ...DTYPES].includes(dtype))
+    refuseOption('dtype', dtype, `auto, ${DTYPES.slice(0, -1).join(', ')} or ${DTYPES.at(-1)}`);
   if (kv !== 'auto' && kv !== 'f32' && kv !== 'f16') refuseOption('kv', kv, 'auto, f32 or f16');
   if (typeof selfTest !== 'boolean') refuseOption('selfTest', selfTest, 'true or false');
   if (!Number.isInteger(batch) || batch < 1 || batch > 256)

@@ -4,12 +4,11 @@ import type { Profile } from '../gpu/profile.ts';
 import type { WeightDtype } from '../kernels/tensor.ts';
 import { loadingBytes } from '../model/load.ts';
 import { parameterCount } from '../model/plan.ts';
+import { DTYPES } from '../quant/index.ts';
 import { type AskedSizes, type LoadGpuOptions, readHeaders, sizesOn } from './engine.ts';
 import { type ModelSize, misfit, type RunnerOptions, sizeLimits, sizeOf } from './size.ts';
 import type { KvDtype, LoadOptions, ModelBytes } from './types.ts';
 
-/** Dtypes from the truest to the smallest. */
-const DTYPES: readonly WeightDtype[] = ['f32', 'f16', 'q8', 'q4'];
 const SHORTEST_CONTEXT = 256;
 
 /** A way to load the model that fits. */

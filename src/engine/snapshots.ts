@@ -1,6 +1,6 @@
-import { f16ToF32 } from '../formats/float.ts';
 import type { Dispatch, StepShape } from '../gpu/recorder.ts';
-import { BLOCK, rowBytes, stride, type Weight, type WeightDtype } from '../kernels/tensor.ts';
+import { rowBytes, stride, type Weight } from '../kernels/tensor.ts';
+import { FORMATS } from '../quant/index.ts';
 
 export type Floats = Float32Array<ArrayBuffer>;
 
@@ -39,22 +39,6 @@ export interface Rows {
   gain: Floats | undefined;
 }
 
-/** One row `(cols)` of what `packRows` made; `scales` for q8 and q4. */
-function unpackRow(
-  codes: ArrayBuffer,
-  scales: ArrayBuffer | undefined,
-  cols: number,
-  dtype: WeightDtype,
-): Float32Array<ArrayBuffer> {
-  if (dtype === 'f32') return new Float32Array(codes, 0, cols);
-  if (dtype === 'f16') return Float32Array.from(new Uint16Array(codes, 0, cols), f16ToF32);
-  const factors = Float32Array.from(new Uint16Array(scales!), f16ToF32);
-  const bytes = dtype === 'q8' ? new Int8Array(codes) : new Uint8Array(codes);
-  const code = (i: number): number =>
-    dtype === 'q8' ? bytes[i]! : ((bytes[i >> 1]! >> (4 * (i % 2))) & 15) - 8;
-  return Float32Array.from({ length: cols }, (_, i) => code(i) * factors[Math.floor(i / BLOCK)]!);
-}
-
 /** Some rows `first ..` that lie in one part; `half` of a swiglu counts the rows of gate (0) or up (1). */
 export function takeRows(
   snapshots: Snapshots,
@@ -77,11 +61,10 @@ export function takeRows(
   return () => {
     const [held, scaled] = [codes(), scales?.()];
     const values = Array.from({ length: count }, (_, r) =>
-      unpackRow(
+      FORMATS[dtype].decode(
         held.slice(r * bytes.codes, (r + 1) * bytes.codes),
         scaled?.slice(r * bytes.scales, (r + 1) * bytes.scales),
         cols,
-        dtype,
       ),
     );
     return { first, values, bias: bias?.(), gain: gain?.() };

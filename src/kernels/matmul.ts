@@ -3,16 +3,15 @@ import type { Gpu } from '../gpu/device.ts';
 import type { ShaderConstant } from '../gpu/kernel.ts';
 import { combine, type Fixed, type Kernel } from '../gpu/kernel.ts';
 import { type Recorder, type StepShape, spread } from '../gpu/recorder.ts';
+import { FORMATS } from '../quant/index.ts';
 import { KV_WRITES, QKV_SIZES, type QkvPlace, qkvConstants } from './rope.ts';
 import { type Activations, COUNT, PLACE, SMALL, stride, type Weight, type WeightDtype } from './tensor.ts';
 import { REDUCTIONS, reduceInclude, rowsInclude, type Tuning, type Width } from './tuning.ts';
 
-export const WEIGHTS: readonly Fixed[] = [
-  { WEIGHT: 'weight_f32', UNIT: 4 },
-  { WEIGHT: 'weight_f16', UNIT: 8 },
-  { WEIGHT: 'weight_q8', UNIT: 8 },
-  { WEIGHT: 'weight_q4', UNIT: 8 },
-];
+export const WEIGHTS: readonly Fixed[] = Object.values(FORMATS).map(({ reader, unit }) => ({
+  WEIGHT: reader,
+  UNIT: unit,
+}));
 
 /** Where sums go: q, k and v; gate and up; values that others read; what is added to the hidden states. */
 const QKV = combine([{ OUT: 'out_qkv' }], KV_WRITES);
@@ -108,11 +107,11 @@ export interface Projection {
 const MANY_ROWS = 512;
 
 /** The include that reads weights of a dtype. */
-export const weightInclude = (dtype: WeightDtype): string => `weight_${dtype}`;
+export const weightInclude = (dtype: WeightDtype): string => FORMATS[dtype].reader;
 
 /** What a kernel needs to read weights `(rows, cols)` of a dtype: values of one load along K, and loads of a row. */
 export function unitConstants(dtype: WeightDtype, cols: number): { UNIT: number; UNITS: number } {
-  const unit = dtype === 'f32' ? 4 : 8;
+  const { unit } = FORMATS[dtype];
   return { UNIT: unit, UNITS: stride(cols) / unit };
 }
 

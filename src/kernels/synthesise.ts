@@ -2,18 +2,16 @@
 import type { Gpu } from '../gpu/device.ts';
 import type { Kernel } from '../gpu/kernel.ts';
 import { type Recorder, spread } from '../gpu/recorder.ts';
-import { rowBytes, type Weight, type WeightDtype, type WeightPart } from './tensor.ts';
+import { FORMATS } from '../quant/index.ts';
+import { rowBytes, type Weight, type WeightPart } from './tensor.ts';
 
 const WORKGROUP = 64;
-const BITS: Record<WeightDtype, number> = { f32: 32, f16: 16, q8: 8, q4: 4 };
-/** The code that stands for the largest value. */
-const LEVEL: Record<WeightDtype, number> = { f32: 1, f16: 1, q8: 127, q4: 8 };
 
 export const SYNTHESISE: Kernel = {
   name: 'synthesise',
   choices: [
     [{ WG: WORKGROUP }],
-    (['f32', 'f16', 'q8', 'q4'] as const).map((dtype) => ({ BITS: BITS[dtype], LEVEL: LEVEL[dtype] })),
+    Object.values(FORMATS).map(({ bits, level }) => ({ BITS: bits, LEVEL: level })),
     [{ SCALES: false }, { SCALES: true }],
   ],
   sizes: {},
@@ -34,13 +32,14 @@ export function synthesise(
   const { weight, part, seed } = call;
   const { dtype, cols } = weight;
   const bytes = rowBytes(dtype, cols);
+  const { bits, level } = FORMATS[dtype];
   const fill = (out: GPUBuffer, perRow: number, scales: boolean): void => {
     const words = (part.rows * perRow) / 4;
     recorder.add({
       label: 'synthesise',
       shader: {
         kernel: SYNTHESISE,
-        constants: { WG: WORKGROUP, BITS: BITS[dtype], SCALES: scales, LEVEL: LEVEL[dtype] },
+        constants: { WG: WORKGROUP, BITS: bits, SCALES: scales, LEVEL: level },
       },
       bind: { out, params: call.uniform(new Uint32Array([words, perRow / 4, cols, seed])) },
       grid: () => [...spread(Math.ceil(words / WORKGROUP), gpu.limits.workgroups), 1],

@@ -1,7 +1,8 @@
 import type { Range } from '../gpu/kernel.ts';
+import { BLOCK, stride } from '../quant/format.ts';
+import { FORMATS, type WeightDtype } from '../quant/index.ts';
 
-/** How a weight matrix is kept. */
-export type WeightDtype = 'f32' | 'f16' | 'q8' | 'q4';
+export { BLOCK, stride, type WeightDtype };
 
 /** The largest head that attention computes: a thread or a workgroup holds all of a head's sums. */
 export const LARGEST_HEAD = 256;
@@ -15,22 +16,13 @@ export const VOCABULARY: Range = [1, 2 ** 24];
 /** What a norm adds to the mean square. */
 export const SMALL: Range = [0, 1];
 
-/** Values along a quantized block. */
-export const BLOCK = 32;
-
-/** Rows are padded to this many values: two blocks, so that every load is a whole vector and every row's scales whole words. */
-const PAD = 2 * BLOCK;
-
-/** Values from one row to the next of activations and weights. */
-export const stride = (cols: number): number => Math.ceil(cols / PAD) * PAD;
-
 /** Rows `row0 .. row0 + rows` of a weight. */
 export interface WeightPart {
   row0: number;
   rows: number;
   /** `(rows, stride(cols))` in the weight's dtype. */
   codes: GPUBuffer;
-  /** `(rows, stride(cols) / 32)` f16 in pairs, for q8 and q4. */
+  /** `(rows, stride(cols) / 32)` f16 in pairs, for formats with scales. */
   scales: GPUBuffer | undefined;
   /** f32: the gain `(stride(cols))` of the norm before the projection, if any, then the bias `(rows)`, if any. */
   vectors: GPUBuffer | undefined;
@@ -48,17 +40,9 @@ export interface Weight {
 
 /** Bytes of one row. */
 export function rowBytes(dtype: WeightDtype, cols: number): { codes: number; scales: number } {
+  const { bits, scaled } = FORMATS[dtype];
   const padded = stride(cols);
-  switch (dtype) {
-    case 'f32':
-      return { codes: 4 * padded, scales: 0 };
-    case 'f16':
-      return { codes: 2 * padded, scales: 0 };
-    case 'q8':
-      return { codes: padded, scales: padded / 16 };
-    case 'q4':
-      return { codes: padded / 2, scales: padded / 16 };
-  }
+  return { codes: (bits * padded) / 8, scales: scaled ? (2 * padded) / BLOCK : 0 };
 }
 
 /** Rows of x, `(rows, stride(cols))` f32. */

@@ -170,9 +170,7 @@ export async function fillFromCheckpoint(
   { signal, onBytes, fit }: FillOptions = {},
 ): Promise<void> {
   const dtypes = new Set(fill.matrices.map(({ weight }) => weight.dtype));
-  const packers = new Map(
-    await Promise.all([...dtypes].map(async (dtype) => [dtype, await packerOf(dtype)] as const)),
-  );
+  const packers = new Map([...dtypes].map((dtype) => [dtype, packerOf(dtype)] as const));
   const told: Promise<void>[] = [];
   await checkpoint.readSpans(
     readsOf(piecesOf(gpu, fill, checkpoint, packers, fit)),

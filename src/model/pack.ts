@@ -1,8 +1,6 @@
 import { ShishuError } from '../errors.ts';
-import { f32ArrayToF16, firstF16Overflow } from '../formats/float.ts';
-import { stride, type WeightDtype } from '../kernels/tensor.ts';
-import { part } from '../part.ts';
-import type { PackedRows } from './block-codes.ts';
+import { type PackedRows, stride } from '../quant/format.ts';
+import { FORMATS, type WeightDtype } from '../quant/index.ts';
 
 /** Widens rows `(rows, cols)` to `(rows, stride(cols))`, zeros between. */
 export function padRows(values: Float32Array<ArrayBuffer>, cols: number): Float32Array<ArrayBuffer> {
@@ -20,22 +18,14 @@ export function padRows(values: Float32Array<ArrayBuffer>, cols: number): Float3
  */
 export type Packer = (values: Float32Array<ArrayBuffer>, cols: number, tensor: string) => PackedRows;
 
-/** The packer of a dtype; those that quantize are fetched when first used. */
-export async function packerOf(dtype: WeightDtype): Promise<Packer> {
-  if (dtype === 'f32') return (values, cols) => ({ codes: padRows(values, cols), scales: undefined });
-  if (dtype === 'f16')
-    return (values, cols, tensor) => {
-      const padded = padRows(values, cols);
-      const over = firstF16Overflow(padded);
-      if (over >= 0) refuse(padded, over, tensor, 'f16 cannot hold');
-      return { codes: f32ArrayToF16(padded), scales: undefined };
-    };
-  const { firstNotFinite, quantizers } = await part(() => import('./block-codes.ts'));
+/** The packer of a dtype. */
+export function packerOf(dtype: WeightDtype): Packer {
+  const format = FORMATS[dtype];
   return (values, cols, tensor) => {
     const padded = padRows(values, cols);
-    const odd = firstNotFinite(padded);
-    if (odd >= 0) refuse(padded, odd, tensor, 'cannot be quantized');
-    return quantizers[dtype](padded);
+    const refused = format.firstRefused(padded);
+    if (refused >= 0) refuse(padded, refused, tensor, format.refusal);
+    return format.encode(padded);
   };
 }
 

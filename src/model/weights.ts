@@ -1,6 +1,7 @@
 import type { Ledger } from '../gpu/buffer.ts';
 import type { Gpu } from '../gpu/device.ts';
 import { rowBytes, stride, type Weight, type WeightDtype } from '../kernels/tensor.ts';
+import { FORMATS } from '../quant/index.ts';
 import type { ModelConfig } from './config.ts';
 import { mlpWidth, type Plan } from './plan.ts';
 
@@ -172,8 +173,7 @@ export function allocateWeights(
 ): { weights: Weights; fill: FillPlan } {
   const make = new Allocator(gpu, ledger, dtype, wide);
   const { hiddenSize: d, heads, kvHeads, headDim, vocabSize } = config;
-  // Four bits are too few for the table that both ends of the model go through.
-  const tableDtype = dtype === 'q4' ? 'q8' : dtype;
+  const tableDtype = FORMATS[dtype].table;
   const embed = make.matrix({
     label: 'embedding',
     tensors: [{ name: 'model.embed_tokens', rows: vocabSize }],

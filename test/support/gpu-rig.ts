@@ -40,10 +40,10 @@ export interface TestWeight {
 }
 
 const packers = {
-  f32: await packerOf('f32'),
-  f16: await packerOf('f16'),
-  q8: await packerOf('q8'),
-  q4: await packerOf('q4'),
+  f32: packerOf('f32'),
+  f16: packerOf('f16'),
+  q8: packerOf('q8'),
+  q4: packerOf('q4'),
 };
 
 /** What no kernel may write over: the row after the last. */

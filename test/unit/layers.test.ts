@@ -10,14 +10,15 @@ const BELOW: Record<string, readonly string[]> = {
   gpu: [],
   formats: [],
   grammar: [],
+  quant: ['formats'],
   // The text of a shader that comes with its kernel.
-  kernels: ['gpu', 'shaders'],
-  model: ['kernels', 'gpu', 'formats'],
-  engine: ['model', 'kernels', 'gpu', 'formats', 'grammar'],
+  kernels: ['gpu', 'quant', 'shaders'],
+  model: ['kernels', 'quant', 'gpu', 'formats'],
+  engine: ['model', 'kernels', 'quant', 'gpu', 'formats', 'grammar'],
   api: ['engine', 'formats', 'grammar'],
   train: ['engine', 'model', 'gpu', 'formats', 'bench'],
-  convert: ['engine', 'model', 'kernels', 'gpu', 'formats', 'train', 'bench'],
-  bench: ['engine', 'model', 'kernels', 'gpu', 'formats'],
+  convert: ['engine', 'model', 'kernels', 'quant', 'gpu', 'formats', 'train', 'bench'],
+  bench: ['engine', 'model', 'kernels', 'quant', 'gpu', 'formats'],
 };
 
 const filesOf = (folder: string): string[] =>

@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { f16ToF32 } from '../../src/formats/float.ts';
-import { firstNotFinite } from '../../src/model/block-codes.ts';
 import { packerOf } from '../../src/model/pack.ts';
+import { firstNotFinite } from '../../src/quant/format.ts';
+import { FORMATS } from '../../src/quant/index.ts';
 import { dequantize, quantize, roundToF16 } from '../reference/quantize.ts';
 import { mulberry32 } from '../support/random.ts';
 
@@ -85,12 +86,12 @@ describe.each(['q8', 'q4'] as const)('%s', (format) => {
   test('a block of zeros stays zeros', () => {
     expect([...dequantize(quantize(new Float32Array(32), 32, format), 32)]).toEqual(new Array(32).fill(0));
   });
-  test('the engine packs what this says', async () => {
+  test('the engine packs what this says, and its decoder reads it', () => {
     const random = mulberry32(11);
     const cols = 96;
     const w = Float32Array.from({ length: 20 * cols }, () => (2 * random() - 1) * random() ** 2);
     w.fill(0, 32, 64);
-    const { codes, scales } = (await packerOf(format))(w, cols, 'test');
+    const { codes, scales } = packerOf(format)(w, cols, 'test');
     const expected = quantize(w, cols, format);
     // Rows are padded to an even number of blocks.
     const bytes = new Uint8Array(codes.buffer);
@@ -98,7 +99,13 @@ describe.each(['q8', 'q4'] as const)('%s', (format) => {
       const i = r * 128 + c;
       return format === 'q8' ? (bytes[i]! << 24) >> 24 : ((bytes[i >> 1]! >> (4 * (i & 1))) & 15) - 8;
     };
+    const said = dequantize(expected, cols);
     for (let r = 0; r < 20; r++) {
+      const row = bytes.slice((r * bytes.length) / 20, ((r + 1) * bytes.length) / 20).buffer;
+      const decoded = FORMATS[format].decode(row, scales!.slice(4 * r, 4 * r + 4).buffer, cols);
+      expect(decoded.map((value) => value + 0)).toEqual(
+        said.subarray(r * cols, (r + 1) * cols).map((value) => value + 0),
+      );
       for (let b = 0; b < 3; b++)
         expect(f16ToF32(scales![4 * r + b]!) + 0).toBe(expected.scales[3 * r + b]! + 0);
       for (let c = 0; c < cols; c++) expect(code(r, c)).toBe(expected.codes[r * cols + c]);

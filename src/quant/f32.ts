@@ -1,0 +1,15 @@
+import type { WeightFormat } from './format.ts';
+
+/** Values as they are. */
+export const f32: WeightFormat = {
+  reader: 'weight_f32',
+  unit: 4,
+  bits: 32,
+  scaled: false,
+  level: 1,
+  table: 'f32',
+  refusal: 'f32 cannot hold',
+  firstRefused: () => -1,
+  encode: (padded) => ({ codes: padded, scales: undefined }),
+  decode: (codes, _, cols) => new Float32Array(codes, 0, cols),
+};

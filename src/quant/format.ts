@@ -1,0 +1,65 @@
+import { f16ToF32 } from '../formats/float.ts';
+
+/** Values along a quantized block. */
+export const BLOCK = 32;
+
+/** Rows are padded to this many values: two blocks, so that every load is a whole vector and every row's scales whole words. */
+const PAD = 2 * BLOCK;
+
+/** Values from one row to the next of activations and weights. */
+export const stride = (cols: number): number => Math.ceil(cols / PAD) * PAD;
+
+/** Rows as the GPU keeps them. */
+export interface PackedRows {
+  /** `(rows, stride(cols))` in the dtype. */
+  codes: ArrayBufferView<ArrayBuffer>;
+  /** `(rows, stride(cols) / 32)` f16 bits, for formats with scales. */
+  scales: Uint16Array<ArrayBuffer> | undefined;
+}
+
+/** One way to keep a weight matrix: all that the engine knows of it. */
+export interface WeightFormat {
+  /** The include in shaders/shared/ that reads a unit, without `.wgsl`. */
+  readonly reader: string;
+  /** Values along a row that the reader gives at once. */
+  readonly unit: 4 | 8;
+  /** Bits of one code. */
+  readonly bits: number;
+  /** f16 scales, one for each block of a row. */
+  readonly scaled: boolean;
+  /** The code that stands for the largest value, in random weights. */
+  readonly level: number;
+  /** The format that tables of tokens, embedding and head, are kept in when matrices are kept in this one. */
+  readonly table: 'f32' | 'f16' | 'q8';
+  /** Why a value cannot be kept, after "which". */
+  readonly refusal: string;
+  /** Index of the first value that cannot be kept, or -1. */
+  firstRefused(values: Float32Array): number;
+  /** Rows `(rows, stride(cols))`, without refused values, as the GPU keeps them. */
+  encode(padded: Float32Array<ArrayBuffer>): PackedRows;
+  /** The first `cols` values of one row of what `encode` made, as the reader gives them. */
+  decode(codes: ArrayBuffer, scales: ArrayBuffer | undefined, cols: number): Float32Array<ArrayBuffer>;
+}
+
+/** Index of the first value that is no finite number, or -1. */
+export function firstNotFinite(values: Float32Array): number {
+  for (let i = 0; i < values.length; i++) if (!(Math.abs(values[i]!) < Number.POSITIVE_INFINITY)) return i;
+  return -1;
+}
+
+/** The value of greatest magnitude, with its sign; the first of equals. */
+export function extremeOf(values: Float32Array, at: number): number {
+  let extreme = 0;
+  for (let i = at; i < at + BLOCK; i++) if (Math.abs(values[i]!) > Math.abs(extreme)) extreme = values[i]!;
+  return extreme;
+}
+
+/** Values of a row from its codes and the scales of its blocks. */
+export function decodeBlocks(
+  code: (index: number) => number,
+  scales: ArrayBuffer | undefined,
+  cols: number,
+): Float32Array<ArrayBuffer> {
+  const factors = Float32Array.from(new Uint16Array(scales!), f16ToF32);
+  return Float32Array.from({ length: cols }, (_, i) => code(i) * factors[Math.floor(i / BLOCK)]!);
+}
