@@ -17,6 +17,10 @@ const node = { environment: 'node', testTimeout: 180_000, hookTimeout: 60_000 } 
 
 /** What only the full run tests, of the lanes that all runs have: it takes long, and says more of the same. */
 const LONG = '**/*.full.test.ts';
+/** What Chromium's software adapter takes minutes over, and Dawn runs each time. */
+const LONG_IN_CHROMIUM = ['gpu-profile*', 'tune', 'auto', 'models'].map(
+  (name) => `test/kernel/${name}.test.ts`,
+);
 
 /** Lanes, in the order in which they run: software adapters use every core themselves, and two at once slow each other. */
 const lanes: TestProjectInlineConfiguration[] = [
@@ -96,7 +100,10 @@ export default defineConfig(({ mode }) => ({
       ...lane,
       test: {
         ...lane.test,
-        exclude: [...(lane.test?.exclude ?? []), ...(mode === 'full' ? [] : [LONG])],
+        exclude: [
+          ...(lane.test?.exclude ?? []),
+          ...(mode === 'full' ? [] : [LONG, ...(lane.test?.browser ? LONG_IN_CHROMIUM : [])]),
+        ],
         sequence: { groupOrder },
         // `--mode full` (npm run test:all): the tests that take long, too. A lane does not inherit what is provided here.
         provide: { full: mode === 'full' },

@@ -285,7 +285,9 @@ async function keepDevices(page: Page): Promise<void> {
   const keep = `
     const { requestDevice } = GPUAdapter.prototype;
     GPUAdapter.prototype.requestDevice = async function (...args) {
-      return (globalThis.device = await requestDevice.apply(this, args));
+      const device = await requestDevice.apply(this, args);
+      new BroadcastChannel('lose the GPU').onmessage = () => device.destroy();
+      return device;
     };
   `;
   await page.route('**/worker*.js', async (route) => {
@@ -301,7 +303,7 @@ test('a GPU that is lost in a reply: the button loads the model again and the co
   await page.fill('#prompt', 'Hello');
   await page.keyboard.press('Enter');
   await poll(async () => (await lastReply(page)).length).toBeGreaterThan(10);
-  await page.workers()[0]!.evaluate('device.destroy()');
+  await page.evaluate(() => new BroadcastChannel('lose the GPU').postMessage(null));
   await poll(() => page.textContent('.notice')).toMatch(/The GPU was lost/);
   const before = await lastReply(page);
   await page.click('.notice >> text=Reload the model');

@@ -124,8 +124,14 @@ const ENDLESS = {
   tie_word_embeddings: false,
 };
 
-/** Files of a random chat model whose replies have no end of their own. */
+/** Files of a random chat model whose replies have no end of their own: neither its tokenizer nor its template names one. */
 export function endlessChatModel(): Record<string, string | Uint8Array> {
   const { 'generation_config.json': _, ...tokenizer } = byteTokenizerFiles(260);
-  return { ...tinyFiles(randomModel(ENDLESS, 5)), ...tokenizer };
+  const { eos_token: __, ...config } = JSON.parse(tokenizer['tokenizer_config.json']!);
+  config.chat_template = '{% for message in messages %}{{ message.content }}{% endfor %}';
+  return {
+    ...tinyFiles(randomModel(ENDLESS, 5)),
+    ...tokenizer,
+    'tokenizer_config.json': JSON.stringify(config),
+  };
 }
