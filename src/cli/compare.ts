@@ -1,6 +1,7 @@
 import { edgesOf, type Say, sampleReplies } from '../convert/sample-text.ts';
 import type { Model } from '../engine/model.ts';
 import type { Dtype } from '../engine/types.ts';
+import { DTYPES } from '../quant/index.ts';
 import type { ChatCorpus } from '../train/chat-corpus.ts';
 import { textOf } from '../train/chat-format.ts';
 import { usageError } from './args.ts';
@@ -32,12 +33,17 @@ export type ComparedText =
   | { kind: 'corpus'; corpus: ChatCorpus }
   | { kind: 'own' };
 
+/** What is compared with f32. */
+const COMPARED: readonly string[] = DTYPES.filter((dtype) => dtype !== 'f32');
+
 /** dtypes from a list with commas. */
 export function dtypesOf(list: string): KeptDtype[] {
   const dtypes = list.split(',').map((name) => name.trim());
   for (const dtype of dtypes)
-    if (!['f16', 'q8', 'q4'].includes(dtype))
-      throw usageError(`--compare holds "${dtype}", expected f16, q8 and q4 with commas between.`);
+    if (!COMPARED.includes(dtype)) {
+      const known = `${COMPARED.slice(0, -1).join(', ')} and ${COMPARED.at(-1)}`;
+      throw usageError(`--compare holds "${dtype}", expected ${known} with commas between.`);
+    }
   return dtypes as KeptDtype[];
 }
 

@@ -63,3 +63,13 @@ export function decodeBlocks(
   const factors = Float32Array.from(new Uint16Array(scales!), f16ToF32);
   return Float32Array.from({ length: cols }, (_, i) => code(i) * factors[Math.floor(i / BLOCK)]!);
 }
+
+/** What formats with a scale for each block have in common. */
+export const BLOCKED = {
+  unit: 8,
+  scaled: true,
+  // Few bits are too few for the table that both ends of the model go through.
+  table: 'q8',
+  refusal: 'cannot be quantized',
+  firstRefused: firstNotFinite,
+} as const satisfies Partial<WeightFormat>;

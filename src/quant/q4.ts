@@ -1,12 +1,5 @@
 import { f16ToF32, f32ToF16 } from '../formats/float.ts';
-import {
-  BLOCK,
-  decodeBlocks,
-  extremeOf,
-  firstNotFinite,
-  type PackedRows,
-  type WeightFormat,
-} from './format.ts';
+import { BLOCK, BLOCKED, decodeBlocks, extremeOf, type PackedRows, type WeightFormat } from './format.ts';
 
 /** What the value of greatest magnitude may be in units of the scale: past -8 it is clipped, for the sake of the others. */
 const EXTREMES = [-8.8, -8.4, -8, -7.6, -7.2, -6.8];
@@ -57,15 +50,10 @@ function encode(values: Float32Array): PackedRows {
 
 /** Codes of four bits with a scale for each block. */
 export const q4: WeightFormat = {
+  ...BLOCKED,
   reader: 'weight_q4',
-  unit: 8,
   bits: 4,
-  scaled: true,
   level: 8,
-  // Four bits are too few for the table that both ends of the model go through.
-  table: 'q8',
-  refusal: 'cannot be quantized',
-  firstRefused: firstNotFinite,
   encode,
   decode(codes, scales, cols) {
     const bytes = new Uint8Array(codes);

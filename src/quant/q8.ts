@@ -1,12 +1,5 @@
 import { f16ToF32, f32ToF16 } from '../formats/float.ts';
-import {
-  BLOCK,
-  decodeBlocks,
-  extremeOf,
-  firstNotFinite,
-  type PackedRows,
-  type WeightFormat,
-} from './format.ts';
+import { BLOCK, BLOCKED, decodeBlocks, extremeOf, type PackedRows, type WeightFormat } from './format.ts';
 
 /** Symmetric, in blocks of 32 along the input: code = round(w / scale), scale = |w|max / 127 as f16. */
 function encode(values: Float32Array): PackedRows {
@@ -27,14 +20,10 @@ function encode(values: Float32Array): PackedRows {
 
 /** Signed bytes with a scale for each block. */
 export const q8: WeightFormat = {
+  ...BLOCKED,
   reader: 'weight_q8',
-  unit: 8,
   bits: 8,
-  scaled: true,
   level: 127,
-  table: 'q8',
-  refusal: 'cannot be quantized',
-  firstRefused: firstNotFinite,
   encode,
   decode(codes, scales, cols) {
     const bytes = new Int8Array(codes);

@@ -6,6 +6,7 @@ import type { LoadOptions, LoadProgress } from '../../src/engine/types.ts';
 import { type Gpu, openGpu } from '../../src/gpu/device.ts';
 import { referenceLogits } from '../reference/forward.ts';
 import { charTokenizerFiles } from '../support/char-tokenizer.ts';
+import { openTestGpu } from '../support/gpu-features.ts';
 import { memorySource } from '../support/memory-source.ts';
 import {
   randomTokens,
@@ -20,7 +21,7 @@ import { forSoftware } from '../support/tunings.ts';
 
 let gpu: Gpu;
 beforeAll(async () => {
-  gpu = await openGpu();
+  gpu = await openTestGpu();
 });
 afterAll(() => gpu.close());
 

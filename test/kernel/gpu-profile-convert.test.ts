@@ -6,16 +6,17 @@ import { convert } from '../../src/convert/convert.ts';
 import { stageMemory } from '../../src/convert/memory-folder.ts';
 import { openOnGpu } from '../../src/convert/on-gpu.ts';
 import type { Windows } from '../../src/convert/windows.ts';
-import { type Gpu, openGpu } from '../../src/gpu/device.ts';
+import type { Gpu } from '../../src/gpu/device.ts';
 import type { Profile } from '../../src/gpu/profile.ts';
 import { charTokenizerFiles } from '../support/char-tokenizer.ts';
+import { openTestGpu } from '../support/gpu-features.ts';
 import { memorySource } from '../support/memory-source.ts';
 import { SLOW } from '../support/thorough.ts';
 import { randomTokens, tinyFiles, tinyModel } from '../support/tiny-models.ts';
 
 let gpu: Gpu;
 beforeAll(async () => {
-  gpu = await openGpu();
+  gpu = await openTestGpu();
 });
 afterAll(() => gpu.close());
 

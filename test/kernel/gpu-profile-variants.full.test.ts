@@ -3,16 +3,17 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { loadModel } from '../../src/engine/engine.ts';
 import type { LoadOptions } from '../../src/engine/types.ts';
-import { type Gpu, type GpuOptions, openGpu } from '../../src/gpu/device.ts';
+import type { Gpu, GpuOptions } from '../../src/gpu/device.ts';
 import { type Tuning, VARIANTS } from '../../src/kernels/tuning.ts';
 import { referenceGreedy, referenceLogits } from '../reference/forward.ts';
+import { openTestGpu } from '../support/gpu-features.ts';
 import { heldTensors, shapedModel, shapedSource } from '../support/gpu-shapes.ts';
 import { SLOW, thorough } from '../support/thorough.ts';
 import { randomTokens, type TinyModel, tinyModel } from '../support/tiny-models.ts';
 
 let gpu: Gpu;
 beforeAll(async () => {
-  gpu = await openGpu();
+  gpu = await openTestGpu();
 });
 afterAll(() => gpu.close());
 

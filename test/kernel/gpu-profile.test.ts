@@ -10,13 +10,14 @@ import type {
   LinearMaps,
   LoadOptions,
 } from '../../src/engine/types.ts';
-import { type Gpu, type GpuOptions, openGpu } from '../../src/gpu/device.ts';
+import type { Gpu, GpuOptions } from '../../src/gpu/device.ts';
 import type { WeightDtype } from '../../src/kernels/tensor.ts';
 import type { Tuning } from '../../src/kernels/tuning.ts';
 import { planOf } from '../../src/model/plan.ts';
 import { pruned } from '../../src/model/prune.ts';
 import { type ReferenceTensors, referenceLogits } from '../reference/forward.ts';
 import { logSoftmax } from '../reference/kernels.ts';
+import { openTestGpu } from '../support/gpu-features.ts';
 import { CONTEXT, type GpuShape, heldTensors, shapedModel, shapedSource } from '../support/gpu-shapes.ts';
 import { mulberry32 } from '../support/random.ts';
 import { SLOW, thorough } from '../support/thorough.ts';
@@ -24,7 +25,7 @@ import { randomTokens, type TinyModel } from '../support/tiny-models.ts';
 
 let gpu: Gpu;
 beforeAll(async () => {
-  gpu = await openGpu();
+  gpu = await openTestGpu();
 });
 afterAll(() => gpu.close());
 

@@ -202,10 +202,8 @@ function macro(
   return (args, given) => {
     const own = new Scope(scope);
     const named = new Map(given);
-    for (const special of ['caller']) {
-      if (named.has(special)) own.set(special, named.get(special)!);
-      named.delete(special);
-    }
+    if (named.has('caller')) own.set('caller', named.get('caller')!);
+    named.delete('caller');
     const late: [string, Node][] = [];
     parameters.forEach((parameter: Parameter, i) => {
       const key = parameter.type === 'Identifier' ? parameter.value : parameter.key.value;
