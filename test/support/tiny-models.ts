@@ -137,6 +137,34 @@ const CONFIGS = {
   linear: { ...shishu, linear_layers: [3, 6] },
   /** The same maps as two factors. */
   'linear-rank': { ...shishu, linear_layers: [3, 6], linear_rank: 7 },
+  /** Blocks of every kind in no order; MLPs shared across other blocks, also by blocks that attend. */
+  scattered: {
+    ...common,
+    model_type: 'shishu-llama',
+    hidden_size: 44,
+    intermediate_size: 52,
+    intermediate_size_mlp: 92,
+    layer_types: [
+      'mlp_only',
+      'full_attention',
+      'linear_map',
+      'full_attention',
+      'mlp_only',
+      'linear_map',
+      'full_attention',
+      'mlp_only',
+    ],
+    shared_mlps: [
+      [1, 6],
+      [2, 4, 5],
+    ],
+    num_attention_heads: 4,
+    num_key_value_heads: 2,
+    head_dim: 12,
+    vocab_size: 131,
+    use_qk_norm: true,
+    tie_word_embeddings: true,
+  },
 } satisfies Record<string, Record<string, unknown>>;
 
 export type TinyModelName = keyof typeof CONFIGS;
