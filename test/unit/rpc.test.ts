@@ -465,6 +465,29 @@ describe('models in a worker', () => {
     expect(await rejection(model.setPruneOrder(odd))).toMatchObject({ code: 'bad-argument' });
   });
 
+  test('what is known of a model without a call is carried over, and follows every call', async () => {
+    let hosted: ReturnType<typeof fakeModel> | undefined;
+    const worker = fakeWorker([], async (source) => {
+      hosted = fakeModel(source, []);
+      return hosted;
+    });
+    const model = await loadModelInWorker('https://example.org/', { worker });
+    expect([model.hasChatTemplate, model.toolFormat, model.thoughtTags]).toEqual([true, undefined, []]);
+    const tags = { open: '<think>', close: '</think>' };
+    const calls = [() => model.encode('x'), () => collect(model.generate('x')), () => model.reload()];
+    for (const [i, call] of calls.entries()) {
+      const thoughtTags = Array(i + 1).fill(tags);
+      Object.assign(hosted!, { hasChatTemplate: i % 2 === 1, toolFormat: 'hermes', thoughtTags });
+      await call();
+      expect(model).toMatchObject({ hasChatTemplate: i % 2 === 1, toolFormat: 'hermes', thoughtTags });
+    }
+    // Also where it fails.
+    hosted!.encode = () => Promise.reject(new ShishuError('device-lost', 'Gone.'));
+    Object.assign(hosted!, { thoughtTags: [] });
+    await rejection(model.encode('x'));
+    expect(model.thoughtTags).toEqual([]);
+  });
+
   test('a reply that makes KV buffers again is told of with its end', async () => {
     const models: ReturnType<typeof fakeModel>[] = [];
     const worker = fakeWorker([], async (source) => {
