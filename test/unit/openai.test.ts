@@ -243,7 +243,7 @@ describe('log-probabilities that tell bytes', () => {
           };
         return { text: '', usage, finishReason: 'stop' } as unknown as GenerateResult;
       },
-      decode: () => {
+      decode: async () => {
         asked++;
         return 'x';
       },

@@ -131,14 +131,14 @@ async function chatWith(chat_template: string, reply: string) {
   const model: ChatModel = {
     toolFormat: tokenizer.toolFormat,
     thoughtTags: tokenizer.thoughtTags,
-    applyChatTemplate: (messages, options) => tokenizer.applyChatTemplate([...messages], options),
+    applyChatTemplate: async (messages, options) => tokenizer.applyChatTemplate([...messages], options),
     async *generate(prompt: readonly Message[], options: GenerateOptions = {}) {
       prompts.push(tokenizer.applyChatTemplate(structuredClone(prompt), options as object));
       yield { text: reply, tokenId: 1 };
       const usage = { promptTokens: 1, completionTokens: 1, totalTokens: 2, cachedTokens: 0 };
       return { text: reply, usage, finishReason: 'stop' } as GenerateResult;
     },
-    decode: () => '',
+    decode: async () => '',
   };
   return { create: chatCompletions(model).create, prompts };
 }
