@@ -45,10 +45,7 @@ export interface ChatModel {
   /** What stands around its thoughts, in which nothing is a call, beside `<think>`. */
   readonly thoughtTags?: readonly ThoughtTags[];
   /** Asked whether a prompt opens a thought. */
-  applyChatTemplate?(
-    messages: readonly Message[],
-    options?: { tools?: readonly object[] },
-  ): Promise<string>;
+  applyChatTemplate?(messages: readonly Message[], options?: { tools?: readonly object[] }): Promise<string>;
 }
 
 export interface ChatOptions {
