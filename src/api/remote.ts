@@ -84,6 +84,10 @@ function remoteModel(
   take(opened);
   let disposed: Promise<void> | undefined;
   let reloading: Promise<void> | undefined;
+  const live = (): Opened => {
+    if (!disposed) return at;
+    throw new ShishuError('disposed', 'The model was disposed.', { mend: 'Load it again to use it.' });
+  };
   const freed = async (): Promise<void> => {
     const { connection, id } = at;
     try {
@@ -94,49 +98,52 @@ function remoteModel(
     }
   };
   const reload = async (options: ReloadOptions): Promise<void> => {
-    const { connection, id } = at;
-    if (disposed || !connection.own || !connection.peer.closed)
+    const { connection, id } = live();
+    if (!connection.own || !connection.peer.closed)
       return connection.peer.call('reload', id, source, options);
     // The worker went, and all models in it.
     take(await open(options));
-    if (disposed) {
-      await freed();
-      throw new ShishuError('disposed', 'The model was disposed while it was reloaded.');
-    }
+    if (disposed) await freed();
+    live();
   };
-  const model: EngineModel = Object.assign(
-    carriedOver(() => at),
-    {
-      reload(options: ReloadOptions = {}) {
-        reloading ??= reload(options).finally(() => {
-          reloading = undefined;
-        });
-        return reloading;
-      },
-      dispose() {
-        disposed ??= at.connection.peer.closed ? Promise.resolve() : freed();
-        return disposed;
-      },
+  const model: EngineModel = Object.assign(carriedOver(live), {
+    reload(options: ReloadOptions = {}) {
+      reloading ??= reload(options).finally(() => {
+        reloading = undefined;
+      });
+      return reloading;
     },
-  );
+    dispose() {
+      disposed ??= at.connection.peer.closed ? Promise.resolve() : freed();
+      return disposed;
+    },
+  });
   return Object.assign(model, { chat: chatOf(model) });
 }
 
-/** The members of the table, of the model that is `at` the other end. */
-function carriedOver(at: () => Opened): Carried {
+/**
+ * The members of the table.
+ * @param live the model that they are of; throws when it was disposed
+ */
+function carriedOver(live: () => Opened): Carried {
   const members: PropertyDescriptorMap = {};
-  for (const [name, { kind }] of MEMBER_ROWS)
-    members[name] =
-      kind === 'data'
-        ? { enumerable: true, get: () => at().data[name as keyof ModelData] }
-        : {
-            enumerable: true,
-            value(...args: unknown[]) {
-              const { id, connection } = at();
-              const { peer } = connection;
-              return kind === 'stream' ? peer.stream(name, id, ...args) : peer.call(name, id, ...args);
-            },
-          };
+  for (const [name, { kind }] of MEMBER_ROWS) {
+    if (kind === 'data') members[name] = { get: () => live().data[name as keyof ModelData] };
+    else if (kind === 'call')
+      members[name] = {
+        async value(...args: unknown[]) {
+          const { connection, id } = live();
+          return connection.peer.call(name, id, ...args);
+        },
+      };
+    else
+      members[name] = {
+        async *value(...args: unknown[]) {
+          const { connection, id } = live();
+          return yield* connection.peer.stream(name, id, ...args);
+        },
+      };
+  }
   return Object.defineProperties({}, members) as Carried;
 }
 

@@ -439,7 +439,12 @@ describe('models in a worker', () => {
     await a.dispose();
     await a.dispose();
     expect(log).toEqual(['reset', 'dispose']);
-    expect(await rejection(a.encode('x'))).toMatchObject({ code: 'disposed' });
+    // As a model in the page says it.
+    const gone = { code: 'disposed', mend: 'Load it again to use it.' };
+    expect(await rejection(a.encode('x'))).toMatchObject(gone);
+    expect(await rejection(a.generate('x').next())).toMatchObject(gone);
+    expect(await rejection(a.reload())).toMatchObject(gone);
+    expect(() => a.info).toThrow(expect.objectContaining(gone));
     expect(await b.encode('a')).toEqual([97]);
   });
 
