@@ -134,7 +134,7 @@ export async function selfTest({ parts, ledger }: Runner, plan: Plan): Promise<W
     gain: Floats | undefined,
     rotate: boolean,
   ): Floats[] => {
-    const table = ropeTable({ headDim, rope }, tokens.length);
+    const table = ropeTable({ headDim, rope }, kv.context, tokens.length);
     return x.map((row, position) => {
       const n = normed(row, eps, head.gain);
       let out = Float32Array.from({ length: headDim }, (_, r) => dot(head, r, n).sum);

@@ -1,4 +1,5 @@
 import { ShishuError } from '../errors.ts';
+import { isPlain } from '../model/fold.ts';
 import { attentionOf, type ModelSpec } from '../model/spec.ts';
 
 /** @throws ShishuError `unsupported` for a config that the engine runs and the trainer doesn't. */
@@ -13,6 +14,7 @@ export function checkTrainable(spec: ModelSpec): void {
     if (typeof mixer.qkNorm === 'object') refuse('weighted norms of q and k');
     if (mixer.rope?.scaling.type !== 'none') refuse('scaled rotary embeddings');
   }
+  if (!isPlain(spec)) refuse('factors beside the weights');
   if (spec.blocks.some(({ feedForward }) => feedForward.down.bias)) refuse('biases');
 }
 
