@@ -1,5 +1,5 @@
 import { LAST_FILE } from '../src/convert/handle-folder.ts';
-import { canCache } from '../src/formats/cache.ts';
+import { canCache } from '../src/formats/cache-files.ts';
 import type { Choice } from './chat/picker.ts';
 
 const FOLDER = 'shishulm-made';

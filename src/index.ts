@@ -1,4 +1,3 @@
-export { deleteCached, listCached } from './api/cached.ts';
 export type { Chat } from './api/chat.ts';
 export type { CrashedLoad, CrashNoteOptions } from './api/crash-notes.ts';
 export {
@@ -21,7 +20,7 @@ export type { ModeSetting, PruneOrder } from './engine/modes.ts';
 export type { ModelSize } from './engine/size.ts';
 export type * from './engine/types.ts';
 export { type ErrorCode, type ErrorDetails, type ErrorExtra, ShishuError } from './errors.ts';
-export type { CachedFile } from './formats/cache.ts';
+export { type CachedFile, deleteCached, listCached } from './formats/cache-files.ts';
 export type { ChatTemplateOptions, ThoughtTags, ToolFormat } from './formats/chat-template.ts';
 export type { HubOptions } from './formats/hub.ts';
 export type { RawSource } from './formats/raw-source.ts';

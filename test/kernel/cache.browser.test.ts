@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { CHUNK_BYTES, CHUNKS_AHEAD, slots } from '../../src/formats/ahead.ts';
-import { canCache, deleteCached, listCached } from '../../src/formats/cache.ts';
+import { canCache, deleteCached, listCached } from '../../src/formats/cache-files.ts';
 import { openSource, readOptional, type Source, type SourceOptions } from '../../src/formats/source.ts';
 
 const FOLDER = 'https://models.example/tiny/';
