@@ -2,6 +2,7 @@ import { type ParseArgsConfig, parseArgs } from 'node:util';
 import type { LoadOptions } from '../engine/types.ts';
 import { ShishuError } from '../errors.ts';
 import { checkProfile } from '../gpu/profile.ts';
+import { DTYPES_TEXT } from '../quant/index.ts';
 import type { ChatCorpus } from '../train/chat-corpus.ts';
 
 /** What a subcommand's module exports as `command`. */
@@ -30,7 +31,7 @@ const COMMON = {
   'no-tune': flag,
 } as const;
 
-export const MODEL_HELP = `  --dtype D        weights on the GPU: auto, f32, f16, q8 or q4 (auto: f16 where stored as F16 or
+export const MODEL_HELP = `  --dtype D        weights on the GPU: auto, ${DTYPES_TEXT} (auto: f16 where stored as F16 or
                    BF16, but for tensors that f16 does not hold; else f32)
   --kv D           KV cache: auto, f32 or f16 (auto: f16 on a GPU, f32 where a CPU plays one)
   --context N      tokens of context (the model's, at most 4096)`;
