@@ -1,5 +1,5 @@
 // The files of the cache: a folder of the Origin Private File System for each URL, with what is noted of the file and its chunks.
-import { CHUNK_BYTES } from './ahead.ts';
+import { CHUNK_BYTES } from './concurrency.ts';
 
 type Bytes = Uint8Array<ArrayBuffer>;
 

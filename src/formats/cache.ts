@@ -1,5 +1,4 @@
 import { ShishuError } from '../errors.ts';
-import { CHUNK_BYTES, CHUNKS_AHEAD, DOWNLOADS, free, slots } from './ahead.ts';
 import {
   cacheFolder,
   DIGEST_BYTES,
@@ -16,6 +15,7 @@ import {
   storedBytes,
   writeFile,
 } from './cache-files.ts';
+import { CHUNK_BYTES, DOWNLOADS, free, PREFETCHED_CHUNKS, slots } from './concurrency.ts';
 import type { HttpFolder } from './http.ts';
 import { type FileFacts, isRefusal } from './http-answer.ts';
 import type { RawSource } from './raw-source.ts';
@@ -25,7 +25,7 @@ type Bytes = Uint8Array<ArrayBuffer>;
 export interface CacheOptions {
   /** Ask the server whether cached files are still its files; without, a cached file is read with no network at all. */
   refresh?: boolean;
-  /** Told when files cannot be kept (default `console.warn`). */
+  /** Called when files cannot be kept (default `console.warn`). */
   warn?: (message: string) => void;
 }
 
@@ -33,8 +33,8 @@ export interface CacheOptions {
 interface Open {
   entry: Entry;
   folder: FileSystemDirectoryHandle;
-  /** The server has said that the entry is of its present file. */
-  sure: boolean;
+  /** The server confirmed that its file is still the one of this entry. */
+  confirmed: boolean;
   /** Chunks whose digest was right since this page opened them. */
   checked: Set<number>;
   /** Chunks that are being read to be checked. */
@@ -43,10 +43,10 @@ interface Open {
   fetching: Map<number, Promise<Bytes>>;
 }
 
-/** A part of a chunk. */
-interface Part {
+/** Bytes of a chunk, or of a range of it. */
+interface ChunkBytes {
   bytes: Bytes;
-  /** Others may have the same memory, which is freed behind them; else it is the reader's alone. */
+  /** Other readers may hold the same memory, which is freed once all have copied from it; else it is the reader's alone. */
   shared: boolean;
 }
 
@@ -151,7 +151,12 @@ export function cachedHttp(http: HttpFolder, options: CacheOptions = {}): RawSou
   }
 
   /** Bytes `[from, to)` of a kept chunk, undefined when it is not here or damaged. */
-  async function stored(open: Open, index: number, from: number, to: number): Promise<Part | undefined> {
+  async function stored(
+    open: Open,
+    index: number,
+    from: number,
+    to: number,
+  ): Promise<ChunkBytes | undefined> {
     const file = await readFile(open.folder, String(index));
     const { start, end } = span(open.entry, index);
     if (file?.size !== DIGEST_BYTES + end - start) return undefined;
@@ -159,7 +164,7 @@ export function cachedHttp(http: HttpFolder, options: CacheOptions = {}): RawSou
       const bytes = new Uint8Array(await file.slice(DIGEST_BYTES + from, DIGEST_BYTES + to).arrayBuffer());
       return { bytes, shared: false };
     }
-    // Several may want parts of it at once.
+    // Several readers may want ranges of it at once.
     const checking = open.checking.get(index) ?? checks(() => check(open, index, file));
     open.checking.set(index, checking);
     const whole = await checking;
@@ -189,7 +194,7 @@ export function cachedHttp(http: HttpFolder, options: CacheOptions = {}): RawSou
       const there = await stored(open, index, 0, end - start);
       // Whoever waits for the lock comes late.
       if (there) return there.bytes.slice();
-      const facts = open.sure ? undefined : await http.facts(file, signal);
+      const facts = open.confirmed ? undefined : await http.facts(file, signal);
       const changed = facts === null || (facts && !isSame(open.entry, facts));
       const bytes = changed ? undefined : ((await http.read(file, start, end, signal)) as Bytes | undefined);
       if (bytes?.length !== end - start) {
@@ -199,7 +204,7 @@ export function cachedHttp(http: HttpFolder, options: CacheOptions = {}): RawSou
           mend: 'Load the model again: it is fetched anew.',
         });
       }
-      open.sure = true;
+      open.confirmed = true;
       if (full) return bytes;
       try {
         await writeFile(open.folder, String(index), [await sha256(bytes), bytes]);
@@ -224,20 +229,20 @@ export function cachedHttp(http: HttpFolder, options: CacheOptions = {}): RawSou
   }
 
   /** Starts on the chunks after `index` that are not here; whoever wants them sees their errors. */
-  async function readAhead(file: string, open: Open, index: number, signal?: AbortSignal): Promise<void> {
+  async function prefetch(file: string, open: Open, index: number, signal?: AbortSignal): Promise<void> {
     const last = Math.ceil(open.entry.size / CHUNK_BYTES) - 1;
-    for (let next = index + 1; next <= Math.min(last, index + CHUNKS_AHEAD); next++)
+    for (let next = index + 1; next <= Math.min(last, index + PREFETCHED_CHUNKS); next++)
       if (!open.checked.has(next) && !(await readFile(open.folder, String(next))))
         fetchShared(file, open, next, signal).catch(() => {});
   }
 
-  async function chunkPart(
+  async function readChunk(
     file: string,
     open: Open,
     index: number,
     [from, to]: [number, number],
     signal?: AbortSignal,
-  ): Promise<Part> {
+  ): Promise<ChunkBytes> {
     const here = open.fetching.has(index) ? undefined : await stored(open, index, from, to);
     if (here) return here;
     if (full) {
@@ -250,7 +255,7 @@ export function cachedHttp(http: HttpFolder, options: CacheOptions = {}): RawSou
       if (aborted && !signal?.aborted) return fetchShared(file, open, index, signal);
       throw error;
     });
-    void readAhead(file, open, index, signal);
+    void prefetch(file, open, index, signal);
     return { bytes: (await shared).subarray(from, to), shared: true };
   }
 
@@ -268,8 +273,8 @@ export function cachedHttp(http: HttpFolder, options: CacheOptions = {}): RawSou
         const index = Math.floor(at / CHUNK_BYTES);
         const chunk = span(opened.entry, index);
         const to = Math.min(stop, chunk.end);
-        const part: [number, number] = [at - chunk.start, to - chunk.start];
-        const { bytes, shared } = await chunkPart(file, opened, index, part, signal);
+        const range: [number, number] = [at - chunk.start, to - chunk.start];
+        const { bytes, shared } = await readChunk(file, opened, index, range, signal);
         into.set(bytes, at - start);
         if (!shared) free(bytes.buffer);
         at = to;
@@ -289,8 +294,8 @@ function freeSoon(bytes: Bytes): void {
   setTimeout(() => free(bytes.buffer), 0);
 }
 
-function openEntry(folder: FileSystemDirectoryHandle, entry: Entry, sure: boolean): Open {
-  return { entry, folder, sure, checked: new Set(), checking: new Map(), fetching: new Map() };
+function openEntry(folder: FileSystemDirectoryHandle, entry: Entry, confirmed: boolean): Open {
+  return { entry, folder, confirmed, checked: new Set(), checking: new Map(), fetching: new Map() };
 }
 
 /** The same length, and the same validator where both are known. */

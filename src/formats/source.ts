@@ -1,7 +1,7 @@
 import { ShishuError } from '../errors.ts';
-import { free } from './ahead.ts';
 import { cachedHttp } from './cache.ts';
 import { canCache } from './cache-files.ts';
+import { free } from './concurrency.ts';
 import { rawFiles, rawHandle } from './files.ts';
 import { type HttpOptions, rawHttp } from './http.ts';
 import { isRefusal } from './http-answer.ts';
@@ -60,7 +60,7 @@ export interface SourceOptions extends Omit<HttpOptions, 'headers' | 'noStore'> 
    * server whether they changed. Default: off, and in environments that cannot keep files always off.
    */
   cache?: boolean | 'refresh';
-  /** Told when files cannot be kept (default `console.warn`). */
+  /** Called when files cannot be kept (default `console.warn`). */
   warn?: (message: string) => void;
 }
 

@@ -67,9 +67,9 @@ export function rewritten(tokens: readonly Token[]): Token[] {
   for (let i = 0; i < tokens.length; i++) {
     if (tokens[i]!.type === 'OpenParen' && !isCall(tokens, i)) {
       const end = closing(tokens, i);
-      const made = tuple(tokens.slice(i + 1, end - 1));
-      if (made) {
-        out.push(...made);
+      const asTuple = tuple(tokens.slice(i + 1, end - 1));
+      if (asTuple) {
+        out.push(...asTuple);
         i = end - 1;
         continue;
       }

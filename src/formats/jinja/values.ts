@@ -1,6 +1,6 @@
 // Python's values: int is bigint, float is number, dict is Map, list is Array; and how Python writes and compares them.
 
-/** A name or a part that is not there. It is written as nothing; most other uses are errors. */
+/** jinja2's undefined: a name, item or attribute that does not exist. Printed, it is empty; most other uses are errors. */
 export class Undefined {
   readonly what: string;
 
@@ -167,11 +167,11 @@ export function compare(a: Value, b: Value): number {
 }
 
 /** Whether a value is in a list, a dict or a text. @throws TypeError */
-export function contains(whole: Value, part: Value): boolean {
-  if (whole instanceof Map) return whole.has(part);
-  if (typeof whole !== 'string') return iterate(whole).some((each) => equals(each, part));
-  if (typeof part === 'string') return whole.includes(part);
-  throw new TypeError(`a text cannot hold ${describe(part)}`);
+export function contains(container: Value, item: Value): boolean {
+  if (container instanceof Map) return container.has(item);
+  if (typeof container !== 'string') return iterate(container).some((each) => equals(each, item));
+  if (typeof item === 'string') return container.includes(item);
+  throw new TypeError(`a text cannot hold ${describe(item)}`);
 }
 
 function floatText(value: number): string {
@@ -252,11 +252,11 @@ function json(value: Value, style: JsonStyle, depth: number): string {
   if (typeof value === 'bigint') return String(value);
   if (typeof value === 'number') return floatText(value).replace('nan', 'NaN').replace('inf', 'Infinity');
   const { indent, separators, sorted } = style;
-  const around = (open: string, parts: string[], close: string): string => {
-    if (parts.length === 0) return open + close;
-    if (indent === undefined) return open + parts.join(separators[0]) + close;
+  const around = (open: string, items: string[], close: string): string => {
+    if (items.length === 0) return open + close;
+    if (indent === undefined) return open + items.join(separators[0]) + close;
     const line = `\n${indent.repeat(depth + 1)}`;
-    return `${open}${line}${parts.join(separators[0] + line)}\n${indent.repeat(depth)}${close}`;
+    return `${open}${line}${items.join(separators[0] + line)}\n${indent.repeat(depth)}${close}`;
   };
   if (isListOrTuple(value))
     return around(
@@ -267,11 +267,11 @@ function json(value: Value, style: JsonStyle, depth: number): string {
   if (value instanceof Map) {
     const entries = [...value];
     if (sorted) entries.sort(([a], [b]) => compare(a, b));
-    const parts = entries.map(([key, each]) => {
+    const members = entries.map(([key, each]) => {
       const name = typeof key === 'string' ? key : json(key, style, 0);
       return `${jsonText(name, style)}${separators[1]}${json(each, style, depth + 1)}`;
     });
-    return around('{', parts, '}');
+    return around('{', members, '}');
   }
   throw new TypeError(`${describe(value)} cannot be written as JSON`);
 }
