@@ -35,7 +35,7 @@ export const MODEL_HELP = `  --dtype D        weights on the GPU: auto, ${DTYPES
                    BF16, but for tensors that f16 does not hold; else f32)
   --kv D           KV cache: auto, f32 or f16 (auto: f16 on a GPU, f32 where a CPU plays one)
   --context N      tokens of context (the model's, at most 4096)`;
-export const PROFILE_HELP = `  --profile P      kernels and defaults of software (a CPU that plays GPU) or of gpu (auto: by the adapter)`;
+const PROFILE_HELP = `  --profile P      kernels and defaults of software (a CPU that plays GPU) or of gpu (auto: by the adapter)`;
 export const GPU_HELP = `  --adapter NAME   the GPU to use, by part of its name
 ${PROFILE_HELP}`;
 export const COMMON_HELP = `${MODEL_HELP}
@@ -47,7 +47,7 @@ ${GPU_HELP}
 export const usageError = (message: string, mend?: string): ShishuError =>
   new ShishuError('bad-argument', message, { mend });
 
-/** Parses what follows a subcommand's name: its options, and any number of other arguments. */
+/** Parses what follows a subcommand's name: its options, and any number of other arguments. @throws ShishuError */
 export function parseOptions<const T extends Options>(argv: readonly string[], options: T) {
   const config = { options, allowPositionals: true, strict: true } as const;
   try {
@@ -66,6 +66,12 @@ export function parseCommand<const T extends Options>(argv: readonly string[], o
   if (extra !== undefined)
     throw usageError(`"${extra}" is one argument too many.`, 'Put quotes around a text with spaces.');
   return { values, folder };
+}
+
+/** @throws ShishuError for options that a command does not have, though others do */
+export function refuseOptions(values: Readonly<Record<string, unknown>>, names: readonly string[]): void {
+  for (const name of names)
+    if (values[name] !== undefined) throw usageError(`--${name} has no meaning here.`);
 }
 
 /** A number from an option's text; its range is the engine's to check. */
@@ -102,10 +108,10 @@ export const wholeNumberOf = (
 
 /** Token ids from a list with commas. */
 export function idsOf(name: string, value: string): number[] {
-  return value.split(',').map((part) => {
-    if (!/^\s*\d+\s*$/.test(part))
-      throw usageError(`--${name} holds "${part}", expected token ids with commas between, as 1,2,3.`);
-    return Number(part);
+  return value.split(',').map((item) => {
+    if (!/^\s*\d+\s*$/.test(item))
+      throw usageError(`--${name} holds "${item}", expected token ids with commas between, as 1,2,3.`);
+    return Number(item);
   });
 }
 
