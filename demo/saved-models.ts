@@ -4,37 +4,37 @@ import type { Choice } from './chat/picker.ts';
 
 const FOLDER = 'shishulm-made';
 
-/** Where this browser keeps the models that its pages made; undefined where it can keep none. */
-export async function madeFolder(): Promise<FileSystemDirectoryHandle | undefined> {
+/** Where this browser keeps the models that the conversion page wrote; undefined where it can keep none. */
+export async function savedModelsFolder(): Promise<FileSystemDirectoryHandle | undefined> {
   if (!canCache()) return undefined;
   return (await navigator.storage.getDirectory()).getDirectoryHandle(FOLDER, { create: true });
 }
 
-/** A model that was made here, as the chat page finds it again. */
-export const madeId = (name: string): string => `made/${name}`;
+/** The id by which the chat page finds a saved model again. */
+export const savedModelId = (name: string): string => `made/${name}`;
 
 type Entries = AsyncIterable<[string, FileSystemHandle]>;
 
-/** Folders of whole models; those that a closed page left half written are removed when `clean`. */
-export async function madeModels(clean = false): Promise<FileSystemDirectoryHandle[]> {
-  const place = await madeFolder();
+/** Folders of complete models. With `clean`, folders that a closed page left incomplete are removed. */
+export async function savedModels(clean = false): Promise<FileSystemDirectoryHandle[]> {
+  const place = await savedModelsFolder();
   const found: FileSystemDirectoryHandle[] = [];
   for await (const [name, entry] of (place as unknown as Entries) ?? []) {
     const folder = entry as FileSystemDirectoryHandle;
-    const whole = await folder.getFileHandle(LAST_FILE).catch(() => undefined);
-    if (whole) found.push(folder);
+    const isComplete = await folder.getFileHandle(LAST_FILE).catch(() => undefined);
+    if (isComplete) found.push(folder);
     else if (clean) await place!.removeEntry(name, { recursive: true }).catch(() => {});
   }
   return found.sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
-/** The same for the chat page's list. */
-export async function madeChoices(): Promise<Choice[]> {
-  return (await madeModels().catch(() => [])).map((folder) => ({
+/** Saved models as entries of the chat page's list. */
+export async function savedChoices(): Promise<Choice[]> {
+  return (await savedModels().catch(() => [])).map((folder) => ({
     label: folder.name,
     description: 'Made in this browser, on the conversion page.',
     source: folder,
-    saved: { kind: 'included', id: madeId(folder.name) },
+    saved: { kind: 'included', id: savedModelId(folder.name) },
     openers: [],
   }));
 }
@@ -46,6 +46,6 @@ export async function filesOf(folder: FileSystemDirectoryHandle): Promise<File[]
   return files;
 }
 
-export async function removeMade(name: string): Promise<void> {
-  await (await madeFolder())?.removeEntry(name, { recursive: true });
+export async function removeSavedModel(name: string): Promise<void> {
+  await (await savedModelsFolder())?.removeEntry(name, { recursive: true });
 }
