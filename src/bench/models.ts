@@ -2,16 +2,16 @@ import { ShishuError } from '../errors.ts';
 import { specOf } from '../families/index.ts';
 import type { ModelSpec } from '../model/spec.ts';
 
-/** Sizes of a parent; `config.json` fields in short. */
-interface Shape {
-  layers: number;
-  hidden: number;
-  ffn: number;
-  heads: number;
-  kvHeads: number;
-  headDim: number;
-  vocab: number;
-}
+/** Sizes of a parent, as `config.json` has them. */
+type Shape = readonly [
+  layers: number,
+  hidden: number,
+  ffn: number,
+  heads: number,
+  kvHeads: number,
+  headDim: number,
+  vocab: number,
+];
 
 /** (front, mlp, shared pairs, end) of a child's stack. */
 export type Stack = readonly [front: number, mlp: number, shared: number, end: number];
@@ -23,75 +23,21 @@ export interface Preset {
   children: readonly Stack[];
 }
 
-const shape = (
-  layers: number,
-  hidden: number,
-  ffn: number,
-  heads: number,
-  kvHeads: number,
-  headDim: number,
-  vocab: number,
-): Shape => ({ layers, hidden, ffn, heads, kvHeads, headDim, vocab });
+const preset = (name: string, shape: Shape, ...children: Stack[]): Preset => ({ name, shape, children });
 
 /** Shapes from the parents' published configs; the children replace a third or a half of the attention, pairs sharing. */
 export const PRESETS: readonly Preset[] = [
-  {
-    name: 'MobileLLM-125M',
-    shape: shape(30, 576, 1536, 9, 3, 64, 32000),
-    children: [
-      [15, 15, 7, 0],
-      [20, 10, 5, 0],
-    ],
-  },
-  {
-    name: 'MobileLLM-350M',
-    shape: shape(32, 960, 2560, 15, 5, 64, 32000),
-    children: [
-      [16, 16, 8, 0],
-      [22, 10, 5, 0],
-    ],
-  },
-  {
-    name: 'MobileLLM-600M',
-    shape: shape(40, 1152, 3072, 18, 6, 64, 32000),
-    children: [
-      [24, 16, 8, 0],
-      [28, 12, 6, 0],
-    ],
-  },
-  {
-    name: 'SmolLM2-135M',
-    shape: shape(30, 576, 1536, 9, 3, 64, 49152),
-    children: [
-      [15, 15, 7, 0],
-      [20, 10, 5, 0],
-    ],
-  },
-  {
-    name: 'SmolLM2-360M',
-    shape: shape(32, 960, 2560, 15, 5, 64, 49152),
-    children: [
-      [16, 16, 8, 0],
-      [22, 10, 5, 0],
-    ],
-  },
-  {
-    name: 'Llama-3.2-1B',
-    shape: shape(16, 2048, 8192, 32, 8, 64, 128256),
-    children: [
-      [8, 8, 4, 0],
-      [11, 5, 2, 0],
-    ],
-  },
+  preset('MobileLLM-125M', [30, 576, 1536, 9, 3, 64, 32000], [15, 15, 7, 0], [20, 10, 5, 0]),
+  preset('MobileLLM-350M', [32, 960, 2560, 15, 5, 64, 32000], [16, 16, 8, 0], [22, 10, 5, 0]),
+  preset('MobileLLM-600M', [40, 1152, 3072, 18, 6, 64, 32000], [24, 16, 8, 0], [28, 12, 6, 0]),
+  preset('SmolLM2-135M', [30, 576, 1536, 9, 3, 64, 49152], [15, 15, 7, 0], [20, 10, 5, 0]),
+  preset('SmolLM2-360M', [32, 960, 2560, 15, 5, 64, 49152], [16, 16, 8, 0], [22, 10, 5, 0]),
+  preset('Llama-3.2-1B', [16, 2048, 8192, 32, 8, 64, 128256], [8, 8, 4, 0], [11, 5, 2, 0]),
   // Not a published model: small enough for every machine.
-  {
-    name: 'Tiny-1M',
-    shape: shape(8, 96, 256, 4, 2, 24, 1280),
-    children: [[4, 4, 2, 0]],
-  },
+  preset('Tiny-1M', [8, 96, 256, 4, 2, 24, 1280], [4, 4, 2, 0]),
 ];
 
-/** What to measure: a model folder, or a shape whose weights are made up on the GPU. */
+/** What to measure: a model folder, or a shape with random weights, generated on the GPU. */
 export type BenchModel =
   | { kind: 'shape'; preset: string; stack?: Stack | undefined }
   | { kind: 'folder'; source: string };
@@ -121,9 +67,9 @@ export function parseBenchModel(text: string): BenchModel {
 
 /** Reads `front,mlp,shared,end`. @throws ShishuError `bad-argument` */
 export function parseStack(text: string): Stack {
-  const parts = text.split(',').map((part) => (/^\s*\d{1,4}\s*$/.test(part) ? Number(part) : Number.NaN));
-  const [front, mlp, shared, end] = parts;
-  if (parts.length !== 4 || parts.some(Number.isNaN))
+  const counts = text.split(',').map((item) => (/^\s*\d{1,4}\s*$/.test(item) ? Number(item) : Number.NaN));
+  const [front, mlp, shared, end] = counts;
+  if (counts.length !== 4 || counts.some(Number.isNaN))
     throw new ShishuError('bad-argument', `The stack "${text}" is not front,mlp,shared,end.`, {
       mend: 'Give four whole numbers, for example 15,15,7,0.',
     });
@@ -161,13 +107,13 @@ export function sliceStack([front, mlp, shared, end]: Stack, blocks: number): St
   return [blocks - newMlp - newEnd, newMlp, newShared, newEnd];
 }
 
-/** A made-up model: its config and what to call it. `blocks` keeps a slice of the stack, for slow machines. */
+/** A model with random weights: its spec and its label. `blocks` keeps a slice of the stack, for slow machines. */
 export function shapeModel(
   asked: BenchModel & { kind: 'shape' },
   blocks: number | undefined,
 ): { label: string; spec: ModelSpec } {
-  const { shape: sizes } = presetOf(asked.preset);
-  const whole: Stack = asked.stack ?? [sizes.layers, 0, 0, 0];
+  const [allLayers, hidden, ffn, heads, kvHeads, headDim, vocab] = presetOf(asked.preset).shape;
+  const whole: Stack = asked.stack ?? [allLayers, 0, 0, 0];
   const layers = whole[0] + whole[1] + whole[3];
   const stack = blocks === undefined ? whole : sliceStack(whole, blocks);
   const [front, mlp, shared, end] = stack;
@@ -178,13 +124,13 @@ export function shapeModel(
     num_mlp: mlp,
     num_mlp_shared: shared,
     num_decoder_end: end,
-    hidden_size: sizes.hidden,
-    intermediate_size: sizes.ffn,
-    num_attention_heads: sizes.heads,
-    num_key_value_heads: sizes.kvHeads,
-    head_dim: sizes.headDim,
-    vocab_size: sizes.vocab,
-    // Made-up weights have no length that they were trained for.
+    hidden_size: hidden,
+    intermediate_size: ffn,
+    num_attention_heads: heads,
+    num_key_value_heads: kvHeads,
+    head_dim: headDim,
+    vocab_size: vocab,
+    // Random weights were trained for no length.
     max_position_embeddings: 131072,
     tie_word_embeddings: true,
   });

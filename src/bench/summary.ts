@@ -1,4 +1,4 @@
-import type { BenchResult } from './result.ts';
+import type { BenchResult, ProfilePoint } from './result.ts';
 
 /** A line of the table: one quantity of parent and child. */
 export interface SummaryRow {
@@ -122,41 +122,35 @@ export function figure(value: number, unit: SummaryRow['unit']): string {
   return `${value >= 1000 ? value.toFixed(0) : value.toPrecision(3)} ${unit}`;
 }
 
-/** GPU time by kernel: microseconds, summed over blocks, largest first. */
-export function kernelTimes(
-  result: BenchResult,
-  phase: 'decode' | 'prompt',
-): { kernel: string; pair: [number, number] }[] {
-  const sums = new Map<string, [number, number]>();
-  for (const point of result.profile) {
+/** Microseconds of GPU time of both models, summed by what `key` takes of a point. */
+function gpuTimes<K>(
+  { profile }: BenchResult,
+  phase: ProfilePoint['phase'],
+  key: (point: ProfilePoint) => K,
+): [K, [number, number]][] {
+  const sums = new Map<K, [number, number]>();
+  for (const point of profile) {
     if (point.phase !== phase) continue;
-    const pair = sums.get(point.kernel) ?? [0, 0];
+    const pair = sums.get(key(point)) ?? [0, 0];
     pair[point.model] += point.microseconds;
-    sums.set(point.kernel, pair);
+    sums.set(key(point), pair);
   }
-  return [...sums]
+  return [...sums];
+}
+
+/** GPU time by kernel, largest first. */
+export const kernelTimes = (result: BenchResult, phase: ProfilePoint['phase']) =>
+  gpuTimes(result, phase, ({ kernel }) => kernel)
     .map(([kernel, pair]) => ({ kernel, pair }))
     .sort((a, b) => Math.max(...b.pair) - Math.max(...a.pair));
-}
 
-/** GPU time by block, microseconds; `block` null is what stands outside the blocks. */
-export function blockTimes(
-  result: BenchResult,
-  phase: 'decode' | 'prompt',
-): { block: number | null; pair: [number, number] }[] {
-  const sums = new Map<number | null, [number, number]>();
-  for (const point of result.profile) {
-    if (point.phase !== phase) continue;
-    const pair = sums.get(point.block) ?? [0, 0];
-    pair[point.model] += point.microseconds;
-    sums.set(point.block, pair);
-  }
-  return [...sums]
+/** GPU time by block; `block` null is what stands outside the blocks. */
+export const blockTimes = (result: BenchResult, phase: ProfilePoint['phase']) =>
+  gpuTimes(result, phase, ({ block }) => block)
     .map(([block, pair]) => ({ block, pair }))
     .sort((a, b) => (a.block ?? -1) - (b.block ?? -1));
-}
 
-/** The adapter as people tell it apart. */
+/** The adapter in words that tell it from others. */
 export function adapterText({ adapter }: BenchResult): string {
   const { name, vendor, architecture, software } = adapter;
   const words = [name, vendor, architecture].filter((word, i, all) => word && all.indexOf(word) === i);
