@@ -2,16 +2,16 @@ import { ShishuError } from '../errors.ts';
 import { specOf } from '../families/index.ts';
 import type { ModelSpec } from '../model/spec.ts';
 
-/** Sizes of a parent, as `config.json` has them. */
-type Shape = readonly [
-  layers: number,
-  hidden: number,
-  ffn: number,
-  heads: number,
-  kvHeads: number,
-  headDim: number,
-  vocab: number,
-];
+/** Sizes of a parent; `config.json` fields in short. */
+interface Shape {
+  layers: number;
+  hidden: number;
+  ffn: number;
+  heads: number;
+  kvHeads: number;
+  headDim: number;
+  vocab: number;
+}
 
 /** (front, mlp, shared pairs, end) of a child's stack. */
 export type Stack = readonly [front: number, mlp: number, shared: number, end: number];
@@ -23,7 +23,21 @@ export interface Preset {
   children: readonly Stack[];
 }
 
-const preset = (name: string, shape: Shape, ...children: Stack[]): Preset => ({ name, shape, children });
+const preset = (
+  name: string,
+  [layers, hidden, ffn, heads, kvHeads, headDim, vocab]: [
+    number,
+    number,
+    number,
+    number,
+    number,
+    number,
+    number,
+  ],
+  ...children: Stack[]
+): Preset => {
+  return { name, shape: { layers, hidden, ffn, heads, kvHeads, headDim, vocab }, children };
+};
 
 /** Shapes from the parents' published configs; the children replace a third or a half of the attention, pairs sharing. */
 export const PRESETS: readonly Preset[] = [
@@ -112,8 +126,8 @@ export function shapeModel(
   asked: BenchModel & { kind: 'shape' },
   blocks: number | undefined,
 ): { label: string; spec: ModelSpec } {
-  const [allLayers, hidden, ffn, heads, kvHeads, headDim, vocab] = presetOf(asked.preset).shape;
-  const whole: Stack = asked.stack ?? [allLayers, 0, 0, 0];
+  const { shape: sizes } = presetOf(asked.preset);
+  const whole: Stack = asked.stack ?? [sizes.layers, 0, 0, 0];
   const layers = whole[0] + whole[1] + whole[3];
   const stack = blocks === undefined ? whole : sliceStack(whole, blocks);
   const [front, mlp, shared, end] = stack;
@@ -124,12 +138,12 @@ export function shapeModel(
     num_mlp: mlp,
     num_mlp_shared: shared,
     num_decoder_end: end,
-    hidden_size: hidden,
-    intermediate_size: ffn,
-    num_attention_heads: heads,
-    num_key_value_heads: kvHeads,
-    head_dim: headDim,
-    vocab_size: vocab,
+    hidden_size: sizes.hidden,
+    intermediate_size: sizes.ffn,
+    num_attention_heads: sizes.heads,
+    num_key_value_heads: sizes.kvHeads,
+    head_dim: sizes.headDim,
+    vocab_size: sizes.vocab,
     // Random weights were trained for no length.
     max_position_embeddings: 131072,
     tie_word_embeddings: true,
