@@ -23,32 +23,28 @@ export interface Preset {
   children: readonly Stack[];
 }
 
-const preset = (
-  name: string,
-  [layers, hidden, ffn, heads, kvHeads, headDim, vocab]: [
-    number,
-    number,
-    number,
-    number,
-    number,
-    number,
-    number,
-  ],
-  ...children: Stack[]
-): Preset => {
-  return { name, shape: { layers, hidden, ffn, heads, kvHeads, headDim, vocab }, children };
-};
+const shape = (
+  layers: number,
+  hidden: number,
+  ffn: number,
+  heads: number,
+  kvHeads: number,
+  headDim: number,
+  vocab: number,
+): Shape => ({ layers, hidden, ffn, heads, kvHeads, headDim, vocab });
+
+const preset = (name: string, shape: Shape, ...children: Stack[]): Preset => ({ name, shape, children });
 
 /** Shapes from the parents' published configs; the children replace a third or a half of the attention, pairs sharing. */
 export const PRESETS: readonly Preset[] = [
-  preset('MobileLLM-125M', [30, 576, 1536, 9, 3, 64, 32000], [15, 15, 7, 0], [20, 10, 5, 0]),
-  preset('MobileLLM-350M', [32, 960, 2560, 15, 5, 64, 32000], [16, 16, 8, 0], [22, 10, 5, 0]),
-  preset('MobileLLM-600M', [40, 1152, 3072, 18, 6, 64, 32000], [24, 16, 8, 0], [28, 12, 6, 0]),
-  preset('SmolLM2-135M', [30, 576, 1536, 9, 3, 64, 49152], [15, 15, 7, 0], [20, 10, 5, 0]),
-  preset('SmolLM2-360M', [32, 960, 2560, 15, 5, 64, 49152], [16, 16, 8, 0], [22, 10, 5, 0]),
-  preset('Llama-3.2-1B', [16, 2048, 8192, 32, 8, 64, 128256], [8, 8, 4, 0], [11, 5, 2, 0]),
+  preset('MobileLLM-125M', shape(30, 576, 1536, 9, 3, 64, 32000), [15, 15, 7, 0], [20, 10, 5, 0]),
+  preset('MobileLLM-350M', shape(32, 960, 2560, 15, 5, 64, 32000), [16, 16, 8, 0], [22, 10, 5, 0]),
+  preset('MobileLLM-600M', shape(40, 1152, 3072, 18, 6, 64, 32000), [24, 16, 8, 0], [28, 12, 6, 0]),
+  preset('SmolLM2-135M', shape(30, 576, 1536, 9, 3, 64, 49152), [15, 15, 7, 0], [20, 10, 5, 0]),
+  preset('SmolLM2-360M', shape(32, 960, 2560, 15, 5, 64, 49152), [16, 16, 8, 0], [22, 10, 5, 0]),
+  preset('Llama-3.2-1B', shape(16, 2048, 8192, 32, 8, 64, 128256), [8, 8, 4, 0], [11, 5, 2, 0]),
   // Not a published model: small enough for every machine.
-  preset('Tiny-1M', [8, 96, 256, 4, 2, 24, 1280], [4, 4, 2, 0]),
+  preset('Tiny-1M', shape(8, 96, 256, 4, 2, 24, 1280), [4, 4, 2, 0]),
 ];
 
 /** What to measure: a model folder, or a shape with random weights, generated on the GPU. */
