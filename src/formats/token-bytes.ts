@@ -29,8 +29,8 @@ export function tokenBytes({ decoder }: Json): TokenBytes {
   for (const step of steps) {
     const { type, ...rest } = isObject(step) ? step : {};
     if (type === 'ByteLevel') {
-      const known = byteOfCharacter();
-      bytes = (token) => Uint8Array.from(token, (char) => known.get(char) ?? 0x3f);
+      const byteOf = byteOfCharacter();
+      bytes = (token) => Uint8Array.from(token, (char) => byteOf.get(char) ?? 0x3f);
     } else if (type === 'Replace' && isObject(rest.pattern) && typeof rest.pattern.String === 'string') {
       const { String: from } = rest.pattern;
       const after = bytes;
