@@ -6,6 +6,7 @@ import { norm } from '../../../src/kernels/matmul.ts';
 import { type HeadShape, normAndRope } from '../../../src/kernels/rope.ts';
 import type { WeightDtype } from '../../../src/kernels/tensor.ts';
 import { defaultTuning, type LaneShape } from '../../../src/kernels/tuning.ts';
+import { DTYPES } from '../../../src/quant/index.ts';
 import { embed as embedTwin, rmsNorm } from '../../reference/kernels.ts';
 import { covers, openTestGpu, variantOf } from '../../support/gpu-features.ts';
 import { columns, expectQkv, qkvPlace, spreadRows } from '../../support/gpu-projection.ts';
@@ -38,7 +39,7 @@ function embedCase(rig: Rig, dtype: WeightDtype): Case {
 describe('embed', () => {
   test('every dtype', async () => {
     const rig = new Rig(plainGpu);
-    await rig.run((['f32', 'f16', 'q8', 'q4'] as const).map((dtype) => embedCase(rig, dtype)));
+    await rig.run(DTYPES.map((dtype) => embedCase(rig, dtype)));
   });
 });
 
