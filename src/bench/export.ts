@@ -2,7 +2,7 @@ import { profileOf } from '../gpu/profile.ts';
 import { CLAIMS, CLAIMS_NOTE } from './claims.ts';
 import type { BenchResult, Which } from './result.ts';
 import type { Spread } from './stats.ts';
-import { adapterText, figure, kernelTimes, ratioText, summaryOf } from './summary.ts';
+import { adapterText, figure, kernelTimes, quartilesText, ratioText, summaryOf } from './summary.ts';
 
 /** The whole result. */
 export const toJson = (result: BenchResult): string => `${JSON.stringify(result, undefined, 2)}\n`;
@@ -112,10 +112,11 @@ export function toMarkdown(result: BenchResult): string {
     row(['', 'parent', 'child', 'child / parent']),
     row(['---', '---:', '---:', '---:']),
     ...summaryOf(result).map((line) => {
-      const { what, unit, parent, child, quartiles } = line;
-      const show = (value: number, range: [number, number] | undefined): string =>
-        `${figure(value, unit)}${range ? ` (${range.map((v) => figure(v, unit).replace(` ${unit}`, '')).join('-')})` : ''}`;
-      return row([what, show(parent, quartiles?.parent), show(child, quartiles?.child), ratioText(line)]);
+      const show = (which: 'parent' | 'child'): string => {
+        const range = quartilesText(line, which, '-');
+        return `${figure(line[which], line.unit)}${range ? ` (${range})` : ''}`;
+      };
+      return row([line.what, show('parent'), show('child'), ratioText(line)]);
     }),
     '',
     'Times are medians (quartiles). Memory is from the ledger of buffers, counts are from the shapes.',

@@ -1,6 +1,6 @@
 import { ShishuError } from '../errors.ts';
 import type { WeightDtype } from '../kernels/tensor.ts';
-import { DTYPES as FORMAT_NAMES } from '../quant/index.ts';
+import { DTYPES } from '../quant/index.ts';
 import { type BenchModel, benchModelText, parseBenchModel } from './models.ts';
 
 /** What a run measures; all of it, so that equal settings ask for equal work. */
@@ -52,7 +52,6 @@ export const FULL: Omit<BenchSettings, 'parent' | 'child'> = {
   repetitions: 9,
 };
 
-const DTYPES: readonly string[] = FORMAT_NAMES;
 const KEYS = [
   'parent',
   'child',
@@ -130,7 +129,8 @@ export function parseSettings(
   const [parent, child] = [asked('parent'), asked('child')];
   const { parent: _, child: __, ...rest } = settingsText({ ...defaults, parent, child });
   const texts = { ...rest, ...given };
-  if (!DTYPES.includes(texts.dtype)) refuse('dtype', texts.dtype, 'f32, f16, q8 or q4');
+  if (!(DTYPES as readonly string[]).includes(texts.dtype))
+    refuse('dtype', texts.dtype, 'f32, f16, q8 or q4');
   if (texts.kv !== 'f32' && texts.kv !== 'f16') refuse('kv', texts.kv, 'f32 or f16');
   for (const name of ['kernels', 'training'] as const)
     if (texts[name] !== 'yes' && texts[name] !== 'no') refuse(name, texts[name], 'yes or no');

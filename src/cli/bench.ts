@@ -1,5 +1,4 @@
 import { totalmem } from 'node:os';
-import { parseArgs } from 'node:util';
 import {
   bytesText,
   FULL,
@@ -14,7 +13,7 @@ import {
 } from '../bench.ts';
 import { ShishuError } from '../errors.ts';
 import { checkProfile } from '../gpu/profile.ts';
-import { type Command, flag, numberOf, text, usageError } from './args.ts';
+import { type Command, flag, numberOf, parseOptions, text, usageError } from './args.ts';
 import { provideGpu } from './gpu.ts';
 import { openModelFolder } from './io.ts';
 
@@ -39,14 +38,6 @@ const OPTIONS = {
   json: flag,
   csv: flag,
 } as const;
-
-function parse(argv: readonly string[]) {
-  try {
-    return parseArgs({ args: [...argv], options: OPTIONS, allowPositionals: true, strict: true });
-  } catch (cause) {
-    throw usageError(`${(cause as Error).message.split('. To specify')[0]!.replace(/\.$/, '')}.`);
-  }
-}
 
 /** `shishulm bench`: the harness of the benchmark page, on this machine. */
 export const command: Command = {
@@ -74,7 +65,7 @@ export const command: Command = {
   --json, --csv      instead of Markdown, on stdout`,
 
   async run(argv, signal) {
-    const { values, positionals } = parse(argv);
+    const { values, positionals } = parseOptions(argv, OPTIONS);
     const [parent, child, extra] = positionals;
     if (parent === undefined || child === undefined)
       throw usageError('A parent and a child to measure are needed.', 'Name two folders or shapes.');

@@ -1,5 +1,6 @@
 import type { HealOptions } from '../convert/heal.ts';
 import type { TextOptions } from '../convert/text.ts';
+import { checkProfile, type ProfileOption } from '../gpu/profile.ts';
 import { numberOf, text, usageError, wholeNumberOf } from './args.ts';
 import { readText } from './io.ts';
 
@@ -11,6 +12,13 @@ export const TEXT_HELP = `  --text FILE      text to calibrate and measure on, -
   --tokens N       most tokens of it to fit to and to measure on (20000)
   --window N       tokens of a window (256; 128 of the built-in corpus)
   --seed N         of chats and sampled text (1)`;
+
+/** The profile; these commands open the model in their own way and refuse the options of the others. */
+export function profileOf(values: { profile?: string; [option: string]: unknown }): ProfileOption {
+  for (const name of ['dtype', 'kv', 'context', 'tune', 'no-tune'])
+    if (values[name] !== undefined) throw usageError(`--${name} has no meaning here.`);
+  return checkProfile(values.profile ?? 'auto');
+}
 
 /** What `--heal` and `--heal-lr` ask for. */
 export function healOptionsOf(tokens: string | undefined, rate: string | undefined): HealOptions | undefined {

@@ -60,4 +60,7 @@ export const print = (line: string): void => {
   process.stdout.write(`${line}\n`);
 };
 
+/** A line of progress, beside what the command prints. */
+export const log = (line: string): void => void process.stderr.write(`${line}\n`);
+
 export const printJson = (value: unknown): void => print(JSON.stringify(value));

@@ -2,12 +2,11 @@ import { writeFile } from 'node:fs/promises';
 import { openOnGpu, refuseChild } from '../convert/on-gpu.ts';
 import { measureQuality, qualityTable } from '../convert/quality.ts';
 import { textWindows } from '../convert/text.ts';
-import { checkProfile } from '../gpu/profile.ts';
 import { prepareJax } from '../train/node-jax.ts';
 import { type Command, PROFILE_HELP, parseCommand, text, usageError, wholeNumberOf } from './args.ts';
-import { healOptionsOf, TEXT_HELP, TEXT_OPTIONS, textOptionsOf } from './convert-options.ts';
+import { healOptionsOf, profileOf, TEXT_HELP, TEXT_OPTIONS, textOptionsOf } from './convert-options.ts';
 import { provideGpu } from './gpu.ts';
-import { openModelFolder, print } from './io.ts';
+import { log, openModelFolder, print } from './io.ts';
 
 const FRACTIONS = '0.875,0.75,0.5,0.25';
 const TOKENS = 12_000;
@@ -49,16 +48,13 @@ ${PROFILE_HELP}`,
       chats: text,
       json: text,
     });
-    for (const name of ['dtype', 'kv', 'context', 'tune', 'no-tune'] as const)
-      if (values[name] !== undefined) throw usageError(`--${name} has no meaning here.`);
-    const profile = checkProfile(values.profile ?? 'auto');
+    const profile = profileOf(values);
     const heal = healOptionsOf(values.heal, values['heal-lr']);
     const fractions = fractionsOf(values.fractions ?? FRACTIONS);
     const chats = wholeNumberOf('chats', values.chats, 0, 100_000) ?? CHATS;
     const textOptions = await textOptionsOf(values, signal);
     if (heal) prepareJax();
     provideGpu(values.adapter);
-    const log = (line: string): void => void process.stderr.write(`${line}\n`);
     const scratch = values.scratch === undefined ? undefined : await openModelFolder(values.scratch);
     const parent = await openOnGpu(await openModelFolder(folder), { profile });
     try {
