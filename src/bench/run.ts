@@ -172,7 +172,7 @@ class Run {
     this.#options.onProgress?.({ done: this.#done, total: this.#total, what, result: this.result });
   }
 
-  async #part<T>(what: string, run: () => Promise<T>): Promise<T> {
+  async #step<T>(what: string, run: () => Promise<T>): Promise<T> {
     this.#report(what);
     const value = await run();
     this.#done++;
@@ -184,10 +184,10 @@ class Run {
     const [one, ...batches] = sessionOptions(this.#settings);
     await this.#withSessions(pair, one, async (sessions) => {
       for (const session of sessions) this.result.models.push(await factsOf(session));
-      await this.#part('Copying', () => this.#copy());
+      await this.#step('Copying', () => this.#copy());
       await this.#prompts(sessions);
       await this.#decode(sessions);
-      if (kernels) await this.#part('Profiling', () => this.#profile(sessions));
+      if (kernels) await this.#step('Profiling', () => this.#profile(sessions));
     });
     for (const options of batches)
       await this.#withSessions(pair, options, (sessions) => this.#batch(sessions, options.batch));
@@ -203,7 +203,7 @@ class Run {
   ): Promise<void> {
     const sessions: Session[] = [];
     try {
-      await this.#part('Loading', async () => {
+      await this.#step('Loading', async () => {
         for (const described of pair)
           sessions.push(await openSession(this.#gpu, described, options, this.#options.signal));
       });
@@ -223,8 +223,8 @@ class Run {
     const keepAll = (spreads: readonly Spread[]): void => {
       for (const model of PAIR) keep(model, spreads[model]!);
     };
-    const part = (sample: string, run: () => Promise<void>) => this.#part(`${what}, ${sample}`, run);
-    keepAll(await interleaved(sessions, this.#settings.repetitions, time, part, keepAll));
+    const round = (sample: string, run: () => Promise<void>) => this.#step(`${what}, ${sample}`, run);
+    keepAll(await interleaved(sessions, this.#settings.repetitions, time, round, keepAll));
   }
 
   async #copy(): Promise<void> {

@@ -1,6 +1,6 @@
+import type { KvDtype } from '../engine/types.ts';
 import { ShishuError } from '../errors.ts';
-import type { WeightDtype } from '../kernels/tensor.ts';
-import { DTYPES } from '../quant/index.ts';
+import { DTYPES, DTYPES_TEXT, type WeightDtype } from '../quant/index.ts';
 import { type BenchModel, benchModelText, parseBenchModel } from './models.ts';
 
 /** What a run measures; all of it, so that equal settings ask for equal work. */
@@ -9,7 +9,7 @@ export interface BenchSettings {
   child: BenchModel;
   /** How weights are kept. */
   dtype: WeightDtype;
-  kv: 'f32' | 'f16';
+  kv: KvDtype;
   /** Slice of the stack of shapes, in blocks; undefined: whole. */
   blocks: number | undefined;
   /** Prompt lengths for the time to the first token. */
@@ -129,8 +129,7 @@ export function parseSettings(
   const [parent, child] = [asked('parent'), asked('child')];
   const { parent: _, child: __, ...rest } = settingsText({ ...defaults, parent, child });
   const texts = { ...rest, ...given };
-  if (!(DTYPES as readonly string[]).includes(texts.dtype))
-    refuse('dtype', texts.dtype, 'f32, f16, q8 or q4');
+  if (!DTYPES.includes(texts.dtype as WeightDtype)) refuse('dtype', texts.dtype, DTYPES_TEXT);
   if (texts.kv !== 'f32' && texts.kv !== 'f16') refuse('kv', texts.kv, 'f32 or f16');
   for (const name of ['kernels', 'training'] as const)
     if (texts[name] !== 'yes' && texts[name] !== 'no') refuse(name, texts[name], 'yes or no');
@@ -138,7 +137,7 @@ export function parseSettings(
     parent,
     child,
     dtype: texts.dtype as WeightDtype,
-    kv: texts.kv as 'f32' | 'f16',
+    kv: texts.kv as KvDtype,
     blocks: texts.blocks === 'all' ? undefined : whole('blocks', texts.blocks, 1000),
     prompts: list('prompts', texts.prompts, 32768),
     positions: list('positions', texts.positions, 32768),

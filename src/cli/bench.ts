@@ -13,6 +13,7 @@ import {
 } from '../bench.ts';
 import { ShishuError } from '../errors.ts';
 import { checkProfile } from '../gpu/profile.ts';
+import { DTYPES_TEXT } from '../quant/index.ts';
 import { type Command, flag, numberOf, parseOptions, text, usageError } from './args.ts';
 import { provideGpu } from './gpu.ts';
 import { openModelFolder } from './io.ts';
@@ -48,7 +49,7 @@ export const command: Command = {
   shishulm bench MobileLLM-125M MobileLLM-125M:15,15,7,0 --blocks 6
   Presets: ${PRESETS.map(({ name }) => name).join(', ')}.
 
-  --dtype D          weights on the GPU: f32, f16, q8 or q4 (${QUICK.dtype})
+  --dtype D          weights on the GPU: ${DTYPES_TEXT} (${QUICK.dtype})
   --kv D             KV cache: f32 or f16 (${QUICK.kv})
   --blocks N         a slice of a shape's stack, for slow machines (all)
   --prompts LIST     prompt lengths (${QUICK.prompts})

@@ -1,7 +1,8 @@
+import type { ParseArgsConfig } from 'node:util';
 import type { HealOptions } from '../convert/heal.ts';
 import type { TextOptions } from '../convert/text.ts';
-import { checkProfile, type ProfileOption } from '../gpu/profile.ts';
-import { numberOf, text, usageError, wholeNumberOf } from './args.ts';
+import { checkProfile } from '../gpu/profile.ts';
+import { numberOf, parseCommand, refuseOptions, text, usageError, wholeNumberOf } from './args.ts';
 import { readText } from './io.ts';
 
 /** Options of the commands that measure a model on text. */
@@ -13,11 +14,14 @@ export const TEXT_HELP = `  --text FILE      text to calibrate and measure on, -
   --window N       tokens of a window (256; 128 of the built-in corpus)
   --seed N         of chats and sampled text (1)`;
 
-/** The profile; these commands open the model in their own way and refuse the options of the others. */
-export function profileOf(values: { profile?: string; [option: string]: unknown }): ProfileOption {
-  for (const name of ['dtype', 'kv', 'context', 'tune', 'no-tune'])
-    if (values[name] !== undefined) throw usageError(`--${name} has no meaning here.`);
-  return checkProfile(values.profile ?? 'auto');
+/** Parses the options of these commands, and one folder; those that say how to load a model for use have no meaning here. */
+export function parseTextCommand<const T extends NonNullable<ParseArgsConfig['options']>>(
+  argv: readonly string[],
+  options: T,
+) {
+  const { values, folder } = parseCommand(argv, { ...TEXT_OPTIONS, ...options });
+  refuseOptions(values, ['dtype', 'kv', 'context', 'tune', 'no-tune']);
+  return { values, folder, profile: checkProfile((values as { profile?: string }).profile ?? 'auto') };
 }
 
 /** What `--heal` and `--heal-lr` ask for. */

@@ -3,13 +3,12 @@ import { convertFolder } from '../convert/convert-folder.ts';
 import { reportText } from '../convert/report.ts';
 import { SHARES } from '../convert/share.ts';
 import { prepareJax } from '../train/node-jax.ts';
-import { type Command, flag, parseCommand, text, usageError, wholeNumberOf } from './args.ts';
-import { healOptionsOf, profileOf, TEXT_HELP, TEXT_OPTIONS, textOptionsOf } from './convert-options.ts';
+import { type Command, flag, text, usageError, wholeNumberOf } from './args.ts';
+import { healOptionsOf, parseTextCommand, TEXT_HELP, textOptionsOf } from './convert-options.ts';
 import { provideGpu } from './gpu.ts';
 import { log, openModelFolder, print, printJson } from './io.ts';
 
 const OPTIONS = {
-  ...TEXT_OPTIONS,
   out: { type: 'string', short: 'o' },
   'keep-attention': text,
   layers: text,
@@ -47,10 +46,9 @@ ${TEXT_HELP}
   --json               the report as one JSON object on stdout`,
 
   async run(argv, signal, corpus) {
-    const { values, folder } = parseCommand(argv, OPTIONS);
-    const profile = profileOf(values);
+    const { values, folder, profile } = parseTextCommand(argv, OPTIONS);
     if (values.out === undefined) throw usageError('No output folder was given.', 'Name it with -o.');
-    const share = SHARES.find((known) => known === (values.share ?? 'average'));
+    const share = SHARES.find((each) => each === (values.share ?? 'average'));
     if (!share) throw usageError(`--share is "${values.share}", expected ${SHARES.join(', ')}.`);
     const heal = healOptionsOf(values.heal, values['heal-lr']);
     if (heal) prepareJax();

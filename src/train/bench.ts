@@ -3,6 +3,7 @@ import { promisify } from 'node:util';
 import { type Shape, shapeSpec } from '../bench/models.ts';
 import { spreadOf } from '../bench/stats.ts';
 import { specOf } from '../families/index.ts';
+import { markdownRow, markdownTable } from '../markdown.ts';
 import { type ModelSpec, parameterCount } from '../model/spec.ts';
 import { readConfigFile } from './io.ts';
 import { Stepper, type StepShape, startJax, stepTimes } from './step-times.ts';
@@ -61,8 +62,8 @@ async function benchGroup(group: readonly Named[], request: BenchRequest): Promi
   log(
     `${rows} x ${length} tokens a step, median of ${reps} interleaved steps; memory above jax's own ${mib(empty)}`,
   );
-  log('| model | parameters | step | to the first | memory | to the first |');
-  log('| --- | ---: | ---: | ---: | ---: | ---: |');
+  const head = ['model', 'parameters', 'step', 'to the first', 'memory', 'to the first'];
+  for (const line of markdownTable(head, [])) log(line);
   let first: { time: number; memory: number } | undefined;
   for (const [i, [name, spec]] of group.entries()) {
     const time = spreadOf(times[i]!).median;
@@ -76,7 +77,7 @@ async function benchGroup(group: readonly Named[], request: BenchRequest): Promi
       mib(memory),
       (memory / first.memory).toFixed(3),
     ];
-    log(`| ${cells.join(' | ')} |`);
+    log(markdownRow(cells));
   }
 }
 
