@@ -204,8 +204,8 @@ export async function analyze(
       time:
         attentionTimes && mapTimes
           ? {
-              attention: attentionTimes.get(layer)!.first,
-              map: mapTimes.get(layer)!.first,
+              attention: attentionTimes.get(layer)!.mixer,
+              map: mapTimes.get(layer)!.mixer,
               mlp: attentionTimes.get(layer)!.mlp,
             }
           : null,
