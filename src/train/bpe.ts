@@ -1,22 +1,14 @@
 import { Tokenizer } from '@huggingface/tokenizers';
 import { ShishuError } from '../errors.ts';
+import { byteCharacters } from '../formats/token-bytes.ts';
 import { BEGIN, CHAT_TEMPLATE, END, SPECIAL_TOKENS } from './chat-format.ts';
 
 /** Splits text into words with the space before them: GPT-2's pattern, which `ByteLevel` implies. */
 const WORDS = /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+/gu;
 
-/** A printable stand-in for each byte, GPT-2's: printable Latin-1 stands for itself, the rest follow from U+0100. */
-const SYMBOLS: readonly string[] = (() => {
-  let next = 256;
-  return Array.from({ length: 256 }, (_, byte) => {
-    const printable =
-      (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || (byte >= 0xae && byte <= 0xff);
-    return String.fromCharCode(printable ? byte : next++);
-  });
-})();
-
-const utf8 = new TextEncoder();
-const symbolsOf = (text: string): string[] => Array.from(utf8.encode(text), (byte) => SYMBOLS[byte]!);
+const SYMBOLS: readonly string[] = byteCharacters();
+const symbolsOf = (text: string): string[] =>
+  Array.from(new TextEncoder().encode(text), (byte) => SYMBOLS[byte]!);
 
 /** The smallest vocabulary: the special tokens and every byte. */
 export const MIN_VOCAB = SPECIAL_TOKENS.length + 256;
