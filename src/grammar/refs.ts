@@ -1,12 +1,12 @@
 import { decodeUri } from '../decode-uri.ts';
-import { isObject, refuse, type Schema } from './schema.ts';
+import { escaped, isObject, refuse, type Schema } from './schema.ts';
 
 /** The URI of a document without `$id`. */
 const NAMELESS = 'json-schema:///';
 /** Keywords whose values hold no schema. */
 const VALUES = ['enum', 'const', 'default', 'example', 'examples', 'required'];
 
-/** A schema with an `$id` of its own (or the whole): references without an address are within it. */
+/** A schema with its own `$id`, or the root: references without a URI are resolved within it. */
 interface Resource {
   schema: unknown;
   path: string;
@@ -18,7 +18,7 @@ interface Resource {
 
 /** What the references of a schema lead to: JSON pointers, `$anchor`, `$dynamicAnchor` and `$id`. */
 export class Refs {
-  /** By path; the whole is the first. */
+  /** By path; the root is the first. */
   readonly #resources = new Map<string, Resource>();
 
   constructor(root: unknown) {
@@ -116,10 +116,6 @@ function shared(a: string, b: string): number {
   const [one, other] = [a.split('/'), b.split('/')];
   const end = one.findIndex((name, i) => name !== other[i]);
   return end < 0 ? one.length : end;
-}
-
-function escaped(name: string): string {
-  return name.replace(/~/g, '~0').replace(/\//g, '~1');
 }
 
 /** Percent signs that are no escapes stay. */

@@ -83,13 +83,16 @@ export function refuse(
 export const isObject = (value: unknown): value is Json =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
-/** The value of a keyword that may have a second name. */
+/** A name in a JSON pointer. */
+export const escaped = (name: string): string => name.replace(/~/g, '~0').replace(/\//g, '~1');
+
+/** What stands in a schema under some names, each within the one before. */
 export function subschema({ schema, path }: Schema, ...names: (string | number)[]): Schema {
   let at: unknown = schema;
   for (const name of names) at = (at as Json)[name];
   return {
     schema: at,
-    path: [path, ...names.map((name) => String(name).replace(/~/g, '~0').replace(/\//g, '~1'))].join('/'),
+    path: [path, ...names.map((name) => escaped(String(name)))].join('/'),
   };
 }
 
