@@ -1,4 +1,4 @@
-import { GREEDY } from '../engine/choosing.ts';
+import { GREEDY } from '../engine/sampler.ts';
 import { throwIfAborted } from '../errors.ts';
 import { type LaunchTime, timeLaunches } from '../gpu/timestamps.ts';
 import type { Weight } from '../kernels/tensor.ts';
@@ -85,8 +85,7 @@ export async function timeDecode(
   await jump(session, position);
   const { runner, described } = session;
   const begun = performance.now();
-  for await (const _ of runner.decode(described.plan, GREEDY, position, { steps, lockstep: false }))
-    throwIfAborted(signal);
+  for await (const _ of runner.decode(described.plan, GREEDY, position, { steps })) throwIfAborted(signal);
   return (performance.now() - begun) / steps;
 }
 

@@ -11,10 +11,12 @@ import { keptPart, part } from '../part.ts';
 import { generateReplies } from './generate.ts';
 import { completeOrder, type ModeSetting, modesOf, type PruneOrder, planInModes } from './modes.ts';
 import { checkOptions } from './options.ts';
+import { Places } from './places.ts';
 import { PrefixCache } from './prefix-cache.ts';
 import { checkIds, idList, promptIds } from './prompt.ts';
-import { Queue } from './queue.ts';
 import type { Runner } from './runner.ts';
+import { Scheduler } from './scheduler.ts';
+import { logitsOf, ofTokens, scoreOf } from './scoring.ts';
 import type {
   BatchChunk,
   GenerateChunk,
@@ -30,8 +32,6 @@ import type {
   WholeOptions,
 } from './types.ts';
 
-const scoring = () => part(() => import('./scoring.ts'));
-
 /** What `loadModel` puts together. */
 export interface ModelParts {
   gpu: Gpu;
@@ -46,18 +46,17 @@ export interface ModelParts {
   f32Tensors: readonly string[];
 }
 
-/** A loaded model. Calls queue: one runs at a time, in the order they were made. */
+/** A loaded model. As many replies run at once as it was loaded for (`batch`); other calls wait for those before them. */
 export class Model {
   #parts: ModelParts;
-  #queue = new Queue();
+  #scheduler: Scheduler;
   /** Lets one change of modes at a time ask the GPU for memory. */
-  #changes = new Queue();
+  #changes = new Places(1);
   readonly #reopen: (options: ReloadOptions) => Promise<ModelParts>;
   #reloading: Promise<void> | undefined;
   /** The plan that runs now, and what a token takes in it. */
   #running: { plan: Plan; dispatchesPerToken: number };
   #pruneOrder: PruneOrder | undefined;
-  #prefix = new PrefixCache();
   #disposed = false;
   readonly #masks = keptPart(async () => {
     const { MaskCache } = await import('./mask-cache.ts');
@@ -69,7 +68,15 @@ export class Model {
   constructor(parts: ModelParts, reopen: (options: ReloadOptions) => Promise<ModelParts>) {
     this.#parts = parts;
     this.#running = parts;
+    this.#scheduler = this.#schedule(parts);
     this.#reopen = reopen;
+  }
+
+  #schedule(parts: ModelParts): Scheduler {
+    return new Scheduler(parts.runner, {
+      ready: (plan) => this.#ready(plan),
+      still: () => this.#still(parts),
+    });
   }
 
   #live(): ModelParts {
@@ -184,28 +191,18 @@ export class Model {
     const ownPlan = checked.modes && this.#planOf(checked.modes);
     const promptTokenIds = promptIds(parts, prompt, checked);
     const masks = checked.constraint && (await this.#masksOf(checked.constraint));
-    const release = await this.#queue.enter();
-    try {
-      this.#still(parts);
-      return yield* generateReplies(
-        {
-          ...parts,
-          plan: () => ownPlan ?? this.#running.plan,
-          prefix: () => this.#prefix,
-          ready: (plan) => this.#ready(plan),
-          live: () => void this.#live(),
-        },
-        {
-          promptTokenIds,
-          continues: typeof prompt === 'string',
-          replies: n,
-          options: checked,
-          masks,
-        },
-      );
-    } finally {
-      release();
-    }
+    this.#still(parts);
+    return yield* generateReplies(
+      { ...parts, scheduler: this.#scheduler, still: () => this.#still(parts) },
+      {
+        promptTokenIds,
+        continues: typeof prompt === 'string',
+        replies: n,
+        options: checked,
+        masks,
+        plan: () => ownPlan ?? this.#running.plan,
+      },
+    );
   }
 
   /** The plan of a setting, by the model's own order and maps. */
@@ -258,12 +255,10 @@ export class Model {
    * them again, and runs again what they held.
    */
   async releaseUnusedKv(): Promise<void> {
-    const release = await this.#queue.enter();
-    try {
-      this.#prefix.release(this.#live().runner.releaseUnusedKv(this.#running.plan));
-    } finally {
-      release();
-    }
+    await this.#scheduler.alone(async () => {
+      const gone = this.#live().runner.releaseUnusedKv(this.#running.plan);
+      for (const { prefix } of this.#scheduler.slots) prefix.release(gone);
+    });
   }
 
   /**
@@ -274,19 +269,16 @@ export class Model {
    */
   async setLinearMaps(maps: Readonly<Record<number, LinearMapData>>): Promise<void> {
     this.#live();
-    const release = await this.#queue.enter();
-    try {
+    await this.#scheduler.alone(async () => {
       const { checkLinearMaps, installLinearMap } = await part(() => import('../model/linear-maps.ts'));
       const { plan, runner, gpu } = this.#live();
       const { config, weights } = runner.parts;
       const entries = checkLinearMaps(plan, config.hiddenSize, maps);
-      this.#prefix = new PrefixCache();
+      this.#forget();
       await guardMemory(gpu, 'linear maps', () => {
         for (const [layer, map] of entries) installLinearMap(gpu, runner.ledger, weights, layer, map);
       });
-    } finally {
-      release();
-    }
+    });
   }
 
   async #whole<T>(
@@ -310,29 +302,27 @@ export class Model {
           mend: 'Load the model with a larger contextLength, or use fewer tokens.',
         },
       );
-    const release = await this.#queue.enter();
-    const parts = this.#live();
-    try {
-      const plan = ownPlan ?? this.#running.plan;
-      const prefix = new PrefixCache();
-      this.#prefix = prefix;
-      await this.#ready(plan);
-      const value = await run(parts.runner, plan, tokenIds);
-      // A prompt that begins with this text need not run it again.
-      prefix.append(tokenIds, plan);
-      return value;
-    } catch (error) {
-      this.#live();
-      throw await lossOr(parts.gpu, error);
-    } finally {
-      release();
-    }
+    return this.#scheduler.alone(async () => {
+      const parts = this.#live();
+      try {
+        const plan = ownPlan ?? this.#running.plan;
+        const prefix = new PrefixCache();
+        this.#scheduler.slots[0]!.prefix = prefix;
+        await this.#ready(plan);
+        const value = await run(parts.runner, plan, tokenIds);
+        // A prompt that begins with this text need not run it again.
+        prefix.append(tokenIds, plan);
+        return value;
+      } catch (error) {
+        this.#live();
+        throw await lossOr(parts.gpu, error);
+      }
+    });
   }
 
   /** How likely a text is: one prefill, positions 0 up. @throws ShishuError `bad-argument`, `context-full`. */
   score(tokenIds: TokenIds, options: WholeOptions = {}): Promise<Score> {
     return this.#whole(tokenIds, options, async (runner, plan, tokenIds) => {
-      const { ofTokens, scoreOf } = await scoring();
       const { logprobs: next, top1 } = await scoreOf(runner, plan, tokenIds, options.signal);
       const logprobs = ofTokens(next);
       const total = logprobs.reduce((sum, value) => sum + value, 0);
@@ -342,15 +332,20 @@ export class Model {
 
   /** Logits of every position: `(tokens, vocab)` f32. */
   logits(tokenIds: TokenIds, options: WholeOptions = {}): Promise<Float32Array<ArrayBuffer>> {
-    return this.#whole(tokenIds, options, async (runner, plan, tokenIds) =>
-      (await scoring()).logitsOf(runner, plan, tokenIds, options.signal),
+    return this.#whole(tokenIds, options, (runner, plan, tokenIds) =>
+      logitsOf(runner, plan, tokenIds, options.signal),
     );
   }
 
   /** Forgets the conversation: the next prompt is prefilled whole. */
   reset(): void {
     this.#live();
-    this.#prefix = new PrefixCache();
+    this.#forget();
+  }
+
+  /** Nothing is cached of any sequence any more. */
+  #forget(): void {
+    for (const slot of this.#scheduler.slots) slot.prefix = new PrefixCache();
   }
 
   /**
@@ -377,10 +372,10 @@ export class Model {
     const modes = Object.entries(modesOf(lost.plan, this.#running.plan));
     this.#parts = parts;
     this.#running = parts;
-    this.#prefix = new PrefixCache();
     // A reply that nobody reads on must not hold the others up.
-    this.#queue = new Queue();
-    this.#changes = new Queue();
+    this.#scheduler.close();
+    this.#scheduler = this.#schedule(parts);
+    this.#changes = new Places(1);
     const kept = modes.filter(([layer, mode]) => mode !== 'linear' || linear.has(Number(layer)));
     await this.setModes(Object.fromEntries(kept));
   }
@@ -389,6 +384,7 @@ export class Model {
   async dispose(): Promise<void> {
     if (this.#disposed) return;
     this.#disposed = true;
+    this.#scheduler.close();
     await this.#parts.gpu.device.queue.onSubmittedWorkDone().catch(() => undefined);
     free(this.#parts);
   }

@@ -16,8 +16,8 @@ import type { Weights } from './weights.ts';
 /** Bytes of a `Row` and of a `Step` in the shaders. */
 export const ROW_BYTES = 16;
 export const STEP_BYTES = 16;
-/** Behind the rows of q; the last 8 of them are what shaders/shared/kv_write_f16.wgsl notes. */
-export const OVERFLOW_BYTES = 16;
+/** Behind the rows of q, for each sequence: what shaders/shared/kv_write_f16.wgsl notes. */
+const NOTE_BYTES = 8;
 
 /** Activations that every forward of a model writes over; `(rows, ...)` each. */
 export interface Scratch {
@@ -42,7 +42,7 @@ export function allocateScratch(
   ledger: Ledger,
   tuning: Tuning,
   config: ModelConfig,
-  size: { rows: number; decodeRows: number; logitRows: number; context: number },
+  size: { rows: number; decodeRows: number; logitRows: number; context: number; sequences: number },
 ): Scratch {
   const make = (label: string, rows: number, cols: number): Activations => ({
     buffer: ledger.storage(label, 4 * rows * stride(cols), 'scratch'),
@@ -58,7 +58,7 @@ export function allocateScratch(
     logitRows: size.logitRows,
     x,
     normed: make('normed', rows, config.hiddenSize).buffer,
-    q: ledger.storage('q', 4 * rows * stride(attendedSize) + OVERFLOW_BYTES, 'scratch'),
+    q: ledger.storage('q', 4 * rows * stride(attendedSize) + NOTE_BYTES * size.sequences, 'scratch'),
     qkv: config.qkNorm === 'none' ? undefined : make('qkv', rows, qkvSize),
     attended: make('attended', rows, attendedSize),
     parts: ledger.storage(

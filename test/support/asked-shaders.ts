@@ -44,7 +44,7 @@ export function shadersOf(
   const ledger = new Ledger(real);
   const config = typeof model === 'string' ? configs.get(model)! : model;
   const plan = planOf(config);
-  const size = { rows: 8, decodeRows: 8, logitRows: 8, context: 600 };
+  const size = { rows: 8, decodeRows: 8, logitRows: 8, context: 600, sequences: 2 };
   const scratch = allocateScratch(ledger, tuning, config, size);
   const { weights } = allocateWeights(real, ledger, config, plan, dtype);
   const kv = new KvCache(ledger, config, plan, { dtype: kvDtype, sequences: 2, context: size.context });
