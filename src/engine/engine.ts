@@ -19,7 +19,7 @@ import type { FillPlan } from '../model/weights.ts';
 import { part } from '../part.ts';
 import { DTYPES } from '../quant/index.ts';
 import type { TuningStore } from './kept-tuning.ts';
-import { Model, type ModelParts } from './model.ts';
+import { LocalModel, type ModelParts } from './model.ts';
 import { Runner } from './runner.ts';
 import { allocateParts, misfit, type RunnerOptions, sizeLimits, sizeOf } from './size.ts';
 import type { KvDtype, LoadOptions, LoadProgress, ReloadOptions, SelfTest } from './types.ts';
@@ -214,11 +214,11 @@ export async function loadModel(
   source: SourceLike,
   options: LoadOptions = {},
   gpuOptions: LoadGpuOptions = {},
-): Promise<Model> {
+): Promise<LocalModel> {
   const { onProgress: _, signal: __, device: ___, ...lasting } = options;
   const reopen = (again: ReloadOptions): Promise<ModelParts> =>
     openModel(source, { ...lasting, ...again }, gpuOptions);
-  return new Model(await openModel(source, options, gpuOptions), reopen);
+  return new LocalModel(await openModel(source, options, gpuOptions), reopen);
 }
 
 /** Reads the tokenizer and the ids that end a reply, beside the headers, which they are checked against. */

@@ -5,10 +5,10 @@ import { guardMemory } from '../gpu/buffer.ts';
 import { type Gpu, lossOr, throwIfLost } from '../gpu/device.ts';
 import type { Constraint, Masks } from '../grammar/constraint.ts';
 import type { WeightDtype } from '../kernels/tensor.ts';
-import type { LinearMapData } from '../model/linear-maps.ts';
 import { kvBytesPerToken, type Plan, parameterCount } from '../model/plan.ts';
 import { keptPart, part } from '../part.ts';
 import { generateReplies } from './generate.ts';
+import type { EngineModel } from './model-interface.ts';
 import { completeOrder, type ModeSetting, modesOf, type PruneOrder, planInModes } from './modes.ts';
 import { checkOptions } from './options.ts';
 import { Places } from './places.ts';
@@ -22,6 +22,7 @@ import type {
   GenerateChunk,
   GenerateOptions,
   GenerateResult,
+  LinearMaps,
   Message,
   ModelInfo,
   Prompt,
@@ -46,8 +47,8 @@ export interface ModelParts {
   f32Tensors: readonly string[];
 }
 
-/** A loaded model. As many replies run at once as it was loaded for (`batch`); other calls wait for those before them. */
-export class Model {
+/** A model that runs in this thread. As many replies run at once as it was loaded for (`batch`); others wait for those before. */
+export class LocalModel implements EngineModel {
   #parts: ModelParts;
   #scheduler: Scheduler;
   /** Lets one change of modes at a time ask the GPU for memory. */
@@ -91,7 +92,6 @@ export class Model {
     throwIfLost(gpu);
   }
 
-  /** Configuration, plan, modes, sizes; bytes are the ledger's at this moment. */
   get info(): ModelInfo {
     const { runner, plan, gpu, selfTest, dtype, f32Tensors } = this.#live();
     const { plan: running, dispatchesPerToken } = this.#running;
@@ -119,28 +119,23 @@ export class Model {
     return this.#live().tokenizer.hasChatTemplate;
   }
 
-  /** How the chat template has tools called; undefined where it has none, or in a form that is not known. */
   get toolFormat(): ToolFormat | undefined {
     return this.#live().tokenizer.toolFormat;
   }
 
-  /** What the chat template shows around the model's thoughts, as `<think>`. */
   get thoughtTags(): readonly ThoughtTags[] {
     return this.#live().tokenizer.thoughtTags;
   }
 
-  /** Token ids of a text, with the special tokens that the model expects around it. */
-  encode(text: string): number[] {
+  async encode(text: string): Promise<number[]> {
     return this.#live().tokenizer.encode(text);
   }
 
-  /** Text of token ids, without control tokens. */
-  decode(tokenIds: TokenIds): string {
+  async decode(tokenIds: TokenIds): Promise<string> {
     return this.#live().tokenizer.decode(idList(tokenIds));
   }
 
-  /** A conversation as the model reads it. @throws ShishuError `unsupported` when the model has no chat template. */
-  applyChatTemplate(messages: readonly Message[], options: ChatTemplateOptions = {}): string {
+  async applyChatTemplate(messages: readonly Message[], options: ChatTemplateOptions = {}): Promise<string> {
     return this.#live().tokenizer.applyChatTemplate(messages, options);
   }
 
@@ -149,11 +144,6 @@ export class Model {
     return (await this.#masks()).of(constraint);
   }
 
-  /**
-   * Streams a reply to a text, a conversation (through the model's chat template) or token ids.
-   * Leaving the loop early ends the reply. The generator's return value holds the whole of it.
-   * @throws ShishuError `bad-argument`, `context-full`, `device-lost`, `disposed`
-   */
   async *generate(
     prompt: Prompt,
     options: GenerateOptions = {},
@@ -171,10 +161,6 @@ export class Model {
     }
   }
 
-  /**
-   * As `generate`, `n` replies to one prompt that decode together; reply i is drawn with `seed + i`. The prompt runs once.
-   * @throws ShishuError `bad-argument` also when the model was loaded with a `batch` below `n`
-   */
   async *generateBatch(
     prompt: Prompt,
     n: number,
@@ -223,18 +209,6 @@ export class Model {
     }
   }
 
-  /**
-   * Sets how the attention blocks run, from the next token on, also of a reply that is under way (but for one with `modes` of
-   * its own). Modes go down from `attention` over `linear` (a map in its place, see `setLinearMaps`) to `skip`.
-   *
-   * Going down keeps what is cached: later tokens attend to K and V that fuller modes made, and each position counts in the
-   * modes it ran in. Going up, in any block, runs anew what was not made in exactly the new modes: logits are then those of a
-   * fresh run. `reset` makes any run a fresh one.
-   * @param setting a mode for some layers, the others keep their attention (`{}` is all of it); or the share that keeps it
-   * @param options `releaseKv`: then free the KV buffers that these modes do not use, as `releaseUnusedKv`
-   * @throws ShishuError `bad-argument`: a layer that is not an attention block, `linear` without a map, a level out of range;
-   * `out-of-memory`, when KV buffers that were released do not fit any more: the modes stay as they were
-   */
   async setModes(setting: ModeSetting, { releaseKv = false }: { releaseKv?: boolean } = {}): Promise<void> {
     const plan = this.#planOf(setting);
     await this.#ready(plan);
@@ -243,17 +217,12 @@ export class Model {
     if (releaseKv) await this.releaseUnusedKv();
   }
 
-  /** Sets the order in which levels of `setModes` take attention away. @throws ShishuError `bad-argument` */
-  setPruneOrder(order: PruneOrder): void {
+  async setPruneOrder(order: PruneOrder): Promise<void> {
     const { plan, runner } = this.#live();
     completeOrder(plan, order, runner.parts.weights.linear);
     this.#pruneOrder = order;
   }
 
-  /**
-   * Frees the KV buffers of blocks that do not attend in the modes that are set; waits for the calls before it. Going up makes
-   * them again, and runs again what they held.
-   */
   async releaseUnusedKv(): Promise<void> {
     await this.#scheduler.alone(async () => {
       const gone = this.#live().runner.releaseUnusedKv(this.#running.plan);
@@ -261,13 +230,7 @@ export class Model {
     });
   }
 
-  /**
-   * Gives attention blocks linear maps (f32), by layer, for the mode `linear`; waits for the calls before it. A map that is
-   * there is replaced. What is cached is forgotten.
-   * @throws ShishuError `bad-argument`: a layer that is not an attention block, wrong lengths, numbers that are not finite;
-   * `out-of-memory`
-   */
-  async setLinearMaps(maps: Readonly<Record<number, LinearMapData>>): Promise<void> {
+  async setLinearMaps(maps: LinearMaps): Promise<void> {
     this.#live();
     await this.#scheduler.alone(async () => {
       const { checkLinearMaps, installLinearMap } = await part(() => import('../model/linear-maps.ts'));
@@ -320,7 +283,6 @@ export class Model {
     });
   }
 
-  /** How likely a text is: one prefill, positions 0 up. @throws ShishuError `bad-argument`, `context-full`. */
   score(tokenIds: TokenIds, options: WholeOptions = {}): Promise<Score> {
     return this.#whole(tokenIds, options, async (runner, plan, tokenIds) => {
       const { logprobs: next, top1 } = await scoreOf(runner, plan, tokenIds, options.signal);
@@ -330,15 +292,13 @@ export class Model {
     });
   }
 
-  /** Logits of every position: `(tokens, vocab)` f32. */
   logits(tokenIds: TokenIds, options: WholeOptions = {}): Promise<Float32Array<ArrayBuffer>> {
     return this.#whole(tokenIds, options, (runner, plan, tokenIds) =>
       logitsOf(runner, plan, tokenIds, options.signal),
     );
   }
 
-  /** Forgets the conversation: the next prompt is prefilled whole. */
-  reset(): void {
+  async reset(): Promise<void> {
     this.#live();
     this.#forget();
   }
@@ -348,12 +308,6 @@ export class Model {
     for (const slot of this.#scheduler.slots) slot.prefix = new PrefixCache();
   }
 
-  /**
-   * Loads the model again after its device was lost (calls then reject with `device-lost`): from where it came, in a page
-   * mostly from the cache, onto a new device. The modes are kept; blocks that ran in linear maps of `setLinearMaps` get their
-   * attention back. Then a conversation goes on: its next prompt is prefilled whole. Does nothing where nothing was lost.
-   * @throws ShishuError those of `loadModel`; the model can then be reloaded once more
-   */
   reload(options: ReloadOptions = {}): Promise<void> {
     this.#reloading ??= this.#reload(options).finally(() => {
       this.#reloading = undefined;
@@ -380,7 +334,6 @@ export class Model {
     await this.setModes(Object.fromEntries(kept));
   }
 
-  /** Frees every byte on the GPU; a reply under way, and any later call, ends with a `disposed` error. Twice is no error. */
   async dispose(): Promise<void> {
     if (this.#disposed) return;
     this.#disposed = true;

@@ -88,7 +88,9 @@ test('the engine is what the evaluation runs on, and greedy text is what it coun
   const messages = [{ role: 'user', content: 'Say: red fox.' }];
   const tokenIds: number[] = [];
   for await (const chunk of model.generate(messages, { maxTokens: 6 })) tokenIds.push(chunk.tokenId);
-  const promptTokenIds = model.encode(model.applyChatTemplate(messages, { addGenerationPrompt: true }));
+  const promptTokenIds = await model.encode(
+    await model.applyChatTemplate(messages, { addGenerationPrompt: true }),
+  );
   const { top1 } = await model.score([...promptTokenIds, ...tokenIds]);
   await model.dispose();
   // 60 steps make it better than an even guess among 600 tokens.

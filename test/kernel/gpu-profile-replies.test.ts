@@ -2,7 +2,7 @@
 // and scores, against the CPU's forward and its twin of the sampler.
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { loadModel } from '../../src/engine/engine.ts';
-import type { Model } from '../../src/engine/model.ts';
+import type { EngineModel } from '../../src/engine/model-interface.ts';
 import type { GenerateOptions, GenerateResult } from '../../src/engine/types.ts';
 import { referenceLogits } from '../reference/forward.ts';
 import { logSoftmax } from '../reference/kernels.ts';
@@ -16,7 +16,7 @@ const { config, tensors } = tiny;
 const prompt = randomTokens(config, 12, 31);
 const REPLIES = 4;
 
-let model: Model;
+let model: EngineModel;
 beforeAll(async () => {
   model = await loadModel(shapedSource(tiny), {
     profile: 'gpu',

@@ -2,7 +2,7 @@
 // four and sixteen rows at once, prompts of more than a chunk, modes and linear maps.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { loadModel } from '../../src/engine/engine.ts';
-import type { Model } from '../../src/engine/model.ts';
+import type { EngineModel } from '../../src/engine/model-interface.ts';
 import type {
   BatchChunk,
   GenerateOptions,
@@ -34,7 +34,7 @@ type Extra = Omit<GpuOptions, 'device' | 'profile'> & { tuning?: Partial<Tuning>
 async function withModel(
   tiny: TinyModel,
   options: LoadOptions,
-  run: (model: Model) => Promise<void>,
+  run: (model: EngineModel) => Promise<void>,
   extra?: Extra,
 ): Promise<void> {
   const model = await loadModel(
@@ -81,7 +81,7 @@ function expectTold(
 
 /** `n` replies to a prompt that are drawn apart, by reply. */
 async function replies(
-  model: Model,
+  model: EngineModel,
   prompt: readonly number[],
   n: number,
   options: GenerateOptions,

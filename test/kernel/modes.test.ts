@@ -2,7 +2,7 @@
 // modes that the rule of PrefixCache gives it.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { loadModel, makeRunner } from '../../src/engine/engine.ts';
-import type { Model } from '../../src/engine/model.ts';
+import type { EngineModel } from '../../src/engine/model-interface.ts';
 import { PrefixCache } from '../../src/engine/prefix-cache.ts';
 import type { SamplingKind } from '../../src/engine/sampler.ts';
 import type { GenerateOptions, GenerateResult, LoadOptions, TokenLogprob } from '../../src/engine/types.ts';
@@ -50,7 +50,7 @@ function withMaps(name: TinyModelName) {
 }
 type WithMaps = ReturnType<typeof withMaps>;
 
-async function load({ source, maps }: WithMaps, options: LoadOptions = {}, chunk = 5): Promise<Model> {
+async function load({ source, maps }: WithMaps, options: LoadOptions = {}, chunk = 5): Promise<EngineModel> {
   const model = await loadModel(
     source,
     { device: gpu.device, contextLength: CONTEXT, ...options },
@@ -71,7 +71,7 @@ function randomModes({ layers, maps }: WithMaps, uniform: () => number): Modes {
 }
 
 async function reply(
-  model: Model,
+  model: EngineModel,
   prompt: readonly number[],
   options: GenerateOptions,
   each: (index: number) => Promise<void> = async () => {},
@@ -293,7 +293,7 @@ describe('a model', () => {
       repetitionPenalty: 1.3,
     };
     const straight = await reply(model, prompt, options);
-    model.reset();
+    await model.reset();
     let index = 0;
     const changed = await reply(model, prompt, options, async () => {
       // The same modes, as a new plan: the reply begins anew behind each token.
@@ -311,7 +311,7 @@ describe('a model', () => {
     await expect(model.setModes({ level: 2 })).rejects.toMatchObject(refused);
     await expect(model.generate('A', { modes: { level: -1 } }).next()).rejects.toMatchObject(refused);
     await expect(model.score([1, 2], { modes: { 9: 'skip' } })).rejects.toMatchObject(refused);
-    expect(() => model.setPruneOrder([3])).toThrow(/Layer 3/);
+    await expect(model.setPruneOrder([3])).rejects.toThrow(/Layer 3/);
     const d = config.hiddenSize;
     const good = { W: new Float32Array(d * d), b: new Float32Array(d) };
     for (const [map, message] of [
@@ -321,7 +321,7 @@ describe('a model', () => {
     ] as const)
       await expect(model.setLinearMaps(map)).rejects.toThrow(message);
     expect(model.info.modes).toEqual({ 0: 'attention', 1: 'attention', 7: 'attention' });
-    model.setPruneOrder([0]);
+    await model.setPruneOrder([0]);
     await model.setModes({ level: 0.6 });
     expect(model.info.modes[0]).toBe('skip');
     await model.dispose();
