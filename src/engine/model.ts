@@ -246,7 +246,7 @@ export class LocalModel implements EngineModel {
 
   async #whole<T>(
     given: TokenIds,
-    { modes }: WholeOptions,
+    { modes, signal }: WholeOptions,
     run: (runner: Runner, plan: Plan, tokenIds: readonly number[]) => Promise<T>,
   ): Promise<T> {
     this.#live();
@@ -280,7 +280,7 @@ export class LocalModel implements EngineModel {
         this.#live();
         throw await lossOr(parts.gpu, error);
       }
-    });
+    }, signal);
   }
 
   score(tokenIds: TokenIds, options: WholeOptions = {}): Promise<Score> {

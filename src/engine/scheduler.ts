@@ -109,8 +109,8 @@ export class Scheduler {
   }
 
   /** Waits for those before it, and runs while no sequence has a slot and no step is under way. */
-  async alone<T>(run: () => Promise<T>): Promise<T> {
-    const leave = await this.#places.enter();
+  async alone<T>(run: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+    const leave = await this.#places.enter(undefined, signal);
     try {
       while (await this.#settle());
       return await run();
