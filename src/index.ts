@@ -29,7 +29,6 @@ export type { SourceLike } from './formats/source.ts';
 export type { Profile, ProfileOption } from './gpu/profile.ts';
 export type { Constraint } from './grammar/constraint.ts';
 export type { WeightDtype } from './kernels/tensor.ts';
-export type { ModelConfig, ModelType, RopeScaling } from './model/config.ts';
 export type { LinearMapData } from './model/linear-maps.ts';
-export type { Block, MlpHalf, Plan } from './model/plan.ts';
 export type { Mode, Modes } from './model/prune.ts';
+export type * from './model/spec.ts';

@@ -53,7 +53,7 @@ async function windowsOf(
   text: ComparedText,
   { tokens, seed, signal }: { tokens: number; seed: number; signal: AbortSignal },
 ): Promise<number[][]> {
-  const { config, contextLength } = model.info;
+  const { spec, contextLength } = model.info;
   const length = Math.min(WINDOW, contextLength);
   if (text.kind === 'ids') {
     const count = Math.ceil(Math.min(text.ids.length, tokens) / length);
@@ -72,7 +72,7 @@ async function windowsOf(
       (await model.encode(textOf(corpus.chatAt(seed, i, 'held-out').turns))).slice(0, length);
     for (let i = 0; take(await ids(i)); i++);
   } else {
-    const edges = edgesOf(config);
+    const edges = edgesOf(spec);
     for await (const reply of sampleReplies(modelSays(model), { length: length - 1, ...edges, seed, signal }))
       if (!take([edges.begin, ...reply])) break;
   }

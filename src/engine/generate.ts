@@ -2,7 +2,7 @@ import { ShishuError } from '../errors.ts';
 import type { Tokenizer } from '../formats/tokenizer.ts';
 import { type Gpu, lossOr } from '../gpu/device.ts';
 import type { Masks } from '../grammar/constraint.ts';
-import type { Plan } from '../model/plan.ts';
+import type { Plan } from '../model/spec.ts';
 import type { CheckedOptions } from './options.ts';
 import { Reply } from './reply.ts';
 import type { Runner } from './runner.ts';

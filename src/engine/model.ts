@@ -5,7 +5,7 @@ import { guardMemory } from '../gpu/buffer.ts';
 import { type Gpu, lossOr, throwIfLost } from '../gpu/device.ts';
 import type { Constraint, Masks } from '../grammar/constraint.ts';
 import type { WeightDtype } from '../kernels/tensor.ts';
-import { kvBytesPerToken, type Plan, parameterCount } from '../model/plan.ts';
+import { kvBytesPerToken, type Plan, parameterCount } from '../model/spec.ts';
 import { keptPart, part } from '../part.ts';
 import { generateReplies } from './generate.ts';
 import type { EngineModel } from './model-interface.ts';
@@ -62,7 +62,7 @@ export class LocalModel implements EngineModel {
   readonly #masks = keptPart(async () => {
     const { MaskCache } = await import('./mask-cache.ts');
     const { tokenizer, runner } = this.#parts;
-    return new MaskCache(tokenizer, runner.parts.config.vocabSize);
+    return new MaskCache(tokenizer, runner.parts.spec.vocabSize);
   });
 
   /** @internal `reopen` loads the same model once more. */
@@ -95,16 +95,16 @@ export class LocalModel implements EngineModel {
   get info(): ModelInfo {
     const { runner, plan, gpu, selfTest, dtype, f32Tensors } = this.#live();
     const { plan: running, dispatchesPerToken } = this.#running;
-    const { config, kv } = runner.parts;
+    const { spec, kv } = runner.parts;
     return {
-      config,
+      spec,
       plan,
       modes: modesOf(plan, running),
-      parameters: parameterCount(config),
+      parameters: parameterCount(spec),
       dtype,
       f32Tensors,
       kv: kv.dtype,
-      kvBytesPerToken: kvBytesPerToken(config, running, kv.dtype === 'f32' ? 4 : 2),
+      kvBytesPerToken: kvBytesPerToken(spec, running, kv.dtype === 'f32' ? 4 : 2),
       contextLength: kv.context,
       batch: kv.sequences,
       bytes: runner.ledger.byPurpose(),
@@ -173,7 +173,7 @@ export class LocalModel implements EngineModel {
         details: { replies: n, limit: runner.sequences },
         mend: 'Load the model with a larger batch.',
       });
-    const checked = checkOptions(options, runner.parts.config.vocabSize);
+    const checked = checkOptions(options, runner.parts.spec.vocabSize);
     const ownPlan = checked.modes && this.#planOf(checked.modes);
     const promptTokenIds = promptIds(parts, prompt, checked);
     const masks = checked.constraint && (await this.#masksOf(checked.constraint));
@@ -235,8 +235,8 @@ export class LocalModel implements EngineModel {
     await this.#scheduler.alone(async () => {
       const { checkLinearMaps, installLinearMap } = await part(() => import('../model/linear-maps.ts'));
       const { plan, runner, gpu } = this.#live();
-      const { config, weights } = runner.parts;
-      const entries = checkLinearMaps(plan, config.hiddenSize, maps);
+      const { spec, weights } = runner.parts;
+      const entries = checkLinearMaps(plan, spec.hiddenSize, maps);
       this.#forget();
       await guardMemory(gpu, 'linear maps', () => {
         for (const [layer, map] of entries) installLinearMap(gpu, runner.ledger, weights, layer, map);
@@ -253,8 +253,8 @@ export class LocalModel implements EngineModel {
     const tokenIds = idList(given);
     const ownPlan = modes && this.#planOf(modes);
     if (tokenIds.length === 0) throw new ShishuError('bad-argument', 'There are no tokens.');
-    const { config, kv } = this.#parts.runner.parts;
-    checkIds(tokenIds, config.vocabSize);
+    const { spec, kv } = this.#parts.runner.parts;
+    checkIds(tokenIds, spec.vocabSize);
     const { context } = kv;
     if (tokenIds.length > context)
       throw new ShishuError(

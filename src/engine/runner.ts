@@ -5,7 +5,7 @@ import { type Dispatch, encode, type StepShape, writeStep } from '../gpu/recorde
 import type { Sampler as SamplerOptions } from '../kernels/sample.ts';
 import type { Width } from '../kernels/tuning.ts';
 import { type ForwardParts, ROW_BYTES, recordBlocks, recordHead } from '../model/forward.ts';
-import type { Plan } from '../model/plan.ts';
+import type { Plan } from '../model/spec.ts';
 import { clearNote, overflowOf, readOverflow } from './kv-range.ts';
 import { GREEDY, once, type Sampled, Sampler, type SamplingKind } from './sampler.ts';
 

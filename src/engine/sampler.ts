@@ -125,8 +125,8 @@ export class Sampler {
   }
 
   async #record(kind: SamplingKind): Promise<SamplingPass> {
-    const { gpu, tuning, config, scratch } = this.#parts;
-    const { vocabSize } = config;
+    const { gpu, tuning, spec, scratch } = this.#parts;
+    const { vocabSize } = spec;
     const { step } = scratch;
     const recorder = new Recorder(gpu);
     const call = { next: this.#next, sampled: this.#sampled, samplers: this.#samplers, step };
@@ -163,15 +163,15 @@ export class Sampler {
   #masks(): GPUBuffer {
     const { mask } = this.#buffers;
     if (mask) return mask;
-    const { config, kv } = this.#parts;
-    const made = this.#hold('mask', 4 * maskWords(config.vocabSize));
+    const { spec, kv } = this.#parts;
+    const made = this.#hold('mask', 4 * maskWords(spec.vocabSize));
     for (let sequence = 0; sequence < kv.sequences; sequence++)
       this.#write('mask', sequence, this.#allowAll());
     return made;
   }
 
   #allowAll(): Uint32Array<ArrayBuffer> {
-    return new Uint32Array(maskWords(this.#parts.config.vocabSize)).fill(0xffffffff);
+    return new Uint32Array(maskWords(this.#parts.spec.vocabSize)).fill(0xffffffff);
   }
 
   #write(name: 'counts' | 'bias' | 'mask', sequence: number, data: Uint32Array | Float32Array): void {
@@ -193,7 +193,7 @@ export class Sampler {
     kind: SamplingKind,
     { counts, bias }: { counts: Uint32Array; bias: Float32Array | undefined },
   ): void {
-    const { vocabSize } = this.#parts.config;
+    const { vocabSize } = this.#parts.spec;
     if (kind.adjusted) this.#write('counts', sequence, counts);
     // What the sequence before left would adjust the logits of this one beside another that asks for it.
     if (bias) this.#write('bias', sequence, bias);

@@ -1,5 +1,5 @@
 import { throwIfAborted } from '../errors.ts';
-import type { Plan } from '../model/plan.ts';
+import type { Plan } from '../model/spec.ts';
 import { clearNote, overflowOf } from './kv-range.ts';
 import { Places } from './places.ts';
 import { PrefixCache } from './prefix-cache.ts';
@@ -219,7 +219,7 @@ export class Scheduler {
     this.#outdated ||= this.#next.includes(sequence);
     const { parts, sampler } = this.#runner;
     const { index } = sequence.slot!;
-    const { vocabSize } = parts.config;
+    const { vocabSize } = parts.spec;
     clearNote(parts, index);
     const [counts, bias] = [sequence.counts(vocabSize), sequence.bias(vocabSize)];
     sampler.setAdjustments(index, sequence.kind, { counts, bias });

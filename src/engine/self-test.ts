@@ -3,8 +3,8 @@ import { argmax } from '../kernels/sample.ts';
 import { stride } from '../kernels/tensor.ts';
 import type { Width } from '../kernels/tuning.ts';
 import { ROW_BYTES, recordBlocks, recordHead } from '../model/forward.ts';
-import { type Block, mlpWidth, type Plan } from '../model/plan.ts';
 import { ropeTable } from '../model/rope.ts';
+import { type AttentionMixer, attentionOf, type Block, type Plan } from '../model/spec.ts';
 import { needsFew, type Runner } from './runner.ts';
 import { type Floats, type Rows, Snapshots, takeEnds, takeRows, type Work } from './snapshots.ts';
 
@@ -70,8 +70,9 @@ interface BlockShots {
  * @returns kernels that computed wrongly, by the order of the forward
  */
 export async function selfTest({ parts, ledger }: Runner, plan: Plan): Promise<WrongKernel[]> {
-  const { gpu, config, weights, scratch, kv, tuning } = parts;
-  const { hiddenSize: d, heads, kvHeads, headDim, vocabSize, rmsNormEps: eps } = config;
+  const { gpu, spec, weights, scratch, kv, tuning } = parts;
+  const { hiddenSize: d, vocabSize, rmsNormEps: eps } = spec;
+  const mixers = attentionOf(spec);
   const held: GPUBuffer[] = [];
   const storage = (label: string, bytes: number): GPUBuffer => {
     const buffer = ledger.storage(label, bytes, 'scratch');
@@ -102,6 +103,8 @@ export async function selfTest({ parts, ledger }: Runner, plan: Plan): Promise<W
         }
   };
 
+  const widthOf = (layer: number): number => weights.mlp.get(layer)!.down.cols;
+  const attendedSize = (layer: number): number => weights.attention.get(layer)?.out.cols ?? 0;
   const dtypesOf = ({ layer, mlp }: Block): string => {
     const { qkv, out } = weights.attention.get(layer) ?? {};
     const { down, up } = weights.linear.get(layer) ?? {};
@@ -110,7 +113,11 @@ export async function selfTest({ parts, ledger }: Runner, plan: Plan): Promise<W
   };
   const kinds = new Map(
     plan
-      .map((block) => [`${block.kind} ${mlpWidth(config, block.mlp)} ${dtypesOf(block)}`, block] as const)
+      .map((block) => {
+        const { heads, kvHeads, headDim } = mixers.get(block.layer) ?? {};
+        const shape = [block.kind, widthOf(block.mlp), heads, kvHeads, headDim, dtypesOf(block)];
+        return [shape.join(' '), block] as const;
+      })
       .reverse(),
   );
   const sample = [...kinds.values()].sort((a, b) => a.layer - b.layer);
@@ -118,18 +125,22 @@ export async function selfTest({ parts, ledger }: Runner, plan: Plan): Promise<W
   const few = needsFew({ gpu, kv }) ? Math.max(0, Math.min(FEW, scratch.logitRows, kv.context - 2)) : 0;
   const prompt = Math.min(PROMPT, scratch.rows, kv.context - 1 - few);
   const tokens = Array.from({ length: prompt + few + 1 }, (_, i) => (7919 * (i + 1)) % vocabSize);
-  const table = ropeTable(config, tokens.length);
-  const queryHead = heads - 1;
-  const keyHead = kvHeads - 1;
 
   /** q, k or v of one head, of each row. */
-  const headRows = (x: Floats[], head: Rows, gain: Floats | undefined, rotate: boolean): Floats[] =>
-    x.map((row, position) => {
+  const headRows = (
+    { headDim, qkNorm, rope }: AttentionMixer,
+    x: Floats[],
+    head: Rows,
+    gain: Floats | undefined,
+    rotate: boolean,
+  ): Floats[] => {
+    const table = ropeTable({ headDim, rope }, tokens.length);
+    return x.map((row, position) => {
       const n = normed(row, eps, head.gain);
       let out = Float32Array.from({ length: headDim }, (_, r) => dot(head, r, n).sum);
       if (!rotate) return out;
       // A norm without weights may stand on either side of the rotation.
-      if (config.qkNorm !== 'none') out = normed(out, eps, gain);
+      if (qkNorm) out = normed(out, eps, gain);
       const half = headDim / 2;
       return out.map((value, i) => {
         const at = 2 * (position * half + (i % half));
@@ -138,6 +149,7 @@ export async function selfTest({ parts, ledger }: Runner, plan: Plan): Promise<W
           : value * table[at]! + out[i - half]! * table[at + 1]!;
       });
     });
+  };
 
   /** `before` of the rows of this run and of those whose K and V are cached. */
   const checkAttention = (
@@ -148,6 +160,9 @@ export async function selfTest({ parts, ledger }: Runner, plan: Plan): Promise<W
     past: () => Floats[],
   ): void => {
     const { qkv, out, qkGains } = weights.attention.get(layer)!;
+    const mixer = mixers.get(layer)!;
+    const { heads, kvHeads, headDim } = mixer;
+    const [queryHead, keyHead] = [heads - 1, kvHeads - 1];
     const head = (index: number) => takeRows(snapshots, work, qkv, index * headDim, headDim);
     const read = [head(queryHead), head(heads + keyHead), head(heads + kvHeads + keyHead)] as const;
     const gains = qkGains && snapshots.floats(work, qkGains, 0, 2 * headDim);
@@ -156,9 +171,9 @@ export async function selfTest({ parts, ledger }: Runner, plan: Plan): Promise<W
       const cached = past();
       const x = [...cached, ...shots.before()];
       const [wq, wk, wv] = read.map((rows) => rows()) as [Rows, Rows, Rows];
-      const q = headRows(x, wq, gains?.().subarray(0, headDim), true);
-      const k = headRows(x, wk, gains?.().subarray(headDim), true);
-      const v = headRows(x, wv, undefined, false);
+      const q = headRows(mixer, x, wq, gains?.().subarray(0, headDim), true);
+      const k = headRows(mixer, x, wk, gains?.().subarray(headDim), true);
+      const v = headRows(mixer, x, wv, undefined, false);
       const largest = Math.max(...v.flatMap((row) => [...row].map(Math.abs)));
       for (const [i, found] of shots.attended().entries()) {
         const position = cached.length + i;
@@ -257,12 +272,12 @@ export async function selfTest({ parts, ledger }: Runner, plan: Plan): Promise<W
       const own = dispatches.filter(({ block }) => block === layer);
       const cut = own.findIndex(({ label }) => label.startsWith('gate and up'));
       launch(own.slice(0, cut));
-      const attended = shoot(work, scratch.attended.buffer, step.rows, heads * headDim);
+      const attended = shoot(work, scratch.attended, step.rows, attendedSize(layer));
       const down = kind === 'linear' ? weights.linear.get(layer)!.down : undefined;
       const reduced = down && shoot(work, scratch.hidden, step.rows, down.rows);
       const middle = shoot(work, scratch.x.buffer, step.rows, d);
       launch(own.slice(cut));
-      const hidden = shoot(work, scratch.hidden, step.rows, mlpWidth(config, mlp));
+      const hidden = shoot(work, scratch.hidden, step.rows, widthOf(mlp));
       const after = shoot(work, scratch.x.buffer, step.rows, d);
       const shots = { before, middle, after, attended, hidden, reduced };
       const label = `${name}, block ${layer}:`;

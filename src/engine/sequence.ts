@@ -1,6 +1,6 @@
 import type { ConstrainedReply } from '../grammar/constraint.ts';
 import type { Logprobs } from '../kernels/sampling.ts';
-import type { Plan } from '../model/plan.ts';
+import type { Plan } from '../model/spec.ts';
 import type { CheckedOptions } from './options.ts';
 import { PrefixCache } from './prefix-cache.ts';
 import type { SamplingKind } from './sampler.ts';

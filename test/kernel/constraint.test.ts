@@ -25,12 +25,12 @@ const validate = new Ajv2020().compile(SCHEMA);
 let model: EngineModel;
 
 beforeAll(async () => {
-  const config = { eos_token: '</s>', chat_template: '{% for m in messages %}{{ m.content }}{% endfor %}' };
+  const spec = { eos_token: '</s>', chat_template: '{% for m in messages %}{{ m.content }}{% endfor %}' };
   model = await loadModel(
     memorySource({
       ...tinyFiles(tinyModel('shishu', 7)),
       ...charTokenizerFiles(131),
-      'tokenizer_config.json': JSON.stringify(config),
+      'tokenizer_config.json': JSON.stringify(spec),
       'generation_config.json': '{"eos_token_id": 0}',
     }),
     { contextLength: 96 },

@@ -58,12 +58,12 @@ function difference(found: Float32Array, expected: Float32Array): number {
 }
 
 function expected(name: TinyModelName, tokens: number[]): Float32Array {
-  const { config, tensors } = tinyModel(name, 7);
-  return Float32Array.from(referenceLogits(config, tensors, tokens));
+  const { spec, tensors } = tinyModel(name, 7);
+  return Float32Array.from(referenceLogits(spec, tensors, tokens));
 }
 
 describe.each(TINY_MODEL_NAMES)('%s', (name) => {
-  const tokens = randomTokens(tinyModel(name, 7).config, 39, 11);
+  const tokens = randomTokens(tinyModel(name, 7).spec, 39, 11);
   const want = expected(name, tokens);
 
   test.each([

@@ -10,7 +10,7 @@ import { randomTokens, tinyFiles, tinyModel } from '../support/tiny-models.ts';
 const tiny = tinyModel('shishu', 7);
 const source = memorySource({ ...tinyFiles(tiny), ...charTokenizerFiles(131) });
 const text = (length: number, seed: number): Uint32Array =>
-  Uint32Array.from(randomTokens(tiny.config, length, seed));
+  Uint32Array.from(randomTokens(tiny.spec, length, seed));
 const CHUNK = 8;
 const load = (options: LoadOptions): Promise<LocalModel> =>
   loadModel(source, { contextLength: 96, ...options }, { chunk: CHUNK });

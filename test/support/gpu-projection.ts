@@ -4,6 +4,7 @@ import type { HeadShape, QkvPlace } from '../../src/kernels/rope.ts';
 import type { WeightDtype } from '../../src/kernels/tensor.ts';
 import type { Tuning, Width } from '../../src/kernels/tuning.ts';
 import { ropeTable } from '../../src/model/rope.ts';
+import { attentionOf } from '../../src/model/spec.ts';
 import { add, linear, rmsNorm, rope } from '../reference/kernels.ts';
 import { type Case, expectClose, type Floats, KvImage, type Rig, type RowSpec, readKv } from './gpu-rig.ts';
 import { tinyModel } from './tiny-models.ts';
@@ -31,7 +32,10 @@ export interface ProjectionSpec {
 }
 
 /** Rotary settings of any tiny model, for heads of a size. */
-export const ropeConfig = (headDim: number) => ({ ...tinyModel('llama', 1).config, headDim });
+export const ropeConfig = (headDim: number) => {
+  const [mixer] = attentionOf(tinyModel('llama', 1).spec).values();
+  return { ...mixer!, headDim };
+};
 
 const slice = (values: Floats, from: number, count: number, cols: number): Floats =>
   values.slice(from * cols, (from + count) * cols);
@@ -77,11 +81,11 @@ export async function expectQkv(
   const { heads, kvHeads, headDim } = place.shape;
   const all = (heads + 2 * kvHeads) * headDim;
   const positions = specs.map(({ position = 0 }) => position);
-  const config = ropeConfig(headDim);
+  const spec = ropeConfig(headDim);
   const part = (from: number, count: number): Floats => columns(qkv, all, from * headDim, count * headDim);
-  const rotated = Float32Array.from(rope(part(0, heads), heads, config, positions));
+  const rotated = Float32Array.from(rope(part(0, heads), heads, spec, positions));
   await rig.expectRows(q, rotated, `${label}: q`, tolerance);
-  const k = rope(part(heads, kvHeads), kvHeads, config, positions);
+  const k = rope(part(heads, kvHeads), kvHeads, spec, positions);
   const v = part(heads + kvHeads, kvHeads);
   const size = kvHeads * headDim;
   specs.forEach(({ sequence = 0, position = 0 }, r) => {

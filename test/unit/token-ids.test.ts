@@ -11,7 +11,7 @@ import { memorySource } from '../support/memory-source.ts';
 const tokenizer = await loadTokenizer(memorySource(byteTokenizerFiles()), 300);
 const parts = {
   tokenizer,
-  runner: { parts: { config: { vocabSize: 300 }, kv: { context: 50 } } },
+  runner: { parts: { spec: { vocabSize: 300 }, kv: { context: 50 } } },
 } as unknown as Parameters<typeof promptIds>[0];
 const idsOf = (prompt: Parameters<typeof promptIds>[1]) => promptIds(parts, prompt, checkOptions({}, 300));
 
