@@ -9,9 +9,6 @@ struct Params {
   seed: u32,
 }
 
-@group(0) @binding(0) var<storage, read_write> out: array<u32>;
-@group(0) @binding(1) var<uniform> params: Params;
-
 // PCG's output permutation of one linear congruential step.
 fn hash(input: u32) -> u32 {
   let state = input * 747796405u + 2891336453u;

@@ -4,6 +4,7 @@ import type { WeightFormat } from './format.ts';
 /** Values rounded to f16, in pairs. */
 export const f16: WeightFormat = {
   reader: 'weight_f16',
+  load: 'vec4<u32>',
   unit: 8,
   bits: 16,
   scaled: false,

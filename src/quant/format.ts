@@ -21,6 +21,8 @@ export interface PackedRows {
 export interface WeightFormat {
   /** The include in shaders/shared/ that reads a unit, without `.wgsl`. */
   readonly reader: string;
+  /** What WGSL reads of the codes for a unit. */
+  readonly load: string;
   /** Values along a row that the reader gives at once. */
   readonly unit: 4 | 8;
   /** Bits of one code. */

@@ -52,6 +52,7 @@ function encode(values: Float32Array): PackedRows {
 export const q4: WeightFormat = {
   ...BLOCKED,
   reader: 'weight_q4',
+  load: 'u32',
   bits: 4,
   level: 8,
   encode,

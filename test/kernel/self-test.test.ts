@@ -90,21 +90,21 @@ describe('a sound GPU', () => {
 
 describe('a GPU that computes wrongly', () => {
   const cases: [string, Spoil, RegExp][] = [
-    ['matvec', instead('sums[0] += dots(', 'sums[0] += 0.9 * dots('), /decode, block 0: qkv and attention/],
+    ['matvec', instead('sums[0] += dots(', 'sums[0] += 0.9 * dots('), /decode, block 0: qkv \(matvec\)/],
     [
       'matmul',
       instead('t2 += x_tile[xi + 2u] * wv', 't2 += x_tile[xi + 1u] * wv'),
-      /prompt, block 0: gate and up/,
+      /prompt, block 0: gate and up \(matmul\)/,
     ],
     [
       'attention_decode',
       instead('exp(', 'exp(0.5 * ', (shader) => shader === 'attention_decode'),
-      /decode, block 0: qkv and attention/,
+      /decode, block 0: attention \(attention_decode\)/,
     ],
     [
       'argmax',
       instead('better(best, Best(z[j], 4u * i + j))', 'better(best, Best(-z[j], 4u * i + j))'),
-      /argmax/,
+      /decode: argmax \(argmax\)/,
     ],
   ];
   test.each(cases)(
