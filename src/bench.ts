@@ -2,7 +2,7 @@
 export { CLAIMS, CLAIMS_NOTE } from './bench/claims.ts';
 export { cautions, toCsv, toJson, toMarkdown } from './bench/export.ts';
 export { bytesText } from './bench/fit.ts';
-export { type ModelSpec, PRESETS, parseSpec, parseStack, specText } from './bench/models.ts';
+export { type BenchModel, benchModelText, PRESETS, parseBenchModel, parseStack } from './bench/models.ts';
 export type { BenchResult, ModelFacts, ProfilePoint, Which } from './bench/result.ts';
 export { type BenchOptions, type BenchProgress, runBench } from './bench/run.ts';
 export {

@@ -7,17 +7,16 @@ export {
   forgetCrashedLoads,
   type LoadEstimate,
   type LocalLoadOptions,
-  type LocalModel,
   loadModel,
-  type WorkerLoadOptions,
 } from './api/load.ts';
+export type { Model } from './api/model.ts';
 export type { CallOptions, ChatCompletions, ChatStream } from './api/openai.ts';
 export type { ChatContent, ChatMessage, ChatRequest, ResponseFormat } from './api/openai-request.ts';
 export type * from './api/openai-types.ts';
-export type { RemoteLoadOptions, RemoteModel } from './api/remote.ts';
+export type { WorkerLoadOptions } from './api/remote.ts';
 export type { ChatTool } from './api/tool-calls.ts';
 export type { Choice, Estimate } from './engine/estimate.ts';
-export type { Model } from './engine/model.ts';
+export type { EngineModel } from './engine/model-interface.ts';
 export type { ModeSetting, PruneOrder } from './engine/modes.ts';
 export type { ModelSize } from './engine/size.ts';
 export type * from './engine/types.ts';
@@ -30,7 +29,6 @@ export type { SourceLike } from './formats/source.ts';
 export type { Profile, ProfileOption } from './gpu/profile.ts';
 export type { Constraint } from './grammar/constraint.ts';
 export type { WeightDtype } from './kernels/tensor.ts';
-export type { ModelConfig, ModelType, RopeScaling } from './model/config.ts';
 export type { LinearMapData } from './model/linear-maps.ts';
-export type { Block, MlpHalf, Plan } from './model/plan.ts';
 export type { Mode, Modes } from './model/prune.ts';
+export type * from './model/spec.ts';

@@ -1,5 +1,6 @@
 import {
   type BenchSettings,
+  benchModelText,
   FULL,
   PRESETS,
   parseSettings,
@@ -7,7 +8,6 @@ import {
   type SettingName,
   settingsFromLink,
   settingsText,
-  specText,
 } from '../../src/bench.ts';
 import { ShishuError } from '../../src/errors.ts';
 import { byId, el } from '../chat/dom.ts';
@@ -36,7 +36,7 @@ function pairsOf(included: readonly Choice[]): Pair[] {
     ...PRESETS.map(({ name, children }) => ({
       label: name,
       parent: name,
-      child: specText({ kind: 'shape', preset: name, stack: children[0] }),
+      child: benchModelText({ kind: 'shape', preset: name, stack: children[0] }),
       shape: true,
     })),
   ];
@@ -65,7 +65,9 @@ export class Form {
     byId('specs', HTMLDataListElement).replaceChildren(
       ...PRESETS.flatMap(({ name, children }) => [
         el('option', { value: name }),
-        ...children.map((stack) => el('option', { value: specText({ kind: 'shape', preset: name, stack }) })),
+        ...children.map((stack) =>
+          el('option', { value: benchModelText({ kind: 'shape', preset: name, stack }) }),
+        ),
       ]),
     );
     byId('quick', HTMLButtonElement).addEventListener('click', () => this.#take(QUICK));

@@ -1,7 +1,7 @@
 import { ANALYSIS_FILE } from '../../src/convert/analysis-file.ts';
 import { readOptionalJson } from '../../src/formats/json.ts';
 import { openSource } from '../../src/formats/source.ts';
-import type { PruneOrder, RemoteModel } from '../../src/index.ts';
+import type { Model, PruneOrder } from '../../src/index.ts';
 import { byId, el } from './dom.ts';
 import { Estimate, type Estimated, FULL } from './estimate.ts';
 import { bytes, digits } from './format.ts';
@@ -17,7 +17,7 @@ export class Attention {
   readonly #onChange: () => void;
   readonly #fail: (error: unknown) => void;
   readonly #estimate: Estimate;
-  #model: RemoteModel | undefined;
+  #model: Model | undefined;
   /** Tokens that the model has read and written, `[]` before its first reply. */
   #conversation: readonly number[] = [];
   #order = '';
@@ -43,7 +43,7 @@ export class Attention {
   }
 
   /** Shows the slider of a model that was just loaded, with all of its attention; without a model nothing. */
-  async show(loaded: { model: RemoteModel; choice: Choice } | undefined): Promise<void> {
+  async show(loaded: { model: Model; choice: Choice } | undefined): Promise<void> {
     this.#estimate.stop();
     this.#model = loaded?.model;
     this.#conversation = [];
@@ -120,7 +120,7 @@ export class Attention {
   }
 
   /** Frees what the modes leave unused; the model does so behind the reply under way. */
-  async #release(model: RemoteModel): Promise<void> {
+  async #release(model: Model): Promise<void> {
     // A model that is gone has none.
     await model.releaseUnusedKv().catch(() => {});
     if (this.#model === model) this.#changed();
@@ -155,7 +155,7 @@ export class Attention {
   }
 }
 
-const attending = ({ info }: RemoteModel): string[] =>
+const attending = ({ info }: Model): string[] =>
   Object.keys(info.modes).filter((layer) => info.modes[Number(layer)] === 'attention');
 
 /** The order that came with the model. Included ones are asked only when their list says so. */

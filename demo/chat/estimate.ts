@@ -1,4 +1,4 @@
-import type { RemoteModel } from '../../src/index.ts';
+import type { Model } from '../../src/index.ts';
 import { digits } from './format.ts';
 
 /** Stands in for a conversation that has not begun. */
@@ -26,14 +26,14 @@ export class Estimate {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #abort: AbortController | undefined;
   /** The text that was last scored with all attention. */
-  #full: { model: RemoteModel; text: string; nll: number } | undefined;
+  #full: { model: Model; text: string; nll: number } | undefined;
 
   constructor(tell: (estimated: Estimated) => void) {
     this.#tell = tell;
   }
 
   /** Begins anew, when nothing more changes. With all attention there is nothing to compare. */
-  start(model: RemoteModel, conversation: readonly number[]): void {
+  start(model: Model, conversation: readonly number[]): void {
     this.stop();
     if (Object.values(model.info.modes).every((mode) => mode === 'attention')) return;
     this.#tell({ figure: 'perplexity …', basis: '' });
@@ -54,7 +54,7 @@ export class Estimate {
     this.#tell({ figure: '', basis: '' });
   }
 
-  async #run(model: RemoteModel, conversation: readonly number[], signal: AbortSignal): Promise<Estimated> {
+  async #run(model: Model, conversation: readonly number[], signal: AbortSignal): Promise<Estimated> {
     const most = Math.min(MOST_TOKENS, model.info.contextLength);
     const begun = conversation.length > 1;
     const ids = (begun ? conversation : await model.encode(TEXT)).slice(-most);

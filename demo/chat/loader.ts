@@ -1,5 +1,5 @@
 import type { LoadOptions, LoadProgress, ReloadOptions } from '../../src/engine/types.ts';
-import { loadModel, type ProfileOption, type RemoteModel } from '../../src/index.ts';
+import { loadModel, type Model, type ProfileOption } from '../../src/index.ts';
 import { announce, byId } from './dom.ts';
 import { bytes } from './format.ts';
 import type { Choice } from './picker.ts';
@@ -7,7 +7,7 @@ import type { Choice } from './picker.ts';
 /** Loads one model at a time, with a bar and a way out; a model that is replaced is freed first. */
 export class Loader {
   /** The model that is ready, and where it came from. */
-  loaded: { model: RemoteModel; choice: Choice } | undefined;
+  loaded: { model: Model; choice: Choice } | undefined;
   readonly #place = byId('loading', HTMLDivElement);
   readonly #bar = byId('load-bar', HTMLProgressElement);
   readonly #text = byId('load-text', HTMLSpanElement);
@@ -26,7 +26,7 @@ export class Loader {
   }
 
   /** Frees the model at hand and loads another; undefined when cancelled, or replaced by a later choice. */
-  load(choice: Choice, size: Pick<LoadOptions, 'dtype' | 'contextLength'>): Promise<RemoteModel | undefined> {
+  load(choice: Choice, size: Pick<LoadOptions, 'dtype' | 'contextLength'>): Promise<Model | undefined> {
     return this.#begin(choice.label, async (options) => {
       const last = this.loaded;
       this.loaded = undefined;
@@ -44,7 +44,7 @@ export class Loader {
   }
 
   /** Loads the model at hand again, whose GPU was lost. */
-  reload(): Promise<RemoteModel | undefined> {
+  reload(): Promise<Model | undefined> {
     return this.#begin(this.loaded?.choice.label ?? '', async (options) => {
       const lost = this.loaded;
       this.loaded = undefined;
@@ -58,7 +58,7 @@ export class Loader {
   #begin(
     label: string,
     work: (options: ReloadOptions & { signal: AbortSignal }) => Promise<void>,
-  ): Promise<RemoteModel | undefined> {
+  ): Promise<Model | undefined> {
     this.#abort?.abort();
     const abort = new AbortController();
     this.#abort = abort;
@@ -71,7 +71,7 @@ export class Loader {
     label: string,
     work: (options: ReloadOptions & { signal: AbortSignal }) => Promise<void>,
     abort: AbortController,
-  ): Promise<RemoteModel | undefined> {
+  ): Promise<Model | undefined> {
     const { signal } = abort;
     const onProgress = (progress: LoadProgress): void => {
       if (!signal.aborted) this.#show(label, progress);

@@ -1,5 +1,5 @@
 import type { GenerateOptions, GenerateResult, Message } from '../../src/engine/types.ts';
-import type { RemoteModel } from '../../src/index.ts';
+import type { Model } from '../../src/index.ts';
 import type { Attention } from './attention.ts';
 import type { Log } from './log.ts';
 import type { Status } from './status.ts';
@@ -23,7 +23,7 @@ const REPLY_SHARE = 0.2;
 
 /** A conversation without its oldest exchanges, as many as must go for the rest and a reply to fit into the context. */
 export async function fitted(
-  model: Pick<RemoteModel, 'info' | 'encode' | 'applyChatTemplate'>,
+  model: Pick<Model, 'info' | 'encode' | 'applyChatTemplate'>,
   messages: readonly Message[],
 ): Promise<{ messages: Message[]; left: number }> {
   const room = Math.floor(model.info.contextLength * (1 - REPLY_SHARE));
@@ -39,7 +39,7 @@ export async function fitted(
 
 /** Streams a reply into the last exchange, its place in the log and the figures. */
 export async function streamReply(
-  model: RemoteModel,
+  model: Model,
   prompt: string | Message[],
   options: GenerateOptions,
   into: { exchange: Exchange; log: Log; status: Status; attention: Attention },

@@ -1,5 +1,5 @@
 import { type Analysis, type BlockReport, columnsOf } from '../../src/convert/analyze.ts';
-import { type ConvertReport, healingText, speedText } from '../../src/convert/report.ts';
+import { type ConvertReport, healingText, speedText, stackText } from '../../src/convert/report.ts';
 import { bars, clearPlots } from '../bench/plots.ts';
 import { el } from '../chat/dom.ts';
 import { bytes } from '../chat/format.ts';
@@ -130,7 +130,7 @@ export function showConverted(
   report: ConvertReport,
   actions: readonly HTMLElement[],
 ): void {
-  const { front, mlpOnly, end, sharedPairs, layers, steps, healing } = report;
+  const { layers, steps, healing } = report;
   const { parameters, weightBytes, kvBytesPerToken } = report;
   const parent = steps[0]!.perplexity;
   const pair = (
@@ -138,7 +138,6 @@ export function showConverted(
     { parent, child }: { parent: number; child: number },
     show: (value: number) => string,
   ) => [what, show(parent), show(child), percent(parent, child)];
-  const pairs = sharedPairs > 0 ? `, ${sharedPairs} shared ${sharedPairs === 1 ? 'pair' : 'pairs'}` : '';
   place.replaceChildren(
     el(
       'div',
@@ -147,7 +146,7 @@ export function showConverted(
       el(
         'div',
         { class: 'facts' },
-        el('span', {}, `${front} attention + ${mlpOnly} MLP-only${pairs} + ${end} attention`),
+        el('span', {}, stackText(report)),
         el('span', {}, `layers ${layers.join(' ')} lost their attention`),
       ),
     ),

@@ -76,7 +76,7 @@ function cut(
 /** @throws ShishuError as `checkHealing`, with the name of the form's field in its details */
 function checkField(parent: OnGpu, windows: Windows, heal: HealOptions): void {
   try {
-    checkHealing(parent.config, windows.healing, heal);
+    checkHealing(parent.spec, windows.healing, heal);
   } catch (cause) {
     const { code, message, details, mend } = cause as ShishuError;
     throw new ShishuError(code, message, { details: { ...details, field: 'heal' }, mend, cause });
@@ -101,14 +101,14 @@ const methods = {
     try {
       refuseChild(parent);
       const windows = await cut(parent, text, { tell, signal });
-      const { runner, plan, config, dtype } = parent;
+      const { runner, plan, spec, dtype } = parent;
       const { analysis } = await analyze(runner, plan, windows, {
         storedBytes: bytesOf(dtype),
         signal,
         onProgress: (done, total) => tell('Measuring the blocks', done, total),
       });
       session = { parent, text, windows, analysis, profile };
-      return { analysis, layers: config.layers, hiddenSize: config.hiddenSize, dtype };
+      return { analysis, layers: spec.blocks.length, hiddenSize: spec.hiddenSize, dtype };
     } catch (error) {
       parent.close();
       throw error;

@@ -1,6 +1,8 @@
 // Models whose shaders are compiled: sizes as people run them, and sizes that are multiples of nothing but 4. One block says
 // what all do.
-import { type ModelConfig, parseConfig } from '../../src/model/config.ts';
+
+import { specOf } from '../../src/families/index.ts';
+import type { ModelSpec } from '../../src/model/spec.ts';
 
 const common = { rms_norm_eps: 1e-5, max_position_embeddings: 8192, hidden_act: 'silu' };
 
@@ -86,4 +88,4 @@ const CONFIGS: readonly Record<string, unknown>[] = [
   },
 ];
 
-export const SHAPES: readonly ModelConfig[] = CONFIGS.map((json) => parseConfig(json));
+export const SHAPES: readonly ModelSpec[] = CONFIGS.map((json) => specOf(json));

@@ -3,7 +3,7 @@ import type { ShaderSpec } from '../../src/gpu/kernel.ts';
 import { type ShaderText, shaderText } from '../../src/gpu/shader.ts';
 import type { WeightDtype } from '../../src/kernels/tensor.ts';
 import { defaultTuning, PLAIN_TUNING, type Tuning, VARIANTS } from '../../src/kernels/tuning.ts';
-import type { ModelConfig } from '../../src/model/config.ts';
+import type { ModelSpec } from '../../src/model/spec.ts';
 import { shadersOf } from '../../test/support/asked-shaders.ts';
 import { type Adapter, paperGpu } from '../../test/support/paper-gpu.ts';
 import { SHAPES } from './shapes.ts';
@@ -12,7 +12,7 @@ const DTYPES: readonly WeightDtype[] = ['f32', 'f16', 'q8', 'q4'];
 
 interface Run {
   adapter: Adapter;
-  config: ModelConfig;
+  spec: ModelSpec;
   dtype: WeightDtype;
   kv: 'f32' | 'f16';
   tuning: Tuning;
@@ -31,12 +31,12 @@ function runs(adapter: Adapter): Run[] {
     features: { ...adapter.features, ...Object.fromEntries(names.map((name) => [name, false])) },
   });
   const base = defaultTuning(paperGpu(adapter));
-  const [config, ...others] = SHAPES as [ModelConfig, ...ModelConfig[]];
-  const usual = { adapter, config, kv: 'f16', tuning: base } as const;
+  const [spec, ...others] = SHAPES as [ModelSpec, ...ModelSpec[]];
+  const usual = { adapter, spec, kv: 'f16', tuning: base } as const;
   return [
     ...others.flatMap((other): Run[] => [
-      { ...usual, config: other, dtype: 'f16' },
-      { ...usual, config: other, dtype: 'f16', kv: 'f32' },
+      { ...usual, spec: other, dtype: 'f16' },
+      { ...usual, spec: other, dtype: 'f16', kv: 'f32' },
     ]),
     { ...usual, dtype: 'f32', kv: 'f32' },
     ...DTYPES.flatMap((dtype): Run[] => [
@@ -57,7 +57,7 @@ export interface NamedShader extends ShaderText {
 /** Every text once, with its name. */
 export function shaderTexts(adapter: Adapter): NamedShader[] {
   const specs = runs(adapter).flatMap((run) =>
-    shadersOf(paperGpu(run.adapter), run.tuning, run.config, run.dtype, run.kv),
+    shadersOf(paperGpu(run.adapter), run.tuning, run.spec, run.dtype, run.kv),
   );
   const texts = new Map<string, NamedShader>();
   for (const spec of specs) {

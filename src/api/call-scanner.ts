@@ -3,10 +3,20 @@ const OUTSIDE = /[\s{}[\],:0-9+\-.eEtrufalsn]/;
 
 /** Finds where the JSON object that a text begins with ends, as the text comes; it judges no more than brackets and strings. */
 export class ObjectScanner {
+  /** Characters that were read so far; where the text turned out to be none, those before the first that does not fit. */
   #at = 0;
   #depth = 0;
   #inString = false;
   #escaped = false;
+
+  get at(): number {
+    return this.#at;
+  }
+
+  /** The first characters of the text are gone from it, as many as were read or fewer. */
+  drop(count: number): void {
+    this.#at -= count;
+  }
 
   /**
    * @param text all of it so far, white space before the object included

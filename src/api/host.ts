@@ -1,92 +1,67 @@
-import type { Model } from '../engine/model.ts';
-import type { ModeSetting, PruneOrder } from '../engine/modes.ts';
-import type {
-  GenerateOptions,
-  LinearMaps,
-  LoadOptions,
-  Message,
-  ModelInfo,
-  Prompt,
-  ReloadOptions,
-  TokenIds,
-  WholeOptions,
-} from '../engine/types.ts';
+import type { EngineModel } from '../engine/model-interface.ts';
+import type { LoadOptions, ReloadOptions } from '../engine/types.ts';
 import { ShishuError } from '../errors.ts';
-import type { ChatTemplateOptions, ThoughtTags, ToolFormat } from '../formats/chat-template.ts';
 import type { SourceLike } from '../formats/source.ts';
-import { type Endpoint, Peer, Transferred } from './rpc.ts';
+import { dataOf, MEMBER_ROWS, type ModelData } from './model.ts';
+import { type Endpoint, type Methods, Peer, Transferred } from './rpc.ts';
 import { openTransferable, type TransferableSource } from './transferable.ts';
 
-/** What the worker's side needs of a loaded model. */
-export type HostedModel = Pick<
-  Model,
-  | 'info'
-  | 'hasChatTemplate'
-  | 'toolFormat'
-  | 'generate'
-  | 'generateBatch'
-  | 'score'
-  | 'logits'
-  | 'setModes'
-  | 'setPruneOrder'
-  | 'releaseUnusedKv'
-  | 'setLinearMaps'
-  | 'encode'
-  | 'decode'
-  | 'applyChatTemplate'
-  | 'reset'
-  | 'reload'
-  | 'dispose'
-> &
-  Partial<Pick<Model, 'thoughtTags'>>;
-
-export type HostedLoad = (source: SourceLike, options: LoadOptions) => Promise<HostedModel>;
+export type HostedLoad = (source: SourceLike, options: LoadOptions) => Promise<EngineModel>;
 
 /** What `load` answers: the number that names the model in later calls, and what is known of it. */
 export interface LoadedModel {
   id: number;
-  info: ModelInfo;
-  hasChatTemplate: boolean;
-  toolFormat: ToolFormat | undefined;
-  thoughtTags: readonly ThoughtTags[];
+  data: ModelData;
 }
 
-/** Serves models to the page at the other end of `endpoint`; all are freed when the line closes. */
+/** Serves models to the page at the other end of `endpoint`; all are freed when the connection closes. */
 export function hostModels(endpoint: Endpoint, load: HostedLoad): Peer {
-  const models = new Map<number, { model: HostedModel; source: TransferableSource }>();
+  const models = new Map<number, { model: EngineModel; source: TransferableSource }>();
   let nextId = 0;
   let closed = false;
 
-  const find = (id: number): { model: HostedModel; source: TransferableSource } => {
+  const find = (id: number): { model: EngineModel; source: TransferableSource } => {
     const found = models.get(id);
     if (found) return found;
     throw new ShishuError('disposed', 'The model was disposed.', { mend: 'Load it again.' });
   };
-  const get = (id: number): HostedModel => find(id).model;
+  /** A method of a model, called by its name. */
+  const call = (id: number, name: string, args: unknown[]): unknown =>
+    (find(id).model as unknown as Methods)[name]!(...args);
 
-  /** Tells the page of a model's sizes and modes; on the line before the answer of the call that changed them. */
+  /** Tells the page of a model's sizes and modes, before the answer of the call that may have changed them. */
   const inform = (id: number): void => {
     const found = models.get(id);
-    if (found) peer.call('informed', id, found.model.info).catch(() => {});
+    if (found) peer.call('informed', id, dataOf(found.model)).catch(() => {});
   };
-  const informing = async <T>(id: number, call: (model: HostedModel) => T): Promise<Awaited<T>> => {
+  const answer = async (id: number, name: string, args: unknown[]): Promise<unknown> => {
     try {
-      return await call(get(id));
+      return await call(id, name, args);
     } finally {
       inform(id);
     }
   };
-  async function* streaming<T, R>(id: number, stream: AsyncGenerator<T, R>): AsyncGenerator<T, R> {
+  async function* stream(id: number, name: string, args: unknown[]): AsyncGenerator<unknown, unknown> {
     try {
-      return yield* stream;
+      return yield* call(id, name, args) as AsyncGenerator<unknown, unknown>;
     } finally {
       inform(id);
     }
   }
 
+  const carried: Methods = {};
+  for (const [name, { kind, transfer }] of MEMBER_ROWS)
+    if (kind === 'stream') carried[name] = (id: number, ...args) => stream(id, name, args);
+    else if (kind === 'call')
+      carried[name] = async (id: number, ...args) => {
+        const value = await answer(id, name, args);
+        return transfer ? new Transferred(value, transfer(value)) : value;
+      };
+
   const peer = new Peer(
     endpoint,
     {
+      ...carried,
       async load(source: TransferableSource, options: LoadOptions): Promise<LoadedModel> {
         const model = await load(openTransferable(source), options);
         if (closed) {
@@ -95,38 +70,12 @@ export function hostModels(endpoint: Endpoint, load: HostedLoad): Peer {
         }
         const id = nextId++;
         models.set(id, { model, source });
-        const { info, hasChatTemplate, toolFormat, thoughtTags = [] } = model;
-        return { id, info, hasChatTemplate, toolFormat, thoughtTags };
+        return { id, data: dataOf(model) };
       },
-      generate: (id: number, prompt: Prompt, options: GenerateOptions) =>
-        streaming(id, get(id).generate(prompt, options)),
-      generateBatch: (id: number, prompt: Prompt, n: number, options: GenerateOptions) =>
-        streaming(id, get(id).generateBatch(prompt, n, options)),
-      async score(id: number, tokenIds: TokenIds, options: WholeOptions) {
-        const score = await informing(id, (model) => model.score(tokenIds, options));
-        return new Transferred(score, [
-          score.logprobs.buffer as ArrayBuffer,
-          score.top1.buffer as ArrayBuffer,
-        ]);
-      },
-      async logits(id: number, tokenIds: TokenIds, options: WholeOptions) {
-        const logits = await informing(id, (model) => model.logits(tokenIds, options));
-        return new Transferred(logits, [logits.buffer]);
-      },
-      setModes: (id: number, setting: ModeSetting, options: { releaseKv?: boolean }) =>
-        informing(id, (model) => model.setModes(setting, options)),
-      setPruneOrder: (id: number, order: PruneOrder) => get(id).setPruneOrder(order),
-      releaseUnusedKv: (id: number) => informing(id, (model) => model.releaseUnusedKv()),
-      setLinearMaps: (id: number, maps: LinearMaps) => informing(id, (model) => model.setLinearMaps(maps)),
-      encode: (id: number, text: string) => get(id).encode(text),
-      decode: (id: number, tokenIds: TokenIds) => get(id).decode(tokenIds),
-      applyChatTemplate: (id: number, messages: Message[], options: ChatTemplateOptions) =>
-        get(id).applyChatTemplate(messages, options),
-      reset: (id: number) => get(id).reset(),
-      reload(id: number, source: TransferableSource, options: ReloadOptions) {
+      async reload(id: number, source: TransferableSource, options: ReloadOptions) {
         // What the page lent for the load was lent for that call alone.
         Object.assign(find(id).source, source);
-        return informing(id, (model) => model.reload(options));
+        await answer(id, 'reload', [options]);
       },
       async dispose(id: number) {
         const found = models.get(id);

@@ -1,50 +1,33 @@
 import type { Choice, Estimate } from '../engine/estimate.ts';
-import type { Model } from '../engine/model.ts';
 import type { LoadOptions } from '../engine/types.ts';
 import { ShishuError } from '../errors.ts';
 import type { SourceLike } from '../formats/source.ts';
 import { part } from '../part.ts';
-import { type Chat, chatOf } from './chat.ts';
+import { chatOf } from './chat.ts';
 import type { CrashedLoad } from './crash-notes.ts';
-import type { RemoteLoadOptions, RemoteModel } from './remote.ts';
+import type { Model } from './model.ts';
+import type { WorkerLoadOptions } from './remote.ts';
 
 const crashNotes = () => part(() => import('./crash-notes.ts'));
-
-/** A model in the page's own thread. */
-export interface LocalModel extends Model {
-  /** `chat.completions.create({messages, stream, ...})`, in OpenAI's shapes. */
-  readonly chat: Chat;
-}
 
 /** Options of `loadModel` for a model in the page's own thread. */
 export interface LocalLoadOptions extends LoadOptions {
   worker?: false;
 }
 
-/** Options of `loadModel` for a model in a worker. */
-export interface WorkerLoadOptions extends RemoteLoadOptions {
-  worker: true | Worker;
-}
-
 /**
  * Loads a model folder (`config.json`, safetensors, tokenizer) onto the GPU. With `worker`, everything runs in a Web
- * Worker and the page stays free: the methods are the same, but those that return a value at once return a promise;
- * `device` and `fetch` cannot leave their thread and are refused. Without, the engine runs in the page's own thread.
+ * Worker and the page stays free; `device` and `fetch` cannot leave their thread and are refused. Without, the engine runs
+ * in the page's own thread. The model is the same either way.
  * @param source `owner/name` on a hub, URL of the folder, `File[]`, a directory handle, or an object with
  * `read(name, start?, end?)`
  * @throws ShishuError `no-webgpu`, `not-found`, `bad-argument`, `bad-config`, `unsupported`, `bad-checkpoint`,
  * `bad-tokenizer`, `io`, `does-not-fit`, `out-of-memory`, `aborted`; nothing is left on the GPU then
  */
-export function loadModel(source: SourceLike, options: WorkerLoadOptions): Promise<RemoteModel>;
-export function loadModel(source: SourceLike, options?: LocalLoadOptions): Promise<LocalModel>;
-export function loadModel(
-  source: SourceLike,
-  options: LocalLoadOptions | WorkerLoadOptions,
-): Promise<LocalModel | RemoteModel>;
 export async function loadModel(
   source: SourceLike,
   options: LocalLoadOptions | WorkerLoadOptions = {},
-): Promise<LocalModel | RemoteModel> {
+): Promise<Model> {
   const { worker = false } = options;
   if (typeof worker !== 'boolean' && typeof worker?.postMessage !== 'function')
     throw new ShishuError('bad-argument', 'The option "worker" is neither true, false nor a Worker.', {

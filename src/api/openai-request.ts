@@ -127,7 +127,13 @@ function refuse(field: string, value: unknown, wanted: string): never {
 }
 
 function describe(value: unknown): string {
-  return typeof value === 'object' ? (JSON.stringify(value)?.slice(0, 80) ?? 'an object') : String(value);
+  if (typeof value !== 'object') return String(value);
+  try {
+    return JSON.stringify(value).slice(0, 80);
+  } catch {
+    // It holds itself, or is too deep.
+    return 'an object';
+  }
 }
 
 /**
@@ -135,13 +141,16 @@ function describe(value: unknown): string {
  * @throws ShishuError `bad-argument` naming a field that is unknown or has no sense, `unsupported` for tools without a form
  */
 export function checkRequest(request: ChatRequest, toolFormat: ToolFormat | undefined): CheckedRequest {
-  if (typeof request !== 'object' || request === null) refuse('request', request, 'an object');
+  if (!isObject(request)) refuse('request', request, 'an object');
   const given = Object.entries(request).filter(([, value]) => value !== undefined && value !== null);
   const options: Record<string, unknown> = { temperature: 1 };
   const fields = new Map<string, string>();
   for (const [field, value] of given) {
     if (Object.hasOwn(PASSED, field)) {
       const option = PASSED[field as keyof typeof PASSED];
+      const other = fields.get(option);
+      if (other !== undefined && options[option] !== value)
+        refuse(field, value, `${describe(options[option])}, as "${other}" has it, or only one of the two`);
       options[option] = value;
       fields.set(option, field);
     } else if (!OWN.includes(field))
@@ -167,10 +176,11 @@ export function checkRequest(request: ChatRequest, toolFormat: ToolFormat | unde
   const replies = n ?? 1;
   if (!Number.isInteger(replies) || replies < 1 || replies > 128)
     refuse('n', n, 'a whole number from 1 to 128');
-  if (typeof (stream ?? false) !== 'boolean') refuse('stream', stream, 'true or false');
-  for (const name of Object.keys(streaming ?? {}))
-    if (name !== 'include_usage') refuse(`stream_options.${name}`, streaming, 'only include_usage');
-  if (streaming && !stream) refuse('stream_options', streaming, 'to be used with "stream": true');
+  for (const field of ['stream', 'store', 'parallel_tool_calls'] as const) checkFlag(field, request[field]);
+  for (const field of ['model', 'user'] as const) checkText(field, request[field]);
+  if (!isObject(request.metadata ?? {})) refuse('metadata', request.metadata, 'an object of texts');
+  for (const [name, value] of Object.entries(request.metadata ?? {})) checkText(`metadata.${name}`, value);
+  checkStreaming(request);
   return {
     messages: checkMessages(messages),
     model: model ?? undefined,
@@ -189,15 +199,31 @@ export function checkRequest(request: ChatRequest, toolFormat: ToolFormat | unde
   };
 }
 
+function checkText(field: string, value: unknown): void {
+  if (typeof (value ?? '') !== 'string') refuse(field, value, 'a text');
+}
+
+function checkFlag(field: string, value: unknown): void {
+  if (typeof (value ?? false) !== 'boolean') refuse(field, value, 'true or false');
+}
+
+const isObject = (value: unknown): value is object =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
+function checkStreaming({ stream, stream_options: options }: ChatRequest): void {
+  if (options === undefined || options === null) return;
+  if (!isObject(options)) refuse('stream_options', options, '{ include_usage }');
+  onlyFields(options, ['include_usage'], 'stream_options');
+  checkFlag('stream_options.include_usage', options.include_usage);
+  if (!stream) refuse('stream_options', options, 'to be used with "stream": true');
+}
+
 /** Refuses fields of an object that are not known, by name. */
 function onlyFields(value: object, known: readonly string[], path: string): void {
   for (const [name, each] of Object.entries(value))
     if (!known.includes(name) && each !== undefined && each !== null)
       refuse(`${path}.${name}`, each, `only ${known.join(', ')}`);
 }
-
-const isSchema = (value: unknown): value is object =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 function constraintOf(format: ResponseFormat): Constraint | undefined {
   const path = 'response_format';
@@ -209,18 +235,18 @@ function constraintOf(format: ResponseFormat): Constraint | undefined {
     onlyFields(format, ['type', 'schema'], path);
     const { schema } = format;
     if (schema === undefined || schema === null) return { jsonSchema: { type: 'object' } };
-    if (!isSchema(schema)) refuse(`${path}.schema`, schema, 'a JSON schema');
+    if (!isObject(schema)) refuse(`${path}.schema`, schema, 'a JSON schema');
     refuseDeep(schema, `${path}.schema`, 'field');
     return { jsonSchema: objectSchema(schema, path) };
   }
-  if (format.type === 'json_schema' && isSchema(format.json_schema)) {
+  if (format.type === 'json_schema' && isObject(format.json_schema)) {
     onlyFields(format, ['type', 'json_schema'], path);
     onlyFields(format.json_schema, ['name', 'description', 'schema', 'strict'], `${path}.json_schema`);
     const { name, description, schema, strict } = format.json_schema;
-    for (const [field, value] of Object.entries({ name, description }))
-      if (typeof (value ?? '') !== 'string') refuse(`${path}.json_schema.${field}`, value, 'a text');
-    if (typeof (strict ?? true) !== 'boolean') refuse(`${path}.json_schema.strict`, strict, 'true or false');
-    if (isSchema(schema)) {
+    checkText(`${path}.json_schema.name`, name);
+    checkText(`${path}.json_schema.description`, description);
+    checkFlag(`${path}.json_schema.strict`, strict);
+    if (isObject(schema)) {
       refuseDeep(schema, `${path}.json_schema.schema`, 'field');
       return { jsonSchema: schema };
     }
@@ -233,34 +259,47 @@ function constraintOf(format: ResponseFormat): Constraint | undefined {
 }
 
 /** The tools that the model is told of, and those of which it must call one. */
-function checkTools({ tools, tool_choice: choice, parallel_tool_calls: parallel }: ChatRequest): {
+function checkTools({ tools, tool_choice: choice }: ChatRequest): {
   offered: readonly ChatTool[];
   demanded: readonly ChatTool[];
 } {
   if (!Array.isArray(tools ?? [])) refuse('tools', tools, 'a list');
   const all = tools ?? [];
-  all.forEach((tool, i) => {
-    const { name, parameters } = tool?.function ?? {};
-    if (
-      tool?.type !== 'function' ||
-      typeof name !== 'string' ||
-      !((parameters ?? true) === true || isSchema(parameters))
-    )
-      refuse(`tools[${i}]`, tool, '{ type: "function", function: { name, parameters } }');
-    const type = isSchema(parameters) ? (parameters as { type?: unknown }).type : undefined;
-    if (type !== undefined && ![type].flat().includes('object'))
-      refuse(`tools[${i}].function.parameters.type`, type, '"object"');
-    refuseDeep(tool, `tools[${i}]`, 'field');
-  });
-  if (typeof (parallel ?? true) !== 'boolean') refuse('parallel_tool_calls', parallel, 'true or false');
+  for (const [i, tool] of all.entries()) checkTool(tool, `tools[${i}]`);
   const wanted = choice ?? (all.length > 0 ? 'auto' : 'none');
   if (wanted === 'none') return { offered: [], demanded: [] };
   if (all.length === 0) refuse('tool_choice', choice, 'to be used with tools');
   if (wanted === 'auto') return { offered: all, demanded: [] };
   if (wanted === 'required') return { offered: all, demanded: all };
-  const demanded = all.filter((tool) => tool.function.name === wanted.function?.name);
-  if (demanded.length === 0) refuse('tool_choice', choice, 'none, auto, required or one of the tools');
+  const { type, function: named } = isObject(wanted) ? wanted : {};
+  const demanded = all.filter((tool) => tool.function.name === named?.name);
+  if (type !== 'function' || demanded.length === 0)
+    refuse(
+      'tool_choice',
+      choice,
+      'none, auto, required or { type: "function", function: { name } } of a tool',
+    );
+  onlyFields(wanted, ['type', 'function'], 'tool_choice');
+  onlyFields(named!, ['name'], 'tool_choice.function');
   return { offered: all, demanded };
+}
+
+function checkTool(tool: ChatTool, path: string): void {
+  const { name, description, parameters, strict } = tool?.function ?? {};
+  if (
+    tool?.type !== 'function' ||
+    typeof name !== 'string' ||
+    !((parameters ?? true) === true || isObject(parameters))
+  )
+    refuse(path, tool, '{ type: "function", function: { name, parameters } }');
+  onlyFields(tool, ['type', 'function'], path);
+  onlyFields(tool.function, ['name', 'description', 'parameters', 'strict'], `${path}.function`);
+  checkText(`${path}.function.description`, description);
+  checkFlag(`${path}.function.strict`, strict);
+  const type = isObject(parameters) ? (parameters as { type?: unknown }).type : undefined;
+  if (type !== undefined && ![type].flat().includes('object'))
+    refuse(`${path}.function.parameters.type`, type, '"object"');
+  refuseDeep(tool, path, 'field');
 }
 
 function checkMessages(messages: unknown): Message[] {
@@ -279,14 +318,21 @@ function checkMessages(messages: unknown): Message[] {
   });
 }
 
-/** A call of an earlier turn as templates write it: with arguments as a value, not as the text of one. */
-function templateCall(call: unknown, field: string): unknown {
-  if (!isSchema(call) || !isSchema((call as { function?: unknown }).function)) return call;
-  const { function: made, ...rest } = call as { function: { arguments?: unknown } };
-  return {
-    ...rest,
-    function: { ...made, arguments: argumentValue(made.arguments, `${field}.function.arguments`) },
-  };
+/**
+ * A call of an earlier turn as templates write it: with arguments as a value, not as the text of one. Templates also read calls
+ * that are the function itself.
+ */
+function templateCall(call: unknown, field: string): object {
+  if (!isObject(call)) refuse(field, call, '{ id, type: "function", function: { name, arguments } }');
+  const { function: made, ...rest } = call as { function?: unknown };
+  if (made === undefined || made === null) return calledFunction(call, field);
+  if (!isObject(made)) refuse(`${field}.function`, made, '{ name, arguments }');
+  return { ...rest, function: calledFunction(made, `${field}.function`) };
+}
+
+function calledFunction(made: { name?: unknown; arguments?: unknown }, field: string): object {
+  if (typeof made.name !== 'string') refuse(`${field}.name`, made.name, 'the name of a function');
+  return { ...made, arguments: argumentValue(made.arguments, `${field}.arguments`) };
 }
 
 /** Arguments as a value; none are an empty object. */

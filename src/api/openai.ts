@@ -26,7 +26,7 @@ export type { ChatRequest, ResponseFormat } from './openai-request.ts';
 export type * from './openai-types.ts';
 export type { BatchChunk, ChatTool, ThoughtTags, ToolFormat };
 
-/** What a chat needs of a model: a `Model`, or one in a worker. */
+/** What a chat needs of a model: less than a `Model`, so that it also goes over another engine. */
 export interface ChatModel {
   generate(
     prompt: readonly Message[],
@@ -39,16 +39,13 @@ export interface ChatModel {
     options?: GenerateOptions,
   ): AsyncGenerator<BatchChunk, GenerateResult[], undefined>;
   readonly info?: { readonly batch: number };
-  decode(tokenIds: readonly number[]): string | Promise<string>;
+  decode(tokenIds: readonly number[]): Promise<string>;
   /** How the model has tools called; without it, requests with tools are refused. */
   readonly toolFormat?: ToolFormat | undefined;
   /** What stands around its thoughts, in which nothing is a call, beside `<think>`. */
   readonly thoughtTags?: readonly ThoughtTags[];
   /** Asked whether a prompt opens a thought. */
-  applyChatTemplate?(
-    messages: readonly Message[],
-    options?: { tools?: readonly object[] },
-  ): string | Promise<string>;
+  applyChatTemplate?(messages: readonly Message[], options?: { tools?: readonly object[] }): Promise<string>;
 }
 
 export interface ChatOptions {

@@ -1,89 +1,34 @@
-import type { ModeSetting, PruneOrder } from '../engine/modes.ts';
-import type {
-  BatchChunk,
-  GenerateChunk,
-  GenerateOptions,
-  GenerateResult,
-  LinearMaps,
-  LoadOptions,
-  Message,
-  ModelInfo,
-  Prompt,
-  ReloadOptions,
-  Score,
-  TokenIds,
-  WholeOptions,
-} from '../engine/types.ts';
+import type { EngineModel } from '../engine/model-interface.ts';
+import type { LoadOptions, ReloadOptions } from '../engine/types.ts';
 import { ShishuError } from '../errors.ts';
-import type { ChatTemplateOptions, ThoughtTags, ToolFormat } from '../formats/chat-template.ts';
 import type { SourceLike } from '../formats/source.ts';
-import { type Chat, chatOf } from './chat.ts';
+import { chatOf } from './chat.ts';
 import type { LoadedModel } from './host.ts';
+import { type Carried, MEMBER_ROWS, type Model, type ModelData } from './model.ts';
 import { Peer } from './rpc.ts';
 import { type TransferableSource, toTransferable } from './transferable.ts';
 
-export interface RemoteLoadOptions extends Omit<LoadOptions, 'device' | 'fetch'> {
+/** Options of `loadModel` for a model in a worker. */
+export interface WorkerLoadOptions extends Omit<LoadOptions, 'device' | 'fetch'> {
   /**
-   * The worker to load into, one that runs `shishulm/worker`; it is not ended with the model. Default, and `true`: one
-   * worker for all models of the page, started with the first and ended with the last.
+   * The worker to load into, one that runs `shishulm/worker`; it is not ended with the model. `true`: one worker for all
+   * models of the page, started with the first and ended with the last.
    */
-  worker?: true | Worker;
-}
-
-/** A model in a worker: `Model`'s methods, where those that return a value at once return a promise. */
-export interface RemoteModel {
-  /** As it was after the last call that ended: sizes and modes change with `setModes` and what follows it. */
-  readonly info: ModelInfo;
-  readonly hasChatTemplate: boolean;
-  readonly toolFormat: ToolFormat | undefined;
-  readonly thoughtTags: readonly ThoughtTags[];
-  /** As `LocalModel.chat`; the requests are shaped on the page. */
-  readonly chat: Chat;
-  /** As `Model.generate`: yields as the tokens come, returns the whole reply. Leaving the loop ends the reply. */
-  generate(
-    prompt: Prompt,
-    options?: GenerateOptions,
-  ): AsyncGenerator<GenerateChunk, GenerateResult, undefined>;
-  /** As `Model.generateBatch`. */
-  generateBatch(
-    prompt: Prompt,
-    n: number,
-    options?: GenerateOptions,
-  ): AsyncGenerator<BatchChunk, GenerateResult[], undefined>;
-  /** As `Model.score`. */
-  score(tokenIds: TokenIds, options?: WholeOptions): Promise<Score>;
-  /** As `Model.logits`: `(tokens, vocab)`, moved here without a copy. */
-  logits(tokenIds: TokenIds, options?: WholeOptions): Promise<Float32Array<ArrayBuffer>>;
-  /** As `Model.setModes`. */
-  setModes(setting: ModeSetting, options?: { releaseKv?: boolean }): Promise<void>;
-  /** As `Model.setPruneOrder`. */
-  setPruneOrder(order: PruneOrder): Promise<void>;
-  /** As `Model.releaseUnusedKv`. */
-  releaseUnusedKv(): Promise<void>;
-  /** As `Model.setLinearMaps`. */
-  setLinearMaps(maps: LinearMaps): Promise<void>;
-  encode(text: string): Promise<number[]>;
-  decode(tokenIds: TokenIds): Promise<string>;
-  applyChatTemplate(messages: readonly Message[], options?: ChatTemplateOptions): Promise<string>;
-  reset(): Promise<void>;
-  /** As `Model.reload`, but that a `device` cannot leave its thread; a worker of the package's own that stopped is replaced. */
-  reload(options?: ReloadOptions): Promise<void>;
-  /** Waits for the running call, then frees the model's memory on the GPU; calls that were queued end with an error. */
-  dispose(): Promise<void>;
+  worker: true | Worker;
 }
 
 /** A worker and the number of models (and loads) that need it. */
-interface Line {
+interface Connection {
   peer: Peer;
   /** Takes what the worker tells of a model, by its number. */
-  informed: Map<number, (info: ModelInfo) => void>;
+  informed: Map<number, (data: ModelData) => void>;
   users: number;
   /** The worker was started here, and is ended here. */
   own: boolean;
 }
 
-let shared: Line | undefined;
-const lent = new WeakMap<Worker, Line>();
+let shared: Connection | undefined;
+const lent = new WeakMap<Worker, Connection>();
 
 /**
  * `loadModel` in a Web Worker, so that the page stays free: same source, same options (but for `device` and
@@ -92,8 +37,8 @@ const lent = new WeakMap<Worker, Line>();
  */
 export async function loadModelInWorker(
   source: SourceLike,
-  { worker = true, ...options }: RemoteLoadOptions = {},
-): Promise<RemoteModel> {
+  { worker, ...options }: WorkerLoadOptions = { worker: true },
+): Promise<Model> {
   for (const name of ['device', 'fetch'])
     if (name in options)
       throw new ShishuError('bad-argument', `A model in a worker cannot use the page's "${name}".`, {
@@ -103,92 +48,107 @@ export async function loadModelInWorker(
   const transferable = toTransferable(source);
   const { onProgress: _, signal: __, ...lasting } = options;
   const open = async (passing: ReloadOptions): Promise<Opened> => {
-    const line = worker === true ? sharedLine() : lineTo(worker);
-    line.users++;
+    const connection = worker === true ? sharedConnection() : connectionTo(worker);
+    connection.users++;
     try {
-      const loaded = await line.peer.call<LoadedModel>('load', transferable, { ...lasting, ...passing });
-      return { line, loaded };
+      const loaded = await connection.peer.call<LoadedModel>('load', transferable, {
+        ...lasting,
+        ...passing,
+      });
+      return { connection, ...loaded };
     } catch (error) {
-      leave(line);
+      leave(connection);
       throw error;
     }
   };
   return remoteModel(transferable, await open(options), open);
 }
 
-/** A model and the line to its worker. */
-interface Opened {
-  line: Line;
-  loaded: LoadedModel;
+/** A model in a worker. */
+interface Opened extends LoadedModel {
+  connection: Connection;
 }
 
 function remoteModel(
   source: TransferableSource,
   opened: Opened,
   open: (options: ReloadOptions) => Promise<Opened>,
-): RemoteModel {
-  let { line, loaded } = opened;
+): Model {
+  let at = opened;
   const take = (now: Opened): void => {
-    ({ line, loaded } = now);
-    line.informed.set(loaded.id, (info) => {
-      loaded = { ...loaded, info };
+    at = now;
+    now.connection.informed.set(now.id, (data) => {
+      now.data = data;
     });
   };
   take(opened);
   let disposed: Promise<void> | undefined;
   let reloading: Promise<void> | undefined;
-  const call = <T>(method: string, ...args: unknown[]): Promise<T> =>
-    line.peer.call(method, loaded.id, ...args);
-  const freed = (): Promise<void> =>
-    call<void>('dispose').finally(() => {
-      line.informed.delete(loaded.id);
-      leave(line);
-    });
-  const reload = async (options: ReloadOptions): Promise<void> => {
-    if (disposed || !line.own || !line.peer.closed) return call('reload', source, options);
-    // The worker went, and all models in it.
-    take(await open(options));
-    if (disposed) {
-      await freed();
-      throw new ShishuError('disposed', 'The model was disposed while it was reloaded.');
+  const live = (): Opened => {
+    if (!disposed) return at;
+    throw new ShishuError('disposed', 'The model was disposed.', { mend: 'Load it again to use it.' });
+  };
+  const freed = async (): Promise<void> => {
+    const { connection, id } = at;
+    try {
+      await connection.peer.call('dispose', id);
+    } finally {
+      connection.informed.delete(id);
+      leave(connection);
     }
   };
-  const model: Omit<RemoteModel, 'chat'> = {
-    get info() {
-      return loaded.info;
-    },
-    hasChatTemplate: loaded.hasChatTemplate,
-    toolFormat: loaded.toolFormat,
-    thoughtTags: loaded.thoughtTags,
-    generate: (prompt, options = {}) => line.peer.stream('generate', loaded.id, prompt, options),
-    generateBatch: (prompt, n, options = {}) =>
-      line.peer.stream('generateBatch', loaded.id, prompt, n, options),
-    score: (tokenIds, options = {}) => call('score', tokenIds, options),
-    logits: (tokenIds, options = {}) => call('logits', tokenIds, options),
-    setModes: (setting, options = {}) => call('setModes', setting, options),
-    setPruneOrder: (order) => call('setPruneOrder', order),
-    releaseUnusedKv: () => call('releaseUnusedKv'),
-    setLinearMaps: (maps) => call('setLinearMaps', maps),
-    encode: (text) => call('encode', text),
-    decode: (tokenIds) => call('decode', tokenIds),
-    applyChatTemplate: (messages, options = {}) => call('applyChatTemplate', messages, options),
-    reset: () => call('reset'),
-    reload: (options = {}) => {
+  const reload = async (options: ReloadOptions): Promise<void> => {
+    const { connection, id } = live();
+    if (!connection.own || !connection.peer.closed)
+      return connection.peer.call('reload', id, source, options);
+    // The worker went, and all models in it.
+    take(await open(options));
+    if (disposed) await freed();
+    live();
+  };
+  const model: EngineModel = Object.assign(carriedOver(live), {
+    reload(options: ReloadOptions = {}) {
       reloading ??= reload(options).finally(() => {
         reloading = undefined;
       });
       return reloading;
     },
-    dispose: () => {
-      disposed ??= line.peer.closed ? Promise.resolve() : freed();
+    dispose() {
+      disposed ??= at.connection.peer.closed ? Promise.resolve() : freed();
       return disposed;
     },
-  };
+  });
   return Object.assign(model, { chat: chatOf(model) });
 }
 
-function sharedLine(): Line {
-  shared ??= openLine(startWorker(), true);
+/**
+ * The members of the table.
+ * @param live the model that they are of; throws when it was disposed
+ */
+function carriedOver(live: () => Opened): Carried {
+  const members: PropertyDescriptorMap = {};
+  for (const [name, { kind }] of MEMBER_ROWS) {
+    if (kind === 'data') members[name] = { get: () => live().data[name as keyof ModelData] };
+    else if (kind === 'call')
+      members[name] = {
+        async value(...args: unknown[]) {
+          const { connection, id } = live();
+          return connection.peer.call(name, id, ...args);
+        },
+      };
+    else
+      members[name] = {
+        async *value(...args: unknown[]) {
+          const { connection, id } = live();
+          return yield* connection.peer.stream(name, id, ...args);
+        },
+      };
+  }
+  return Object.defineProperties({}, members) as Carried;
+}
+
+function sharedConnection(): Connection {
+  shared ??= openConnection(startWorker(), true);
   return shared;
 }
 
@@ -204,21 +164,21 @@ function startWorker(): Worker {
   }
 }
 
-function lineTo(worker: Worker): Line {
-  const line = lent.get(worker) ?? openLine(worker, false);
-  lent.set(worker, line);
-  return line;
+function connectionTo(worker: Worker): Connection {
+  const connection = lent.get(worker) ?? openConnection(worker, false);
+  lent.set(worker, connection);
+  return connection;
 }
 
-function openLine(worker: Worker, own: boolean): Line {
-  const informed: Line['informed'] = new Map();
-  const methods = { informed: (id: number, info: ModelInfo) => informed.get(id)?.(info) };
+function openConnection(worker: Worker, own: boolean): Connection {
+  const informed: Connection['informed'] = new Map();
+  const methods = { informed: (id: number, data: ModelData) => informed.get(id)?.(data) };
   const peer = new Peer(worker, methods, () => {
-    if (shared === line) shared = undefined;
+    if (shared === connection) shared = undefined;
     lent.delete(worker);
     if (own) worker.terminate();
   });
-  const line: Line = { peer, informed, users: 0, own };
+  const connection: Connection = { peer, informed, users: 0, own };
   worker.addEventListener('error', (event) => {
     // A script that cannot be fetched fires a plain Event without a message.
     const { message: said } = event as Partial<ErrorEvent>;
@@ -234,9 +194,9 @@ function openLine(worker: Worker, own: boolean): Line {
           }),
     );
   });
-  return line;
+  return connection;
 }
 
-function leave(line: Line): void {
-  if (--line.users === 0 && line.own) line.peer.close();
+function leave(connection: Connection): void {
+  if (--connection.users === 0 && connection.own) connection.peer.close();
 }

@@ -1,4 +1,6 @@
-import { type ErrorCode, type ErrorDetails, ShishuError } from '../errors.ts';
+import { ShishuError } from '../errors.ts';
+import { packError, unpackError, type WireError } from './rpc-errors.ts';
+import { type LentArguments, type Reference, References } from './rpc-references.ts';
 
 /** What a peer needs of a Worker, of a worker's global scope or of a MessagePort. */
 export interface Endpoint {
@@ -8,10 +10,10 @@ export interface Endpoint {
   start?(): void;
 }
 
-// biome-ignore lint/suspicious/noExplicitAny: arguments come off the wire; each method states its own.
+// biome-ignore lint/suspicious/noExplicitAny: arguments come from the other end; each method states its own.
 export type Methods = Record<string, (...args: any[]) => unknown>;
 
-/** A result whose buffers move to the other side instead of being copied; this side loses them. */
+/** A result whose buffers move to the other end instead of being copied; this end loses them. */
 export class Transferred<T = unknown> {
   readonly value: T;
   readonly buffers: readonly Transferable[];
@@ -22,25 +24,6 @@ export class Transferred<T = unknown> {
   }
 }
 
-/** A function or an AbortSignal among a call's arguments; it lives as long as the call. */
-interface Ref {
-  kind: 'function' | 'signal';
-  id: number;
-  path: readonly string[];
-  /** For a signal that was raised before the call. */
-  aborted?: WireError;
-}
-
-type WireError =
-  | { kind: 'shishu'; code: ErrorCode; message: string; details: ErrorDetails; mend?: string; rest: WireRest }
-  | { kind: 'error' | 'dom'; name: string; message: string; rest: WireRest }
-  | { kind: 'value'; value: unknown };
-
-interface WireRest {
-  stack?: string;
-  cause?: WireError;
-}
-
 type Reply =
   | { type: 'value'; id: number; value: unknown }
   | { type: 'item'; id: number; value: unknown }
@@ -48,7 +31,14 @@ type Reply =
 
 type Packet =
   /** `method` is a name, or the id of a function that the receiver lent. `credit` asks for a stream. */
-  | { type: 'call'; id: number; method: string | number; args: unknown[]; refs: Ref[]; credit?: number }
+  | {
+      type: 'call';
+      id: number;
+      method: string | number;
+      args: unknown[];
+      references: Reference[];
+      credit?: number;
+    }
   | Reply
   | { type: 'credit'; id: number }
   | { type: 'return'; id: number }
@@ -65,68 +55,11 @@ interface Served {
 /** Items a stream may run ahead of its reader: enough to hide the page's latency, few enough to waste little. */
 export const STREAM_WINDOW = 16;
 
-const NATIVE_ERRORS: Record<string, ErrorConstructor> = {
-  TypeError,
-  RangeError,
-  SyntaxError,
-  ReferenceError,
-  URIError,
-  EvalError,
-};
-
-/** An error as plain data: a ShishuError keeps code, details and mend, others their name, all their stack and cause. */
-export function packError(error: unknown): WireError {
-  if (!(error instanceof Error)) return { kind: 'value', value: isPlain(error) ? error : String(error) };
-  const { message, stack } = error;
-  const rest = {
-    ...(stack !== undefined && { stack }),
-    ...(error.cause !== undefined && { cause: packError(error.cause) }),
-  };
-  if (!(error instanceof ShishuError)) {
-    const kind = typeof DOMException === 'function' && error instanceof DOMException ? 'dom' : 'error';
-    return { kind, name: error.name, message, rest };
-  }
-  const { code, details, mend } = error;
-  const bare = mend && message.endsWith(` ${mend}`) ? message.slice(0, -mend.length - 1) : message;
-  return { kind: 'shishu', code, message: bare, details, ...(mend !== undefined && { mend }), rest };
-}
-
-/** The error that `packError` was given, as an instance of its class. */
-export function unpackError(wire: WireError): unknown {
-  if (wire.kind === 'value') return wire.value;
-  const { message, rest } = wire;
-  const cause = rest.cause && unpackError(rest.cause);
-  const own = cause === undefined ? {} : { cause };
-  let error: Error;
-  if (wire.kind === 'shishu') {
-    const { code, details, mend } = wire;
-    error = new ShishuError(code, message, { details, ...(mend !== undefined && { mend }), ...own });
-  } else if (wire.kind === 'dom') {
-    return new DOMException(message, wire.name);
-  } else {
-    error = new (NATIVE_ERRORS[wire.name] ?? Error)(message, own);
-    if (error.name !== wire.name) error.name = wire.name;
-  }
-  if (rest.stack !== undefined) error.stack = rest.stack;
-  return error;
-}
-
-/** Primitives, and what they are made of: values that surely clone. */
-function isPlain(value: unknown): boolean {
-  return value === null || !['object', 'function', 'symbol'].includes(typeof value);
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  if (typeof value !== 'object' || value === null) return false;
-  const prototype: unknown = Object.getPrototypeOf(value);
-  return prototype === Object.prototype || prototype === null;
-}
-
 /**
- * One end of a two-way line: it serves `methods` and calls those of the other end.
+ * One end of a connection: it serves `methods` and calls those of the other end.
  *
  * Arguments are structured clones; functions and AbortSignals among them (in plain objects and arrays, at any
- * depth) work across the line until the call has ended, functions as async ones. A method that returns an async
+ * depth) work across it until the call has ended, functions as async ones. A method that returns an async
  * iterable is called with `stream`.
  */
 export class Peer {
@@ -137,13 +70,13 @@ export class Peer {
   #nextId = 0;
   /** Calls to the other end that have not ended. */
   readonly #pending = new Map<number, (reply: Reply) => void>();
-  /** Functions that the other end may call. */
-  readonly #lent = new Map<number, Methods[string]>();
-  /** Signals of calls that are being served here. */
-  readonly #signals = new Map<number, AbortController>();
+  readonly #references = new References({
+    call: (id, args) => this.#call(id, args),
+    abort: (signal, reason) => this.#post({ type: 'abort', signal, reason }),
+  });
   readonly #streams = new Map<number, Served>();
 
-  /** `onClose` runs once, when either end closes or the line breaks. */
+  /** `onClose` runs once, when either end closes or the connection breaks. */
   constructor(endpoint: Endpoint, methods: Methods = {}, onClose: (error: unknown) => void = () => {}) {
     this.#endpoint = endpoint;
     this.#methods = methods;
@@ -154,12 +87,12 @@ export class Peer {
     endpoint.start?.();
   }
 
-  /** The line has ended, from either end. */
+  /** The connection has ended, from either end. */
   get closed(): boolean {
     return this.#closed !== undefined;
   }
 
-  /** Calls a method of the other end. Rejects with its error, or with the line's when that closes first. */
+  /** Calls a method of the other end. Rejects with its error, or with the connection's when that closes first. */
   call<T>(method: string, ...args: unknown[]): Promise<T> {
     return this.#call(method, args) as Promise<T>;
   }
@@ -203,9 +136,9 @@ export class Peer {
     }
   }
 
-  /** Ends the line: calls that are pending, here and there, reject with `error`; what is served is cancelled. */
+  /** Ends the connection: calls that are pending, here and there, reject with `error`; what is served is cancelled. */
   close(
-    error: unknown = new ShishuError('disposed', 'The line to the worker was closed.', {
+    error: unknown = new ShishuError('disposed', 'The connection to the worker was closed.', {
       mend: 'Load the model again.',
     }),
   ): void {
@@ -230,19 +163,18 @@ export class Peer {
   ): number {
     if (this.#closed) throw this.#closed.error;
     const id = this.#nextId++;
-    const refs: Ref[] = [];
-    const releases: (() => void)[] = [];
+    let lent: LentArguments | undefined;
     const release = (): void => {
       this.#pending.delete(id);
-      for (const each of releases) each();
+      lent?.release();
     };
     this.#pending.set(id, (reply) => {
       if (reply.type !== 'item') release();
       receive(reply);
     });
     try {
-      const packed = args.map((arg, i) => this.#lend(arg, [String(i)], refs, releases));
-      const call: Packet = { type: 'call', id, method, args: packed, refs };
+      lent = this.#references.lend(args);
+      const call: Packet = { type: 'call', id, method, args: lent.args, references: lent.references };
       this.#endpoint.postMessage(credit === undefined ? call : { ...call, credit }, []);
     } catch (cause) {
       release();
@@ -253,59 +185,6 @@ export class Peer {
       });
     }
     return id;
-  }
-
-  /** A copy of an argument without its functions and signals, which become refs. */
-  #lend(value: unknown, path: readonly string[], refs: Ref[], releases: (() => void)[]): unknown {
-    if (typeof value === 'function') {
-      const id = this.#nextId++;
-      this.#lent.set(id, value as Methods[string]);
-      releases.push(() => this.#lent.delete(id));
-      refs.push({ kind: 'function', id, path });
-      return undefined;
-    }
-    if (value instanceof AbortSignal) {
-      const id = this.#nextId++;
-      const raise = (): void => this.#post({ type: 'abort', signal: id, reason: packError(value.reason) });
-      value.addEventListener('abort', raise);
-      releases.push(() => value.removeEventListener('abort', raise));
-      refs.push({ kind: 'signal', id, path, ...(value.aborted && { aborted: packError(value.reason) }) });
-      return undefined;
-    }
-    if (Array.isArray(value))
-      return value.map((each, i) => this.#lend(each, [...path, String(i)], refs, releases));
-    if (isRecord(value))
-      return Object.fromEntries(
-        Object.entries(value).map(([key, each]) => [key, this.#lend(each, [...path, key], refs, releases)]),
-      );
-    return value;
-  }
-
-  /** Puts the functions and signals of a call back into its arguments. */
-  #borrow(args: unknown[], refs: readonly Ref[]): void {
-    for (const { kind, id, path, aborted } of refs) {
-      const holder = path
-        .slice(0, -1)
-        .reduce<unknown>((at, key) => (at as Record<string, unknown>)[key], args);
-      (holder as Record<string, unknown>)[path.at(-1)!] =
-        kind === 'function' ? this.#borrowFunction(id) : this.#borrowSignal(id, aborted);
-    }
-  }
-
-  #borrowFunction(id: number) {
-    return (...args: unknown[]): Promise<unknown> => {
-      const result = this.#call(id, args);
-      // A progress callback's promise has no reader: its rejection must not end the process.
-      result.catch(() => {});
-      return result;
-    };
-  }
-
-  #borrowSignal(id: number, aborted: WireError | undefined): AbortSignal {
-    const controller = new AbortController();
-    if (aborted) controller.abort(unpackError(aborted));
-    this.#signals.set(id, controller);
-    return controller.signal;
   }
 
   readonly #receive = (event: Event): void => {
@@ -329,19 +208,19 @@ export class Peer {
         break;
       }
       case 'abort':
-        this.#signals.get(packet.signal)?.abort(unpackError(packet.reason));
+        this.#references.abort(packet.signal, unpackError(packet.reason));
         break;
       case 'close':
         this.#shut(unpackError(packet.error));
     }
   };
 
-  async #serve({ id, method, args, refs, credit }: Packet & { type: 'call' }): Promise<void> {
+  async #serve({ id, method, args, references, credit }: Packet & { type: 'call' }): Promise<void> {
     try {
-      this.#borrow(args, refs);
+      this.#references.borrow(args, references);
       const run =
         typeof method === 'number'
-          ? this.#lent.get(method)
+          ? this.#references.lent(method)
           : Object.hasOwn(this.#methods, method)
             ? this.#methods[method]
             : undefined;
@@ -353,7 +232,7 @@ export class Peer {
     } catch (error) {
       this.#post({ type: 'error', id, error: packError(error) });
     } finally {
-      for (const ref of refs) this.#signals.delete(ref.id);
+      this.#references.giveBack(references);
     }
   }
 
@@ -403,7 +282,9 @@ export class Peer {
 
   readonly #hungUp = (): void => {
     this.#shut(
-      new ShishuError('disposed', 'The other end of the line is gone.', { mend: 'Load the model again.' }),
+      new ShishuError('disposed', 'The other end of the connection is gone.', {
+        mend: 'Load the model again.',
+      }),
     );
   };
 
@@ -415,7 +296,7 @@ export class Peer {
     this.#endpoint.removeEventListener('close', this.#hungUp);
     const wire = packError(error);
     for (const [id, receive] of [...this.#pending]) receive({ type: 'error', id, error: wire });
-    for (const controller of this.#signals.values()) controller.abort(error);
+    this.#references.abortAll(error);
     for (const served of this.#streams.values()) {
       served.returned = true;
       served.wake();

@@ -6,6 +6,8 @@ import { ObjectScanner } from './call-scanner.ts';
 
 const OPEN = '<tool_call>';
 const CLOSE = '</tool_call>';
+/** With which a call without tags begins: a reply in JSON that begins with another key is told as it comes. */
+const CALL_KEYS = ['name', 'arguments', 'parameters', 'type', 'id'];
 
 /** A function that the model may call. */
 export interface ChatTool {
@@ -71,7 +73,7 @@ export interface ParserOptions {
 /**
  * Parts a reply into text and calls, as it streams. Calls are `<tool_call>{"name", "arguments"}</tool_call>` (Hermes, Qwen),
  * or a reply that is nothing but one or more such objects, also with `parameters` (Llama 3). What only looks like a call,
- * names another function, or is thought, stays text.
+ * names another function, or is thought, stays text; so do tags within an object that begins a reply.
  */
 export class ToolCallParser {
   readonly #names: ReadonlySet<string>;
@@ -79,13 +81,19 @@ export class ToolCallParser {
   #held = '';
   /** Space before a tag, which is text only where no call follows. */
   #space = '';
-  /** In a call, at the beginning of a reply that may be one, in thought, or in text. */
-  #mode: 'start' | 'text' | 'thought' | 'tagged' | 'bare' = 'start';
+  /**
+   * At the beginning of a reply, in text, in thought, in a call with tags, in objects that are calls if they are the whole
+   * reply (`bare`), or in an object that is none (`object`).
+   */
+  #mode: 'start' | 'text' | 'thought' | 'tagged' | 'bare' | 'object' = 'start';
   /** The tag that ends the thought. */
   #thinking = '';
-  /** Of the call that `#held` begins with. */
+  /** Of the object that `#held` begins with; of the last one where there are bare calls before it. */
   #scanner = new ObjectScanner();
   #end: number | undefined;
+  /** Calls without tags so far, and the length of their text, which `#held` begins with. */
+  #bareCalls: ToolCall[] = [];
+  #bareLength = 0;
   /** Text was told that is no thought. */
   #said = false;
   #called = false;
@@ -127,8 +135,10 @@ export class ToolCallParser {
         return this.#tagged(parts);
       case 'text':
         return this.#plain(parts);
-      default:
-        return false;
+      case 'bare':
+        return this.#bare(parts);
+      case 'object':
+        return this.#object(parts);
     }
   }
 
@@ -195,6 +205,47 @@ export class ToolCallParser {
     return true;
   }
 
+  /** Objects at the beginning of a reply, with white space or semicolons between: calls, if nothing else follows. */
+  #bare(parts: ReplyPart[]): boolean {
+    if (this.#bareCalls.length > 0)
+      this.#bareLength += /^[\s;]*/.exec(this.#held.slice(this.#bareLength))![0].length;
+    const json = this.#held.slice(this.#bareLength);
+    const end = this.#scanner.scan(json);
+    if (end === undefined && this.#mayBeCall(json)) return false;
+    const call = end !== undefined && end > 0 ? this.#read(json.slice(0, end)) : undefined;
+    if (call) {
+      this.#bareCalls.push(call);
+      this.#bareLength += end!;
+    } else {
+      // What looked like calls before it is text, too.
+      const shown = this.#held.slice(0, this.#bareLength).trimEnd().length;
+      this.#say(this.#held.slice(0, shown), parts);
+      this.#held = this.#held.slice(shown);
+      this.#mode = 'object';
+    }
+    this.#scanner = new ObjectScanner();
+    return true;
+  }
+
+  /** Whether the call of a known function may come of an object's beginning. */
+  #mayBeCall(json: string): boolean {
+    const [, key, value] = /^\s*\{\s*"([^"\\]*)"(?:\s*:\s*"([^"\\]*)")?/.exec(json) ?? [];
+    if (key === undefined) return true;
+    return CALL_KEYS.includes(key) && (key !== 'name' || value === undefined || this.#names.has(value));
+  }
+
+  /** An object that is no call, as it comes. What is no object after all ends with its first odd character. */
+  #object(parts: ReplyPart[]): boolean {
+    const end = this.#scanner.scan(this.#held);
+    // Space at the end waits for what follows.
+    const shown = end !== undefined && end > 0 ? end : this.#held.slice(0, this.#scanner.at).trimEnd().length;
+    this.#say(this.#held.slice(0, shown), parts);
+    this.#held = this.#held.slice(shown);
+    this.#scanner.drop(shown);
+    if (end !== undefined) this.#mode = 'text';
+    return end !== undefined;
+  }
+
   /** Tells a call, or the text that only looks like one. */
   #call(json: string, text: string, parts: ReplyPart[]): void {
     const call = this.#read(json);
@@ -232,26 +283,11 @@ export class ToolCallParser {
     if (this.#mode === 'tagged') {
       // The call lacks its last tag, or a part of it.
       this.#call(this.#held.slice(0, this.#end), OPEN + this.#held, parts);
-    } else if (this.#mode === 'bare') {
-      const calls = this.#bare(this.#held);
-      if (calls) parts.push(...calls.map((call) => ({ call })));
-      else this.#tell(this.#held, parts);
+    } else if (this.#mode === 'bare' && this.#held.slice(this.#bareLength).trim() === '') {
+      parts.push(...this.#bareCalls.map((call) => ({ call })));
     } else if (!this.#called || this.#held.trim()) this.#tell(this.#held, parts);
     this.#held = '';
     return parts;
-  }
-
-  /** The calls of a reply that is nothing else: objects, with white space or semicolons between. */
-  #bare(text: string): ToolCall[] | undefined {
-    const calls: ToolCall[] = [];
-    for (let rest = text; rest.trim() !== ''; ) {
-      const end = new ObjectScanner().scan(rest) ?? -1;
-      const call = end < 0 ? undefined : this.#read(rest.slice(0, end));
-      if (!call) return undefined;
-      calls.push(call);
-      rest = rest.slice(end).replace(/^[\s;]+/, '');
-    }
-    return calls;
   }
 }
 

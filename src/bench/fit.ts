@@ -30,7 +30,7 @@ function problemOf(
   budget: number,
 ): { message: string; details: ShishuError['details'] } | undefined {
   for (const options of sessionOptions(settings)) {
-    const sizes = pair.map(({ config, plan }) => sizeOf(gpu, config, plan, options));
+    const sizes = pair.map(({ spec }) => sizeOf(gpu, spec, options));
     for (const { largest } of sizes)
       if (largest.bytes > gpu.limits.binding)
         return {
@@ -86,13 +86,15 @@ export async function checkFit(
 ): Promise<void> {
   const problem = problemOf(gpu, pair, settings, budget);
   if (!problem) return;
-  const layers = Math.max(...pair.map(({ config }) => config.layers));
+  const layers = Math.max(...pair.map(({ spec }) => spec.blocks.length));
   const suits = async (less: BenchSettings): Promise<boolean> => {
     const { blocks } = less;
     const described =
       blocks === settings.blocks
         ? pair
-        : await Promise.all([less.parent, less.child].map((spec) => describe(spec, { blocks, openFolder })));
+        : await Promise.all(
+            [less.parent, less.child].map((asked) => describe(asked, { blocks, openFolder })),
+          );
     return !problemOf(gpu, described, less, budget);
   };
   const fits: string[] = [];

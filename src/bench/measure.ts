@@ -3,7 +3,7 @@ import { throwIfAborted } from '../errors.ts';
 import { type LaunchTime, timeLaunches } from '../gpu/timestamps.ts';
 import type { Weight } from '../kernels/tensor.ts';
 import { ROW_BYTES, recordBlocks } from '../model/forward.ts';
-import { kvBytesPerToken } from '../model/plan.ts';
+import { kvBytesPerToken } from '../model/spec.ts';
 import type { Described, Session } from './open.ts';
 import { type Spread, spreadOf } from './stats.ts';
 
@@ -12,7 +12,7 @@ const tokenAt = (i: number, vocab: number): number => (Math.imul(i + 1, 26544357
 
 /** What is timed of a session. */
 export interface Timed extends Pick<Session, 'runner'> {
-  described: Pick<Described, 'config' | 'plan'>;
+  described: Pick<Described, 'spec' | 'plan'>;
 }
 
 /**
@@ -52,7 +52,7 @@ export async function timeFirstToken(
   signal?: AbortSignal,
 ): Promise<number> {
   const { runner, described } = session;
-  const { vocabSize } = described.config;
+  const { vocabSize } = described.spec;
   const prompt = Array.from({ length: tokens }, (_, i) => tokenAt(i, vocabSize));
   const begun = performance.now();
   await runner.prefill(described.plan, 0, prompt, 0, GREEDY, signal);
@@ -65,7 +65,7 @@ async function jump({ runner, described }: Timed, position: number): Promise<voi
     await runner.prefill(
       described.plan,
       sequence,
-      [tokenAt(sequence, described.config.vocabSize)],
+      [tokenAt(sequence, described.spec.vocabSize)],
       position - 1,
       GREEDY,
     );
@@ -101,7 +101,7 @@ export function trafficPerToken(
   session: Session,
   position: number,
 ): { weightBytes: number; kvBytes: number } {
-  const { config, plan } = session.described;
+  const { spec, plan } = session.described;
   const { weights, kv } = session.runner.parts;
   let bytes = weightBytes(weights.head);
   for (const { kind, layer, mlp } of plan) {
@@ -118,7 +118,7 @@ export function trafficPerToken(
   }
   return {
     weightBytes: bytes,
-    kvBytes: (position + 1) * kvBytesPerToken(config, plan, kv.dtype === 'f32' ? 4 : 2),
+    kvBytes: (position + 1) * kvBytesPerToken(spec, plan, kv.dtype === 'f32' ? 4 : 2),
   };
 }
 
@@ -153,7 +153,7 @@ export async function profilePrompt(
   const buffer = ledger.storage('profiled rows', ROW_BYTES * rows, 'scratch');
   try {
     const data = new Uint32Array(4 * rows);
-    for (let i = 0; i < rows; i++) data.set([tokenAt(i, described.config.vocabSize), 0, i], 4 * i);
+    for (let i = 0; i < rows; i++) data.set([tokenAt(i, described.spec.vocabSize), 0, i], 4 * i);
     gpu.device.queue.writeBuffer(buffer, 0, data);
     const width = rows >= parts.tuning.wideFrom ? 'many' : 'few';
     const dispatches = await recordBlocks(parts, described.plan, buffer, width);

@@ -1,5 +1,6 @@
 import { ShishuError } from '../errors.ts';
-import { type ModelConfig, parseConfig } from '../model/config.ts';
+import { specOf } from '../families/index.ts';
+import type { ModelSpec } from '../model/spec.ts';
 
 /** Sizes of a parent; `config.json` fields in short. */
 interface Shape {
@@ -91,7 +92,7 @@ export const PRESETS: readonly Preset[] = [
 ];
 
 /** What to measure: a model folder, or a shape whose weights are made up on the GPU. */
-export type ModelSpec =
+export type BenchModel =
   | { kind: 'shape'; preset: string; stack?: Stack | undefined }
   | { kind: 'folder'; source: string };
 
@@ -103,7 +104,7 @@ export const KNOWN_PRESETS = `Presets: ${PRESETS.map(({ name }) => name).join(',
  * address of a model folder.
  * @throws ShishuError `bad-argument` for a stack that cannot be, or one of no preset
  */
-export function parseSpec(text: string): ModelSpec {
+export function parseBenchModel(text: string): BenchModel {
   if (text.trim() === '') throw new ShishuError('bad-argument', 'A model to measure is missing.');
   const [named, ...rest] = text.split(':') as [string, ...string[]];
   const preset = PRESETS.find(({ name }) => name.toLowerCase() === named.trim().toLowerCase());
@@ -138,10 +139,10 @@ export function parseStack(text: string): Stack {
   return [front!, mlp!, shared!, end!];
 }
 
-/** The text that `parseSpec` reads. */
-export function specText(spec: ModelSpec): string {
-  if (spec.kind === 'folder') return spec.source;
-  return spec.stack ? `${spec.preset}:${spec.stack.join(',')}` : spec.preset;
+/** The text that `parseBenchModel` reads. */
+export function benchModelText(asked: BenchModel): string {
+  if (asked.kind === 'folder') return asked.source;
+  return asked.stack ? `${asked.preset}:${asked.stack.join(',')}` : asked.preset;
 }
 
 const presetOf = (name: string): Preset => {
@@ -162,16 +163,16 @@ export function sliceStack([front, mlp, shared, end]: Stack, blocks: number): St
 
 /** A made-up model: its config and what to call it. `blocks` keeps a slice of the stack, for slow machines. */
 export function shapeModel(
-  spec: ModelSpec & { kind: 'shape' },
+  asked: BenchModel & { kind: 'shape' },
   blocks: number | undefined,
-): { label: string; config: ModelConfig } {
-  const { shape: sizes } = presetOf(spec.preset);
-  const whole: Stack = spec.stack ?? [sizes.layers, 0, 0, 0];
+): { label: string; spec: ModelSpec } {
+  const { shape: sizes } = presetOf(asked.preset);
+  const whole: Stack = asked.stack ?? [sizes.layers, 0, 0, 0];
   const layers = whole[0] + whole[1] + whole[3];
   const stack = blocks === undefined ? whole : sliceStack(whole, blocks);
   const [front, mlp, shared, end] = stack;
   const sliced = front + mlp + end < layers ? ` [${front + mlp + end} of ${layers} blocks]` : '';
-  const config = parseConfig({
+  const spec = specOf({
     model_type: 'shishu-llama',
     num_decoder_front: front,
     num_mlp: mlp,
@@ -187,5 +188,5 @@ export function shapeModel(
     max_position_embeddings: 131072,
     tie_word_embeddings: true,
   });
-  return { label: `${spec.preset}${spec.stack ? ` (${stack.join(',')})` : ''}${sliced}`, config };
+  return { label: `${asked.preset}${asked.stack ? ` (${stack.join(',')})` : ''}${sliced}`, spec };
 }

@@ -1,16 +1,16 @@
-import { makeRunner, withStoredWidth } from '../engine/engine.ts';
+import { checkpointFor, makeRunner } from '../engine/engine.ts';
 import type { Runner } from '../engine/runner.ts';
 import type { RunnerOptions } from '../engine/size.ts';
 import { ShishuError } from '../errors.ts';
+import { specsOf } from '../families/index.ts';
 import { readEntries } from '../formats/checkpoint.ts';
 import { readJson } from '../formats/json.ts';
 import { openSource, type Source, type SourceLike } from '../formats/source.ts';
 import type { Gpu } from '../gpu/device.ts';
-import { type ModelConfig, parseConfig } from '../model/config.ts';
 import { fillFromCheckpoint } from '../model/load.ts';
-import { type Plan, planOf, tensorSpecs } from '../model/plan.ts';
+import { type ModelSpec, type Plan, planOf, tensorsOf } from '../model/spec.ts';
 import type { FillPlan } from '../model/weights.ts';
-import { KNOWN_PRESETS, type ModelSpec, shapeModel, specText } from './models.ts';
+import { type BenchModel, benchModelText, KNOWN_PRESETS, shapeModel } from './models.ts';
 import { fillSynthetic } from './synthetic.ts';
 
 /** Equal seeds, equal weights. */
@@ -18,10 +18,10 @@ const SEED = 1;
 
 /** A model before its weights are on the GPU. */
 export interface Described {
-  spec: string;
+  asked: string;
   label: string;
   weights: 'folder' | 'synthesised';
-  config: ModelConfig;
+  spec: ModelSpec;
   plan: Plan;
   fill(gpu: Gpu, what: FillPlan, signal?: AbortSignal): Promise<void>;
 }
@@ -29,7 +29,7 @@ export interface Described {
 /** Sizes of a session. */
 export type SessionOptions = Pick<RunnerOptions, 'dtype' | 'kv' | 'contextLength' | 'batch'>;
 
-/** Where the text of a folder's spec leads; the page knows URLs, the command knows disks. */
+/** Where the name of a folder leads; the page knows URLs, the command knows disks. */
 export type OpenFolder = (source: string) => SourceLike | Promise<SourceLike>;
 
 /** Opens a folder and reads its config.json. */
@@ -37,11 +37,11 @@ async function openConfig(
   source: string,
   openFolder: OpenFolder,
   signal: AbortSignal | undefined,
-): Promise<{ folder: Source; declared: ModelConfig }> {
+): Promise<{ folder: Source; specs: ReturnType<typeof specsOf> }> {
   try {
     const folder = openSource(await openFolder(source));
     const json = await readJson(folder, 'config.json', { code: 'bad-config' }, signal);
-    return { folder, declared: parseConfig(json) };
+    return { folder, specs: specsOf(json) };
   } catch (cause) {
     // A preset's name with a slip in it is taken for a folder's.
     if (!(cause instanceof ShishuError && cause.code === 'not-found') || /[/\\]/.test(source)) throw cause;
@@ -55,30 +55,30 @@ async function openConfig(
 
 /** Reads what there is to know of a model without a GPU. `blocks` slices shapes; folders are always whole. */
 export async function describe(
-  spec: ModelSpec,
+  asked: BenchModel,
   options: { blocks?: number | undefined; openFolder: OpenFolder; signal?: AbortSignal | undefined },
 ): Promise<Described> {
   const { signal } = options;
-  if (spec.kind === 'shape') {
-    const { label, config } = shapeModel(spec, options.blocks);
+  if (asked.kind === 'shape') {
+    const { label, spec } = shapeModel(asked, options.blocks);
     return {
-      spec: specText(spec),
+      asked: benchModelText(asked),
       label,
       weights: 'synthesised',
-      config,
-      plan: planOf(config),
+      spec,
+      plan: planOf(spec),
       fill: (gpu, what, signal) => fillSynthetic(gpu, what, SEED, signal),
     };
   }
-  const { folder, declared } = await openConfig(spec.source, options.openFolder, signal);
-  const { config, checkpoint } = withStoredWidth(folder, await readEntries(folder, signal), declared);
+  const { folder, specs } = await openConfig(asked.source, options.openFolder, signal);
+  const { spec, checkpoint } = checkpointFor(folder, await readEntries(folder, signal), specs);
   return {
-    spec: specText(spec),
-    label: spec.source.split(/[/\\]/).filter(Boolean).at(-1) ?? spec.source,
+    asked: benchModelText(asked),
+    label: asked.source.split(/[/\\]/).filter(Boolean).at(-1) ?? asked.source,
     weights: 'folder',
-    config,
-    plan: planOf(config),
-    fill: (gpu, what, signal) => fillFromCheckpoint(gpu, what, checkpoint, tensorSpecs(config), { signal }),
+    spec,
+    plan: planOf(spec),
+    fill: (gpu, what, signal) => fillFromCheckpoint(gpu, what, checkpoint, tensorsOf(spec), { signal }),
   };
 }
 
@@ -97,14 +97,7 @@ export async function openSession(
   options: SessionOptions,
   signal?: AbortSignal,
 ): Promise<Session> {
-  const { config, plan } = described;
-  const runner = await makeRunner(
-    gpu,
-    config,
-    plan,
-    options,
-    (what, signal) => described.fill(gpu, what, signal),
-    { signal },
-  );
+  const fill = (what: FillPlan, signal: AbortSignal) => described.fill(gpu, what, signal);
+  const runner = await makeRunner(gpu, described.spec, options, fill, { signal });
   return { described, gpu, runner, close: () => runner.ledger.releaseAll() };
 }

@@ -1,8 +1,7 @@
 import { ShishuError, throwIfAborted } from '../errors.ts';
 import { type Gpu, type GpuOptions, openGpu } from '../gpu/device.ts';
 import { copyBandwidth, type LaunchTime } from '../gpu/timestamps.ts';
-import type { ModelConfig } from '../model/config.ts';
-import { kvBytesPerToken, parameterCount } from '../model/plan.ts';
+import { kvBytesPerToken, type ModelSpec, parameterCount } from '../model/spec.ts';
 import { checkFit } from './fit.ts';
 import {
   interleaved,
@@ -32,7 +31,7 @@ export interface TrainingModule {
   startJax(backend: 'wasm' | 'webgpu'): Promise<void>;
   /** ms, `(models, repetitions)` */
   stepTimes(
-    configs: readonly ModelConfig[],
+    configs: readonly ModelSpec[],
     shape: { rows: number; length: number; seed: number },
     repetitions: number,
     onStep: (done: number) => void,
@@ -98,41 +97,41 @@ function emptyResult(gpu: Gpu, settings: BenchSettings, runtime: string): BenchR
 
 /** Facts of a model that is on the GPU. */
 async function factsOf({ described, runner }: Session): Promise<ModelFacts> {
-  const { config, plan } = described;
+  const { spec, plan } = described;
   const { ledger, parts } = runner;
   return {
-    spec: described.spec,
+    spec: described.asked,
     label: described.label,
     weights: described.weights,
-    parameters: parameterCount(config),
-    layers: config.layers,
+    parameters: parameterCount(spec),
+    layers: spec.blocks.length,
     attentionBlocks: plan.filter(({ kind }) => kind === 'attention').length,
     dtype: [...parts.weights.mlp.values()][0]!.down.dtype,
     kv: parts.kv.dtype,
     context: parts.kv.context,
-    maxPositions: config.maxPositions,
+    maxPositions: spec.maxPositions,
     bytes: {
       weights: ledger.bytes('weights'),
       kv: ledger.bytes('kv'),
       scratch: ledger.bytes('scratch'),
       total: ledger.bytes(),
     },
-    kvBytesPerToken: kvBytesPerToken(config, plan, parts.kv.dtype === 'f32' ? 4 : 2),
+    kvBytesPerToken: kvBytesPerToken(spec, plan, parts.kv.dtype === 'f32' ? 4 : 2),
     dispatchesPerToken: (await runner.decodeDispatches(plan)).length,
   };
 }
 
 /** Trained models have a longest context. @throws ShishuError `bad-argument` */
 function checkContext(pair: readonly Described[], settings: BenchSettings): void {
-  for (const { label, config } of pair) {
+  for (const { label, spec } of pair) {
     const context = Math.max(contextOf(settings), settings.batches.length ? batchContext(settings) : 0);
-    if (context > config.maxPositions)
+    if (context > spec.maxPositions)
       throw new ShishuError(
         'bad-argument',
-        `These settings need a context of ${context} tokens, ${label} has ${config.maxPositions}.`,
+        `These settings need a context of ${context} tokens, ${label} has ${spec.maxPositions}.`,
         {
-          details: { context, limit: config.maxPositions },
-          mend: `Keep prompts up to ${config.maxPositions} and positions up to ${config.maxPositions - settings.steps}.`,
+          details: { context, limit: spec.maxPositions },
+          mend: `Keep prompts up to ${spec.maxPositions} and positions up to ${spec.maxPositions - settings.steps}.`,
         },
       );
   }
@@ -277,7 +276,7 @@ class Run {
     const { loadTraining } = this.#options;
     const { repetitions } = this.#settings;
     const first = this.#done;
-    const configs = pair.map(({ config }) => config);
+    const configs = pair.map(({ spec }) => spec);
     const largest = Math.max(...configs.map(parameterCount));
     if (!loadTraining || largest > MOST_TRAINED) {
       result.trainingNote = loadTraining
@@ -358,8 +357,8 @@ export async function runBench(settings: BenchSettings, options: BenchOptions): 
   const gpu = await openGpu(options.gpu);
   try {
     const pair = await Promise.all(
-      [settings.parent, settings.child].map((spec) =>
-        describe(spec, { blocks: settings.blocks, openFolder, signal }),
+      [settings.parent, settings.child].map((asked) =>
+        describe(asked, { blocks: settings.blocks, openFolder, signal }),
       ),
     );
     checkContext(pair, settings);

@@ -1,12 +1,12 @@
 import { ShishuError } from '../errors.ts';
 import type { WeightDtype } from '../kernels/tensor.ts';
 import { DTYPES as FORMAT_NAMES } from '../quant/index.ts';
-import { type ModelSpec, parseSpec, specText } from './models.ts';
+import { type BenchModel, benchModelText, parseBenchModel } from './models.ts';
 
 /** What a run measures; all of it, so that equal settings ask for equal work. */
 export interface BenchSettings {
-  parent: ModelSpec;
-  child: ModelSpec;
+  parent: BenchModel;
+  child: BenchModel;
   /** How weights are kept. */
   dtype: WeightDtype;
   kv: 'f32' | 'f16';
@@ -72,8 +72,8 @@ export type SettingName = (typeof KEYS)[number];
 /** Settings as `name=text`, as they stand in a link, in a form and on the command line. */
 export function settingsText(settings: BenchSettings): Record<SettingName, string> {
   return {
-    parent: specText(settings.parent),
-    child: specText(settings.child),
+    parent: benchModelText(settings.parent),
+    child: benchModelText(settings.child),
     dtype: settings.dtype,
     kv: settings.kv,
     blocks: settings.blocks === undefined ? 'all' : String(settings.blocks),
@@ -119,15 +119,15 @@ export function parseSettings(
         details: { setting: name },
         mend: `Settings: ${KEYS.join(', ')}.`,
       });
-  const spec = (name: 'parent' | 'child'): ModelSpec => {
+  const asked = (name: 'parent' | 'child'): BenchModel => {
     try {
-      return parseSpec(given[name] ?? '');
+      return parseBenchModel(given[name] ?? '');
     } catch (error) {
       if (error instanceof ShishuError) Object.assign(error.details, { setting: name });
       throw error;
     }
   };
-  const [parent, child] = [spec('parent'), spec('child')];
+  const [parent, child] = [asked('parent'), asked('child')];
   const { parent: _, child: __, ...rest } = settingsText({ ...defaults, parent, child });
   const texts = { ...rest, ...given };
   if (!DTYPES.includes(texts.dtype)) refuse('dtype', texts.dtype, 'f32, f16, q8 or q4');

@@ -1,5 +1,5 @@
 import { edgesOf, type Say, sampleReplies } from '../convert/sample-text.ts';
-import type { Model } from '../engine/model.ts';
+import type { EngineModel } from '../engine/model-interface.ts';
 import type { Dtype } from '../engine/types.ts';
 import { DTYPES } from '../quant/index.ts';
 import type { ChatCorpus } from '../train/chat-corpus.ts';
@@ -49,11 +49,11 @@ export function dtypesOf(list: string): KeptDtype[] {
 
 /** Token ids of a text in windows that each begin at position 0, `tokens` in all. */
 async function windowsOf(
-  model: Model,
+  model: EngineModel,
   text: ComparedText,
   { tokens, seed, signal }: { tokens: number; seed: number; signal: AbortSignal },
 ): Promise<number[][]> {
-  const { config, contextLength } = model.info;
+  const { spec, contextLength } = model.info;
   const length = Math.min(WINDOW, contextLength);
   if (text.kind === 'ids') {
     const count = Math.ceil(Math.min(text.ids.length, tokens) / length);
@@ -68,11 +68,11 @@ async function windowsOf(
   };
   if (text.kind === 'corpus') {
     const { corpus } = text;
-    const ids = (i: number): number[] =>
-      model.encode(textOf(corpus.chatAt(seed, i, 'held-out').turns)).slice(0, length);
-    for (let i = 0; take(ids(i)); i++);
+    const ids = async (i: number): Promise<number[]> =>
+      (await model.encode(textOf(corpus.chatAt(seed, i, 'held-out').turns))).slice(0, length);
+    for (let i = 0; take(await ids(i)); i++);
   } else {
-    const edges = edgesOf(config);
+    const edges = edgesOf(spec);
     for await (const reply of sampleReplies(modelSays(model), { length: length - 1, ...edges, seed, signal }))
       if (!take([edges.begin, ...reply])) break;
   }
@@ -80,7 +80,7 @@ async function windowsOf(
 }
 
 /** What a loaded model says. */
-const modelSays = (model: Model): Say =>
+const modelSays = (model: EngineModel): Say =>
   async function* (begin, { length, ...options }) {
     const all = { temperature: 1, ignoreEos: true, maxTokens: length, ...options };
     for await (const { tokenId } of model.generate(new Uint32Array([begin]), all)) yield tokenId;
@@ -92,9 +92,9 @@ const modelSays = (model: Model): Say =>
  * @throws ShishuError those of `loadModel`, and `bad-argument` when there is nothing to predict
  */
 export async function compareDtypes(
-  open: (dtype: KeptDtype) => Promise<Model>,
+  open: (dtype: KeptDtype) => Promise<EngineModel>,
   dtypes: readonly KeptDtype[],
-  textOf: (model: Model) => ComparedText,
+  textOf: (model: EngineModel) => Promise<ComparedText>,
   options: { tokens: number; seed: number; signal: AbortSignal },
 ): Promise<Comparison> {
   const scores: DtypeScore[] = [];
@@ -103,7 +103,7 @@ export async function compareDtypes(
   for (const dtype of ['f32', ...dtypes] as const) {
     const model = await open(dtype);
     try {
-      windows ??= (await windowsOf(model, textOf(model), options)).filter(({ length }) => length > 1);
+      windows ??= (await windowsOf(model, await textOf(model), options)).filter(({ length }) => length > 1);
       tokens = windows.reduce((sum, { length }) => sum + length - 1, 0);
       if (tokens === 0) throw usageError('There is nothing to predict.', 'Give at least 2 tokens.');
       let nats = 0;

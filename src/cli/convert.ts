@@ -32,7 +32,7 @@ export const command: Command = {
 
   -o, --out OUT        the folder to write; it appears whole or not at all
   --keep-attention N   attention blocks to keep (half)
-  --layers 5-8         or: the layers to take it from, next to one another
+  --layers 1,5-8       or: the layers to take it from
   --target-memory=-25% or: the bytes to save, of weights and the KV cache (f32) of 2048 tokens
   --linear             put a fitted linear map where attention was, as extra tensors
   --rank N             with --linear: maps of at most that rank (the hidden size), two factors below half of it

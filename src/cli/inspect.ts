@@ -1,5 +1,12 @@
 import { readHeaders, sizesOn } from '../engine/engine.ts';
-import { kvBytesPerToken, type Plan, parameterCount } from '../model/plan.ts';
+import {
+  attentionOf,
+  kvBytesPerToken,
+  type ModelSpec,
+  type Plan,
+  parameterCount,
+  planOf,
+} from '../model/spec.ts';
 import { type Command, GPU_HELP, loadOptionsOf, MODEL_HELP, parseCommand, usageError } from './args.ts';
 import { profileHere } from './gpu.ts';
 import { openModelFolder, print, printJson } from './io.ts';
@@ -26,6 +33,17 @@ function planText(plan: Plan): string {
     .join(', ');
 }
 
+/** Hidden size, widths of MLPs, heads; each once. */
+function shapeText(spec: ModelSpec): string {
+  const widths = new Set(spec.blocks.map(({ feedForward: { width } }) => width));
+  const heads = new Set(
+    [...attentionOf(spec).values()].map(
+      ({ heads, kvHeads, headDim }) => `, ${heads} heads, ${kvHeads} KV heads of ${headDim}`,
+    ),
+  );
+  return `hidden ${spec.hiddenSize}, MLP ${[...widths].join(' and ')}${[...heads].join('')}`;
+}
+
 const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(2)} MB`;
 
 /** `shishulm inspect`: reads headers only, and needs no GPU. */
@@ -36,7 +54,7 @@ export const command: Command = {
 
 ${MODEL_HELP}
 ${GPU_HELP}
-  --json           one JSON object on stdout: {config, plan, parameters, bytes, dtype, f32Tensors, kv,
+  --json           one JSON object on stdout: {spec, plan, parameters, bytes, dtype, f32Tensors, kv,
                    contextLength}`,
 
   async run(argv) {
@@ -45,18 +63,19 @@ ${GPU_HELP}
       if (values[name] !== undefined) throw usageError(`--${name} has no meaning here.`);
     const options = loadOptionsOf(values);
     const headers = await readHeaders(await openModelFolder(folder), options);
-    const { config, plan, stored, sizes: asked } = headers;
+    const { spec, stored, sizes: asked } = headers;
+    const plan = planOf(spec);
     const profile =
       asked.kv === 'auto' ? await profileHere(options.profile ?? 'auto', values.adapter) : 'gpu';
     const { dtype, wide = new Set<string>(), kv: kvDtype, contextLength } = sizesOn({ profile }, asked);
-    const parameters = parameterCount(config);
-    const weights = weightBytes(config, plan, dtype, wide);
-    const perToken = kvBytesPerToken(config, plan, kvDtype === 'f32' ? 4 : 2);
+    const parameters = parameterCount(spec);
+    const weights = weightBytes(spec, dtype, wide);
+    const perToken = kvBytesPerToken(spec, plan, kvDtype === 'f32' ? 4 : 2);
     const kv = perToken * contextLength;
     const bytes = { weights, kv, kvPerToken: perToken, total: weights + kv };
     if (values.json)
       return printJson({
-        config,
+        spec,
         plan,
         parameters,
         bytes,
@@ -65,11 +84,11 @@ ${GPU_HELP}
         kv: kvDtype,
         contextLength,
       });
-    const { hiddenSize, heads, kvHeads, headDim, intermediateSize, vocabSize, tied } = config;
+    const { vocabSize, tied } = spec;
     const rows = {
-      model: `${config.modelType}, ${config.layers} blocks, stored as ${stored}`,
+      model: `${spec.modelType}, ${plan.length} blocks, stored as ${stored}`,
       blocks: planText(plan),
-      shape: `hidden ${hiddenSize}, MLP ${intermediateSize}, ${heads} heads, ${kvHeads} KV heads of ${headDim}`,
+      shape: shapeText(spec),
       vocabulary: `${vocabSize}${tied ? ', tied' : ''}`,
       parameters: parameters.toLocaleString('en-US'),
       weights: `${megabytes(weights)} as ${dtype}${wide.size > 0 ? `, ${wide.size} tensors as f32` : ''}`,

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { loadModel } from '../engine/engine.ts';
-import type { Model } from '../engine/model.ts';
+import type { EngineModel } from '../engine/model-interface.ts';
 import type { LoadOptions } from '../engine/types.ts';
 import { ShishuError } from '../errors.ts';
 import { openFolder } from '../formats/node-folder.ts';
@@ -16,7 +16,7 @@ export const openModelFolder = async (folder: string): Promise<Source> =>
 export async function openModel(
   folder: string,
   { adapter, ...options }: LoadOptions & { adapter?: string | undefined },
-): Promise<Model> {
+): Promise<EngineModel> {
   const source = await openModelFolder(folder);
   provideGpu(adapter);
   const { stderr } = process;

@@ -63,7 +63,7 @@ ${PROFILE_HELP}`,
     const parent = await openOnGpu(await openModelFolder(folder), { profile });
     try {
       refuseChild(parent);
-      const tokens = textOptions.tokens ?? Math.max(TOKENS, 6 * parent.config.hiddenSize);
+      const tokens = textOptions.tokens ?? Math.max(TOKENS, 6 * parent.spec.hiddenSize);
       const healTokens = heal?.tokens;
       const windows = await textWindows(parent, { ...textOptions, corpus, tokens, healTokens }, log);
       const questions = chats > 0 ? { corpus, chats } : undefined;

@@ -54,12 +54,12 @@ ${COMMON_HELP}: {nll, perplexity, tokens, top1}; top1[i] is the likeliest token 
       const comparison = await compareDtypes(
         (dtype) => openModel(folder, { ...loadOptions, dtype }),
         dtypes,
-        (model): ComparedText =>
+        async (model): Promise<ComparedText> =>
           given === undefined
             ? values.corpus
               ? { kind: 'corpus', corpus }
               : { kind: 'own' }
-            : { kind: 'ids', ids: typeof given === 'string' ? model.encode(given) : given },
+            : { kind: 'ids', ids: typeof given === 'string' ? await model.encode(given) : given },
         {
           tokens: wholeNumberOf('tokens', values.tokens, 2, 1e8) ?? 4000,
           seed: wholeNumberOf('seed', values.seed, 0, 2 ** 31 - 1) ?? 1,
@@ -70,7 +70,7 @@ ${COMMON_HELP}: {nll, perplexity, tokens, top1}; top1[i] is the likeliest token 
     }
     const model = await openModel(folder, loadOptions);
     try {
-      const ids = typeof given === 'string' ? model.encode(given) : given!;
+      const ids = typeof given === 'string' ? await model.encode(given) : given!;
       if (ids.length < 2)
         throw usageError(`There is nothing to predict in ${ids.length} token(s).`, 'Give at least 2 tokens.');
       const { nll, top1 } = await model.score(ids, { signal });

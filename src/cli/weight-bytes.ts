@@ -1,8 +1,7 @@
 import { Ledger, type Purpose } from '../gpu/buffer.ts';
 import type { Gpu } from '../gpu/device.ts';
 import type { WeightDtype } from '../kernels/tensor.ts';
-import type { ModelConfig } from '../model/config.ts';
-import type { Plan } from '../model/plan.ts';
+import type { ModelSpec } from '../model/spec.ts';
 import { allocateWeights } from '../model/weights.ts';
 
 /** Adds bytes up as the GPU's ledger does, and allocates nothing. */
@@ -24,14 +23,9 @@ class PaperLedger extends Ledger {
  * Bytes of a model's weights on a GPU whose bindings take each matrix whole (one that splits them repeats the gains of
  * norms, some kB a part).
  */
-export function weightBytes(
-  config: ModelConfig,
-  plan: Plan,
-  dtype: WeightDtype,
-  wide?: ReadonlySet<string>,
-): number {
+export function weightBytes(spec: ModelSpec, dtype: WeightDtype, wide?: ReadonlySet<string>): number {
   const gpu = { limits: { binding: Number.MAX_SAFE_INTEGER } } as Gpu;
   const ledger = new PaperLedger(gpu);
-  allocateWeights(gpu, ledger, config, plan, dtype, wide);
+  allocateWeights(gpu, ledger, spec, dtype, wide);
   return ledger.bytes();
 }

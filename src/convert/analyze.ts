@@ -1,7 +1,14 @@
 import type { Runner } from '../engine/runner.ts';
 import { throwIfAborted } from '../errors.ts';
-import { kvBytesPerToken, type Plan, tensorSpecs } from '../model/plan.ts';
 import { pruned } from '../model/prune.ts';
+import {
+  elements,
+  feedForwardTensors,
+  kvBytesPerToken,
+  mixerTensors,
+  type Plan,
+  type TensorSpec,
+} from '../model/spec.ts';
 import type { AnalysedOrder } from './analysis-file.ts';
 import { type CalibrateOptions, calibrate, perplexity, wholePerplexity } from './calibrate.ts';
 import { makeCapture } from './capture.ts';
@@ -98,7 +105,7 @@ export async function measureMaps(
   test: readonly (readonly number[])[],
   signal?: AbortSignal,
 ): Promise<Map<number, Measured>> {
-  const d = runner.parts.config.hiddenSize;
+  const d = runner.parts.spec.hiddenSize;
   const sums = new Map(
     layers.map((layer) => [layer, { all: new Spread(d), buckets: [] as Spread[], influence: 0, cosine: 0 }]),
   );
@@ -147,7 +154,7 @@ export async function analyze(
   windows: Windows,
   { storedBytes, ...options }: Omit<CalibrateOptions, 'sequential'> & { storedBytes: number },
 ): Promise<{ analysis: Analysis; fits: Map<number, Fit> }> {
-  const { config } = runner.parts;
+  const { spec } = runner.parts;
   const attending = plan.filter((block) => block.kind === 'attention');
   const layers = attending.map(({ layer }) => layer);
   const { signal, onProgress } = options;
@@ -172,13 +179,8 @@ export async function analyze(
   const position = windows.test[0]!.length - 1;
   const attentionTimes = await timeBlocks(runner, plan, position);
   const mapTimes = await timeBlocks(runner, pruned(plan, modes, fits), position);
-  const specs = tensorSpecs(config);
-  const bytesIn = (layer: number, half: string): number => {
-    const own = new RegExp(`^model\\.layers\\.${layer}\\.(${half})\\.`);
-    return specs
-      .filter(({ name }) => own.test(name))
-      .reduce((sum, { shape }) => sum + storedBytes * shape.reduce((a, b) => a * b, 1), 0);
-  };
+  const bytesOf = (tensors: readonly TensorSpec[]): number =>
+    tensors.reduce((sum, tensor) => sum + storedBytes * elements(tensor), 0);
   const blocks: BlockReport[] = [];
   for (const block of attending) {
     const { layer } = block;
@@ -190,10 +192,10 @@ export async function analyze(
       alpha: fits.get(layer)!.alpha,
       perplexity: { skip: await under('skip'), linear: await under('linear') },
       bytes: {
-        attention: bytesIn(layer, 'self_attn|input_layernorm'),
-        map: storedBytes * config.hiddenSize * (config.hiddenSize + 1),
-        mlp: bytesIn(layer, 'mlp|post_attention_layernorm'),
-        kvPerToken: kvBytesPerToken(config, [block], 4),
+        attention: bytesOf(mixerTensors(spec.blocks[layer]!.mixer, spec.hiddenSize)),
+        map: storedBytes * spec.hiddenSize * (spec.hiddenSize + 1),
+        mlp: bytesOf(feedForwardTensors(spec.blocks[layer]!.feedForward, spec.hiddenSize)),
+        kvPerToken: kvBytesPerToken(spec, [block], 4),
       },
       time:
         attentionTimes && mapTimes

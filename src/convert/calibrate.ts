@@ -2,8 +2,8 @@ import type { Runner } from '../engine/runner.ts';
 import { scoreOf } from '../engine/scoring.ts';
 import { ShishuError, throwIfAborted } from '../errors.ts';
 import { installLinearMap } from '../model/linear-maps.ts';
-import type { Plan } from '../model/plan.ts';
 import { type Mode, pruned } from '../model/prune.ts';
+import type { Plan } from '../model/spec.ts';
 import { ALPHAS, type Fit, fit } from './fit.ts';
 import type { LinearMap } from './linear-map.ts';
 import { layersWithin, type Moments, makeAccumulator } from './moments.ts';
@@ -45,7 +45,7 @@ export async function calibrate(
   { sequential = false, rank, budget = BUDGET, signal, onProgress }: CalibrateOptions = {},
 ): Promise<Map<number, Fit>> {
   const ascending = [...layers].sort((a, b) => a - b);
-  const most = sequential ? 1 : layersWithin(budget, runner.parts.config.hiddenSize);
+  const most = sequential ? 1 : layersWithin(budget, runner.parts.spec.hiddenSize);
   const groups = Array.from({ length: Math.ceil(ascending.length / most) }, (_, i) =>
     ascending.slice(i * most, (i + 1) * most),
   );

@@ -2,7 +2,7 @@ import type { Runner } from '../engine/runner.ts';
 import { type Dispatch, Recorder } from '../gpu/recorder.ts';
 import { stride } from '../kernels/tensor.ts';
 import { recordLinear } from '../model/forward.ts';
-import type { Plan } from '../model/plan.ts';
+import type { Plan } from '../model/spec.ts';
 import { encodePass, makeWalk } from './walk.ts';
 
 /** What one token's hidden states say of a block; all `(d)`, written over by the next token. */

@@ -1,20 +1,31 @@
 import { ShishuError } from '../errors.ts';
+import { specOf } from '../families/index.ts';
 import type { Checkpoint } from '../formats/checkpoint.ts';
 import { bytesToF32, firstF16Overflow } from '../formats/float.ts';
 import type { Json } from '../formats/json.ts';
 import { type NamedTensor, tensorBytes } from '../formats/safetensors.ts';
-import { type ModelConfig, parseConfig } from '../model/config.ts';
-import { kvBytesPerToken, mlpWidth, ownSpecs, parameterCount, planOf } from '../model/plan.ts';
+import {
+  type AttentionMixer,
+  attentionOf,
+  elements,
+  type FeedForward,
+  kvBytesPerToken,
+  type LinearMixer,
+  type Matrix,
+  type ModelSpec,
+  ownTensors,
+  parameterCount,
+  planOf,
+} from '../model/spec.ts';
 import type { CpuWeights } from '../train/weights.ts';
 import type { LinearMap } from './linear-map.ts';
 import { type Mlp, type Share, shareMlp } from './share.ts';
 
 /** Which blocks of a parent lose their attention, and how. */
 export interface ChildShape {
-  /** Blocks `front .. front + mlpOnly - 1` have no attention. */
-  front: number;
-  mlpOnly: number;
-  /** Pairs, from the first of those blocks, that share one MLP. */
+  /** Blocks that lose their attention, ascending. */
+  layers: readonly number[];
+  /** Pairs of neighbours among those blocks, from the first, that share one MLP. */
   sharedPairs: number;
   /** Linear maps stand in for the attention. */
   linear: boolean;
@@ -33,47 +44,75 @@ const DROPPED = [
   'intermediate_size_mlp',
   'linear_layers',
   'linear_rank',
+  'shared_mlps',
 ];
 
 /** What a child's sums depend on and takes over from its parent; biases that it alone has are zeros. */
-const KEPT = [
-  'hiddenSize',
-  'intermediateSize',
-  'heads',
-  'kvHeads',
-  'headDim',
-  'vocabSize',
-  'maxPositions',
-  'rmsNormEps',
-  'ropeTheta',
-  'ropeScaling',
-  'tied',
-  'mlpBias',
-  'qkNorm',
-  'bosTokenId',
-  'eosTokenIds',
-] as const satisfies readonly (keyof ModelConfig)[];
+function factsOf(spec: ModelSpec, layers: readonly number[]): Record<string, unknown> {
+  const { hiddenSize, vocabSize, maxPositions, rmsNormEps, tied, bosTokenId, eosTokenIds } = spec;
+  const facts: Record<string, unknown> = { hiddenSize, vocabSize, maxPositions, rmsNormEps, tied };
+  Object.assign(facts, { bosTokenId, eosTokenIds });
+  for (const [layer, { mixer, feedForward }] of spec.blocks.entries()) {
+    facts[`MLP of block ${layer}`] = [feedForward.width, feedForward.gate.bias];
+    if (mixer.kind !== 'attention' || layers.includes(layer)) continue;
+    const { heads, kvHeads, headDim, rope, qkNorm } = mixer;
+    facts[`attention of block ${layer}`] = [heads, kvHeads, headDim, qkNorm];
+    facts[`rotary embeddings of block ${layer}`] = rope;
+  }
+  return facts;
+}
 
 /** Refuses a child that would be read as another model than its parent. */
-function checkKept(parent: ModelConfig, child: ModelConfig): void {
-  const lost = KEPT.find((name) => JSON.stringify(child[name]) !== JSON.stringify(parent[name]));
-  if (lost !== undefined)
-    throw new ShishuError('unsupported', `shishu-llama has no place for the parent's ${lost}.`, {
-      details: {
-        field: lost,
-        parent: JSON.stringify(parent[lost]) ?? null,
-        child: JSON.stringify(child[lost]) ?? null,
-      },
-      mend: 'Prune this model as it runs instead, with setModes.',
-    });
+function checkKept(parent: ModelSpec, child: ModelSpec, layers: readonly number[]): void {
+  const [before, after] = [factsOf(parent, layers), factsOf(child, layers)];
+  const json = (value: unknown): string => JSON.stringify(value) ?? 'null';
+  const lost = Object.keys(before).find((name) => json(before[name]) !== json(after[name]));
+  if (lost === undefined) return;
+  throw new ShishuError('unsupported', `shishu-llama has no place for the parent's ${lost}.`, {
+    details: { field: lost, parent: json(before[lost]), child: json(after[lost]) },
+    mend: 'Prune this model as it runs instead, with setModes.',
+  });
+}
+
+/** Pairs of neighbours among layers that ascend, from the first. */
+export function pairsOf(layers: readonly number[]): [number, number][] {
+  const pairs: [number, number][] = [];
+  for (let i = 0; i + 1 < layers.length; i++)
+    if (layers[i + 1] === layers[i]! + 1) {
+      pairs.push([layers[i]!, layers[i + 1]!]);
+      i++;
+    }
+  return pairs;
+}
+
+/** The stack in the public layout where the blocks are one run, else by a list of types. */
+function stackOf(blocks: number, { layers, sharedPairs, linear }: ChildShape): Json {
+  const front = layers[0]!;
+  if (layers.at(-1)! - front + 1 === layers.length)
+    return {
+      num_decoder_front: front,
+      num_mlp: layers.length,
+      num_mlp_shared: sharedPairs,
+      num_decoder_end: blocks - front - layers.length,
+      ...(linear && { linear_layers: layers }),
+    };
+  const without = linear ? 'linear_map' : 'mlp_only';
+  return {
+    layer_types: Array.from({ length: blocks }, (_, layer) =>
+      layers.includes(layer) ? without : 'full_attention',
+    ),
+    ...(sharedPairs > 0 && { shared_mlps: pairsOf(layers).slice(0, sharedPairs) }),
+  };
 }
 
 /**
- * The child's `config.json`, in the public layout; linear maps add the fields `linear_layers` and `linear_rank`.
+ * The child's `config.json`; linear maps add the fields `linear_layers` and `linear_rank`, blocks that are not one run
+ * `layer_types` and `shared_mlps`.
  * @throws ShishuError `unsupported` for a parent that the layout cannot express
  */
-export function childConfig(parentJson: Json, parent: ModelConfig, shape: ChildShape): Json {
-  if (parent.qkNorm === 'weighted')
+export function childConfig(parentJson: Json, parent: ModelSpec, shape: ChildShape): Json {
+  const mixers = [...attentionOf(parent).values()];
+  if (mixers.some(({ qkNorm }) => typeof qkNorm === 'object'))
     throw new ShishuError(
       'unsupported',
       'The norms of q and k have weights, which shishu-llama has no place for.',
@@ -82,35 +121,32 @@ export function childConfig(parentJson: Json, parent: ModelConfig, shape: ChildS
         mend: 'Prune this model as it runs instead, with setModes.',
       },
     );
-  const { front, mlpOnly, sharedPairs, linear, rank } = shape;
+  const { layers, linear, rank } = shape;
   const kept = Object.fromEntries(Object.entries(parentJson).filter(([name]) => !DROPPED.includes(name)));
+  const [{ kvHeads, headDim }] = mixers as [AttentionMixer];
   const json: Json = {
     ...kept,
     model_type: 'shishu-llama',
-    num_hidden_layers: parent.layers,
-    num_decoder_front: front,
-    num_mlp: mlpOnly,
-    num_mlp_shared: sharedPairs,
-    num_decoder_end: parent.layers - front - mlpOnly,
+    num_hidden_layers: parent.blocks.length,
+    ...stackOf(parent.blocks.length, shape),
     // What a file leaves out is another value in each family.
-    num_key_value_heads: parent.kvHeads,
-    head_dim: parent.headDim,
+    num_key_value_heads: kvHeads,
+    head_dim: headDim,
     max_position_embeddings: parent.maxPositions,
     rms_norm_eps: parent.rmsNormEps,
-    mlp_bias: parent.mlpBias,
-    use_qk_norm: parent.qkNorm === 'weightless',
+    mlp_bias: parent.blocks.some(({ feedForward }) => feedForward.gate.bias),
+    use_qk_norm: mixers.some(({ qkNorm }) => qkNorm === 'weightless'),
     tie_word_embeddings: parent.tied,
-    attention_bias: parent.qkvBias || parent.attentionOutBias,
+    attention_bias: mixers.some(({ q, out }) => q.bias || out.bias),
   };
-  if (linear) json.linear_layers = Array.from({ length: mlpOnly }, (_, i) => front + i);
   if (linear && rank !== undefined && 2 * rank < parent.hiddenSize) json.linear_rank = rank;
-  checkKept(parent, parseConfig(json));
+  checkKept(parent, specOf(json), layers);
   return json;
 }
 
 /** Bytes of a model as stored, with K and V (f32) of `context` tokens. */
-export function modelBytes(config: ModelConfig, storedBytes: number, context: number): number {
-  return parameterCount(config) * storedBytes + context * kvBytesPerToken(config, planOf(config), 4);
+export function modelBytes(spec: ModelSpec, storedBytes: number, context: number): number {
+  return parameterCount(spec) * storedBytes + context * kvBytesPerToken(spec, planOf(spec), 4);
 }
 
 /** A tensor of the child; `read` makes its bytes when they are to be written. */
@@ -118,8 +154,8 @@ export type ChildTensor = Omit<NamedTensor, 'data'> & { read(): Promise<Uint8Arr
 
 /** Every tensor of the child, in the parent's dtype; weights that do not change are the parent's own bytes. */
 export function childTensors(
-  parent: { config: ModelConfig; checkpoint: Checkpoint; dtype: NamedTensor['dtype'] },
-  child: ModelConfig,
+  parent: { spec: ModelSpec; checkpoint: Checkpoint; dtype: NamedTensor['dtype'] },
+  child: ModelSpec,
   maps: ReadonlyMap<number, LinearMap>,
   share: Share,
 ): ChildTensor[] {
@@ -127,52 +163,46 @@ export function childTensors(
   const values = async (name: string): Promise<Float32Array<ArrayBuffer>> =>
     bytesToF32(await checkpoint.read(name), checkpoint.tensors.get(name)!.dtype);
 
-  const readMlp = async (layer: number): Promise<Mlp> => {
-    const at = `model.layers.${layer}`;
-    const part = (name: string): Promise<Float32Array<ArrayBuffer>> => values(`${at}.mlp.${name}`);
-    return {
-      d: child.hiddenSize,
-      width: mlpWidth(parent.config, layer),
-      norm: await values(`${at}.post_attention_layernorm.weight`),
-      gate: await part('gate_proj.weight'),
-      up: await part('up_proj.weight'),
-      down: await part('down_proj.weight'),
-      biases: child.mlpBias
-        ? {
-            gate: await part('gate_proj.bias'),
-            up: await part('up_proj.bias'),
-            down: await part('down_proj.bias'),
-          }
-        : undefined,
+  const weight = ({ name }: Matrix) => values(`${name}.weight`);
+  const bias = ({ name }: Matrix) => values(`${name}.bias`);
+  const readMlp = async ({ norm, gate, up, down, width }: FeedForward): Promise<Mlp> => ({
+    d: child.hiddenSize,
+    width,
+    norm: await values(norm),
+    gate: await weight(gate),
+    up: await weight(up),
+    down: await weight(down),
+    biases: gate.bias ? { gate: await bias(gate), up: await bias(up), down: await bias(down) } : undefined,
+  });
+
+  // What makes a tensor that is not the parent's own, by its name.
+  const made = new Map<string, () => Promise<Float32Array>>();
+  for (const [layer, { mixer, feedForward }] of child.blocks.entries()) {
+    if (mixer.kind === 'linear')
+      for (const [name, part] of linearParts(mixer, maps.get(layer)!))
+        made.set(name, async () => Float32Array.from(part));
+    if (feedForward.owner === layer || share === 'keep-first') continue;
+    const own = child.blocks[feedForward.owner]!.feedForward;
+    // The tensors of a pair are written one after the other: only the last pair is kept.
+    const merge = (): Promise<Mlp> => {
+      if (merged?.layer !== layer)
+        merged = {
+          layer,
+          mlp: (async () => shareMlp(await readMlp(own), await readMlp(feedForward), share))(),
+        };
+      return merged.mlp;
     };
-  };
-  // The tensors of a pair are written one after the other: only the last pair is kept.
+    for (const [name, part] of mlpParts(own)) made.set(name, async () => part(await merge())!);
+  }
   let merged: { layer: number; mlp: Promise<Mlp> } | undefined;
-  const mergedMlp = (layer: number): Promise<Mlp> => {
-    if (merged?.layer !== layer) {
-      const merge = async (): Promise<Mlp> => shareMlp(await readMlp(layer), await readMlp(layer + 1), share);
-      merged = { layer, mlp: merge() };
-    }
-    return merged.mlp;
-  };
 
-  const made = (name: string): (() => Promise<Float32Array>) | undefined => {
-    const [, index, part] = /^model\.layers\.(\d+)\.(.+)$/.exec(name) ?? [];
-    const layer = Number(index);
-    const pairEnd = child.front + 2 * child.sharedPairs;
-    if (part?.startsWith('linear_attn.'))
-      return async () => Float32Array.from(linearPart(maps.get(layer)!, part)!);
-    if (part && layer >= child.front && layer < pairEnd && share !== 'keep-first')
-      return async () => mlpPart(await mergedMlp(layer), part);
-    return undefined;
-  };
-
-  return ownSpecs(child).map(({ name, shape }): ChildTensor => {
-    const make = made(name);
+  return ownTensors(child).map((tensor): ChildTensor => {
+    const { name, shape } = tensor;
+    const make = made.get(name);
     const stored = checkpoint.tensors.get(name);
     if (!make && stored) return { name, dtype: stored.dtype, shape, read: () => checkpoint.read(name) };
     // A bias that the parent lacks and the child's config implies (Qwen2's output projection).
-    const zeros = async (): Promise<Float32Array> => new Float32Array(shape.reduce((a, b) => a * b, 1));
+    const zeros = async (): Promise<Float32Array> => new Float32Array(elements(tensor));
     return {
       name,
       dtype,
@@ -191,28 +221,24 @@ export const healedTensors = (weights: CpuWeights, dtype: NamedTensor['dtype']):
     read: async () => checkedBytes(name, dtype, shape, data),
   }));
 
-function linearPart({ W, b, factors }: LinearMap, part: string): Float64Array | undefined {
-  const of: Record<string, Float64Array | undefined> = {
-    'linear_attn.weight': W,
-    'linear_attn.bias': b,
-    'linear_attn.down.weight': factors?.down,
-    'linear_attn.up.weight': factors?.up,
-    'linear_attn.up.bias': b,
-  };
-  return of[part];
-}
+/** Tensors of a linear map, and what is in them. */
+const linearParts = ({ down, up }: LinearMixer, { W, b, factors }: LinearMap): [string, Float64Array][] => [
+  ...(down ? [[`${down.name}.weight`, factors!.down] as [string, Float64Array]] : []),
+  [`${up.name}.weight`, down ? factors!.up : W],
+  [`${up.name}.bias`, b],
+];
 
-function mlpPart(mlp: Mlp, part: string): Float32Array {
-  const of: Record<string, Float32Array | undefined> = {
-    'post_attention_layernorm.weight': mlp.norm,
-    'mlp.gate_proj.weight': mlp.gate,
-    'mlp.up_proj.weight': mlp.up,
-    'mlp.down_proj.weight': mlp.down,
-    'mlp.gate_proj.bias': mlp.biases?.gate,
-    'mlp.up_proj.bias': mlp.biases?.up,
-    'mlp.down_proj.bias': mlp.biases?.down,
-  };
-  return of[part]!;
+/** Tensors of a feed-forward, and what is in them. */
+function mlpParts({ norm, gate, up, down }: FeedForward): [string, (mlp: Mlp) => Float32Array | undefined][] {
+  return [
+    [norm, (mlp) => mlp.norm],
+    [`${gate.name}.weight`, (mlp) => mlp.gate],
+    [`${up.name}.weight`, (mlp) => mlp.up],
+    [`${down.name}.weight`, (mlp) => mlp.down],
+    [`${gate.name}.bias`, (mlp) => mlp.biases?.gate],
+    [`${up.name}.bias`, (mlp) => mlp.biases?.up],
+    [`${down.name}.bias`, (mlp) => mlp.biases?.down],
+  ];
 }
 
 function checkedBytes(

@@ -4,7 +4,7 @@ import { ShishuError } from '../errors.ts';
 export interface Target {
   /** Attention blocks to keep. */
   keepAttention?: number | undefined;
-  /** Layers to take the attention from, one contiguous run. */
+  /** Layers to take the attention from. */
   layers?: readonly number[] | undefined;
   /** Share of the parent's bytes (weights and KV) to save, (0, 1). */
   saveMemory?: number | undefined;
@@ -23,10 +23,10 @@ export function targetOf(
   { keepAttention, layers, saveMemory }: Target,
   blocks: number,
   bytesAt: (mlpOnly: number) => number,
-): { count: number; front?: number } {
+): { count: number; layers?: readonly number[] } {
   if ([keepAttention, layers, saveMemory].filter((given) => given !== undefined).length > 1)
     refuse('More than one target was given.', 'Give the blocks to keep, or the layers, or the memory.');
-  if (layers) return runOf(layers, blocks);
+  if (layers) return checkedLayers(layers, blocks);
   if (saveMemory !== undefined) {
     const most = bytesAt(0) * (1 - saveMemory);
     for (let count = 1; count <= blocks; count++) if (bytesAt(count) <= most) return { count };
@@ -47,22 +47,19 @@ export function targetOf(
   return { count: blocks - keep };
 }
 
-function runOf(layers: readonly number[], blocks: number): { count: number; front: number } {
+function checkedLayers(
+  layers: readonly number[],
+  blocks: number,
+): { count: number; layers: readonly number[] } {
   const sorted = [...new Set(layers)].sort((a, b) => a - b);
-  const front = sorted[0];
-  if (front === undefined) return refuse('No layer was given.', `Layers are 0 to ${blocks - 1}.`);
+  if (sorted.length === 0) return refuse('No layer was given.', `Layers are 0 to ${blocks - 1}.`);
   const odd = sorted.find((layer) => !Number.isInteger(layer) || layer < 0 || layer >= blocks);
   if (odd !== undefined)
     refuse(`Layer ${odd} is not an attention block.`, `Layers are 0 to ${blocks - 1}.`, {
       layer: odd,
       blocks,
     });
-  if (sorted.at(-1)! - front + 1 !== sorted.length)
-    refuse(
-      `The layers ${sorted.join(', ')} are not next to one another.`,
-      'The layout holds one run of MLP-only blocks: give a contiguous run, or prune the model as it runs.',
-    );
-  return { count: sorted.length, front };
+  return { count: sorted.length, layers: sorted };
 }
 
 /** The run of `count` neighbours that the model misses least: each candidate is measured whole, by its perplexity. */
@@ -70,14 +67,13 @@ export async function bestRun(
   blocks: number,
   count: number,
   measure: (layers: number[]) => Promise<number>,
-): Promise<{ front: number; candidates: { front: number; perplexity: number }[] }> {
+): Promise<{ layers: number[]; candidates: { front: number; perplexity: number }[] }> {
   const candidates: { front: number; perplexity: number }[] = [];
-  for (let front = 0; front + count <= blocks; front++) {
-    const layers = Array.from({ length: count }, (_, i) => front + i);
-    candidates.push({ front, perplexity: await measure(layers) });
-  }
+  const run = (front: number): number[] => Array.from({ length: count }, (_, i) => front + i);
+  for (let front = 0; front + count <= blocks; front++)
+    candidates.push({ front, perplexity: await measure(run(front)) });
   const best = candidates.reduce((a, b) => (b.perplexity < a.perplexity ? b : a));
-  return { front: best.front, candidates };
+  return { layers: run(best.front), candidates };
 }
 
 /** Layers from a list of numbers and ranges, as 3,5-8. @throws ShishuError `bad-argument` */

@@ -1,14 +1,14 @@
 import { ShishuError, throwIfAborted } from '../errors.ts';
+import { specOf } from '../families/index.ts';
 import { openCheckpoint } from '../formats/checkpoint.ts';
 import { readJson } from '../formats/json.ts';
 import { readOptional } from '../formats/source.ts';
-import { parseConfig } from '../model/config.ts';
-import { kvBytesPerToken, parameterCount, planOf, tensorSpecs } from '../model/plan.ts';
 import { type Mode, pruned } from '../model/prune.ts';
+import { kvBytesPerToken, parameterCount, planOf, tensorsOf } from '../model/spec.ts';
 import { ANALYSIS_FILE, type AnalysedOrder, orderWithout } from './analysis-file.ts';
 import { measureMaps } from './analyze.ts';
 import { calibrate, perplexity, wholePerplexity } from './calibrate.ts';
-import { type ChildShape, childConfig, childTensors, healedTensors, modelBytes } from './child.ts';
+import { type ChildShape, childConfig, childTensors, healedTensors, modelBytes, pairsOf } from './child.ts';
 import { bestRun, type Target, targetOf } from './choose.ts';
 import type { Fit } from './fit.ts';
 import { checkHealing, type Healing, type HealOptions, heal, type Log } from './heal.ts';
@@ -60,47 +60,47 @@ const MEMORY_CONTEXT = 2048;
  */
 function checkTarget(parent: OnGpu, options: ConvertOptions): ReturnType<typeof targetOf> {
   refuseChild(parent);
-  const { config, configJson, dtype } = parent;
+  const { spec, configJson, dtype } = parent;
   const { sharePairs = 0, linear = false, rank } = options;
-  const shapeOf = (front: number, mlpOnly: number, sharedPairs: number): ChildShape => {
-    return { front, mlpOnly, sharedPairs, linear, rank };
+  const shapeOf = (layers: readonly number[], sharedPairs: number): ChildShape => {
+    return { layers, sharedPairs, linear, rank };
   };
+  const first = (count: number): number[] => Array.from({ length: count }, (_, layer) => layer);
   const bytesAt = (mlpOnly: number): number =>
     modelBytes(
       mlpOnly === 0
-        ? config
-        : parseConfig(
+        ? spec
+        : specOf(
             childConfig(
               configJson,
-              config,
-              shapeOf(0, mlpOnly, Math.min(sharePairs, Math.floor(mlpOnly / 2))),
+              spec,
+              shapeOf(first(mlpOnly), Math.min(sharePairs, Math.floor(mlpOnly / 2))),
             ),
           ),
       bytesOf(dtype),
-      Math.min(MEMORY_CONTEXT, config.maxPositions),
+      Math.min(MEMORY_CONTEXT, spec.maxPositions),
     );
-  const target = targetOf(options, config.layers, bytesAt);
-  if (!Number.isInteger(sharePairs) || sharePairs < 0 || 2 * sharePairs > target.count)
+  const target = targetOf(options, spec.blocks.length, bytesAt);
+  const layers = target.layers ?? first(target.count);
+  const pairs = pairsOf(layers).length;
+  if (!Number.isInteger(sharePairs) || sharePairs < 0 || sharePairs > pairs)
     throw new ShishuError(
       'bad-argument',
       `${sharePairs} pairs cannot share among ${target.count} MLP-only blocks.`,
-      {
-        details: { sharePairs, mlpOnly: target.count },
-        mend: `Give at most ${Math.floor(target.count / 2)} pairs.`,
-      },
+      { details: { sharePairs, mlpOnly: target.count }, mend: `Give at most ${pairs} pairs.` },
     );
   if (rank !== undefined && !linear)
     throw new ShishuError('bad-argument', 'A rank was given, but no linear maps are asked for.', {
       details: { rank },
       mend: 'Ask for linear maps too.',
     });
-  if (rank !== undefined && !(Number.isInteger(rank) && rank >= 1 && rank <= config.hiddenSize))
+  if (rank !== undefined && !(Number.isInteger(rank) && rank >= 1 && rank <= spec.hiddenSize))
     throw new ShishuError('bad-argument', `The rank of maps is ${rank}.`, {
-      details: { rank, limit: config.hiddenSize },
-      mend: `Give a whole number from 1 to the hidden size, ${config.hiddenSize}.`,
+      details: { rank, limit: spec.hiddenSize },
+      mend: `Give a whole number from 1 to the hidden size, ${spec.hiddenSize}.`,
     });
   // Also refuses what the layout cannot express.
-  childConfig(configJson, config, shapeOf(target.front ?? 0, target.count, sharePairs));
+  childConfig(configJson, spec, shapeOf(layers, sharePairs));
   return target;
 }
 
@@ -117,10 +117,10 @@ export async function convert(
   gpuOptions: OpenOptions = {},
 ): Promise<ConvertReport> {
   const { log = () => {}, linear = false, rank, sharePairs = 0, share = 'average', signal } = options;
-  const { config, configJson, plan, runner } = parent;
+  const { spec, configJson, plan, runner } = parent;
   const target = checkTarget(parent, options);
   const windows = await text();
-  if (options.heal) checkHealing(config, windows.healing, options.heal);
+  if (options.heal) checkHealing(spec, windows.healing, options.heal);
   const all = plan.map(({ layer }) => layer);
   const modesOf = (layers: readonly number[], mode: Mode) =>
     Object.fromEntries(layers.map((layer) => [layer, mode] as const));
@@ -143,8 +143,8 @@ export async function convert(
 
   let fits = new Map<number, Fit>();
   const candidates: ConvertReport['candidates'] = [];
-  let { front } = target;
-  if (front === undefined) {
+  let { layers } = target;
+  if (!layers) {
     // Every block needs a map to be compared with the others.
     if (linear)
       fits = await calibrate(runner, plan, windows, all, {
@@ -153,11 +153,10 @@ export async function convert(
         onProgress: progress('fitting every block'),
       });
     const mode = linear ? 'linear' : 'skip';
-    const best = await bestRun(config.layers, target.count, (layers) => ppl(layers, mode, 'choosing'));
-    front = best.front;
+    const best = await bestRun(spec.blocks.length, target.count, (layers) => ppl(layers, mode, 'choosing'));
+    ({ layers } = best);
     candidates.push(...best.candidates);
   }
-  const layers = Array.from({ length: target.count }, (_, i) => front + i);
   log(`layers ${layers.join(' ')} lose their attention`);
   await step('attention dropped', ppl(layers, 'skip', 'test'));
   const r2: ConvertReport['r2'] = [];
@@ -173,14 +172,8 @@ export async function convert(
     for (const [layer, { alpha, rank }] of fits) r2.push({ layer, r2: measured.get(layer)!.r2, alpha, rank });
   }
 
-  const json = childConfig(configJson, config, {
-    front,
-    mlpOnly: target.count,
-    sharedPairs: sharePairs,
-    linear,
-    rank,
-  });
-  const child = parseConfig(json);
+  const json = childConfig(configJson, spec, { layers, sharedPairs: sharePairs, linear, rank });
+  const child = specOf(json);
   const staged = await stage();
   try {
     throwIfAborted(signal);
@@ -205,14 +198,14 @@ export async function convert(
       healing = { ...done, perplexity: { before: before!, after: after! } };
     }
     const speed = await onWritten((written) => measureSpeed(parent, written, signal));
-    const parameters = { parent: parameterCount(config), child: parameterCount(child) };
+    const parameters = { parent: parameterCount(spec), child: parameterCount(child) };
     const report: ConvertReport = {
-      front,
+      front: layers[0]!,
       mlpOnly: target.count,
-      end: config.layers - front - target.count,
+      end: spec.blocks.length - 1 - layers.at(-1)!,
       sharedPairs: sharePairs,
       share: sharePairs > 0 ? share : undefined,
-      layers,
+      layers: [...layers],
       candidates,
       r2,
       steps,
@@ -229,7 +222,7 @@ export async function convert(
         child: bytesOf(parent.dtype) * parameters.child,
       },
       kvBytesPerToken: {
-        parent: kvBytesPerToken(config, plan, 4),
+        parent: kvBytesPerToken(spec, plan, 4),
         child: kvBytesPerToken(child, planOf(child), 4),
       },
     };
@@ -255,7 +248,7 @@ export async function writeChild(
   share: Share,
 ): Promise<void> {
   await staged.write('config.json', `${JSON.stringify(json, null, 2)}\n`);
-  await staged.write('model.safetensors', tensorFile(childTensors(parent, parseConfig(json), fits, share)));
+  await staged.write('model.safetensors', tensorFile(childTensors(parent, specOf(json), fits, share)));
   for (const file of COPIED) {
     const bytes = await readOptional(parent.source, file);
     if (bytes) await staged.write(file, bytes);
@@ -269,9 +262,9 @@ export async function healWritten(
   windows: Windows,
   options: Parameters<typeof heal>[3],
 ): Promise<Healing> {
-  const config = parseConfig(await readJson(staged.source, 'config.json', { code: 'bad-config' }));
-  const checkpoint = await openCheckpoint(staged.source, tensorSpecs(config));
-  const { weights, healing } = await heal(parent, { config, checkpoint }, windows.healing, options);
+  const spec = specOf(await readJson(staged.source, 'config.json', { code: 'bad-config' }));
+  const checkpoint = await openCheckpoint(staged.source, tensorsOf(spec));
+  const { weights, healing } = await heal(parent, { spec, checkpoint }, windows.healing, options);
   await staged.write('model.safetensors', tensorFile(healedTensors(weights, parent.dtype)));
   return healing;
 }

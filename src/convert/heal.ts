@@ -1,7 +1,6 @@
 import { ShishuError, throwIfAborted } from '../errors.ts';
 import type { Checkpoint } from '../formats/checkpoint.ts';
-import type { ModelConfig } from '../model/config.ts';
-import { parameterCount } from '../model/plan.ts';
+import { type ModelSpec, parameterCount } from '../model/spec.ts';
 import { BatchStream, type SampleSource } from '../train/batches.ts';
 import { randomFrom } from '../train/random.ts';
 import { run } from '../train/run.ts';
@@ -59,7 +58,7 @@ function shapeOf(windows: Windows, vocabSize: number): { rows: number; length: n
  * Refuses what `heal` could not do, before anything is measured.
  * @throws ShishuError `unsupported` for what the trainer lacks, `bad-argument` for too short a text, `does-not-fit`
  */
-export function checkHealing(parent: ModelConfig, windows: Windows, { tokens }: HealOptions): void {
+export function checkHealing(parent: ModelSpec, windows: Windows, { tokens }: HealOptions): void {
   checkTrainable(parent);
   const available = countTokens(windows);
   if (tokens > MOST_PASSES * available)
@@ -111,26 +110,26 @@ function shuffled(windows: Windows, seed: number): SampleSource {
  * @throws ShishuError `unsupported`, `bad-argument`, `does-not-fit`, `aborted`
  */
 export async function heal(
-  parent: { config: ModelConfig; checkpoint: Checkpoint },
-  child: { config: ModelConfig; checkpoint: Checkpoint },
+  parent: { spec: ModelSpec; checkpoint: Checkpoint },
+  child: { spec: ModelSpec; checkpoint: Checkpoint },
   windows: Windows,
   options: HealOptions & { log?: Log | undefined; signal?: AbortSignal | undefined },
 ): Promise<{ weights: CpuWeights; healing: Healing }> {
   const { learningRate = LEARNING_RATE, mix = MIX, seed = 1, log = () => {}, signal } = options;
-  checkHealing(parent.config, windows, options);
+  checkHealing(parent.spec, windows, options);
   const { startJax, Trainer } = await loadTraining(() => import('../train/trainer.ts'));
   await startJax();
   throwIfAborted(signal);
-  const shape = shapeOf(windows, parent.config.vocabSize);
+  const shape = shapeOf(windows, parent.spec.vocabSize);
   const steps = Math.max(1, Math.round(options.tokens / (shape.rows * (shape.length + 1))));
   log(`healing: preparing ${steps} steps`);
-  const trainer = new Trainer(child.config, await readWeights(child.checkpoint, child.config), {
+  const trainer = new Trainer(child.spec, await readWeights(child.checkpoint, child.spec), {
     schedule: { steps, learningRate, warmUp: Math.min(20, Math.ceil(steps / 10)) },
     length: shape.length,
-    teacher: { config: parent.config, weights: await readWeights(parent.checkpoint, parent.config), mix },
+    teacher: { spec: parent.spec, weights: await readWeights(parent.checkpoint, parent.spec), mix },
   });
   try {
-    const pad = parent.config.eosTokenIds[0] ?? 0;
+    const pad = parent.spec.eosTokenIds[0] ?? 0;
     const { tokens, seconds } = await run([{ name: 'child', trainer, curve: [] }], {
       steps,
       every: Math.min(MOST_STEPS_UNTOLD, Math.ceil(steps / 20)),

@@ -6,7 +6,7 @@ import { type Dispatch, Recorder } from '../gpu/recorder.ts';
 import { addMoments, type MomentBuffers, momentBytes } from '../kernels/moments.ts';
 import { norm } from '../kernels/norm.ts';
 import { stride } from '../kernels/tensor.ts';
-import type { Plan } from '../model/plan.ts';
+import type { Plan } from '../model/spec.ts';
 import { encodePass, makeWalk, type Stop, type Walk } from './walk.ts';
 
 /**
@@ -56,9 +56,9 @@ export async function makeAccumulator(
   student?: Plan,
 ): Promise<Accumulator> {
   const { parts, ledger } = runner;
-  const { gpu, tuning, config, scratch, kv } = parts;
+  const { gpu, tuning, spec, scratch, kv } = parts;
   const { x, step } = scratch;
-  const d = config.hiddenSize;
+  const d = spec.hiddenSize;
   const rowBytes = 4 * stride(d);
   const held: GPUBuffer[] = [];
   const make = (label: string, bytes: number): GPUBuffer => {
@@ -92,7 +92,7 @@ export async function makeAccumulator(
         label: 'z',
         x,
         out: z,
-        eps: config.rmsNormEps,
+        eps: spec.rmsNormEps,
         head: false,
         step,
       }),

@@ -1,21 +1,21 @@
-import { makeRunner } from '../engine/engine.ts';
+import { checkpointFor, makeRunner, storedDtype } from '../engine/engine.ts';
 import type { Runner } from '../engine/runner.ts';
 import { ShishuError } from '../errors.ts';
-import { type Checkpoint, openCheckpoint } from '../formats/checkpoint.ts';
+import { specsOf } from '../families/index.ts';
+import { type Checkpoint, readEntries } from '../formats/checkpoint.ts';
 import { type Json, readJson } from '../formats/json.ts';
 import { openSource, type Source, type SourceLike } from '../formats/source.ts';
 import { loadTokenizer, type Tokenizer } from '../formats/tokenizer.ts';
 import { type GpuOptions, openGpu } from '../gpu/device.ts';
 import type { Tuning } from '../kernels/tuning.ts';
-import { type ModelConfig, parseConfig } from '../model/config.ts';
 import { fillFromCheckpoint } from '../model/load.ts';
-import { type Plan, planOf, tensorSpecs } from '../model/plan.ts';
+import { attentionOf, type ModelSpec, type Plan, planOf, tensorsOf } from '../model/spec.ts';
 
 /** A model folder opened for analysis: files, and the model on the GPU. */
 export interface OnGpu {
   source: Source;
   configJson: Json;
-  config: ModelConfig;
+  spec: ModelSpec;
   checkpoint: Checkpoint;
   /** How the folder stores its weights. */
   dtype: 'F32' | 'F16' | 'BF16';
@@ -51,30 +51,29 @@ export async function openOnGpu(
 ): Promise<OnGpu> {
   const source = openSource(like);
   const configJson = await readJson(source, 'config.json', { code: 'bad-config' }, signal);
-  const config = parseConfig(configJson);
-  const specs = tensorSpecs(config);
-  const [checkpoint, tokenizer] = await Promise.all([
-    openCheckpoint(source, specs, signal),
-    loadTokenizer(source, config.vocabSize, signal),
+  const specs = specsOf(configJson);
+  const [entries, tokenizer] = await Promise.all([
+    readEntries(source, signal),
+    loadTokenizer(source, specs[0].vocabSize, signal),
   ]);
-  const { dtype } = checkpoint.tensors.get('model.embed_tokens.weight')!;
-  const plan = planOf(config);
+  const { spec, checkpoint } = checkpointFor(source, entries, specs);
+  const dtype = storedDtype(checkpoint, spec);
+  const plan = planOf(spec);
   const gpu = await openGpu(gpuOptions);
   let loaded = 0;
   try {
     const runner = await makeRunner(
       gpu,
-      config,
-      plan,
+      spec,
       {
         dtype: dtype === 'F16' ? 'f16' : 'f32',
         kv: 'f32',
-        contextLength: Math.min(config.maxPositions, MOST_CONTEXT),
+        contextLength: Math.min(spec.maxPositions, MOST_CONTEXT),
         batch: 1,
         ...gpuOptions,
       },
       (fill, signal) =>
-        fillFromCheckpoint(gpu, fill, checkpoint, specs, {
+        fillFromCheckpoint(gpu, fill, checkpoint, tensorsOf(spec), {
           signal,
           onBytes(bytes) {
             loaded += bytes;
@@ -87,7 +86,7 @@ export async function openOnGpu(
       runner.ledger.releaseAll();
       gpu.close();
     };
-    return { source, configJson, config, checkpoint, dtype, tokenizer, plan, runner, close };
+    return { source, configJson, spec, checkpoint, dtype, tokenizer, plan, runner, close };
   } catch (error) {
     gpu.close();
     throw error;
@@ -95,11 +94,13 @@ export async function openOnGpu(
 }
 
 /** @throws ShishuError `unsupported` for a model without attention in all of its blocks */
-export function refuseChild({ source, config }: Pick<OnGpu, 'source' | 'config'>): void {
-  if (config.mlpOnly === 0) return;
+export function refuseChild({ source, spec }: Pick<OnGpu, 'source' | 'spec'>): void {
+  const layers = spec.blocks.length;
+  const mlpOnly = layers - attentionOf(spec).size;
+  if (mlpOnly === 0) return;
   throw new ShishuError(
     'unsupported',
-    `${source.name} is a ShishuLM already: ${config.mlpOnly} of its ${config.layers} blocks have no attention.`,
-    { details: { mlpOnly: config.mlpOnly, layers: config.layers }, mend: 'Convert its parent.' },
+    `${source.name} is a ShishuLM already: ${mlpOnly} of its ${layers} blocks have no attention.`,
+    { details: { mlpOnly, layers }, mend: 'Convert its parent.' },
   );
 }

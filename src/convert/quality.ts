@@ -3,8 +3,8 @@ import { ofTokens, scoreOf } from '../engine/scoring.ts';
 import { ShishuError, throwIfAborted } from '../errors.ts';
 import { readJson } from '../formats/json.ts';
 import type { SourceLike } from '../formats/source.ts';
-import type { Plan } from '../model/plan.ts';
 import { type Mode, pruned } from '../model/prune.ts';
+import type { Plan } from '../model/spec.ts';
 import { Bpe } from '../train/bpe.ts';
 import type { ChatCorpus } from '../train/chat-corpus.ts';
 import { knowsChatFormat } from '../train/chat-format.ts';
@@ -117,15 +117,15 @@ export async function measureQuality(
   gpuOptions: OpenOptions = {},
 ): Promise<Quality> {
   const { log = () => {}, signal, heal, scratch } = options;
-  const { config, configJson, plan, runner } = parent;
+  const { spec, configJson, plan, runner } = parent;
   refuseChild(parent);
-  if (heal) checkHealing(config, windows.healing, heal);
-  const blocks = config.layers;
+  if (heal) checkHealing(spec, windows.healing, heal);
+  const blocks = spec.blocks.length;
   const counts = [...new Set(options.fractions.map((fraction) => Math.round(fraction * blocks)))]
     .filter((kept) => kept < blocks)
     .sort((a, b) => b - a);
   // Also refuses what the layout cannot express.
-  for (const kept of counts) shapeOf(kept);
+  for (const kept of counts) shapeOf(Array.from({ length: blocks - kept }, (_, layer) => layer));
 
   const measure = await measureWith(parent, windows, options);
   const rows = new Map<number, QualityRow>(counts.map((kept) => [kept, { kept, ways: {} }]));
@@ -138,11 +138,11 @@ export async function measureQuality(
   const plansOf = (layers: readonly number[], mode: Mode): Plan =>
     pruned(plan, Object.fromEntries(layers.map((layer) => [layer, mode])), runner.parts.weights.linear);
   const choose = async (kept: number, mode: Mode): Promise<number[]> => {
-    const { front } = await bestRun(blocks, blocks - kept, (layers) => {
+    const best = await bestRun(blocks, blocks - kept, (layers) => {
       throwIfAborted(signal);
       return perplexity(runner, plansOf(layers, mode), windows.choosing, signal);
     });
-    return Array.from({ length: blocks - kept }, (_, i) => front + i);
+    return best.layers;
   };
 
   const whole: Measured = { ...(await measure(runner, plan)), layers: [] };
@@ -176,10 +176,10 @@ export async function measureQuality(
   if (scratch) {
     const model = await openOnGpu(scratch, gpuOptions);
     try {
-      if (model.config.vocabSize !== config.vocabSize || model.config.layers !== blocks)
+      if (model.spec.vocabSize !== spec.vocabSize || model.spec.blocks.length !== blocks)
         throw new ShishuError(
           'bad-argument',
-          `${model.source.name} has ${model.config.layers} blocks and ${model.config.vocabSize} tokens, the parent ${blocks} and ${config.vocabSize}.`,
+          `${model.source.name} has ${model.spec.blocks.length} blocks and ${model.spec.vocabSize} tokens, the parent ${blocks} and ${spec.vocabSize}.`,
           { mend: 'Give a child of the same sizes and tokenizer.' },
         );
       const measured = await measure(model.runner, model.plan);
@@ -203,9 +203,8 @@ export async function measureQuality(
     ...conclude(whole, sorted, blocks),
   };
 
-  function shapeOf(kept: number, layers: readonly number[] = [0], sharedPairs = 0) {
-    const shape = { front: layers[0]!, mlpOnly: blocks - kept, sharedPairs, linear: true };
-    return childConfig(configJson, config, shape);
+  function shapeOf(layers: readonly number[], sharedPairs = 0) {
+    return childConfig(configJson, spec, { layers, sharedPairs, linear: true });
   }
 
   /** Measures a child with linear maps as it is written, and healed. */
@@ -224,7 +223,7 @@ export async function measureQuality(
         model.close();
       }
     };
-    await writeChild(staged, parent, shapeOf(kept, layers, pairs), fits, 'average');
+    await writeChild(staged, parent, shapeOf(layers, pairs), fits, 'average');
     if (pairs > 0) await measureIt('shared');
     if (!heal) return;
     await healWritten(staged, parent, windows, { ...heal, log, signal });

@@ -4,8 +4,10 @@ import type { Speed } from './speed.ts';
 
 /** What a conversion did; `report.json` of the child's folder. */
 export interface ConvertReport {
+  /** Attention blocks before the first that lost it. */
   front: number;
   mlpOnly: number;
+  /** Attention blocks behind the last that lost it. */
   end: number;
   sharedPairs: number;
   share: Share | undefined;
@@ -27,6 +29,19 @@ export interface ConvertReport {
   weightBytes: { parent: number; child: number };
   /** f32. */
   kvBytesPerToken: { parent: number; child: number };
+}
+
+/** The stack of the child, as `4 attention + 2 MLP-only + 1 attention, 1 shared pair`. */
+export function stackText({ front, end, layers, sharedPairs }: ConvertReport): string {
+  const pairs = `${sharedPairs} shared ${sharedPairs === 1 ? 'pair' : 'pairs'}`;
+  const runs: string[] = [`${front} attention`];
+  for (let i = 0, run = 1; i < layers.length; i++, run++) {
+    const next = layers[i + 1];
+    if (next === layers[i]! + 1) continue;
+    runs.push(`${run} MLP-only`, `${next === undefined ? end : next - layers[i]! - 1} attention`);
+    run = 0;
+  }
+  return runs.join(' + ') + (sharedPairs > 0 ? `, ${pairs}` : '');
 }
 
 const change = (from: number, to: number): string => `${((100 * (to - from)) / from).toFixed(1)} %`;
@@ -57,13 +72,12 @@ export function speedText({ position, decode: { parent, child }, adapter, softwa
 
 /** A report for people. */
 export function reportText(report: ConvertReport): string {
-  const { front, mlpOnly, end, sharedPairs, steps, r2, healing, parameters, weightBytes, kvBytesPerToken } =
-    report;
+  const { steps, r2, healing, parameters, weightBytes, kvBytesPerToken } = report;
   const first = steps[0]!.perplexity;
   const row = (name: string, { parent, child }: { parent: number; child: number }): string =>
     `${name.padEnd(18)} ${parent} -> ${child} (${change(parent, child)})`;
   return [
-    `${front} attention + ${mlpOnly} MLP-only (${sharedPairs} shared pairs) + ${end} attention`,
+    stackText(report),
     ...r2.map(
       ({ layer, r2, alpha, rank }) =>
         `map of block ${layer}: R² ${r2.toFixed(3)}, alpha ${alpha}, rank ${rank}`,

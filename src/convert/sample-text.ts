@@ -1,7 +1,7 @@
 import type { ChoiceKind } from '../engine/choosing.ts';
 import type { Runner } from '../engine/runner.ts';
 import { ShishuError, throwIfAborted } from '../errors.ts';
-import type { Plan } from '../model/plan.ts';
+import type { Plan } from '../model/spec.ts';
 
 const KIND: ChoiceKind = { greedy: false, adjusted: false, bias: false, mask: false, top: undefined };
 
@@ -46,11 +46,11 @@ interface ReplyOptions {
 }
 
 /** By default, the token before the replies of a model and those that end them. */
-export function edgesOf(config: {
+export function edgesOf(spec: {
   bosTokenId: number | undefined;
   eosTokenIds: readonly number[];
 }): Pick<ReplyOptions, 'begin' | 'enders'> {
-  const { bosTokenId, eosTokenIds } = config;
+  const { bosTokenId, eosTokenIds } = spec;
   return {
     begin: bosTokenId ?? eosTokenIds[0] ?? 0,
     enders: bosTokenId === undefined ? eosTokenIds : [...eosTokenIds, bosTokenId],

@@ -32,19 +32,19 @@ export async function textWindows(
   options: TextOptions,
   log: (line: string) => void,
 ): Promise<Windows> {
-  const { source, config, tokenizer, runner, plan } = model;
+  const { source, spec, tokenizer, runner, plan } = model;
   const { text, corpus, seed = 1, healTokens = 0, signal, onProgress } = options;
-  const needed = tokensNeeded(config.hiddenSize);
+  const needed = tokensNeeded(spec.hiddenSize);
   const tokens = options.tokens ?? Math.max(DEFAULT_TOKENS, 2 * needed);
   const most = runner.parts.kv.context;
   if (text === undefined && corpus && knowsChatFormat(tokenizer)) {
     log('no text given: chats of the built-in corpus');
-    checkEnough(tokens, config.hiddenSize);
+    checkEnough(tokens, spec.hiddenSize);
     const length = Math.min(options.window ?? TRAINED_LENGTH, most);
     return chatWindows(source, corpus, { tokens, healing: healTokens, length, seed, signal });
   }
   const length = Math.min(options.window ?? DEFAULT_WINDOW, most);
-  const begin = config.bosTokenId;
+  const begin = spec.bosTokenId;
   let ids: number[];
   let rest: number[] = [];
   if (text !== undefined) {
@@ -54,9 +54,9 @@ export async function textWindows(
   } else {
     log(`no text given: the model makes ${tokens} tokens of its own`);
     const say = sayingOf(runner, plan);
-    ids = await sampleText(say, { tokens, length, ...edgesOf(config), seed, signal, onProgress });
+    ids = await sampleText(say, { tokens, length, ...edgesOf(spec), seed, signal, onProgress });
   }
   // Only a model that expects a begin-of-text token gets one before each window.
   const expects = text === undefined || tokenizer.encode('a')[0] === begin;
-  return windowsOf(ids, { length, hiddenSize: config.hiddenSize, begin: expects ? begin : undefined, rest });
+  return windowsOf(ids, { length, hiddenSize: spec.hiddenSize, begin: expects ? begin : undefined, rest });
 }

@@ -2,7 +2,7 @@ import type { Runner } from '../engine/runner.ts';
 import { writeStep } from '../gpu/recorder.ts';
 import { timeLaunches } from '../gpu/timestamps.ts';
 import { ROW_BYTES, recordBlocks } from '../model/forward.ts';
-import type { Plan } from '../model/plan.ts';
+import type { Plan } from '../model/spec.ts';
 
 /** GPU time of a block's two halves, microseconds. */
 export interface HalfTimes {

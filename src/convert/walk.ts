@@ -2,7 +2,7 @@ import type { Runner } from '../engine/runner.ts';
 import { throwIfLost } from '../gpu/device.ts';
 import { type Dispatch, encode, type StepShape, writeStep } from '../gpu/recorder.ts';
 import { ROW_BYTES, recordBlocks } from '../model/forward.ts';
-import type { Plan } from '../model/plan.ts';
+import type { Plan } from '../model/spec.ts';
 
 /** A place where a forward stops: `scratch.x` holds the hidden states before or after the first half of a block. */
 export interface Stop {

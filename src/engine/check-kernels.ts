@@ -3,7 +3,7 @@ import { guardMemory } from '../gpu/buffer.ts';
 import type { Gpu } from '../gpu/device.ts';
 import { PLAIN_TUNING } from '../kernels/tuning.ts';
 import { KvCache } from '../model/kvcache.ts';
-import type { Plan } from '../model/plan.ts';
+import type { Plan } from '../model/spec.ts';
 import { clearNote, readOverflow } from './kv-range.ts';
 import { Runner } from './runner.ts';
 import { selfTest } from './self-test.ts';
@@ -23,13 +23,13 @@ export interface CheckOptions {
 
 /** The model with the KV cache as f32. */
 async function withWideKv({ parts, ledger }: Runner, plan: Plan, options: RunnerOptions): Promise<Runner> {
-  const { gpu, config, tuning } = parts;
+  const { gpu, spec, tuning } = parts;
   ledger.releaseAll('scratch');
   ledger.releaseAll('kv');
   const wide = await guardMemory(gpu, 'the KV cache', () => {
     const { contextLength: context, batch: sequences } = options;
-    const kv = new KvCache(ledger, config, plan, { dtype: 'f32', sequences, context });
-    return new Runner({ ...parts, kv, scratch: scratchOf(gpu, ledger, config, tuning, options) }, ledger);
+    const kv = new KvCache(ledger, spec, { dtype: 'f32', sequences, context });
+    return new Runner({ ...parts, kv, scratch: scratchOf(gpu, ledger, spec, tuning, options) }, ledger);
   });
   await wide.warm(plan);
   return wide;
@@ -61,12 +61,12 @@ export async function checkKernels(
   });
   if (found.length === 0) return { runner, selfTest: ended('usual') };
   const { ledger } = runner;
-  const { config, ...kept } = runner.parts;
+  const { spec, ...kept } = runner.parts;
   const gpu = plainGpu(kept.gpu);
   ledger.releaseAll('scratch');
   const plain = await guardMemory(gpu, 'plain kernels', () => {
-    const scratch = scratchOf(gpu, ledger, config, PLAIN_TUNING, options);
-    return new Runner({ ...kept, gpu, config, tuning: PLAIN_TUNING, scratch }, ledger);
+    const scratch = scratchOf(gpu, ledger, spec, PLAIN_TUNING, options);
+    return new Runner({ ...kept, gpu, spec, tuning: PLAIN_TUNING, scratch }, ledger);
   });
   await plain.warm(plan);
   const [still] = await selfTest(plain, plan);

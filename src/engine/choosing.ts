@@ -99,7 +99,7 @@ export class Choosing {
     const { queue } = this.#parts.gpu.device;
     queue.writeBuffer(this.#samplers, sequence * SAMPLER_BYTES, packSampler(sampler));
     const { counts, bias } = this.#buffers;
-    const at = 4 * sequence * this.#parts.config.vocabSize;
+    const at = 4 * sequence * this.#parts.spec.vocabSize;
     if (kind.adjusted) queue.writeBuffer(counts!, at, adjustments.counts);
     if (kind.bias && adjustments.bias) queue.writeBuffer(bias!, at, adjustments.bias);
   }

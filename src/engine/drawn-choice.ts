@@ -44,8 +44,8 @@ export function recordChoice(
   call: Choice & { samplers: GPUBuffer },
   { parts, ledger, buffers }: { parts: ForwardParts; ledger: Ledger; buffers: ChoiceBuffers },
 ): TopLogprobs | undefined {
-  const { tuning, kv, config } = parts;
-  const { vocabSize } = config;
+  const { tuning, kv, spec } = parts;
+  const { vocabSize } = spec;
   const { sequences } = kv;
   const hold = (name: keyof ChoiceBuffers, bytes: number): GPUBuffer => {
     buffers[name] ??= ledger.storage(name, bytes * sequences, 'scratch');

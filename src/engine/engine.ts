@@ -1,4 +1,5 @@
 import { anySignal, refuseOption, throwIfAborted } from '../errors.ts';
+import { specsOf } from '../families/index.ts';
 import { type Checkpoint, checkpointOf, readEntries, type UsableTensor } from '../formats/checkpoint.ts';
 import { readEosIds } from '../formats/generation.ts';
 import { readJson } from '../formats/json.ts';
@@ -10,16 +11,15 @@ import { type Gpu, type GpuOptions, lossOr, openGpuBeside, throwIfLost } from '.
 import { checkProfile } from '../gpu/profile.ts';
 import type { WeightDtype } from '../kernels/tensor.ts';
 import type { Choice } from '../kernels/tuning.ts';
-import { type ModelConfig, parseConfig } from '../model/config.ts';
 import { F16Fit } from '../model/f16-fit.ts';
 import type { ForwardParts } from '../model/forward.ts';
 import { fillFromCheckpoint } from '../model/load.ts';
-import { type Plan, planOf, tensorSpecs } from '../model/plan.ts';
+import { type ModelSpec, planOf, tensorsOf } from '../model/spec.ts';
 import type { FillPlan } from '../model/weights.ts';
 import { part } from '../part.ts';
 import { DTYPES } from '../quant/index.ts';
 import type { TuningStore } from './kept-tuning.ts';
-import { Model, type ModelParts } from './model.ts';
+import { LocalModel, type ModelParts } from './model.ts';
 import { Runner } from './runner.ts';
 import { allocateParts, misfit, type RunnerOptions, sizeLimits, sizeOf } from './size.ts';
 import type { KvDtype, LoadOptions, LoadProgress, ReloadOptions, SelfTest } from './types.ts';
@@ -43,8 +43,7 @@ const DEFAULT_CONTEXT = 4096;
  */
 export async function makeRunner(
   gpu: Gpu,
-  config: ModelConfig,
-  plan: Plan,
+  spec: ModelSpec,
   options: RunnerOptions,
   fill: (what: FillPlan, signal: AbortSignal) => Promise<void>,
   {
@@ -58,7 +57,7 @@ export async function makeRunner(
   const ledger = new Ledger(gpu);
   try {
     const { parts, fill: what } = await guardMemory(gpu, 'the model', () =>
-      allocateParts(gpu, ledger, config, plan, options),
+      allocateParts(gpu, ledger, spec, options),
     );
     const done = new AbortController();
     const filled = fill(what, anySignal(done.signal, signal));
@@ -67,7 +66,7 @@ export async function makeRunner(
       // What is allocated from here on would not be freed.
       throwIfAborted(done.signal);
       const runner = await guardMemory(gpu, 'the model', () => new Runner(parts, ledger));
-      await runner.warm(plan);
+      await runner.warm(planOf(spec));
       return runner;
     };
     try {
@@ -84,26 +83,21 @@ export async function makeRunner(
 }
 
 /**
- * The checkpoint of a folder whose tensors lie as `found`. The width of MLP-only blocks is what their tensors have: public
- * code declares one and uses another.
+ * The checkpoint of a folder whose tensors lie as `found`, and the reading of its config that they fit; where they fit none, the
+ * first one's error is thrown.
  */
-export function withStoredWidth(
+export function checkpointFor(
   folder: Source,
   found: Map<string, TensorEntry>,
-  declared: ModelConfig,
-): { config: ModelConfig; checkpoint: Checkpoint } {
-  const open = (config: ModelConfig) => ({
-    config,
-    checkpoint: checkpointOf(folder, found, tensorSpecs(config)),
-  });
-  const same = { ...declared, mlpOnlyIntermediateSize: declared.intermediateSize };
-  if (declared.mlpOnly === 0 || declared.mlpOnlyIntermediateSize === declared.intermediateSize)
-    return open(same);
+  [spec, ...others]: readonly [ModelSpec, ...ModelSpec[]],
+): { spec: ModelSpec; checkpoint: Checkpoint } {
   try {
-    return open(declared);
+    return { spec, checkpoint: checkpointOf(folder, found, tensorsOf(spec)) };
   } catch (error) {
+    const [next, ...rest] = others;
+    if (!next) throw error;
     try {
-      return open(same);
+      return checkpointFor(folder, found, [next, ...rest]);
     } catch {
       throw error;
     }
@@ -130,10 +124,7 @@ function checkLoadOptions({
   return { dtype, kv, batch };
 }
 
-function contextOf(
-  { contextLength }: LoadOptions,
-  { maxPositions }: Pick<ModelConfig, 'maxPositions'>,
-): number {
+function contextOf({ contextLength }: LoadOptions, { maxPositions }: ModelSpec): number {
   const context = contextLength ?? Math.min(maxPositions, DEFAULT_CONTEXT);
   if (!Number.isInteger(context) || context < 1 || context > maxPositions)
     refuseOption('contextLength', context, `a whole number from 1 to the model's ${maxPositions}`);
@@ -142,8 +133,7 @@ function contextOf(
 
 /** What is known of a model once its config and the headers of its weights are read. */
 export interface Headers {
-  config: ModelConfig;
-  plan: Plan;
+  spec: ModelSpec;
   checkpoint: Checkpoint;
   /** The dtype of the checkpoint's weights. */
   stored: UsableTensor['dtype'];
@@ -160,6 +150,10 @@ export const sizesOn = ({ profile }: Pick<Gpu, 'profile'>, { kv, ...sizes }: Ask
   ...sizes,
   kv: kv === 'auto' ? (profile === 'gpu' ? 'f16' : 'f32') : kv,
 });
+
+/** How a checkpoint stores its weights, by its embedding. */
+export const storedDtype = ({ tensors }: Checkpoint, { embedding }: ModelSpec): UsableTensor['dtype'] =>
+  tensors.get(`${embedding.name}.weight`)!.dtype;
 
 /** What `auto` makes of a checkpoint: f16 where most of its matrices are stored in 16 bits; those stored as F32 stay so. */
 function autoDtype({ tensors }: Checkpoint): Pick<RunnerOptions, 'dtype' | 'wide'> {
@@ -192,12 +186,12 @@ async function readFor(
   const entries = readEntries(folder, anySignal(failed.signal, signal));
   entries.catch(() => {});
   try {
-    const declared = parseConfig(await json);
-    const sizes = { ...checked, contextLength: contextOf(options, declared) };
-    const { config, checkpoint } = withStoredWidth(folder, await entries, declared);
-    const stored = checkpoint.tensors.get('model.embed_tokens.weight')!.dtype;
+    const specs = specsOf(await json);
+    const sizes = { ...checked, contextLength: contextOf(options, specs[0]) };
+    const { spec, checkpoint } = checkpointFor(folder, await entries, specs);
+    const stored = storedDtype(checkpoint, spec);
     const kept = dtype === 'auto' ? autoDtype(checkpoint) : { dtype };
-    return { config, plan: planOf(config), checkpoint, stored, sizes: { ...sizes, ...kept } };
+    return { spec, checkpoint, stored, sizes: { ...sizes, ...kept } };
   } catch (error) {
     failed.abort();
     throw error;
@@ -214,22 +208,22 @@ export async function loadModel(
   source: SourceLike,
   options: LoadOptions = {},
   gpuOptions: LoadGpuOptions = {},
-): Promise<Model> {
+): Promise<LocalModel> {
   const { onProgress: _, signal: __, device: ___, ...lasting } = options;
   const reopen = (again: ReloadOptions): Promise<ModelParts> =>
     openModel(source, { ...lasting, ...again }, gpuOptions);
-  return new Model(await openModel(source, options, gpuOptions), reopen);
+  return new LocalModel(await openModel(source, options, gpuOptions), reopen);
 }
 
 /** Reads the tokenizer and the ids that end a reply, beside the headers, which they are checked against. */
 function readTexts(folder: Source, headers: Promise<Headers>, signal: AbortSignal) {
-  const config = headers.then(({ config }) => config);
+  const spec = headers.then(({ spec }) => spec);
   const tokenizer = loadTokenizer(
     folder,
-    config.then(({ vocabSize }) => vocabSize),
+    spec.then(({ vocabSize }) => vocabSize),
     signal,
   );
-  return Promise.all([tokenizer, readEosIds(folder, config, tokenizer, signal)]);
+  return Promise.all([tokenizer, readEosIds(folder, spec, tokenizer, signal)]);
 }
 
 /** Tensors that f16 was to hold and does not. */
@@ -262,7 +256,7 @@ async function openModel(
   const testing = options.selfTest === false ? undefined : part(() => import('./check-kernels.ts'));
   // Whoever awaits them sees their errors.
   for (const begun of [texts, testing]) begun?.catch(() => {});
-  const [{ config, plan, checkpoint, sizes }, gpu] = await openGpuBeside(headers, {
+  const [{ spec, checkpoint, sizes }, gpu] = await openGpuBeside(headers, {
     device: options.device,
     profile: options.profile,
     ...gpuOptions,
@@ -270,6 +264,7 @@ async function openModel(
     failed.abort();
     throw error;
   });
+  const plan = planOf(spec);
   let made: Ledger | undefined;
   let unwatch = (): void => {};
   try {
@@ -292,7 +287,7 @@ async function openModel(
       report();
     });
     const refuseMisfit = (sized: RunnerOptions): void => {
-      const refusal = misfit(sizeOf(gpu, config, plan, sized), sizeLimits(gpu, options.memoryLimit));
+      const refusal = misfit(sizeOf(gpu, spec, sized), sizeLimits(gpu, options.memoryLimit));
       if (refusal) throw refusal;
     };
     let f32Tensors: string[] = [];
@@ -303,7 +298,7 @@ async function openModel(
       phase = 'read';
       const fill = async (what: FillPlan, signal: AbortSignal): Promise<void> => {
         const fit = auto ? new F16Fit() : undefined;
-        const filled = fillFromCheckpoint(gpu, what, checkpoint, tensorSpecs(config), {
+        const filled = fillFromCheckpoint(gpu, what, checkpoint, tensorsOf(spec), {
           signal,
           fit,
           onBytes(bytes, tensor) {
@@ -318,7 +313,7 @@ async function openModel(
         phase = 'compile';
         report();
       };
-      return makeRunner(gpu, config, plan, sized, fill, { choose: tune ? choose : undefined, signal });
+      return makeRunner(gpu, spec, sized, fill, { choose: tune ? choose : undefined, signal });
     };
     let wide: ReadonlySet<string> = sizes.wide ?? new Set();
     const runner = await load(wide).catch((error: unknown) => {

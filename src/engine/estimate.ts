@@ -3,7 +3,7 @@ import { openGpuBeside } from '../gpu/device.ts';
 import type { Profile } from '../gpu/profile.ts';
 import type { WeightDtype } from '../kernels/tensor.ts';
 import { loadingBytes } from '../model/load.ts';
-import { parameterCount } from '../model/plan.ts';
+import { parameterCount } from '../model/spec.ts';
 import { DTYPES } from '../quant/index.ts';
 import { type AskedSizes, type LoadGpuOptions, readHeaders, sizesOn } from './engine.ts';
 import { type ModelSize, misfit, type RunnerOptions, sizeLimits, sizeOf } from './size.ts';
@@ -66,7 +66,7 @@ export async function smallerThan(
   crashed: Pick<LoadOptions, 'dtype' | 'kv' | 'contextLength' | 'batch'>,
 ): Promise<Choice | undefined> {
   const folder = openSource(source, { fetch: options.fetch, hub: options.hub });
-  const [{ config, plan, sizes: asked }, gpu] = await openGpuBeside(
+  const [{ spec, sizes: asked }, gpu] = await openGpuBeside(
     readHeaders(folder, { ...crashed, ...(options.signal && { signal: options.signal }) }),
     { device: options.device, profile: options.profile },
   );
@@ -74,7 +74,7 @@ export async function smallerThan(
     const limits = sizeLimits(gpu, options.memoryLimit);
     const sizes = sizesOn(gpu, asked);
     const sized = (own: Partial<typeof sizes>): ModelSize =>
-      sizeOf(gpu, config, plan, sizesAs({ ...sizes, ...own }, asked));
+      sizeOf(gpu, spec, sizesAs({ ...sizes, ...own }, asked));
     const most = CLEARLY_LESS * sized({}).bytes.total;
     const shortest = Math.min(SHORTEST_CONTEXT, sizes.contextLength);
     for (let context = sizes.contextLength; context >= shortest; context = Math.floor(context / 2))
@@ -101,24 +101,21 @@ export async function estimate(
   gpuOptions: LoadGpuOptions = {},
 ): Promise<Estimate> {
   const folder = openSource(source, { fetch: options.fetch, hub: options.hub });
-  const [{ config, plan, checkpoint, sizes: asked }, gpu] = await openGpuBeside(
-    readHeaders(folder, options),
-    {
-      device: options.device,
-      profile: options.profile,
-      ...gpuOptions,
-    },
-  );
+  const [{ spec, checkpoint, sizes: asked }, gpu] = await openGpuBeside(readHeaders(folder, options), {
+    device: options.device,
+    profile: options.profile,
+    ...gpuOptions,
+  });
   try {
     const limits = sizeLimits(gpu, options.memoryLimit);
     const { wide: _, ...sizes } = sizesOn(gpu, asked);
     const sized = (dtype: WeightDtype, contextLength: number): ModelSize =>
-      sizeOf(gpu, config, plan, sizesAs({ ...sizes, ...gpuOptions, dtype, contextLength }, asked));
+      sizeOf(gpu, spec, sizesAs({ ...sizes, ...gpuOptions, dtype, contextLength }, asked));
     const size = sized(sizes.dtype, sizes.contextLength);
     const refusal = misfit(size, limits);
 
-    const contexts = new Set([config.maxPositions, sizes.contextLength]);
-    for (let context = SHORTEST_CONTEXT; context < config.maxPositions; context *= 2) contexts.add(context);
+    const contexts = new Set([spec.maxPositions, sizes.contextLength]);
+    for (let context = SHORTEST_CONTEXT; context < spec.maxPositions; context *= 2) contexts.add(context);
     const longestFirst = [...contexts].sort((a, b) => b - a);
     const choices: Choice[] = [];
     for (const dtype of DTYPES)
@@ -131,7 +128,7 @@ export async function estimate(
     const cached = options.cache !== false && (typeof source === 'string' || source instanceof URL);
     const beside = loadingBytes(checkpoint.bytes, cached);
     return {
-      parameters: parameterCount(config),
+      parameters: parameterCount(spec),
       storedBytes: checkpoint.bytes,
       ...sizes,
       bytes: size.bytes,

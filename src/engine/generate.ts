@@ -2,7 +2,7 @@ import { ShishuError, throwIfAborted } from '../errors.ts';
 import type { Tokenizer } from '../formats/tokenizer.ts';
 import { type Gpu, lossOr, throwIfLost } from '../gpu/device.ts';
 import type { Masks } from '../grammar/constraint.ts';
-import type { Plan } from '../model/plan.ts';
+import type { Plan } from '../model/spec.ts';
 import type { ChoiceKind, Chosen } from './choosing.ts';
 import type { CheckedOptions } from './options.ts';
 import type { PrefixCache } from './prefix-cache.ts';
@@ -67,7 +67,7 @@ async function prepare(
   reply: Reply,
 ): Promise<void> {
   const { sequence, tokenIds } = reply;
-  const { vocabSize } = runner.parts.config;
+  const { vocabSize } = runner.parts.spec;
   const counts = new Uint32Array(kind.adjusted ? vocabSize : 0);
   if (kind.adjusted) {
     for (const id of prompt) counts[id] = 1;

@@ -2,7 +2,7 @@ import { openTable } from '../formats/database.ts';
 import { shadersDigest } from '../gpu/shader.ts';
 import { type Choice, VARIANTS } from '../kernels/tuning.ts';
 import type { ForwardParts } from '../model/forward.ts';
-import type { Plan } from '../model/plan.ts';
+import type { Plan } from '../model/spec.ts';
 import { type TuneOptions, tune } from './tune.ts';
 
 /** Where choices of `tune` are kept between visits. */
@@ -34,16 +34,20 @@ function choiceOf(kept: unknown): Choice | undefined {
 }
 
 /** What a choice depends on: the adapter and its driver, the profile, the kernels' text, the model's shapes and dtypes. */
-function keyOf({ gpu, config, weights, kv }: ForwardParts): string {
+function keyOf({ gpu, spec, weights, kv }: ForwardParts): string {
   const { vendor, architecture, device, description } = gpu.device.adapterInfo ?? {};
-  const { hiddenSize, intermediateSize, mlpOnlyIntermediateSize, heads, kvHeads, headDim, vocabSize } =
-    config;
+  const shapes = new Set(
+    spec.blocks.map(({ mixer, feedForward: { width } }) => {
+      const heads = mixer.kind === 'attention' ? [mixer.heads, mixer.kvHeads, mixer.headDim] : [];
+      return [mixer.kind, ...heads, width].join(' ');
+    }),
+  );
   return JSON.stringify([
     [vendor, architecture, device, description],
     gpu.profile,
     [gpu.features.f16, gpu.features.subgroups],
     shadersDigest(),
-    [hiddenSize, intermediateSize, mlpOnlyIntermediateSize, heads, kvHeads, headDim, vocabSize],
+    [spec.hiddenSize, spec.vocabSize, ...shapes],
     [[...weights.mlp.values()][0]?.down.dtype, kv.dtype],
   ]);
 }

@@ -5,10 +5,10 @@ import { guardMemory } from '../gpu/buffer.ts';
 import { type Gpu, lossOr, throwIfLost } from '../gpu/device.ts';
 import type { Constraint, Masks } from '../grammar/constraint.ts';
 import type { WeightDtype } from '../kernels/tensor.ts';
-import type { LinearMapData } from '../model/linear-maps.ts';
-import { kvBytesPerToken, type Plan, parameterCount } from '../model/plan.ts';
+import { kvBytesPerToken, type Plan, parameterCount } from '../model/spec.ts';
 import { keptPart, part } from '../part.ts';
 import { generateReplies } from './generate.ts';
+import type { EngineModel } from './model-interface.ts';
 import { completeOrder, type ModeSetting, modesOf, type PruneOrder, planInModes } from './modes.ts';
 import { checkOptions } from './options.ts';
 import { PrefixCache } from './prefix-cache.ts';
@@ -20,6 +20,7 @@ import type {
   GenerateChunk,
   GenerateOptions,
   GenerateResult,
+  LinearMaps,
   Message,
   ModelInfo,
   Prompt,
@@ -46,8 +47,8 @@ export interface ModelParts {
   f32Tensors: readonly string[];
 }
 
-/** A loaded model. Calls queue: one runs at a time, in the order they were made. */
-export class Model {
+/** A model that runs in this thread. */
+export class LocalModel implements EngineModel {
   #parts: ModelParts;
   #queue = new Queue();
   /** Lets one change of modes at a time ask the GPU for memory. */
@@ -62,7 +63,7 @@ export class Model {
   readonly #masks = keptPart(async () => {
     const { MaskCache } = await import('./mask-cache.ts');
     const { tokenizer, runner } = this.#parts;
-    return new MaskCache(tokenizer, runner.parts.config.vocabSize);
+    return new MaskCache(tokenizer, runner.parts.spec.vocabSize);
   });
 
   /** @internal `reopen` loads the same model once more. */
@@ -84,20 +85,19 @@ export class Model {
     throwIfLost(gpu);
   }
 
-  /** Configuration, plan, modes, sizes; bytes are the ledger's at this moment. */
   get info(): ModelInfo {
     const { runner, plan, gpu, selfTest, dtype, f32Tensors } = this.#live();
     const { plan: running, dispatchesPerToken } = this.#running;
-    const { config, kv } = runner.parts;
+    const { spec, kv } = runner.parts;
     return {
-      config,
+      spec,
       plan,
       modes: modesOf(plan, running),
-      parameters: parameterCount(config),
+      parameters: parameterCount(spec),
       dtype,
       f32Tensors,
       kv: kv.dtype,
-      kvBytesPerToken: kvBytesPerToken(config, running, kv.dtype === 'f32' ? 4 : 2),
+      kvBytesPerToken: kvBytesPerToken(spec, running, kv.dtype === 'f32' ? 4 : 2),
       contextLength: kv.context,
       batch: kv.sequences,
       bytes: runner.ledger.byPurpose(),
@@ -112,28 +112,23 @@ export class Model {
     return this.#live().tokenizer.hasChatTemplate;
   }
 
-  /** How the chat template has tools called; undefined where it has none, or in a form that is not known. */
   get toolFormat(): ToolFormat | undefined {
     return this.#live().tokenizer.toolFormat;
   }
 
-  /** What the chat template shows around the model's thoughts, as `<think>`. */
   get thoughtTags(): readonly ThoughtTags[] {
     return this.#live().tokenizer.thoughtTags;
   }
 
-  /** Token ids of a text, with the special tokens that the model expects around it. */
-  encode(text: string): number[] {
+  async encode(text: string): Promise<number[]> {
     return this.#live().tokenizer.encode(text);
   }
 
-  /** Text of token ids, without control tokens. */
-  decode(tokenIds: TokenIds): string {
+  async decode(tokenIds: TokenIds): Promise<string> {
     return this.#live().tokenizer.decode(idList(tokenIds));
   }
 
-  /** A conversation as the model reads it. @throws ShishuError `unsupported` when the model has no chat template. */
-  applyChatTemplate(messages: readonly Message[], options: ChatTemplateOptions = {}): string {
+  async applyChatTemplate(messages: readonly Message[], options: ChatTemplateOptions = {}): Promise<string> {
     return this.#live().tokenizer.applyChatTemplate(messages, options);
   }
 
@@ -142,11 +137,6 @@ export class Model {
     return (await this.#masks()).of(constraint);
   }
 
-  /**
-   * Streams a reply to a text, a conversation (through the model's chat template) or token ids.
-   * Leaving the loop early ends the reply. The generator's return value holds the whole of it.
-   * @throws ShishuError `bad-argument`, `context-full`, `device-lost`, `disposed`
-   */
   async *generate(
     prompt: Prompt,
     options: GenerateOptions = {},
@@ -164,10 +154,6 @@ export class Model {
     }
   }
 
-  /**
-   * As `generate`, `n` replies to one prompt that decode together; reply i is drawn with `seed + i`. The prompt runs once.
-   * @throws ShishuError `bad-argument` also when the model was loaded with a `batch` below `n`
-   */
   async *generateBatch(
     prompt: Prompt,
     n: number,
@@ -180,7 +166,7 @@ export class Model {
         details: { replies: n, limit: runner.sequences },
         mend: 'Load the model with a larger batch.',
       });
-    const checked = checkOptions(options, runner.parts.config.vocabSize);
+    const checked = checkOptions(options, runner.parts.spec.vocabSize);
     const ownPlan = checked.modes && this.#planOf(checked.modes);
     const promptTokenIds = promptIds(parts, prompt, checked);
     const masks = checked.constraint && (await this.#masksOf(checked.constraint));
@@ -226,18 +212,6 @@ export class Model {
     }
   }
 
-  /**
-   * Sets how the attention blocks run, from the next token on, also of a reply that is under way (but for one with `modes` of
-   * its own). Modes go down from `attention` over `linear` (a map in its place, see `setLinearMaps`) to `skip`.
-   *
-   * Going down keeps what is cached: later tokens attend to K and V that fuller modes made, and each position counts in the
-   * modes it ran in. Going up, in any block, runs anew what was not made in exactly the new modes: logits are then those of a
-   * fresh run. `reset` makes any run a fresh one.
-   * @param setting a mode for some layers, the others keep their attention (`{}` is all of it); or the share that keeps it
-   * @param options `releaseKv`: then free the KV buffers that these modes do not use, as `releaseUnusedKv`
-   * @throws ShishuError `bad-argument`: a layer that is not an attention block, `linear` without a map, a level out of range;
-   * `out-of-memory`, when KV buffers that were released do not fit any more: the modes stay as they were
-   */
   async setModes(setting: ModeSetting, { releaseKv = false }: { releaseKv?: boolean } = {}): Promise<void> {
     const plan = this.#planOf(setting);
     await this.#ready(plan);
@@ -246,17 +220,12 @@ export class Model {
     if (releaseKv) await this.releaseUnusedKv();
   }
 
-  /** Sets the order in which levels of `setModes` take attention away. @throws ShishuError `bad-argument` */
-  setPruneOrder(order: PruneOrder): void {
+  async setPruneOrder(order: PruneOrder): Promise<void> {
     const { plan, runner } = this.#live();
     completeOrder(plan, order, runner.parts.weights.linear);
     this.#pruneOrder = order;
   }
 
-  /**
-   * Frees the KV buffers of blocks that do not attend in the modes that are set; waits for the calls before it. Going up makes
-   * them again, and runs again what they held.
-   */
   async releaseUnusedKv(): Promise<void> {
     const release = await this.#queue.enter();
     try {
@@ -266,20 +235,14 @@ export class Model {
     }
   }
 
-  /**
-   * Gives attention blocks linear maps (f32), by layer, for the mode `linear`; waits for the calls before it. A map that is
-   * there is replaced. What is cached is forgotten.
-   * @throws ShishuError `bad-argument`: a layer that is not an attention block, wrong lengths, numbers that are not finite;
-   * `out-of-memory`
-   */
-  async setLinearMaps(maps: Readonly<Record<number, LinearMapData>>): Promise<void> {
+  async setLinearMaps(maps: LinearMaps): Promise<void> {
     this.#live();
     const release = await this.#queue.enter();
     try {
       const { checkLinearMaps, installLinearMap } = await part(() => import('../model/linear-maps.ts'));
       const { plan, runner, gpu } = this.#live();
-      const { config, weights } = runner.parts;
-      const entries = checkLinearMaps(plan, config.hiddenSize, maps);
+      const { spec, weights } = runner.parts;
+      const entries = checkLinearMaps(plan, spec.hiddenSize, maps);
       this.#prefix = new PrefixCache();
       await guardMemory(gpu, 'linear maps', () => {
         for (const [layer, map] of entries) installLinearMap(gpu, runner.ledger, weights, layer, map);
@@ -298,8 +261,8 @@ export class Model {
     const tokenIds = idList(given);
     const ownPlan = modes && this.#planOf(modes);
     if (tokenIds.length === 0) throw new ShishuError('bad-argument', 'There are no tokens.');
-    const { config, kv } = this.#parts.runner.parts;
-    checkIds(tokenIds, config.vocabSize);
+    const { spec, kv } = this.#parts.runner.parts;
+    checkIds(tokenIds, spec.vocabSize);
     const { context } = kv;
     if (tokenIds.length > context)
       throw new ShishuError(
@@ -329,7 +292,6 @@ export class Model {
     }
   }
 
-  /** How likely a text is: one prefill, positions 0 up. @throws ShishuError `bad-argument`, `context-full`. */
   score(tokenIds: TokenIds, options: WholeOptions = {}): Promise<Score> {
     return this.#whole(tokenIds, options, async (runner, plan, tokenIds) => {
       const { ofTokens, scoreOf } = await scoring();
@@ -340,25 +302,17 @@ export class Model {
     });
   }
 
-  /** Logits of every position: `(tokens, vocab)` f32. */
   logits(tokenIds: TokenIds, options: WholeOptions = {}): Promise<Float32Array<ArrayBuffer>> {
     return this.#whole(tokenIds, options, async (runner, plan, tokenIds) =>
       (await scoring()).logitsOf(runner, plan, tokenIds, options.signal),
     );
   }
 
-  /** Forgets the conversation: the next prompt is prefilled whole. */
-  reset(): void {
+  async reset(): Promise<void> {
     this.#live();
     this.#prefix = new PrefixCache();
   }
 
-  /**
-   * Loads the model again after its device was lost (calls then reject with `device-lost`): from where it came, in a page
-   * mostly from the cache, onto a new device. The modes are kept; blocks that ran in linear maps of `setLinearMaps` get their
-   * attention back. Then a conversation goes on: its next prompt is prefilled whole. Does nothing where nothing was lost.
-   * @throws ShishuError those of `loadModel`; the model can then be reloaded once more
-   */
   reload(options: ReloadOptions = {}): Promise<void> {
     this.#reloading ??= this.#reload(options).finally(() => {
       this.#reloading = undefined;
@@ -385,7 +339,6 @@ export class Model {
     await this.setModes(Object.fromEntries(kept));
   }
 
-  /** Frees every byte on the GPU; a reply under way, and any later call, ends with a `disposed` error. Twice is no error. */
   async dispose(): Promise<void> {
     if (this.#disposed) return;
     this.#disposed = true;

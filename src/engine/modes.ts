@@ -1,6 +1,6 @@
 import { refuseOption } from '../errors.ts';
-import type { Plan } from '../model/plan.ts';
 import { type Mode, type Modes, pruned } from '../model/prune.ts';
+import type { Plan } from '../model/spec.ts';
 
 /**
  * Layers from the first to lose their attention to the last, or an analysis that says so (`shishulm analyze --out`). Layers

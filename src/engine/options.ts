@@ -61,7 +61,8 @@ export function checkOptions(options: GenerateOptions, vocabSize: number): Check
     Number.isInteger(value) && (value as number) >= 0 && (value as number) < vocabSize;
   const tokens = list(isToken, `a list of token ids below ${vocabSize}`);
   const bias = (name: string, value: unknown): Map<number, number> => {
-    if (typeof value !== 'object' || value === null)
+    // A list or a Map would be read as none, or by its places.
+    if (typeof value !== 'object' || value === null || Symbol.iterator in value)
       return refuseOption(name, value, 'an object of token ids and numbers');
     const entries = Object.entries(value).map(([id, add]): [number, number] => {
       if (!isToken(Number(id))) return refuseOption(name, id, `token ids below ${vocabSize}`);

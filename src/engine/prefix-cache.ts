@@ -1,4 +1,4 @@
-import type { Block, Plan } from '../model/plan.ts';
+import type { Block, Plan } from '../model/spec.ts';
 
 /** Positions that ran in one plan, up to `end`; they begin where the run before ends. */
 interface Run {

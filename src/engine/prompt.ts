@@ -26,7 +26,7 @@ export function promptIds(
   prompt: Prompt,
   options: CheckedOptions,
 ): number[] {
-  const { config, kv } = runner.parts;
+  const { spec, kv } = runner.parts;
   const ids =
     typeof prompt === 'string'
       ? tokenizer.encode(prompt)
@@ -37,7 +37,7 @@ export function promptIds(
     throw new ShishuError('bad-argument', 'The prompt is empty.', {
       mend: 'Give at least one token of text.',
     });
-  checkIds(ids, config.vocabSize);
+  checkIds(ids, spec.vocabSize);
   if (ids.length > kv.context)
     throw new ShishuError(
       'context-full',

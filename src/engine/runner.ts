@@ -4,7 +4,7 @@ import { type Gpu, throwIfLost } from '../gpu/device.ts';
 import { type Dispatch, encode, type StepShape, writeStep } from '../gpu/recorder.ts';
 import type { Width } from '../kernels/tuning.ts';
 import { type ForwardParts, ROW_BYTES, recordBlocks, recordHead } from '../model/forward.ts';
-import type { Plan } from '../model/plan.ts';
+import type { Plan } from '../model/spec.ts';
 import { type ChoiceKind, type Chooser, Choosing, type Chosen, GREEDY, once } from './choosing.ts';
 import { clearNote, readOverflow } from './kv-range.ts';
 

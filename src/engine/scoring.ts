@@ -3,7 +3,7 @@ import { readBuffer } from '../gpu/buffer.ts';
 import { Recorder } from '../gpu/recorder.ts';
 import { score as scoreKernel } from '../kernels/sampling.ts';
 import { stride } from '../kernels/tensor.ts';
-import type { Plan } from '../model/plan.ts';
+import type { Plan } from '../model/spec.ts';
 import type { Runner } from './runner.ts';
 
 /** `(tokens, vocab)` f32. */

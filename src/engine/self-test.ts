@@ -2,7 +2,7 @@ import { type Dispatch, Recorder, type StepShape, writeStep } from '../gpu/recor
 import { argmax } from '../kernels/sample.ts';
 import type { Width } from '../kernels/tuning.ts';
 import { ROW_BYTES, recordBlocks, recordHead } from '../model/forward.ts';
-import type { Plan } from '../model/plan.ts';
+import type { Plan } from '../model/spec.ts';
 import { needsFew, type Runner } from './runner.ts';
 import { SpotChecks, type WrongKernel } from './spot-checks.ts';
 
@@ -33,7 +33,7 @@ async function oneOfEach({ parts }: Runner, plan: Plan, rows: GPUBuffer): Promis
  */
 export async function selfTest(runner: Runner, plan: Plan): Promise<WrongKernel[]> {
   const { parts, ledger } = runner;
-  const { gpu, config, scratch, kv, tuning } = parts;
+  const { gpu, spec, scratch, kv, tuning } = parts;
   const { device } = gpu;
   const held: GPUBuffer[] = [];
   const storage = (label: string, bytes: number): GPUBuffer => {
@@ -52,7 +52,7 @@ export async function selfTest(runner: Runner, plan: Plan): Promise<WrongKernel[
   const add = async (width: Width, from: number, count: number): Promise<void> => {
     if (count <= 0) return;
     const rows = storage('self-test rows', ROW_BYTES * count);
-    const row = (position: number): number[] => [(7919 * (position + 1)) % config.vocabSize, 0, position, 0];
+    const row = (position: number): number[] => [(7919 * (position + 1)) % spec.vocabSize, 0, position, 0];
     const words = Uint32Array.from(Array.from({ length: count }, (_, i) => row(from + i)).flat());
     const step = {
       rows: count,

@@ -3,10 +3,9 @@ import { Ledger } from '../gpu/buffer.ts';
 import type { Gpu } from '../gpu/device.ts';
 import type { WeightDtype } from '../kernels/tensor.ts';
 import { defaultTuning, type Tuning } from '../kernels/tuning.ts';
-import type { ModelConfig } from '../model/config.ts';
 import { allocateScratch, type ForwardParts, type Scratch } from '../model/forward.ts';
 import { KvCache } from '../model/kvcache.ts';
-import type { Plan } from '../model/plan.ts';
+import type { ModelSpec } from '../model/spec.ts';
 import { allocateWeights, type FillPlan } from '../model/weights.ts';
 import { Runner } from './runner.ts';
 import type { ModelBytes } from './types.ts';
@@ -28,27 +27,26 @@ export interface RunnerOptions {
 export function allocateParts(
   gpu: Gpu,
   ledger: Ledger,
-  config: ModelConfig,
-  plan: Plan,
+  spec: ModelSpec,
   options: RunnerOptions,
 ): { parts: ForwardParts; fill: FillPlan } {
   const tuning = { ...defaultTuning(gpu), ...options.tuning };
   const { contextLength: context, batch: sequences } = options;
-  const { weights, fill } = allocateWeights(gpu, ledger, config, plan, options.dtype, options.wide);
-  const kv = new KvCache(ledger, config, plan, { dtype: options.kv, sequences, context });
-  const scratch = scratchOf(gpu, ledger, config, tuning, options);
-  return { parts: { gpu, tuning, config, weights, kv, scratch }, fill };
+  const { weights, fill } = allocateWeights(gpu, ledger, spec, options.dtype, options.wide);
+  const kv = new KvCache(ledger, spec, { dtype: options.kv, sequences, context });
+  const scratch = scratchOf(gpu, ledger, spec, tuning, options);
+  return { parts: { gpu, tuning, spec, weights, kv, scratch }, fill };
 }
 
 export function scratchOf(
   gpu: Gpu,
   ledger: Ledger,
-  config: ModelConfig,
+  spec: ModelSpec,
   tuning: Tuning,
   { contextLength: context, batch: sequences, chunk = gpu.profile === 'software' ? 64 : 256 }: RunnerOptions,
 ): Scratch {
   const rows = Math.min(context, chunk);
-  return allocateScratch(ledger, tuning, config, {
+  return allocateScratch(ledger, tuning, spec, {
     rows: Math.max(rows, sequences),
     decodeRows: Math.max(sequences, tuning.wideFrom - 1),
     logitRows: Math.max(sequences, Math.min(rows, 32)),
@@ -77,7 +75,7 @@ export function sizeLimits(gpu: Gpu, memoryLimit: number | undefined): SizeLimit
 }
 
 /** Allocates on paper: the same code that allocates a model, on a device that only adds up. */
-export function sizeOf(gpu: Gpu, config: ModelConfig, plan: Plan, options: RunnerOptions): ModelSize {
+export function sizeOf(gpu: Gpu, spec: ModelSpec, options: RunnerOptions): ModelSize {
   const largest = { label: '', bytes: 0 };
   const device = {
     limits: { maxBufferSize: Number.POSITIVE_INFINITY },
@@ -89,7 +87,7 @@ export function sizeOf(gpu: Gpu, config: ModelConfig, plan: Plan, options: Runne
   };
   const paper = { ...gpu, device: device as unknown as GPUDevice };
   const ledger = new Ledger(paper, { onPaper: true });
-  new Runner(allocateParts(paper, ledger, config, plan, options).parts, ledger);
+  new Runner(allocateParts(paper, ledger, spec, options).parts, ledger);
   return { bytes: ledger.byPurpose(), largest };
 }
 

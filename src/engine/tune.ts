@@ -2,7 +2,7 @@ import { Ledger, readBuffer, watchErrors } from '../gpu/buffer.ts';
 import { type Dispatch, encode, type StepShape, writeStep } from '../gpu/recorder.ts';
 import { type Choice, type Tuning, VARIANTS, type Width } from '../kernels/tuning.ts';
 import { type ForwardParts, ROW_BYTES, recordBlocks, recordHead } from '../model/forward.ts';
-import type { Plan } from '../model/plan.ts';
+import type { Plan } from '../model/spec.ts';
 
 /** Milliseconds after which no further variant is begun. */
 const BUDGET_MS = 1500;
@@ -38,7 +38,7 @@ export async function tune(
   plan: Plan,
   { budgetMs = BUDGET_MS, signal }: TuneOptions = {},
 ): Promise<Choice> {
-  const { gpu, scratch, config, kv } = parts;
+  const { gpu, scratch, spec, kv } = parts;
   const { device } = gpu;
   const until = performance.now() + budgetMs;
   const ledger = new Ledger(gpu);
@@ -46,7 +46,7 @@ export async function tune(
   const blocks = [...kinds.values()];
   const promptRows = Math.min(scratch.rows, kv.context, PROMPT_ROWS);
   const rowsFrom = (position: number, count: number): GPUBuffer => {
-    const row = (r: number): number[] => [(r * 7919) % config.vocabSize, 0, position + r, 0];
+    const row = (r: number): number[] => [(r * 7919) % spec.vocabSize, 0, position + r, 0];
     return ledger.from(
       'tuning rows',
       Uint32Array.from({ length: count * (ROW_BYTES / 4) }, (_, i) => row(i >> 2)[i & 3]!),
@@ -81,7 +81,7 @@ export async function tune(
     const [body, head] = await Promise.all([recordBlocks(own, blocks, rows, width), recordHead(own, 'one')]);
     const list = [...body, ...head];
     await run(list, step, 1);
-    const bytes = 4 * config.vocabSize;
+    const bytes = 4 * spec.vocabSize;
     const logits = new Float32Array(await readBuffer(gpu, scratch.logits.buffer, 0, bytes));
     return { logits, time: (times: number) => run(list, step, times) };
   };

@@ -1,10 +1,9 @@
 import type { HubOptions } from '../formats/hub.ts';
 import type { Profile, ProfileOption } from '../gpu/profile.ts';
 import type { Constraint } from '../grammar/constraint.ts';
-import type { ModelConfig } from '../model/config.ts';
 import type { LinearMapData } from '../model/linear-maps.ts';
-import type { Plan } from '../model/plan.ts';
 import type { Mode } from '../model/prune.ts';
+import type { ModelSpec, Plan } from '../model/spec.ts';
 import type { ModeSetting } from './modes.ts';
 
 /**
@@ -232,7 +231,7 @@ export interface ModelBytes {
 }
 
 export interface ModelInfo {
-  config: ModelConfig;
+  spec: ModelSpec;
   /** As loaded. */
   plan: Plan;
   /** How each attention block of the plan runs, by layer. */

@@ -8,10 +8,9 @@ import { norm } from '../kernels/norm.ts';
 import { normAndRope, type QkvPlace } from '../kernels/rope.ts';
 import { type Activations, stride } from '../kernels/tensor.ts';
 import type { Tuning, Width } from '../kernels/tuning.ts';
-import type { ModelConfig } from './config.ts';
 import type { KvCache } from './kvcache.ts';
-import { mlpWidth, type Plan } from './plan.ts';
-import { ropeTable } from './rope.ts';
+import { type RotatedHead, ropeTable } from './rope.ts';
+import { type AttentionMixer, attentionOf, type ModelSpec, type Plan } from './spec.ts';
 import type { Weights } from './weights.ts';
 
 /** Bytes of a `Row` and of a `Step` in the shaders. */
@@ -28,52 +27,61 @@ export interface Scratch {
   x: Activations;
   normed: GPUBuffer;
   q: GPUBuffer;
-  /** q, k and v before their norms, where the model has them. */
-  qkv: Activations | undefined;
-  attended: Activations;
+  /** q, k and v before their norms, where a block has them. */
+  qkv: GPUBuffer | undefined;
+  attended: GPUBuffer;
   parts: GPUBuffer;
   hidden: GPUBuffer;
   logits: Activations;
-  /** `(context, headDim / 2)` cos and sin. */
-  rope: GPUBuffer;
+  /** `(context, headDim / 2)` cos and sin, by `ropeKey`. */
+  ropes: ReadonlyMap<string, GPUBuffer>;
   step: GPUBuffer;
 }
+
+/** What blocks that share a table of RoPE have in common. */
+const ropeKey = ({ headDim, rope }: RotatedHead): string => JSON.stringify([headDim, rope]);
+
+const qSize = ({ heads, headDim }: AttentionMixer): number => heads * headDim;
+const qkvSize = ({ heads, kvHeads, headDim }: AttentionMixer): number => (heads + 2 * kvHeads) * headDim;
 
 export function allocateScratch(
   ledger: Ledger,
   tuning: Tuning,
-  config: ModelConfig,
+  spec: ModelSpec,
   size: { rows: number; decodeRows: number; logitRows: number; context: number },
 ): Scratch {
-  const make = (label: string, rows: number, cols: number): Activations => ({
-    buffer: ledger.storage(label, 4 * rows * stride(cols), 'scratch'),
-    cols,
-  });
-  const { rows } = size;
-  const attendedSize = config.heads * config.headDim;
-  const qkvSize = attendedSize + 2 * config.kvHeads * config.headDim;
-  const widest = Math.max(config.intermediateSize, config.mlpOnlyIntermediateSize, config.linearRank ?? 0);
-  const x = make('x', rows, config.hiddenSize);
+  const { rows, context } = size;
+  const make = (label: string, cols: number): GPUBuffer =>
+    ledger.storage(label, 4 * rows * stride(cols), 'scratch');
+  const mixers = [...attentionOf(spec).values()];
+  const most = (of: (mixer: AttentionMixer) => number): number => Math.max(0, ...mixers.map(of));
+  const normed = mixers.filter(({ qkNorm }) => qkNorm !== undefined);
+  const hidden = spec.blocks.flatMap(({ mixer, feedForward: { width } }) =>
+    mixer.kind === 'linear' && mixer.down ? [mixer.down.rows, width] : [width],
+  );
   return {
     rows,
     logitRows: size.logitRows,
-    x,
-    normed: make('normed', rows, config.hiddenSize).buffer,
-    q: ledger.storage('q', 4 * rows * stride(attendedSize) + OVERFLOW_BYTES, 'scratch'),
-    qkv: config.qkNorm === 'none' ? undefined : make('qkv', rows, qkvSize),
-    attended: make('attended', rows, attendedSize),
+    x: { buffer: make('x', spec.hiddenSize), cols: spec.hiddenSize },
+    normed: make('normed', spec.hiddenSize),
+    q: ledger.storage('q', 4 * rows * stride(most(qSize)) + OVERFLOW_BYTES, 'scratch'),
+    qkv: normed.length > 0 ? make('qkv', Math.max(...normed.map(qkvSize))) : undefined,
+    attended: make('attended', most(qSize)),
     parts: ledger.storage(
       'attention parts',
-      attentionPartsBytes(tuning, config, size.context, size.decodeRows),
+      most((mixer) => attentionPartsBytes(tuning, mixer, context, size.decodeRows)),
       'scratch',
     ),
-    hidden: make('hidden', rows, widest).buffer,
-    logits: make('logits', size.logitRows, config.vocabSize),
-    rope: ledger.filled(
-      'rope',
-      4 * size.context * config.headDim,
-      () => ropeTable(config, size.context),
-      'scratch',
+    hidden: make('hidden', Math.max(...hidden)),
+    logits: {
+      buffer: ledger.storage('logits', 4 * size.logitRows * stride(spec.vocabSize), 'scratch'),
+      cols: spec.vocabSize,
+    },
+    ropes: new Map(
+      [...new Map(mixers.map((mixer) => [ropeKey(mixer), mixer]))].map(([key, mixer]) => [
+        key,
+        ledger.filled('rope', 4 * context * mixer.headDim, () => ropeTable(mixer, context), 'scratch'),
+      ]),
     ),
     step: ledger.buffer('step', STEP_BYTES, 'scratch', GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST),
   };
@@ -83,7 +91,7 @@ export function allocateScratch(
 export interface ForwardParts {
   gpu: Gpu;
   tuning: Tuning;
-  config: ModelConfig;
+  spec: ModelSpec;
   weights: Weights;
   kv: KvCache;
   scratch: Scratch;
@@ -99,27 +107,30 @@ export function recordBlocks(
   rows: GPUBuffer,
   width: Width,
 ): Promise<Dispatch[]> {
-  const { gpu, tuning, config, weights, kv, scratch } = parts;
+  const { gpu, tuning, spec, weights, kv, scratch } = parts;
   const { x, step } = scratch;
-  const eps = config.rmsNormEps;
+  const eps = spec.rmsNormEps;
   const normed = { eps, normed: scratch.normed };
+  const shapes = attentionOf(spec);
   const recorder = new Recorder(gpu);
   embed(recorder, { table: weights.embed, rows, out: x, step });
   for (const { kind, layer, mlp } of plan) {
     recorder.block = layer;
     if (kind === 'attention') {
       const own = weights.attention.get(layer)!;
+      const shape = shapes.get(layer)!;
       const place: QkvPlace = {
-        shape: config,
+        shape,
         q: scratch.q,
         kv: kv.of(layer),
         kvDtype: kv.dtype,
         sequences: kv.sequences,
         context: kv.context,
-        rope: scratch.rope,
+        rope: scratch.ropes.get(ropeKey(shape))!,
         rows,
       };
-      const { qkv } = scratch;
+      const qkv = shape.qkNorm && { buffer: scratch.qkv!, cols: qkvSize(shape) };
+      const attended = { buffer: scratch.attended, cols: qSize(shape) };
       project(gpu, tuning, recorder, {
         label: 'qkv',
         x,
@@ -134,14 +145,14 @@ export function recordBlocks(
       attention(tuning, recorder, {
         label: 'attention',
         place,
-        out: scratch.attended,
+        out: attended,
         parts: scratch.parts,
         width,
         step,
       });
       project(gpu, tuning, recorder, {
         label: 'out',
-        x: scratch.attended,
+        x: attended,
         weight: own.out,
         out: { kind: 'plain', to: x, residual: true },
         width,
@@ -151,7 +162,7 @@ export function recordBlocks(
       recordLinear(parts, recorder, layer, x, width);
     }
     const { gateUp, down } = weights.mlp.get(mlp)!;
-    const hidden = { buffer: scratch.hidden, cols: mlpWidth(config, mlp) };
+    const hidden = { buffer: scratch.hidden, cols: down.cols };
     project(gpu, tuning, recorder, {
       label: 'gate and up',
       x,
@@ -175,14 +186,14 @@ export function recordBlocks(
 
 /** Records a layer's linear map of the hidden states: added to them, or put elsewhere `(rows, stride(hidden))`. */
 export function recordLinear(
-  { gpu, tuning, config, weights, scratch }: ForwardParts,
+  { gpu, tuning, spec, weights, scratch }: ForwardParts,
   recorder: Recorder,
   layer: number,
   to: Activations,
   width: Width,
 ): void {
   const { x, normed, step } = scratch;
-  const eps = config.rmsNormEps;
+  const eps = spec.rmsNormEps;
   norm(gpu, tuning, recorder, { label: 'linear norm', x, out: normed, eps, head: false, step });
   const { down, up } = weights.linear.get(layer)!;
   const z = { buffer: normed, cols: x.cols };
@@ -208,7 +219,7 @@ export function recordLinear(
 
 /** Records final norm and head over the rows whose logits are wanted: `scratch.logits (count, vocab)`. */
 export function recordHead(
-  { gpu, tuning, config, weights, scratch }: ForwardParts,
+  { gpu, tuning, spec, weights, scratch }: ForwardParts,
   width: Width,
 ): Promise<Dispatch[]> {
   const recorder = new Recorder(gpu);
@@ -217,7 +228,7 @@ export function recordHead(
     x: scratch.x,
     weight: weights.head,
     out: { kind: 'plain', to: scratch.logits, residual: false },
-    norm: { eps: config.rmsNormEps, normed: scratch.normed },
+    norm: { eps: spec.rmsNormEps, normed: scratch.normed },
     head: true,
     width,
     step: scratch.step,

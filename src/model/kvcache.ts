@@ -1,6 +1,5 @@
 import type { Ledger } from '../gpu/buffer.ts';
-import type { ModelConfig } from './config.ts';
-import { kvBytesPerToken, type Plan } from './plan.ts';
+import { type ModelSpec, type Plan, planOf } from './spec.ts';
 
 /** One static buffer of K and V for each attention block, unless it was released; shared by all sequences. */
 export class KvCache {
@@ -9,33 +8,28 @@ export class KvCache {
   /** Positions of each sequence. */
   readonly context: number;
   readonly #ledger: Ledger;
-  readonly #config: ModelConfig;
+  readonly #spec: ModelSpec;
   readonly #buffers = new Map<number, GPUBuffer>();
 
   constructor(
     ledger: Ledger,
-    config: ModelConfig,
-    plan: Plan,
+    spec: ModelSpec,
     options: { dtype: 'f32' | 'f16'; sequences: number; context: number },
   ) {
     this.dtype = options.dtype;
     this.sequences = options.sequences;
     this.context = options.context;
     this.#ledger = ledger;
-    this.#config = config;
-    this.allocate(plan);
+    this.#spec = spec;
+    this.allocate(planOf(spec));
   }
 
   /** Makes the buffers that the plan's attention blocks lack; returns their layers. */
   allocate(plan: Plan): number[] {
     const missing = plan.filter(({ kind, layer }) => kind === 'attention' && !this.#buffers.has(layer));
     for (const block of missing) {
-      const bytes = kvBytesPerToken(this.#config, [block], this.dtype === 'f32' ? 4 : 2);
-      const label = `block ${block.layer} KV`;
-      this.#buffers.set(
-        block.layer,
-        this.#ledger.storage(label, bytes * this.sequences * this.context, 'kv'),
-      );
+      const bytes = 2 * this.sequences * this.#bytesOf(block.layer);
+      this.#buffers.set(block.layer, this.#ledger.storage(`block ${block.layer} KV`, bytes, 'kv'));
     }
     return missing.map(({ layer }) => layer);
   }
@@ -60,9 +54,15 @@ export class KvCache {
   }
 
   /** Bytes of the K, or of the V, of one sequence in a block. */
+  #bytesOf(layer: number): number {
+    const { mixer } = this.#spec.blocks[layer]!;
+    if (mixer.kind !== 'attention') return 0;
+    return this.context * mixer.kvHeads * mixer.headDim * (this.dtype === 'f32' ? 4 : 2);
+  }
+
+  /** The most of them in any block. */
   get sequenceBytes(): number {
-    const { kvHeads, headDim } = this.#config;
-    return kvHeads * headDim * this.context * (this.dtype === 'f32' ? 4 : 2);
+    return Math.max(0, ...this.#spec.blocks.map((_, layer) => this.#bytesOf(layer)));
   }
 
   /**
@@ -77,7 +77,7 @@ export class KvCache {
     spare: GPUBuffer,
   ): void {
     const buffer = this.of(layer);
-    const bytes = this.sequenceBytes;
+    const bytes = this.#bytesOf(layer);
     // V follows K of all sequences.
     for (const start of [0, this.sequences * bytes]) {
       encoder.copyBufferToBuffer(buffer, start + from * bytes, spare, 0, bytes);

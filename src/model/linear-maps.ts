@@ -3,8 +3,8 @@ import type { Ledger } from '../gpu/buffer.ts';
 import type { Gpu } from '../gpu/device.ts';
 import { rowBytes, type Weight } from '../kernels/tensor.ts';
 import { padRows } from './pack.ts';
-import type { Plan } from './plan.ts';
 import { pruned } from './prune.ts';
+import type { Plan } from './spec.ts';
 import type { Weights } from './weights.ts';
 
 /** `a = W z + b`: what stands in for a block's attention; W `(d, d)` row-major `(out, in)`, b `(d)`. */

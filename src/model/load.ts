@@ -7,7 +7,7 @@ import type { Gpu } from '../gpu/device.ts';
 import { rowBytes, stride, type WeightDtype } from '../kernels/tensor.ts';
 import type { F16Fit } from './f16-fit.ts';
 import { type Packer, packerOf } from './pack.ts';
-import type { TensorSpec } from './plan.ts';
+import type { TensorSpec } from './spec.ts';
 import type { FillPlan, RowPlace } from './weights.ts';
 
 /** Bytes that are read and packed at a time: little beside the model. */

@@ -1,5 +1,5 @@
 import { ShishuError } from '../errors.ts';
-import type { Block, Plan } from './plan.ts';
+import type { Block, Plan } from './spec.ts';
 
 /** What stands in an attention block's first half. */
 export type Mode = 'attention' | 'linear' | 'skip';

@@ -2,8 +2,7 @@ import type { Ledger } from '../gpu/buffer.ts';
 import type { Gpu } from '../gpu/device.ts';
 import { rowBytes, stride, type Weight, type WeightDtype } from '../kernels/tensor.ts';
 import { FORMATS } from '../quant/index.ts';
-import type { ModelConfig } from './config.ts';
-import { mlpWidth, type Plan } from './plan.ts';
+import type { Matrix, ModelSpec } from './spec.ts';
 
 /** A norm's gain, whole in each part of the weight that follows the norm. */
 interface GainPlace {
@@ -68,17 +67,15 @@ export interface Weights {
   mlp: Map<number, MlpWeights>;
 }
 
-interface MatrixSpec {
+interface Stacked {
   label: string;
-  /** Tensors stacked along the rows, or the two halves (gate, up) of a swiglu. */
-  tensors: readonly { name: string; rows: number }[];
+  /** Stacked along the rows, or the two halves (gate, up) of a swiglu; all with biases or none. */
+  matrices: readonly Matrix[];
   halves?: boolean;
-  cols: number;
   /** Rows that must stay in one part. */
   unit: number;
-  gain?: string | undefined;
-  /** With biases named like their tensors. */
-  bias?: boolean;
+  /** Tensor of the gain of the norm before. */
+  gain?: string;
   dtype?: WeightDtype;
 }
 
@@ -99,11 +96,11 @@ class Allocator {
     this.#wide = wide;
   }
 
-  matrix(spec: MatrixSpec): Weight {
-    const { label, tensors, halves = false, cols, unit, gain, bias = false } = spec;
-    const wide = tensors.some(({ name }) => this.#wide.has(`${name}.weight`));
-    const dtype = wide ? 'f32' : (spec.dtype ?? this.#dtype);
-    const rows = sum(tensors.map((tensor) => tensor.rows));
+  matrix({ label, matrices, halves = false, unit, gain, dtype: asked }: Stacked): Weight {
+    const [{ cols, bias }] = matrices as [Matrix];
+    const wide = matrices.some(({ name }) => this.#wide.has(`${name}.weight`));
+    const dtype = wide ? 'f32' : (asked ?? this.#dtype);
+    const rows = sum(matrices.map((matrix) => matrix.rows));
     const bytes = rowBytes(dtype, cols);
     const most = Math.max(unit, Math.floor(this.#gpu.limits.binding / bytes.codes / unit) * unit);
     const weight: Weight = { dtype, rows, cols, parts: [], hasGain: gain !== undefined, hasBias: bias };
@@ -120,7 +117,7 @@ class Allocator {
       });
     }
     let first = 0;
-    for (const { name, rows: count } of tensors) {
+    for (const { name, rows: count } of matrices) {
       const before = first;
       // A part of halves holds equal shares of both; row0 counts both.
       const place = halves
@@ -166,101 +163,51 @@ class Allocator {
 export function allocateWeights(
   gpu: Gpu,
   ledger: Ledger,
-  config: ModelConfig,
-  plan: Plan,
+  spec: ModelSpec,
   dtype: WeightDtype,
   wide: ReadonlySet<string> = new Set(),
 ): { weights: Weights; fill: FillPlan } {
   const make = new Allocator(gpu, ledger, dtype, wide);
-  const { hiddenSize: d, heads, kvHeads, headDim, vocabSize } = config;
-  const tableDtype = FORMATS[dtype].table;
-  const embed = make.matrix({
-    label: 'embedding',
-    tensors: [{ name: 'model.embed_tokens', rows: vocabSize }],
-    cols: d,
-    unit: 4,
-    dtype: tableDtype,
-  });
-  const gain = 'model.norm.weight';
-  const head = config.tied
-    ? make.withGain(embed, gain)
-    : make.matrix({
-        label: 'head',
-        tensors: [{ name: 'lm_head', rows: vocabSize }],
-        cols: d,
-        unit: 4,
-        gain,
-        dtype: tableDtype,
-      });
+  const table = (label: string, matrix: Matrix, gain?: string): Weight =>
+    make.matrix({
+      label,
+      matrices: [matrix],
+      unit: 4,
+      dtype: FORMATS[dtype].table,
+      ...(gain !== undefined && { gain }),
+    });
+  const embed = table('embedding', spec.embedding);
+  const head = spec.tied ? make.withGain(embed, spec.norm) : table('head', spec.head, spec.norm);
   const weights: Weights = { embed, head, attention: new Map(), linear: new Map(), mlp: new Map() };
-  for (const { kind, layer, mlp } of plan) {
-    const at = `model.layers.${layer}`;
-    if (kind === 'attention') {
-      const attn = `${at}.self_attn`;
+  for (const [layer, { mixer, feedForward }] of spec.blocks.entries()) {
+    if (mixer.kind === 'attention') {
+      const { q, k, v, out, headDim, norm, qkNorm } = mixer;
       weights.attention.set(layer, {
-        qkv: make.matrix({
-          label: `block ${layer} qkv`,
-          tensors: [
-            { name: `${attn}.q_proj`, rows: heads * headDim },
-            { name: `${attn}.k_proj`, rows: kvHeads * headDim },
-            { name: `${attn}.v_proj`, rows: kvHeads * headDim },
-          ],
-          cols: d,
-          unit: headDim,
-          gain: `${at}.input_layernorm.weight`,
-          bias: config.qkvBias,
-        }),
-        out: make.matrix({
-          label: `block ${layer} out`,
-          tensors: [{ name: `${attn}.o_proj`, rows: d }],
-          cols: heads * headDim,
-          unit: 4,
-          bias: config.attentionOutBias,
-        }),
+        qkv: make.matrix({ label: `block ${layer} qkv`, matrices: [q, k, v], unit: headDim, gain: norm }),
+        out: make.matrix({ label: `block ${layer} out`, matrices: [out], unit: 4 }),
         qkGains:
-          config.qkNorm === 'weighted'
-            ? make.plain(
-                `block ${layer} q and k norms`,
-                [`${attn}.q_norm.weight`, `${attn}.k_norm.weight`],
-                headDim,
-              )
+          typeof qkNorm === 'object'
+            ? make.plain(`block ${layer} q and k norms`, [qkNorm.q, qkNorm.k], headDim)
             : undefined,
       });
     }
-    if (kind === 'linear') {
-      const { linearRank: rank } = config;
-      const label = `block ${layer} linear`;
-      const map = (part: string, rows: number, cols: number, bias: boolean): Weight =>
-        make.matrix({ label, tensors: [{ name: `${at}.linear_attn${part}`, rows }], cols, unit: 4, bias });
-      weights.linear.set(
-        layer,
-        rank === undefined
-          ? { down: undefined, up: map('', d, d, true) }
-          : { down: map('.down', rank, d, false), up: map('.up', d, rank, true) },
-      );
+    if (mixer.kind === 'linear') {
+      const { down, up } = mixer;
+      const map = (matrix: Matrix): Weight =>
+        make.matrix({ label: `block ${layer} linear`, matrices: [matrix], unit: 4 });
+      weights.linear.set(layer, { down: down && map(down), up: map(up) });
     }
-    if (weights.mlp.has(mlp)) continue;
-    const width = mlpWidth(config, mlp);
-    weights.mlp.set(mlp, {
+    if (feedForward.owner !== layer) continue;
+    const { gate, up, down, norm } = feedForward;
+    weights.mlp.set(layer, {
       gateUp: make.matrix({
-        label: `block ${mlp} gate and up`,
-        tensors: ['gate_proj', 'up_proj'].map((part) => ({
-          name: `model.layers.${mlp}.mlp.${part}`,
-          rows: width,
-        })),
+        label: `block ${layer} gate and up`,
+        matrices: [gate, up],
         halves: true,
-        cols: d,
         unit: 8,
-        gain: `model.layers.${mlp}.post_attention_layernorm.weight`,
-        bias: config.mlpBias,
+        gain: norm,
       }),
-      down: make.matrix({
-        label: `block ${mlp} down`,
-        tensors: [{ name: `model.layers.${mlp}.mlp.down_proj`, rows: d }],
-        cols: width,
-        unit: 4,
-        bias: config.mlpBias,
-      }),
+      down: make.matrix({ label: `block ${layer} down`, matrices: [down], unit: 4 }),
     });
   }
   return { weights, fill: make.fill };

@@ -1,8 +1,8 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { spreadOf } from '../bench/stats.ts';
-import { parseConfig } from '../model/config.ts';
-import { parameterCount } from '../model/plan.ts';
+import { specOf } from '../families/index.ts';
+import { parameterCount } from '../model/spec.ts';
 import { readConfigFile } from './io.ts';
 import { Stepper, type StepShape, startJax, stepTimes } from './step-times.ts';
 
@@ -63,7 +63,7 @@ const MEMORY_STEPS = 3;
 export async function stepMemory(json: object | null, request: BenchRequest): Promise<number> {
   await startJax();
   if (json) {
-    const stepper = new Stepper(parseConfig(json), request);
+    const stepper = new Stepper(specOf(json), request);
     for (let i = 0; i < MEMORY_STEPS; i++) await stepper.step();
   }
   return process.resourceUsage().maxRSS * 1024;
@@ -79,7 +79,7 @@ async function memoryOf(json: object | null, { rows, length, seed }: BenchReques
 
 async function benchGroup(group: readonly Named[], request: BenchRequest): Promise<void> {
   const { rows, length, reps, log } = request;
-  const configs = group.map(([, json]) => parseConfig(json));
+  const configs = group.map(([, json]) => specOf(json));
   const times = await stepTimes(configs, request, reps);
   const empty = await memoryOf(null, request);
   log(

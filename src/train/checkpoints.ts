@@ -1,11 +1,11 @@
 import { join } from 'node:path';
 import { ShishuError } from '../errors.ts';
+import { specOf } from '../families/index.ts';
 import { openCheckpoint } from '../formats/checkpoint.ts';
 import { bytesToF32 } from '../formats/float.ts';
 import { openFolder } from '../formats/node-folder.ts';
 import { encodeSafetensors, type NamedTensor, readHeader } from '../formats/safetensors.ts';
-import { type ModelConfig, parseConfig } from '../model/config.ts';
-import { tensorSpecs } from '../model/plan.ts';
+import { type ModelSpec, tensorsOf } from '../model/spec.ts';
 import { readIfExists, readJsonFile, writeAtomic } from './io.ts';
 import { type ModelFolder, modelFiles } from './model-files.ts';
 import type { CurvePoint, RunState } from './run.ts';
@@ -18,7 +18,8 @@ export const CHECKPOINT = 'checkpoint.safetensors';
 /** One model in a checkpoint. */
 export interface CheckpointModel {
   name: string;
-  config: ModelConfig;
+  /** `config.json` as it was given. */
+  configJson: object;
   snapshot: Snapshot;
   curve: CurvePoint[];
 }
@@ -48,7 +49,12 @@ export async function writeCheckpoint(path: string, { models, run, settings }: C
   const state = {
     settings,
     run,
-    models: models.map(({ name, config, snapshot, curve }) => ({ name, config, step: snapshot.step, curve })),
+    models: models.map(({ name, configJson, snapshot, curve }) => ({
+      name,
+      configJson,
+      step: snapshot.step,
+      curve,
+    })),
   };
   await writeAtomic(path, encodeSafetensors(tensors, { state: JSON.stringify(state) }));
 }
@@ -61,8 +67,8 @@ export async function readCheckpoint(folder: string): Promise<Checkpoint | undef
   const state = JSON.parse(metadata.state ?? '{}') as Omit<Checkpoint, 'models'> & {
     models: (Omit<CheckpointModel, 'snapshot'> & { step: number })[];
   };
-  const part = (prefix: string, config: ModelConfig): Promise<CpuWeights> =>
-    weightsOf(config, async (name) => {
+  const part = (prefix: string, spec: ModelSpec): Promise<CpuWeights> =>
+    weightsOf(spec, async (name) => {
       const entry = tensors.get(`${prefix}${name}`);
       if (!entry)
         throw new ShishuError('bad-checkpoint', `${CHECKPOINT} of ${folder} lacks ${prefix}${name}.`, {
@@ -71,11 +77,17 @@ export async function readCheckpoint(folder: string): Promise<Checkpoint | undef
       return bytesToF32(await source.read(CHECKPOINT, entry.start, entry.end), 'F32');
     });
   const models: CheckpointModel[] = [];
-  for (const { name, config, step, curve } of state.models ?? []) {
-    const [weights, first, second] = await Promise.all(PARTS.map((p) => part(`${name}/${p}/`, config)));
+  for (const { name, configJson, step, curve } of state.models ?? []) {
+    if (!configJson)
+      throw new ShishuError('bad-checkpoint', `${CHECKPOINT} of ${folder} is of an earlier version.`, {
+        details: { file: CHECKPOINT },
+        mend: 'Begin anew in another folder, or start from the saved model.',
+      });
+    const spec = specOf(configJson);
+    const [weights, first, second] = await Promise.all(PARTS.map((p) => part(`${name}/${p}/`, spec)));
     models.push({
       name,
-      config,
+      configJson,
       curve,
       snapshot: { step, weights: weights!, first: first!, second: second! },
     });
@@ -84,10 +96,10 @@ export async function readCheckpoint(folder: string): Promise<Checkpoint | undef
 }
 
 /** Config and weights (as float32) of a model folder. */
-export async function readModelFolder(folder: string): Promise<{ config: ModelConfig; weights: CpuWeights }> {
-  const config = parseConfig(await readJsonFile(join(folder, 'config.json')));
-  const checkpoint = await openCheckpoint(await openFolder(folder), tensorSpecs(config));
-  return { config, weights: await readWeights(checkpoint, config) };
+export async function readModelFolder(folder: string): Promise<{ spec: ModelSpec; weights: CpuWeights }> {
+  const spec = specOf(await readJsonFile(join(folder, 'config.json')));
+  const checkpoint = await openCheckpoint(await openFolder(folder), tensorsOf(spec));
+  return { spec, weights: await readWeights(checkpoint, spec) };
 }
 
 /** Writes a folder that the engine loads. */

@@ -1,13 +1,12 @@
 import { encodeSafetensors, type NamedTensor } from '../formats/safetensors.ts';
-import type { ModelConfig } from '../model/config.ts';
-import { ownSpecs } from '../model/plan.ts';
+import { type ModelSpec, ownTensors } from '../model/spec.ts';
 import type { Bpe } from './bpe.ts';
 import type { CpuWeights } from './weights.ts';
 
 export interface ModelFolder {
   /** `config.json` as it was given. */
   configJson: object;
-  config: ModelConfig;
+  spec: ModelSpec;
   weights: CpuWeights;
   bpe: Bpe;
   /** `training.json` */
@@ -18,17 +17,17 @@ const json = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`;
 
 /** The files of a folder that the engine loads, by name: f16 safetensors, config, tokenizer; and `training.json`. */
 export function modelFiles(model: ModelFolder): Record<string, string | Uint8Array<ArrayBuffer>> {
-  const { configJson, config, weights, bpe, training } = model;
-  const tensors = ownSpecs(config).map(({ name, shape }): NamedTensor => {
+  const { configJson, spec, weights, bpe, training } = model;
+  const tensors = ownTensors(spec).map(({ name, shape }): NamedTensor => {
     return { name, dtype: 'F16', shape, data: weights[name]!.data };
   });
-  const [end] = config.eosTokenIds;
+  const [end] = spec.eosTokenIds;
   return {
     'config.json': json(configJson),
     'tokenizer.json': `${JSON.stringify(bpe.tokenizerJson())}\n`,
-    'tokenizer_config.json': json(bpe.configJson(config.maxPositions)),
+    'tokenizer_config.json': json(bpe.configJson(spec.maxPositions)),
     'generation_config.json': json({
-      bos_token_id: config.bosTokenId,
+      bos_token_id: spec.bosTokenId,
       eos_token_id: end,
       do_sample: false,
     }),

@@ -1,6 +1,14 @@
 import * as jax from '@jax-js/jax';
-import type { ModelConfig } from '../model/config.ts';
-import { ownSpecs, planOf } from '../model/plan.ts';
+import {
+  type AttentionMixer,
+  attentionOf,
+  elements,
+  type FeedForward,
+  type LinearMixer,
+  type Matrix,
+  type ModelSpec,
+  ownTensors,
+} from '../model/spec.ts';
 import { randomFrom } from './random.ts';
 import type { CpuWeights } from './weights.ts';
 
@@ -12,22 +20,19 @@ type Tensor = jax.Array;
 /** Weights as jax arrays; matrices but the embedding are `(in, out)`, which a matrix product reads fastest. */
 export type Params = Record<string, Tensor>;
 
-/** What a forward pass over rows of `length` tokens needs besides weights. */
+/**
+ * What a forward pass over rows of `length` tokens needs besides weights; also cos and sin of RoPE, by `ropeKey`:
+ * `(length, 1, 2, headDim / 2)`, where the sine of the first half of a head is negated.
+ */
 export interface Constants extends Record<string, Tensor> {
-  /** `(length, 1, 2, headDim / 2)` */
-  cos: Tensor;
-  /** The same shape; for the first half of a head the sine is negated. */
-  sin: Tensor;
   /** The causal mask `(query, key)`, each `length`: 0 for keys up to the query, -1e9 after it. */
   mask: Tensor;
   /** The number 1 as an input, which the compiler cannot fold away; see `contiguous`. */
   one: Tensor;
 }
 
-const EMBEDDING = 'model.embed_tokens.weight';
-
 /** Standard deviation of key and value weights, so that a row has length 1. */
-const attentionStd = (config: ModelConfig): number => 1 / Math.sqrt(config.hiddenSize);
+const attentionStd = (spec: ModelSpec): number => 1 / Math.sqrt(spec.hiddenSize);
 /** Attention's output matrix is the transpose of its value matrix times this. */
 const OUTPUT_SCALE = 0.3;
 /** Standard deviation of the embedding. */
@@ -40,38 +45,42 @@ const EMBEDDING_STD = 0.3;
  * initialization, Trockman and Kolter, arXiv 2305.09828): queries equal keys, so that tokens attend to tokens like them, and
  * the output matrix is the transpose of the value matrix, so that a token receives what it attends to.
  */
-export function initialWeights(config: ModelConfig, seed: number): CpuWeights {
+export function initialWeights(spec: ModelSpec, seed: number): CpuWeights {
   const random = randomFrom(seed);
-  const defaultStd = Math.sqrt(2 / (5 * config.hiddenSize));
+  const defaultStd = Math.sqrt(2 / (5 * spec.hiddenSize));
   const normal = (): number => Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
   const weights: CpuWeights = {};
-  for (const { name, shape } of ownSpecs(config)) {
-    const data = new Float32Array(shape.reduce((a, b) => a * b, 1));
+  const mixers = [...attentionOf(spec).values()];
+  const deviations = new Map([
+    [`${spec.embedding.name}.weight`, EMBEDDING_STD],
+    ...spec.blocks.map(
+      ({ feedForward: { down } }) =>
+        [`${down.name}.weight`, defaultStd / Math.sqrt(2 * spec.blocks.length)] as const,
+    ),
+    ...mixers.flatMap(({ k, v }) =>
+      [k, v].map(({ name }) => [`${name}.weight`, attentionStd(spec)] as const),
+    ),
+  ]);
+  // Copied from keys and values.
+  const copied = new Set(mixers.flatMap(({ q, out }) => [q, out].map(({ name }) => `${name}.weight`)));
+  for (const tensor of ownTensors(spec)) {
+    const { name, shape } = tensor;
+    const data = new Float32Array(elements(tensor));
     weights[name] = { shape, data };
-    const std = name.endsWith('down_proj.weight')
-      ? defaultStd / Math.sqrt(2 * config.layers)
-      : /[kv]_proj/.test(name)
-        ? attentionStd(config)
-        : name === EMBEDDING
-          ? EMBEDDING_STD
-          : defaultStd;
+    const std = deviations.get(name) ?? defaultStd;
     if (shape.length === 1) data.fill(name.endsWith('bias') ? 0 : 1);
-    else if (!/[qo]_proj/.test(name)) for (let i = 0; i < data.length; i++) data[i] = std * normal();
+    else if (!copied.has(name)) for (let i = 0; i < data.length; i++) data[i] = std * normal();
   }
-  for (const block of planOf(config))
-    if (block.kind === 'attention') initializeAttention(config, block.layer, weights);
+  for (const mixer of mixers) initializeAttention(spec.hiddenSize, mixer, weights);
   return weights;
 }
 
-/** Mimetic initialization of a layer's query weights `(heads * headDim, hidden)` and output weights `(hidden, heads * headDim)`. */
-function initializeAttention(
-  { heads, kvHeads, headDim, hiddenSize }: ModelConfig,
-  layer: number,
-  weights: CpuWeights,
-): void {
-  const part = (name: string): Float32Array =>
-    weights[`model.layers.${layer}.self_attn.${name}_proj.weight`]!.data;
-  const [q, k, v, o] = [part('q'), part('k'), part('v'), part('o')];
+/** Mimetic initialization of an attention's query weights `(heads * headDim, hidden)` and output weights `(hidden, heads * headDim)`. */
+function initializeAttention(hiddenSize: number, mixer: AttentionMixer, weights: CpuWeights): void {
+  const { heads, kvHeads, headDim } = mixer;
+  const [q, k, v, o] = [mixer.q, mixer.k, mixer.v, mixer.out].map(
+    ({ name }) => weights[`${name}.weight`]!.data,
+  ) as [Float32Array, Float32Array, Float32Array, Float32Array];
   for (let row = 0; row < heads * headDim; row++) {
     const head = Math.floor(row / headDim);
     const kvRow = Math.floor((head * kvHeads) / heads) * headDim + (row % headDim);
@@ -90,15 +99,15 @@ function transposed(data: Float32Array, rows: number, columns: number): Float32A
 }
 
 /** Matrices but the embedding are transposed on the device. */
-const isTransposed = (name: string, shape: readonly number[]): boolean =>
-  shape.length === 2 && name !== EMBEDDING;
+const isTransposed = ({ embedding }: ModelSpec, name: string, shape: readonly number[]): boolean =>
+  shape.length === 2 && name !== `${embedding.name}.weight`;
 
 /** Weights as jax arrays. */
-export function toDevice(weights: CpuWeights): Params {
+export function toDevice(weights: CpuWeights, spec: ModelSpec): Params {
   return Object.fromEntries(
     Object.entries(weights).map(([name, { shape, data }]) => {
       const [out, input] = shape as [number, number];
-      return isTransposed(name, shape)
+      return isTransposed(spec, name, shape)
         ? [name, np.array(transposed(data, out, input)).reshape([input, out])]
         : [name, np.array(data.slice()).reshape([...shape])];
     }),
@@ -106,40 +115,46 @@ export function toDevice(weights: CpuWeights): Params {
 }
 
 /** Reads parameters (or gradients, or moments) back to the CPU; the arrays are not consumed. */
-export async function toCpu(params: Params): Promise<CpuWeights> {
+export async function toCpu(params: Params, spec: ModelSpec): Promise<CpuWeights> {
   const weights: CpuWeights = {};
   for (const [name, array] of Object.entries(params)) {
     const data = (await array.ref.data()) as Float32Array<ArrayBuffer>;
     const [input, out] = array.shape as [number, number];
-    weights[name] = isTransposed(name, array.shape)
+    weights[name] = isTransposed(spec, name, array.shape)
       ? { shape: [out, input], data: transposed(data, input, out) }
       : { shape: [...array.shape], data: data.slice() };
   }
   return weights;
 }
 
+const ropeKey = ({ headDim, rope }: AttentionMixer): string => `${headDim} ${rope!.theta}`;
+
 /** The constants of rows of `length` tokens. */
-export function constantsOf(config: ModelConfig, length: number): Constants {
-  const half = config.headDim / 2;
-  const cos = new Float32Array(length * 2 * half);
-  const sin = new Float32Array(length * 2 * half);
+export function constantsOf(spec: ModelSpec, length: number): Constants {
   const mask = new Float32Array(length * length);
-  for (let t = 0; t < length; t++) {
-    for (let i = 0; i < half; i++) {
-      const angle = t * config.ropeTheta ** (-i / half);
-      const at = t * 2 * half + i;
-      cos[at] = cos[at + half] = Math.cos(angle);
-      sin[at] = -Math.sin(angle);
-      sin[at + half] = Math.sin(angle);
-    }
-    mask.fill(-1e9, t * length + t + 1, (t + 1) * length);
-  }
-  return {
-    cos: np.array(cos).reshape([length, 1, 2, half]),
-    sin: np.array(sin).reshape([length, 1, 2, half]),
+  for (let t = 0; t < length; t++) mask.fill(-1e9, t * length + t + 1, (t + 1) * length);
+  const constants: Constants = {
     mask: np.array(mask).reshape([length, length]),
     one: np.array(new Float32Array([1])),
   };
+  for (const mixer of attentionOf(spec).values()) {
+    const key = ropeKey(mixer);
+    if (constants[`cos ${key}`]) continue;
+    const half = mixer.headDim / 2;
+    const cos = new Float32Array(length * 2 * half);
+    const sin = new Float32Array(length * 2 * half);
+    for (let t = 0; t < length; t++)
+      for (let i = 0; i < half; i++) {
+        const angle = t * mixer.rope!.theta ** (-i / half);
+        const at = t * 2 * half + i;
+        cos[at] = cos[at + half] = Math.cos(angle);
+        sin[at] = -Math.sin(angle);
+        sin[at + half] = Math.sin(angle);
+      }
+    constants[`cos ${key}`] = np.array(cos).reshape([length, 1, 2, half]);
+    constants[`sin ${key}`] = np.array(sin).reshape([length, 1, 2, half]);
+  }
+  return constants;
 }
 
 /** `x / rms(x)` over the last axis. */
@@ -153,20 +168,23 @@ const rmsNorm = (x: Tensor, gain: Tensor, eps: number): Tensor => rmsNormalize(x
 const silu = (x: Tensor): Tensor => x.ref.mul(np.reciprocal(np.exp(np.negative(x)).add(1)));
 
 /** Rotary position embedding of `(rows, length, heads, headDim)`. */
-function applyRope(x: Tensor, constants: Constants): Tensor {
+function applyRope(x: Tensor, mixer: AttentionMixer, constants: Constants): Tensor {
   const [rows, length, heads, size] = x.shape as [number, number, number, number];
+  const key = ropeKey(mixer);
   const pairs = x.reshape([rows, length, heads, 2, size / 2]);
   return pairs.ref
-    .mul(constants.cos.ref)
-    .add(np.flip(pairs, 3).mul(constants.sin.ref))
+    .mul(constants[`cos ${key}`]!.ref)
+    .add(np.flip(pairs, 3).mul(constants[`sin ${key}`]!.ref))
     .reshape([rows, length, heads, size]);
 }
 
 /** Makes jax write a transposed view to memory before a matrix product reads it: 5-20 times faster on wasm. */
 const contiguous = (x: Tensor, constants: Constants): Tensor => x.mul(constants.one.ref);
 
+const weightOf = (params: Params, { name }: Matrix): Tensor => params[`${name}.weight`]!.ref;
+
 interface ForwardInputs {
-  config: ModelConfig;
+  spec: ModelSpec;
   constants: Constants;
   params: Params;
   rows: number;
@@ -176,34 +194,33 @@ interface ForwardInputs {
 /** Causal grouped-query attention of normed `x` `(rows * length, hidden)`. */
 function attention(
   x: Tensor,
-  layer: number,
-  { config, constants, params, rows, length }: ForwardInputs,
+  mixer: AttentionMixer,
+  { spec, constants, params, rows, length }: ForwardInputs,
 ): Tensor {
-  const { heads, kvHeads, headDim } = config;
+  const { heads, kvHeads, headDim } = mixer;
   const group = heads / kvHeads;
-  const weight = (part: string): Tensor => params[`model.layers.${layer}.self_attn.${part}_proj.weight`]!.ref;
-  const project = (input: Tensor, part: string, n: number): Tensor =>
-    np.matmul(input, weight(part)).reshape([rows, length, n, headDim]);
-  const projectWithRope = (part: string, n: number): Tensor => {
-    const rotated = applyRope(project(x.ref, part, n), constants);
-    return config.qkNorm === 'weightless' ? rmsNormalize(rotated, config.rmsNormEps) : rotated;
+  const project = (input: Tensor, matrix: Matrix, n: number): Tensor =>
+    np.matmul(input, weightOf(params, matrix)).reshape([rows, length, n, headDim]);
+  const projectWithRope = (matrix: Matrix, n: number): Tensor => {
+    const rotated = applyRope(project(x.ref, matrix, n), mixer, constants);
+    return mixer.qkNorm === 'weightless' ? rmsNormalize(rotated, spec.rmsNormEps) : rotated;
   };
   // Query heads that share a KV head are stacked along the query axis: one product batched over rows * kvHeads.
   const q = contiguous(
-    projectWithRope('q', heads)
+    projectWithRope(mixer.q, heads)
       .reshape([rows, length, kvHeads, group, headDim])
       .transpose([0, 2, 3, 1, 4])
       .reshape([rows * kvHeads, group * length, headDim]),
     constants,
   );
   const k = contiguous(
-    projectWithRope('k', kvHeads)
+    projectWithRope(mixer.k, kvHeads)
       .transpose([0, 2, 3, 1])
       .reshape([rows * kvHeads, headDim, length]),
     constants,
   );
   const v = contiguous(
-    project(x, 'v', kvHeads)
+    project(x, mixer.v, kvHeads)
       .transpose([0, 2, 1, 3])
       .reshape([rows * kvHeads, length, headDim]),
     constants,
@@ -223,43 +240,39 @@ function attention(
     .reshape([rows, kvHeads, group, length, headDim])
     .transpose([0, 3, 1, 2, 4])
     .reshape([rows * length, heads * headDim]);
-  return np.matmul(contiguous(output, constants), weight('o'));
+  return np.matmul(contiguous(output, constants), weightOf(params, mixer.out));
 }
 
 /** `W z + b` of `z = x / rms(x)` `(rows * length, hidden)`; W may be a product of two factors. */
-function linear(z: Tensor, layer: number, { config, params }: ForwardInputs): Tensor {
-  const part = (name: string): Tensor => params[`model.layers.${layer}.linear_attn.${name}`]!.ref;
-  if (config.linearRank === undefined) return np.matmul(z, part('weight')).add(part('bias'));
-  return np.matmul(np.matmul(z, part('down.weight')), part('up.weight')).add(part('up.bias'));
+function linear(z: Tensor, { down, up }: LinearMixer, { params }: ForwardInputs): Tensor {
+  const reduced = down ? np.matmul(z, weightOf(params, down)) : z;
+  return np.matmul(reduced, weightOf(params, up)).add(params[`${up.name}.bias`]!.ref);
 }
 
 /** `down(silu(gate(x)) * up(x))` of normed `x` `(rows * length, hidden)`. */
-function mlp(x: Tensor, layer: number, { params }: ForwardInputs): Tensor {
-  const weight = (part: string): Tensor => params[`model.layers.${layer}.mlp.${part}_proj.weight`]!.ref;
-  const gated = silu(np.matmul(x.ref, weight('gate'))).mul(np.matmul(x, weight('up')));
-  return np.matmul(gated, weight('down'));
+function mlp(x: Tensor, { gate, up, down }: FeedForward, { params }: ForwardInputs): Tensor {
+  const gated = silu(np.matmul(x.ref, weightOf(params, gate))).mul(np.matmul(x, weightOf(params, up)));
+  return np.matmul(gated, weightOf(params, down));
 }
 
 /**
- * Logits `(rows * length, vocab)` of tokens `(rows, length)`, int32. Follows the engine's plan; weights that two
+ * Logits `(rows * length, vocab)` of tokens `(rows, length)`, int32. Weights that two
  * blocks share are used twice, so their gradients add up. Consumes all arguments.
  */
-export function forward(params: Params, tokens: Tensor, constants: Constants, config: ModelConfig): Tensor {
+export function forward(params: Params, tokens: Tensor, constants: Constants, spec: ModelSpec): Tensor {
   const [rows, length] = tokens.shape as [number, number];
-  const inputs: ForwardInputs = { config, constants, params, rows, length };
-  const norm = (x: Tensor, name: string): Tensor =>
-    rmsNorm(x, params[`model.${name}.weight`]!.ref, config.rmsNormEps);
-  let x = params[EMBEDDING]!.ref.slice(tokens.reshape([rows * length]));
-  for (const { kind, layer, mlp: owner } of planOf(config)) {
-    if (kind === 'attention')
-      x = x.ref.add(attention(norm(x, `layers.${layer}.input_layernorm`), layer, inputs));
-    if (kind === 'linear') x = x.ref.add(linear(rmsNormalize(x, config.rmsNormEps), layer, inputs));
-    x = x.ref.add(mlp(norm(x, `layers.${owner}.post_attention_layernorm`), owner, inputs));
+  const inputs: ForwardInputs = { spec, constants, params, rows, length };
+  const norm = (x: Tensor, gain: string): Tensor => rmsNorm(x, params[gain]!.ref, spec.rmsNormEps);
+  const table = (): Tensor => weightOf(params, spec.embedding);
+  let x = table().slice(tokens.reshape([rows * length]));
+  for (const { mixer, feedForward } of spec.blocks) {
+    if (mixer.kind === 'attention') x = x.ref.add(attention(norm(x, mixer.norm), mixer, inputs));
+    if (mixer.kind === 'linear') x = x.ref.add(linear(rmsNormalize(x, spec.rmsNormEps), mixer, inputs));
+    const own = spec.blocks[feedForward.owner]!.feedForward;
+    x = x.ref.add(mlp(norm(x, own.norm), own, inputs));
   }
-  x = norm(x, 'norm');
-  const logits = config.tied
-    ? np.matmul(x, params[EMBEDDING]!.ref.transpose())
-    : np.matmul(x, params['lm_head.weight']!.ref);
+  x = norm(x, spec.norm);
+  const logits = np.matmul(x, spec.tied ? table().transpose() : weightOf(params, spec.head));
   tree.dispose(params);
   tree.dispose(constants);
   return logits;

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { ShishuError } from '../errors.ts';
-import { type ModelConfig, parseConfig } from '../model/config.ts';
-import { ownSpecs, parameterCount } from '../model/plan.ts';
+import { specOf } from '../families/index.ts';
+import { attentionOf, type ModelSpec, ownTensors, parameterCount } from '../model/spec.ts';
 import { BatchStream, heldOutBatches, type TrainingData } from './batches.ts';
 import { Bpe, MIN_VOCAB } from './bpe.ts';
 import { type ChatCorpus, chatData } from './chat-corpus.ts';
@@ -51,20 +51,20 @@ export interface TrainRequest {
 interface ConfigFile {
   name: string;
   configJson: object;
-  config: ModelConfig;
+  spec: ModelSpec;
 }
 
 const HELD_OUT_BATCHES = 4;
 
 async function readModelConfig(path: string): Promise<ConfigFile> {
   const { name, json } = await readConfigFile(path);
-  const config = parseConfig(json);
-  if (config.vocabSize < MIN_VOCAB)
-    throw new ShishuError('bad-config', `${path}: "vocab_size" ${config.vocabSize} is too small.`, {
-      details: { file: path, number: config.vocabSize, limit: MIN_VOCAB },
+  const spec = specOf(json);
+  if (spec.vocabSize < MIN_VOCAB)
+    throw new ShishuError('bad-config', `${path}: "vocab_size" ${spec.vocabSize} is too small.`, {
+      details: { file: path, number: spec.vocabSize, limit: MIN_VOCAB },
       mend: `Use at least ${MIN_VOCAB}.`,
     });
-  return { name, configJson: json as object, config };
+  return { name, configJson: json as object, spec };
 }
 
 /** The text file, or the built-in corpus. */
@@ -79,15 +79,15 @@ async function dataOf({ textFile, corpus, seed, length }: TrainRequest): Promise
 }
 
 /** Weights of `from` that a model of this config begins with: every tensor by its name. */
-function startingWeights({ name, config }: ConfigFile, from: string, weights: CpuWeights): CpuWeights {
+function startingWeights({ name, spec }: ConfigFile, from: string, weights: CpuWeights): CpuWeights {
   return Object.fromEntries(
-    ownSpecs(config).map((spec) => {
-      const found = weights[spec.name];
-      if (found?.shape.join() === spec.shape.join()) return [spec.name, found];
+    ownTensors(spec).map((tensor) => {
+      const found = weights[tensor.name];
+      if (found?.shape.join() === tensor.shape.join()) return [tensor.name, found];
       throw new ShishuError(
         'bad-checkpoint',
-        `${from} does not fit the config of ${name}: ${spec.name} is ${found ? `(${found.shape})` : 'missing'}, expected (${spec.shape}).`,
-        { details: { file: from, tensor: spec.name }, mend: 'Give a model of the same sizes.' },
+        `${from} does not fit the config of ${name}: ${tensor.name} is ${found ? `(${found.shape})` : 'missing'}, expected (${tensor.shape}).`,
+        { details: { file: from, tensor: tensor.name }, mend: 'Give a model of the same sizes.' },
       );
     }),
   );
@@ -109,14 +109,16 @@ function checkSameRun(
   const names = (list: readonly { name: string }[]): string => list.map(({ name }) => name).join(', ');
   if (names(checkpoint.models) !== names(configFiles))
     refuse(`it holds ${names(checkpoint.models)}, not ${names(configFiles)}`);
-  checkpoint.models.forEach(({ name, config }, i) => {
-    const asked = JSON.parse(JSON.stringify(configFiles[i]!.config)) as Record<string, unknown>;
-    for (const [field, value] of Object.entries(asked)) {
-      const found = (config as unknown as Record<string, unknown>)[field];
-      if (field !== 'maxPositions' && JSON.stringify(found) !== JSON.stringify(value))
-        refuse(`${field} of ${name} is ${JSON.stringify(found)}, asked for ${JSON.stringify(value)}`);
-    }
-  });
+  for (const [i, { name, configJson }] of checkpoint.models.entries()) {
+    const [saved, asked] = [configJson, configFiles[i]!.configJson] as Record<string, unknown>[];
+    const sums = (json: object): string => JSON.stringify({ ...specOf(json), maxPositions: 0 });
+    if (sums(saved!) === sums(asked!)) continue;
+    const [field] = Object.keys({ ...asked, ...saved }).filter(
+      (field) => JSON.stringify(saved![field]) !== JSON.stringify(asked![field]),
+    );
+    const [was, is] = [saved!, asked!].map((json) => JSON.stringify(json[field!]));
+    refuse(`${field} of ${name} is ${was}, asked for ${is}`);
+  }
   const found = checkpoint.settings as Record<string, unknown>;
   for (const [field, value] of Object.entries(settings))
     if (JSON.stringify(found[field]) !== JSON.stringify(value))
@@ -137,8 +139,8 @@ export async function train(request: TrainRequest): Promise<void> {
   const { configs, out, schedule, seed, rows, length, from, mix, log, signal } = request;
   const configFiles: ConfigFile[] = [];
   for (const path of configs) configFiles.push(await readModelConfig(path));
-  const vocabSize = configFiles[0]!.config.vocabSize;
-  if (configFiles.some(({ config }) => config.vocabSize !== vocabSize))
+  const vocabSize = configFiles[0]!.spec.vocabSize;
+  if (configFiles.some(({ spec }) => spec.vocabSize !== vocabSize))
     throw new ShishuError('bad-config', 'Models that train side by side need one "vocab_size".');
 
   const data = await dataOf(request);
@@ -164,17 +166,17 @@ export async function train(request: TrainRequest): Promise<void> {
   if (request.teacher !== undefined) teacher = { ...(await readModelFolder(request.teacher)), mix };
   const initial = from === undefined ? undefined : (await readModelFolder(from)).weights;
   const models = configFiles.map((file, i): TrainingModel => {
-    const { name, config } = file;
+    const { name, spec } = file;
     const resumed = checkpoint?.models[i];
     const newWeights = (): CpuWeights =>
-      initial ? startingWeights(file, from!, initial) : initialWeights(config, seed);
+      initial ? startingWeights(file, from!, initial) : initialWeights(spec, seed);
     const start: CpuWeights | Snapshot = resumed?.snapshot ?? newWeights();
     log(
-      `${name}: ${parameterCount(config).toLocaleString('en')} parameters, ${config.front + config.end} attention blocks of ${config.layers}`,
+      `${name}: ${parameterCount(spec).toLocaleString('en')} parameters, ${attentionOf(spec).size} attention blocks of ${spec.blocks.length}`,
     );
     return {
       name,
-      trainer: new Trainer(config, start, { schedule, length, ...(teacher && { teacher }) }),
+      trainer: new Trainer(spec, start, { schedule, length, ...(teacher && { teacher }) }),
       curve: resumed?.curve ?? [],
     };
   });
@@ -183,24 +185,26 @@ export async function train(request: TrainRequest): Promise<void> {
   const shape = { rows, length, pad: bpe.id(END) };
   const save = async (state: RunState): Promise<void> => {
     const snapshots: CheckpointModel[] = [];
-    for (const { name, trainer, curve } of models)
-      snapshots.push({ name, config: trainer.config, snapshot: await trainer.snapshot(), curve });
+    for (const [i, { name, trainer, curve }] of models.entries()) {
+      const { configJson } = configFiles[i]!;
+      snapshots.push({ name, configJson, snapshot: await trainer.snapshot(), curve });
+    }
     await writeCheckpoint(checkpointPath, {
       models: snapshots,
       run: state,
       settings: { ...settings, schedule },
     });
-    for (const [i, { config, snapshot, curve }] of snapshots.entries()) {
-      const { name, configJson } = configFiles[i]!;
+    for (const [i, { name, configJson, snapshot, curve }] of snapshots.entries()) {
+      const { spec } = configFiles[i]!;
       await writeModelFolder(configFiles.length === 1 ? out : join(out, name), {
         configJson,
-        config,
+        spec,
         bpe,
         weights: snapshot.weights,
         training: {
           ...settings,
           schedule,
-          parameters: parameterCount(config),
+          parameters: parameterCount(spec),
           ...(request.teacher && { teacher: request.teacher, mix }),
           step: snapshot.step,
           tokens: state.tokens,

@@ -1,4 +1,4 @@
-import type { ModelConfig } from '../model/config.ts';
+import type { ModelSpec } from '../model/spec.ts';
 import type { Batch } from './batches.ts';
 import { initialWeights } from './model.ts';
 import { randomFrom } from './random.ts';
@@ -16,11 +16,11 @@ export interface StepShape {
 const WARM_UP = 2;
 
 /** A batch of random tokens that all count. */
-function randomBatch(config: ModelConfig, { rows, length, seed }: StepShape): Batch {
+function randomBatch(spec: ModelSpec, { rows, length, seed }: StepShape): Batch {
   const random = randomFrom(seed);
   const size = rows * length;
   const ids = (): Int32Array<ArrayBuffer> =>
-    Int32Array.from({ length: size }, () => Math.floor(random() * config.vocabSize));
+    Int32Array.from({ length: size }, () => Math.floor(random() * spec.vocabSize));
   return {
     rows,
     length,
@@ -36,12 +36,12 @@ export class Stepper {
   readonly #trainer: Trainer;
   readonly #batch: Batch;
 
-  constructor(config: ModelConfig, shape: StepShape) {
-    this.#trainer = new Trainer(config, initialWeights(config, shape.seed), {
+  constructor(spec: ModelSpec, shape: StepShape) {
+    this.#trainer = new Trainer(spec, initialWeights(spec, shape.seed), {
       schedule: { steps: 1000, learningRate: 1e-3, warmUp: 10 },
       length: shape.length,
     });
-    this.#batch = randomBatch(config, shape);
+    this.#batch = randomBatch(spec, shape);
   }
 
   /** One step; ms until its loss is known. */
@@ -62,14 +62,14 @@ export class Stepper {
  * @returns ms, `(models, repetitions)`
  */
 export async function stepTimes(
-  configs: readonly ModelConfig[],
+  configs: readonly ModelSpec[],
   shape: StepShape,
   repetitions: number,
   onStep: (done: number) => void = () => {},
 ): Promise<number[][]> {
   const steppers: Stepper[] = [];
   try {
-    for (const config of configs) steppers.push(new Stepper(config, shape));
+    for (const spec of configs) steppers.push(new Stepper(spec, shape));
     const times: number[][] = configs.map(() => []);
     for (let i = -WARM_UP; i < repetitions; i++) {
       onStep(Math.max(0, i));

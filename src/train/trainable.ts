@@ -1,16 +1,19 @@
 import { ShishuError } from '../errors.ts';
-import type { ModelConfig } from '../model/config.ts';
+import { attentionOf, type ModelSpec } from '../model/spec.ts';
 
 /** @throws ShishuError `unsupported` for a config that the engine runs and the trainer doesn't. */
-export function checkTrainable(config: ModelConfig): void {
+export function checkTrainable(spec: ModelSpec): void {
   const refuse = (what: string): never => {
     throw new ShishuError('unsupported', `The trainer has no ${what}.`, {
       mend: 'It trains models of type llama and shishu-llama without biases.',
     });
   };
-  if (config.qkvBias || config.attentionOutBias || config.mlpBias) refuse('biases');
-  if (config.qkNorm === 'weighted') refuse('weighted norms of q and k');
-  if (config.ropeScaling.type !== 'none') refuse('scaled rotary embeddings');
+  for (const mixer of attentionOf(spec).values()) {
+    if (mixer.q.bias || mixer.out.bias) refuse('biases');
+    if (typeof mixer.qkNorm === 'object') refuse('weighted norms of q and k');
+    if (mixer.rope?.scaling.type !== 'none') refuse('scaled rotary embeddings');
+  }
+  if (spec.blocks.some(({ feedForward }) => feedForward.down.bias)) refuse('biases');
 }
 
 /**

@@ -1,5 +1,5 @@
 import * as jax from '@jax-js/jax';
-import type { ModelConfig } from '../model/config.ts';
+import type { ModelSpec } from '../model/spec.ts';
 import type { Batch } from './batches.ts';
 import { crossEntropy, distillation } from './loss.ts';
 import { type Constants, constantsOf, forward, type Params, toCpu, toDevice } from './model.ts';
@@ -29,7 +29,7 @@ export interface Snapshot {
 
 /** A model to distil. */
 export interface Teacher {
-  config: ModelConfig;
+  spec: ModelSpec;
   weights: CpuWeights;
   /** Share of the loss that is KL to the teacher, 0 to 1; the rest is cross-entropy. */
   mix: number;
@@ -64,7 +64,7 @@ type Logits = (params: Params, tokens: Tensor, constants: Constants) => Tensor;
 
 /** One model in training: its weights, moments and compiled step, on jax's device. Batches must all have one shape. */
 export class Trainer {
-  readonly config: ModelConfig;
+  readonly spec: ModelSpec;
   #step: number;
   #params: Params;
   #moments: OptimizerState;
@@ -87,36 +87,36 @@ export class Trainer {
    * @param length tokens a row
    */
   constructor(
-    config: ModelConfig,
+    spec: ModelSpec,
     start: CpuWeights | Snapshot,
     { schedule, length, teacher }: { schedule: Schedule; length: number; teacher?: Teacher },
   ) {
-    checkTrainable(config);
-    this.config = config;
+    checkTrainable(spec);
+    this.spec = spec;
     this.#schedule = schedule;
-    this.#constants = constantsOf(config, length);
+    this.#constants = constantsOf(spec, length);
     const snapshot = 'step' in start && typeof start.step === 'number' ? (start as Snapshot) : undefined;
     this.#step = snapshot?.step ?? 0;
-    this.#params = toDevice(snapshot?.weights ?? (start as CpuWeights));
+    this.#params = toDevice(snapshot?.weights ?? (start as CpuWeights), spec);
     this.#moments = snapshot
-      ? { first: toDevice(snapshot.first), second: toDevice(snapshot.second) }
+      ? { first: toDevice(snapshot.first, spec), second: toDevice(snapshot.second, spec) }
       : { first: zerosLike(this.#params), second: zerosLike(this.#params) };
     if (teacher) {
-      checkTrainable(teacher.config);
+      checkTrainable(teacher.spec);
       this.#teacher = {
-        params: toDevice(teacher.weights),
-        constants: constantsOf(teacher.config, length),
-        logits: jax.jit((p: Params, x: Tensor, c: Constants) => forward(p, x, c, teacher.config)) as Logits,
+        params: toDevice(teacher.weights, teacher.spec),
+        constants: constantsOf(teacher.spec, length),
+        logits: jax.jit((p: Params, x: Tensor, c: Constants) => forward(p, x, c, teacher.spec)) as Logits,
       };
     }
     const mix = teacher?.mix ?? 0;
     this.#loss = jax.jit((p: Params, x: Tensor, y: Tensor, w: Tensor, c: Constants) =>
-      crossEntropy(forward(p, x, c, config), y, w),
+      crossEntropy(forward(p, x, c, spec), y, w),
     );
     this.#gradients = jax.jit(
       (p: Params, x: Tensor, y: Tensor, w: Tensor, c: Constants, teacherLogits: Tensor[]): [Tensor, Params] =>
         jax.valueAndGrad((params: Params) => {
-          const logits = forward(params, x, c, config);
+          const logits = forward(params, x, c, spec);
           return teacherLogits[0]
             ? distillation(logits, teacherLogits[0], y, w, mix)
             : crossEntropy(logits, y, w);
@@ -161,16 +161,16 @@ export class Trainer {
   }
 
   weights(): Promise<CpuWeights> {
-    return toCpu(this.#params);
+    return toCpu(this.#params, this.spec);
   }
 
   async snapshot(): Promise<Snapshot> {
     const { first, second } = this.#moments;
     return {
       step: this.#step,
-      weights: await toCpu(this.#params),
-      first: await toCpu(first),
-      second: await toCpu(second),
+      weights: await toCpu(this.#params, this.spec),
+      first: await toCpu(first, this.spec),
+      second: await toCpu(second, this.spec),
     };
   }
 

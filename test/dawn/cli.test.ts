@@ -155,8 +155,8 @@ describe("a user's mistake is exit 1 and one line that names it", () => {
 
 test('inspect tells what the GPU would hold', () => {
   const found = JSON.parse(output(['inspect', tiny, '--json', '--kv', 'f16', '--context', '50']));
-  const { config } = tinyModel('shishu', 7);
-  expect(found.config).toEqual(config);
+  const { spec } = tinyModel('shishu', 7);
+  expect(found.spec).toEqual(spec);
   expect(found.plan.map((block: { kind: string }) => block.kind).join()).toBe(
     'attention,attention,mlp,mlp,mlp,mlp,mlp,attention',
   );
@@ -185,8 +185,8 @@ test.each(TINY_MODEL_NAMES)('the bytes of %s without a GPU are those of the ledg
   for (const dtype of ['f32', 'f16', 'q8', 'q4'] as const) {
     const model = await loadModel(await openFolder(path), { dtype, device: gpu.device });
     try {
-      const { config, plan, bytes } = model.info;
-      expect(weightBytes(config, plan, dtype)).toBe(bytes.weights);
+      const { spec, bytes } = model.info;
+      expect(weightBytes(spec, dtype)).toBe(bytes.weights);
     } finally {
       await model.dispose();
     }

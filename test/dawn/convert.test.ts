@@ -15,12 +15,12 @@ import { type OnGpu, type OpenOptions, openOnGpu } from '../../src/convert/on-gp
 import { reportText } from '../../src/convert/report.ts';
 import type { Stage } from '../../src/convert/staged.ts';
 import { textWindows } from '../../src/convert/text.ts';
+import { specOf } from '../../src/families/index.ts';
 import { openFolder } from '../../src/formats/node-folder.ts';
 import { readHeader } from '../../src/formats/safetensors.ts';
 import type { Gpu } from '../../src/gpu/device.ts';
-import { parseConfig } from '../../src/model/config.ts';
-import { ownSpecs, parameterCount } from '../../src/model/plan.ts';
 import { pruned } from '../../src/model/prune.ts';
+import { attentionOf, ownTensors, parameterCount } from '../../src/model/spec.ts';
 import { apply, momentsOf, type Pair } from '../reference/moments.ts';
 import { charTokenizerFiles } from '../support/char-tokenizer.ts';
 import { openTestGpu } from '../support/gpu-features.ts';
@@ -71,8 +71,9 @@ const wholeShishu = (): TinyModel =>
   );
 
 /** The map of an attention that sees only its own token: O V diag(gain), and O bias_v + bias_o. */
-function onlyMap({ config, tensors }: TinyModel, layer: number) {
-  const { hiddenSize: d, heads, kvHeads, headDim } = config;
+function onlyMap({ spec, tensors }: TinyModel, layer: number) {
+  const d = spec.hiddenSize;
+  const { heads, kvHeads, headDim } = attentionOf(spec).get(layer)!;
   const get = (name: string) => tensors.get(`model.layers.${layer}.${name}`)?.data;
   const [O, V] = [get('self_attn.o_proj.weight')!, get('self_attn.v_proj.weight')!];
   const [gain, vb, ob] = [
@@ -102,8 +103,8 @@ describe('fitting', () => {
   test.each(['llama', 'qwen2', 'llama-untied-bias'] as const)(
     '%s: an attention with one visible key is recovered to 1e-4',
     (name) =>
-      withParent(name, async ({ runner, plan, config }, model) => {
-        const all = Array.from({ length: config.vocabSize }, (_, id) => [id]);
+      withParent(name, async ({ runner, plan, spec }, model) => {
+        const all = Array.from({ length: spec.vocabSize }, (_, id) => [id]);
         const windows = { calibration: all, choosing: all.filter(([id]) => id! % 7 === 0) };
         const layers = plan.map(({ layer }) => layer);
         for (const sequential of name === 'qwen2' ? [false, true] : [false]) {
@@ -121,8 +122,8 @@ describe('fitting', () => {
 });
 
 /** Windows of one chunk of rows, of several, and of one token. */
-const windowsFor = ({ config }: TinyModel): number[][] =>
-  [9, 37, 1].map((length, i) => randomTokens(config, length, 3 + i));
+const windowsFor = ({ spec }: TinyModel): number[][] =>
+  [9, 37, 1].map((length, i) => randomTokens(spec, length, 3 + i));
 
 /** A map that differs from row to row and from column to column. */
 function someMap(d: number): LinearMap {
@@ -140,8 +141,8 @@ describe('moments', () => {
   test.each([false, true])('are those of the captured states; of another input: %s', (other) =>
     withParent(
       'llama',
-      async ({ runner, plan, config }, model) => {
-        const { hiddenSize: d, rmsNormEps: eps } = config;
+      async ({ runner, plan, spec }, model) => {
+        const { hiddenSize: d, rmsNormEps: eps } = spec;
         const map = someMap(d);
         const layers = other ? [2] : [1, 2];
         for (const layer of [0, ...layers]) install(runner, layer, map);
@@ -241,22 +242,23 @@ describe('analysing', () => {
       'llama',
       async (parent) => {
         const windows = await textWindows(parent, { text: textOf(480), window: 48 }, () => {});
-        const { runner, plan, config } = parent;
+        const { runner, plan, spec } = parent;
         const { analysis } = await analyze(runner, plan, windows, { storedBytes: 4 });
-        return { analysis, config };
+        return { analysis, spec };
       },
       { without },
     );
 
   test('counts the bytes of each block, and times its halves where the GPU can', async () => {
-    const { analysis, config } = await analysed();
+    const { analysis, spec } = await analysed();
     const { blocks, timeNote } = analysis;
     expect(blocks.map(({ layer }) => layer)).toEqual([0, 1, 2]);
-    const { hiddenSize: d, vocabSize } = config;
+    const { hiddenSize: d, vocabSize } = spec;
     const inBlocks = blocks.reduce((sum, { bytes }) => sum + bytes.attention + bytes.mlp, 0);
-    expect(inBlocks + 4 * d * (vocabSize + 1)).toBe(4 * parameterCount(config));
-    for (const { bytes } of blocks) {
-      expect(bytes.kvPerToken).toBe(2 * 4 * config.kvHeads * config.headDim);
+    expect(inBlocks + 4 * d * (vocabSize + 1)).toBe(4 * parameterCount(spec));
+    for (const { layer, bytes } of blocks) {
+      const { kvHeads, headDim } = attentionOf(spec).get(layer)!;
+      expect(bytes.kvPerToken).toBe(2 * 4 * kvHeads * headDim);
       expect(bytes.map).toBe(4 * (d * d + d));
     }
     expect(timeNote).toMatch(
@@ -301,14 +303,14 @@ describe('converting', () => {
     // What was pruned in memory and what was written are one model.
     expect(report.steps[2]!.perplexity).toBeCloseTo(report.steps[1]!.perplexity, 4);
     const child = await openFolder(join(folder, 'dropped'));
-    const config = JSON.parse(await readFile(join(folder, 'dropped', 'config.json'), 'utf8'));
-    expect(config).toMatchObject({
+    const spec = JSON.parse(await readFile(join(folder, 'dropped', 'config.json'), 'utf8'));
+    expect(spec).toMatchObject({
       model_type: 'shishu-llama',
       num_mlp: 2,
       num_mlp_shared: 0,
       num_hidden_layers: 3,
     });
-    expect(config).not.toHaveProperty('linear_layers');
+    expect(spec).not.toHaveProperty('linear_layers');
     const { tensors } = await readHeader(child, 'model.safetensors');
     const parent = tinyModel('llama', 7).tensors;
     const gone = [...parent.keys()].filter((name) => !tensors.has(name));
@@ -346,7 +348,7 @@ describe('converting', () => {
     expect(report.steps[2]!.perplexity).toBeCloseTo(report.steps[1]!.perplexity, 4);
     const config = JSON.parse(await readFile(join(folder, 'normed', 'config.json'), 'utf8'));
     expect(config).toMatchObject({ use_qk_norm: true });
-    expect(parseConfig(config).mlpOnlyIntermediateSize).toBe(52);
+    expect(specOf(config).blocks.map(({ feedForward }) => feedForward.width)).toEqual([52, 52, 52, 52]);
   });
 
   test('keeps linear maps as extra tensors, and what it writes runs as it did in memory', async () => {
@@ -357,6 +359,14 @@ describe('converting', () => {
     expect(tensors.get('model.layers.1.linear_attn.weight')?.shape).toEqual([40, 40]);
     expect(tensors.get('model.layers.1.linear_attn.bias')?.shape).toEqual([40]);
     expect(report.kvBytesPerToken.child).toBe(report.kvBytesPerToken.parent / 2);
+  });
+
+  test('takes the attention of layers that are apart, and writes their types', async () => {
+    const report = await run('llama-untied-bias', 'apart', { layers: [0, 2], linear: true });
+    expect(report).toMatchObject({ layers: [0, 2], mlpOnly: 2 });
+    const config = JSON.parse(await readFile(join(folder, 'apart', 'config.json'), 'utf8'));
+    expect(config.layer_types).toEqual(['linear_map', 'full_attention', 'linear_map']);
+    expect(report.steps[3]!.perplexity).toBeCloseTo(report.steps[2]!.perplexity, 4);
   });
 
   test('bounds the rank of linear maps, and says so', async () => {
@@ -416,7 +426,7 @@ describe('converting', () => {
       'bad-argument',
       /Layer 3 is not an attention block/,
     ],
-    ['layers apart', 'llama', { layers: [0, 2] }, 'bad-argument', /not next to one another/],
+    ['pairs of layers apart', 'llama', { layers: [0, 2], sharePairs: 1 }, 'bad-argument', /at most 0 pairs/],
     ['too many pairs', 'llama', { keepAttention: 1, sharePairs: 2 }, 'bad-argument', /at most 1 pairs/],
     ['healing what the trainer lacks', 'llama', { heal: { tokens: 9 } }, 'unsupported', /scaled rotary/],
     ['healing more than the text', 'mobilellm', { heal: { tokens: 1e5 } }, 'bad-argument', /pass 298 times/],
@@ -444,9 +454,9 @@ describe('converting', () => {
     const { before, after } = report.healing!.perplexity;
     expect(after).toBeLessThan(0.9 * before);
     const { tensors } = await readHeader(await openFolder(join(folder, 'healed')), 'model.safetensors');
-    const child = parseConfig(JSON.parse(await readFile(join(folder, 'healed', 'config.json'), 'utf8')));
+    const child = specOf(JSON.parse(await readFile(join(folder, 'healed', 'config.json'), 'utf8')));
     expect([...tensors.keys()].sort()).toEqual(
-      ownSpecs(child)
+      ownTensors(child)
         .map(({ name }) => name)
         .sort(),
     );

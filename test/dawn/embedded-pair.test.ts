@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { loadModel } from '../../src/engine/engine.ts';
-import type { Model } from '../../src/engine/model.ts';
+import type { EngineModel } from '../../src/engine/model-interface.ts';
 import type { Message } from '../../src/engine/types.ts';
 import { openFolder } from '../../src/formats/node-folder.ts';
 
@@ -29,7 +29,7 @@ const CHATS: readonly (readonly (readonly [question: string, answer: string])[])
 ];
 
 describe.each(['parent', 'child'])('%s', (name) => {
-  let model: Model;
+  let model: EngineModel;
   beforeAll(async () => {
     model = await loadModel(await openFolder(join(import.meta.dirname, '../../demo/public/models', name)));
   });

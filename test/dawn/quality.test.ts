@@ -7,7 +7,7 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { chatAt } from '../../demo/corpus/chats.ts';
 import { WAYS } from '../../src/convert/quality.ts';
-import { parseConfig } from '../../src/model/config.ts';
+import { specOf } from '../../src/families/index.ts';
 import { Bpe } from '../../src/train/bpe.ts';
 import { textOf } from '../../src/train/chat-format.ts';
 import { writeModelFolder } from '../../src/train/checkpoints.ts';
@@ -43,12 +43,12 @@ beforeAll(async () => {
     ['child', child],
   ] as const) {
     const configJson = { ...sizes, ...kind };
-    const config = parseConfig(configJson);
+    const spec = specOf(configJson);
     await writeModelFolder(join(folder, name), {
       configJson,
-      config,
+      spec,
       bpe,
-      weights: initialWeights(config, 1),
+      weights: initialWeights(spec, 1),
       training: {},
     });
   }

@@ -39,8 +39,8 @@ const CONFIGS = {
 let folder: string;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'train-'));
-  for (const [name, config] of Object.entries(CONFIGS))
-    await writeFile(join(folder, `${name}.json`), JSON.stringify(config));
+  for (const [name, spec] of Object.entries(CONFIGS))
+    await writeFile(join(folder, `${name}.json`), JSON.stringify(spec));
   await train({
     configs: Object.keys(CONFIGS).map((name) => join(folder, `${name}.json`)),
     out: folder,
@@ -59,14 +59,14 @@ beforeAll(async () => {
 describe.each(Object.keys(CONFIGS))('a trained %s', (name) => {
   test('gives the same logits in jax and in the engine', async () => {
     const path = join(folder, name);
-    const { config, weights } = await readModelFolder(path);
+    const { spec, weights } = await readModelFolder(path);
     const bpe = Bpe.fromJson(JSON.parse(await readFile(join(path, 'tokenizer.json'), 'utf8')));
     const ids = bpe.encode('<|begin|><|user|> Tell me a story about a fox called Mia.<|end|><|assistant|>');
     const expected = (await forward(
-      toDevice(weights),
+      toDevice(weights, spec),
       jax.numpy.array(new Int32Array(ids)).reshape([1, ids.length]),
-      constantsOf(config, ids.length),
-      config,
+      constantsOf(spec, ids.length),
+      spec,
     ).data()) as Float32Array;
     const model = await loadModel(await openFolder(path));
     const found = await model.logits(ids);
@@ -88,7 +88,9 @@ test('the engine is what the evaluation runs on, and greedy text is what it coun
   const messages = [{ role: 'user', content: 'Say: red fox.' }];
   const tokenIds: number[] = [];
   for await (const chunk of model.generate(messages, { maxTokens: 6 })) tokenIds.push(chunk.tokenId);
-  const promptTokenIds = model.encode(model.applyChatTemplate(messages, { addGenerationPrompt: true }));
+  const promptTokenIds = await model.encode(
+    await model.applyChatTemplate(messages, { addGenerationPrompt: true }),
+  );
   const { top1 } = await model.score([...promptTokenIds, ...tokenIds]);
   await model.dispose();
   // 60 steps make it better than an even guess among 600 tokens.

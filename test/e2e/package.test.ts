@@ -73,18 +73,18 @@ describe('what is in the package', () => {
     const { home } = packed;
     await writeFile(
       join(home, 'vite/every.ts'),
-      `import { type LocalModel, loadModel, type RemoteModel, type ShishuError } from 'shishulm';
-import { parseSpec } from 'shishulm/bench';
+      `import { loadModel, type Model, type ShishuError } from 'shishulm';
+import { parseBenchModel } from 'shishulm/bench';
 import { analyze } from 'shishulm/convert';
 import { chatCompletions, type ChatCompletion } from 'shishulm/openai';
 import 'shishulm/worker';
 
-export const local: LocalModel = await loadModel('https://example.org/');
-export const remote: RemoteModel = await loadModel('owner/name', { worker: true });
-export const ids: number[] = await remote.encode(local.decode([1]));
+export const local: Model = await loadModel('https://example.org/');
+export const remote: Model = await loadModel('owner/name', { worker: true });
+export const ids: number[] = await remote.encode(await local.decode([1]));
 export const answer: ChatCompletion = await remote.chat.completions.create({ messages: [] });
 export const same: ChatCompletion = await chatCompletions(local).create({ messages: [], stream: false });
-export const others = [parseSpec, analyze] as const;
+export const others = [parseBenchModel, analyze] as const;
 export const code = (error: ShishuError): string => error.code;
 // @ts-expect-error A page's fetch cannot go to a worker.
 loadModel('owner/name', { worker: true, fetch });

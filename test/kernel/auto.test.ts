@@ -103,9 +103,9 @@ describe('a BF16 tensor that f16 does not hold stays f32, and its like with it',
     try {
       expect(model.info).toMatchObject({ dtype: 'f16', f32Tensors });
       expect(warnings).toEqual([expect.stringContaining(tensor)]);
-      const tokens = randomTokens(tiny.config, 9, 4);
+      const tokens = randomTokens(tiny.spec, 9, 4);
       const found = await model.logits(tokens);
-      const expected = referenceLogits(tiny.config, tiny.tensors, tokens);
+      const expected = referenceLogits(tiny.spec, tiny.tensors, tokens);
       const largest = expected.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
       for (const [i, value] of found.entries())
         expect(Math.abs(value - expected[i]!)).toBeLessThan(2e-4 * largest);
@@ -170,7 +170,7 @@ describe('keys and values past f16', () => {
         kv: 'f16',
       });
       try {
-        const tokens = Uint32Array.from(randomTokens(tiny.config, 5, 4));
+        const tokens = Uint32Array.from(randomTokens(tiny.spec, 5, 4));
         for (let again = 0; again < 2; again++) {
           await expect(model.generate(tokens, { maxTokens: 3 }).next()).rejects.toMatchObject({
             code: 'unsupported',
@@ -196,7 +196,7 @@ describe('keys and values past f16', () => {
         (await estimate(sourceOf(tiny, 'F32'), { ...own, kv: 'f32' }, light)).bytes,
       );
       expect(warnings).toEqual([expect.stringMatching(/A key is \d+.*It is f32 instead\./)]);
-      const { nll } = await model.score(randomTokens(tiny.config, 9, 4));
+      const { nll } = await model.score(randomTokens(tiny.spec, 9, 4));
       expect(nll).toBeGreaterThan(0);
       expect(Number.isFinite(nll)).toBe(true);
     } finally {

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { chatCompletions } from '../../src/api/openai.ts';
 import { loadModel } from '../../src/engine/engine.ts';
-import type { Model } from '../../src/engine/model.ts';
+import type { EngineModel } from '../../src/engine/model-interface.ts';
 import type { BatchChunk, GenerateOptions, GenerateResult } from '../../src/engine/types.ts';
 import { charTokenizerFiles } from '../support/char-tokenizer.ts';
 import { memorySource } from '../support/memory-source.ts';
@@ -17,8 +17,8 @@ const source = memorySource({
   }),
 });
 
-let alone: Model;
-let batch: Model;
+let alone: EngineModel;
+let batch: EngineModel;
 beforeAll(async () => {
   alone = await loadModel(source, { contextLength: 96 });
   batch = await loadModel(source, { contextLength: 96, batch: 3 });
@@ -41,7 +41,11 @@ async function replies(n: number, options: GenerateOptions, prompt = 'HELLO'): P
   return next.value;
 }
 
-async function reply(model: Model, options: GenerateOptions, prompt = 'HELLO'): Promise<GenerateResult> {
+async function reply(
+  model: EngineModel,
+  options: GenerateOptions,
+  prompt = 'HELLO',
+): Promise<GenerateResult> {
   const running = model.generate(prompt, options);
   let next = await running.next();
   while (!next.done) next = await running.next();
@@ -60,7 +64,7 @@ test('greedy ones are alike, and like one alone', async () => {
 });
 
 test('drawn ones differ, can be had again, and leave the prompt in the cache', async () => {
-  batch.reset();
+  await batch.reset();
   const options = { maxTokens: 16, temperature: 1.5, seed: 4, ignoreEos: true };
   const once = await replies(3, options);
   expect(new Set(once.map(({ text }) => text)).size).toBe(3);
@@ -86,9 +90,9 @@ test('each ends by itself, under its own constraint', async () => {
 });
 
 test('a change of modes on the way is as one in a reply alone', async () => {
-  const tokens = async (model: Model, n: number): Promise<number[][]> => {
+  const tokens = async (model: EngineModel, n: number): Promise<number[][]> => {
     await model.setModes({});
-    model.reset();
+    await model.reset();
     const running = model.generateBatch('HELLO', n, { maxTokens: 14, ignoreEos: true });
     const found: number[][] = Array.from({ length: n }, () => []);
     let next = await running.next();

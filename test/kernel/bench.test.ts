@@ -8,7 +8,6 @@ import { f16ToF32 } from '../../src/formats/float.ts';
 import { Ledger, readBuffer } from '../../src/gpu/buffer.ts';
 import { type Gpu, openGpu } from '../../src/gpu/device.ts';
 import { stride, type WeightDtype } from '../../src/kernels/tensor.ts';
-import { planOf } from '../../src/model/plan.ts';
 import { allocateWeights } from '../../src/model/weights.ts';
 import { openTestGpu } from '../support/gpu-features.ts';
 
@@ -79,10 +78,10 @@ describe('weights made on the GPU', () => {
   test.each(['f32', 'f16', 'q8', 'q4'] as const)(
     '%s: as the CPU twin, padding zero, deviation 1/sqrt(cols)',
     async (dtype) => {
-      const { config } = shapeModel({ kind: 'shape', preset: 'Tiny-1M', stack: [1, 1, 0, 0] }, undefined);
+      const { spec } = shapeModel({ kind: 'shape', preset: 'Tiny-1M', stack: [1, 1, 0, 0] }, undefined);
       const ledger = new Ledger(gpu);
       try {
-        const { weights, fill } = allocateWeights(gpu, ledger, config, planOf(config), dtype);
+        const { weights, fill } = allocateWeights(gpu, ledger, spec, dtype);
         await fillSynthetic(gpu, fill, SEED);
         const { qkv } = weights.attention.get(0)!;
         const { codes, scales, vectors } = qkv.parts[0]!;

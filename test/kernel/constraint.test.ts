@@ -3,7 +3,7 @@ import { Ajv2020 } from 'ajv/dist/2020.js';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type CompletionChoice, chatCompletions } from '../../src/api/openai.ts';
 import { loadModel } from '../../src/engine/engine.ts';
-import type { Model } from '../../src/engine/model.ts';
+import type { EngineModel } from '../../src/engine/model-interface.ts';
 import type { GenerateChunk, GenerateOptions, GenerateResult } from '../../src/engine/types.ts';
 import { charTokenizerFiles } from '../support/char-tokenizer.ts';
 import { memorySource } from '../support/memory-source.ts';
@@ -22,15 +22,15 @@ const SCHEMA = {
 };
 const validate = new Ajv2020().compile(SCHEMA);
 
-let model: Model;
+let model: EngineModel;
 
 beforeAll(async () => {
-  const config = { eos_token: '</s>', chat_template: '{% for m in messages %}{{ m.content }}{% endfor %}' };
+  const spec = { eos_token: '</s>', chat_template: '{% for m in messages %}{{ m.content }}{% endfor %}' };
   model = await loadModel(
     memorySource({
       ...tinyFiles(tinyModel('shishu', 7)),
       ...charTokenizerFiles(131),
-      'tokenizer_config.json': JSON.stringify(config),
+      'tokenizer_config.json': JSON.stringify(spec),
       'generation_config.json': '{"eos_token_id": 0}',
     }),
     { contextLength: 96 },
@@ -92,7 +92,7 @@ describe('a JSON schema', () => {
       expect(validate(JSON.parse(text)), text).toBe(true);
       expect(chunks.map((chunk) => chunk.text).join('')).toBe(text);
       expect(chunks.every((chunk) => 'logprob' in chunk)).toBe(extra.logprobs === true);
-      expect(model.decode(tokenIds)).toBe(text);
+      expect(await model.decode(tokenIds)).toBe(text);
     }
   });
 

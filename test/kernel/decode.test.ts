@@ -5,7 +5,7 @@ import { loadModel, makeRunner } from '../../src/engine/engine.ts';
 import { openCheckpoint } from '../../src/formats/checkpoint.ts';
 import type { Gpu } from '../../src/gpu/device.ts';
 import { fillFromCheckpoint } from '../../src/model/load.ts';
-import { kvBytesPerToken, planOf, tensorSpecs } from '../../src/model/plan.ts';
+import { kvBytesPerToken, planOf, tensorsOf } from '../../src/model/spec.ts';
 import { referenceGreedy } from '../reference/forward.ts';
 import { charTokenizerFiles } from '../support/char-tokenizer.ts';
 import { openTestGpu } from '../support/gpu-features.ts';
@@ -19,7 +19,7 @@ beforeAll(async () => {
 afterAll(() => gpu.close());
 
 const tiny = tinyModel('shishu', 7);
-const plan = planOf(tiny.config);
+const plan = planOf(tiny.spec);
 const SAMPLER = {
   temperature: 0,
   topP: 1,
@@ -33,15 +33,15 @@ const SAMPLER = {
 const source = memorySource({ ...tinyFiles(tiny), ...charTokenizerFiles() });
 
 const runnerOf = async (batch: number) => {
-  const specs = tensorSpecs(tiny.config);
+  const specs = tensorsOf(tiny.spec);
   const checkpoint = await openCheckpoint(source, specs);
-  return makeRunner(gpu, tiny.config, plan, { dtype: 'f32', kv: 'f32', contextLength: 48, batch }, (fill) =>
+  return makeRunner(gpu, tiny.spec, { dtype: 'f32', kv: 'f32', contextLength: 48, batch }, (fill) =>
     fillFromCheckpoint(gpu, fill, checkpoint, specs),
   );
 };
 
 test('several sequences decode together as each does alone', async () => {
-  const prompts = [5, 9, 2].map((length, i) => randomTokens(tiny.config, length, 20 + i));
+  const prompts = [5, 9, 2].map((length, i) => randomTokens(tiny.spec, length, 20 + i));
   const runner = await runnerOf(prompts.length);
   const replies: number[][] = [];
   for (const [sequence, prompt] of prompts.entries()) {
@@ -53,13 +53,13 @@ test('several sequences decode together as each does alone', async () => {
     for (const [sequence, reply] of replies.entries()) reply.push(tokens[sequence]!);
   runner.ledger.releaseAll();
   for (const [sequence, prompt] of prompts.entries())
-    expect(replies[sequence]).toEqual([...referenceGreedy(tiny.config, tiny.tensors, prompt, 12)]);
+    expect(replies[sequence]).toEqual([...referenceGreedy(tiny.spec, tiny.tensors, prompt, 12)]);
 });
 
 test('decoding builds no GPU object and submits once a step', async () => {
   const runner = await runnerOf(1);
   await runner.choosing.setSampler(0, GREEDY, SAMPLER, { counts: new Uint32Array() });
-  await runner.prefill(plan, 0, randomTokens(tiny.config, 4, 3), 0, GREEDY);
+  await runner.prefill(plan, 0, randomTokens(tiny.spec, 4, 3), 0, GREEDY);
   const { device } = gpu;
   const calls: string[] = [];
   const makers = [
@@ -102,7 +102,7 @@ test('decoding builds no GPU object and submits once a step', async () => {
 
 test('the KV cache has the bytes of the formula, and a full one ends the reply', async () => {
   const model = await loadModel(source, { device: gpu.device, contextLength: 24 });
-  expect(model.info.bytes.kv).toBe(24 * kvBytesPerToken(tiny.config, plan, 4));
+  expect(model.info.bytes.kv).toBe(24 * kvBytesPerToken(tiny.spec, plan, 4));
   const stream = model.generate('ABCD', { ignoreEos: true });
   let next = await stream.next();
   while (!next.done) next = await stream.next();

@@ -4,10 +4,10 @@ import { fillSynthetic } from '../../src/bench/synthetic.ts';
 import { GREEDY } from '../../src/engine/choosing.ts';
 import { loadModel, makeRunner } from '../../src/engine/engine.ts';
 import { selfTest } from '../../src/engine/self-test.ts';
+import { specOf } from '../../src/families/index.ts';
 import { type Gpu, openGpu } from '../../src/gpu/device.ts';
 import { defaultTuning, PLAIN_TUNING } from '../../src/kernels/tuning.ts';
-import { parseConfig } from '../../src/model/config.ts';
-import { planOf } from '../../src/model/plan.ts';
+import { planOf } from '../../src/model/spec.ts';
 import { charTokenizerFiles } from '../support/char-tokenizer.ts';
 import { defaultLimitsDevice } from '../support/gpu-features.ts';
 import { memorySource } from '../support/memory-source.ts';
@@ -45,7 +45,7 @@ test.each(['GPUs', 'software adapters'])(
 );
 
 test('weights larger than a binding are in parts, and all of the vocabulary is right', async () => {
-  const config = parseConfig({
+  const spec = specOf({
     model_type: 'llama',
     hidden_size: 192,
     intermediate_size: 256,
@@ -54,12 +54,10 @@ test('weights larger than a binding are in parts, and all of the vocabulary is r
     vocab_size: 262_144,
     tie_word_embeddings: true,
   });
-  const plan = planOf(config);
+  const plan = planOf(spec);
   const sizes = { dtype: 'f32', kv: 'f32', contextLength: 32, batch: 1, chunk: 16 } as const;
   const tuning = defaultTuning({ ...gpu, software: false });
-  const runner = await makeRunner(gpu, config, plan, { ...sizes, tuning }, (fill) =>
-    fillSynthetic(gpu, fill, 1),
-  );
+  const runner = await makeRunner(gpu, spec, { ...sizes, tuning }, (fill) => fillSynthetic(gpu, fill, 1));
   expect(runner.parts.weights.head.parts.length).toBe(2);
   expect(await selfTest(runner, plan)).toEqual([]);
   const kind = { ...GREEDY, greedy: false };

@@ -22,7 +22,7 @@ afterAll(() => gpu.close());
 
 const tiny = tinyModel('llama', 7);
 const windowsOf = (count: number, seed: number): number[][] =>
-  Array.from({ length: count }, (_, i) => randomTokens(tiny.config, 40, seed + i));
+  Array.from({ length: count }, (_, i) => randomTokens(tiny.spec, 40, seed + i));
 const windows: Windows = {
   calibration: windowsOf(8, 100),
   choosing: windowsOf(2, 200),

@@ -2,7 +2,7 @@
 // and scores, against the CPU's forward and its twin of the sampler.
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { loadModel } from '../../src/engine/engine.ts';
-import type { Model } from '../../src/engine/model.ts';
+import type { EngineModel } from '../../src/engine/model-interface.ts';
 import type { GenerateOptions, GenerateResult } from '../../src/engine/types.ts';
 import { referenceLogits } from '../reference/forward.ts';
 import { logSoftmax } from '../reference/kernels.ts';
@@ -12,11 +12,11 @@ import { SLOW } from '../support/thorough.ts';
 import { randomTokens } from '../support/tiny-models.ts';
 
 const tiny = shapedModel('heads of 64');
-const { config, tensors } = tiny;
-const prompt = randomTokens(config, 12, 31);
+const { spec, tensors } = tiny;
+const prompt = randomTokens(spec, 12, 31);
 const REPLIES = 4;
 
-let model: Model;
+let model: EngineModel;
 beforeAll(async () => {
   model = await loadModel(shapedSource(tiny), {
     profile: 'gpu',
@@ -61,10 +61,10 @@ test.each<SamplingOptions>([
   const made = await replies(asked);
   for (const { tokenIds } of made) {
     expect(tokenIds).toHaveLength(6);
-    const logits = referenceLogits(config, tensors, [...prompt, ...tokenIds.slice(0, -1)]);
+    const logits = referenceLogits(spec, tensors, [...prompt, ...tokenIds.slice(0, -1)]);
     for (const [i, id] of tokenIds.entries()) {
-      const at = (prompt.length - 1 + i) * config.vocabSize;
-      const own = penalize(logits.subarray(at, at + config.vocabSize), prompt, tokenIds.slice(0, i), options);
+      const at = (prompt.length - 1 + i) * spec.vocabSize;
+      const own = penalize(logits.subarray(at, at + spec.vocabSize), prompt, tokenIds.slice(0, i), options);
       expect(keep(own, loosened(options)).ids, `token ${i}`).toContain(id);
     }
   }
@@ -85,10 +85,10 @@ test('log-probabilities are those of the reference', async () => {
     tokens.push(tokenId);
   }
   expect(told.map(({ length }) => length)).toEqual([21, 21, 21, 21]);
-  const logits = referenceLogits(config, tensors, [...prompt, ...tokens]);
+  const logits = referenceLogits(spec, tensors, [...prompt, ...tokens]);
   for (const [i, row] of told.entries()) {
-    const at = (prompt.length - 1 + i) * config.vocabSize;
-    const expected = logSoftmax(logits.subarray(at, at + config.vocabSize));
+    const at = (prompt.length - 1 + i) * spec.vocabSize;
+    const expected = logSoftmax(logits.subarray(at, at + spec.vocabSize));
     const likeliest = [...expected.keys()].sort((a, b) => expected[b]! - expected[a]!).slice(0, 20);
     expect(row.slice(1).map(({ tokenId }) => tokenId)).toEqual(likeliest);
     for (const { tokenId, logprob } of row) expect(logprob).toBeCloseTo(expected[tokenId]!, 3);
@@ -119,12 +119,12 @@ test('replies together are as each alone, and what follows finds their prompt in
 });
 
 test('scores are those of the reference', async () => {
-  const tokens = randomTokens(config, 75, 41);
+  const tokens = randomTokens(spec, 75, 41);
   const { nll, logprobs, top1 } = await model.score(tokens);
-  const logits = referenceLogits(config, tensors, tokens);
+  const logits = referenceLogits(spec, tensors, tokens);
   let sum = 0;
   for (let i = 0; i + 1 < tokens.length; i++) {
-    const row = logits.subarray(i * config.vocabSize, (i + 1) * config.vocabSize);
+    const row = logits.subarray(i * spec.vocabSize, (i + 1) * spec.vocabSize);
     const expected = logSoftmax(row)[tokens[i + 1]!]!;
     expect(logprobs[i + 1]).toBeCloseTo(expected, 3);
     expect(top1[i]).toBe(row.indexOf(Math.max(...row)));

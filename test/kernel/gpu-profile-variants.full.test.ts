@@ -33,8 +33,8 @@ async function expectRight(
   try {
     const { selfTest, batch } = model.info;
     expect(selfTest).toMatchObject({ kernels: 'usual', wrong: [] });
-    const tokens = randomTokens(tiny.config, 70, 21);
-    const [found, expected] = [await model.logits(tokens), referenceLogits(tiny.config, tensors, tokens)];
+    const tokens = randomTokens(tiny.spec, 70, 21);
+    const [found, expected] = [await model.logits(tokens), referenceLogits(tiny.spec, tensors, tokens)];
     expect(found.length).toBe(expected.length);
     const spread = expected.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
     const differs = (value: number, i: number): boolean => !(Math.abs(value - expected[i]!) <= 1e-4 * spread);
@@ -45,7 +45,7 @@ async function expectRight(
     const options = { ignoreEos: true, maxTokens: 3 };
     for await (const { index, tokenId } of model.generateBatch(Uint32Array.from(prompt), batch, options))
       replies[index]!.push(tokenId);
-    expect(replies).toEqual(Array(batch).fill(referenceGreedy(tiny.config, tensors, prompt, 3)));
+    expect(replies).toEqual(Array(batch).fill(referenceGreedy(tiny.spec, tensors, prompt, 3)));
   } finally {
     await model.dispose();
   }

@@ -2,7 +2,7 @@
 // four and sixteen rows at once, prompts of more than a chunk, modes and linear maps.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { loadModel } from '../../src/engine/engine.ts';
-import type { Model } from '../../src/engine/model.ts';
+import type { EngineModel } from '../../src/engine/model-interface.ts';
 import type {
   BatchChunk,
   GenerateOptions,
@@ -13,8 +13,8 @@ import type {
 import type { Gpu, GpuOptions } from '../../src/gpu/device.ts';
 import type { WeightDtype } from '../../src/kernels/tensor.ts';
 import type { Tuning } from '../../src/kernels/tuning.ts';
-import { planOf } from '../../src/model/plan.ts';
 import { pruned } from '../../src/model/prune.ts';
+import { planOf } from '../../src/model/spec.ts';
 import { type ReferenceTensors, referenceLogits } from '../reference/forward.ts';
 import { logSoftmax } from '../reference/kernels.ts';
 import { openTestGpu } from '../support/gpu-features.ts';
@@ -34,7 +34,7 @@ type Extra = Omit<GpuOptions, 'device' | 'profile'> & { tuning?: Partial<Tuning>
 async function withModel(
   tiny: TinyModel,
   options: LoadOptions,
-  run: (model: Model) => Promise<void>,
+  run: (model: EngineModel) => Promise<void>,
   extra?: Extra,
 ): Promise<void> {
   const model = await loadModel(
@@ -81,7 +81,7 @@ function expectTold(
 
 /** `n` replies to a prompt that are drawn apart, by reply. */
 async function replies(
-  model: Model,
+  model: EngineModel,
   prompt: readonly number[],
   n: number,
   options: GenerateOptions,
@@ -96,9 +96,9 @@ async function replies(
 const MAX_TOKENS = 4;
 
 /** A linear map for the last attention block of a model. */
-function someMaps({ config }: TinyModel): { layer: number; maps: LinearMaps; tensors: ReferenceTensors } {
-  const layer = planOf(config).findLast(({ kind }) => kind === 'attention')!.layer;
-  const d = config.hiddenSize;
+function someMaps({ spec }: TinyModel): { layer: number; maps: LinearMaps; tensors: ReferenceTensors } {
+  const layer = planOf(spec).findLast(({ kind }) => kind === 'attention')!.layer;
+  const d = spec.hiddenSize;
   const uniform = mulberry32(3);
   const draw = (count: number) => Float32Array.from({ length: count }, () => 0.5 * (uniform() - 0.5));
   const [W, b] = [draw(d * d), draw(d)];
@@ -141,8 +141,8 @@ describe.each(CHOSEN)('%s, weights %s, KV %s', (shape, dtype, kv) => {
       withModel(tiny, { dtype, kv, batch: 16 }, async (model) => {
         expect(model.info).toMatchObject({ dtype, kv, batch: 16 });
         // More than a chunk and a split, or more than a tile.
-        const long = randomTokens(tiny.config, thorough ? 270 : 70, 11);
-        const whole = (tokens: readonly number[]): Float32Array => referenceLogits(tiny.config, held, tokens);
+        const long = randomTokens(tiny.spec, thorough ? 270 : 70, 11);
+        const whole = (tokens: readonly number[]): Float32Array => referenceLogits(tiny.spec, held, tokens);
         expectNear(await model.logits(long), whole(long), tolerance.logits, 'logits');
 
         const check = async (prompt: readonly number[], n: number): Promise<void> => {
@@ -160,9 +160,9 @@ describe.each(CHOSEN)('%s, weights %s, KV %s', (shape, dtype, kv) => {
         const { layer, maps, tensors } = someMaps(tiny);
         await model.setLinearMaps(maps);
         const modes = { 0: 'skip', [layer]: 'linear' } as const;
-        const plan = pruned(planOf(tiny.config), modes, new Set([layer]));
+        const plan = pruned(planOf(tiny.spec), modes, new Set([layer]));
         const short = long.slice(0, 70);
-        const expected = referenceLogits(tiny.config, new Map([...held, ...tensors]), short, plan);
+        const expected = referenceLogits(tiny.spec, new Map([...held, ...tensors]), short, plan);
         expectNear(await model.logits(short, { modes }), expected, tolerance.logits, 'logits in modes');
       }),
   );

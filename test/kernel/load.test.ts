@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import type { RawSource } from '../../src/formats/raw-source.ts';
 import { guardMemory } from '../../src/gpu/buffer.ts';
 import { openGpu } from '../../src/gpu/device.ts';
-import { type LocalModel, loadModel, type ModeSetting, type RemoteModel } from '../../src/index.ts';
+import { loadModel, type Model, type ModeSetting } from '../../src/index.ts';
 import { charTokenizerFiles } from '../support/char-tokenizer.ts';
 import { memorySource } from '../support/memory-source.ts';
 import { tinyFiles, tinyModel } from '../support/tiny-models.ts';
@@ -19,7 +19,7 @@ const source = memorySource({
 const messages = [{ role: 'user', content: 'HELLO' }];
 
 /** Greedy texts of a model by `generate` and by its chat, with all of its attention and with none, and what that takes. */
-async function replies(model: LocalModel | RemoteModel) {
+async function replies(model: Model) {
   const text = async (): Promise<string> => {
     const stream = model.generate(messages, { maxTokens: 8 });
     let next = await stream.next();

@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest';
 import type { SourceLike } from '../../src/formats/source.ts';
 import { openGpu } from '../../src/gpu/device.ts';
-import { type LoadOptions, type LocalModel, loadModel } from '../../src/index.ts';
+import { type LoadOptions, loadModel, type Model } from '../../src/index.ts';
 import { charTokenizerFiles } from '../support/char-tokenizer.ts';
 import { memorySource } from '../support/memory-source.ts';
 import { tinyFiles, tinyModel } from '../support/tiny-models.ts';
@@ -17,7 +17,7 @@ async function fragile(options: LoadOptions = {}, source: SourceLike = files) {
   return { device, model: await loadModel(source, { device, contextLength: 64, ...options }) };
 }
 
-async function reply(model: LocalModel, before = (_: number): void => {}): Promise<number[]> {
+async function reply(model: Model, before = (_: number): void => {}): Promise<number[]> {
   const tokenIds: number[] = [];
   for await (const { tokenId } of model.generate(prompt, sampling)) {
     tokenIds.push(tokenId);

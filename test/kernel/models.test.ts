@@ -1,7 +1,7 @@
 // Whole models against the CPU's forward: every family, every way of cutting a prompt up.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { loadModel } from '../../src/engine/engine.ts';
-import type { Model } from '../../src/engine/model.ts';
+import type { EngineModel } from '../../src/engine/model-interface.ts';
 import type { LoadOptions } from '../../src/engine/types.ts';
 import type { Gpu, GpuOptions } from '../../src/gpu/device.ts';
 import type { Tuning } from '../../src/kernels/tuning.ts';
@@ -28,7 +28,7 @@ type Extra = Omit<GpuOptions, 'device'> & { tuning?: Partial<Tuning>; chunk?: nu
 
 async function withModel<T>(
   name: TinyModelName,
-  run: (model: Model) => Promise<T>,
+  run: (model: EngineModel) => Promise<T>,
   options: LoadOptions = {},
   extra: Extra = {},
 ): Promise<T> {
@@ -58,12 +58,12 @@ function difference(found: Float32Array, expected: Float32Array): number {
 }
 
 function expected(name: TinyModelName, tokens: number[]): Float32Array {
-  const { config, tensors } = tinyModel(name, 7);
-  return Float32Array.from(referenceLogits(config, tensors, tokens));
+  const { spec, tensors } = tinyModel(name, 7);
+  return Float32Array.from(referenceLogits(spec, tensors, tokens));
 }
 
 describe.each(TINY_MODEL_NAMES)('%s', (name) => {
-  const tokens = randomTokens(tinyModel(name, 7).config, 39, 11);
+  const tokens = randomTokens(tinyModel(name, 7).spec, 39, 11);
   const want = expected(name, tokens);
 
   test.each([

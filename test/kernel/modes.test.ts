@@ -3,15 +3,15 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { ChoiceKind } from '../../src/engine/choosing.ts';
 import { loadModel, makeRunner } from '../../src/engine/engine.ts';
-import type { Model } from '../../src/engine/model.ts';
+import type { EngineModel } from '../../src/engine/model-interface.ts';
 import { PrefixCache } from '../../src/engine/prefix-cache.ts';
 import type { GenerateOptions, GenerateResult, LoadOptions, TokenLogprob } from '../../src/engine/types.ts';
 import { openCheckpoint } from '../../src/formats/checkpoint.ts';
 import type { Gpu } from '../../src/gpu/device.ts';
 import { installLinearMap } from '../../src/model/linear-maps.ts';
 import { fillFromCheckpoint } from '../../src/model/load.ts';
-import { kvBytesPerToken, type Plan, planOf, tensorSpecs } from '../../src/model/plan.ts';
 import { type Mode, type Modes, pruned } from '../../src/model/prune.ts';
+import { kvBytesPerToken, type Plan, planOf, tensorsOf } from '../../src/model/spec.ts';
 import { type ReferenceTensors, referenceScheduled } from '../reference/forward.ts';
 import { logSoftmax } from '../reference/kernels.ts';
 import { charTokenizerFiles } from '../support/char-tokenizer.ts';
@@ -31,9 +31,9 @@ const CONTEXT = 64;
 /** A tiny model, and random linear maps for all of its attention blocks but one. */
 function withMaps(name: TinyModelName) {
   const tiny = tinyModel(name, 7);
-  const plan = planOf(tiny.config);
+  const plan = planOf(tiny.spec);
   const layers = plan.flatMap(({ kind, layer }) => (kind === 'attention' ? [layer] : []));
-  const d = tiny.config.hiddenSize;
+  const d = tiny.spec.hiddenSize;
   const uniform = mulberry32(3);
   const draw = (count: number, scale: number) =>
     Float32Array.from({ length: count }, () => scale * (uniform() - 0.5));
@@ -45,12 +45,12 @@ function withMaps(name: TinyModelName) {
       [`model.layers.${layer}.linear_attn.bias`, { shape: [d], data: b }] as const,
     ]),
   ]);
-  const source = memorySource({ ...tinyFiles(tiny), ...charTokenizerFiles(tiny.config.vocabSize) });
-  return { config: tiny.config, plan, layers, maps, tensors, source };
+  const source = memorySource({ ...tinyFiles(tiny), ...charTokenizerFiles(tiny.spec.vocabSize) });
+  return { spec: tiny.spec, plan, layers, maps, tensors, source };
 }
 type WithMaps = ReturnType<typeof withMaps>;
 
-async function load({ source, maps }: WithMaps, options: LoadOptions = {}, chunk = 5): Promise<Model> {
+async function load({ source, maps }: WithMaps, options: LoadOptions = {}, chunk = 5): Promise<EngineModel> {
   const model = await loadModel(
     source,
     { device: gpu.device, contextLength: CONTEXT, ...options },
@@ -71,7 +71,7 @@ function randomModes({ layers, maps }: WithMaps, uniform: () => number): Modes {
 }
 
 async function reply(
-  model: Model,
+  model: EngineModel,
   prompt: readonly number[],
   options: GenerateOptions,
   each: (index: number) => Promise<void> = async () => {},
@@ -124,11 +124,11 @@ class Schedule {
   }
 
   /** Log-probabilities of the tokens after positions `from` up. */
-  logprobs({ config, tensors }: WithMaps, from: number): Float64Array[] {
+  logprobs({ spec, tensors }: WithMaps, from: number): Float64Array[] {
     const tokens = this.positions.map(({ token }) => token);
     const plans = this.positions.map(({ plan }) => plan);
-    const logits = referenceScheduled(config, tensors, tokens, plans);
-    const { vocabSize } = config;
+    const logits = referenceScheduled(spec, tensors, tokens, plans);
+    const { vocabSize } = spec;
     return tokens
       .slice(from)
       .map((_, i) => logSoftmax(logits.subarray((from + i) * vocabSize, (from + i + 1) * vocabSize)));
@@ -143,7 +143,7 @@ function expectSame(found: TokenLogprob['top'], expected: Float64Array, label: s
 
 test("random changes between and within replies: every token is the reference forward's", async () => {
   const parts = withMaps('shishu');
-  const { plan: loaded, maps, config } = parts;
+  const { plan: loaded, maps, spec } = parts;
   const uniform = mulberry32(6);
   const below = (n: number): number => Math.floor(uniform() * n);
   const model = await load(parts);
@@ -155,7 +155,7 @@ test("random changes between and within replies: every token is the reference fo
     plan = pruned(loaded, modes, maps);
     await model.setModes(modes);
   };
-  let text = randomTokens(config, 6, 1);
+  let text = randomTokens(spec, 6, 1);
   for (let round = 0; round < 12; round++) {
     if (text.length > CONTEXT - 16) text = text.slice(0, 4 + below(12));
     if (uniform() < 0.8) await change();
@@ -164,7 +164,7 @@ test("random changes between and within replies: every token is the reference fo
       schedule.release(plan);
       seen.released++;
     }
-    text = [...text, ...randomTokens(config, 1 + below(6), 100 + round)];
+    text = [...text, ...randomTokens(spec, 1 + below(6), 100 + round)];
     const before = schedule.positions.length;
     const kept = schedule.run(text, plan);
     if (!schedule.isFresh(plan)) seen.down++;
@@ -212,8 +212,8 @@ test("random changes between and within replies: every token is the reference fo
 
 describe('a model', () => {
   const parts = withMaps('shishu');
-  const { config, plan: loaded, maps } = parts;
-  const prompt = randomTokens(config, 20, 9);
+  const { spec, plan: loaded, maps } = parts;
+  const prompt = randomTokens(spec, 20, 9);
   const top: GenerateOptions = { maxTokens: 6, logprobs: true, topLogprobs: 20 };
 
   test('what was scored need not run again in the same modes, and runs again in fuller ones', async () => {
@@ -234,13 +234,13 @@ describe('a model', () => {
     const model = await load(parts);
     const full = await reply(model, prompt, top);
     const bytes = model.info.bytes.kv;
-    expect(bytes).toBe(CONTEXT * kvBytesPerToken(config, loaded, 4));
+    expect(bytes).toBe(CONTEXT * kvBytesPerToken(spec, loaded, 4));
     const { dispatchesPerToken } = model.info;
 
     await model.setModes({ 1: 'skip', 7: 'skip' }, { releaseKv: true });
     expect(model.info.modes).toEqual({ 0: 'attention', 1: 'skip', 7: 'skip' });
     expect(model.info.bytes.kv).toBe(bytes / 3);
-    expect(model.info.kvBytesPerToken).toBe(kvBytesPerToken(config, loaded, 4) / 3);
+    expect(model.info.kvBytesPerToken).toBe(kvBytesPerToken(spec, loaded, 4) / 3);
     expect(model.info.dispatchesPerToken).toBe(dispatchesPerToken - 8);
     const low = await reply(model, prompt, top);
     expect(low.usage.cachedTokens).toBe(19);
@@ -293,7 +293,7 @@ describe('a model', () => {
       repetitionPenalty: 1.3,
     };
     const straight = await reply(model, prompt, options);
-    model.reset();
+    await model.reset();
     let index = 0;
     const changed = await reply(model, prompt, options, async () => {
       // The same modes, as a new plan: the reply begins anew behind each token.
@@ -311,8 +311,8 @@ describe('a model', () => {
     await expect(model.setModes({ level: 2 })).rejects.toMatchObject(refused);
     await expect(model.generate('A', { modes: { level: -1 } }).next()).rejects.toMatchObject(refused);
     await expect(model.score([1, 2], { modes: { 9: 'skip' } })).rejects.toMatchObject(refused);
-    expect(() => model.setPruneOrder([3])).toThrow(/Layer 3/);
-    const d = config.hiddenSize;
+    await expect(model.setPruneOrder([3])).rejects.toThrow(/Layer 3/);
+    const d = spec.hiddenSize;
     const good = { W: new Float32Array(d * d), b: new Float32Array(d) };
     for (const [map, message] of [
       [{ 3: good }, /Layer 3/],
@@ -321,7 +321,7 @@ describe('a model', () => {
     ] as const)
       await expect(model.setLinearMaps(map)).rejects.toThrow(message);
     expect(model.info.modes).toEqual({ 0: 'attention', 1: 'attention', 7: 'attention' });
-    model.setPruneOrder([0]);
+    await model.setPruneOrder([0]);
     await model.setModes({ level: 0.6 });
     expect(model.info.modes[0]).toBe('skip');
     await model.dispose();
@@ -331,11 +331,11 @@ describe('a model', () => {
 
 test('sequences that decode together keep caches of their own through random changes', async () => {
   const parts = withMaps('shishu');
-  const { config, plan: loaded, maps, source } = parts;
-  const specs = tensorSpecs(config);
+  const { spec, plan: loaded, maps, source } = parts;
+  const specs = tensorsOf(spec);
   const checkpoint = await openCheckpoint(source, specs);
   const sizes = { dtype: 'f32', kv: 'f32', contextLength: CONTEXT, batch: 3, chunk: 5 } as const;
-  const runner = await makeRunner(gpu, config, loaded, sizes, (fill) =>
+  const runner = await makeRunner(gpu, spec, sizes, (fill) =>
     fillFromCheckpoint(gpu, fill, checkpoint, specs),
   );
   for (const [layer, map] of maps) installLinearMap(gpu, runner.ledger, runner.parts.weights, layer, map);
@@ -343,7 +343,7 @@ test('sequences that decode together keep caches of their own through random cha
   const uniform = mulberry32(17);
   const sequences = [0, 1, 2].map((index) => ({
     index,
-    text: randomTokens(config, 3 + 2 * index, 40 + index),
+    text: randomTokens(spec, 3 + 2 * index, 40 + index),
     cache: new PrefixCache(),
     schedule: new Schedule(),
     found: [] as TokenLogprob['top'][],
@@ -359,7 +359,7 @@ test('sequences that decode together keep caches of their own through random cha
     }
     await runner.ready(plan);
     for (const s of sequences) {
-      s.text.push(...randomTokens(config, 1 + Math.floor(3 * uniform()), 60 + round));
+      s.text.push(...randomTokens(spec, 1 + Math.floor(3 * uniform()), 60 + round));
       const kept = s.cache.reusable(s.text, plan);
       expect(kept).toBe(s.schedule.run(s.text, plan));
       s.cache.truncate(kept);

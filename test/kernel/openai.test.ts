@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { chatCompletions } from '../../src/api/openai.ts';
 import { loadModel } from '../../src/engine/engine.ts';
-import type { Model } from '../../src/engine/model.ts';
+import type { EngineModel } from '../../src/engine/model-interface.ts';
 import { charTokenizerFiles } from '../support/char-tokenizer.ts';
 import { memorySource } from '../support/memory-source.ts';
 import { tinyFiles, tinyModel } from '../support/tiny-models.ts';
@@ -10,7 +10,7 @@ import { tinyFiles, tinyModel } from '../support/tiny-models.ts';
 const template =
   '{% for m in messages %}{{ m.content }}{% endfor %}{% if add_generation_prompt %}>{% endif %}';
 
-let model: Model;
+let model: EngineModel;
 beforeAll(async () => {
   model = await loadModel(
     memorySource({
@@ -25,12 +25,12 @@ afterAll(() => model.dispose());
 
 const messages = [{ role: 'user', content: 'HELLO' }];
 
-async function generated(options: Parameters<Model['generate']>[1]) {
-  model.reset();
+async function generated(options: Parameters<EngineModel['generate']>[1]) {
+  await model.reset();
   const replies = model.generate(messages, options);
   let next = await replies.next();
   while (!next.done) next = await replies.next();
-  model.reset();
+  await model.reset();
   return next.value;
 }
 
@@ -66,7 +66,7 @@ describe('chat completions', () => {
 
   test('count what the cache had', async () => {
     const chat = chatCompletions(model);
-    model.reset();
+    await model.reset();
     const first = await chat.create({ messages, temperature: 0, max_tokens: 4 });
     const answer = first.choices[0]!.message.content!;
     const longer = [

@@ -6,23 +6,21 @@ import type { Runner } from '../../src/engine/runner.ts';
 import { openCheckpoint } from '../../src/formats/checkpoint.ts';
 import type { Gpu } from '../../src/gpu/device.ts';
 import { fillFromCheckpoint } from '../../src/model/load.ts';
-import { planOf, tensorSpecs } from '../../src/model/plan.ts';
+import { planOf, tensorsOf } from '../../src/model/spec.ts';
 import { openTestGpu } from '../support/gpu-features.ts';
 import { memorySource } from '../support/memory-source.ts';
 import { tinyFiles, tinyModel } from '../support/tiny-models.ts';
 
-const { config, ...tiny } = tinyModel('llama', 7);
-const plan = planOf(config);
+const { spec, ...tiny } = tinyModel('llama', 7);
+const plan = planOf(spec);
 let gpu: Gpu;
 let runner: Runner;
 beforeAll(async () => {
   gpu = await openTestGpu();
-  const specs = tensorSpecs(config);
-  const checkpoint = await openCheckpoint(memorySource(tinyFiles({ config, ...tiny })), specs);
+  const specs = tensorsOf(spec);
+  const checkpoint = await openCheckpoint(memorySource(tinyFiles({ spec, ...tiny })), specs);
   const size = { dtype: 'f32', kv: 'f32', contextLength: 32, batch: 1 } as const;
-  runner = await makeRunner(gpu, config, plan, size, (fill) =>
-    fillFromCheckpoint(gpu, fill, checkpoint, specs),
-  );
+  runner = await makeRunner(gpu, spec, size, (fill) => fillFromCheckpoint(gpu, fill, checkpoint, specs));
 });
 afterAll(() => {
   runner.ledger.releaseAll();
@@ -39,7 +37,7 @@ test('is as long as asked, without the tokens that end replies, and the same for
 });
 
 test('a model that only ends its replies is refused, not asked for ever', async () => {
-  const enders = Array.from({ length: config.vocabSize }, (_, id) => id);
+  const enders = Array.from({ length: spec.vocabSize }, (_, id) => id);
   const asked = sampleText(sayingOf(runner, plan), { tokens: 8, length: 8, begin: 1, enders, seed: 1 });
   await expect(asked).rejects.toMatchObject({ code: 'unsupported', details: { replies: 64 } });
 });

@@ -124,7 +124,7 @@ describe('a GPU that computes wrongly', () => {
       expect(selfTest.kernels).toBe('plain');
       expect(selfTest.wrong.join()).toMatch(named);
       expect(warnings.join()).toContain(selfTest.wrong[0]);
-      const tokens = randomTokens(model.info.config, 9, 3);
+      const tokens = randomTokens(model.info.spec, 9, 3);
       const found = await model.logits(tokens);
       await model.dispose();
       const { model: usual } = await load('llama', sound);

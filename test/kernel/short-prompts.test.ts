@@ -7,7 +7,7 @@ import { selfTest } from '../../src/engine/self-test.ts';
 import { openCheckpoint } from '../../src/formats/checkpoint.ts';
 import { type Gpu, openGpu } from '../../src/gpu/device.ts';
 import { fillFromCheckpoint } from '../../src/model/load.ts';
-import { planOf, tensorSpecs } from '../../src/model/plan.ts';
+import { planOf, tensorsOf } from '../../src/model/spec.ts';
 import { referenceGreedy } from '../reference/forward.ts';
 import { memorySource } from '../support/memory-source.ts';
 import { randomTokens, tinyFiles, tinyModel } from '../support/tiny-models.ts';
@@ -20,7 +20,7 @@ beforeAll(async () => {
 afterAll(() => gpu.close());
 
 const tiny = tinyModel('llama', 7);
-const plan = planOf(tiny.config);
+const plan = planOf(tiny.spec);
 
 /** Loads the model as on a GPU, batch 1, through a compiler of its own that may spoil shaders. */
 async function load(spoil: (code: string) => string): Promise<{ runner: Runner; compiled: () => number }> {
@@ -38,11 +38,11 @@ async function load(spoil: (code: string) => string): Promise<{ runner: Runner; 
     },
   });
   const hardware = await openGpu({ device: own, profile: 'gpu' });
-  const specs = tensorSpecs(tiny.config);
+  const specs = tensorsOf(tiny.spec);
   const checkpoint = await openCheckpoint(memorySource(tinyFiles(tiny)), specs);
   const sizes = { dtype: 'f32', kv: 'f32', contextLength: 48, batch: 1 } as const;
   const tuning = { ...forGpus, wideFrom: 17 };
-  const runner = await makeRunner(hardware, tiny.config, plan, { ...sizes, tuning }, (fill) =>
+  const runner = await makeRunner(hardware, tiny.spec, { ...sizes, tuning }, (fill) =>
     fillFromCheckpoint(hardware, fill, checkpoint, specs),
   );
   return { runner, compiled: () => modules };
@@ -56,9 +56,9 @@ test('compiled at loading, right, and nothing is compiled later', async () => {
   expect(compiled() - before).toBeLessThanOrEqual(1);
   const loaded = compiled();
   for (const length of [1, 2, 3, 5, 16, 17]) {
-    const prompt = randomTokens(tiny.config, length, 40 + length);
+    const prompt = randomTokens(tiny.spec, length, 40 + length);
     const { tokens } = await runner.prefill(plan, 0, prompt, 0, GREEDY);
-    expect([...tokens]).toEqual([...referenceGreedy(tiny.config, tiny.tensors, prompt, 1)]);
+    expect([...tokens]).toEqual([...referenceGreedy(tiny.spec, tiny.tensors, prompt, 1)]);
   }
   expect(compiled()).toBe(loaded);
   runner.ledger.releaseAll();

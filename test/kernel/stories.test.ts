@@ -1,7 +1,7 @@
 // A real trained model, where it is present beside the repository: stories260K.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { loadModel } from '../../src/engine/engine.ts';
-import type { Model } from '../../src/engine/model.ts';
+import type { EngineModel } from '../../src/engine/model-interface.ts';
 import { memorySource } from '../support/memory-source.ts';
 
 const texts = import.meta.glob<string>('../../../shared/models/stories260K/*.json', {
@@ -21,7 +21,7 @@ const STORY =
 const FIRST = [432, 383, 286, 261, 376, 298, 315, 421, 395, 317, 426, 338];
 
 describe.skipIf(!present)('stories260K', () => {
-  let model: Model;
+  let model: EngineModel;
   beforeAll(async () => {
     const files: Record<string, string | Uint8Array> = {};
     const nameOf = (path: string): string => path.slice(path.lastIndexOf('/') + 1);
@@ -32,7 +32,7 @@ describe.skipIf(!present)('stories260K', () => {
   });
   afterAll(() => model?.dispose());
 
-  const reply = async (prompt: string, options: Parameters<Model['generate']>[1]) => {
+  const reply = async (prompt: string, options: Parameters<EngineModel['generate']>[1]) => {
     const stream = model.generate(prompt, options);
     let text = '';
     for (;;) {
@@ -52,7 +52,7 @@ describe.skipIf(!present)('stories260K', () => {
   });
 
   test('the prefix of a conversation is not run again, and changes nothing', async () => {
-    model.reset();
+    await model.reset();
     const fresh = await reply('Once upon a time, there was a', { maxTokens: 20 });
     await reply('Once upon a time, there was', { maxTokens: 8 });
     const again = await reply('Once upon a time, there was a', { maxTokens: 20 });

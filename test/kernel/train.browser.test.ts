@@ -1,7 +1,7 @@
 // The training module in a page: the same code as in Node, on jax-js's wasm backend.
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { chatAt, toyCorpus } from '../../demo/corpus/chats.ts';
-import { parseConfig } from '../../src/model/config.ts';
+import { specOf } from '../../src/families/index.ts';
 import { BatchStream } from '../../src/train/batches.ts';
 import { Bpe } from '../../src/train/bpe.ts';
 import { chatData } from '../../src/train/chat-corpus.ts';
@@ -18,8 +18,8 @@ const sizes = {
   vocab_size: 320,
   tie_word_embeddings: true,
 };
-const parent = parseConfig({ ...sizes, model_type: 'llama', num_hidden_layers: 2 });
-const child = parseConfig({
+const parent = specOf({ ...sizes, model_type: 'llama', num_hidden_layers: 2 });
+const child = specOf({
   ...sizes,
   model_type: 'shishu-llama',
   num_decoder_front: 1,
@@ -43,9 +43,9 @@ it('trains parent and child side by side in a page: the loss of both falls', asy
   );
   const bpe = Bpe.train(texts, sizes.vocab_size);
   const schedule = { steps: STEPS, learningRate: 0.01, warmUp: 5 };
-  models = [parent, child].map((config, i) => ({
+  models = [parent, child].map((spec, i) => ({
     name: `${i}`,
-    trainer: new Trainer(config, initialWeights(config, 1), { schedule, length: shape.length }),
+    trainer: new Trainer(spec, initialWeights(spec, 1), { schedule, length: shape.length }),
     curve: [],
   }));
   const stream = new BatchStream(chatData(toyCorpus, 1).training(bpe), { ...shape, pad: bpe.id(END) });

@@ -11,7 +11,7 @@ import type { ShaderSpec } from '../../src/gpu/kernel.ts';
 import type { Pipeline, PipelineCache } from '../../src/gpu/pipeline.ts';
 import type { Choice } from '../../src/kernels/tuning.ts';
 import type { ForwardParts } from '../../src/model/forward.ts';
-import { type Plan, planOf } from '../../src/model/plan.ts';
+import { type Plan, planOf } from '../../src/model/spec.ts';
 import { charTokenizerFiles } from '../support/char-tokenizer.ts';
 import { openTestGpu } from '../support/gpu-features.ts';
 import { memorySource } from '../support/memory-source.ts';
@@ -39,12 +39,12 @@ const forGpus: Choice = {
 
 /** A small child with random weights, as it is before it is warmed up. */
 async function withParts<T>(run: (parts: ForwardParts, plan: Plan) => Promise<T>): Promise<T> {
-  const { config } = shapeModel({ kind: 'shape', preset: 'Tiny-1M', stack: [1, 2, 1, 0] }, undefined);
-  const plan = planOf(config);
+  const { spec } = shapeModel({ kind: 'shape', preset: 'Tiny-1M', stack: [1, 2, 1, 0] }, undefined);
+  const plan = planOf(spec);
   const tuning = { ...plain, wideFrom: 5, vocabulary: 16 };
   const sizes = { dtype: 'f32', kv: 'f32', contextLength: 40, batch: 1, tuning, chunk: 16 } as const;
   let found: { value: T } | undefined;
-  const runner = await makeRunner(gpu, config, plan, sizes, (fill) => fillSynthetic(gpu, fill, 1), {
+  const runner = await makeRunner(gpu, spec, sizes, (fill) => fillSynthetic(gpu, fill, 1), {
     choose: async (parts, filled) => {
       await filled;
       found = { value: await run(parts, plan) };

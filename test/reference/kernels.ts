@@ -1,5 +1,5 @@
 import { bestOf, logSumExp } from '../../src/kernels/math.ts';
-import type { ModelConfig, RopeScaling } from '../../src/model/config.ts';
+import type { AttentionMixer, RopeScaling } from '../../src/model/spec.ts';
 
 /*
  * Formulas of whole layers, as loops for the reference forward: sums in f64, results in f32. All arrays are row-major, all
@@ -64,11 +64,14 @@ export function inverseFrequencies(headDim: number, theta: number, scaling: Rope
   });
 }
 
-type RopeConfig = Pick<ModelConfig, 'headDim' | 'ropeTheta' | 'ropeScaling'>;
+type RopeConfig = Pick<AttentionMixer, 'headDim' | 'rope'>;
 
 /** Angles of RoPE in radians, f64: `(positions, headDim / 2)`. */
-export function ropeAngles(config: RopeConfig, positions: ArrayLike<number>): Float64Array {
-  const frequencies = inverseFrequencies(config.headDim, config.ropeTheta, config.ropeScaling);
+export function ropeAngles(spec: RopeConfig, positions: ArrayLike<number>): Float64Array {
+  const { headDim, rope } = spec;
+  const frequencies = rope
+    ? inverseFrequencies(headDim, rope.theta, rope.scaling)
+    : new Float64Array(headDim / 2);
   const half = frequencies.length;
   const angles = new Float64Array(positions.length * half);
   for (let r = 0; r < positions.length; r++)
@@ -80,16 +83,16 @@ export function ropeAngles(config: RopeConfig, positions: ArrayLike<number>): Fl
 export function rope(
   x: Float32Array,
   heads: number,
-  config: RopeConfig,
+  spec: RopeConfig,
   positions: ArrayLike<number>,
 ): Float32Array {
-  const angles = ropeAngles(config, positions);
-  const half = config.headDim / 2;
+  const angles = ropeAngles(spec, positions);
+  const half = spec.headDim / 2;
   const out = new Float32Array(x.length);
   for (let r = 0; r < positions.length; r++)
     for (let h = 0; h < heads; h++)
       for (let i = 0; i < half; i++) {
-        const first = (r * heads + h) * config.headDim + i;
+        const first = (r * heads + h) * spec.headDim + i;
         const second = first + half;
         const cos = Math.cos(angles[r * half + i]!);
         const sin = Math.sin(angles[r * half + i]!);
@@ -109,7 +112,7 @@ export function attention(
   k: Float32Array,
   v: Float32Array,
   positions: ArrayLike<number>,
-  { heads, kvHeads, headDim }: Pick<ModelConfig, 'heads' | 'kvHeads' | 'headDim'>,
+  { heads, kvHeads, headDim }: Pick<AttentionMixer, 'heads' | 'kvHeads' | 'headDim'>,
 ): Float32Array {
   const out = new Float32Array(q.length);
   for (let r = 0; r < positions.length; r++)

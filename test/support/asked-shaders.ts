@@ -11,14 +11,13 @@ import { adjust, sample, score, topLogprobs } from '../../src/kernels/sampling.t
 import { synthesise } from '../../src/kernels/synthesise.ts';
 import type { WeightDtype } from '../../src/kernels/tensor.ts';
 import type { Tuning } from '../../src/kernels/tuning.ts';
-import type { ModelConfig } from '../../src/model/config.ts';
 import { allocateScratch, recordBlocks, recordHead, recordLinear } from '../../src/model/forward.ts';
 import { KvCache } from '../../src/model/kvcache.ts';
-import { planOf } from '../../src/model/plan.ts';
+import { type ModelSpec, planOf } from '../../src/model/spec.ts';
 import { allocateWeights } from '../../src/model/weights.ts';
 import { TINY_MODEL_NAMES, type TinyModelName, tinyModel } from './tiny-models.ts';
 
-const configs = new Map(TINY_MODEL_NAMES.map((name) => [name, tinyModel(name, 1).config]));
+const configs = new Map(TINY_MODEL_NAMES.map((name) => [name, tinyModel(name, 1).spec]));
 
 /** The same GPU, noting which shaders are asked for instead of compiling them. */
 function listening(on: Gpu): { on: Gpu; asked: ShaderSpec[] } {
@@ -36,21 +35,21 @@ function listening(on: Gpu): { on: Gpu; asked: ShaderSpec[] } {
 export function shadersOf(
   real: Gpu,
   tuning: Tuning,
-  model: TinyModelName | ModelConfig,
+  model: TinyModelName | ModelSpec,
   dtype: WeightDtype,
   kvDtype: 'f32' | 'f16',
 ): ShaderSpec[] {
   const { on, asked } = listening(real);
   const ledger = new Ledger(real);
-  const config = typeof model === 'string' ? configs.get(model)! : model;
-  const plan = planOf(config);
+  const spec = typeof model === 'string' ? configs.get(model)! : model;
+  const plan = planOf(spec);
   const size = { rows: 8, decodeRows: 8, logitRows: 8, context: 600 };
-  const scratch = allocateScratch(ledger, tuning, config, size);
-  const { weights } = allocateWeights(real, ledger, config, plan, dtype);
-  const kv = new KvCache(ledger, config, plan, { dtype: kvDtype, sequences: 2, context: size.context });
+  const scratch = allocateScratch(ledger, tuning, spec, size);
+  const { weights } = allocateWeights(real, ledger, spec, dtype);
+  const kv = new KvCache(ledger, spec, { dtype: kvDtype, sequences: 2, context: size.context });
   const any = scratch.parts;
-  const hidden = { buffer: any, cols: config.hiddenSize };
-  const parts = { gpu: on, tuning, config, weights, kv, scratch };
+  const hidden = { buffer: any, cols: spec.hiddenSize };
+  const parts = { gpu: on, tuning, spec, weights, kv, scratch };
   for (const width of ['one', 'few', 'many'] as const) {
     void recordBlocks(parts, plan, any, width);
     void recordHead(parts, width);
@@ -71,7 +70,7 @@ export function shadersOf(
   for (const layer of weights.linear.keys()) recordLinear(parts, recorder, layer, hidden, 'many');
   norm(on, tuning, recorder, { label: 'z', x: scratch.x, out: any, eps: 1e-6, head: false, step });
   const to = { G: any, C: any, vectors: any, odd: any };
-  addMoments(recorder, { d: config.hiddenSize, z: any, before: any, after: any, rows: any, to, step });
+  addMoments(recorder, { d: spec.hiddenSize, z: any, before: any, after: any, rows: any, to, step });
   ledger.releaseAll();
   for (const spec of asked) checkDeclared(spec);
   return asked;

@@ -71,7 +71,7 @@ export function byteTokenizerFiles(vocabSize = SMALLEST + MERGES.length): Record
       merges: merges.map((pair) => pair.join(' ')),
     },
   };
-  const config = {
+  const spec = {
     tokenizer_class: 'GPT2Tokenizer',
     bos_token: null,
     eos_token: '<|im_end|>',
@@ -81,7 +81,7 @@ export function byteTokenizerFiles(vocabSize = SMALLEST + MERGES.length): Record
   const [end, , turnEnd] = added.map((token) => token.id);
   return {
     'tokenizer.json': JSON.stringify(tokenizer),
-    'tokenizer_config.json': JSON.stringify(config),
+    'tokenizer_config.json': JSON.stringify(spec),
     'generation_config.json': JSON.stringify({ eos_token_id: [turnEnd, end] }),
   };
 }

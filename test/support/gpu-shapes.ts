@@ -99,7 +99,7 @@ export const shapedModel = (shape: GpuShape): TinyModel => randomModel(structure
 
 /** Its folder. */
 export const shapedSource = (model: TinyModel) =>
-  memorySource({ ...tinyFiles(model), ...charTokenizerFiles(Math.min(200, model.config.vocabSize)) });
+  memorySource({ ...tinyFiles(model), ...charTokenizerFiles(Math.min(200, model.spec.vocabSize)) });
 
 /** The weights as a dtype keeps them: matrices rounded; embedding and head of q4 are q8. */
 export function heldTensors({ tensors }: TinyModel, dtype: WeightDtype): Map<string, TinyTensor> {

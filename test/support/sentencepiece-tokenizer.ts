@@ -47,6 +47,6 @@ export function sentencepieceFiles(): Record<string, string> {
   const template =
     "{{ bos_token }}{% for m in messages %}{% if m['role'] not in ['user', 'assistant'] %}" +
     "{{ raise_exception('no role ' + m['role']) }}{% endif %}[{{ m['role'] }}] {{ m['content'] }}{% endfor %}";
-  const config = { bos_token: { content: '<s>' }, eos_token: '</s>', chat_template: template };
-  return { 'tokenizer.json': JSON.stringify(tokenizer), 'tokenizer_config.json': JSON.stringify(config) };
+  const spec = { bos_token: { content: '<s>' }, eos_token: '</s>', chat_template: template };
+  return { 'tokenizer.json': JSON.stringify(tokenizer), 'tokenizer_config.json': JSON.stringify(spec) };
 }

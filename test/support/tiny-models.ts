@@ -1,7 +1,7 @@
+import { specOf } from '../../src/families/index.ts';
 import { bf16ArrayToF32, f16ArrayToF32, f32ArrayToBf16, f32ArrayToF16 } from '../../src/formats/float.ts';
 import { encodeSafetensors } from '../../src/formats/safetensors.ts';
-import { type ModelConfig, parseConfig } from '../../src/model/config.ts';
-import { tensorSpecs } from '../../src/model/plan.ts';
+import { type ModelSpec, tensorsOf } from '../../src/model/spec.ts';
 import { mulberry32 } from './random.ts';
 
 export { memorySource } from './memory-source.ts';
@@ -15,7 +15,7 @@ export interface TinyTensor {
 /** A random model small enough for the reference forward. */
 export interface TinyModel {
   configJson: Record<string, unknown>;
-  config: ModelConfig;
+  spec: ModelSpec;
   tensors: Map<string, TinyTensor>;
 }
 
@@ -137,6 +137,34 @@ const CONFIGS = {
   linear: { ...shishu, linear_layers: [3, 6] },
   /** The same maps as two factors. */
   'linear-rank': { ...shishu, linear_layers: [3, 6], linear_rank: 7 },
+  /** Blocks of every kind in no order; MLPs shared across other blocks, also by blocks that attend. */
+  scattered: {
+    ...common,
+    model_type: 'shishu-llama',
+    hidden_size: 44,
+    intermediate_size: 52,
+    intermediate_size_mlp: 92,
+    layer_types: [
+      'mlp_only',
+      'full_attention',
+      'linear_map',
+      'full_attention',
+      'mlp_only',
+      'linear_map',
+      'full_attention',
+      'mlp_only',
+    ],
+    shared_mlps: [
+      [1, 6],
+      [2, 4, 5],
+    ],
+    num_attention_heads: 4,
+    num_key_value_heads: 2,
+    head_dim: 12,
+    vocab_size: 131,
+    use_qk_norm: true,
+    tie_word_embeddings: true,
+  },
 } satisfies Record<string, Record<string, unknown>>;
 
 export type TinyModelName = keyof typeof CONFIGS;
@@ -161,24 +189,19 @@ function spreadOf(name: string, shape: readonly number[]): { mean: number; devia
 
 /** A model of the family `name` with weights drawn from `seed`; the three unlinear shishu ones draw the same weights. */
 export function tinyModel(name: TinyModelName, seed: number): TinyModel {
-  const drawn =
-    name === 'shishu-copies' || name === 'shishu-unshared' ? parseConfig(CONFIGS.shishu) : undefined;
+  const drawn = name === 'shishu-copies' || name === 'shishu-unshared' ? specOf(CONFIGS.shishu) : undefined;
   return randomModel(structuredClone(CONFIGS[name]), seed, drawn);
 }
 
 /** A model with weights drawn from `seed`, or the weights that `other` would get. */
-export function randomModel(
-  configJson: Record<string, unknown>,
-  seed: number,
-  other?: ModelConfig,
-): TinyModel {
-  const config = parseConfig(configJson);
-  const drawn = other ?? config;
+export function randomModel(configJson: Record<string, unknown>, seed: number, other?: ModelSpec): TinyModel {
+  const spec = specOf(configJson);
+  const drawn = other ?? spec;
   const normal = normals(seed);
   const tensors = new Map<string, TinyTensor>();
-  for (const { name: tensor, shape, copyOf } of tensorSpecs(drawn)) {
+  for (const { name: tensor, shape, copyOf } of tensorsOf(drawn)) {
     if (copyOf !== undefined) {
-      if (drawn !== config && tensor !== 'lm_head.weight')
+      if (drawn !== spec && tensor !== 'lm_head.weight')
         tensors.set(tensor, { shape, data: tensors.get(copyOf)!.data.slice() });
       continue;
     }
@@ -186,13 +209,13 @@ export function randomModel(
     const data = new Float32Array(shape.reduce((a, b) => a * b, 1));
     tensors.set(tensor, { shape, data: data.map(() => mean + deviation * normal()) });
   }
-  return { configJson, config, tensors };
+  return { configJson, spec, tensors };
 }
 
 /** Token ids below the vocabulary, any of them. */
-export function randomTokens(config: ModelConfig, count: number, seed: number): number[] {
+export function randomTokens(spec: ModelSpec, count: number, seed: number): number[] {
   const uniform = mulberry32(seed);
-  return Array.from({ length: count }, () => Math.floor(uniform() * config.vocabSize));
+  return Array.from({ length: count }, () => Math.floor(uniform() * spec.vocabSize));
 }
 
 export type TinyDtype = 'F32' | 'F16' | 'BF16';

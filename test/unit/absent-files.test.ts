@@ -77,8 +77,8 @@ describe.each(Object.entries(ANSWERS))('a server that answers %s', (name, absent
     expect(error).toMatchObject(
       refused ? { code: 'io', details: { status: Number(name) } } : { details: { file: 'config.json' } },
     );
-    const { 'config.json': config } = weights(1);
-    const noWeights = await readHeaders(server({ 'config.json': config! }, absent), {}).catch((e) => e);
+    const { 'config.json': spec } = weights(1);
+    const noWeights = await readHeaders(server({ 'config.json': spec! }, absent), {}).catch((e) => e);
     expect(noWeights.message).toContain('model.safetensors');
     if (refused) expect(noWeights.details.status).toBe(Number(name));
     const { 'model-00002-of-00003.safetensors': _, ...without } = weights(3);

@@ -2,7 +2,7 @@
 import { afterEach, expect, test, vi } from 'vitest';
 import { type Timed, timeDecode } from '../../src/bench/measure.ts';
 import type { Chosen } from '../../src/engine/choosing.ts';
-import { planOf } from '../../src/model/plan.ts';
+import { planOf } from '../../src/model/spec.ts';
 import { tinyModel } from '../support/tiny-models.ts';
 
 afterEach(() => {
@@ -29,8 +29,8 @@ function engine(stepMs: number, together: number): { session: Timed; asked: numb
       }
     },
   };
-  const { config } = tinyModel('llama', 1);
-  const session = { runner, described: { config, plan: planOf(config) } } as unknown as Timed;
+  const { spec } = tinyModel('llama', 1);
+  const session = { runner, described: { spec, plan: planOf(spec) } } as unknown as Timed;
   return { session, asked };
 }
 

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { PRESETS, parseSpec, shapeModel, sliceStack, specText } from '../../src/bench/models.ts';
+import { benchModelText, PRESETS, parseBenchModel, shapeModel, sliceStack } from '../../src/bench/models.ts';
 import { describe as describeModel } from '../../src/bench/open.ts';
 import {
   contextOf,
@@ -11,15 +11,15 @@ import {
   settingsToLink,
 } from '../../src/bench/settings.ts';
 import { spreadOf } from '../../src/bench/stats.ts';
+import { specOf } from '../../src/families/index.ts';
 import { openFolder } from '../../src/formats/node-folder.ts';
-import { parseConfig } from '../../src/model/config.ts';
-import { parameterCount } from '../../src/model/plan.ts';
+import { parameterCount } from '../../src/model/spec.ts';
 
 const pair = { parent: 'MobileLLM-125M', child: 'MobileLLM-125M:15,15,7,0' };
 const parametersOf = (text: string): number => {
-  const spec = parseSpec(text);
-  if (spec.kind !== 'shape') throw new Error('not a shape');
-  return parameterCount(shapeModel(spec, undefined).config);
+  const asked = parseBenchModel(text);
+  if (asked.kind !== 'shape') throw new Error('not a shape');
+  return parameterCount(shapeModel(asked, undefined).spec);
 };
 
 describe('shapes', () => {
@@ -52,12 +52,9 @@ describe('shapes', () => {
     expect(sliceStack([10, 10, 5, 10], 6)).toEqual([2, 2, 1, 2]);
     expect(sliceStack([30, 0, 0, 0], 6)).toEqual([6, 0, 0, 0]);
     expect(sliceStack([2, 1, 0, 0], 6)).toEqual([2, 1, 0, 0]);
-    const { label, config } = shapeModel(
-      { kind: 'shape', preset: 'MobileLLM-125M', stack: [15, 15, 7, 0] },
-      6,
-    );
+    const { label, spec } = shapeModel({ kind: 'shape', preset: 'MobileLLM-125M', stack: [15, 15, 7, 0] }, 6);
     expect(label).toBe('MobileLLM-125M (3,3,1,0) [6 of 30 blocks]');
-    expect(config.layers).toBe(6);
+    expect(spec.blocks).toHaveLength(6);
   });
 
   test.each([
@@ -69,26 +66,26 @@ describe('shapes', () => {
     ['MobileLM-125M:15,15,7,0', /no preset "MobileLM-125M". Presets: MobileLLM-125M, /],
     [' ', /missing/],
   ])('"%s" is refused', (text, why) => {
-    expect(() => parseSpec(text)).toThrow(why);
+    expect(() => parseBenchModel(text)).toThrow(why);
   });
 
   test('a name that is neither preset nor folder is told the presets', async () => {
-    await expect(describeModel(parseSpec('Tiny-2M'), { openFolder })).rejects.toMatchObject({
+    await expect(describeModel(parseBenchModel('Tiny-2M'), { openFolder })).rejects.toMatchObject({
       code: 'not-found',
       message: expect.stringMatching(/"Tiny-2M" is no preset.*Tiny-1M/),
     });
-    await expect(describeModel(parseSpec('./Tiny-2M'), { openFolder })).rejects.toThrow(
+    await expect(describeModel(parseBenchModel('./Tiny-2M'), { openFolder })).rejects.toThrow(
       /no folder \.\/Tiny-2M/,
     );
   });
 
   test('texts of specs read back; what is no preset is a folder', () => {
     for (const text of ['SmolLM2-135M', 'SmolLM2-135M:1,2,1,3', 'models/child/', '/data/MobileLLM-125M'])
-      expect(specText(parseSpec(text))).toBe(text);
-    expect(specText(parseSpec('smollm2-135m:1,2,1,3'))).toBe('SmolLM2-135M:1,2,1,3');
+      expect(benchModelText(parseBenchModel(text))).toBe(text);
+    expect(benchModelText(parseBenchModel('smollm2-135m:1,2,1,3'))).toBe('SmolLM2-135M:1,2,1,3');
     for (const source of ['http://localhost:8080/a,b/', 'C:\\models\\child', 'c:1'])
-      expect(parseSpec(source)).toEqual({ kind: 'folder', source });
-    expect(parseSpec('models/child/')).toEqual({ kind: 'folder', source: 'models/child/' });
+      expect(parseBenchModel(source)).toEqual({ kind: 'folder', source });
+    expect(parseBenchModel('models/child/')).toEqual({ kind: 'folder', source: 'models/child/' });
   });
 });
 
@@ -110,14 +107,14 @@ describe('settings', () => {
   });
 
   test.each(['parent', 'child'])('the usual ones fit the context of the embedded %s', (name) => {
-    const config = readFileSync(
+    const spec = readFileSync(
       new URL(`../../demo/public/models/${name}/config.json`, import.meta.url),
       'utf8',
     );
-    const { maxPositions } = parseConfig(JSON.parse(config));
-    expect(contextOf({ ...QUICK, parent: parseSpec(name), child: parseSpec(name) })).toBeLessThanOrEqual(
-      maxPositions,
-    );
+    const { maxPositions } = specOf(JSON.parse(spec));
+    expect(
+      contextOf({ ...QUICK, parent: parseBenchModel(name), child: parseBenchModel(name) }),
+    ).toBeLessThanOrEqual(maxPositions);
   });
 
   test.each([

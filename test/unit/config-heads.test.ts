@@ -1,8 +1,8 @@
 // Heads that attention cannot compute are refused by name when the config is read, before a weight is.
 import { expect, test } from 'vitest';
 import { readHeaders } from '../../src/engine/engine.ts';
+import { specOf } from '../../src/families/index.ts';
 import { openSource } from '../../src/formats/source.ts';
-import { parseConfig } from '../../src/model/config.ts';
 import { memorySource } from '../support/memory-source.ts';
 import { tinyFiles, tinyModel } from '../support/tiny-models.ts';
 
@@ -16,13 +16,13 @@ test.each([
   // Without a head size of its own: that of the hidden size.
   [{ head_dim: null, hidden_size: 1280, num_attention_heads: 4 }, '"head_dim" 320 is above 256'],
 ])('%j', (change, message) => {
-  expect(() => parseConfig({ ...configJson, num_key_value_heads: 1, ...change })).toThrow(
+  expect(() => specOf({ ...configJson, num_key_value_heads: 1, ...change })).toThrow(
     expect.objectContaining({ code: 'unsupported', message: expect.stringContaining(message) }),
   );
 });
 
 test('the largest head is taken', () => {
-  expect(parseConfig({ ...configJson, head_dim: 256 }).headDim).toBe(256);
+  expect(specOf({ ...configJson, head_dim: 256 }).blocks[0]!.mixer).toMatchObject({ headDim: 256 });
 });
 
 test('a load is refused before its weights are read', async () => {

@@ -1,29 +1,34 @@
 import { describe, expect, test } from 'vitest';
 import { childConfig } from '../../src/convert/child.ts';
-import { type ModelConfig, parseConfig } from '../../src/model/config.ts';
+import { specOf } from '../../src/families/index.ts';
+import {
+  type AttentionMixer,
+  attentionOf,
+  type BlockSpec,
+  type ModelSpec,
+  planOf,
+} from '../../src/model/spec.ts';
 import { type TinyModelName, tinyModel } from '../support/tiny-models.ts';
 
-const shape = { front: 1, mlpOnly: 1, sharedPairs: 0, linear: false };
-const childOf = (json: Record<string, unknown>): { parent: ModelConfig; child: ModelConfig } => {
-  const parent = parseConfig(json);
-  return { parent, child: parseConfig(childConfig(json, parent, shape)) };
+const shape = { layers: [1], sharedPairs: 0, linear: false };
+const childOf = (json: Record<string, unknown>): { parent: ModelSpec; child: ModelSpec } => {
+  const parent = specOf(json);
+  return { parent, child: specOf(childConfig(json, parent, shape)) };
 };
+const mixers = (spec: ModelSpec) => [...attentionOf(spec).values()];
 
 describe('the config of a child keeps what changes sums', () => {
   const parents: TinyModelName[] = ['llama', 'llama-untied-bias', 'mobilellm', 'qwen2'];
   test.each(parents)('of %s', (name) => {
     const { parent, child } = childOf(tinyModel(name, 1).configJson);
     // The layout has one switch for all biases of attention: those that the parent lacks are written as zeros.
-    const bias = parent.qkvBias || parent.attentionOutBias;
-    expect(child).toEqual({
-      ...parent,
-      modelType: 'shishu-llama',
-      front: 1,
-      mlpOnly: 1,
-      end: parent.layers - 2,
-      qkvBias: bias,
-      attentionOutBias: bias,
+    const bias = mixers(parent).some(({ q }) => q.bias);
+    const blocks = parent.blocks.map(({ mixer, feedForward }, layer) => {
+      if (layer === 1) return { mixer: { kind: 'none' }, feedForward };
+      const { out, ...rest } = mixer as AttentionMixer;
+      return { mixer: { ...rest, out: { ...out, bias } }, feedForward };
     });
+    expect(child).toEqual({ ...parent, modelType: 'shishu-llama', blocks });
   });
 
   test('of a file that leaves out what has a default', () => {
@@ -35,13 +40,15 @@ describe('the config of a child keeps what changes sums', () => {
       ...bare
     } = configJson as Record<string, unknown>;
     const { parent, child } = childOf(bare);
-    const { maxPositions, rmsNormEps, kvHeads, ropeTheta, mlpBias } = parent;
-    expect(child).toMatchObject({ maxPositions, rmsNormEps, kvHeads, ropeTheta, mlpBias });
+    const { maxPositions, rmsNormEps } = parent;
+    const [{ kvHeads, rope }] = mixers(parent) as [AttentionMixer];
+    expect(child).toMatchObject({ maxPositions, rmsNormEps });
+    expect(mixers(child)[0]).toMatchObject({ kvHeads, rope });
     expect(childConfig(bare, parent, shape)).toMatchObject({
       max_position_embeddings: maxPositions,
       rms_norm_eps: rmsNormEps,
       num_key_value_heads: kvHeads,
-      mlp_bias: mlpBias,
+      mlp_bias: false,
     });
   });
 
@@ -50,34 +57,41 @@ describe('the config of a child keeps what changes sums', () => {
     const whole = { num_decoder_front: 3, num_mlp: 0, num_mlp_shared: 0, num_decoder_end: 0 };
     for (const use_qk_norm of [true, false]) {
       const { child } = childOf({ ...configJson, ...whole, use_qk_norm });
-      expect(child.qkNorm).toBe(use_qk_norm ? 'weightless' : 'none');
+      expect(mixers(child)[0]!.qkNorm).toBe(use_qk_norm ? 'weightless' : undefined);
     }
   });
 
   test('fields that only shishu-llama reads are not taken over', () => {
     const { configJson } = tinyModel('llama', 1);
-    const { parent, child } = childOf({
-      ...configJson,
-      intermediate_size_mlp: 7,
-      linear_rank: 3,
-      linear_layers: [],
-    });
-    expect(child).toMatchObject({
-      mlpOnlyIntermediateSize: parent.intermediateSize,
-      linearLayers: [],
-      linearRank: undefined,
-      qkNorm: 'none',
-    });
+    const own = { intermediate_size_mlp: 7, linear_rank: 3, linear_layers: [], shared_mlps: [[0, 1]] };
+    const { child } = childOf({ ...configJson, ...own });
+    expect(child).toEqual(childOf(configJson).child);
   });
 });
 
-test('a parent that the layout cannot say is refused by the field that would be lost', () => {
+test('blocks that are no run are listed by their types, with the pairs of neighbours that share', () => {
   const { configJson } = tinyModel('llama', 1);
-  const parent = { ...parseConfig(configJson), ropeTheta: 0.5 };
+  const json = { ...configJson, num_hidden_layers: 8 };
+  const scattered = { layers: [0, 2, 3, 5, 6, 7], sharedPairs: 2, linear: true, rank: 5 };
+  const config = childConfig(json, specOf(json), scattered);
+  expect(config.shared_mlps).toEqual([
+    [2, 3],
+    [5, 6],
+  ]);
+  const kinds = planOf(specOf(config)).map(({ kind, mlp }) => `${kind[0]}${mlp}`);
+  expect(kinds.join(' ')).toBe('l0 a1 l2 l2 a4 l5 l5 l7');
+});
+
+test('a parent that the layout cannot say is refused by what would be lost', () => {
+  const { configJson } = tinyModel('llama', 1);
+  const spec = specOf(configJson);
+  const [{ mixer, feedForward }, ...rest] = spec.blocks as [BlockSpec];
+  const rotated = { ...(mixer as AttentionMixer), rope: { theta: 0.5, scaling: { type: 'none' as const } } };
+  const parent = { ...spec, blocks: [{ mixer: rotated, feedForward }, ...rest] };
   expect(() => childConfig(configJson, parent, shape)).toThrowError(
     expect.objectContaining({
       code: 'unsupported',
-      details: expect.objectContaining({ field: 'ropeTheta' }),
+      details: expect.objectContaining({ field: 'rotary embeddings of block 0' }),
     }),
   );
 });

@@ -2,8 +2,8 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { parseConfig } from '../../src/model/config.ts';
-import { planOf } from '../../src/model/plan.ts';
+import { specOf } from '../../src/families/index.ts';
+import { planOf } from '../../src/model/spec.ts';
 
 const MODELS = join(import.meta.dirname, '../../demo/public/models');
 const read = (...path: string[]) => JSON.parse(readFileSync(join(MODELS, ...path), 'utf8'));
@@ -18,7 +18,7 @@ it('models.json says which models have an analysis', () => {
 it.each(rows.filter(({ analysed }) => analysed))(
   'the order of $id has each attention block once',
   ({ url }) => {
-    const attending = planOf(parseConfig(read(url, 'config.json'))).flatMap(({ kind, layer }) =>
+    const attending = planOf(specOf(read(url, 'config.json'))).flatMap(({ kind, layer }) =>
       kind === 'attention' ? [layer] : [],
     );
     const { skip, linear } = read(url, 'analysis.json').order;

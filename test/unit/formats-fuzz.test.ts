@@ -1,12 +1,12 @@
 import { describe, expect, it, vi } from 'vitest';
 import { ShishuError } from '../../src/errors.ts';
+import { specOf } from '../../src/families/index.ts';
 import { openCheckpoint } from '../../src/formats/checkpoint.ts';
 import { readEosIds } from '../../src/formats/generation.ts';
 import { readJson } from '../../src/formats/json.ts';
 import { encodeSafetensors } from '../../src/formats/safetensors.ts';
 import type { Source } from '../../src/formats/source.ts';
 import { loadTokenizer } from '../../src/formats/tokenizer.ts';
-import { parseConfig } from '../../src/model/config.ts';
 import { byteTokenizerFiles } from '../support/byte-tokenizer.ts';
 import { memorySource } from '../support/memory-source.ts';
 import { mulberry32 } from '../support/random.ts';
@@ -142,7 +142,7 @@ describe('damaged files', () => {
   });
 
   it('configs', async () => {
-    const config = JSON.stringify({
+    const spec = JSON.stringify({
       model_type: 'shishu-llama',
       num_decoder_front: 2,
       num_mlp: 3,
@@ -159,10 +159,10 @@ describe('damaged files', () => {
     });
     const refused = await refusals(400, async (random) => {
       const source = bounded({
-        'config.json': damage(random, config),
+        'config.json': damage(random, spec),
         'generation_config.json': damage(random, '{"eos_token_id":[3,4]}'),
       });
-      const facts = parseConfig(await readJson(source, 'config.json', { code: 'bad-config' }));
+      const facts = specOf(await readJson(source, 'config.json', { code: 'bad-config' }));
       await readEosIds(source, facts, { enders: [] });
     });
     expect(refused).toBeGreaterThan(200);

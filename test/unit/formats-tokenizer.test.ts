@@ -216,11 +216,11 @@ describe('loadTokenizer', () => {
 });
 
 describe('readEosIds', () => {
-  const config = { eosTokenIds: [2], vocabSize: 10 };
+  const spec = { eosTokenIds: [2], vocabSize: 10 };
   const read = (json?: unknown, enders: number[] = []) =>
     readEosIds(
       memorySource(json === undefined ? {} : { 'generation_config.json': JSON.stringify(json) }),
-      config,
+      spec,
       { enders },
     );
 

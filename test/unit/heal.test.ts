@@ -1,10 +1,10 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { childConfig } from '../../src/convert/child.ts';
 import { checkHealing, heal } from '../../src/convert/heal.ts';
+import { specOf } from '../../src/families/index.ts';
 import { openCheckpoint } from '../../src/formats/checkpoint.ts';
 import { encodeSafetensors } from '../../src/formats/safetensors.ts';
-import { type ModelConfig, parseConfig } from '../../src/model/config.ts';
-import { ownSpecs } from '../../src/model/plan.ts';
+import { type ModelSpec, ownTensors } from '../../src/model/spec.ts';
 import { BatchStream } from '../../src/train/batches.ts';
 import { initialWeights } from '../../src/train/model.ts';
 import { randomFrom } from '../../src/train/random.ts';
@@ -25,9 +25,9 @@ const json = {
   tie_word_embeddings: true,
   eos_token_id: 0,
 };
-const parent = parseConfig(json);
-const shape = { front: 1, mlpOnly: 2, sharedPairs: 1, linear: true };
-const child = parseConfig(childConfig(json, parent, shape));
+const parent = specOf(json);
+const shape = { layers: [1, 2], sharedPairs: 1, linear: true };
+const child = specOf(childConfig(json, parent, shape));
 
 /** Each token is given by the two before it, but for one in ten: what tells them apart takes attention. */
 function windowsFrom(seed: number, count: number): number[][] {
@@ -49,17 +49,17 @@ const streamOf = (windows: number[][], rows: number): BatchStream =>
   );
 const schedule = { steps: 120, learningRate: 5e-3, warmUp: 10 };
 
-async function checkpointOf(config: ModelConfig, weights: CpuWeights) {
-  const tensors = ownSpecs(config).map(({ name, shape }) => {
+async function checkpointOf(spec: ModelSpec, weights: CpuWeights) {
+  const tensors = ownTensors(spec).map(({ name, shape }) => {
     return { name, dtype: 'F32' as const, shape, data: weights[name]!.data };
   });
   const source = memorySource({ 'model.safetensors': encodeSafetensors(tensors) });
-  return { config, checkpoint: await openCheckpoint(source, ownSpecs(config)) };
+  return { spec, checkpoint: await openCheckpoint(source, ownTensors(spec)) };
 }
 
 /** Perplexity of held-out text. */
-async function perplexityOf(config: ModelConfig, weights: CpuWeights): Promise<number> {
-  const trainer = new Trainer(config, weights, { schedule, length: LENGTH });
+async function perplexityOf(spec: ModelSpec, weights: CpuWeights): Promise<number> {
+  const trainer = new Trainer(spec, weights, { schedule, length: LENGTH });
   const loss = await trainer.loss(streamOf(heldOut, heldOut.length).next());
   trainer.dispose();
   return Math.exp(loss);
@@ -77,7 +77,7 @@ describe('healing', () => {
     trainer.dispose();
     // As a conversion with no map fitted would: attention dropped, the second of the pair too.
     pruned = Object.fromEntries(
-      ownSpecs(child).map(({ name, shape }) => {
+      ownTensors(child).map(({ name, shape }) => {
         const zeros = () => new Float32Array(shape.reduce((a, b) => a * b, 1));
         return [name, taught[name] ?? { shape, data: zeros() }];
       }),
@@ -130,9 +130,9 @@ describe('healing is refused before anything is measured', () => {
   });
 
   it('for models that the trainer lacks parts of, and for those too large for it', () => {
-    const biased = parseConfig({ ...json, model_type: 'qwen2' });
+    const biased = specOf({ ...json, model_type: 'qwen2' });
     expect(() => checkHealing(biased, text, { tokens: 1 })).toThrow(/no biases/);
-    const large = parseConfig({
+    const large = specOf({
       ...json,
       hidden_size: 2048,
       head_dim: 64,

@@ -14,11 +14,12 @@ const BELOW: Record<string, readonly string[]> = {
   // The text of a shader that comes with its kernel.
   kernels: ['gpu', 'quant', 'formats', 'shaders'],
   model: ['kernels', 'quant', 'gpu', 'formats'],
-  engine: ['model', 'kernels', 'quant', 'gpu', 'formats', 'grammar'],
+  families: ['model', 'kernels'],
+  engine: ['families', 'model', 'kernels', 'quant', 'gpu', 'formats', 'grammar'],
   api: ['engine', 'formats', 'grammar'],
-  train: ['engine', 'model', 'gpu', 'formats', 'bench'],
-  convert: ['engine', 'model', 'kernels', 'quant', 'gpu', 'formats', 'train', 'bench'],
-  bench: ['engine', 'model', 'kernels', 'quant', 'gpu', 'formats'],
+  train: ['engine', 'families', 'model', 'gpu', 'formats', 'bench'],
+  convert: ['engine', 'families', 'model', 'kernels', 'quant', 'gpu', 'formats', 'train', 'bench'],
+  bench: ['engine', 'families', 'model', 'kernels', 'quant', 'gpu', 'formats'],
 };
 
 const filesOf = (folder: string): string[] =>

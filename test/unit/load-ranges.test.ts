@@ -8,7 +8,7 @@ import { Ledger } from '../../src/gpu/buffer.ts';
 import type { Gpu } from '../../src/gpu/device.ts';
 import type { WeightDtype } from '../../src/kernels/tensor.ts';
 import { fillFromCheckpoint } from '../../src/model/load.ts';
-import { planOf, tensorSpecs } from '../../src/model/plan.ts';
+import { tensorsOf } from '../../src/model/spec.ts';
 import { allocateWeights } from '../../src/model/weights.ts';
 import { memorySource } from '../support/memory-source.ts';
 import { tinyFiles, tinyModel } from '../support/tiny-models.ts';
@@ -39,8 +39,8 @@ async function filled(source: Source, signal?: AbortSignal, dtype: WeightDtype =
     },
   };
   const gpu = { device, limits: { binding: 2 ** 30, workgroups: 65535 } } as unknown as Gpu;
-  const specs = tensorSpecs(model.config);
-  const { fill } = allocateWeights(gpu, new Ledger(gpu), model.config, planOf(model.config), dtype);
+  const specs = tensorsOf(model.spec);
+  const { fill } = allocateWeights(gpu, new Ledger(gpu), model.spec, dtype);
   await fillFromCheckpoint(gpu, fill, await openCheckpoint(source, specs), specs, signal ? { signal } : {});
   return digest(written.sort().join());
 }
@@ -103,9 +103,9 @@ describe('loading by ranges', () => {
   test('small neighbours come in one request', async () => {
     const { source, seen } = server(() => undefined);
     await filled(source);
-    const { tensors } = await openCheckpoint(memorySource(files), tensorSpecs(model.config));
+    const { tensors } = await openCheckpoint(memorySource(files), tensorsOf(model.spec));
     // The header takes some; stored copies, compared in pairs, stand between the others.
-    const copies = tensorSpecs(model.config).filter(({ name, copyOf }) => copyOf && tensors.has(name)).length;
+    const copies = tensorsOf(model.spec).filter(({ name, copyOf }) => copyOf && tensors.has(name)).length;
     expect(seen.requests).toBeLessThan(3 + 2 * copies + (tensors.size - copies) / 3);
   });
 
@@ -173,7 +173,7 @@ describe('spans of a checkpoint', () => {
     start: Math.floor((i * length) / 20),
     end: Math.floor(((i + 1) * length) / 20),
   }));
-  const opened = (source: Source): Promise<Checkpoint> => openCheckpoint(source, tensorSpecs(model.config));
+  const opened = (source: Source): Promise<Checkpoint> => openCheckpoint(source, tensorsOf(model.spec));
   const sources = {
     'in streams': () => server(() => undefined).source,
     'one by one': () => memorySource(files),

@@ -1,6 +1,7 @@
 // What config.json says of the sums: run as transformers runs it, or refused by name.
 import { describe, expect, it } from 'vitest';
-import { parseConfig } from '../../src/model/config.ts';
+import { specOf, specsOf } from '../../src/families/index.ts';
+import { type AttentionMixer, type ModelSpec, planOf } from '../../src/model/spec.ts';
 
 const base = {
   model_type: 'llama',
@@ -12,8 +13,8 @@ const base = {
   max_position_embeddings: 512,
 };
 const rope = (extra: object) => {
-  const { ropeTheta: theta, ropeScaling: scaling } = parseConfig({ ...base, ...extra });
-  return { theta, scaling };
+  const { mixer } = specOf({ ...base, ...extra }).blocks[0]!;
+  return (mixer as AttentionMixer).rope!;
 };
 const none = { type: 'none' };
 const linear = { type: 'linear', factor: 4 };
@@ -103,7 +104,7 @@ describe('rotary embeddings', () => {
       { rope_parameters: { sliding_attention: { rope_type: 'default', rope_theta: 7 } } },
     ],
   ])('refuses %s', (message, extra) => {
-    expect(() => parseConfig({ ...base, ...extra })).toThrow(
+    expect(() => specOf({ ...base, ...extra })).toThrow(
       expect.objectContaining({ code: 'unsupported', message: expect.stringMatching(message) }),
     );
   });
@@ -137,7 +138,7 @@ describe('other fields that change the sums', () => {
     ['"gemma3_text"', { model_type: 'gemma3_text' }],
   ])('refuses %s by name', (name, extra) => {
     const error = { code: 'unsupported', message: expect.stringContaining(name) };
-    expect(() => parseConfig({ ...base, ...extra })).toThrow(expect.objectContaining(error));
+    expect(() => specOf({ ...base, ...extra })).toThrow(expect.objectContaining(error));
   });
 
   it('runs what leaves the sums as they are', () => {
@@ -154,49 +155,108 @@ describe('other fields that change the sums', () => {
       hidden_act: 'swish',
       layer_types: ['full_attention', 'full_attention'],
     };
-    expect(parseConfig({ ...base, ...neutral })).toEqual(parseConfig(base));
+    expect(specOf({ ...base, ...neutral })).toEqual(specOf(base));
     // The window begins above the last layer.
     const window = { sliding_window: 128, use_sliding_window: true, max_window_layers: 2 };
     for (const model_type of ['qwen2', 'qwen3'])
-      expect(parseConfig({ ...base, model_type, ...window }).layers).toBe(2);
+      expect(specOf({ ...base, model_type, ...window }).blocks).toHaveLength(2);
   });
 
   it('fills in what each family leaves out', () => {
     const { max_position_embeddings: _, ...rest } = base;
-    const of = (extra: object) => parseConfig({ ...rest, ...extra });
-    expect(of({})).toMatchObject({
+    const of = (extra: object) => {
+      const spec = specOf({ ...rest, ...extra });
+      const { mixer, feedForward } = spec.blocks[0]!;
+      const { headDim, kvHeads, q, out } = mixer as AttentionMixer;
+      const biases = { qkv: q.bias, out: out.bias, mlp: feedForward.down.bias };
+      const { maxPositions, rmsNormEps, tied } = spec;
+      return { maxPositions, headDim, kvHeads, rmsNormEps, tied, biases };
+    };
+    const none = { qkv: false, out: false, mlp: false };
+    expect(of({})).toEqual({
       maxPositions: 2048,
       headDim: 16,
       kvHeads: 4,
       rmsNormEps: 1e-6,
       tied: false,
-      qkvBias: false,
-      attentionOutBias: false,
-      mlpBias: false,
+      biases: none,
     });
     expect(of({ num_key_value_heads: null, head_dim: null })).toMatchObject({ headDim: 16, kvHeads: 4 });
     expect(of({ model_type: 'qwen2', mlp_bias: true, attention_bias: false })).toMatchObject({
       maxPositions: 32768,
-      qkvBias: true,
-      attentionOutBias: false,
-      mlpBias: false,
+      biases: { ...none, qkv: true },
     });
     expect(of({ model_type: 'qwen3', attention_bias: true })).toMatchObject({
       maxPositions: 32768,
       headDim: 128,
-      attentionOutBias: true,
+      biases: { ...none, qkv: true, out: true },
     });
   });
 
   it('reads mobilellm as the Llama that it is', () => {
-    const config = parseConfig({
-      ...base,
-      model_type: 'mobilellm',
-      share_embedding: true,
-      layer_sharing: false,
+    const mobile = { ...base, model_type: 'mobilellm', layer_sharing: false };
+    const spec = specOf({ ...mobile, share_embedding: true });
+    expect(spec).toEqual({ ...specOf(base), modelType: 'mobilellm', tied: true });
+    expect(specOf(mobile).tied).toBe(true);
+    expect(specOf({ ...mobile, share_embedding: false }).tied).toBe(false);
+  });
+});
+
+describe('the stack of a ShishuLM', () => {
+  const { num_hidden_layers: _, ...sizes } = base;
+  const shishu = { ...sizes, model_type: 'shishu-llama' };
+  const stackOf = (extra: object) =>
+    planOf(specOf({ ...shishu, ...extra })).map(({ kind, mlp }) => `${kind} ${mlp}`);
+  const types = ['linear_map', 'full_attention', 'mlp_only', 'mlp_only', 'full_attention'];
+
+  it('is one run of blocks without attention, or any list of types', () => {
+    const run = { num_decoder_front: 1, num_mlp: 3, num_mlp_shared: 1, num_decoder_end: 1 };
+    expect(stackOf(run)).toEqual(['attention 0', 'mlp 1', 'mlp 1', 'mlp 3', 'attention 4']);
+    expect(
+      stackOf({
+        layer_types: types,
+        shared_mlps: [
+          [0, 3],
+          [1, 2],
+        ],
+      }),
+    ).toEqual(['linear 0', 'attention 1', 'mlp 1', 'mlp 0', 'attention 4']);
+    expect(stackOf({ ...run, layer_types: Array(5).fill('full_attention') })).toEqual(stackOf(run));
+  });
+
+  it.each<[RegExp, object]>([
+    [/"num_decoder_front" is missing/, {}],
+    [/both describe the stack/, { layer_types: types, num_decoder_front: 1, num_mlp: 4 }],
+    [/"num_hidden_layers" is 4, "layer_types" lists 5/, { layer_types: types, num_hidden_layers: 4 }],
+    [/layer type "sliding_attention"/, { layer_types: ['sliding_attention'] }],
+    [/both name the linear maps/, { layer_types: types, linear_layers: [2] }],
+    [/"shared_mlps" holds \[1,5\]/, { layer_types: types, shared_mlps: [[1, 5]] }],
+    [/"shared_mlps" holds \[2,1\]/, { layer_types: types, shared_mlps: [[2, 1]] }],
+    [
+      /"shared_mlps" holds \[1,3\]/,
+      {
+        layer_types: types,
+        shared_mlps: [
+          [1, 2],
+          [1, 3],
+        ],
+      },
+    ],
+    [/"shared_mlps" is/, { layer_types: types, shared_mlps: [1, 2] }],
+  ])('refuses %s', (message, extra) => {
+    expect(() => stackOf(extra)).toThrow(message);
+  });
+
+  it('has MLPs of another width, or of the same: the tensors decide', () => {
+    const [first, second, ...others] = specsOf({
+      ...shishu,
+      layer_types: types,
+      shared_mlps: [[1, 2]],
+      intermediate_size_mlp: 32,
     });
-    expect(config).toEqual({ ...parseConfig(base), tied: true });
-    expect(parseConfig({ ...base, model_type: 'mobilellm' }).tied).toBe(true);
-    expect(parseConfig({ ...base, model_type: 'mobilellm', share_embedding: false }).tied).toBe(false);
+    const widths = (spec?: ModelSpec) => spec?.blocks.map(({ feedForward: { width } }) => width);
+    expect(widths(first)).toEqual([32, 96, 96, 32, 96]);
+    expect(widths(second)).toEqual([96, 96, 96, 96, 96]);
+    expect(others).toEqual([]);
   });
 });

@@ -2,11 +2,11 @@
 import { describe, expect, test } from 'vitest';
 import { modesOf, planInModes } from '../../src/engine/modes.ts';
 import { PrefixCache } from '../../src/engine/prefix-cache.ts';
-import { type Plan, planOf } from '../../src/model/plan.ts';
 import { type Mode, pruned } from '../../src/model/prune.ts';
+import { type Plan, planOf } from '../../src/model/spec.ts';
 import { tinyModel } from '../support/tiny-models.ts';
 
-const plan = planOf(tinyModel('shishu', 7).config);
+const plan = planOf(tinyModel('shishu', 7).spec);
 const LAYERS = [0, 1, 7];
 const maps = new Map([
   [0, {}],

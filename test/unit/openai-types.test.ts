@@ -2,7 +2,7 @@
 import type OpenAI from 'openai';
 import { expectTypeOf, test } from 'vitest';
 import type { ChatCompletion, ChatCompletionChunk } from '../../src/api/openai.ts';
-import type { LocalModel, RemoteModel } from '../../src/index.ts';
+import type { Model } from '../../src/index.ts';
 
 const request = {
   model: 'any',
@@ -39,8 +39,7 @@ test('whole answers and chunks have the types of the client', () => {
 
 test('the chat of every model stands in for that of the client', () => {
   expectTypeOf<OpenAI['chat']>().toExtend<Chat>();
-  expectTypeOf<LocalModel['chat']>().toExtend<Chat>();
-  expectTypeOf<RemoteModel['chat']>().toExtend<Chat>();
+  expectTypeOf<Model['chat']>().toExtend<Chat>();
   // The check can fail.
   expectTypeOf<{ completions: { create(body: Request): Promise<string> } }>().not.toExtend<Chat>();
 });

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { type ChatCompletionChunk, type ChatModel, chatCompletions } from '../../src/api/openai.ts';
+import { checkRequest } from '../../src/api/openai-request.ts';
 import { checkOptions } from '../../src/engine/options.ts';
 import type { GenerateChunk, GenerateOptions, GenerateResult, Message } from '../../src/engine/types.ts';
 import { ShishuError } from '../../src/errors.ts';
@@ -243,7 +244,7 @@ describe('log-probabilities that tell bytes', () => {
           };
         return { text: '', usage, finishReason: 'stop' } as unknown as GenerateResult;
       },
-      decode: () => {
+      decode: async () => {
         asked++;
         return 'x';
       },
@@ -313,6 +314,25 @@ describe('refusals', () => {
     [{ messages: [{ content: 'x' }] }, 'messages[0].role'],
     [{ stream_options: { include_usage: true } }, 'stream_options'],
     [{ reasoning_effort: 'high' }, 'reasoning_effort'],
+    ...['yes', 1, [], true].map((given): [object, string] => [
+      { stream: true, stream_options: given },
+      'stream_options',
+    ]),
+    [{ stream: true, stream_options: { include_usage: 1 } }, 'stream_options.include_usage'],
+    [{ stream: true, stream_options: { usage: true } }, 'stream_options.usage'],
+    [{ stream: 'true' }, 'stream'],
+    [{ max_tokens: 5, max_completion_tokens: 7 }, 'max_completion_tokens'],
+    [{ max_completion_tokens: 7, max_tokens: 5 }, 'max_tokens'],
+    [{ model: 5 }, 'model'],
+    [{ user: {} }, 'user'],
+    [{ store: 'no' }, 'store'],
+    [{ metadata: 'x' }, 'metadata'],
+    [{ metadata: ['x'] }, 'metadata'],
+    [{ metadata: { a: 1 } }, 'metadata.a'],
+    [{ logit_bias: [1] }, 'logit_bias'],
+    [{ logit_bias: new Map([[3, 1]]) }, 'logit_bias'],
+    [{ response_format: [] }, 'response_format'],
+    [{ response_format: 'json' }, 'response_format'],
   ])('%o names %s', async (extra, field) => {
     const error = await fakeModel()
       .chat.create({ messages, ...extra } as never)
@@ -321,6 +341,115 @@ describe('refusals', () => {
     expect(error).toMatchObject({ code: 'bad-argument', details: { field } });
     expect((error as Error).message).toContain(`"${field}`);
     expect((error as Error).message).not.toMatch(/topP|minP|topK|maxTokens|Penalty|logitBias|topLogprobs/);
+  });
+
+  const tool = { type: 'function', function: { name: 'f', parameters: { type: 'object' } } };
+  const deep = JSON.parse(`${'['.repeat(1e5)}${']'.repeat(1e5)}`);
+  it.each<[string, object, string]>([
+    ['a field of a tool', { tools: [{ ...tool, strict: true }] }, 'tools[0].strict'],
+    [
+      'a field of a function',
+      { tools: [tool, { ...tool, function: { ...tool.function, params: {} } }] },
+      'tools[1].function.params',
+    ],
+    [
+      'a description',
+      { tools: [{ ...tool, function: { ...tool.function, description: ['x'] } }] },
+      'tools[0].function.description',
+    ],
+    [
+      'strict',
+      { tools: [{ ...tool, function: { ...tool.function, strict: 'yes' } }] },
+      'tools[0].function.strict',
+    ],
+    ['a tool that is a list', { tools: [[]] }, 'tools[0]'],
+    ['a tool that is text', { tools: ['f'] }, 'tools[0]'],
+    ['a function that is a list', { tools: [{ type: 'function', function: [] }] }, 'tools[0]'],
+    ['a deep field', { tools: [{ ...tool, x: deep }] }, 'tools[0].x'],
+    ['a choice of no type', { tools: [tool], tool_choice: { function: { name: 'f' } } }, 'tool_choice'],
+    [
+      'a choice of another type',
+      { tools: [tool], tool_choice: { type: 'custom', function: { name: 'f' } } },
+      'tool_choice',
+    ],
+    ['a choice that is a list', { tools: [tool], tool_choice: ['f'] }, 'tool_choice'],
+    ['a choice by name alone', { tools: [tool], tool_choice: 'f' }, 'tool_choice'],
+    ['a choice of nothing', { tools: [tool], tool_choice: { type: 'function' } }, 'tool_choice'],
+    [
+      'a field of a choice',
+      { tools: [tool], tool_choice: { type: 'function', function: { name: 'f' }, mode: 'auto' } },
+      'tool_choice.mode',
+    ],
+    [
+      'a field of the function of a choice',
+      { tools: [tool], tool_choice: { type: 'function', function: { name: 'f', strict: true } } },
+      'tool_choice.function.strict',
+    ],
+    ...['x', 5, null, true, ['f'], deep].map((call): [string, object, string] => [
+      'an earlier call',
+      { messages: [{ role: 'assistant', content: null, tool_calls: [call] }] },
+      'messages[0].tool_calls[0]',
+    ]),
+    [
+      'the function of an earlier call',
+      { messages: [{ role: 'assistant', tool_calls: [{ type: 'function', function: 'f' }] }] },
+      'messages[0].tool_calls[0].function',
+    ],
+    [
+      'the name of an earlier call',
+      { messages: [{ role: 'assistant', tool_calls: [{ function: { arguments: '{}' } }] }] },
+      'messages[0].tool_calls[0].function.name',
+    ],
+    [
+      'an earlier call of another type',
+      { messages: [{ role: 'assistant', tool_calls: [{ type: 'custom', custom: { name: 'f' } }] }] },
+      'messages[0].tool_calls[0].name',
+    ],
+  ])('%s that has no sense is named', async (_, extra, field) => {
+    const checked = () => checkRequest({ messages, ...extra } as never, 'hermes');
+    expect(checked).toThrow(expect.objectContaining({ code: 'bad-argument' }));
+    expect(checked).toThrow(expect.objectContaining({ details: expect.objectContaining({ field }) }));
+    expect(checked).toThrow(`"${field}"`);
+  });
+
+  it('name both of two fields that are one option; where they agree they are no error', async () => {
+    const both = { messages, max_tokens: 5, max_completion_tokens: 7 };
+    const error = await fakeModel()
+      .chat.create(both)
+      .catch((e: unknown) => e);
+    expect((error as Error).message).toBe(
+      'Field "max_completion_tokens" is 7, expected 5, as "max_tokens" has it, or only one of the two.',
+    );
+    const { chat, calls } = fakeModel();
+    await chat.create({ ...both, max_tokens: 7 });
+    await chat.create({ ...both, max_tokens: null });
+    expect(calls.map(({ options }) => options.maxTokens)).toEqual([7, 7]);
+  });
+
+  it('spare what is allowed: no strict, no description, calls that are the function itself', () => {
+    const said = { name: 'f', description: null, strict: null, parameters: null };
+    const { tools, messages: kept } = checkRequest(
+      {
+        messages: [
+          {
+            role: 'assistant',
+            content: null,
+            tool_calls: [
+              { name: 'f', arguments: '{"a":1}' },
+              { id: '1', function: { name: 'f' } },
+            ],
+          },
+        ],
+        tools: [{ type: 'function', function: said }],
+        tool_choice: { type: 'function', function: { name: 'f' } },
+      } as never,
+      'hermes',
+    );
+    expect(tools).toMatchObject({ names: ['f'], demanded: true });
+    expect(kept[0]!.tool_calls).toEqual([
+      { name: 'f', arguments: { a: 1 } },
+      { id: '1', function: { name: 'f', arguments: {} } },
+    ]);
   });
 
   it('come before the stream does, and null is no value', async () => {

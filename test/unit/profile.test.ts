@@ -5,7 +5,6 @@ import { openGpu } from '../../src/gpu/device.ts';
 import { checkProfile, isSoftware, type ProfileOption, profileOf } from '../../src/gpu/profile.ts';
 import { estimate, loadModel } from '../../src/index.ts';
 import { defaultTuning, PLAIN_TUNING } from '../../src/kernels/tuning.ts';
-import { planOf } from '../../src/model/plan.ts';
 import { memorySource } from '../support/memory-source.ts';
 import { tinyFiles, tinyModel } from '../support/tiny-models.ts';
 
@@ -48,13 +47,11 @@ test.each<[ProfileOption, boolean, string]>([
   );
   // Chunks of a prompt, and so what the activations take.
   vi.stubGlobal('GPUBufferUsage', {});
-  const { config } = tinyModel('llama', 7);
+  const { spec } = tinyModel('llama', 7);
   const sizes = { dtype: 'f32', kv: 'f32', contextLength: 96, batch: 1 } as const;
   const chunk = profile === 'software' ? 64 : 256;
   const tuning = defaultTuning(gpu);
-  expect(sizeOf(gpu, config, planOf(config), sizes)).toEqual(
-    sizeOf(gpu, config, planOf(config), { ...sizes, chunk, tuning }),
-  );
+  expect(sizeOf(gpu, spec, sizes)).toEqual(sizeOf(gpu, spec, { ...sizes, chunk, tuning }));
 });
 
 describe('another value', () => {

@@ -1,21 +1,21 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { Tokenizer } from '@huggingface/tokenizers';
 import { describe, expect, test } from 'vitest';
-import { parseConfig } from '../../src/model/config.ts';
-import { planOf, tensorSpecs } from '../../src/model/plan.ts';
+import { specOf } from '../../src/families/index.ts';
+import { planOf, tensorsOf } from '../../src/model/spec.ts';
 import { type ReferenceTensor, referenceGreedy, referenceLogits } from '../reference/forward.ts';
 import { argmax } from '../reference/kernels.ts';
 import { randomTokens, TINY_MODEL_NAMES, tinyModel } from '../support/tiny-models.ts';
 
 describe.each(TINY_MODEL_NAMES)('tiny %s', (name) => {
-  const { config, tensors } = tinyModel(name, 1);
-  const tokens = randomTokens(config, 12, 2);
-  const logits = referenceLogits(config, tensors, tokens);
+  const { spec, tensors } = tinyModel(name, 1);
+  const tokens = randomTokens(spec, 12, 2);
+  const logits = referenceLogits(spec, tensors, tokens);
   const rowOf = (all: Float32Array, r: number): Float32Array =>
-    all.subarray(r * config.vocabSize, (r + 1) * config.vocabSize);
+    all.subarray(r * spec.vocabSize, (r + 1) * spec.vocabSize);
 
   test('has the tensors of its config', () => {
-    for (const { name: tensor, shape, copyOf } of tensorSpecs(config)) {
+    for (const { name: tensor, shape, copyOf } of tensorsOf(spec)) {
       if (copyOf !== undefined && (name !== 'shishu-copies' || tensor === 'lm_head.weight')) {
         expect(tensors.has(tensor)).toBe(false);
       } else {
@@ -25,7 +25,7 @@ describe.each(TINY_MODEL_NAMES)('tiny %s', (name) => {
     }
   });
   test('has logits that are spread out and differ by position', () => {
-    expect(logits).toHaveLength(tokens.length * config.vocabSize);
+    expect(logits).toHaveLength(tokens.length * spec.vocabSize);
     const mean = logits.reduce((a, b) => a + b, 0) / logits.length;
     const variance = logits.reduce((a, b) => a + (b - mean) ** 2, 0) / logits.length;
     expect(Math.sqrt(variance)).toBeGreaterThan(1);
@@ -34,19 +34,19 @@ describe.each(TINY_MODEL_NAMES)('tiny %s', (name) => {
     expect(new Set(likeliest).size).toBeGreaterThan(4);
   });
   test('is causal: a prefix has the same logits, an earlier token changes later ones', () => {
-    const prefix = referenceLogits(config, tensors, tokens.slice(0, 7));
+    const prefix = referenceLogits(spec, tensors, tokens.slice(0, 7));
     expect(prefix).toEqual(logits.slice(0, prefix.length));
-    const other = referenceLogits(config, tensors, [(tokens[0]! + 1) % config.vocabSize, ...tokens.slice(1)]);
+    const other = referenceLogits(spec, tensors, [(tokens[0]! + 1) % spec.vocabSize, ...tokens.slice(1)]);
     expect(rowOf(other, 11)).not.toEqual(rowOf(logits, 11));
   });
   test('uses every tensor it has, and a bias wherever its config has one', () => {
     // A used tensor cannot be zeroed without a change of the logits; copies of shared weights are not read.
-    for (const { name: tensor, copyOf } of tensorSpecs(config)) {
+    for (const { name: tensor, copyOf } of tensorsOf(spec)) {
       if (copyOf !== undefined) continue;
       const { shape, data } = tensors.get(tensor)!;
       const without = new Map<string, ReferenceTensor>(tensors);
       without.set(tensor, { shape, data: new Float32Array(data.length) });
-      const changed = referenceLogits(config, without, tokens.slice(0, 3));
+      const changed = referenceLogits(spec, without, tokens.slice(0, 3));
       // A bias of k moves all scores of an attention row alike, save for RoPE and rounding.
       expect(changed, tensor).not.toEqual(logits.slice(0, changed.length));
     }
@@ -62,9 +62,9 @@ test.each([
   ['qwen2', [-4.8829, 2.8918, -1.819, -2.1579, 2.9652]],
   ['qwen3', [-1.7011, 0.7915, 1.8364, -0.3263, -1.7537]],
 ] as const)('tiny %s has the logits of another implementation', (name, expected) => {
-  const { config, tensors } = tinyModel(name, 7);
-  const logits = referenceLogits(config, tensors, randomTokens(config, 60, 3));
-  const last = logits.subarray(logits.length - config.vocabSize);
+  const { spec, tensors } = tinyModel(name, 7);
+  const logits = referenceLogits(spec, tensors, randomTokens(spec, 60, 3));
+  const last = logits.subarray(logits.length - spec.vocabSize);
   expected.forEach((value, i) => {
     expect(Math.abs(last[i]! - value)).toBeLessThan(2e-4);
   });
@@ -72,41 +72,43 @@ test.each([
 
 describe('shared pairs', () => {
   const shared = tinyModel('shishu', 3);
-  const tokens = randomTokens(shared.config, 9, 4);
-  const logits = referenceLogits(shared.config, shared.tensors, tokens);
+  const tokens = randomTokens(shared.spec, 9, 4);
+  const logits = referenceLogits(shared.spec, shared.tensors, tokens);
 
   test.each(['shishu-copies', 'shishu-unshared'] as const)('%s has the logits of shishu', (name) => {
-    const { config, tensors } = tinyModel(name, 3);
+    const { spec, tensors } = tinyModel(name, 3);
     expect(tensors.size).toBeGreaterThan(shared.tensors.size);
-    expect(referenceLogits(config, tensors, tokens)).toEqual(logits);
+    expect(referenceLogits(spec, tensors, tokens)).toEqual(logits);
   });
   test('the second member of a pair reads the first', () => {
-    expect(planOf(shared.config).map((block) => block.mlp)).toEqual([0, 1, 2, 2, 4, 4, 6, 7]);
-    const { config, tensors } = tinyModel('shishu-unshared', 3);
+    expect(planOf(shared.spec).map((block) => block.mlp)).toEqual([0, 1, 2, 2, 4, 4, 6, 7]);
+    const { spec, tensors } = tinyModel('shishu-unshared', 3);
     tensors.get('model.layers.3.mlp.up_proj.weight')!.data.fill(0);
-    expect(referenceLogits(config, tensors, tokens)).not.toEqual(logits);
+    expect(referenceLogits(spec, tensors, tokens)).not.toEqual(logits);
   });
 });
 
 test('a linear map of zeros is no map', () => {
-  const { config, tensors } = tinyModel('linear', 5);
-  const tokens = randomTokens(config, 5, 6);
+  const { spec, tensors } = tinyModel('linear', 5);
+  const tokens = randomTokens(spec, 5, 6);
   const zeroed = new Map<string, ReferenceTensor>(tensors);
   for (const [name, { shape, data }] of tensors)
     if (name.includes('linear_attn')) zeroed.set(name, { shape, data: new Float32Array(data.length) });
-  const withoutMaps = planOf({ ...config, linearLayers: [] });
-  expect(referenceLogits(config, zeroed, tokens)).toEqual(
-    referenceLogits(config, tensors, tokens, withoutMaps),
+  const withoutMaps = planOf(spec).map(
+    (block) => ({ ...block, kind: block.kind === 'linear' ? 'mlp' : block.kind }) as const,
   );
-  expect(referenceLogits(config, tensors, tokens)).not.toEqual(referenceLogits(config, zeroed, tokens));
+  expect(referenceLogits(spec, zeroed, tokens)).toEqual(referenceLogits(spec, tensors, tokens, withoutMaps));
+  expect(referenceLogits(spec, tensors, tokens)).not.toEqual(referenceLogits(spec, zeroed, tokens));
 });
 
 test('a linear map of two factors is their product', () => {
-  const { config, tensors } = tinyModel('linear-rank', 5);
-  const [d, rank] = [config.hiddenSize, config.linearRank!];
-  const tokens = randomTokens(config, 5, 6);
+  const { spec, configJson, tensors } = tinyModel('linear-rank', 5);
+  const [d, rank] = [spec.hiddenSize, 7];
+  const maps = planOf(spec).filter(({ kind }) => kind === 'linear');
+  expect(maps).toHaveLength(2);
+  const tokens = randomTokens(spec, 5, 6);
   const whole = new Map<string, ReferenceTensor>(tensors);
-  for (const layer of config.linearLayers) {
+  for (const { layer } of maps) {
     const at = `model.layers.${layer}.linear_attn`;
     const [down, up] = ['down', 'up'].map((part) => tensors.get(`${at}.${part}.weight`)!.data);
     const data = Float32Array.from({ length: d * d }, (_, place) => {
@@ -118,13 +120,13 @@ test('a linear map of two factors is their product', () => {
     whole.set(`${at}.weight`, { shape: [d, d], data });
     whole.set(`${at}.bias`, tensors.get(`${at}.up.bias`)!);
   }
-  const logits = referenceLogits(config, tensors, tokens);
-  const expected = referenceLogits({ ...config, linearRank: undefined }, whole, tokens);
+  const logits = referenceLogits(spec, tensors, tokens);
+  const expected = referenceLogits(specOf({ ...configJson, linear_rank: undefined }), whole, tokens);
   for (const [i, value] of expected.entries()) expect(logits[i]!).toBeCloseTo(value, 4);
 });
 
 test('a linear block is x + W (x / rms(x)) + b', () => {
-  const config = parseConfig({
+  const spec = specOf({
     model_type: 'shishu-llama',
     hidden_size: 4,
     intermediate_size: 1,
@@ -137,7 +139,7 @@ test('a linear block is x + W (x / rms(x)) + b', () => {
     tie_word_embeddings: true,
   });
   const tensors = new Map<string, ReferenceTensor>();
-  for (const { name, shape } of tensorSpecs(config))
+  for (const { name, shape } of tensorsOf(spec))
     tensors.set(name, { shape, data: new Float32Array(shape.reduce((a, b) => a * b, 1)) });
   const fill = (name: string, ...values: number[]): void => tensors.get(name)!.data.set(values);
   fill('model.embed_tokens.weight', 3, -3, 3, -3);
@@ -148,12 +150,12 @@ test('a linear block is x + W (x / rms(x)) + b', () => {
   const x = [-4, -2, 3, -3];
   const rms = Math.sqrt((16 + 4 + 9 + 9) / 4);
   const logit = (3 * x[0]! - 3 * x[1]! + 3 * x[2]! - 3 * x[3]!) / rms;
-  expect(referenceLogits(config, tensors, [0])[0]).toBeCloseTo(logit, 5);
+  expect(referenceLogits(spec, tensors, [0])[0]).toBeCloseTo(logit, 5);
 });
 
 test('one block worked out by hand', () => {
   // hidden 4, one head of 4, one token: attention gives v itself, RoPE at position 0 turns nothing.
-  const config = parseConfig({
+  const spec = specOf({
     model_type: 'llama',
     hidden_size: 4,
     intermediate_size: 1,
@@ -180,7 +182,7 @@ test('one block worked out by hand', () => {
   // x = (2,-2,2,-2); + norm(x) = (3,-3,3,-3); the MLP adds silu(1) * -1 to the first element.
   const first = 3 - 1 / (1 + Math.exp(-1));
   const rms = Math.sqrt((first ** 2 + 27) / 4);
-  const logits = referenceLogits(config, tensors, [0]);
+  const logits = referenceLogits(spec, tensors, [0]);
   expect(logits[0]).toBeCloseTo((2 * first + 2 * 3 + 2 * 3 + 2 * 3) / rms, 5);
   expect(logits[1]).toBeCloseTo(first / rms, 5);
 });
@@ -191,7 +193,7 @@ if (!present) console.warn(`Skipped the trained model: ${stories.pathname} is ab
 
 test.skipIf(!present)('stories260K says what it was trained to say', () => {
   const json = (file: string): object => JSON.parse(readFileSync(new URL(file, stories), 'utf8')) as object;
-  const config = parseConfig(json('config.json'));
+  const spec = specOf(json('config.json'));
   const bytes = readFileSync(new URL('model.safetensors', stories));
   const headerSize = Number(bytes.readBigUInt64LE(0));
   const header = JSON.parse(bytes.toString('utf8', 8, 8 + headerSize)) as Record<
@@ -212,7 +214,7 @@ test.skipIf(!present)('stories260K says what it was trained to say', () => {
   const tokenizer = new Tokenizer(json('tokenizer.json'), json('tokenizer_config.json'));
   const prompt = tokenizer.encode('Once upon a time').ids;
   expect(prompt[0]).toBe(1);
-  expect(referenceGreedy(config, tensors, prompt, 12)).toEqual([
+  expect(referenceGreedy(spec, tensors, prompt, 12)).toEqual([
     432, 383, 286, 261, 376, 298, 315, 421, 395, 317, 426, 338,
   ]);
 });

@@ -64,9 +64,9 @@ describe('rotary frequencies', () => {
 });
 
 describe('rope', () => {
-  const config = { headDim: 4, ropeTheta: 100, ropeScaling: { type: 'none' } } as const;
+  const spec = { headDim: 4, rope: { theta: 100, scaling: { type: 'none' } } } as const;
   test('angles are position times frequency', () => {
-    expectClose(ropeAngles(config, [0, 3]), [0, 0, 3, 0.3], 12);
+    expectClose(ropeAngles(spec, [0, 3]), [0, 0, 3, 0.3], 12);
   });
   test('rotates element i with element i + headDim / 2, every head alike', () => {
     const head = [1, 2, 3, 4];
@@ -76,7 +76,7 @@ describe('rope', () => {
       3 * Math.cos(3) + Math.sin(3),
       4 * Math.cos(0.3) + 2 * Math.sin(0.3),
     ];
-    expectClose(rope(f32(...head, ...head, ...head, ...head), 2, config, [0, 3]), [
+    expectClose(rope(f32(...head, ...head, ...head, ...head), 2, spec, [0, 3]), [
       ...head,
       ...head,
       ...rotated,

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { openCheckpoint } from '../../src/formats/checkpoint.ts';
 import { bytesToF32 } from '../../src/formats/float.ts';
-import { tensorSpecs } from '../../src/model/plan.ts';
+import { tensorsOf } from '../../src/model/spec.ts';
 import { roundToF16 } from '../reference/quantize.ts';
 import { memorySource } from '../support/memory-source.ts';
 import { roundedTo, tinyFiles, tinyModel } from '../support/tiny-models.ts';
@@ -15,7 +15,7 @@ describe.each([
     const model = tinyModel(name, 1);
     const files = tinyFiles(model, dtype, shards);
     expect(Object.keys(files)).toHaveLength(shards === 1 ? 2 : shards + 2);
-    const checkpoint = await openCheckpoint(memorySource(files), tensorSpecs(model.config));
+    const checkpoint = await openCheckpoint(memorySource(files), tensorsOf(model.spec));
     expect(checkpoint.tensors.size).toBe(model.tensors.size);
     for (const [tensor, { shape, data }] of roundedTo(model, dtype).tensors) {
       expect(checkpoint.tensors.get(tensor)).toMatchObject({ dtype, shape });

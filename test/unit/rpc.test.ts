@@ -1,8 +1,9 @@
 import { afterEach, describe, expect, test, vi } from 'vitest';
-import { type HostedModel, hostModels } from '../../src/api/host.ts';
+import { hostModels } from '../../src/api/host.ts';
 import { loadModel } from '../../src/api/load.ts';
 import { loadModelInWorker } from '../../src/api/remote.ts';
 import { type Methods, Peer, STREAM_WINDOW, Transferred } from '../../src/api/rpc.ts';
+import type { EngineModel } from '../../src/engine/model-interface.ts';
 import type {
   GenerateChunk,
   GenerateOptions,
@@ -309,11 +310,12 @@ describe('the end of the line', () => {
 });
 
 /** A model that answers each word of its prompt. */
-function fakeModel(source: SourceLike, log: string[]): HostedModel {
-  const model: { -readonly [K in keyof HostedModel]: HostedModel[K] } = {
-    info: { adapter: String((source as RawSource).name ?? source), bytes: { kv: 8 } } as HostedModel['info'],
+function fakeModel(source: SourceLike, log: string[]): EngineModel {
+  const model: { -readonly [K in keyof EngineModel]: EngineModel[K] } = {
+    info: { adapter: String((source as RawSource).name ?? source), bytes: { kv: 8 } } as EngineModel['info'],
     hasChatTemplate: true,
     toolFormat: undefined,
+    thoughtTags: [],
     async *generate(
       prompt,
       options: GenerateOptions = {},
@@ -339,9 +341,9 @@ function fakeModel(source: SourceLike, log: string[]): HostedModel {
     logits: async (ids) => new Float32Array(ids),
     async setModes(setting, options) {
       log.push(`setModes ${JSON.stringify([setting, options])}`);
-      model.info = { ...model.info, modes: setting as HostedModel['info']['modes'] };
+      model.info = { ...model.info, modes: setting as EngineModel['info']['modes'] };
     },
-    setPruneOrder(order) {
+    async setPruneOrder(order) {
       if (!Array.isArray(order)) throw new ShishuError('bad-argument', 'No list.');
       log.push(`setPruneOrder ${order}`);
     },
@@ -349,10 +351,10 @@ function fakeModel(source: SourceLike, log: string[]): HostedModel {
       model.info = { ...model.info, bytes: { ...model.info.bytes, kv: 0 } };
     },
     setLinearMaps: async (maps) => void log.push(`setLinearMaps ${maps[1]!.W.length} ${maps[1]!.b[0]}`),
-    encode: (text) => [...text].map((c) => c.codePointAt(0)!),
-    decode: (ids) => String.fromCodePoint(...ids),
-    applyChatTemplate: (messages) => messages.map((m) => `<${m.role}>${m.content}`).join(''),
-    reset: () => void log.push('reset'),
+    encode: async (text) => [...text].map((c) => c.codePointAt(0)!),
+    decode: async (ids) => String.fromCodePoint(...ids),
+    applyChatTemplate: async (messages) => messages.map((m) => `<${m.role}>${m.content}`).join(''),
+    reset: async () => void log.push('reset'),
     async reload({ onProgress } = {}) {
       onProgress?.({ phase: 'ready', loadedBytes: 1, totalBytes: 1, kernels: { compiled: 0, total: 0 } });
       Object.assign(model.info, { adapter: 'another' });
@@ -437,7 +439,12 @@ describe('models in a worker', () => {
     await a.dispose();
     await a.dispose();
     expect(log).toEqual(['reset', 'dispose']);
-    expect(await rejection(a.encode('x'))).toMatchObject({ code: 'disposed' });
+    // As a model in the page says it.
+    const gone = { code: 'disposed', mend: 'Load it again to use it.' };
+    expect(await rejection(a.encode('x'))).toMatchObject(gone);
+    expect(await rejection(a.generate('x').next())).toMatchObject(gone);
+    expect(await rejection(a.reload())).toMatchObject(gone);
+    expect(() => a.info).toThrow(expect.objectContaining(gone));
     expect(await b.encode('a')).toEqual([97]);
   });
 
@@ -461,6 +468,29 @@ describe('models in a worker', () => {
     expect(other.info.bytes.kv).toBe(8);
     const odd = { order: { skip: [], linear: [] } };
     expect(await rejection(model.setPruneOrder(odd))).toMatchObject({ code: 'bad-argument' });
+  });
+
+  test('what is known of a model without a call is carried over, and follows every call', async () => {
+    let hosted: ReturnType<typeof fakeModel> | undefined;
+    const worker = fakeWorker([], async (source) => {
+      hosted = fakeModel(source, []);
+      return hosted;
+    });
+    const model = await loadModelInWorker('https://example.org/', { worker });
+    expect([model.hasChatTemplate, model.toolFormat, model.thoughtTags]).toEqual([true, undefined, []]);
+    const tags = { open: '<think>', close: '</think>' };
+    const calls = [() => model.encode('x'), () => collect(model.generate('x')), () => model.reload()];
+    for (const [i, call] of calls.entries()) {
+      const thoughtTags = Array(i + 1).fill(tags);
+      Object.assign(hosted!, { hasChatTemplate: i % 2 === 1, toolFormat: 'hermes', thoughtTags });
+      await call();
+      expect(model).toMatchObject({ hasChatTemplate: i % 2 === 1, toolFormat: 'hermes', thoughtTags });
+    }
+    // Also where it fails.
+    hosted!.encode = () => Promise.reject(new ShishuError('device-lost', 'Gone.'));
+    Object.assign(hosted!, { thoughtTags: [] });
+    await rejection(model.encode('x'));
+    expect(model.thoughtTags).toEqual([]);
   });
 
   test('a reply that makes KV buffers again is told of with its end', async () => {
@@ -554,7 +584,7 @@ describe('models in a worker', () => {
 
   test('what cannot work is refused by name before the worker is asked', async () => {
     const worker = fakeWorker([]);
-    const options = { worker, device: {} } as object;
+    const options = { worker, device: {} };
     expect(await rejection(loadModelInWorker('https://example.org/', options))).toMatchObject({
       code: 'bad-argument',
     });

@@ -1,8 +1,7 @@
 import { expect, it, vi } from 'vitest';
 import { sizeOf } from '../../src/engine/size.ts';
+import { specOf } from '../../src/families/index.ts';
 import type { Gpu } from '../../src/gpu/device.ts';
-import { parseConfig } from '../../src/model/config.ts';
-import { planOf } from '../../src/model/plan.ts';
 
 vi.mock('../../src/model/rope.ts', () => ({
   ropeTable: () => expect.unreachable('A table was made for a size.'),
@@ -10,7 +9,7 @@ vi.mock('../../src/model/rope.ts', () => ({
 vi.stubGlobal('GPUBufferUsage', {});
 
 it('the size of a model with a context of 131,072 is told without making its rotary table', () => {
-  const config = parseConfig({
+  const spec = specOf({
     model_type: 'llama',
     hidden_size: 64,
     intermediate_size: 96,
@@ -26,7 +25,7 @@ it('the size of a model with a context of 131,072 is told without making its rot
     software: false,
   } as unknown as Gpu;
   const sized = (contextLength: number) =>
-    sizeOf(gpu, config, planOf(config), { dtype: 'f32', kv: 'f32', contextLength, batch: 1 });
+    sizeOf(gpu, spec, { dtype: 'f32', kv: 'f32', contextLength, batch: 1 });
   const [long, short] = [sized(131_072), sized(1024)];
   // K and V of two blocks, and a table of cos and sin.
   expect(long.bytes.kv - short.bytes.kv).toBe(130_048 * 2 * 2 * 64 * 4);

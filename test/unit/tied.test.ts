@@ -1,12 +1,12 @@
 // A model whose head is its embedding may store either, or both.
 import { expect, it } from 'vitest';
+import { specOf } from '../../src/families/index.ts';
 import { openCheckpoint } from '../../src/formats/checkpoint.ts';
 import { encodeSafetensors, type NamedTensor } from '../../src/formats/safetensors.ts';
 import { Ledger } from '../../src/gpu/buffer.ts';
 import type { Gpu } from '../../src/gpu/device.ts';
-import { parseConfig } from '../../src/model/config.ts';
 import { fillFromCheckpoint } from '../../src/model/load.ts';
-import { parameterCount, planOf, tensorSpecs } from '../../src/model/plan.ts';
+import { parameterCount, tensorsOf } from '../../src/model/spec.ts';
 import { allocateWeights } from '../../src/model/weights.ts';
 import { memorySource } from '../support/memory-source.ts';
 import { tinyModel } from '../support/tiny-models.ts';
@@ -20,7 +20,7 @@ const stored = [...tiny.tensors].map(
 );
 
 /** Loads these tensors; the bytes that were written, by buffer. */
-async function load(tensors: readonly NamedTensor[], config = tiny.config) {
+async function load(tensors: readonly NamedTensor[], spec = tiny.spec) {
   const written: Record<string, Uint8Array> = {};
   const device = {
     limits: { maxBufferSize: Number.POSITIVE_INFINITY },
@@ -34,12 +34,12 @@ async function load(tensors: readonly NamedTensor[], config = tiny.config) {
     },
   };
   const gpu = { device, limits: { binding: 2 ** 30, workgroups: 65535 } } as unknown as Gpu;
-  const specs = tensorSpecs(config);
+  const specs = tensorsOf(spec);
   const checkpoint = await openCheckpoint(
     memorySource({ 'model.safetensors': encodeSafetensors(tensors) }),
     specs,
   );
-  const { fill } = allocateWeights(gpu, new Ledger(gpu), config, planOf(config), 'f32');
+  const { fill } = allocateWeights(gpu, new Ledger(gpu), spec, 'f32');
   await fillFromCheckpoint(gpu, fill, checkpoint, specs);
   return { written, bytes: checkpoint.bytes };
 }
@@ -51,9 +51,9 @@ it.each(['llama', 'mobilellm'])(
   'a tied %s that stores only its head is the same model',
   async (model_type) => {
     const json = { ...tiny.configJson, model_type, tie_word_embeddings: model_type === 'llama' };
-    const config = parseConfig({ ...json, share_embedding: model_type === 'mobilellm' });
-    expect(parameterCount(config)).toBe(parameterCount(tiny.config));
-    expect(await load(renamed, config)).toEqual(await load(stored));
+    const spec = specOf({ ...json, share_embedding: model_type === 'mobilellm' });
+    expect(parameterCount(spec)).toBe(parameterCount(tiny.spec));
+    expect(await load(renamed, spec)).toEqual(await load(stored));
   },
 );
 
@@ -73,7 +73,7 @@ it('a stored head that differs from the embedding is refused, not dropped', asyn
 });
 
 it('a model that is not tied needs both', async () => {
-  const config = parseConfig({ ...tiny.configJson, tie_word_embeddings: false });
-  await expect(load(stored, config)).rejects.toMatchObject({ details: { tensor: HEAD } });
-  await expect(load(renamed, config)).rejects.toMatchObject({ details: { tensor: EMBED } });
+  const spec = specOf({ ...tiny.configJson, tie_word_embeddings: false });
+  await expect(load(stored, spec)).rejects.toMatchObject({ details: { tensor: HEAD } });
+  await expect(load(renamed, spec)).rejects.toMatchObject({ details: { tensor: EMBED } });
 });

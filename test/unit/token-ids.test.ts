@@ -1,7 +1,6 @@
 // Token ids go in as encode and results give them, and as typed arrays hold them.
 import { expect, expectTypeOf, it } from 'vitest';
-import type { RemoteModel } from '../../src/api/remote.ts';
-import type { Model } from '../../src/engine/model.ts';
+import type { EngineModel } from '../../src/engine/model-interface.ts';
 import { checkOptions } from '../../src/engine/options.ts';
 import { promptIds } from '../../src/engine/prompt.ts';
 import type { TokenIds } from '../../src/engine/types.ts';
@@ -12,7 +11,7 @@ import { memorySource } from '../support/memory-source.ts';
 const tokenizer = await loadTokenizer(memorySource(byteTokenizerFiles()), 300);
 const parts = {
   tokenizer,
-  runner: { parts: { config: { vocabSize: 300 }, kv: { context: 50 } } },
+  runner: { parts: { spec: { vocabSize: 300 }, kv: { context: 50 } } },
 } as unknown as Parameters<typeof promptIds>[0];
 const idsOf = (prompt: Parameters<typeof promptIds>[1]) => promptIds(parts, prompt, checkOptions({}, 300));
 
@@ -33,12 +32,10 @@ it('stopTokenIds may be one too', () => {
 });
 
 it('what encode returns fits wherever ids go in', () => {
-  type Encoded = ReturnType<Model['encode']> | Awaited<ReturnType<RemoteModel['encode']>> | Uint32Array;
+  type Encoded = Awaited<ReturnType<EngineModel['encode']>> | Uint32Array;
   expectTypeOf<Encoded>().toExtend<TokenIds>();
-  expectTypeOf<Encoded>().toExtend<Parameters<Model['generate']>[0]>();
-  expectTypeOf<Encoded>().toExtend<Parameters<RemoteModel['generateBatch']>[0]>();
-  for (const method of ['score', 'logits', 'decode'] as const) {
-    expectTypeOf<Encoded>().toExtend<Parameters<Model[typeof method]>[0]>();
-    expectTypeOf<Encoded>().toExtend<Parameters<RemoteModel[typeof method]>[0]>();
-  }
+  expectTypeOf<Encoded>().toExtend<Parameters<EngineModel['generate']>[0]>();
+  expectTypeOf<Encoded>().toExtend<Parameters<EngineModel['generateBatch']>[0]>();
+  for (const method of ['score', 'logits', 'decode'] as const)
+    expectTypeOf<Encoded>().toExtend<Parameters<EngineModel[typeof method]>[0]>();
 });

@@ -91,6 +91,52 @@ describe.each([1, 2, 5, 1000])('in pieces of %i', (length) => {
   ])('a broken call is text, and no other is lost: %s', (reply, parts) => {
     expect(parse(reply, length)).toEqual(parts);
   });
+
+  test.each<[string, ReplyPart[]]>([
+    [`{"answer": 1}\n${written('{}')}`, [{ text: '{"answer": 1}' }, call('{}')]],
+    [
+      `{"name":"g","arguments":{}} ${written('{}')}!`,
+      [{ text: '{"name":"g","arguments":{}}' }, call('{}'), { text: '!' }],
+    ],
+    // What looks like a call is none where more follows; the tag is.
+    [`{"name":"f"}\n${written('[1]')}`, [{ text: '{"name":"f"}' }, call('[1]')]],
+    [`{"name":"f"};{"name":"f"} so ${written('{}')}`, [{ text: '{"name":"f"};{"name":"f"} so' }, call('{}')]],
+    [`{"name":"f"}{"a":${'{}'}}${written('{}')}`, [{ text: '{"name":"f"}{"a":{}}' }, call('{}')]],
+    [`{ no JSON ${written('{}')}`, [{ text: '{ no JSON' }, call('{}')]],
+    [`{"a": 1 ${written('{}')}`, [{ text: '{"a": 1' }, call('{}')]],
+    [`{"a":1} <think>${written('{}')}</think>`, [{ text: `{"a":1} <think>${written('{}')}</think>` }]],
+    // A tag in a string of the answer is the string's.
+    [
+      '{"a":"<tool_call>{\\"name\\":\\"f\\"}</tool_call>"} ok',
+      [{ text: '{"a":"<tool_call>{\\"name\\":\\"f\\"}</tool_call>"} ok' }],
+    ],
+    ['{"name":"f","arguments":{"a', [{ text: '{"name":"f","arguments":{"a' }]],
+    ['{"name":"f"}\n{"name":"f"', [{ text: '{"name":"f"}\n{"name":"f"' }]],
+    ['{"type":"function","name":"f","parameters":{"a":1}}', [call('{"a":1}')]],
+    ['{"parameters":{"a":1},"name":"f"} ', [call('{"a":1}')]],
+    ['{"na\\u006de":"f"}', [call('{}')]],
+    ['{', [{ text: '{' }]],
+  ])('a reply that begins with a brace: %s', (reply, parts) => {
+    expect(parse(reply, length)).toEqual(parts);
+  });
+});
+
+test.each([
+  // A character of another key, or of another name, and the rest comes as it is said.
+  ['{"answer": "yes, and more", "n": [1, 2]}\nSo it is.', '{"answer"'],
+  ['{ "name": "Mia", "age": 3 }', '{ "name": "Mia"'],
+  ['{"type": 5}', undefined],
+  ['{oops, no JSON}', '{o'],
+])('an answer in JSON is told as it comes: %s', (reply, held) => {
+  const parser = new ToolCallParser(['f']);
+  let said = '';
+  for (const [i, char] of [...reply].entries()) {
+    for (const part of parser.push(char)) if ('text' in part) said += part.text;
+    const begun = held === undefined ? i === reply.length - 1 : i >= held.length - 1;
+    expect(said.trimEnd()).toBe(begun ? reply.slice(0, i + 1).trimEnd() : '');
+  }
+  expect(parser.flush()).toEqual([]);
+  expect(said).toBe(reply);
 });
 
 test.each<[string, Record<string, unknown> | true | null | undefined, string[], string[]]>([
@@ -131,14 +177,14 @@ async function chatWith(chat_template: string, reply: string) {
   const model: ChatModel = {
     toolFormat: tokenizer.toolFormat,
     thoughtTags: tokenizer.thoughtTags,
-    applyChatTemplate: (messages, options) => tokenizer.applyChatTemplate([...messages], options),
+    applyChatTemplate: async (messages, options) => tokenizer.applyChatTemplate([...messages], options),
     async *generate(prompt: readonly Message[], options: GenerateOptions = {}) {
       prompts.push(tokenizer.applyChatTemplate(structuredClone(prompt), options as object));
       yield { text: reply, tokenId: 1 };
       const usage = { promptTokens: 1, completionTokens: 1, totalTokens: 2, cachedTokens: 0 };
       return { text: reply, usage, finishReason: 'stop' } as GenerateResult;
     },
-    decode: () => '',
+    decode: async () => '',
   };
   return { create: chatCompletions(model).create, prompts };
 }

@@ -116,7 +116,7 @@ function sayingModel(text: string, toolFormat?: ToolFormat, result: Partial<Gene
       };
       return { text, usage, finishReason: 'stop', ...result } as GenerateResult;
     },
-    decode: () => 'x',
+    decode: async () => 'x',
   };
   return { chat: chatCompletions(model), asked };
 }

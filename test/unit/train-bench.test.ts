@@ -19,9 +19,9 @@ const folder = mkdtempSync(join(tmpdir(), 'train-bench-'));
 const configs = Object.entries({
   parent: { ...sizes, model_type: 'llama', num_hidden_layers: 3 },
   child: { ...sizes, model_type: 'shishu-llama', num_decoder_front: 1, num_mlp: 2, num_mlp_shared: 1 },
-}).map(([name, config]) => {
+}).map(([name, spec]) => {
   const path = join(folder, `${name}.json`);
-  writeFileSync(path, JSON.stringify(config));
+  writeFileSync(path, JSON.stringify(spec));
   return path;
 });
 

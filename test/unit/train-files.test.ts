@@ -35,8 +35,8 @@ let folder: string;
 const at = (...parts: string[]): string => join(folder, ...parts);
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'train-'));
-  for (const [name, config] of Object.entries(CONFIGS))
-    await writeFile(at(`${name}.json`), JSON.stringify(config));
+  for (const [name, spec] of Object.entries(CONFIGS))
+    await writeFile(at(`${name}.json`), JSON.stringify(spec));
   await writeFile(at('text.txt'), 'The fox ran home.\n\nThe bear sat down.\n\nThe fox sat.\n');
 });
 
@@ -119,7 +119,7 @@ describe('a training run', () => {
     const other = await errorOf(() => train(request('one', { configs: [at('child.json')] })));
     await writeFile(at('child.json'), await readFile(at('kept.json')));
     expect(other.code).toBe('bad-checkpoint');
-    expect(other.message).toMatch(/sharedPairs of child is 1, asked for 0/);
+    expect(other.message).toMatch(/num_mlp_shared of child is 1, asked for 0/);
   });
 
   it('refuses a --from of other sizes by tensor', async () => {
@@ -139,8 +139,8 @@ describe('bad input', () => {
       [{ ...CONFIGS.parent, num_attention_heads: 3, num_key_value_heads: 2 }, /do(es)? not divide/],
       [{ ...CONFIGS.parent, vocab_size: 100 }, /"vocab_size" 100 is too small/],
     ] as const;
-    for (const [config, message] of cases) {
-      await writeFile(at('bad.json'), JSON.stringify(config));
+    for (const [spec, message] of cases) {
+      await writeFile(at('bad.json'), JSON.stringify(spec));
       const error = await errorOf(() => train(request('bad', { configs: [at('bad.json')] })));
       expect(error.code).toBe('bad-config');
       expect(error.message).toMatch(message);

@@ -1,6 +1,6 @@
 import * as jax from '@jax-js/jax';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { parseConfig } from '../../src/model/config.ts';
+import { specOf } from '../../src/families/index.ts';
 import { constantsOf, forward, initialWeights, toDevice } from '../../src/train/model.ts';
 import { startJax } from '../../src/train/trainer.ts';
 import { referenceLogits } from '../reference/forward.ts';
@@ -25,18 +25,18 @@ const child = {
   use_qk_norm: true,
 };
 const CONFIGS = {
-  parent: parseConfig({ ...sizes, model_type: 'llama', num_hidden_layers: 3, tie_word_embeddings: true }),
-  child: parseConfig(child),
-  'child with maps of rank 5': parseConfig({ ...child, linear_rank: 5 }),
+  parent: specOf({ ...sizes, model_type: 'llama', num_hidden_layers: 3, tie_word_embeddings: true }),
+  child: specOf(child),
+  'child with maps of rank 5': specOf({ ...child, linear_rank: 5 }),
 };
 
-describe.each(Object.entries(CONFIGS))('jax forward of a %s', (_name, config) => {
+describe.each(Object.entries(CONFIGS))('jax forward of a %s', (_name, spec) => {
   beforeAll(() => startJax());
 
   it.each([false, true])(
     'gives the logits of the CPU reference in every row (compiled: %s)',
     async (compiled) => {
-      const weights = initialWeights(config, 3);
+      const weights = initialWeights(spec, 3);
       // Gains other than 1, outputs large enough that attention matters.
       for (const [name, { shape, data }] of Object.entries(weights))
         for (let i = 0; i < data.length; i++)
@@ -47,14 +47,14 @@ describe.each(Object.entries(CONFIGS))('jax forward of a %s', (_name, config) =>
         Array.from({ length }, (_, t) => (7 * t + 11 * r + t * t * r) % 50),
       );
       const run = (params: Record<string, jax.Array>, tokens: jax.Array): jax.Array =>
-        forward(params, tokens, constantsOf(config, length), config);
+        forward(params, tokens, constantsOf(spec, length), spec);
       const logits = (await (compiled ? jax.jit(run) : run)(
-        toDevice(weights),
+        toDevice(weights, spec),
         np.array(new Int32Array(rows.flat())).reshape([3, length]),
       ).data()) as Float32Array;
       const tensors = new Map(Object.entries(weights));
       rows.forEach((row, r) => {
-        const expected = referenceLogits(config, tensors, row);
+        const expected = referenceLogits(spec, tensors, row);
         expected.forEach((value, i) => {
           expect(Math.abs(logits[r * length * 50 + i]! - value)).toBeLessThan(
             1e-4 * Math.max(1, Math.abs(value)),

@@ -1,6 +1,6 @@
 import * as jax from '@jax-js/jax';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { parseConfig } from '../../src/model/config.ts';
+import { specOf } from '../../src/families/index.ts';
 import { crossEntropy, distillation } from '../../src/train/loss.ts';
 import { constantsOf, forward, initialWeights, toCpu, toDevice } from '../../src/train/model.ts';
 import { learningRateAt } from '../../src/train/optimizer.ts';
@@ -18,8 +18,8 @@ const sizes = {
   vocab_size: vocab,
 };
 const CONFIGS = {
-  parent: parseConfig({ ...sizes, model_type: 'llama', num_hidden_layers: 2, tie_word_embeddings: true }),
-  child: parseConfig({
+  parent: specOf({ ...sizes, model_type: 'llama', num_hidden_layers: 2, tie_word_embeddings: true }),
+  child: specOf({
     ...sizes,
     model_type: 'shishu-llama',
     num_decoder_front: 1,
@@ -33,10 +33,10 @@ const CONFIGS = {
 
 beforeAll(() => startJax());
 
-describe.each(Object.entries(CONFIGS))('gradients of a %s', (_name, config) => {
+describe.each(Object.entries(CONFIGS))('gradients of a %s', (_name, spec) => {
   it.each(['cross-entropy', 'distillation'])('of %s agree with finite differences', async (kind) => {
     const random = randomFrom(5);
-    const weights = initialWeights(config, 3);
+    const weights = initialWeights(spec, 3);
     // Weights large enough that every part matters.
     for (const { shape, data } of Object.values(weights))
       if (shape.length === 2) for (let i = 0; i < data.length; i++) data[i]! *= 2.5;
@@ -51,22 +51,22 @@ describe.each(Object.entries(CONFIGS))('gradients of a %s', (_name, config) => {
       const logits = forward(
         params,
         np.array(tokens.slice()).reshape([rows, length]),
-        constantsOf(config, length),
-        config,
+        constantsOf(spec, length),
+        spec,
       );
       const [y, w] = [np.array(targets.slice()), np.array(share.slice())];
       if (kind === 'cross-entropy') return crossEntropy(logits, y, w);
       const taught = np.array(teacher.slice()).reshape([rows * length, vocab]);
       return distillation(logits, taught, y, w, 0.7);
     };
-    const [value, gradients] = jax.valueAndGrad(loss)(toDevice(weights)) as [
+    const [value, gradients] = jax.valueAndGrad(loss)(toDevice(weights, spec)) as [
       jax.Array,
       Record<string, jax.Array>,
     ];
     expect((await value.data())[0]).toBeGreaterThan(0);
-    const found = await toCpu(gradients);
+    const found = await toCpu(gradients, spec);
     const compiled = jax.jit(loss);
-    const measure = async (): Promise<number> => (await compiled(toDevice(weights)).data())[0]!;
+    const measure = async (): Promise<number> => (await compiled(toDevice(weights, spec)).data())[0]!;
     for (const [name, { data }] of Object.entries(weights)) {
       // The steepest entry and a random one of every tensor.
       const gradient = found[name]!.data;
@@ -89,7 +89,8 @@ describe.each(Object.entries(CONFIGS))('gradients of a %s', (_name, config) => {
 
 it('keeps matrices as they were, to the device and back', async () => {
   const weights = initialWeights(CONFIGS.child, 3);
-  expect(await toCpu(toDevice(weights))).toEqual(weights);
+  const spec = CONFIGS.child;
+  expect(await toCpu(toDevice(weights, spec), spec)).toEqual(weights);
 });
 
 it('has no entry for the second of a shared pair', () => {
@@ -101,8 +102,8 @@ it('has no entry for the second of a shared pair', () => {
 
 it('refuses by name what the trainer does not have', () => {
   const qwen = { ...sizes, num_hidden_layers: 1 };
-  expect(() => checkTrainable(parseConfig({ ...qwen, model_type: 'qwen2' }))).toThrow(/no biases/);
-  expect(() => checkTrainable(parseConfig({ ...qwen, model_type: 'qwen3' }))).toThrow(/weighted norms/);
+  expect(() => checkTrainable(specOf({ ...qwen, model_type: 'qwen2' }))).toThrow(/no biases/);
+  expect(() => checkTrainable(specOf({ ...qwen, model_type: 'qwen3' }))).toThrow(/weighted norms/);
 });
 
 it('names the package that is not installed, and passes on every other error', async () => {

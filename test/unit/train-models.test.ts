@@ -1,18 +1,18 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { parseConfig } from '../../src/model/config.ts';
+import { specOf } from '../../src/families/index.ts';
 import { Bpe } from '../../src/train/bpe.ts';
 import { readModelFolder } from '../../src/train/checkpoints.ts';
 
 const MODELS = join(import.meta.dirname, '../../demo/public/models');
 /** A model's files, field by field. */
-type Side = Record<'config' | 'training' | 'tokenizer', Record<string, unknown>>;
+type Side = Record<'spec' | 'training' | 'tokenizer', Record<string, unknown>>;
 
 const json = (...path: string[]) => JSON.parse(readFileSync(join(MODELS, ...path), 'utf8'));
 
 const side = (name: string): Side => ({
-  config: { ...parseConfig(json(name, 'config.json')) },
+  spec: { ...specOf(json(name, 'config.json')) },
   training: json(name, 'training.json'),
   tokenizer: json(name, 'tokenizer.json'),
 });
@@ -36,10 +36,10 @@ describe('the embedded models', () => {
 
   it('differ in architecture alone: same sizes, same tokenizer, same tokens of training', () => {
     const [parent, child] = [side('parent'), side('child')];
-    const differing = Object.keys(parent.config).filter(
-      (field) => JSON.stringify(parent.config[field]) !== JSON.stringify(child.config[field]),
+    const differing = Object.keys(parent.spec).filter(
+      (field) => JSON.stringify(parent.spec[field]) !== JSON.stringify(child.spec[field]),
     );
-    expect(differing.sort()).toEqual(['front', 'mlpOnly', 'modelType', 'sharedPairs']);
+    expect(differing.sort()).toEqual(['blocks', 'modelType']);
     expect(child.tokenizer).toEqual(parent.tokenizer);
     for (const field of ['seed', 'rows', 'length', 'schedule', 'step', 'tokens', 'corpus'])
       expect(child.training[field]).toEqual(parent.training[field]);
@@ -48,9 +48,9 @@ describe('the embedded models', () => {
   it.each(['parent', 'child'])(
     '%s: weights are finite and the tokenizer is no larger than the embedding',
     async (name) => {
-      const { config, weights } = await readModelFolder(join(MODELS, name));
+      const { spec, weights } = await readModelFolder(join(MODELS, name));
       for (const { data } of Object.values(weights)) expect(data.every(Number.isFinite)).toBe(true);
-      expect(Bpe.fromJson(json(name, 'tokenizer.json')).tokens.length).toBeLessThanOrEqual(config.vocabSize);
+      expect(Bpe.fromJson(json(name, 'tokenizer.json')).tokens.length).toBeLessThanOrEqual(spec.vocabSize);
     },
   );
 });

@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { chatAt, toyCorpus } from '../../demo/corpus/chats.ts';
-import { parseConfig } from '../../src/model/config.ts';
+import { specOf } from '../../src/families/index.ts';
 import { BatchStream, heldOutBatches } from '../../src/train/batches.ts';
 import { Bpe } from '../../src/train/bpe.ts';
 import { CONTEXT_WEIGHT, chatData, sampleOf } from '../../src/train/chat-corpus.ts';
@@ -19,8 +19,8 @@ const sizes = {
   vocab_size: 512,
   tie_word_embeddings: true,
 };
-const parent = parseConfig({ ...sizes, model_type: 'llama', num_hidden_layers: 4 });
-const child = parseConfig({
+const parent = specOf({ ...sizes, model_type: 'llama', num_hidden_layers: 4 });
+const child = specOf({
   ...sizes,
   model_type: 'shishu-llama',
   num_decoder_front: 2,
@@ -65,8 +65,8 @@ describe('batches', () => {
 
 describe('training', () => {
   beforeAll(() => startJax());
-  const trainer = (config: typeof parent, steps: number, from?: object) =>
-    new Trainer(config, (from as never) ?? initialWeights(config, 1), {
+  const trainer = (spec: typeof parent, steps: number, from?: object) =>
+    new Trainer(spec, (from as never) ?? initialWeights(spec, 1), {
       schedule: { steps, learningRate: 4e-3, warmUp: 5 },
       length: 96,
     });
@@ -108,9 +108,9 @@ describe('training', () => {
   });
 
   it('lowers the loss of parent and child from above 6 to below 4.2 nats in 100 steps', async () => {
-    const runners: TrainingModel[] = [parent, child].map((config, i) => ({
+    const runners: TrainingModel[] = [parent, child].map((spec, i) => ({
       name: `${i}`,
-      trainer: trainer(config, 100),
+      trainer: trainer(spec, 100),
       curve: [],
     }));
     const heldOut = heldOutBatches(data, bpe, shape, 4);
@@ -123,7 +123,7 @@ describe('training', () => {
   });
 
   it('a student is drawn to its teacher', async () => {
-    const teacher = { config: parent, weights: initialWeights(parent, 7), mix: 1 };
+    const teacher = { spec: parent, weights: initialWeights(parent, 7), mix: 1 };
     const student = new Trainer(child, initialWeights(child, 8), {
       schedule: { steps: 30, learningRate: 4e-3, warmUp: 5 },
       length: 96,

@@ -1,17 +1,6 @@
 // The rotary embeddings of a `config.json`, read as transformers reads them; what it would ignore is refused.
-import { fail, type Json, object, positive, refuse, size, text } from './config-fields.ts';
-
-/** How rotary frequencies are scaled for contexts longer than those of training. */
-export type RopeScaling =
-  | { type: 'none' }
-  | { type: 'linear'; factor: number }
-  | {
-      type: 'llama3';
-      factor: number;
-      lowFreqFactor: number;
-      highFreqFactor: number;
-      originalMaxPositions: number;
-    };
+import type { Rope } from '../model/spec.ts';
+import { fail, type Json, object, positive, refuse, size, text } from './fields.ts';
 
 /** Fields of the scaling that each type reads, besides those of all. */
 const READ: Record<string, readonly string[]> = {
@@ -51,7 +40,7 @@ function checkFields(parameters: Json, type: string): void {
 }
 
 /** @throws ShishuError `bad-config`, `unsupported` */
-export function ropeOf(json: Json, maxPositions: number): { ropeTheta: number; ropeScaling: RopeScaling } {
+export function ropeOf(json: Json, maxPositions: number): Rope {
   for (const name of PARTIAL)
     if ((positive(json, name) ?? 1) !== 1)
       refuse(`"${name}" ${json[name]}: rotating a part of each head is not supported.`);
@@ -60,11 +49,11 @@ export function ropeOf(json: Json, maxPositions: number): { ropeTheta: number; r
   if (!Object.hasOwn(READ, type))
     return refuse(`rope type "${type}" is not supported.`, `Supported: ${Object.keys(READ).join(', ')}.`);
   checkFields(parameters, type);
-  const ropeTheta = positive(parameters, 'rope_theta') ?? positive(json, 'rope_theta') ?? 10000;
+  const theta = positive(parameters, 'rope_theta') ?? positive(json, 'rope_theta') ?? 10000;
   const number = (name: string): number =>
     positive(parameters, name) ?? fail(`the rope scaling has no "${name}".`);
-  if (type === 'linear') return { ropeTheta, ropeScaling: { type, factor: number('factor') } };
-  if (type !== 'llama3') return { ropeTheta, ropeScaling: { type: 'none' } };
+  if (type === 'linear') return { theta, scaling: { type, factor: number('factor') } };
+  if (type !== 'llama3') return { theta, scaling: { type: 'none' } };
   const lowFreqFactor = number('low_freq_factor');
   const highFreqFactor = number('high_freq_factor');
   if (highFreqFactor <= lowFreqFactor)
@@ -73,7 +62,7 @@ export function ropeOf(json: Json, maxPositions: number): { ropeTheta: number; r
   const originalMaxPositions = size(json, original) ?? positive(parameters, original) ?? maxPositions;
   const factor = number('factor');
   return {
-    ropeTheta,
-    ropeScaling: { type, factor, lowFreqFactor, highFreqFactor, originalMaxPositions },
+    theta,
+    scaling: { type, factor, lowFreqFactor, highFreqFactor, originalMaxPositions },
   };
 }

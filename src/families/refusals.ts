@@ -1,16 +1,5 @@
 // What other models of the same names have, and this engine does not run: refused by name, never ignored.
-import {
-  count,
-  field,
-  flag,
-  isCount,
-  isObject,
-  type Json,
-  type ModelType,
-  refuse,
-  size,
-  text,
-} from './config-fields.ts';
+import { count, field, flag, isCount, isObject, type Json, refuse, text } from './fields.ts';
 
 /** Fields that change the sums in some family, and the values with which they do not; null never does. */
 const NEUTRAL: Record<string, readonly unknown[]> = {
@@ -46,6 +35,7 @@ const NEUTRAL: Record<string, readonly unknown[]> = {
   use_mrope: [false],
   is_causal: [true],
   use_bidirectional_attention: [false],
+  use_qk_norm: [false],
   add_cross_attention: [false],
   // Other stacks.
   layer_sharing: [false],
@@ -72,38 +62,45 @@ function isQuantized(json: Json): void {
   }
 }
 
-/** Qwen's configs carry a window that is off unless they say otherwise, and then on in the upper layers alone. */
-function checkWindow(json: Json, type: ModelType): void {
-  const isList = (v: unknown): v is unknown[] => Array.isArray(v);
-  const types = field(json, 'layer_types', 'a list', isList);
-  const odd = types?.find((each) => each !== 'full_attention');
-  if (odd !== undefined) refuse(`layer type ${JSON.stringify(odd)} is not supported.`);
-  const window = count(json, 'sliding_window') ?? 0;
-  const qwen = type === 'qwen2' || type === 'qwen3';
-  const used = flag(json, 'use_sliding_window') ?? !qwen;
-  const everFull =
-    qwen && (types || (count(json, 'max_window_layers') ?? 28) >= size(json, 'num_hidden_layers')!);
-  if (window > 0 && used && !everFull) refuse(`a sliding window (${window}) is not supported.`);
+/** What some families read of the fields that others must not have. */
+interface Reads {
+  /** Fields that change the sums. */
+  fields?: readonly string[];
+  /** Values of `layer_types`. */
+  layerTypes?: readonly string[];
+  /** Whether the window of `sliding_window` is on. Default: unless `use_sliding_window` says no. */
+  windowed?: (json: Json) => boolean;
 }
 
+export const usesWindow = (json: Json): boolean => flag(json, 'use_sliding_window') ?? true;
+
+/** The kind of each block, where a config lists them. */
+export const layerTypesOf = (json: Json): readonly unknown[] | undefined =>
+  field(json, 'layer_types', 'a list', (value): value is unknown[] => Array.isArray(value));
+
 /** @throws ShishuError `unsupported` naming the field */
-export function refuseWhatIsNotSupported(json: Json, type: ModelType): void {
+export function refuseUnsupported(
+  json: Json,
+  { fields = [], layerTypes = ['full_attention'], windowed = usesWindow }: Reads = {},
+): void {
   isQuantized(json);
   for (const name of ['hidden_act', 'hidden_activation']) {
     const activation = text(json, name) ?? 'silu';
     if (!SILU.includes(activation))
       refuse(`activation "${activation}" is not supported.`, 'Supported: silu.');
   }
-  checkWindow(json, type);
+  const odd = layerTypesOf(json)?.find((each) => !layerTypes.includes(each as string));
+  if (odd !== undefined) refuse(`layer type ${JSON.stringify(odd)} is not supported.`);
+  const window = count(json, 'sliding_window') ?? 0;
+  if (window > 0 && windowed(json)) refuse(`a sliding window (${window}) is not supported.`);
   for (const name of ['num_experts', 'num_local_experts', 'n_routed_experts'])
     if ((field(json, name, 'a number', isCount) ?? 0) > 0) refuse('mixtures of experts are not supported.');
-  const neutral = type === 'shishu-llama' ? NEUTRAL : { ...NEUTRAL, use_qk_norm: [false] };
-  for (const [name, values] of Object.entries(neutral)) {
+  for (const [name, values] of Object.entries(NEUTRAL)) {
     const value = json[name];
-    if (value !== undefined && value !== null && !values.includes(value))
+    if (value !== undefined && value !== null && !values.includes(value) && !fields.includes(name))
       refuse(`"${name}" is ${JSON.stringify(value)}, which is not supported.`);
   }
   const { no_rope_layers: rotated } = json;
-  if (Array.isArray(rotated) && rotated.some((each) => each !== 1))
+  if (!fields.includes('no_rope_layers') && Array.isArray(rotated) && rotated.some((each) => each !== 1))
     refuse('layers without rotary embeddings ("no_rope_layers") are not supported.');
 }

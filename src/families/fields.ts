@@ -3,8 +3,6 @@ import { ShishuError } from '../errors.ts';
 
 export type Json = Record<string, unknown>;
 
-export type ModelType = 'llama' | 'qwen2' | 'qwen3' | 'shishu-llama';
-
 const details = { file: 'config.json' };
 
 /** @throws ShishuError `bad-config`: what cannot be */

@@ -1,0 +1,100 @@
+import type { ChatTemplateOptions, ThoughtTags, ToolFormat } from '../formats/chat-template.ts';
+import type { ModeSetting, PruneOrder } from './modes.ts';
+import type {
+  BatchChunk,
+  GenerateChunk,
+  GenerateOptions,
+  GenerateResult,
+  LinearMaps,
+  Message,
+  ModelInfo,
+  Prompt,
+  ReloadOptions,
+  Score,
+  TokenIds,
+  WholeOptions,
+} from './types.ts';
+
+/**
+ * A loaded model, in the page's thread or in a worker. Calls queue: one runs at a time, in the order they were made. Every
+ * method is asynchronous: its errors are rejections, those of a stream come with the first step. A model that was disposed
+ * answers each call with `disposed`.
+ */
+export interface EngineModel {
+  /**
+   * Configuration, plan, modes, sizes; bytes are the ledger's. Of a model in a worker: as they were when the last call ended.
+   */
+  readonly info: ModelInfo;
+  readonly hasChatTemplate: boolean;
+  /** How the chat template has tools called; undefined where it has none, or in a form that is not known. */
+  readonly toolFormat: ToolFormat | undefined;
+  /** What the chat template shows around the model's thoughts, as `<think>`. */
+  readonly thoughtTags: readonly ThoughtTags[];
+  /** Token ids of a text, with the special tokens that the model expects around it. */
+  encode(text: string): Promise<number[]>;
+  /** Text of token ids, without control tokens. */
+  decode(tokenIds: TokenIds): Promise<string>;
+  /** A conversation as the model reads it. @throws ShishuError `unsupported` when the model has no chat template. */
+  applyChatTemplate(messages: readonly Message[], options?: ChatTemplateOptions): Promise<string>;
+  /**
+   * Streams a reply to a text, a conversation (through the model's chat template) or token ids.
+   * Leaving the loop early ends the reply. The generator's return value holds the whole of it.
+   * @throws ShishuError `bad-argument`, `context-full`, `device-lost`, `disposed`
+   */
+  generate(
+    prompt: Prompt,
+    options?: GenerateOptions,
+  ): AsyncGenerator<GenerateChunk, GenerateResult, undefined>;
+  /**
+   * As `generate`, `n` replies to one prompt that decode together; reply i is drawn with `seed + i`. The prompt runs once.
+   * @throws ShishuError `bad-argument` also when the model was loaded with a `batch` below `n`
+   */
+  generateBatch(
+    prompt: Prompt,
+    n: number,
+    options?: GenerateOptions,
+  ): AsyncGenerator<BatchChunk, GenerateResult[], undefined>;
+  /** How likely a text is: one prefill, positions 0 up. @throws ShishuError `bad-argument`, `context-full`. */
+  score(tokenIds: TokenIds, options?: WholeOptions): Promise<Score>;
+  /** Logits of every position: `(tokens, vocab)` f32; from a worker they are moved, not copied. */
+  logits(tokenIds: TokenIds, options?: WholeOptions): Promise<Float32Array<ArrayBuffer>>;
+  /**
+   * Sets how the attention blocks run, from the next token on, also of a reply that is under way (but for one with `modes` of
+   * its own). Modes go down from `attention` over `linear` (a map in its place, see `setLinearMaps`) to `skip`.
+   *
+   * Going down keeps what is cached: later tokens attend to K and V that fuller modes made, and each position counts in the
+   * modes it ran in. Going up, in any block, runs anew what was not made in exactly the new modes: logits are then those of a
+   * fresh run. `reset` makes any run a fresh one.
+   * @param setting a mode for some layers, the others keep their attention (`{}` is all of it); or the share that keeps it
+   * @param options `releaseKv`: then free the KV buffers that these modes do not use, as `releaseUnusedKv`
+   * @throws ShishuError `bad-argument`: a layer that is not an attention block, `linear` without a map, a level out of range;
+   * `out-of-memory`, when KV buffers that were released do not fit any more: the modes stay as they were
+   */
+  setModes(setting: ModeSetting, options?: { releaseKv?: boolean }): Promise<void>;
+  /** Sets the order in which levels of `setModes` take attention away. @throws ShishuError `bad-argument` */
+  setPruneOrder(order: PruneOrder): Promise<void>;
+  /**
+   * Frees the KV buffers of blocks that do not attend in the modes that are set; waits for the calls before it. Going up makes
+   * them again, and runs again what they held.
+   */
+  releaseUnusedKv(): Promise<void>;
+  /**
+   * Gives attention blocks linear maps (f32), by layer, for the mode `linear`; waits for the calls before it. A map that is
+   * there is replaced. What is cached is forgotten.
+   * @throws ShishuError `bad-argument`: a layer that is not an attention block, wrong lengths, numbers that are not finite;
+   * `out-of-memory`
+   */
+  setLinearMaps(maps: LinearMaps): Promise<void>;
+  /** Forgets the conversation: the next prompt is prefilled whole. */
+  reset(): Promise<void>;
+  /**
+   * Loads the model again after its device was lost (calls then reject with `device-lost`): from where it came, in a page
+   * mostly from the cache, onto a new device. The modes are kept; blocks that ran in linear maps of `setLinearMaps` get their
+   * attention back. Then a conversation goes on: its next prompt is prefilled whole. Does nothing where nothing was lost. A
+   * worker of the package's own that stopped is replaced; a `device` cannot go to a worker.
+   * @throws ShishuError those of `loadModel`; the model can then be reloaded once more
+   */
+  reload(options?: ReloadOptions): Promise<void>;
+  /** Frees every byte on the GPU; a reply under way, and any later call, ends with a `disposed` error. Twice is no error. */
+  dispose(): Promise<void>;
+}

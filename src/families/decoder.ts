@@ -1,0 +1,168 @@
+// What families that descend from Llama have in common: how their configs name sizes, and their checkpoints tensors.
+import { LARGEST_HEAD } from '../kernels/tensor.ts';
+import type { AttentionMixer, BlockSpec, FeedForward, LinearMixer, ModelSpec, Rope } from '../model/spec.ts';
+import { fail, flag, isCount, type Json, need, positive, refuse, size } from './fields.ts';
+import { ropeOf } from './rope.ts';
+
+/** A family of models: which configs are its own, and what they say. */
+export interface Family {
+  /** Values of `model_type`. */
+  modelTypes: readonly string[];
+  /**
+   * What a config says, the likeliest reading first: where a config leaves a shape open, the tensors of the checkpoint decide.
+   * @throws ShishuError `bad-config` for what cannot be, `unsupported` (by name) for what this engine does not run
+   */
+  read(json: Json): readonly [ModelSpec, ...ModelSpec[]];
+}
+
+/** Sizes that all configs of these families name alike. */
+export interface Sizes {
+  hiddenSize: number;
+  intermediateSize: number;
+  heads: number;
+  kvHeads: number;
+  headDim: number;
+  vocabSize: number;
+  maxPositions: number;
+  rope: Rope;
+}
+
+/** @param absent what a family's configs leave out where it is so */
+export function sizesOf(json: Json, absent: { maxPositions: number; headDim?: number }): Sizes {
+  const hiddenSize = need(json, 'hidden_size');
+  const heads = need(json, 'num_attention_heads');
+  const kvHeads = size(json, 'num_key_value_heads') ?? heads;
+  const headDim =
+    size(json, 'head_dim') ??
+    // The family's own where the field is absent; null asks for the division.
+    ('head_dim' in json ? undefined : absent.headDim) ??
+    (hiddenSize % heads === 0
+      ? hiddenSize / heads
+      : fail(`"hidden_size" ${hiddenSize} does not divide into ${heads} heads and "head_dim" is missing.`));
+  if (heads % kvHeads !== 0) fail(`${heads} heads do not divide into ${kvHeads} KV heads.`);
+  if (headDim % 4 !== 0) refuse(`"head_dim" ${headDim} is not a multiple of 4.`);
+  if (headDim > LARGEST_HEAD) refuse(`"head_dim" ${headDim} is above ${LARGEST_HEAD}.`);
+  const maxPositions = size(json, 'max_position_embeddings') ?? absent.maxPositions;
+  return {
+    hiddenSize,
+    heads,
+    kvHeads,
+    headDim,
+    intermediateSize: need(json, 'intermediate_size'),
+    vocabSize: need(json, 'vocab_size'),
+    maxPositions,
+    rope: ropeOf(json, maxPositions),
+  };
+}
+
+const layerName = (layer: number): string => `model.layers.${layer}`;
+
+/** A layer's attention. */
+export function attention(
+  { hiddenSize, heads, kvHeads, headDim, rope }: Sizes,
+  layer: number,
+  {
+    qkvBias = false,
+    outBias = false,
+    qkNorm,
+  }: { qkvBias?: boolean; outBias?: boolean; qkNorm?: 'weighted' | 'weightless' | undefined } = {},
+): AttentionMixer {
+  const at = `${layerName(layer)}.self_attn`;
+  const projection = (name: string, rows: number, cols: number, bias: boolean) => ({
+    name: `${at}.${name}_proj`,
+    rows,
+    cols,
+    bias,
+  });
+  return {
+    kind: 'attention',
+    heads,
+    kvHeads,
+    headDim,
+    rope,
+    qkNorm: qkNorm === 'weighted' ? { q: `${at}.q_norm.weight`, k: `${at}.k_norm.weight` } : qkNorm,
+    norm: `${layerName(layer)}.input_layernorm.weight`,
+    q: projection('q', heads * headDim, hiddenSize, qkvBias),
+    k: projection('k', kvHeads * headDim, hiddenSize, qkvBias),
+    v: projection('v', kvHeads * headDim, hiddenSize, qkvBias),
+    out: projection('o', hiddenSize, heads * headDim, outBias),
+  };
+}
+
+/** A layer's linear map; of two factors with a `rank`. */
+export function linearMap(hiddenSize: number, layer: number, rank: number | undefined): LinearMixer {
+  const name = `${layerName(layer)}.linear_attn`;
+  if (rank === undefined)
+    return {
+      kind: 'linear',
+      down: undefined,
+      up: { name, rows: hiddenSize, cols: hiddenSize, bias: true },
+    };
+  return {
+    kind: 'linear',
+    down: { name: `${name}.down`, rows: rank, cols: hiddenSize, bias: false },
+    up: { name: `${name}.up`, rows: hiddenSize, cols: rank, bias: true },
+  };
+}
+
+/** A layer's MLP, or its copy of the one of `owner`. */
+export function feedForward(
+  { hiddenSize, intermediateSize }: Sizes,
+  layer: number,
+  {
+    width = intermediateSize,
+    bias = false,
+    owner = layer,
+  }: { width?: number; bias?: boolean; owner?: number } = {},
+): FeedForward {
+  const at = layerName(layer);
+  return {
+    owner,
+    width,
+    norm: `${at}.post_attention_layernorm.weight`,
+    gate: { name: `${at}.mlp.gate_proj`, rows: width, cols: hiddenSize, bias },
+    up: { name: `${at}.mlp.up_proj`, rows: width, cols: hiddenSize, bias },
+    down: { name: `${at}.mlp.down_proj`, rows: hiddenSize, cols: width, bias },
+  };
+}
+
+function tokenIds(json: Json, name: string, vocabSize: number): number[] {
+  const value = json[name];
+  if (value === undefined || value === null) return [];
+  const list = Array.isArray(value) ? value : [value];
+  for (const id of list)
+    if (!isCount(id) || id >= vocabSize)
+      fail(`"${name}" holds ${JSON.stringify(id)}, expected token ids below ${vocabSize}.`);
+  return list as number[];
+}
+
+/** The whole model of its blocks. @param tied whether the embedding is the head where the config does not say */
+export function model(
+  json: Json,
+  { hiddenSize, vocabSize, maxPositions }: Sizes,
+  blocks: readonly BlockSpec[],
+  tied = false,
+): ModelSpec {
+  const said = ['tie_word_embeddings', 'share_embedding', 'share_embeddings']
+    .map((name) => flag(json, name))
+    .filter((value) => value !== undefined);
+  const table = (name: string) => ({ name, rows: vocabSize, cols: hiddenSize, bias: false });
+  return {
+    modelType: json.model_type as string,
+    hiddenSize,
+    vocabSize,
+    maxPositions,
+    rmsNormEps: positive(json, 'rms_norm_eps') ?? 1e-6,
+    embedding: table('model.embed_tokens'),
+    blocks,
+    norm: 'model.norm.weight',
+    head: table('lm_head'),
+    tied: said.length === 0 ? tied : said.includes(true),
+    bosTokenId: tokenIds(json, 'bos_token_id', vocabSize)[0],
+    eosTokenIds: tokenIds(json, 'eos_token_id', vocabSize),
+  };
+}
+
+/** One block a layer, as many as the config says. */
+export const stack = (json: Json, block: (layer: number) => BlockSpec): BlockSpec[] =>
+  Array.from({ length: need(json, 'num_hidden_layers') }, (_, layer) => block(layer));

@@ -1,0 +1,28 @@
+import type { ModelSpec } from '../model/spec.ts';
+import type { Family } from './decoder.ts';
+import { fail, isObject, refuse, text } from './fields.ts';
+import { LLAMA } from './llama.ts';
+import { QWEN2, QWEN3 } from './qwen.ts';
+import { SHISHU } from './shishu.ts';
+
+/** Every family that there is. */
+const FAMILIES: readonly Family[] = [LLAMA, QWEN2, QWEN3, SHISHU];
+
+/**
+ * What a parsed `config.json` says, the likeliest reading first: where it leaves a shape open, the tensors decide.
+ * @throws ShishuError `bad-config` for what cannot be, `unsupported` (by name) for what this engine does not run.
+ */
+export function specsOf(json: unknown): readonly [ModelSpec, ...ModelSpec[]] {
+  if (!isObject(json)) return fail('expected an object.');
+  const type = text(json, 'model_type') ?? fail('"model_type" is missing.');
+  const family =
+    FAMILIES.find(({ modelTypes }) => modelTypes.includes(type)) ??
+    refuse(
+      `model type "${type}" is not supported.`,
+      `Supported: ${FAMILIES.flatMap(({ modelTypes }) => modelTypes).join(', ')}.`,
+    );
+  return family.read(json);
+}
+
+/** The model of a parsed `config.json` that has no tensors to ask. @throws ShishuError `bad-config`, `unsupported` */
+export const specOf = (json: unknown): ModelSpec => specsOf(json)[0];

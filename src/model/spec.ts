@@ -1,0 +1,205 @@
+// A model as data. A family's file makes it of a config; weights, KV cache, forward, size, training and conversion read it.
+
+/** A matrix of a checkpoint: `{name}.weight (rows, cols)` and, with `bias`, `{name}.bias (rows)`. */
+export interface Matrix {
+  name: string;
+  /** Outputs. */
+  rows: number;
+  /** Inputs. */
+  cols: number;
+  bias: boolean;
+}
+
+/** How rotary frequencies are scaled for contexts longer than those of training. */
+export type RopeScaling =
+  | { type: 'none' }
+  | { type: 'linear'; factor: number }
+  | {
+      type: 'llama3';
+      factor: number;
+      lowFreqFactor: number;
+      highFreqFactor: number;
+      originalMaxPositions: number;
+    };
+
+/** Rotary position embeddings. */
+export interface Rope {
+  theta: number;
+  scaling: RopeScaling;
+}
+
+/** `x += O(attention(QKV(RMSNorm(x))))`: causal grouped-query attention; owns one KV buffer. */
+export interface AttentionMixer {
+  kind: 'attention';
+  heads: number;
+  kvHeads: number;
+  headDim: number;
+  /** Undefined: positions are not encoded in this block. */
+  rope: Rope | undefined;
+  /** RMS norm of each head of q and k: the tensors of their gains before RoPE, or a norm without gains. */
+  qkNorm: { q: string; k: string } | 'weightless' | undefined;
+  /** Tensor of the gain of the norm before, `(hidden)`. */
+  norm: string;
+  /** `(heads * headDim, hidden)` */
+  q: Matrix;
+  /** `(kvHeads * headDim, hidden)` */
+  k: Matrix;
+  v: Matrix;
+  /** `(hidden, heads * headDim)` */
+  out: Matrix;
+}
+
+/** `x += up (down z) + b`, `z = x / rms(x)`: a linear map in the place of attention, whole where it has no `down`; no KV. */
+export interface LinearMixer {
+  kind: 'linear';
+  /** `(rank, hidden)` */
+  down: Matrix | undefined;
+  /** `(hidden, rank)`, or `(hidden, hidden)`. */
+  up: Matrix;
+}
+
+/** What a block does before its feed-forward; `none` is nothing. */
+export type Mixer = AttentionMixer | LinearMixer | { kind: 'none' };
+
+/** `x += down(silu(gate(n)) * up(n))`, `n = RMSNorm(x)`. */
+export interface FeedForward {
+  /** The layer whose weights it uses: its own, or another's, of which its own tensors are copies then. */
+  owner: number;
+  /** Width of gate and up. */
+  width: number;
+  /** Tensor of the gain of the norm before, `(hidden)`. */
+  norm: string;
+  /** `(width, hidden)` */
+  gate: Matrix;
+  up: Matrix;
+  /** `(hidden, width)` */
+  down: Matrix;
+}
+
+/** One block of the stack. */
+export interface BlockSpec {
+  mixer: Mixer;
+  feedForward: FeedForward;
+}
+
+/** Everything that the engine needs to know of a model but its weights. Sizes are counts of elements. */
+export interface ModelSpec {
+  /** As in `config.json`. */
+  modelType: string;
+  hiddenSize: number;
+  vocabSize: number;
+  maxPositions: number;
+  rmsNormEps: number;
+  /** `(vocab, hidden)` */
+  embedding: Matrix;
+  blocks: readonly BlockSpec[];
+  /** Tensor of the gain of the last norm, `(hidden)`. */
+  norm: string;
+  /** `(vocab, hidden)`; of a tied model a copy of the embedding. */
+  head: Matrix;
+  tied: boolean;
+  bosTokenId: number | undefined;
+  eosTokenIds: readonly number[];
+}
+
+/** How one block runs: as the checkpoint has it, or without its attention. */
+export interface Block {
+  /** What stands before the feed-forward: attention, a linear map, or nothing (`mlp`). */
+  kind: 'attention' | 'linear' | 'mlp';
+  /** Position in the stack. */
+  layer: number;
+  /** The layer whose MLP weights (and norm) this block uses: its own, or one that it shares. */
+  mlp: number;
+}
+
+/** How the blocks run, in their order. */
+export type Plan = readonly Block[];
+
+/** The blocks of a checkpoint as they are. */
+export const planOf = ({ blocks }: ModelSpec): Plan =>
+  blocks.map(({ mixer: { kind }, feedForward: { owner } }, layer) => ({
+    kind: kind === 'none' ? 'mlp' : kind,
+    layer,
+    mlp: owner,
+  }));
+
+/** Attention by layer. */
+export const attentionOf = ({ blocks }: ModelSpec): Map<number, AttentionMixer> =>
+  new Map(blocks.flatMap(({ mixer }, layer) => (mixer.kind === 'attention' ? [[layer, mixer]] : [])));
+
+/** One tensor of a checkpoint. */
+export interface TensorSpec {
+  name: string;
+  /** Row-major; matrices are `(out, in)`. */
+  shape: readonly number[];
+  /**
+   * A stored copy of another tensor, of which either may be left out: an MLP that is another block's, the head of a model whose
+   * embedding it is.
+   */
+  copyOf?: string;
+}
+
+const matrixTensors = ({ name, rows, cols, bias }: Matrix, copy?: Matrix): TensorSpec[] => [
+  { name: `${name}.weight`, shape: [rows, cols], ...(copy && { copyOf: `${copy.name}.weight` }) },
+  ...(bias ? [{ name: `${name}.bias`, shape: [rows], ...(copy && { copyOf: `${copy.name}.bias` }) }] : []),
+];
+
+/** Tensors of a block before its feed-forward. */
+export function mixerTensors(mixer: Mixer, hiddenSize: number): TensorSpec[] {
+  if (mixer.kind === 'none') return [];
+  if (mixer.kind === 'linear')
+    return [mixer.down, mixer.up].flatMap((matrix) => (matrix ? matrixTensors(matrix) : []));
+  const { norm, q, k, v, out, qkNorm, headDim } = mixer;
+  const gains = typeof qkNorm === 'object' ? [qkNorm.q, qkNorm.k] : [];
+  return [
+    { name: norm, shape: [hiddenSize] },
+    ...[q, k, v, out].flatMap((matrix) => matrixTensors(matrix)),
+    ...gains.map((name) => ({ name, shape: [headDim] })),
+  ];
+}
+
+/** Tensors of a feed-forward, as copies of another's. */
+export function feedForwardTensors(own: FeedForward, hiddenSize: number, copy?: FeedForward): TensorSpec[] {
+  return [
+    { name: own.norm, shape: [hiddenSize], ...(copy && { copyOf: copy.norm }) },
+    ...(['gate', 'up', 'down'] as const).flatMap((which) => matrixTensors(own[which], copy?.[which])),
+  ];
+}
+
+/** Every tensor of a checkpoint, in the order of the stack. */
+export function tensorsOf(spec: ModelSpec): TensorSpec[] {
+  const { hiddenSize, embedding, blocks, norm, head, tied } = spec;
+  return [
+    ...matrixTensors(embedding),
+    ...blocks.flatMap(({ mixer, feedForward }, layer) => [
+      ...mixerTensors(mixer, hiddenSize),
+      ...feedForwardTensors(
+        feedForward,
+        hiddenSize,
+        feedForward.owner === layer ? undefined : blocks[feedForward.owner]!.feedForward,
+      ),
+    ]),
+    { name: norm, shape: [hiddenSize] },
+    ...matrixTensors(head, tied ? embedding : undefined),
+  ];
+}
+
+/** The tensors of a model, each shared one once. */
+export const ownTensors = (spec: ModelSpec): TensorSpec[] =>
+  tensorsOf(spec).filter(({ copyOf }) => copyOf === undefined);
+
+export const elements = ({ shape }: Pick<TensorSpec, 'shape'>): number => shape.reduce((a, b) => a * b, 1);
+
+/** Parameters, each shared one counted once. */
+export const parameterCount = (spec: ModelSpec): number =>
+  ownTensors(spec).reduce((sum, tensor) => sum + elements(tensor), 0);
+
+/** Bytes of K and V that one token adds: 2 * bytes * KV heads * head size, of each block that attends. */
+export function kvBytesPerToken(spec: ModelSpec, plan: Plan, bytesPerElement: number): number {
+  const attention = attentionOf(spec);
+  return plan.reduce((sum, { kind, layer }) => {
+    if (kind !== 'attention') return sum;
+    const { kvHeads, headDim } = attention.get(layer)!;
+    return sum + 2 * bytesPerElement * kvHeads * headDim;
+  }, 0);
+}
