@@ -8,11 +8,11 @@ import { rowBytes, type Weight, type WeightPart } from './tensor.ts';
 const WORKGROUP = 64;
 
 /** Words of a launch are its items. */
-export const SYNTHESISE: Kernel<'WG' | 'BITS' | 'LEVEL' | 'SCALES'> = {
+export const SYNTHESISE: Kernel<'WG' | 'BITS' | 'SIGNED' | 'LEVEL' | 'SCALES'> = {
   name: 'synthesise',
   choices: [
     [{ WG: WORKGROUP }],
-    Object.values(FORMATS).map(({ bits, level }) => ({ BITS: bits, LEVEL: level })),
+    Object.values(FORMATS).map(({ bits, signed, level }) => ({ BITS: bits, SIGNED: signed, LEVEL: level })),
     [{ SCALES: false }, { SCALES: true }],
   ],
   sizes: {},
@@ -21,7 +21,7 @@ export const SYNTHESISE: Kernel<'WG' | 'BITS' | 'LEVEL' | 'SCALES'> = {
     { name: 'params', type: 'Params', access: 'uniform', numbers: 'u32', shape: () => [4] },
   ],
   grid: ({ items, constants: { WG } }, most) => [...spread(Math.ceil(items / WG), most), 1],
-  *cpu({ constants: { BITS, LEVEL, SCALES }, words, pick }) {
+  *cpu({ constants: { BITS, SIGNED, LEVEL, SCALES }, words, pick }) {
     const [count, perRow, cols, seed] = words('params', 0, 4) as unknown as [number, number, number, number];
     const peak = Math.sqrt(3 / cols);
     const uniform = (bits: number): number => (bits >>> 8) * (2 / 16777216) - 1;
@@ -38,16 +38,11 @@ export const SYNTHESISE: Kernel<'WG' | 'BITS' | 'LEVEL' | 'SCALES'> = {
       else if (BITS === 32) yield { binding: 'out', at: i, value: halves[0]!, scale: peak, as: 'f32' };
       else {
         let word = 0;
+        const middle = 2 ** (BITS - 1);
+        const turn = SIGNED ? middle : 0;
         for (let place = 0; place < 32 / BITS; place++) {
-          const code = (bits >>> (BITS * place)) & (2 ** BITS - 1);
-          // q8's codes are signed; of q4, 8 is 0.
-          const kept =
-            BITS === 8
-              ? left(code === 128 ? 129 : code, place)
-              : column + place < cols
-                ? Math.max(1, code)
-                : 8;
-          word |= kept << (BITS * place);
+          const code = Math.max(1, ((bits >>> (BITS * place)) & (2 * middle - 1)) ^ turn);
+          word |= ((column + place < cols ? code : middle) ^ turn) << (BITS * place);
         }
         yield { binding: 'out', at: i, value: word >>> 0, scale: 0 };
       }
@@ -69,14 +64,14 @@ export function synthesise(
   const { weight, part, seed } = call;
   const { dtype, cols } = weight;
   const bytes = rowBytes(dtype, cols);
-  const { bits, level } = FORMATS[dtype];
+  const { bits, signed, level } = FORMATS[dtype];
   const fill = (out: GPUBuffer, perRow: number, scales: boolean): void => {
     const words = (part.rows * perRow) / 4;
     recorder.add({
       label: 'synthesise',
       shader: {
         kernel: SYNTHESISE,
-        constants: { WG: WORKGROUP, BITS: bits, SCALES: scales, LEVEL: level },
+        constants: { WG: WORKGROUP, BITS: bits, SIGNED: signed, SCALES: scales, LEVEL: level },
       },
       bind: { out, params: call.uniform(new Uint32Array([words, perRow / 4, cols, seed])) },
       items: words,

@@ -7,6 +7,7 @@ export const f16: WeightFormat = {
   load: 'vec4<u32>',
   unit: 8,
   bits: 16,
+  signed: false,
   scaled: false,
   level: 1,
   table: 'f16',

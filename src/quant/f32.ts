@@ -6,6 +6,7 @@ export const f32: WeightFormat = {
   load: 'vec4f',
   unit: 4,
   bits: 32,
+  signed: false,
   scaled: false,
   level: 1,
   table: 'f32',

@@ -27,6 +27,8 @@ export interface WeightFormat {
   readonly unit: 4 | 8;
   /** Bits of one code. */
   readonly bits: number;
+  /** Whether integer codes are two's complement; others count from the least value. */
+  readonly signed: boolean;
   /** f16 scales, one for each block of a row. */
   readonly scaled: boolean;
   /** The code that stands for the largest value, in random weights. */

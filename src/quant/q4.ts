@@ -54,6 +54,7 @@ export const q4: WeightFormat = {
   reader: 'weight_q4',
   load: 'u32',
   bits: 4,
+  signed: false,
   level: 8,
   encode,
   decode(codes, scales, cols) {

@@ -24,6 +24,7 @@ export const q8: WeightFormat = {
   reader: 'weight_q8',
   load: 'vec2<u32>',
   bits: 8,
+  signed: true,
   level: 127,
   encode,
   decode(codes, scales, cols) {
