@@ -1,3 +1,4 @@
+import type { Slice } from '../gpu/buffer.ts';
 import type { TwinLaunch } from '../gpu/kernel.ts';
 import { type Dispatch, encode, type StepShape } from '../gpu/recorder.ts';
 import { ends, mismatches, placesOf, twinLaunch } from '../kernels/twin.ts';
@@ -71,8 +72,16 @@ class Snapshot {
   }
 }
 
+/** Contents of buffers that decide where kernels read and write. */
+type Known = ReadonlyMap<GPUBuffer, ArrayBuffer>;
+
+function knownBytes(known: Known, { buffer, offset = 0 }: Slice, at: number, count: number) {
+  return known.get(buffer)?.slice(offset + at, offset + at + count);
+}
+
 interface Check {
   name: string;
+  known: Known;
   dispatch: Dispatch;
   step: StepShape;
   before: Snapshot;
@@ -85,14 +94,11 @@ export class SpotChecks {
   /** Bytes of the staging buffer. */
   bytes = 0;
 
-  /**
-   * Adds the launches of a step.
-   * @param known contents of buffers that decide where kernels read and write
-   */
+  /** Adds the launches of a step. */
   add(
     dispatches: readonly Dispatch[],
     step: StepShape,
-    known: ReadonlyMap<GPUBuffer, ArrayBuffer>,
+    known: Known,
     nameOf: (dispatch: Dispatch) => string,
   ): void {
     for (const dispatch of dispatches) {
@@ -102,13 +108,12 @@ export class SpotChecks {
       // With zeros for what is not known, the twin tells what it reads and computes.
       const bytes: TwinLaunch['bytes'] = (binding, at, count) => {
         before.note(binding, at, count);
-        const { buffer, offset = 0 } = bind[binding]!;
-        return known.get(buffer)?.slice(offset + at, offset + at + count) ?? new ArrayBuffer(count);
+        return knownBytes(known, bind[binding]!, at, count) ?? new ArrayBuffer(count);
       };
       for (const result of shader.kernel.cpu(twinLaunch(shader, { step, items, bytes, pick: ends })))
         for (const { binding, at, size } of placesOf(shader, result)) after.note(binding, at, size);
       this.bytes = after.place(before.place(this.bytes));
-      this.#checks.push({ name: nameOf(dispatch), dispatch, step, before, after });
+      this.#checks.push({ name: nameOf(dispatch), known, dispatch, step, before, after });
     }
   }
 
@@ -126,11 +131,12 @@ export class SpotChecks {
   /** The launches that left a wrong number, in their order. */
   wrong(data: ArrayBuffer): WrongKernel[] {
     const wrong: WrongKernel[] = [];
-    for (const { name, dispatch, step, before, after } of this.#checks) {
+    for (const { name, known, dispatch, step, before, after } of this.#checks) {
       // Another part of the same weight may have been wrong.
       if (wrong.some(({ kernel }) => kernel === name)) continue;
-      const { shader, items } = dispatch;
-      const bytes: TwinLaunch['bytes'] = (...place) => before.read(data, ...place);
+      const { shader, items, bind } = dispatch;
+      const bytes: TwinLaunch['bytes'] = (binding, at, count) =>
+        knownBytes(known, bind[binding]!, at, count) ?? before.read(data, binding, at, count);
       const launch = twinLaunch(shader, { step, items, bytes, pick: ends });
       const left = mismatches(
         shader,

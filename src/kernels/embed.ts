@@ -27,8 +27,9 @@ export const EMBED: Kernel<WeightConstant | 'WG' | 'X_STRIDE4' | 'ROW0'> = {
     for (const row of launch.pick(launch.step.rows)) {
       const token = launch.words('rows', 4 * row, 4)[0]!;
       if (token < ROW0 || token >= ROW0 + N) continue;
-      for (const [i, value] of weightRow(launch, token - ROW0).entries())
-        yield { binding: 'out', at: row * 4 * X_STRIDE4 + i, value, scale: 0 };
+      const values = weightRow(launch, token - ROW0);
+      for (const i of launch.pick(values.length, 64))
+        yield { binding: 'out', at: row * 4 * X_STRIDE4 + i, value: values[i]!, scale: 0 };
     }
   },
 };

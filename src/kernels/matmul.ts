@@ -127,9 +127,8 @@ function* projected(launch: TwinLaunch<ProjectionConstant>, norm?: { K: number; 
   const gain = norm && floats('vectors', 0, padded);
   const xs = rows.map((row) => {
     const x = floats('x', ((HEAD && norm ? step.first : 0) + row) * padded, padded);
-    if (!norm) return x;
-    const by = rmsScale(x, norm.K, norm.EPS);
-    return Float64Array.from(x, (value, i) => value * by * gain![i]!);
+    const by = norm ? rmsScale(x, norm.K, norm.EPS) : 1;
+    return Float64Array.from(x, (value, i) => value * by * (gain ? gain[i]! : 1));
   });
   /** Row v of the weight times each row of x; `scale` is the root of the summed squares. */
   const sums = (v: number): Sum[] => {
@@ -157,7 +156,7 @@ function* projected(launch: TwinLaunch<ProjectionConstant>, norm?: { K: number; 
   if (imports.OUT === 'out_qkv') {
     const first = ROW0 / HEAD_DIM;
     for (const head of pickHeads(launch, first, first + N / HEAD_DIM))
-      for (const j of pick(HEAD_DIM / 2)) {
+      for (const j of pick(HEAD_DIM / 2, 4)) {
         const v = (head - first) * HEAD_DIM + j;
         const [low, high] = [sums(v), sums(v + HEAD_DIM / 2)];
         for (const [i, row] of rows.entries()) yield* placed(launch, row, head, j, low[i]!, high[i]!);

@@ -1,16 +1,9 @@
 // Running a kernel's CPU twin, and holding what the kernel left against it.
 import { f16ToF32 } from '../formats/float.ts';
-import {
-  askedOf,
-  type Kernel,
-  type Launch,
-  type NumberType,
-  type Result,
-  type ShaderSpec,
-  type TwinLaunch,
-} from '../gpu/kernel.ts';
+import { askedOf, type NumberType, type Result, type ShaderSpec, type TwinLaunch } from '../gpu/kernel.ts';
 
-const BYTES: Record<NumberType, number> = { f32: 4, f16: 2, u32: 4, u8: 1 };
+/** Bytes of a number. */
+export const BYTES: Record<NumberType, number> = { f32: 4, f16: 2, u32: 4, u8: 1 };
 
 /** Largest share of a result's scale that a pair of f32 may be off. */
 const PAIR_TOLERANCE = 2 ** -42;
@@ -24,15 +17,25 @@ export function ends(count: number, most = 8): number[] {
   return all(most).map((i) => (i < most / 2 ? i : count - most + i));
 }
 
-const typesOf = ({ kernel, ...spec }: ShaderSpec): Map<string, NumberType> =>
-  new Map(kernel.bindings(askedOf({ kernel, ...spec })).map(({ name, numbers }) => [name, numbers]));
+const types = new WeakMap<ShaderSpec, ReadonlyMap<string, NumberType>>();
+
+/** What the numbers of a shader's bindings are. */
+function typesOf(shader: ShaderSpec): ReadonlyMap<string, NumberType> {
+  let found = types.get(shader);
+  if (!found) {
+    const bindings = shader.kernel.bindings(askedOf(shader));
+    found = new Map(bindings.map(({ name, numbers }) => [name, numbers]));
+    types.set(shader, found);
+  }
+  return found;
+}
 
 /** A launch for its twin; `bytes` reads a binding as it was before. */
 export function twinLaunch(
   shader: ShaderSpec,
   { step, items, bytes, pick }: Pick<TwinLaunch, 'step' | 'items' | 'bytes' | 'pick'>,
 ): TwinLaunch {
-  const types = typesOf(shader);
+  const numbers = typesOf(shader);
   return {
     ...askedOf(shader),
     step,
@@ -41,7 +44,7 @@ export function twinLaunch(
     bytes,
     words: (name, at, count) => new Uint32Array(bytes(name, 4 * at, 4 * count)),
     floats: (name, at, count) =>
-      types.get(name) === 'f16'
+      numbers.get(name) === 'f16'
         ? Float32Array.from(new Uint16Array(bytes(name, 2 * at, 2 * count)), f16ToF32)
         : new Float32Array(bytes(name, 4 * at, 4 * count)),
   };
@@ -86,16 +89,13 @@ export function* mismatches(
   after: (place: Place) => ArrayBuffer,
   tolerance: number,
 ): Iterable<Mismatch> {
-  const types = typesOf(shader);
   for (const result of shader.kernel.cpu(launch)) {
     const { value, scale, low } = result;
     // What is no number says nothing of the kernel.
     if (!Number.isFinite(value)) continue;
-    const type = result.as ?? types.get(result.binding)!;
-    const found = placesOf(shader, result).reduce(
-      (sum, place) => sum + numberOf(place.type, after(place)),
-      0,
-    );
+    const places = placesOf(shader, result);
+    const { type } = places[0]!;
+    const found = places.reduce((sum, place) => sum + numberOf(type, after(place)), 0);
     const size = Math.abs(value);
     let slack = low === undefined ? tolerance * scale + 1e-6 * size : PAIR_TOLERANCE * scale;
     // Some GPUs round f16 down, or make small ones zero.
@@ -103,16 +103,4 @@ export function* mismatches(
     if (type === 'u32') slack = 0;
     if (!(Math.abs(found - value) <= slack)) yield { ...result, found };
   }
-}
-
-/** How many bytes each binding of a launch takes. */
-export function bindingBytes(kernel: Kernel, launch: Launch): Map<string, number> {
-  return new Map(
-    kernel
-      .bindings(launch)
-      .map((binding) => [
-        binding.name,
-        binding.shape(launch).reduce((product, size) => product * size, BYTES[binding.numbers]),
-      ]),
-  );
 }

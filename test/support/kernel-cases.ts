@@ -13,7 +13,7 @@ import {
 } from '../../src/gpu/kernel.ts';
 import { packSampler } from '../../src/kernels/sample.ts';
 import { rowBytes, stride } from '../../src/kernels/tensor.ts';
-import { all, bindingBytes, twinLaunch } from '../../src/kernels/twin.ts';
+import { all, BYTES, twinLaunch } from '../../src/kernels/twin.ts';
 import { FORMATS, type WeightDtype } from '../../src/quant/index.ts';
 import { mulberry32 } from './random.ts';
 
@@ -203,6 +203,18 @@ function specOf(kernel: Kernel, fixed: Fixed, odd: Odd): ShaderSpec {
     ),
     constants: Object.fromEntries([...sizes, ...entries.filter(([, value]) => typeof value !== 'string')]),
   };
+}
+
+/** How many bytes each binding of a launch takes. */
+export function bindingBytes(kernel: Kernel, launch: Launch): Map<string, number> {
+  return new Map(
+    kernel
+      .bindings(launch)
+      .map((binding) => [
+        binding.name,
+        binding.shape(launch).reduce((product, size) => product * size, BYTES[binding.numbers]),
+      ]),
+  );
 }
 
 function caseOf(kernel: Kernel, fixed: Fixed, odd: Odd): KernelCase {

@@ -4,8 +4,8 @@ import { expect, test } from 'vitest';
 import { checkDeclared, type Kernel } from '../../src/gpu/kernel.ts';
 import { KERNELS } from '../../src/kernels/all.ts';
 import { SCORE, TOP_LOGPROBS } from '../../src/kernels/sampling.ts';
-import { all, bindingBytes, ends, placesOf, twinLaunch } from '../../src/kernels/twin.ts';
-import { covering, kernelCases } from '../support/kernel-cases.ts';
+import { all, ends, placesOf, twinLaunch } from '../../src/kernels/twin.ts';
+import { bindingBytes, covering, kernelCases } from '../support/kernel-cases.ts';
 
 test.each(KERNELS)('$name', (kernel) => {
   for (const fixed of covering(kernel, { pairs: false, fits: () => true }))
