@@ -6,13 +6,13 @@ import { COUNT, stride } from './tensor.ts';
 const TILE = 32;
 const WORKGROUP = 64;
 
-/** Bindings of shaders/shared/activation_pair.wgsl; `sums` are so many pairs. */
-const pairBindings = (sums: (stride: number) => number): Binding<'STRIDE4'>[] => [
+/** Bindings of shaders/shared/activation_pair.wgsl, with the shape of the pairs that are added to. */
+const pairBindings = (sums: (stride: number) => number[]): Binding<'STRIDE4'>[] => [
   reads('z', 'vec4f', ({ constants, step }) => [step.rows, 4 * constants.STRIDE4]),
   reads('before', 'vec4f', ({ constants, step }) => [step.context, 4 * constants.STRIDE4]),
   reads('after', 'vec4f', ({ constants, step }) => [step.context, 4 * constants.STRIDE4]),
   reads('rows', 'Row', ({ step }) => [step.rows, 4]),
-  writes('sums', 'vec4f', ({ constants }) => [2, sums(4 * constants.STRIDE4)]),
+  writes('sums', 'vec4f', ({ constants }) => sums(4 * constants.STRIDE4)),
 ];
 
 /** z and a of each row, and its position. */
@@ -40,7 +40,7 @@ export const MOMENTS: Kernel<'STRIDE4' | 'OF_A'> = {
   choices: [[{ OF_A: false }, { OF_A: true }]],
   // Places in a matrix of this size squared are u32.
   sizes: { STRIDE4: [1, 2 ** 14] },
-  bindings: () => [...pairBindings((size) => size * size), STEP],
+  bindings: () => [...pairBindings((size) => [2, size, size]), STEP],
   grid: ({ items }) => [Math.ceil(items / TILE), Math.ceil(items / TILE), 1],
   *cpu(launch) {
     const size = 4 * launch.constants.STRIDE4;
@@ -63,7 +63,7 @@ export const MOMENT_VECTORS: Kernel<'STRIDE4' | 'WG'> = {
   choices: [[{ WG: WORKGROUP }]],
   sizes: { STRIDE4: COUNT },
   bindings: () => [
-    ...pairBindings((size) => 3 * size),
+    ...pairBindings((size) => [3, 2, size]),
     // bits of the first position of which a value is beyond LIMIT, inverted, so that 0 is none
     { name: 'odd', type: 'atomic<u32>', access: 'read_write', numbers: 'u32', shape: () => [1] },
     STEP,

@@ -143,6 +143,9 @@ function contentOf(
     const rows = bytes / rowBytes(dtype, cols)[name === 'weight' ? 'codes' : 'scales'];
     return FORMATS[dtype].encode(Float32Array.from({ length: rows * cols }, () => 2 * random() - 1));
   };
+  const binding = spec.kernel.bindings(launch).find((one) => one.name === name)!;
+  const { numbers } = binding;
+  const shape = binding.shape(launch);
   const made = ((): ArrayBufferView<ArrayBuffer> => {
     switch (name) {
       case 'rows':
@@ -176,10 +179,12 @@ function contentOf(
       case 'logits':
         // With equals.
         return floats(5).map((value) => Math.round(8 * value) / 8);
-      case 'sums':
-        return floats().map((value, i) => (i < count / 2 ? value : value * 2 ** -26));
+      case 'sums': {
+        // Pairs of f32: high parts, then low ones.
+        const plane = shape.slice(shape.indexOf(2) + 1).reduce((product, size) => product * size);
+        return floats().map((value, i) => (Math.floor(i / plane) % 2 ? value * 2 ** -26 : value));
+      }
     }
-    const { numbers } = spec.kernel.bindings(launch).find((binding) => binding.name === name)!;
     if (numbers === 'f16')
       return f32ArrayToF16(Float32Array.from({ length: bytes / 2 }, () => 2 * random() - 1));
     return numbers === 'f32' ? floats() : words(() => below(2 ** 32));
@@ -268,12 +273,13 @@ export function covering(
   });
 }
 
-/** A permutation with each of the odd sizes. */
-export function kernelCases(kernel: Kernel, fixed: Fixed): KernelCase[] {
+/** A permutation with each of the odd sizes, or with one of them. */
+export function kernelCases(kernel: Kernel, fixed: Fixed, only?: number): KernelCase[] {
   const [, most = 0] = kernel.sizes.HEAD_DIM ?? [];
   // Half of them for each way to keep K and V.
   const half = fixed.KV_READ === 'kv_read_f16' ? 1 : 0;
   const heads = HEADS.filter(({ headDim }, i) => headDim! <= most && i % 2 === half);
   const more = fixed.KV_READ ? heads.map((shape) => ({ ...ODD[0]!, ...shape })) : [];
-  return [...ODD, ...more].map((odd) => caseOf(kernel, fixed, odd));
+  const some = only === undefined ? [...ODD, ...more] : [ODD[only % ODD.length]!];
+  return some.map((odd) => caseOf(kernel, fixed, odd));
 }

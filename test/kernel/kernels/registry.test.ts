@@ -46,7 +46,10 @@ test.each(KERNELS)(
   async (kernel) => {
     const some = covering(kernel, { pairs: inject('full'), fits });
     expect(some.length).toBeGreaterThan(0);
-    for (const fixed of some) for (const one of kernelCases(kernel, fixed)) await run(one);
+    // Of many permutations each has one of the sizes: software adapters take seconds to compile one.
+    const turns = some.length > 4 && !inject('full');
+    for (const [i, fixed] of some.entries())
+      for (const one of kernelCases(kernel, fixed, turns ? i : undefined)) await run(one);
   },
   600_000,
 );
@@ -57,6 +60,6 @@ test('a wrong number is seen, and one that is not to be written', async () => {
   const [one] = kernelCases(norm, fixed);
   await run(one!);
   const { step } = one!.launch;
-  await expect(run(one!, { ...step, first: 0 })).rejects.toThrow(/out\[0\] is/);
+  await expect(run(one!, { ...step, first: 0 })).rejects.toThrow(/out\[\d+\] is/);
   await expect(run(one!, { ...step, count: step.count - 2 })).rejects.toThrow(/should not be/);
 });
