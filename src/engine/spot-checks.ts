@@ -105,12 +105,13 @@ export class SpotChecks {
       if (!dispatch.grid(step)) continue;
       const { shader, bind, items } = dispatch;
       const [before, after] = [new Snapshot(), new Snapshot()];
-      // With zeros for what is not known, the twin tells what it reads and computes.
-      const bytes: TwinLaunch['bytes'] = (binding, at, count) => {
-        before.note(binding, at, count);
-        return knownBytes(known, bind[binding]!, at, count) ?? new ArrayBuffer(count);
+      // With zeros for what is not known, the twin tells what it reads and what it computes.
+      const read: TwinLaunch['bytes'] = (binding, at, count) => {
+        const bytes = knownBytes(known, bind[binding]!, at, count);
+        if (!bytes) before.note(binding, at, count);
+        return bytes ?? new ArrayBuffer(count);
       };
-      for (const result of shader.kernel.cpu(twinLaunch(shader, { step, items, bytes, pick: ends })))
+      for (const result of shader.kernel.cpu(twinLaunch(shader, { step, items, bytes: read, pick: ends })))
         for (const { binding, at, size } of placesOf(shader, result)) after.note(binding, at, size);
       this.bytes = after.place(before.place(this.bytes));
       this.#checks.push({ name: nameOf(dispatch), known, dispatch, step, before, after });

@@ -28,13 +28,6 @@ export interface RowSpec {
   position?: number;
 }
 
-const packers = {
-  f32: packerOf('f32'),
-  f16: packerOf('f16'),
-  q8: packerOf('q8'),
-  q4: packerOf('q4'),
-};
-
 /** What no kernel may write over: the row after the last. */
 const GUARD = 777;
 
@@ -124,7 +117,7 @@ export class Rig {
       const picked = new Float32Array(count * cols);
       for (let r = 0; r < count; r++)
         picked.set(source.subarray(from(r) * cols, (from(r) + 1) * cols), r * cols);
-      const packed = packers[dtype](picked, cols, 'test');
+      const packed = packerOf(dtype)(picked, cols, 'test');
       const start = gain ? stride(cols) : 0;
       const vectors = new Float32Array(start + (bias ? count : 0));
       if (gain) vectors.set(gain);

@@ -1,6 +1,6 @@
 // Every kernel of the registry against its CPU twin, on a device of default limits: odd sizes, all that it may write and all that it
-// must not. What a twin does not read is NaN. In a full run every two alternatives of a kernel's choices meet.
-import { afterAll, expect, inject, test } from 'vitest';
+// must not. What a twin does not read is NaN. Every two alternatives of a kernel's choices meet; in a browser in the full run alone.
+import { afterAll, expect, test } from 'vitest';
 import { Ledger } from '../../../src/gpu/buffer.ts';
 import { openGpu } from '../../../src/gpu/device.ts';
 import type { Fixed } from '../../../src/gpu/kernel.ts';
@@ -8,6 +8,7 @@ import { Recorder } from '../../../src/gpu/recorder.ts';
 import { KERNELS } from '../../../src/kernels/all.ts';
 import { defaultLimitsDevice } from '../../support/gpu-features.ts';
 import { covering, type KernelCase, kernelCases } from '../../support/kernel-cases.ts';
+import { thorough } from '../../support/thorough.ts';
 import { runTwins } from '../../support/twin-check.ts';
 
 const device = await defaultLimitsDevice();
@@ -44,10 +45,10 @@ async function run({ label, spec, launch, before }: KernelCase, step = launch.st
 test.each(KERNELS)(
   '$name',
   async (kernel) => {
-    const some = covering(kernel, { pairs: inject('full'), fits });
+    const some = covering(kernel, { pairs: thorough, fits });
     expect(some.length).toBeGreaterThan(0);
     // Of many permutations each has one of the sizes: software adapters take seconds to compile one.
-    const turns = some.length > 4 && !inject('full');
+    const turns = some.length > 4;
     for (const [i, fixed] of some.entries())
       for (const one of kernelCases(kernel, fixed, turns ? i : undefined)) await run(one);
   },
