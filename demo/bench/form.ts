@@ -12,6 +12,7 @@ import {
 import { ShishuError } from '../../src/errors.ts';
 import { byId, el } from '../chat/dom.ts';
 import type { Choice } from '../chat/picker.ts';
+import { addDtypes } from '../dtypes.ts';
 
 /** Blocks of a shape that a software adapter runs in bearable time. */
 const SLICE = '6';
@@ -72,6 +73,7 @@ export class Form {
     );
     byId('quick', HTMLButtonElement).addEventListener('click', () => this.#take(QUICK));
     byId('full', HTMLButtonElement).addEventListener('click', () => this.#take(FULL));
+    addDtypes(this.#field('dtype') as HTMLSelectElement);
     this.#form.addEventListener('input', () => this.#mark());
     // deviceMemory is in GB, at most 8; half of it is left to everything else.
     const { deviceMemory = 4 } = navigator as Navigator & { deviceMemory?: number };

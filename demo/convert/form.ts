@@ -150,7 +150,7 @@ export class ParentForm {
   }
 }
 
-/** What is made of the parent: the lower form. */
+/** The lower form: how the child is made from the parent. */
 export class ChildForm {
   readonly #form = byId('conversion', HTMLFormElement);
   #parent = '';
@@ -229,7 +229,7 @@ export class ChildForm {
     let name = given || this.#name();
     for (let i = 2; !given && taken.includes(name); i++) name = `${this.#name()}-${i}`;
     const target = this.#field('target').value;
-    const share = SHARES.find((known) => known === this.#field('share').value)!;
+    const share = SHARES.find((each) => each === this.#field('share').value)!;
     const rank = this.#linear() ? wholeNumber(this.#form, 'rank', 'The rank', 0, 1e6) : 0;
     const healTokens = wholeNumber(this.#form, 'heal', 'The number of tokens to heal with', 0, 1e9);
     return {

@@ -104,11 +104,13 @@ export async function checkFit(
   }
   // Where no single change is enough, all of them together may be.
   if (fits.length === 0) {
-    const least: BenchSettings = { ...settings, dtype: 'q4', batches: [] };
-    if (await suits(least)) fits.push('weights in q4 and no batches');
+    const smallest = DTYPES.at(-1)!;
+    const least: BenchSettings = { ...settings, dtype: smallest, batches: [] };
+    if (await suits(least)) fits.push(`weights in ${smallest} and no batches`);
     else
       for (const [words, less] of smaller(least, layers))
-        if (fits.length === 0 && (await suits(less))) fits.push(`weights in q4, no batches and ${words}`);
+        if (fits.length === 0 && (await suits(less)))
+          fits.push(`weights in ${smallest}, no batches and ${words}`);
   }
   throw new ShishuError('does-not-fit', problem.message, {
     details: problem.details,

@@ -16,24 +16,24 @@ export interface Timed extends Pick<Session, 'runner'> {
 }
 
 /**
- * Warm-up, then samples of all subjects in turn, the first of them changing: a drift meets all alike.
- * @param part runs one round, which it may announce
- * @param early gets what there is of every subject where a later sample fails, before this throws
+ * Warm-up, then samples of all subjects in turn, in an order that alternates: a drift affects all alike.
+ * @param runRound runs a round, and may report it first
+ * @param early gets the samples so far where a later one fails, before this throws
  */
 export async function interleaved<T>(
   subjects: readonly T[],
   repetitions: number,
   time: (subject: T) => Promise<number>,
-  part: (what: string, round: () => Promise<void>) => Promise<void> = (_, round) => round(),
+  runRound: (what: string, round: () => Promise<void>) => Promise<void> = (_, round) => round(),
   early: (spreads: Spread[]) => void = () => {},
 ): Promise<Spread[]> {
   const samples: number[][] = subjects.map(() => []);
   try {
-    await part('warm-up', async () => {
+    await runRound('warm-up', async () => {
       for (const subject of subjects) await time(subject);
     });
     for (let rep = 0; rep < repetitions; rep++)
-      await part(`${rep + 1} of ${repetitions}`, async () => {
+      await runRound(`${rep + 1} of ${repetitions}`, async () => {
         const order = [...subjects.entries()];
         for (const [at, subject] of rep % 2 === 0 ? order : order.reverse())
           samples[at]!.push(await time(subject));

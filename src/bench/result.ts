@@ -1,3 +1,4 @@
+import type { KvDtype } from '../engine/types.ts';
 import type { Profile } from '../gpu/profile.ts';
 import type { WeightDtype } from '../kernels/tensor.ts';
 import type { SettingName } from './settings.ts';
@@ -16,7 +17,7 @@ export interface ModelFacts {
   layers: number;
   attentionBlocks: number;
   dtype: WeightDtype;
-  kv: 'f32' | 'f16';
+  kv: KvDtype;
   /** Tokens that the KV cache holds. */
   context: number;
   /** Longest context of the model. */

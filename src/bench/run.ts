@@ -166,7 +166,7 @@ class Run {
     this.#options.onProgress?.({ done: this.#done, total: this.#total, what, result: this.result });
   }
 
-  async #part<T>(what: string, run: () => Promise<T>): Promise<T> {
+  async #step<T>(what: string, run: () => Promise<T>): Promise<T> {
     this.#report(what);
     const value = await run();
     this.#done++;
@@ -181,10 +181,10 @@ class Run {
       { dtype, kv, contextLength: contextOf(settings), batch: 1 },
       async (sessions) => {
         for (const session of sessions) this.result.models.push(await factsOf(session));
-        await this.#part('Copying', () => this.#copy());
+        await this.#step('Copying', () => this.#copy());
         await this.#prompts(sessions);
         await this.#decode(sessions);
-        if (settings.kernels) await this.#part('Profiling', () => this.#profile(sessions));
+        if (settings.kernels) await this.#step('Profiling', () => this.#profile(sessions));
       },
     );
     for (const batch of settings.batches)
@@ -205,7 +205,7 @@ class Run {
   ): Promise<void> {
     const sessions: Session[] = [];
     try {
-      await this.#part('Loading', async () => {
+      await this.#step('Loading', async () => {
         for (const described of pair)
           sessions.push(await openSession(this.#gpu, described, options, this.#options.signal));
       });
@@ -225,8 +225,8 @@ class Run {
     const keepAll = (spreads: readonly Spread[]): void => {
       for (const model of PAIR) keep(model, spreads[model]!);
     };
-    const part = (sample: string, run: () => Promise<void>) => this.#part(`${what}, ${sample}`, run);
-    keepAll(await interleaved(sessions, this.#settings.repetitions, time, part, keepAll));
+    const round = (sample: string, run: () => Promise<void>) => this.#step(`${what}, ${sample}`, run);
+    keepAll(await interleaved(sessions, this.#settings.repetitions, time, round, keepAll));
   }
 
   async #copy(): Promise<void> {

@@ -1,6 +1,6 @@
+import type { KvDtype } from '../engine/types.ts';
 import { ShishuError } from '../errors.ts';
-import type { WeightDtype } from '../kernels/tensor.ts';
-import { DTYPES as FORMAT_NAMES } from '../quant/index.ts';
+import { DTYPES, DTYPES_TEXT, type WeightDtype } from '../quant/index.ts';
 import { type BenchModel, benchModelText, parseBenchModel } from './models.ts';
 
 /** What a run measures; all of it, so that equal settings ask for equal work. */
@@ -9,7 +9,7 @@ export interface BenchSettings {
   child: BenchModel;
   /** How weights are kept. */
   dtype: WeightDtype;
-  kv: 'f32' | 'f16';
+  kv: KvDtype;
   /** Slice of the stack of shapes, in blocks; undefined: whole. */
   blocks: number | undefined;
   /** Prompt lengths for the time to the first token. */
@@ -52,7 +52,6 @@ export const FULL: Omit<BenchSettings, 'parent' | 'child'> = {
   repetitions: 9,
 };
 
-const DTYPES: readonly string[] = FORMAT_NAMES;
 const KEYS = [
   'parent',
   'child',
@@ -130,7 +129,7 @@ export function parseSettings(
   const [parent, child] = [asked('parent'), asked('child')];
   const { parent: _, child: __, ...rest } = settingsText({ ...defaults, parent, child });
   const texts = { ...rest, ...given };
-  if (!DTYPES.includes(texts.dtype)) refuse('dtype', texts.dtype, 'f32, f16, q8 or q4');
+  if (!DTYPES.includes(texts.dtype as WeightDtype)) refuse('dtype', texts.dtype, DTYPES_TEXT);
   if (texts.kv !== 'f32' && texts.kv !== 'f16') refuse('kv', texts.kv, 'f32 or f16');
   for (const name of ['kernels', 'training'] as const)
     if (texts[name] !== 'yes' && texts[name] !== 'no') refuse(name, texts[name], 'yes or no');
@@ -138,7 +137,7 @@ export function parseSettings(
     parent,
     child,
     dtype: texts.dtype as WeightDtype,
-    kv: texts.kv as 'f32' | 'f16',
+    kv: texts.kv as KvDtype,
     blocks: texts.blocks === 'all' ? undefined : whole('blocks', texts.blocks, 1000),
     prompts: list('prompts', texts.prompts, 32768),
     positions: list('positions', texts.positions, 32768),

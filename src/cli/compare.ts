@@ -34,7 +34,7 @@ export type ComparedText =
   | { kind: 'own' };
 
 /** What is compared with f32. */
-const COMPARED: readonly string[] = DTYPES.filter((dtype) => dtype !== 'f32');
+export const COMPARED: readonly string[] = DTYPES.filter((dtype) => dtype !== 'f32');
 
 /** dtypes from a list with commas. */
 export function dtypesOf(list: string): KeptDtype[] {

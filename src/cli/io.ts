@@ -60,4 +60,7 @@ export const print = (line: string): void => {
   process.stdout.write(`${line}\n`);
 };
 
+/** Progress goes where it is in the way of no output. */
+export const log = (line: string): void => void process.stderr.write(`${line}\n`);
+
 export const printJson = (value: unknown): void => print(JSON.stringify(value));

@@ -4,6 +4,7 @@ import type { Constraint } from '../grammar/constraint.ts';
 import type { LinearMapData } from '../model/linear-maps.ts';
 import type { Mode } from '../model/prune.ts';
 import type { ModelSpec, Plan } from '../model/spec.ts';
+import type { WeightDtype } from '../quant/index.ts';
 import type { ModeSetting } from './modes.ts';
 
 /**
@@ -11,7 +12,7 @@ import type { ModeSetting } from './modes.ts';
  * hold stays f32 (`ModelInfo.f32Tensors`): one with a value past 65504, or whose values are so tiny that the ones below 2^-24,
  * f16's least, would weigh.
  */
-export type Dtype = 'auto' | 'f32' | 'f16' | 'q8' | 'q4';
+export type Dtype = 'auto' | WeightDtype;
 export type KvDtype = 'f32' | 'f16';
 
 export interface LoadProgress {

@@ -1,5 +1,5 @@
 import { anySignal, ShishuError, throwIfAborted } from '../errors.ts';
-import { lanesOf } from './ahead.ts';
+import { lanesOf } from './concurrency.ts';
 import { isObject, readJson } from './json.ts';
 import { readHeader, type SafetensorsHeader, type TensorEntry } from './safetensors.ts';
 import { mayBeMissing, type Source } from './source.ts';

@@ -1,5 +1,5 @@
 import { anySignal, ShishuError, throwIfAborted } from '../errors.ts';
-import { free } from './ahead.ts';
+import { free } from './concurrency.ts';
 import {
   Collector,
   checkContentRange,

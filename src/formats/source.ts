@@ -1,9 +1,9 @@
 import { ShishuError } from '../errors.ts';
-import { keptPart } from '../part.ts';
-import { free } from './ahead.ts';
-import type { CacheOptions } from './cache.ts';
+import { cachedHttp } from './cache.ts';
+import { canCache } from './cache-files.ts';
+import { free } from './concurrency.ts';
 import { rawFiles, rawHandle } from './files.ts';
-import { type HttpFolder, type HttpOptions, rawHttp } from './http.ts';
+import { type HttpOptions, rawHttp } from './http.ts';
 import { isRefusal } from './http-answer.ts';
 import { type HubOptions, hubFolder, isHubId } from './hub.ts';
 import { otherKind } from './other-kind.ts';
@@ -60,7 +60,7 @@ export interface SourceOptions extends Omit<HttpOptions, 'headers' | 'noStore'> 
    * server whether they changed. Default: off, and in environments that cannot keep files always off.
    */
   cache?: boolean | 'refresh';
-  /** Told when files cannot be kept (default `console.warn`). */
+  /** Called when files cannot be kept (default `console.warn`). */
   warn?: (message: string) => void;
 }
 
@@ -73,9 +73,9 @@ export function openSource(like: SourceLike, options: SourceOptions = {}): Sourc
     const { url, headers } =
       typeof like === 'string' && isHubId(like) ? hubFolder(like, options.hub) : { url: like, headers: {} };
     const http = rawHttp(url, { ...options, headers, noStore: Boolean(options.cache) });
-    if (!options.cache) return checkedSource(http, true, http);
+    if (!options.cache || !canCache()) return checkedSource(http, true, http);
     const refresh = options.cache === 'refresh';
-    return checkedSource(keptHttp(http, { refresh, ...(options.warn && { warn: options.warn }) }), true);
+    return checkedSource(cachedHttp(http, { refresh, ...(options.warn && { warn: options.warn }) }), true);
   }
   if (typeof like === 'object' && like !== null) {
     if ('getFileHandle' in like) return checkedSource(rawHandle(like), true);
@@ -85,19 +85,6 @@ export function openSource(like: SourceLike, options: SourceOptions = {}): Sourc
   throw new ShishuError('bad-argument', 'The model source is of no known kind.', {
     mend: 'Give a model of the hub, the URL of a folder, File[], a directory handle, or an object with read(name, start?, end?).',
   });
-}
-
-/** The folder by way of the cache, whose code is fetched at the first read, where this environment can keep files. */
-function keptHttp(http: HttpFolder, options: CacheOptions): RawSource {
-  const open = keptPart(async (): Promise<RawSource> => {
-    const { cachedHttp, canCache } = await import('./cache.ts');
-    return canCache() ? cachedHttp(http, options) : http;
-  });
-  return {
-    name: http.name,
-    read: async (...args) => (await open()).read(...args),
-    size: async (...args) => (await open()).size?.(...args),
-  };
 }
 
 /** Whether an error says that a file is not there, or may say so. */

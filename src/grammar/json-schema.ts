@@ -165,12 +165,12 @@ class Compiler {
     if (other === undefined) return this.#quoted(this.#terms.repeat(this.#spell(ANY)!, min, max));
     if (set.length > 1) refuse(path, set.find((key) => key !== other)!, `beside "${other}" is not supported`);
     if (format !== undefined) {
-      const known = Object.hasOwn(FORMATS, String(format)) ? FORMATS[String(format)] : undefined;
-      if (known === undefined)
+      const pattern = Object.hasOwn(FORMATS, String(format)) ? FORMATS[String(format)] : undefined;
+      if (pattern === undefined)
         refuse(path, 'format', `is ${String(format)}`, {
           mend: `Formats: ${Object.keys(FORMATS).join(', ')}.`,
         });
-      return this.#quoted(regex(this.#terms, known!, { spell: this.#spell }));
+      return this.#quoted(regex(this.#terms, pattern!, { spell: this.#spell }));
     }
     if (typeof pattern !== 'string') refuse(path, 'pattern', 'is no text', { code: 'bad-argument' });
     try {
@@ -295,13 +295,13 @@ function notOneOf(terms: Terms, spell: Spelling, words: readonly string[]): Term
     starts.set(code, [...(starts.get(code) ?? []), word.slice(code > 0xffff ? 2 : 1)]);
   }
   const met: Characters = [...starts.keys()].sort((a, b) => a - b).map((code) => [code, code] as const);
-  const parts = [terms.seq(spell(without(ANY, met))!, anything)];
+  const alternatives = [terms.seq(spell(without(ANY, met))!, anything)];
   for (const [code, rests] of starts) {
     const start = spell([[code, code]]);
-    if (start) parts.push(terms.seq(start, notOneOf(terms, spell, rests)));
+    if (start) alternatives.push(terms.seq(start, notOneOf(terms, spell, rests)));
   }
-  if (!words.includes('')) parts.push(terms.empty);
-  return terms.alt(...parts);
+  if (!words.includes('')) alternatives.push(terms.empty);
+  return terms.alt(...alternatives);
 }
 
 function tightest(

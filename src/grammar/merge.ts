@@ -5,36 +5,36 @@ type Bounds = readonly [number, number];
 /** A term as a form and the bounds of its first repetitions, which are what sets terms of one form apart. */
 interface Split {
   key: string;
-  parts: readonly Term[];
-  /** Of repetitions: their places in `parts`, what they repeat, how often. */
+  factors: readonly Term[];
+  /** Of repetitions: their places in `factors`, what they repeat, how often. */
   places: readonly number[];
   bodies: readonly Term[];
   bounds: readonly Bounds[];
 }
 
 /** How far into a term repetitions are looked for. Further ones are as begun, mostly. */
-const MAX_PARTS = 24;
+const MAX_FACTORS = 24;
 const MAX_REPEATS = 4;
 
 function split(term: Term): Split {
-  const parts: Term[] = [];
+  const factors: Term[] = [];
   const places: number[] = [];
   const bodies: Term[] = [];
   const bounds: Bounds[] = [];
-  const take = (part: Term): number | string => {
-    parts.push(part);
-    if (part.kind !== 'repeat' || places.length >= MAX_REPEATS) return part.id;
-    places.push(parts.length - 1);
-    bodies.push(part.body);
-    bounds.push([part.min, part.max]);
-    return `r${part.body.id}`;
+  const take = (factor: Term): number | string => {
+    factors.push(factor);
+    if (factor.kind !== 'repeat' || places.length >= MAX_REPEATS) return factor.id;
+    places.push(factors.length - 1);
+    bodies.push(factor.body);
+    bounds.push([factor.min, factor.max]);
+    return `r${factor.body.id}`;
   };
   const key: (number | string)[] = [];
   let rest: Term = term;
-  for (; rest.kind === 'seq' && parts.length < MAX_PARTS && places.length < MAX_REPEATS; rest = rest.tail)
+  for (; rest.kind === 'seq' && factors.length < MAX_FACTORS && places.length < MAX_REPEATS; rest = rest.tail)
     key.push(take(rest.head));
   key.push(take(rest));
-  return { key: key.join(), parts, places, bodies, bounds };
+  return { key: key.join(), factors, places, bodies, bounds };
 }
 
 /** Terms by form: those of one differ in counts alone. Terms without repetitions are each a form of their own. */
@@ -94,12 +94,12 @@ export function merged(terms: Terms, all: readonly Term[]): Term[] {
   const out: Term[] = [];
   for (const found of alike.values())
     for (const bounds of joinedAll(found.map((each) => each.bounds))) {
-      const { parts, places, bodies } = found[0]!;
-      const made = [...parts];
+      const { factors, places, bodies } = found[0]!;
+      const joint = [...factors];
       places.forEach((at, i) => {
-        made[at] = terms.repeat(bodies[i]!, ...bounds[i]!);
+        joint[at] = terms.repeat(bodies[i]!, ...bounds[i]!);
       });
-      out.push(terms.chain(made));
+      out.push(terms.chain(joint));
     }
   return out;
 }

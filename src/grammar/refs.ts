@@ -47,9 +47,9 @@ export class Refs {
   }
 
   #add({ schema, path }: Schema, uri: string): Resource {
-    const made = { schema, path, uri, anchors: new Map(), dynamic: new Set<string>() };
-    this.#resources.set(path, made);
-    return made;
+    const resource = { schema, path, uri, anchors: new Map(), dynamic: new Set<string>() };
+    this.#resources.set(path, resource);
+    return resource;
   }
 
   /** The resource that a schema is, where it has an `$id`, else the one it is within. */
@@ -137,8 +137,8 @@ function addressOf(address: string, base: string): string {
 function pointed({ schema, path }: Resource, pointer: string, keyword: string): Schema {
   const whole = path + pointer;
   let at: unknown = schema;
-  for (const part of pointer.split('/').slice(1)) {
-    const name = part.replace(/~1/g, '/').replace(/~0/g, '~');
+  for (const token of pointer.split('/').slice(1)) {
+    const name = token.replace(/~1/g, '/').replace(/~0/g, '~');
     if ((!isObject(at) && !Array.isArray(at)) || !Object.hasOwn(at, name))
       return refuse(whole, keyword, 'names nothing in the schema', { code: 'bad-argument' });
     at = (at as Record<string, unknown>)[name];

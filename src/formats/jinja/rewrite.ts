@@ -52,8 +52,13 @@ function tuple(inner: readonly Token[]): Token[] | undefined {
   if (inner.at(-1)!.type !== 'Comma') return undefined;
   let commas = 0;
   for (let i = 0; i < inner.length; i = operandEnd(inner, i)) if (inner[i]!.type === 'Comma') commas++;
-  const brackets = [token('OpenParen', '('), ...rewritten(inner.slice(0, -1)), token('CloseParen', ')')];
-  return commas > 1 ? brackets : [...brackets, token('Pipe', '|'), token('Identifier', TUPLE_OF_ONE)];
+  const inBrackets = (tokens: readonly Token[]): Token[] => [
+    token('OpenParen', '('),
+    ...tokens,
+    token('CloseParen', ')'),
+  ];
+  const items = inBrackets(rewritten(inner.slice(0, -1)));
+  return commas > 1 ? items : inBrackets([...items, token('Pipe', '|'), token('Identifier', TUPLE_OF_ONE)]);
 }
 
 /** Says in other words what the parser does not know: tests with arguments, which become filters (`is NAME`, `is not NAME`), and some tuples. */
@@ -62,9 +67,9 @@ export function rewritten(tokens: readonly Token[]): Token[] {
   for (let i = 0; i < tokens.length; i++) {
     if (tokens[i]!.type === 'OpenParen' && !isCall(tokens, i)) {
       const end = closing(tokens, i);
-      const made = tuple(tokens.slice(i + 1, end - 1));
-      if (made) {
-        out.push(...made);
+      const asTuple = tuple(tokens.slice(i + 1, end - 1));
+      if (asTuple) {
+        out.push(...asTuple);
         i = end - 1;
         continue;
       }
