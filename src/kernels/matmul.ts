@@ -1,6 +1,7 @@
 // shaders/matvec.wgsl and matmul.wgsl: `x W'`, with what comes before and after.
 import type { Gpu } from '../gpu/device.ts';
 import {
+  type Asked,
   type Binding,
   combine,
   type Fixed,
@@ -100,9 +101,7 @@ const shapeOfOut = ({ constants: c, step }: Launch<ProjectionConstant>): number[
   c.OUT_STRIDE,
 ];
 
-function projectionBindings(
-  asked: Pick<Launch<ProjectionConstant>, 'imports' | 'constants'>,
-): Binding<ProjectionConstant>[] {
+function projectionBindings(asked: Asked<ProjectionConstant>): Binding<ProjectionConstant>[] {
   const { OUT } = asked.imports;
   const out: Binding<ProjectionConstant>[] =
     OUT === 'out_qkv'
