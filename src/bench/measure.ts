@@ -47,7 +47,7 @@ export async function interleaved<T>(
   return samples.map(spreadOf);
 }
 
-/** ms from the call to the first token on the host, for a prompt of this many tokens. */
+/** ms from the call to the first token on the CPU, for a prompt of this many tokens. */
 export async function timeFirstToken(
   session: Session,
   tokens: number,
@@ -74,7 +74,7 @@ async function jump({ runner, described }: Timed, position: number): Promise<voi
 }
 
 /**
- * ms a step over `steps` decode steps from a position, from an idle GPU to the last token on the host. The clock does not start
+ * ms a step over `steps` decode steps from a position, from an idle GPU to the last token on the CPU. The clock does not start
  * with the first token: the second may arrive with it, however long it took.
  */
 export async function timeDecode(

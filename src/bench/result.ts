@@ -34,7 +34,7 @@ export interface PromptPoint {
   model: Which;
   /** Length of the prompt. */
   tokens: number;
-  /** From the call to the first token on the host, ms. */
+  /** From the call to the first token on the CPU, ms. */
   ms: Spread;
   /** Prompt tokens a second, by the median. */
   tokensPerSecond: number;

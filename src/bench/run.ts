@@ -387,7 +387,7 @@ export async function runBench(settings: BenchSettings, options: BenchOptions): 
   }
 }
 
-/** A loss is told a moment after the calls that it broke. */
+/** The loss of a device is reported a moment after the calls that it broke. */
 const deviceNews = (gpu: Gpu): Promise<unknown> =>
   Promise.race([gpu.device.lost, new Promise((resolve) => setTimeout(resolve, 50))]);
 
