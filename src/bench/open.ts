@@ -83,9 +83,7 @@ export async function describe(
 }
 
 /** A model on the GPU. */
-export interface Session {
-  described: Described;
-  gpu: Gpu;
+export interface Session extends Described {
   runner: Runner;
   close(): void;
 }
@@ -99,5 +97,5 @@ export async function openSession(
 ): Promise<Session> {
   const fill = (what: FillPlan, signal: AbortSignal) => described.fill(gpu, what, signal);
   const runner = await makeRunner(gpu, described.spec, options, fill, { signal });
-  return { described, gpu, runner, close: () => runner.ledger.releaseAll() };
+  return { ...described, runner, close: () => runner.ledger.releaseAll() };
 }

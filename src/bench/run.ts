@@ -103,13 +103,12 @@ function emptyResult(gpu: Gpu, settings: BenchSettings, runtime: string): BenchR
 }
 
 /** Facts of a model that is on the GPU. */
-async function factsOf({ described, runner }: Session): Promise<ModelFacts> {
-  const { spec, plan } = described;
+async function factsOf({ asked, label, weights, spec, plan, runner }: Session): Promise<ModelFacts> {
   const { ledger, parts } = runner;
   return {
-    spec: described.asked,
-    label: described.label,
-    weights: described.weights,
+    spec: asked,
+    label,
+    weights,
     parameters: parameterCount(spec),
     layers: spec.blocks.length,
     attentionBlocks: plan.filter(({ kind }) => kind === 'attention').length,
