@@ -5,7 +5,7 @@ import type { ConvertReport } from '../../src/convert/report.ts';
 import { ShishuError } from '../../src/errors.ts';
 import type { ProfileOption } from '../../src/gpu/profile.ts';
 import { announce, byId, el } from '../chat/dom.ts';
-import { clearNotices, showError, showNote } from '../chat/notices.ts';
+import { showError, showingErrors, showNote } from '../chat/notices.ts';
 import { includedModels } from '../chat/picker.ts';
 import { showNoWebGpu, whyNoWebGpu } from '../chat/support.ts';
 import { showPages } from '../nav.ts';
@@ -54,13 +54,7 @@ class Page {
   }
 
   async #guard(run: () => Promise<void>): Promise<void> {
-    if (this.#abort) return;
-    clearNotices();
-    try {
-      await run();
-    } catch (error) {
-      showError(error);
-    }
+    if (!this.#abort) await showingErrors(run);
   }
 
   #peer(): Peer {
