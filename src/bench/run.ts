@@ -368,7 +368,7 @@ export async function runBench(settings: BenchSettings, options: BenchOptions): 
     try {
       await run.all(pair);
     } catch (error) {
-      await deviceNews(gpu);
+      await lossReported(gpu);
       const [ended, why]: [BenchResult['ended'], string | null] =
         gpu.lost !== undefined
           ? ['device-lost', `The GPU was lost: ${gpu.lost}`]
@@ -386,8 +386,8 @@ export async function runBench(settings: BenchSettings, options: BenchOptions): 
   }
 }
 
-/** A loss is told a moment after the calls that it broke. */
-const deviceNews = (gpu: Gpu): Promise<unknown> =>
+/** A loss is reported a moment after the calls that it breaks. */
+const lossReported = (gpu: Gpu): Promise<unknown> =>
   Promise.race([gpu.device.lost, new Promise((resolve) => setTimeout(resolve, 50))]);
 
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

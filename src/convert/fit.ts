@@ -90,7 +90,7 @@ export function solveRows(L: Float64Array, d: number, B: Float64Array): Float64A
       dots(L, i * d, x, i, sums);
       for (let r = 0; r < 4; r++) x[4 * i + r] = (x[4 * i + r]! - sums[r]!) / L[i * d + i]!;
     }
-    // The transposed factor is walked along its rows too: each solved value leaves the ones before it at once.
+    // The transposed factor is read along its rows too: each solved value is taken from all that are before it at once.
     for (let i = d - 1; i >= 0; i--) {
       for (let r = 0; r < 4; r++) x[4 * i + r]! /= L[i * d + i]!;
       const [x0, x1, x2, x3] = [x[4 * i]!, x[4 * i + 1]!, x[4 * i + 2]!, x[4 * i + 3]!];

@@ -24,10 +24,10 @@ export async function writeHandle(
   data: Uint8Array | string | Blob | AsyncIterable<Uint8Array>,
 ): Promise<void> {
   try {
-    const path = file.split('/');
-    const name = path.pop()!;
+    const folders = file.split('/');
+    const name = folders.pop()!;
     let at = folder;
-    for (const part of path) at = await at.getDirectoryHandle(part, { create: true });
+    for (const folder of folders) at = await at.getDirectoryHandle(folder, { create: true });
     const writer = await (await at.getFileHandle(name, { create: true })).createWritable();
     try {
       const whole = typeof data === 'string' || data instanceof Uint8Array || data instanceof Blob;

@@ -19,7 +19,7 @@ export interface HealOptions {
   seed?: number | undefined;
 }
 
-/** Told what is being done; where it can be counted, also how much of it is. */
+/** Gets lines of progress; where it can be counted, also how much is done. */
 export type Log = (line: string, done?: number, total?: number) => void;
 
 /** What healing did. */
@@ -37,8 +37,8 @@ const LEARNING_RATE = 1e-3;
 const MIX = 0.5;
 /** Passes over one text after which more would be learning it by heart. */
 const MOST_PASSES = 10;
-/** Steps from one line of progress to the next, at most. */
-const MOST_STEPS_UNTOLD = 10;
+/** Most steps between two lines of progress. */
+const MOST_STEPS_A_LINE = 10;
 /** Tokens of a step, and logits of a step. */
 const STEP_TOKENS = 1024;
 const STEP_LOGITS = 1 << 25;
@@ -130,7 +130,7 @@ export async function heal(
     const pad = parent.spec.eosTokenIds[0] ?? 0;
     const { tokens, seconds } = await run([{ name: 'child', trainer, curve: [] }], {
       steps,
-      every: Math.min(MOST_STEPS_UNTOLD, Math.ceil(steps / 20)),
+      every: Math.min(MOST_STEPS_A_LINE, Math.ceil(steps / 20)),
       stream: new BatchStream(shuffled(windows, seed), { ...shape, pad }),
       ...(signal && { signal }),
       onProgress: ({ step, points, tokensPerSecond, secondsLeft }) =>
