@@ -37,8 +37,8 @@ export function clearNotices(): void {
   byId('notices', HTMLDivElement).replaceChildren();
 }
 
-/** Runs what a reader asked for; the notice of what was asked before goes, and an error is shown. */
-export async function showingErrors(run: () => Promise<void> | void): Promise<void> {
+/** Runs a command of the page; what is wrong with it is shown. */
+export async function attempt(run: () => Promise<void> | void): Promise<void> {
   clearNotices();
   try {
     await run();
