@@ -38,7 +38,7 @@ export function install({ parts, ledger }: Runner, layer: number, { W, b }: Line
 const BUDGET = 256 * 2 ** 20;
 
 /**
- * Fits a linear map to the attention of each layer and installs it. What the maps are fitted to is added up on the GPU.
+ * Fits a linear map to the attention of each layer and installs it. The sums that a fit needs are made on the GPU.
  * @throws ShishuError `bad-argument` for values that are not finite and for singular systems, `does-not-fit`, `aborted`
  */
 export async function calibrate(
@@ -72,7 +72,7 @@ export async function calibrate(
       const calibration = await momentsOf(windows.calibration);
       const choosing = await momentsOf(windows.choosing);
       for (const layer of group) {
-        // Solving takes seconds for a large model: let whoever waits cancel in between.
+        // Solving takes seconds for a large model: lets a click or a signal that cancels come through.
         await new Promise((resume) => setTimeout(resume));
         throwIfAborted(signal);
         const found = fit(calibration.get(layer)!, choosing.get(layer)!, ALPHAS, rank);
@@ -92,8 +92,8 @@ export const planWith = ({ plan, runner }: Subject, layers: readonly number[], m
   pruned(plan, Object.fromEntries(layers.map((layer) => [layer, mode])), runner.parts.weights.linear);
 
 /**
- * The run of `count` neighbours that the model misses least in a mode: each candidate is measured whole, by its perplexity on
- * the choosing windows.
+ * The run of `count` neighbouring blocks that costs the least perplexity in a mode, measured on the choosing windows with the
+ * whole run in that mode.
  */
 export async function bestRun(
   model: Subject,
@@ -122,7 +122,7 @@ export async function perplexity(
   let [nats, tokens] = [0, 0];
   for (const window of windows) {
     const { logprobs } = await scoreOf(runner, plan, window, signal);
-    // The last row tells of no token of the window.
+    // The last row scores a token after the window.
     for (let i = 0; i < window.length - 1; i++) nats -= logprobs[i]!;
     tokens += window.length - 1;
   }

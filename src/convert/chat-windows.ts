@@ -6,7 +6,7 @@ import { type ChatCorpus, MEASURING_SEED_OFFSET, type Split, sampleOf } from '..
 import { END } from '../train/chat-format.ts';
 import { countTokens, SHARES, type Windows } from './windows.ts';
 
-/** Longest window by default: the rows that `shishulm train` trains on, by default, have so many tokens. */
+/** Longest window by default: the default row of `shishulm train`. */
 export const TRAINED_LENGTH = 128;
 
 /**

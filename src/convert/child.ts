@@ -29,7 +29,7 @@ export interface ChildShape {
   sharedPairs: number;
   /** Linear maps stand in for the attention. */
   linear: boolean;
-  /** Rank that they are bound to; they are stored as two factors where that takes less. */
+  /** Most that their rank may be; they are stored as two factors where that takes less. */
   rank?: number | undefined;
 }
 
@@ -47,7 +47,7 @@ const DROPPED = [
   'shared_mlps',
 ];
 
-/** What a child's sums depend on and takes over from its parent; biases that it alone has are zeros. */
+/** What a child computes with and takes over from its parent; biases that it alone has are zeros. */
 function factsOf(spec: ModelSpec, layers: readonly number[]): Record<string, unknown> {
   const { hiddenSize, vocabSize, maxPositions, rmsNormEps, tied, bosTokenId, eosTokenIds } = spec;
   const facts: Record<string, unknown> = { hiddenSize, vocabSize, maxPositions, rmsNormEps, tied };
@@ -129,7 +129,7 @@ export function childConfig(parentJson: Json, parent: ModelSpec, shape: ChildSha
     model_type: 'shishu-llama',
     num_hidden_layers: parent.blocks.length,
     ...stackOf(parent.blocks.length, shape),
-    // What a file leaves out is another value in each family.
+    // Their defaults differ from family to family.
     num_key_value_heads: kvHeads,
     head_dim: headDim,
     max_position_embeddings: parent.maxPositions,
