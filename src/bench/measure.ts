@@ -9,7 +9,7 @@ import { kvBytesPerToken, type Plan } from '../model/spec.ts';
 import type { Session } from './open.ts';
 import { type Spread, spreadOf } from './stats.ts';
 
-/** Tokens without pattern; the same for both models as far as their vocabularies go. */
+/** Pseudorandom token ids; the same for both models where their vocabularies have one size. */
 const tokenAt = (i: number, vocab: number): number => (Math.imul(i + 1, 2654435761) >>> 8) % vocab;
 
 /** What is timed of a session. */
@@ -45,7 +45,7 @@ export async function interleaved<T>(
   return samples.map(spreadOf);
 }
 
-/** ms from the call to the first token on the host, for a prompt of this many tokens. */
+/** ms from the call until the first token is on the CPU, for a prompt of this many tokens. */
 export async function timeFirstToken(
   { runner, spec, plan }: Timed,
   tokens: number,
@@ -57,14 +57,14 @@ export async function timeFirstToken(
   return performance.now() - begun;
 }
 
-/** Puts every sequence at a position without running what is before it: K and V there are whatever they are. */
-async function jump({ runner, spec, plan }: Timed, position: number): Promise<void> {
+/** Puts every sequence at a position without running what is before it, with whatever K and V are in the cache. */
+async function seek({ runner, spec, plan }: Timed, position: number): Promise<void> {
   for (let sequence = 0; sequence < runner.sequences; sequence++)
     await runner.prefill(plan, sequence, [tokenAt(sequence, spec.vocabSize)], position - 1, GREEDY);
 }
 
 /**
- * ms a step over `steps` decode steps from a position, from an idle GPU to the last token on the host. The clock does not start
+ * ms a step over `steps` decode steps from a position, from an idle GPU until the last token is on the CPU. The clock does not start
  * with the first token: the second may arrive with it, however long it took.
  */
 export async function timeDecode(
@@ -74,7 +74,7 @@ export async function timeDecode(
   signal?: AbortSignal,
 ): Promise<number> {
   throwIfAborted(signal);
-  await jump(session, position);
+  await seek(session, position);
   const { runner, plan } = session;
   const begun = performance.now();
   for await (const _ of runner.decode(plan, GREEDY, position, { steps, lockstep: false }))
@@ -125,7 +125,7 @@ export async function profileDecode(
   const dispatches = await runner.decodeDispatches(plan, position + 1);
   const step = { rows, first: 0, count: rows, next: 0, context: position + 1 };
   return timeLaunches(gpu, dispatches, step, rounds, async () => {
-    await jump(session, position);
+    await seek(session, position);
     writeStep(gpu, scratch.step, step);
   });
 }
@@ -143,7 +143,7 @@ export function profilePrompt(
 
 /**
  * GPU time of each launch of the blocks over a row for each token, from a position on; undefined without timestamp-query. K and V
- * of what is before need not be there: the time does not depend on what they are.
+ * before the position may be anything: the time does not depend on their values.
  */
 export async function profileBlocks(
   { parts, ledger }: Runner,

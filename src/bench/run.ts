@@ -27,13 +27,13 @@ export interface BenchProgress {
   /** Parts of the run; they do not take equal times. */
   done: number;
   total: number;
-  /** What is under way, in words. */
+  /** What is being measured, in words. */
   what: string;
   /** What is measured so far; the run goes on writing into it. */
   result: BenchResult;
 }
 
-/** What the run needs of `src/train/step-times.ts`; said here, so that these types do not need those of jax. */
+/** What the run needs of `src/train/step-times.ts`; declared here, so that these types do not need those of jax. */
 export interface TrainingModule {
   startJax(backend: 'wasm' | 'webgpu'): Promise<void>;
   /** ms, `(models, repetitions)` */
@@ -65,7 +65,7 @@ const ROUNDS = 3;
 const COPY_BYTES = 64 << 20;
 /** Batch of a training step: that of `shishulm train`. */
 const TRAIN_SHAPE = { rows: 8, length: 128, seed: 1 };
-/** AdamW keeps four numbers a parameter; above this, steps of minutes would be all that a page does. */
+/** Most parameters of a model whose training is timed: steps of larger ones take minutes. */
 const MOST_TRAINED = 30e6;
 
 const unmeasured = (asked: boolean): string => (asked ? 'Not reached.' : 'Not asked for.');
@@ -142,7 +142,7 @@ function checkContext(pair: readonly Described[], settings: BenchSettings): void
       );
 }
 
-/** Carries a run's state, so that whatever ends it leaves what was measured. */
+/** A run, whose result holds what was measured whatever ends it. */
 class Run {
   readonly #gpu: Gpu;
   readonly #settings: BenchSettings;
@@ -298,7 +298,7 @@ class Run {
         `Steps of AdamW in f32 on ${rows} rows of ${length} tokens, by jax-js on ` +
         `${backend === 'wasm' ? 'the CPU (wasm)' : 'WebGPU'}.`;
     } catch (error) {
-      // What else was measured stands: a kind of model that can't be trained, or jax is not there.
+      // The other measurements stay: this kind of model can't be trained, or jax is not there.
       if (!(error instanceof ShishuError) || error.code === 'aborted') throw error;
       result.trainingNote = error.message;
     }
