@@ -1,3 +1,4 @@
+import { type RunSettings, runSettingsText } from '../../src/bench/settings.ts';
 import {
   type BenchSettings,
   benchModelText,
@@ -88,17 +89,8 @@ export class Form {
     return fieldOf(this.#form, name);
   }
 
-  #take(settings: Omit<BenchSettings, 'parent' | 'child'>): void {
-    const {
-      parent: _,
-      child: __,
-      blocks: ___,
-      ...texts
-    } = settingsText({
-      ...settings,
-      parent: { kind: 'folder', source: '' },
-      child: { kind: 'folder', source: '' },
-    });
+  #take(settings: RunSettings): void {
+    const { blocks: _, ...texts } = runSettingsText(settings);
     for (const [name, text] of Object.entries(texts)) this.#field(name as SettingName).value = text;
   }
 
