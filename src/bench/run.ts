@@ -38,7 +38,7 @@ export interface TrainingModule {
   startJax(backend: 'wasm' | 'webgpu'): Promise<void>;
   /** ms, `(models, repetitions)` */
   stepTimes(
-    configs: readonly ModelSpec[],
+    specs: readonly ModelSpec[],
     shape: { rows: number; length: number; seed: number },
     repetitions: number,
     onStep: (done: number) => void,
@@ -273,8 +273,8 @@ class Run {
     const { loadTraining } = this.#options;
     const { repetitions } = this.#settings;
     const first = this.#done;
-    const configs = pair.map(({ spec }) => spec);
-    const largest = Math.max(...configs.map(parameterCount));
+    const specs = pair.map(({ spec }) => spec);
+    const largest = Math.max(...specs.map(parameterCount));
     if (!loadTraining || largest > MOST_TRAINED) {
       result.trainingNote = loadTraining
         ? `Training is timed up to ${MOST_TRAINED / 1e6} million parameters; this pair has ${(largest / 1e6).toFixed(0)} million.`
@@ -289,7 +289,7 @@ class Run {
     try {
       const { startJax, stepTimes } = await loadTraining();
       await startJax(backend);
-      const times = await stepTimes(configs, TRAIN_SHAPE, repetitions, (step) => {
+      const times = await stepTimes(specs, TRAIN_SHAPE, repetitions, (step) => {
         this.#done = first + step;
         this.#report(what(step));
       });

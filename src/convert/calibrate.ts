@@ -25,7 +25,7 @@ export interface CalibrateOptions {
 }
 
 /** A model on the GPU, and how its blocks run as loaded. */
-type Subject = Pick<OnGpu, 'plan' | 'runner'>;
+type LoadedModel = Pick<OnGpu, 'plan' | 'runner'>;
 
 /** Puts a fitted map on the GPU. */
 export function install({ parts, ledger }: Runner, layer: number, { W, b }: LinearMap): void {
@@ -88,7 +88,7 @@ export async function calibrate(
 }
 
 /** The plan of a model with some layers in one mode. */
-export const planWith = ({ plan, runner }: Subject, layers: readonly number[], mode: Mode): Plan =>
+export const planWith = ({ plan, runner }: LoadedModel, layers: readonly number[], mode: Mode): Plan =>
   pruned(plan, Object.fromEntries(layers.map((layer) => [layer, mode])), runner.parts.weights.linear);
 
 /**
@@ -96,7 +96,7 @@ export const planWith = ({ plan, runner }: Subject, layers: readonly number[], m
  * whole run in that mode.
  */
 export async function bestRun(
-  model: Subject,
+  model: LoadedModel,
   windows: Windows,
   count: number,
   mode: Mode,
