@@ -24,8 +24,8 @@ export interface CalibrateOptions {
   onProgress?: (done: number, total: number) => void;
 }
 
-/** A model on the GPU, and how its blocks run as loaded. */
-type LoadedModel = Pick<OnGpu, 'plan' | 'runner'>;
+/** A model on the GPU, and how its blocks run. */
+export type LoadedModel = Pick<OnGpu, 'plan' | 'runner'>;
 
 /** Puts a fitted map on the GPU. */
 export function install({ parts, ledger }: Runner, layer: number, { W, b }: LinearMap): void {
