@@ -11,7 +11,7 @@ import {
   type TensorSpec,
 } from '../model/spec.ts';
 import type { AnalysedOrder } from './analysis-file.ts';
-import { type CalibrateOptions, calibrate, perplexity, wholePerplexity } from './calibrate.ts';
+import { type CalibrateOptions, calibrate, perplexity, prunedModel, wholePerplexity } from './calibrate.ts';
 import { makeCapture } from './capture.ts';
 import type { Fit } from './fit.ts';
 import { timeBlocks } from './time-blocks.ts';
@@ -172,7 +172,7 @@ export async function analyze(
     onProgress?.(done, total);
     return value;
   };
-  const whole = await step(wholePerplexity(runner, plan, windows.test, signal));
+  const whole = await step(wholePerplexity({ runner, plan }, windows.test, signal));
   const fits = await calibrate(runner, plan, windows, layers, {
     signal,
     onProgress: (at, of) => onProgress?.(done + (calibrating * at) / of, total),
@@ -189,7 +189,7 @@ export async function analyze(
   for (const block of attending) {
     const { layer } = block;
     const under = (mode: 'skip' | 'linear'): Promise<number> =>
-      step(perplexity(runner, pruned(plan, { [layer]: mode }, fits), windows.test, signal));
+      step(perplexity(prunedModel({ runner, plan }, [layer], mode), windows.test, signal));
     blocks.push({
       layer,
       ...measured.get(layer)!,

@@ -87,9 +87,15 @@ export async function calibrate(
   return fits;
 }
 
-/** The plan of a model with some layers in one mode. */
-export const planWith = ({ plan, runner }: LoadedModel, layers: readonly number[], mode: Mode): Plan =>
-  pruned(plan, Object.fromEntries(layers.map((layer) => [layer, mode])), runner.parts.weights.linear);
+/** A model with some layers in one mode. */
+export function prunedModel(
+  { plan, runner }: LoadedModel,
+  layers: readonly number[],
+  mode: Mode,
+): LoadedModel {
+  const modes = Object.fromEntries(layers.map((layer) => [layer, mode]));
+  return { runner, plan: pruned(plan, modes, runner.parts.weights.linear) };
+}
 
 /**
  * The run of `count` neighbouring blocks that costs the least perplexity in a mode, measured on the choosing windows with the
@@ -105,17 +111,16 @@ export async function bestRun(
   const candidates: { front: number; perplexity: number }[] = [];
   const run = (front: number): number[] => Array.from({ length: count }, (_, i) => front + i);
   for (let front = 0; front + count <= model.plan.length; front++) {
-    const plan = planWith(model, run(front), mode);
-    candidates.push({ front, perplexity: await perplexity(model.runner, plan, windows.choosing, signal) });
+    const without = prunedModel(model, run(front), mode);
+    candidates.push({ front, perplexity: await perplexity(without, windows.choosing, signal) });
   }
   const best = candidates.reduce((a, b) => (b.perplexity < a.perplexity ? b : a));
   return { layers: run(best.front), candidates };
 }
 
-/** Perplexity of a plan on windows: exp of the mean negative log-likelihood of all but their first tokens. */
+/** Perplexity of a model on windows: exp of the mean negative log-likelihood of all but their first tokens. */
 export async function perplexity(
-  runner: Runner,
-  plan: Plan,
+  { runner, plan }: LoadedModel,
   windows: TokenWindows,
   signal?: AbortSignal,
 ): Promise<number> {
@@ -131,12 +136,11 @@ export async function perplexity(
 
 /** Perplexity of a model as it is. @throws ShishuError `bad-argument` when that is no number, as with NaN among the weights */
 export async function wholePerplexity(
-  runner: Runner,
-  plan: Plan,
+  model: LoadedModel,
   windows: TokenWindows,
   signal?: AbortSignal,
 ): Promise<number> {
-  const value = await perplexity(runner, plan, windows, signal);
+  const value = await perplexity(model, windows, signal);
   if (!Number.isFinite(value))
     throw new ShishuError('bad-argument', `The model's perplexity is ${value}.`, {
       details: { perplexity: value },

@@ -7,7 +7,7 @@ import type { Mode } from '../model/prune.ts';
 import { kvBytesPerToken, type ModelSpec, parameterCount, planOf, tensorsOf } from '../model/spec.ts';
 import { ANALYSIS_FILE, type AnalysedOrder, orderWithout } from './analysis-file.ts';
 import { measureMaps } from './analyze.ts';
-import { bestRun, calibrate, perplexity, planWith, wholePerplexity } from './calibrate.ts';
+import { bestRun, calibrate, perplexity, prunedModel, wholePerplexity } from './calibrate.ts';
 import { childConfig, childTensors, healedTensors, modelBytes, pairsOf } from './child.ts';
 import { type Target, targetOf } from './choose.ts';
 import type { Fit } from './fit.ts';
@@ -121,8 +121,8 @@ export async function convert(
     if (done === total) log(`${what}: ${total} windows`);
   };
   const testIn = (mode: Mode, layers: readonly number[]): Promise<number> =>
-    perplexity(runner, planWith(parent, layers, mode), windows.test, signal);
-  await step('parent', wholePerplexity(runner, plan, windows.test, signal));
+    perplexity(prunedModel(parent, layers, mode), windows.test, signal);
+  await step('parent', wholePerplexity(parent, windows.test, signal));
 
   let fits = new Map<number, Fit>();
   const candidates: ConvertReport['candidates'] = [];
@@ -161,8 +161,8 @@ export async function convert(
     throwIfAborted(signal);
     await writeChild(staged, parent, json, fits, share);
     const measureWritten = (name: string): Promise<void> =>
-      withOnGpu(staged.source, gpuOptions, ({ runner, plan }) =>
-        step(name, perplexity(runner, plan, windows.test, signal)),
+      withOnGpu(staged.source, gpuOptions, (written) =>
+        step(name, perplexity(written, windows.test, signal)),
       );
     const shared = `${sharePairs} ${sharePairs === 1 ? 'pair' : 'pairs'} shared (${share})`;
     await measureWritten(sharePairs > 0 ? `written, ${shared}` : 'written');

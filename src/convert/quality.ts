@@ -8,7 +8,7 @@ import { Bpe } from '../train/bpe.ts';
 import type { ChatCorpus } from '../train/chat-corpus.ts';
 import { knowsChatFormat } from '../train/chat-format.ts';
 import { evaluate, type Scorer } from '../train/evaluate.ts';
-import { bestRun, calibrate, type LoadedModel, perplexity, planWith } from './calibrate.ts';
+import { bestRun, calibrate, type LoadedModel, perplexity, prunedModel } from './calibrate.ts';
 import { childConfig } from './child.ts';
 import { healWritten, writeChild } from './convert.ts';
 import type { Fit } from './fit.ts';
@@ -81,12 +81,12 @@ async function measureWith(
   const bpe = asked
     ? Bpe.fromJson(await readJson(parent.source, 'tokenizer.json', { code: 'bad-tokenizer' }, signal))
     : undefined;
-  return async ({ runner, plan }) => {
-    const measured = { perplexity: await perplexity(runner, plan, windows.test, signal) };
+  return async (model) => {
+    const measured = { perplexity: await perplexity(model, windows.test, signal) };
     if (!asked || !bpe) return measured;
     const scorer: Scorer = {
       async score(ids) {
-        const { logprobs: next, top1 } = await scoreOf(runner, plan, ids, signal);
+        const { logprobs: next, top1 } = await scoreOf(model.runner, model.plan, ids, signal);
         return { logprobs: ofTokens(next), top1 };
       },
     };
@@ -131,7 +131,7 @@ export async function measureQuality(
   const choose = async (kept: number, mode: Mode): Promise<number[]> =>
     (await bestRun(parent, windows, blocks - kept, mode, signal)).layers;
   const addPruned = (way: Way, layers: number[], mode: Mode): Promise<void> =>
-    add(way, layers, { runner, plan: planWith(parent, layers, mode) });
+    add(way, layers, prunedModel(parent, layers, mode));
 
   const whole: Measured = { ...(await measure(parent)), layers: [] };
   log(`parent: ${cell(whole)}`);
