@@ -1,4 +1,4 @@
-import { edgesOf, type Say, sampleReplies } from '../convert/sample-text.ts';
+import { boundaryTokens, type SampleTokens, sampleReplies } from '../convert/sample-text.ts';
 import type { EngineModel } from '../engine/model-interface.ts';
 import type { Dtype } from '../engine/types.ts';
 import { DTYPES } from '../quant/index.ts';
@@ -72,18 +72,18 @@ async function windowsOf(
       (await model.encode(textOf(corpus.chatAt(seed, i, 'held-out').turns))).slice(0, length);
     for (let i = 0; take(await ids(i)); i++);
   } else {
-    const edges = edgesOf(spec);
-    for await (const reply of sampleReplies(modelSays(model), { length: length - 1, ...edges, seed, signal }))
-      if (!take([edges.begin, ...reply])) break;
+    const edges = boundaryTokens(spec);
+    for await (const reply of sampleReplies(samplerOf(model), { length: length - 1, ...edges, seed, signal }))
+      if (!take([edges.bos, ...reply])) break;
   }
   return windows;
 }
 
-/** What a loaded model says. */
-const modelSays = (model: EngineModel): Say =>
-  async function* (begin, { length, ...options }) {
+/** Samples of a loaded model. */
+const samplerOf = (model: EngineModel): SampleTokens =>
+  async function* (bos, { length, ...options }) {
     const all = { temperature: 1, ignoreEos: true, maxTokens: length, ...options };
-    for await (const { tokenId } of model.generate(new Uint32Array([begin]), all)) yield tokenId;
+    for await (const { tokenId } of model.generate(new Uint32Array([bos]), all)) yield tokenId;
   };
 
 /**
