@@ -3,18 +3,6 @@
 #import step
 #import sampling
 
-@group(0) @binding(0) var<storage, read> logits: array<f32>;
-@group(0) @binding(7) var<storage, read_write> adjusted: array<f32>;
-// (sequences, VOCAB): twice the times that a token is in the reply, plus one if it is in the prompt.
-@group(0) @binding(1) var<storage, read_write> counts: array<u32>;
-// (sequences, VOCAB); empty unless HAS_BIAS.
-@group(0) @binding(2) var<storage, read> bias: array<f32>;
-// (sequences, MASK_WORDS): bit set for a token that may be chosen; empty unless HAS_MASK.
-@group(0) @binding(3) var<storage, read> mask: array<u32>;
-@group(0) @binding(4) var<storage, read> samplers: array<Sampler>;
-@group(0) @binding(5) var<storage, read> next_rows: array<Row>;
-@group(0) @binding(6) var<uniform> step: Step;
-
 @compute @workgroup_size(WG)
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>) {
   let row = next_rows[step.next + id.y];

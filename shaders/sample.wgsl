@@ -7,9 +7,6 @@
 #import sampling
 #import next
 
-@group(0) @binding(0) var<storage, read> logits: array<f32>;
-@group(0) @binding(4) var<storage, read> samplers: array<Sampler>;
-
 // Order-preserving map of floats to unsigned integers.
 fn key_of(z: f32) -> u32 {
   let bits = bitcast<u32>(z);

@@ -1,5 +1,3 @@
-@group(0) @binding(5) var<storage, read_write> kv: array<u32>;
-
 // Writes two neighbouring elements of the KV cache, packed as f16. A value past f16 is noted behind q's rows, which the host looks
 // at: for each sequence, whether it is of a key (1) or of a value (2), and how large.
 fn kv_store(element: u32, value: vec2f) {
