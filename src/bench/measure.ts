@@ -1,5 +1,5 @@
-import { GREEDY } from '../engine/choosing.ts';
 import type { Runner } from '../engine/runner.ts';
+import { GREEDY } from '../engine/sampler.ts';
 import { throwIfAborted } from '../errors.ts';
 import { writeStep } from '../gpu/recorder.ts';
 import { type LaunchTime, timeLaunches } from '../gpu/timestamps.ts';
@@ -77,8 +77,7 @@ export async function timeDecode(
   await seek(session, position);
   const { runner, plan } = session;
   const begun = performance.now();
-  for await (const _ of runner.decode(plan, GREEDY, position, { steps, lockstep: false }))
-    throwIfAborted(signal);
+  for await (const _ of runner.decode(plan, GREEDY, position, { steps })) throwIfAborted(signal);
   return (performance.now() - begun) / steps;
 }
 

@@ -28,7 +28,7 @@ export async function fillSynthetic(
       throwIfAborted(signal);
       const held = new Ledger(gpu);
       const recorder = new Recorder(gpu);
-      synthesise(gpu, recorder, {
+      synthesise(recorder, {
         weight,
         part,
         seed: next++,

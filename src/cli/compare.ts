@@ -41,8 +41,8 @@ export function dtypesOf(list: string): KeptDtype[] {
   const dtypes = list.split(',').map((name) => name.trim());
   for (const dtype of dtypes)
     if (!COMPARED.includes(dtype)) {
-      const known = `${COMPARED.slice(0, -1).join(', ')} and ${COMPARED.at(-1)}`;
-      throw usageError(`--compare holds "${dtype}", expected ${known} with commas between.`);
+      const expected = `${COMPARED.slice(0, -1).join(', ')} and ${COMPARED.at(-1)}`;
+      throw usageError(`--compare holds "${dtype}", expected ${expected} with commas between.`);
     }
   return dtypes as KeptDtype[];
 }

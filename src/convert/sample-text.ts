@@ -1,9 +1,9 @@
-import type { ChoiceKind } from '../engine/choosing.ts';
 import type { Runner } from '../engine/runner.ts';
+import { GREEDY, type SamplingKind } from '../engine/sampler.ts';
 import { ShishuError, throwIfAborted } from '../errors.ts';
 import type { ModelSpec, Plan } from '../model/spec.ts';
 
-const KIND: ChoiceKind = { greedy: false, adjusted: false, bias: false, mask: false, top: undefined };
+const KIND: SamplingKind = { ...GREEDY, greedy: false };
 
 /** Empty replies in a row after which the model counts as one that generates nothing by itself. */
 const MOST_EMPTY = 64;
@@ -27,10 +27,10 @@ export const samplerOf = (runner: Runner, plan: Plan): SampleTokens =>
       presencePenalty: 0,
       seed,
     };
-    await runner.choosing.setSampler(0, KIND, sampler, { counts: new Uint32Array(0) });
+    runner.sampler.setSampler(0, sampler);
     yield (await runner.prefill(plan, 0, [bos], 0, KIND, signal)).tokens[0]!;
     const steps = Math.min(length, runner.parts.kv.context) - 1;
-    for await (const { tokens } of runner.decode(plan, KIND, 1, { steps, lockstep: false })) yield tokens[0]!;
+    for await (const { tokens } of runner.decode(plan, KIND, 1, { steps })) yield tokens[0]!;
   };
 
 interface ReplyOptions {
