@@ -194,17 +194,15 @@ export async function train(request: TrainRequest): Promise<void> {
       run: state,
       settings: { ...settings, schedule },
     });
-    for (const [i, { name, configJson, snapshot, curve }] of snapshots.entries()) {
-      const { spec } = configFiles[i]!;
+    for (const { name, configJson, snapshot, curve } of snapshots)
       await writeModelFolder(configFiles.length === 1 ? out : join(out, name), {
         configJson,
-        spec,
         bpe,
         weights: snapshot.weights,
         training: {
           ...settings,
           schedule,
-          parameters: parameterCount(spec),
+          parameters: parameterCount(specOf(configJson)),
           ...(request.teacher && { teacher: request.teacher, mix }),
           step: snapshot.step,
           tokens: state.tokens,
@@ -212,7 +210,6 @@ export async function train(request: TrainRequest): Promise<void> {
           curve,
         },
       });
-    }
   };
 
   let saved = performance.now();
