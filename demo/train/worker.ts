@@ -51,7 +51,7 @@ const methods = {
       configs,
       models: specs.map((spec, i) => ({
         name: NAMES[i]!,
-        trainer: new Trainer(spec, initialWeights(spec, seed), { schedule, length }),
+        trainer: new Trainer(spec, { weights: initialWeights(spec, seed) }, { schedule, length }),
         curve: [],
       })),
       stream: new BatchStream(data.training(bpe), shape),

@@ -20,7 +20,7 @@ import { initialWeights } from './model.ts';
 import type { Schedule } from './optimizer.ts';
 import { type RunProgress, type RunState, run, type TrainingModel } from './run.ts';
 import { paragraphsOf, textData } from './text-data.ts';
-import { type Snapshot, startJax, type Teacher, Trainer } from './trainer.ts';
+import { startJax, type Teacher, Trainer } from './trainer.ts';
 import type { CpuWeights } from './weights.ts';
 
 /** What `shishulm train` was asked for. */
@@ -168,9 +168,9 @@ export async function train(request: TrainRequest): Promise<void> {
   const models = configFiles.map((file, i): TrainingModel => {
     const { name, spec } = file;
     const resumed = checkpoint?.models[i];
-    const newWeights = (): CpuWeights =>
-      initial ? startingWeights(file, from!, initial) : initialWeights(spec, seed);
-    const start: CpuWeights | Snapshot = resumed?.snapshot ?? newWeights();
+    const start = resumed?.snapshot ?? {
+      weights: initial ? startingWeights(file, from!, initial) : initialWeights(spec, seed),
+    };
     log(
       `${name}: ${parameterCount(spec).toLocaleString('en')} parameters, ${attentionOf(spec).size} attention blocks of ${spec.blocks.length}`,
     );
