@@ -1,4 +1,4 @@
-import { open, stat } from 'node:fs/promises';
+import { open, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ShishuError } from '../errors.ts';
 import { checkedSource, type Source } from './source.ts';
@@ -17,6 +17,7 @@ export async function openFolder(path: string): Promise<Source> {
   return checkedSource({
     name: path,
     size: async (file) => (await stat(join(path, file))).size,
+    list: () => readdir(path),
     async read(file, start = 0, end) {
       const handle = await open(join(path, file));
       try {
