@@ -170,7 +170,8 @@ function blockTypes(checkpoint: Checkpoint): string[] {
   const sizes = new Map<string, number>();
   for (const matrix of matricesOf(checkpoint)) {
     const { stored, dtype } = matrix[1];
-    if (stored && stored.type !== dtype) sizes.set(stored.type, (sizes.get(stored.type) ?? 0) + size([matrix]));
+    if (stored && stored.type !== dtype)
+      sizes.set(stored.type, (sizes.get(stored.type) ?? 0) + size([matrix]));
   }
   return [...sizes].sort(([, a], [, b]) => b - a).map(([type]) => type);
 }
