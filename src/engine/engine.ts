@@ -17,7 +17,7 @@ import { fillFromCheckpoint } from '../model/load.ts';
 import { type ModelSpec, planOf, tensorsOf } from '../model/spec.ts';
 import type { FillPlan } from '../model/weights.ts';
 import { part } from '../part.ts';
-import { DTYPES } from '../quant/index.ts';
+import { DTYPES, DTYPES_TEXT } from '../quant/index.ts';
 import type { TuningStore } from './kept-tuning.ts';
 import { LocalModel, type ModelParts } from './model.ts';
 import { Runner } from './runner.ts';
@@ -113,8 +113,7 @@ function checkLoadOptions({
   tune,
   profile,
 }: LoadOptions) {
-  if (!['auto', ...DTYPES].includes(dtype))
-    refuseOption('dtype', dtype, `auto, ${DTYPES.slice(0, -1).join(', ')} or ${DTYPES.at(-1)}`);
+  if (!['auto', ...DTYPES].includes(dtype)) refuseOption('dtype', dtype, `auto, ${DTYPES_TEXT}`);
   if (kv !== 'auto' && kv !== 'f32' && kv !== 'f16') refuseOption('kv', kv, 'auto, f32 or f16');
   if (typeof selfTest !== 'boolean') refuseOption('selfTest', selfTest, 'true or false');
   if (!Number.isInteger(batch) || batch < 1 || batch > 256)

@@ -24,11 +24,14 @@ export interface Sizes {
   headDim: number;
   vocabSize: number;
   maxPositions: number;
-  rope: Rope;
+  rope: Rope | undefined;
 }
 
 /** @param absent what a family's configs leave out where it is so */
-export function sizesOf(json: Json, absent: { maxPositions: number; headDim?: number }): Sizes {
+export function sizesOf(
+  json: Json,
+  absent: { maxPositions: number; headDim?: number; theta?: number },
+): Sizes {
   const hiddenSize = need(json, 'hidden_size');
   const heads = need(json, 'num_attention_heads');
   const kvHeads = size(json, 'num_key_value_heads') ?? heads;
@@ -51,7 +54,7 @@ export function sizesOf(json: Json, absent: { maxPositions: number; headDim?: nu
     intermediateSize: need(json, 'intermediate_size'),
     vocabSize: need(json, 'vocab_size'),
     maxPositions,
-    rope: ropeOf(json, maxPositions),
+    rope: ropeOf(json, maxPositions, absent.theta),
   };
 }
 

@@ -4,9 +4,10 @@ import { fail, isObject, refuse, text } from './fields.ts';
 import { LLAMA } from './llama.ts';
 import { QWEN2, QWEN3 } from './qwen.ts';
 import { SHISHU } from './shishu.ts';
+import { SMOLLM3 } from './smollm3.ts';
 
 /** Every family that there is. */
-const FAMILIES: readonly Family[] = [LLAMA, QWEN2, QWEN3, SHISHU];
+const FAMILIES: readonly Family[] = [LLAMA, QWEN2, QWEN3, SMOLLM3, SHISHU];
 
 /**
  * What a parsed `config.json` says, the likeliest reading first: where it leaves a shape open, the tensors decide.

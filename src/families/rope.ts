@@ -39,8 +39,8 @@ function checkFields(parameters: Json, type: string): void {
   }
 }
 
-/** @throws ShishuError `bad-config`, `unsupported` */
-export function ropeOf(json: Json, maxPositions: number): Rope {
+/** @param absent the base where a config names none. @throws ShishuError `bad-config`, `unsupported` */
+export function ropeOf(json: Json, maxPositions: number, absent = 10000): Rope {
   for (const name of PARTIAL)
     if ((positive(json, name) ?? 1) !== 1)
       refuse(`"${name}" ${json[name]}: rotating a part of each head is not supported.`);
@@ -49,7 +49,7 @@ export function ropeOf(json: Json, maxPositions: number): Rope {
   if (!Object.hasOwn(READ, type))
     return refuse(`rope type "${type}" is not supported.`, `Supported: ${Object.keys(READ).join(', ')}.`);
   checkFields(parameters, type);
-  const theta = positive(parameters, 'rope_theta') ?? positive(json, 'rope_theta') ?? 10000;
+  const theta = positive(parameters, 'rope_theta') ?? positive(json, 'rope_theta') ?? absent;
   const number = (name: string): number =>
     positive(parameters, name) ?? fail(`the rope scaling has no "${name}".`);
   if (type === 'linear') return { theta, scaling: { type, factor: number('factor') } };

@@ -1,5 +1,5 @@
 import { anySignal, ShishuError, throwIfAborted } from '../errors.ts';
-import { lanesOf } from './ahead.ts';
+import { lanesOf } from './concurrency.ts';
 import { isObject, readJson } from './json.ts';
 import { readHeader, type SafetensorsHeader, type TensorEntry } from './safetensors.ts';
 import { mayBeMissing, type Source } from './source.ts';
@@ -83,7 +83,7 @@ export async function readEntries(source: Source, signal?: AbortSignal): Promise
   }
 }
 
-/** The checkpoint of a folder whose tensors are known. @throws ShishuError `bad-checkpoint`, `unsupported` */
+/** The checkpoint of a folder whose tensors were found. @throws ShishuError `bad-checkpoint`, `unsupported` */
 export function checkpointOf(
   source: Source,
   found: Map<string, TensorEntry>,
@@ -291,7 +291,7 @@ function checkTensor(name: string, entry: TensorEntry, shape: readonly number[])
         mend: 'config.json may belong to another model.',
       },
     );
-  const usable = USABLE.find((known) => known === dtype);
+  const usable = USABLE.find((each) => each === dtype);
   if (!usable)
     throw new ShishuError('unsupported', `${file}: tensor "${name}" is ${dtype}.`, {
       details: { file, tensor: name, dtype },

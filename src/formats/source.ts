@@ -1,10 +1,11 @@
 import { ShishuError } from '../errors.ts';
-import { keptPart } from '../part.ts';
-import { free } from './ahead.ts';
-import type { CacheOptions } from './cache.ts';
+import { cachedHttp } from './cache.ts';
+import { canCache } from './cache-files.ts';
+import { free } from './concurrency.ts';
 import { rawFiles, rawHandle } from './files.ts';
+
 import { ggufIn, ggufPlace, orGguf } from './find-gguf.ts';
-import { type HttpFolder, type HttpOptions, rawHttp } from './http.ts';
+import { type HttpOptions, rawHttp } from './http.ts';
 import { isRefusal } from './http-answer.ts';
 import { type HubOptions, hubFolder, isHubId } from './hub.ts';
 import { otherKind } from './other-kind.ts';
@@ -66,7 +67,7 @@ export interface SourceOptions extends Omit<HttpOptions, 'headers' | 'noStore'> 
    * server whether they changed. Default: off, and in environments that cannot keep files always off.
    */
   cache?: boolean | 'refresh';
-  /** Told when files cannot be kept (default `console.warn`). */
+  /** Called when files cannot be kept (default `console.warn`). */
   warn?: (message: string) => void;
 }
 
@@ -94,9 +95,9 @@ function openPlain(like: SourceLike, options: SourceOptions): Source {
         ? hubFolder(folder, options.hub)
         : { url: folder, headers: {} };
     const http = rawHttp(url, { ...options, headers, noStore: Boolean(options.cache) });
-    if (!options.cache) return checkedSource(http, true, http);
+    if (!options.cache || !canCache()) return checkedSource(http, true, http);
     const refresh = options.cache === 'refresh';
-    return checkedSource(keptHttp(http, { refresh, ...(options.warn && { warn: options.warn }) }), true);
+    return checkedSource(cachedHttp(http, { refresh, ...(options.warn && { warn: options.warn }) }), true);
   }
   if (typeof like === 'object' && like !== null) {
     if ('getFileHandle' in like) return checkedSource(rawHandle(like), true);
@@ -107,19 +108,6 @@ function openPlain(like: SourceLike, options: SourceOptions): Source {
   throw new ShishuError('bad-argument', 'The model source is of no known kind.', {
     mend: 'Give a model of the hub, the URL of a folder or of a GGUF file, File or File[], a directory handle, or an object with read(name, start?, end?).',
   });
-}
-
-/** The folder by way of the cache, whose code is fetched at the first read, where this environment can keep files. */
-function keptHttp(http: HttpFolder, options: CacheOptions): RawSource {
-  const open = keptPart(async (): Promise<RawSource> => {
-    const { cachedHttp, canCache } = await import('./cache.ts');
-    return canCache() ? cachedHttp(http, options) : http;
-  });
-  return {
-    name: http.name,
-    read: async (...args) => (await open()).read(...args),
-    size: async (...args) => (await open()).size?.(...args),
-  };
 }
 
 /** Whether an error says that a file is not there, or may say so. */

@@ -163,9 +163,9 @@ test(
     await page.click('#convert');
     await expect.poll(notices).toContain('cannot be reached');
     await page.selectOption('[name=target]', 'layers');
-    await page.fill('[name=layers]', '0,2');
+    await page.fill('[name=layers]', '0,3');
     await page.click('#convert');
-    await expect.poll(notices).toContain('not next to one another');
+    await expect.poll(notices).toContain('Layer 3 is not an attention block');
     await page.fill('[name=layers]', '2-1');
     await page.click('#convert');
     await expect.poll(() => page.getAttribute('[name=layers]', 'aria-invalid')).toBe('true');

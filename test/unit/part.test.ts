@@ -3,11 +3,10 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it, vi } from 'vitest';
 import { chatOf } from '../../src/api/chat.ts';
-import { once } from '../../src/engine/choosing.ts';
-import { openSource } from '../../src/formats/source.ts';
+import { once } from '../../src/engine/sampler.ts';
 import { keptPart } from '../../src/part.ts';
 
-const blip = vi.hoisted(() => ({ chat: true, cache: true }));
+const blip = vi.hoisted(() => ({ chat: true }));
 vi.mock('../../src/api/openai.ts', async (original) => {
   const real = await original<typeof import('../../src/api/openai.ts')>();
   return {
@@ -18,14 +17,6 @@ vi.mock('../../src/api/openai.ts', async (original) => {
     },
   };
 });
-vi.mock('../../src/formats/cache.ts', () => ({
-  cachedHttp: undefined,
-  canCache() {
-    if (!blip.cache) return false;
-    blip.cache = false;
-    throw new TypeError('Failed to fetch dynamically imported module');
-  },
-}));
 
 it('a part whose fetch failed is fetched at the next call, and kept from then on', async () => {
   let calls = 0;
@@ -52,7 +43,7 @@ it('a way to choose tokens that could not be made is made at the next call', asy
   expect(await once(made, 'a', async () => 6)).toBe(5);
 });
 
-it('a chat and a folder behind the cache work after a blip', async () => {
+it('a chat works after a blip', async () => {
   async function* generate() {
     yield { text: 'hi', tokenId: 1 };
     const usage = { promptTokens: 1, completionTokens: 1, totalTokens: 2, cachedTokens: 0 };
@@ -62,10 +53,6 @@ it('a chat and a folder behind the cache work after a blip', async () => {
   const request = { messages: [{ role: 'user' as const, content: 'x' }] };
   await expect(completions.create(request)).rejects.toMatchObject({ code: 'io' });
   expect((await completions.create(request)).choices[0]?.message.content).toBe('hi');
-
-  const folder = openSource('http://x/', { cache: true, fetch: async () => new Response('ok') });
-  await expect(folder.read('a')).rejects.toMatchObject({ code: 'io' });
-  expect(await folder.read('a')).toHaveLength(2);
 });
 
 it('no file of the engine keeps the promise of a fetch by itself', () => {

@@ -1,0 +1,91 @@
+// Each family against transformers: logits of a prompt, its greedy continuation, two replies at once, a layer without attention.
+import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+import { loadModel } from '../../src/engine/engine.ts';
+import type { EngineModel } from '../../src/engine/model-interface.ts';
+import type { LoadOptions } from '../../src/engine/types.ts';
+import type { Gpu } from '../../src/gpu/device.ts';
+import type { Tuning } from '../../src/kernels/tuning.ts';
+import { charTokenizerFiles } from '../support/char-tokenizer.ts';
+import { FAMILY_FIXTURES, type FamilyFixture, familyFixture } from '../support/family-fixtures.ts';
+import { openTestGpu } from '../support/gpu-features.ts';
+import { memorySource } from '../support/memory-source.ts';
+import { forGpus, forSoftware } from '../support/tunings.ts';
+
+let gpu: Gpu;
+beforeAll(async () => {
+  gpu = await openTestGpu();
+});
+afterAll(() => gpu.close());
+
+const TOLERANCE = 1e-4;
+
+/** Largest difference, relative to the largest of the expected values. */
+function difference(found: Float32Array, expected: Float32Array): number {
+  expect(found.length).toBe(expected.length);
+  const spread = expected.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+  return found.reduce((most, value, i) => {
+    const apart = Math.abs(value - expected[i]!) / spread;
+    return Number.isNaN(apart) ? Number.POSITIVE_INFINITY : Math.max(most, apart);
+  }, 0);
+}
+
+describe.each(FAMILY_FIXTURES)('%s', (name) => {
+  let fixture: FamilyFixture;
+  beforeAll(async () => {
+    fixture = await familyFixture(name);
+  });
+
+  async function withModel<T>(
+    run: (model: EngineModel) => Promise<T>,
+    extra: { tuning?: Partial<Tuning>; chunk?: number } = {},
+    options: LoadOptions = {},
+  ): Promise<T> {
+    const { files, context } = fixture;
+    const model = await loadModel(
+      memorySource({ ...files, ...charTokenizerFiles() }),
+      { device: gpu.device, contextLength: context, dtype: 'f32', kv: 'f32', ...options },
+      extra,
+    );
+    try {
+      return await run(model);
+    } finally {
+      await model.dispose();
+    }
+  }
+
+  test('logits, greedy, two at once and without an attention are those of transformers', async () => {
+    const { prompt, greedy, logits, skipped } = fixture;
+    const options = { maxTokens: greedy.length, ignoreEos: true };
+    await withModel(
+      async (model) => {
+        const apart = difference(await model.logits(prompt), logits);
+        console.info(`${name}: ${apart.toExponential(1)}`);
+        expect(apart).toBeLessThan(TOLERANCE);
+        const replies = model.generateBatch(prompt, 2, options);
+        let next = await replies.next();
+        while (!next.done) next = await replies.next();
+        expect(next.value.map(({ tokenIds }) => tokenIds)).toEqual([greedy, greedy]);
+        await model.reset();
+        const reply = model.generate(prompt, options);
+        let step = await reply.next();
+        while (!step.done) step = await reply.next();
+        expect(step.value.tokenIds).toEqual(greedy);
+        await model.setModes({ [skipped.layer]: 'skip' });
+        const without = await model.logits(prompt);
+        expect(difference(without.subarray(-skipped.logits.length), skipped.logits)).toBeLessThan(TOLERANCE);
+      },
+      {},
+      { batch: 2 },
+    );
+  });
+
+  test.runIf(inject('full')).each([
+    ['GPUs', forGpus],
+    ['software adapters', forSoftware],
+  ])('kernels for %s, in chunks and token by token', async (_, tuning) => {
+    for (const chunk of [1, 7, 24]) {
+      const found = await withModel((model) => model.logits(fixture.prompt), { tuning, chunk });
+      expect(difference(found, fixture.logits)).toBeLessThan(TOLERANCE);
+    }
+  });
+});

@@ -1,0 +1,45 @@
+// Tiny models of published families with what transformers makes of them: scripts/make-family-fixtures.py.
+
+const json = import.meta.glob<string>('../fixtures/families/*/*.json', { query: '?raw', import: 'default' });
+const weights = import.meta.glob<string>('../fixtures/families/*/*.safetensors', {
+  query: '?inline',
+  import: 'default',
+});
+
+const nameOf = (path: string): string => path.split('/').at(-2)!;
+
+export const FAMILY_FIXTURES = Object.keys(weights).map(nameOf);
+
+export interface FamilyFixture {
+  /** The model's folder, without a tokenizer. */
+  files: Record<string, string | Uint8Array<ArrayBuffer>>;
+  /** The context length with which it is to be loaded. */
+  context: number;
+  prompt: number[];
+  /** The likeliest continuation of the prompt. */
+  greedy: number[];
+  /** Of the prompt: `(tokens, vocab)`. */
+  logits: Float32Array;
+  /** Of the last token alone, where the attention of a layer is left out. */
+  skipped: { layer: number; logits: Float32Array };
+}
+
+function unpacked(base64: string): Float32Array {
+  const bytes = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
+  return new Float32Array(bytes.buffer);
+}
+
+export async function familyFixture(name: string): Promise<FamilyFixture> {
+  const at = `../fixtures/families/${name}`;
+  const stored = await fetch(await weights[`${at}/model.safetensors`]!());
+  const expected = JSON.parse(await json[`${at}/expected.json`]!());
+  return {
+    ...expected,
+    files: {
+      'config.json': await json[`${at}/config.json`]!(),
+      'model.safetensors': new Uint8Array(await stored.arrayBuffer()),
+    },
+    logits: unpacked(expected.logits),
+    skipped: { ...expected.skipped, logits: unpacked(expected.skipped.logits) },
+  };
+}
