@@ -32,7 +32,7 @@ const COMMON = {
 } as const;
 
 export const MODEL_HELP = `  --dtype D        weights on the GPU: auto, ${DTYPES_TEXT} (auto: f16 where stored as F16 or
-                   BF16, but for tensors that f16 does not hold; else f32)
+                   BF16, but for tensors that f16 does not hold; q8 where in a GGUF's blocks; else f32)
   --kv D           KV cache: auto, f32 or f16 (auto: f16 on a GPU, f32 where a CPU plays one)
   --context N      tokens of context (the model's, at most 4096)`;
 const PROFILE_HELP = `  --profile P      kernels and defaults of software (a CPU that plays GPU) or of gpu (auto: by the adapter)`;
@@ -62,7 +62,8 @@ export function parseOptions<const T extends Options>(argv: readonly string[], o
 export function parseCommand<const T extends Options>(argv: readonly string[], options: T) {
   const { values, positionals } = parseOptions(argv, { ...COMMON, ...options });
   const [folder, extra] = positionals;
-  if (folder === undefined) throw usageError('No model folder was given.', 'Name the folder or its URL.');
+  if (folder === undefined)
+    throw usageError('No model was given.', 'Name its folder or GGUF file, or the URL of one.');
   if (extra !== undefined)
     throw usageError(`"${extra}" is one argument too many.`, 'Put quotes around a text with spaces.');
   return { values, folder };

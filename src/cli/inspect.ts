@@ -48,7 +48,7 @@ const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(2)} MB`;
 
 /** `shishulm inspect`: reads headers only, and needs no GPU. */
 export const command: Command = {
-  help: `shishulm inspect DIR [options]
+  help: `shishulm inspect MODEL [options]
   What a model is, and the bytes that its weights and KV cache take on the GPU. Needs none: without one, the
   figures are those of a GPU.
 

@@ -16,7 +16,7 @@ const OPTIONS = { text, ids: text, compare: text, corpus: flag, tokens: text, se
 
 /** `shishulm score`: how likely a model finds a text. */
 export const command: Command = {
-  help: `shishulm score DIR --text FILE | --ids 1,2,3 [options]
+  help: `shishulm score MODEL --text FILE | --ids 1,2,3 [options]
   Mean negative log-likelihood (nats a token) and perplexity of a text or of token ids, which must fit the
   context. FILE may be - for stdin.
 

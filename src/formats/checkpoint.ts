@@ -26,8 +26,10 @@ export interface UsableTensor extends TensorEntry {
 export interface Checkpoint {
   /** The wanted tensors that are there, in the order wanted. */
   tensors: Map<string, UsableTensor>;
-  /** Bytes of those tensors, as stored. */
+  /** Bytes of those tensors, as read. */
   bytes: number;
+  /** The same as stored: fewer where they are widened as they are read. */
+  storedBytes: number;
   /** What `read` gives is nobody else's. */
   fresh: boolean;
   /** Bytes `[startByte, endByte)` of one tensor, counted from its first. @throws ShishuError `io`, `bad-argument`. */
@@ -71,6 +73,8 @@ export async function openCheckpoint(
 
 /** Where all tensors of a folder lie, whatever they are. @throws ShishuError `not-found`, `io`, `bad-checkpoint` */
 export async function readEntries(source: Source, signal?: AbortSignal): Promise<Map<string, TensorEntry>> {
+  const own = source.tensors && (await source.tensors(signal));
+  if (own) return own;
   try {
     return (await readHeader(source, SINGLE, signal)).tensors;
   } catch (error) {
@@ -87,10 +91,15 @@ export function checkpointOf(
 ): Checkpoint {
   const tensors = checkTensors(found, wanted);
   let bytes = 0;
-  for (const { start, end } of tensors.values()) bytes += end - start;
+  let storedBytes = 0;
+  for (const { start, end, stored } of tensors.values()) {
+    bytes += end - start;
+    storedBytes += stored?.bytes ?? end - start;
+  }
   return {
     tensors,
     bytes,
+    storedBytes,
     fresh: source.fresh === true,
     async read(name, startByte = 0, endByte, aborted) {
       const entry = tensors.get(name);

@@ -41,6 +41,8 @@ export interface TensorEntry {
   /** Bytes `[start, end)` of the file. */
   start: number;
   end: number;
+  /** Where it is stored in another form than it is read in: its type there, and its bytes. */
+  stored?: { type: string; bytes: number };
 }
 
 export interface SafetensorsHeader {

@@ -3,6 +3,8 @@ import { cachedHttp } from './cache.ts';
 import { canCache } from './cache-files.ts';
 import { free } from './concurrency.ts';
 import { rawFiles, rawHandle } from './files.ts';
+
+import { ggufIn, ggufPlace, orGguf } from './find-gguf.ts';
 import { type HttpOptions, rawHttp } from './http.ts';
 import { isRefusal } from './http-answer.ts';
 import { type HubOptions, hubFolder, isHubId } from './hub.ts';
@@ -42,11 +44,16 @@ export interface Source {
   readHead(file: string, most: number, signal?: AbortSignal): Promise<Head>;
   /** Bytes in a file, or undefined where that cannot be known. @throws ShishuError `not-found`, `io`. */
   size(file: string, signal?: AbortSignal): Promise<number | undefined>;
+  /** As `RawSource.list`. */
+  list?: RawSource['list'];
+  /** As `RawSource.tensors`. */
+  tensors?: RawSource['tensors'];
 }
 
 export type SourceLike =
   | string
   | URL
+  | File
   | Iterable<File>
   | ArrayLike<File>
   | FileSystemDirectoryHandle
@@ -65,13 +72,28 @@ export interface SourceOptions extends Omit<HttpOptions, 'headers' | 'noStore'> 
 }
 
 /**
- * Opens a folder: a hub's `owner/name` (or `owner/name@revision`), a URL, files from a picker, a directory handle, or an
- * object with `read(name, start?, end?)`.
+ * Opens a model: a hub's `owner/name` (or `owner/name@revision`) or a GGUF file of it (`owner/name/file.gguf`), the URL of a folder
+ * or of a GGUF file, files from a picker, a directory handle, or an object with `read(name, start?, end?)`. Files and folders may
+ * also be one model in GGUF.
  */
 export function openSource(like: SourceLike, options: SourceOptions = {}): Source {
+  const folder = openPlain(like, options);
   if (typeof like === 'string' || like instanceof URL) {
+    const place = ggufPlace(like);
+    if (!place) return folder;
+    const gguf = ggufIn(folder, place.file);
+    return checkedSource(gguf, true, folder.streams ? gguf : undefined);
+  }
+  return folder.list ? checkedSource(orGguf(folder), folder.fresh) : folder;
+}
+
+function openPlain(like: SourceLike, options: SourceOptions): Source {
+  if (typeof like === 'string' || like instanceof URL) {
+    const folder = ggufPlace(like)?.folder ?? like;
     const { url, headers } =
-      typeof like === 'string' && isHubId(like) ? hubFolder(like, options.hub) : { url: like, headers: {} };
+      typeof folder === 'string' && isHubId(folder)
+        ? hubFolder(folder, options.hub)
+        : { url: folder, headers: {} };
     const http = rawHttp(url, { ...options, headers, noStore: Boolean(options.cache) });
     if (!options.cache || !canCache()) return checkedSource(http, true, http);
     const refresh = options.cache === 'refresh';
@@ -80,10 +102,11 @@ export function openSource(like: SourceLike, options: SourceOptions = {}): Sourc
   if (typeof like === 'object' && like !== null) {
     if ('getFileHandle' in like) return checkedSource(rawHandle(like), true);
     if ('read' in like && typeof like.read === 'function') return checkedSource(like);
+    if ('arrayBuffer' in like) return checkedSource(rawFiles([like]), true);
     if (Symbol.iterator in like || 'length' in like) return checkedSource(rawFiles(Array.from(like)), true);
   }
   throw new ShishuError('bad-argument', 'The model source is of no known kind.', {
-    mend: 'Give a model of the hub, the URL of a folder, File[], a directory handle, or an object with read(name, start?, end?).',
+    mend: 'Give a model of the hub, the URL of a folder or of a GGUF file, File or File[], a directory handle, or an object with read(name, start?, end?).',
   });
 }
 
@@ -166,6 +189,8 @@ export function checkedSource(raw: RawSource, fresh = false, streaming?: Streami
       if (size === null) throw notFound(name, file);
       return size;
     },
+    ...(raw.list && { list: () => raw.list!() }),
+    ...(raw.tensors && { tensors: (signal) => raw.tensors!(signal) }),
   };
   return source;
 }
