@@ -3,9 +3,9 @@ import { byId } from './chat/dom.ts';
 import { showError } from './chat/notices.ts';
 import { includedModels } from './chat/picker.ts';
 import { showNoWebGpu, whyNoWebGpu } from './chat/support.ts';
-import { madeChoices } from './made.ts';
 import { showPages } from './nav.ts';
 import { startPage } from './profile.ts';
+import { savedChoices } from './saved-models.ts';
 
 showPages(byId('pages', HTMLElement));
 await startPage(async (profile) => {
@@ -21,5 +21,5 @@ await startPage(async (profile) => {
   });
   // A link may name the model, as #model=child.
   const asked = new URLSearchParams(location.hash.slice(1)).get('model');
-  new Chat([...included, ...(await madeChoices())], profile).start(asked ?? undefined);
+  new Chat([...included, ...(await savedChoices())], profile).start(asked ?? undefined);
 });

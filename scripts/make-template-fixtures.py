@@ -7,7 +7,8 @@ Needs transformers 5.24.0 and jinja2 3.1.6 (pip install transformers==5.24.0 jin
 
 The templates are written for these tests in the manner of published ones (ChatML, Qwen, Llama, SmolLM, Gemma, Mistral, Phi,
 Granite, OLMo, LFM2, DeepSeek), and in pieces, one for each thing that templates use. Each case has the template, its
-variables, and the text that Python gives, or that it fails.
+variables, and the text that Python gives, or that it fails. scripts/template-pieces.jinja has more pieces, one a line, many of
+them drawn at random.
 """
 
 import json
@@ -525,7 +526,7 @@ CONVERSATIONS = {
 STANDARD = {"bos_token": "<s>", "eos_token": "</s>", "tools": None, "add_generation_prompt": True}
 
 # Small templates, one thing each: (template, variables).
-V = {"s": "\n\n  a-b-c  \n", "e": "a👋b", "n": None, "l": [3, 1, 2], "d": {"b": 1, "a": [1, 2.5, None, True], "items": "x"}, "ms": PLAIN}
+V = {"s": "\n\n  a-b-c  \n", "e": "a👋b", "n": None, "l": [3, 1, 2], "d": {"b": 1, "a": [1, 2.5, None, True], "items": "x"}, "ms": PLAIN, "m": [None, 0, "", "B", "a", None], "f": 2.5, "z": 0, "t": True, "w": "Hello wOrld foo"}
 PIECES = [
     *[f"[{{{{ s.{m}({a}) }}}}]" for m in ("strip", "lstrip", "rstrip") for a in ("", "'\\n'", "'\\n '", "' a\\n'", "none", "'xyz'")],
     "[{{ s|trim }}][{{ s|trim('\\n') }}][{{ s|trim(chars='\\n a') }}]",
@@ -664,8 +665,10 @@ def main():
         for conversation, variables in CONVERSATIONS.items():
             all_variables = {**STANDARD, **variables}
             cases.append({"name": f"{family}, {conversation}", "template": family, "variables": conversation, **result(template, all_variables)})
-    pieces = [{"template": template, **result(template, V)} for template in PIECES]
-    out = pathlib.Path(__file__).parent.parent / "test/fixtures/chat-templates.json"
+    folder = pathlib.Path(__file__).parent
+    more = (folder / "template-pieces.jinja").read_text().splitlines()
+    pieces = [{"template": template, **result(template, V)} for template in PIECES + more]
+    out = folder.parent / "test/fixtures/chat-templates.json"
     out.parent.mkdir(exist_ok=True)
     data = {
         "made": "scripts/make-template-fixtures.py: transformers 5.24.0, jinja2 3.1.6",

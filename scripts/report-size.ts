@@ -8,10 +8,8 @@ const ENGINE = ['src/index.ts', 'src/engine/engine.ts', 'src/engine/estimate.ts'
 const USES: Record<string, readonly string[]> = {
   'engine (loadModel, estimate)': [...ENGINE],
   'engine, tuning of GPUs': [...ENGINE, 'src/engine/kept-tuning.ts'],
-  'engine, sampling': [...ENGINE, 'src/engine/drawn-choice.ts', 'src/kernels/sampling.ts'],
   'engine, self-test, crash notes': [...ENGINE, 'src/engine/check-kernels.ts', 'src/api/crash-notes.ts'],
-  'engine, downloads kept': [...ENGINE, 'src/formats/cache.ts'],
-  'engine, downloads kept, chat': [...ENGINE, 'src/formats/cache.ts', 'src/api/openai.ts'],
+  'engine, chat': [...ENGINE, 'src/api/openai.ts'],
   'engine, constraints': [...ENGINE, 'src/engine/mask-cache.ts'],
   'page of a model in a worker': ['src/index.ts', 'src/api/remote.ts'],
   'convert, with the engine': ['src/convert/index.ts'],

@@ -3,8 +3,6 @@
 #import best
 #import next
 
-@group(0) @binding(0) var<storage, read> logits: array<vec4f>;
-
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
   var best = Best(-3.4e38, 0u);

@@ -8,10 +8,6 @@
 #import KV_READ
 #import attention_out
 
-@group(0) @binding(0) var<storage, read> q: array<vec4f>;
-@group(0) @binding(2) var<storage, read> rows: array<Row>;
-@group(0) @binding(5) var<uniform> step: Step;
-
 @compute @workgroup_size(WG)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   let wide = step.rows >= WIDE_FROM;

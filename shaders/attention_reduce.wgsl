@@ -2,9 +2,6 @@
 #import step
 #import attention_out
 
-@group(0) @binding(2) var<storage, read> rows: array<Row>;
-@group(0) @binding(5) var<uniform> step: Step;
-
 @compute @workgroup_size(WG)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   let row = id.y;

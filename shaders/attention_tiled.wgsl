@@ -6,10 +6,6 @@
 #import KV_READ
 #import attention_out
 
-@group(0) @binding(0) var<storage, read> q: array<vec4f>;
-@group(0) @binding(2) var<storage, read> rows: array<Row>;
-@group(0) @binding(5) var<uniform> step: Step;
-
 const WG = 64u;
 const QUERIES = 32u;
 const POSITIONS = 32u;

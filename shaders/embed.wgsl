@@ -2,10 +2,6 @@
 #import step
 #import WEIGHT
 
-@group(0) @binding(0) var<storage, read> rows: array<Row>;
-@group(0) @binding(3) var<storage, read_write> out: array<vec4f>;
-@group(0) @binding(4) var<uniform> step: Step;
-
 @compute @workgroup_size(WG)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   let row = id.y;

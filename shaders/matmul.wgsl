@@ -5,10 +5,6 @@
 #import x_unit
 #import OUT
 
-@group(0) @binding(0) var<storage, read> x: array<vec4f>;
-@group(0) @binding(3) var<storage, read> vectors: array<vec4f>;
-@group(0) @binding(8) var<uniform> step: Step;
-
 const TILE = 64u;
 const DEPTH = 4u * UNIT;
 

@@ -7,11 +7,6 @@
 #import X
 #import OUT
 
-@group(0) @binding(0) var<storage, read> x: array<vec4f>;
-// The norm's gain (K, padded), then the bias (N).
-@group(0) @binding(3) var<storage, read> vectors: array<vec4f>;
-@group(0) @binding(8) var<uniform> step: Step;
-
 // (ROWS / 4, TOKENS), each of four weight rows.
 const SUMS = TOKENS * ROWS / 4u;
 

@@ -3,8 +3,6 @@
 #import activation_pair
 
 const LOW = STRIDE4;
-// Bits of the position, inverted, so that 0 is none.
-@group(0) @binding(5) var<storage, read_write> odd: atomic<u32>;
 
 // 2^50: far below where squares and their sums overflow.
 const LIMIT = 0x58800000u;

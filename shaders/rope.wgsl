@@ -4,12 +4,6 @@
 #import REDUCE
 #import qkv_place
 
-// (rows, X_STRIDE): q's heads, k's, v's.
-@group(0) @binding(0) var<storage, read> x: array<vec2f>;
-// Gains of q (HEAD_DIM), then of k (HEAD_DIM).
-@group(0) @binding(3) var<storage, read> vectors: array<vec2f>;
-@group(0) @binding(8) var<uniform> step: Step;
-
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
   let all = HEADS + 2u * KV_HEADS;

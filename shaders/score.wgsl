@@ -3,13 +3,6 @@
 #import best
 #import workgroup
 
-@group(0) @binding(0) var<storage, read> logits: array<f32>;
-// Target of each row of the forward.
-@group(0) @binding(1) var<storage, read> targets: array<u32>;
-// (rows): the bits of the log-probability, and the likeliest token.
-@group(0) @binding(2) var<storage, read_write> scores: array<vec2<u32>>;
-@group(0) @binding(3) var<uniform> step: Step;
-
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
   let at = wid.x * STRIDE4 * 4u;

@@ -1,5 +1,5 @@
 // Fills weights (rows, cols), or their scales, with random values from a hash of index and seed: uniform with a standard
-// deviation of 1/sqrt(cols), so that a projection keeps the size of its input. BITS: of one code (32 f32, 16 f16, 8 and 4
+// deviation of 1/sqrt(cols), so that a projection keeps the size of its input. BITS: of one code (32 f32, 16 f16, fewer:
 // integers); with SCALES, f16 scales that give code LEVEL the largest value. What pads a row is zero.
 struct Params {
   words: u32,
@@ -8,9 +8,6 @@ struct Params {
   cols: u32,
   seed: u32,
 }
-
-@group(0) @binding(0) var<storage, read_write> out: array<u32>;
-@group(0) @binding(1) var<uniform> params: Params;
 
 // PCG's output permutation of one linear congruential step.
 fn hash(input: u32) -> u32 {
@@ -24,32 +21,28 @@ fn uniform_of(bits: u32) -> f32 {
   return f32(bits >> 8u) * (2.0 / 16777216.0) - 1.0;
 }
 
+// Codes of BITS bits as if they counted from the least value: of SIGNED ones the sign's bit is turned.
+const MIDDLE = 1u << (min(BITS, 31u) - 1u);
+const TURN = select(0u, MIDDLE, SIGNED);
+
 fn word_of(bits: u32, column: u32, peak: f32) -> u32 {
   if (SCALES) {
     return pack2x16float(vec2f(peak / f32(LEVEL)));
   }
-  switch (BITS) {
-    case 32u: {
-      return bitcast<u32>(select(0.0, uniform_of(bits) * peak, column < params.cols));
-    }
-    case 16u: {
-      let values = vec2f(uniform_of(bits), uniform_of(hash(bits))) * peak;
-      return pack2x16float(select(vec2f(0.0), values, vec2(column, column + 1u) < vec2(params.cols)));
-    }
-    case 8u: {
-      // -128 is not a code.
-      let codes = max(unpack4xI8(bits), vec4<i32>(-127));
-      return pack4xI8(select(vec4<i32>(0), codes, column + vec4(0u, 1u, 2u, 3u) < vec4(params.cols)));
-    }
-    default: {
-      var codes = 0u;
-      for (var i = 0u; i < 8u; i++) {
-        // 1..15 stand for -7..7.
-        codes |= select(8u, max(1u, extractBits(bits, 4u * i, 4u)), column + i < params.cols) << (4u * i);
-      }
-      return codes;
-    }
+  if (BITS == 32u) {
+    return bitcast<u32>(select(0.0, uniform_of(bits) * peak, column < params.cols));
   }
+  if (BITS == 16u) {
+    let values = vec2f(uniform_of(bits), uniform_of(hash(bits))) * peak;
+    return pack2x16float(select(vec2f(0.0), values, vec2(column, column + 1u) < vec2(params.cols)));
+  }
+  var codes = 0u;
+  for (var i = 0u; i < 32u / BITS; i++) {
+    // The least has no opposite and is not used.
+    let code = max(1u, extractBits(bits, BITS * i, BITS) ^ TURN);
+    codes |= (select(MIDDLE, code, column + i < params.cols) ^ TURN) << (BITS * i);
+  }
+  return codes;
 }
 
 @compute @workgroup_size(WG)

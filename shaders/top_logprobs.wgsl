@@ -5,12 +5,6 @@
 #import best
 #import workgroup
 
-@group(0) @binding(0) var<storage, read> logits: array<f32>;
-@group(0) @binding(1) var<storage, read> sampled: array<u32>;
-// (rows, TOP + 1): token and the bits of its log-probability; the last is the chosen token.
-@group(0) @binding(2) var<storage, read_write> top: array<vec2<u32>>;
-@group(0) @binding(3) var<uniform> step: Step;
-
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
   let at = wid.x * STRIDE4 * 4u;

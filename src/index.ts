@@ -1,4 +1,3 @@
-export { deleteCached, listCached } from './api/cached.ts';
 export type { Chat } from './api/chat.ts';
 export type { CrashedLoad, CrashNoteOptions } from './api/crash-notes.ts';
 export {
@@ -21,14 +20,14 @@ export type { ModeSetting, PruneOrder } from './engine/modes.ts';
 export type { ModelSize } from './engine/size.ts';
 export type * from './engine/types.ts';
 export { type ErrorCode, type ErrorDetails, type ErrorExtra, ShishuError } from './errors.ts';
-export type { CachedFile } from './formats/cache.ts';
+export { type CachedFile, deleteCached, listCached } from './formats/cache-files.ts';
 export type { ChatTemplateOptions, ThoughtTags, ToolFormat } from './formats/chat-template.ts';
 export type { HubOptions } from './formats/hub.ts';
 export type { RawSource } from './formats/raw-source.ts';
 export type { SourceLike } from './formats/source.ts';
 export type { Profile, ProfileOption } from './gpu/profile.ts';
 export type { Constraint } from './grammar/constraint.ts';
-export type { WeightDtype } from './kernels/tensor.ts';
 export type { LinearMapData } from './model/linear-maps.ts';
 export type { Mode, Modes } from './model/prune.ts';
 export type * from './model/spec.ts';
+export type { WeightDtype } from './quant/index.ts';

@@ -2,6 +2,7 @@ import { crashNoteName } from '../../src/api/crash-notes.ts';
 import type { Dtype } from '../../src/engine/types.ts';
 import { ShishuError } from '../../src/errors.ts';
 import { crashedLoads, estimate, type ProfileOption } from '../../src/index.ts';
+import { addDtypes } from '../dtypes.ts';
 import { Attention } from './attention.ts';
 import { announce, byId, el, isComposing } from './dom.ts';
 import { Loader } from './loader.ts';
@@ -65,6 +66,7 @@ export class Chat {
     if (last) last.ended ??= 'aborted';
     this.#settings = new Settings(this.#saved.settings, () => this.#update());
     this.#prompt.value = this.#saved.draft;
+    addDtypes(this.#dtype);
     if (this.#saved.dtype) this.#dtype.value = this.#saved.dtype;
   }
 

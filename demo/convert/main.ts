@@ -5,19 +5,19 @@ import type { ConvertReport } from '../../src/convert/report.ts';
 import { ShishuError } from '../../src/errors.ts';
 import type { ProfileOption } from '../../src/gpu/profile.ts';
 import { announce, byId, el } from '../chat/dom.ts';
-import { clearNotices, showError, showNote } from '../chat/notices.ts';
+import { attempt, showError, showNote } from '../chat/notices.ts';
 import { includedModels } from '../chat/picker.ts';
 import { showNoWebGpu, whyNoWebGpu } from '../chat/support.ts';
-import { filesOf, madeId, madeModels, removeMade } from '../made.ts';
 import { showPages } from '../nav.ts';
 import { pageLink, startPage } from '../profile.ts';
 import { chooseFolder, download } from '../save.ts';
+import { filesOf, removeSavedModel, savedModelId, savedModels } from '../saved-models.ts';
 import { ChildForm, ParentForm } from './form.ts';
 import { showAnalysis, showConverted } from './report.ts';
 import type { Analysed, Tell } from './worker.ts';
 
 const chatLink = (name: string): string =>
-  `${pageLink('index.html')}#${new URLSearchParams({ model: madeId(name) }).toString()}`;
+  `${pageLink('index.html')}#${new URLSearchParams({ model: savedModelId(name) }).toString()}`;
 
 class Page {
   readonly #parents: ParentForm;
@@ -29,7 +29,7 @@ class Page {
   readonly #report = byId('report', HTMLElement);
   readonly #result = byId('result', HTMLElement);
   readonly #buttons = [byId('run', HTMLButtonElement), byId('convert', HTMLButtonElement)];
-  #line: Peer | undefined;
+  #connection: Peer | undefined;
   #abort: AbortController | undefined;
   /** The model that was analysed last. */
   #found: { label: string; analysed: Analysed } | undefined;
@@ -54,23 +54,17 @@ class Page {
   }
 
   async #guard(run: () => Promise<void>): Promise<void> {
-    if (this.#abort) return;
-    clearNotices();
-    try {
-      await run();
-    } catch (error) {
-      showError(error);
-    }
+    if (!this.#abort) await attempt(run);
   }
 
   #peer(): Peer {
-    if (this.#line && !this.#line.closed) return this.#line;
+    if (this.#connection && !this.#connection.closed) return this.#connection;
     const worker = new Worker(new URL('./worker.ts', import.meta.url), { type: 'module' });
     const peer = new Peer(worker, {}, () => worker.terminate());
     worker.addEventListener('error', ({ message }) =>
       peer.close(new ShishuError('io', `The worker stopped: ${message ?? 'its script did not load'}.`)),
     );
-    this.#line = peer;
+    this.#connection = peer;
     return peer;
   }
 
@@ -124,7 +118,7 @@ class Page {
 
   async #convert(): Promise<void> {
     if (!this.#found) return;
-    const taken = (await madeModels().catch(() => [])).map(({ name }) => name);
+    const taken = (await savedModels().catch(() => [])).map(({ name }) => name);
     const { name, options } = this.#children.read(taken);
     this.#result.hidden = true;
     let report: ConvertReport | undefined;
@@ -145,7 +139,7 @@ class Page {
   }
 
   async #filesOf(name: string): Promise<File[]> {
-    const folder = (await madeModels()).find((made) => made.name === name);
+    const folder = (await savedModels()).find((folder) => folder.name === name);
     if (!folder)
       throw new ShishuError('not-found', `${name} is not here any more.`, { details: { folder: name } });
     return filesOf(folder);
@@ -174,12 +168,12 @@ class Page {
   }
 
   async #showMade(): Promise<void> {
-    const made = await madeModels();
-    byId('made', HTMLElement).hidden = made.length === 0;
+    const models = await savedModels();
+    byId('made', HTMLElement).hidden = models.length === 0;
     byId('made-list', HTMLUListElement).replaceChildren(
-      ...made.map(({ name }) => {
+      ...models.map(({ name }) => {
         const remove = async (): Promise<void> => {
-          await removeMade(name);
+          await removeSavedModel(name);
           await this.#showMade();
           announce(`${name} is removed.`);
         };

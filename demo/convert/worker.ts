@@ -15,7 +15,7 @@ import { openSource } from '../../src/formats/source.ts';
 import type { ProfileOption } from '../../src/gpu/profile.ts';
 import { BEGIN } from '../../src/train/chat-format.ts';
 import { chatText } from '../corpus/text.ts';
-import { madeFolder, madeModels } from '../made.ts';
+import { savedModels, savedModelsFolder } from '../saved-models.ts';
 
 /** What to measure on: the built-in chats, the model's own words, or a text. */
 export interface TextChoice {
@@ -132,14 +132,14 @@ const methods = {
       }
       checkField(parent, windows, heal);
     }
-    const place = await madeFolder();
+    const place = await savedModelsFolder();
     if (!place)
       throw new ShishuError('io', 'This browser keeps no files for pages here.', {
         mend: 'Use a window that is not private, or shishulm convert on the command line.',
       });
     // One page at a time, so that what another one is writing does not pass for a leftover.
     return navigator.locks.request('shishulm-made', { signal }, async () => {
-      await madeModels(true);
+      await savedModels(true);
       return convert(
         parent,
         async () => windows,

@@ -4,11 +4,12 @@ import { ShishuError } from '../../src/errors.ts';
 import type { ProfileOption } from '../../src/gpu/profile.ts';
 import { clearPlots, lines } from '../bench/plots.ts';
 import { announce, byId, el } from '../chat/dom.ts';
-import { clearNotices, showError, showNote } from '../chat/notices.ts';
+import { attempt, showNote } from '../chat/notices.ts';
 import { whyNoWebGpu } from '../chat/support.ts';
 import { showPages } from '../nav.ts';
 import { startPage } from '../profile.ts';
 import { download } from '../save.ts';
+import { tableOf } from '../table.ts';
 import { readSettings } from './settings.ts';
 import type { TrainProgress } from './worker.ts';
 
@@ -27,7 +28,7 @@ class Page {
   readonly #text = byId('progress-text', HTMLSpanElement);
   readonly #try = byId('try', HTMLFormElement);
   readonly #profile: ProfileOption;
-  /** The worker of the run that is there, and its line. */
+  /** The worker of the present run, and the connection to it. */
   #session: { worker: Worker; peer: Peer; parameters: number[] } | undefined;
   #stop: AbortController | undefined;
   #last: TrainProgress | undefined;
@@ -37,14 +38,14 @@ class Page {
   constructor(profile: ProfileOption) {
     this.#profile = profile;
     const wire = (id: string, run: () => Promise<void> | void): void =>
-      byId(id, HTMLButtonElement).addEventListener('click', () => this.#guard(run));
+      byId(id, HTMLButtonElement).addEventListener('click', () => attempt(run));
     this.#form.addEventListener('submit', (event) => {
       event.preventDefault();
-      void this.#guard(() => this.#train());
+      void attempt(() => this.#train());
     });
     this.#try.addEventListener('submit', (event) => {
       event.preventDefault();
-      void this.#guard(() => this.#ask());
+      void attempt(() => this.#ask());
     });
     wire('cancel', () => this.#stop?.abort());
     wire('restart', () => this.#startOver());
@@ -56,15 +57,6 @@ class Page {
       if (this.#session) event.preventDefault();
     });
     matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.#show());
-  }
-
-  async #guard(run: () => Promise<void> | void): Promise<void> {
-    clearNotices();
-    try {
-      await run();
-    } catch (error) {
-      showError(error);
-    }
   }
 
   async #begin(): Promise<Peer> {
@@ -164,36 +156,20 @@ class Page {
       const point = this.#points.findLast((pair) => pair[i]!.heldOut !== undefined)?.[i];
       return point ? `${point.heldOut!.toFixed(3)} (step ${point.step})` : '';
     };
-    const rows: [string, (i: number) => string][] = [
-      ['Parameters', (i) => session.parameters[i]!.toLocaleString('en')],
-      ['Loss, nats a token', (i) => last.points[i]!.loss.toFixed(3)],
-      ['Loss on held-out chats', held],
-      ['A training step', (i) => `${last.stepMs[i]!.toFixed(0)} ms`],
-      ['A step, to the parent’s', (i) => (last.stepMs[i]! / last.stepMs[0]!).toFixed(2)],
+    const row = (head: string, cell: (i: number) => string): string[] => [
+      head,
+      ...MODELS.map((_, i) => cell(i)),
     ];
-    const line = (tag: 'th' | 'td', head: string, cells: string[]): HTMLElement =>
-      el(
-        'tr',
-        {},
-        el('th', { scope: tag === 'th' ? 'col' : 'row' }, head),
-        ...cells.map((text) => el(tag, {}, text)),
-      );
     byId('table', HTMLDivElement).replaceChildren(
-      el(
-        'table',
-        {},
-        el('thead', {}, line('th', '', ['Parent', 'Child'])),
-        el(
-          'tbody',
-          {},
-          ...rows.map(([head, cell]) =>
-            line(
-              'td',
-              head,
-              MODELS.map((_, i) => cell(i)),
-            ),
-          ),
-        ),
+      tableOf(
+        ['', 'Parent', 'Child'],
+        [
+          row('Parameters', (i) => session.parameters[i]!.toLocaleString('en')),
+          row('Loss, nats a token', (i) => last.points[i]!.loss.toFixed(3)),
+          row('Loss on held-out chats', held),
+          row('A training step', (i) => `${last.stepMs[i]!.toFixed(0)} ms`),
+          row('A step, to the parent’s', (i) => (last.stepMs[i]! / last.stepMs[0]!).toFixed(2)),
+        ],
       ),
     );
   }

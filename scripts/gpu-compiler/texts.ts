@@ -1,14 +1,12 @@
 // The texts of shaders that models make, by the adapter that they run on.
 import type { ShaderSpec } from '../../src/gpu/kernel.ts';
 import { type ShaderText, shaderText } from '../../src/gpu/shader.ts';
-import type { WeightDtype } from '../../src/kernels/tensor.ts';
 import { defaultTuning, PLAIN_TUNING, type Tuning, VARIANTS } from '../../src/kernels/tuning.ts';
 import type { ModelSpec } from '../../src/model/spec.ts';
+import { DTYPES, type WeightDtype } from '../../src/quant/index.ts';
 import { shadersOf } from '../../test/support/asked-shaders.ts';
 import { type Adapter, paperGpu } from '../../test/support/paper-gpu.ts';
 import { SHAPES } from './shapes.ts';
-
-const DTYPES: readonly WeightDtype[] = ['f32', 'f16', 'q8', 'q4'];
 
 interface Run {
   adapter: Adapter;

@@ -3,13 +3,6 @@
 #import step
 #import double
 
-@group(0) @binding(0) var<storage, read> z: array<vec4f>;
-@group(0) @binding(1) var<storage, read> before: array<vec4f>;
-@group(0) @binding(2) var<storage, read> after: array<vec4f>;
-@group(0) @binding(3) var<storage, read> rows: array<Row>;
-@group(0) @binding(4) var<storage, read_write> sums: array<vec4f>;
-@group(0) @binding(6) var<uniform> step: Step;
-
 fn z_of(row: u32, unit: u32) -> vec4f {
   return z[row * STRIDE4 + unit];
 }

@@ -1,8 +1,5 @@
 // What an attention kernel leaves: the output itself, or with several splits of the sequence one part each, which
 // attention_reduce adds up.
-@group(0) @binding(3) var<storage, read_write> out: array<vec4f>;
-// (rows, HEADS, SPLITS, HEAD_DIM / 4 + 1): weighted sum of V, then (largest score, sum of weights, 0, 0).
-@group(0) @binding(4) var<storage, read_write> parts: array<vec4f>;
 
 const DIM4 = HEAD_DIM / 4u;
 const GROUP = HEADS / KV_HEADS;

@@ -1,5 +1,3 @@
-@group(0) @binding(1) var<storage, read> kv: array<vec2<u32>>;
-
 // Reads four neighbouring elements of the KV cache, packed as f16.
 fn kv_load(vec: u32) -> vec4f {
   let packed = kv[vec];

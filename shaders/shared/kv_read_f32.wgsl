@@ -1,5 +1,3 @@
-@group(0) @binding(1) var<storage, read> kv: array<vec4f>;
-
 // Reads four neighbouring elements of the KV cache.
 fn kv_load(vec: u32) -> vec4f {
   return kv[vec];

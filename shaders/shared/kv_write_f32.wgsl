@@ -1,5 +1,3 @@
-@group(0) @binding(5) var<storage, read_write> kv: array<vec2f>;
-
 // Writes two neighbouring elements of the KV cache.
 fn kv_store(element: u32, value: vec2f) {
   kv[element / 2u] = value;

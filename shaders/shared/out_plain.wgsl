@@ -1,6 +1,5 @@
 // Epilogue: out (rows, OUT_STRIDE) = sums + bias; four neighbouring outputs at a time.
 // With RESIDUAL, out is added to in place.
-@group(0) @binding(4) var<storage, read_write> out: array<vec4f>;
 
 fn weight_rows(v: u32) -> vec4<u32> {
   return min(vec4<u32>(v, v + 1u, v + 2u, v + 3u), vec4<u32>(N - 1u));

@@ -1,6 +1,5 @@
 // Epilogue: out (rows, OUT_STRIDE) = silu(gate) * up, two neighbouring outputs at a time. The weight's first N / 2 rows are
 // the gate's, the rest up's.
-@group(0) @binding(4) var<storage, read_write> out: array<vec2f>;
 
 const WIDTH = N / 2u;
 

@@ -2,11 +2,6 @@
 #import kv_layout
 #import KV_WRITE
 
-@group(0) @binding(4) var<storage, read_write> q: array<vec2f>;
-// (position, HEAD_DIM / 4): cos and sin of two neighbouring frequencies.
-@group(0) @binding(6) var<storage, read> rope: array<vec4f>;
-@group(0) @binding(7) var<storage, read> rows: array<Row>;
-
 // `value` holds dimensions j, j + 1, j + HEAD_DIM / 2, j + HEAD_DIM / 2 + 1 of a head; heads are q's, then k's, then v's.
 fn place(row: u32, head: u32, j: u32, value: vec4f) {
   let at = rows[row];

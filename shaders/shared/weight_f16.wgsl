@@ -2,8 +2,6 @@
 // to f16 is refused by Firefox's compiler where it is to four, and wrong where it is to two.
 #import unit
 
-@group(0) @binding(1) var<storage, read> weight: array<vec4<u32>>;
-
 fn weight_unit(unit: u32) -> Unit {
   let w = weight[unit];
   return Unit(

@@ -1,9 +1,6 @@
 // Weights (rows, K) as 4-bit codes 0..15 (value + 8), lowest nibble first, with one f16 scale for 32 neighbours along K.
 #import unit
 
-@group(0) @binding(1) var<storage, read> weight: array<u32>;
-@group(0) @binding(2) var<storage, read> scales: array<u32>;
-
 fn weight_unit(unit: u32) -> Unit {
   let codes = weight[unit];
   let block = unit / 4u;

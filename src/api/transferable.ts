@@ -22,18 +22,28 @@ export function toTransferable(source: SourceLike): TransferableSource {
   if (typeof source === 'object' && source !== null) {
     if ('getFileHandle' in source) return { kind: 'handle', handle: source };
     if ('read' in source && typeof source.read === 'function') {
-      const { name } = source;
+      const { name, list, tensors } = source;
       const read: typeof source.read = (...args) => source.read(...args);
       const size: NonNullable<typeof source.size> = (...args) => source.size?.(...args);
-      return { kind: 'read', source: { ...(name !== undefined && { name }), read, size } };
+      return {
+        kind: 'read',
+        source: {
+          ...(name !== undefined && { name }),
+          read,
+          size,
+          ...(list && { list: () => source.list!() }),
+          ...(tensors && { tensors: (signal?: AbortSignal) => source.tensors!(signal) }),
+        },
+      };
     }
+    if ('arrayBuffer' in source) return { kind: 'files', files: [source], paths: [''] };
     if (Symbol.iterator in source || 'length' in source) {
       const files = Array.from(source as ArrayLike<File>);
       return { kind: 'files', files, paths: files.map((file) => file.webkitRelativePath ?? '') };
     }
   }
   throw new ShishuError('bad-argument', 'The model source is of no known kind.', {
-    mend: 'Give a model of the hub, the URL of a folder, File[], a directory handle, or an object with read(name, start?, end?).',
+    mend: 'Give a model of the hub, the URL of a folder or of a GGUF file, File or File[], a directory handle, or an object with read(name, start?, end?).',
   });
 }
 
@@ -49,6 +59,8 @@ export function openTransferable(source: TransferableSource): SourceLike {
         ...source.source,
         read: (...args) => source.source.read(...args),
         size: (...args) => source.source.size?.(...args),
+        ...(source.source.list && { list: () => source.source.list!() }),
+        ...(source.source.tensors && { tensors: (signal) => source.source.tensors!(signal) }),
       };
     case 'files':
       return source.files.map((file, i) =>

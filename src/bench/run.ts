@@ -2,7 +2,7 @@ import { ShishuError, throwIfAborted } from '../errors.ts';
 import { type Gpu, type GpuOptions, openGpu } from '../gpu/device.ts';
 import { copyBandwidth, type LaunchTime } from '../gpu/timestamps.ts';
 import { kvBytesPerToken, type ModelSpec, parameterCount } from '../model/spec.ts';
-import { checkFit } from './fit.ts';
+import { checkFit, sessionOptions } from './fit.ts';
 import {
   interleaved,
   profileDecode,
@@ -11,27 +11,34 @@ import {
   timeFirstToken,
   trafficPerToken,
 } from './measure.ts';
-import { type Described, describe, type OpenFolder, openSession, type Session } from './open.ts';
+import {
+  type Described,
+  describe,
+  type OpenFolder,
+  openSession,
+  type Session,
+  type SessionOptions,
+} from './open.ts';
 import type { BenchResult, ModelFacts, Which } from './result.ts';
-import { type BenchSettings, batchContext, batchPosition, contextOf, settingsText } from './settings.ts';
+import { type BenchSettings, batchPosition, settingsText } from './settings.ts';
 import { type Spread, spreadOf } from './stats.ts';
 
 export interface BenchProgress {
   /** Parts of the run; they do not take equal times. */
   done: number;
   total: number;
-  /** What is under way, in words. */
+  /** What is being measured, in words. */
   what: string;
   /** What is measured so far; the run goes on writing into it. */
   result: BenchResult;
 }
 
-/** What the run needs of `src/train/step-times.ts`; said here, so that these types do not need those of jax. */
+/** What the run needs of `src/train/step-times.ts`; declared here, so that these types do not need those of jax. */
 export interface TrainingModule {
   startJax(backend: 'wasm' | 'webgpu'): Promise<void>;
   /** ms, `(models, repetitions)` */
   stepTimes(
-    configs: readonly ModelSpec[],
+    specs: readonly ModelSpec[],
     shape: { rows: number; length: number; seed: number },
     repetitions: number,
     onStep: (done: number) => void,
@@ -58,7 +65,7 @@ const ROUNDS = 3;
 const COPY_BYTES = 64 << 20;
 /** Batch of a training step: that of `shishulm train`. */
 const TRAIN_SHAPE = { rows: 8, length: 128, seed: 1 };
-/** AdamW keeps four numbers a parameter; above this, steps of minutes would be all that a page does. */
+/** Most parameters of a model whose training is timed: steps of larger ones take minutes. */
 const MOST_TRAINED = 30e6;
 
 const unmeasured = (asked: boolean): string => (asked ? 'Not reached.' : 'Not asked for.');
@@ -96,13 +103,12 @@ function emptyResult(gpu: Gpu, settings: BenchSettings, runtime: string): BenchR
 }
 
 /** Facts of a model that is on the GPU. */
-async function factsOf({ described, runner }: Session): Promise<ModelFacts> {
-  const { spec, plan } = described;
+async function factsOf({ asked, label, weights, spec, plan, runner }: Session): Promise<ModelFacts> {
   const { ledger, parts } = runner;
   return {
-    spec: described.asked,
-    label: described.label,
-    weights: described.weights,
+    spec: asked,
+    label,
+    weights,
     parameters: parameterCount(spec),
     layers: spec.blocks.length,
     attentionBlocks: plan.filter(({ kind }) => kind === 'attention').length,
@@ -123,8 +129,8 @@ async function factsOf({ described, runner }: Session): Promise<ModelFacts> {
 
 /** Trained models have a longest context. @throws ShishuError `bad-argument` */
 function checkContext(pair: readonly Described[], settings: BenchSettings): void {
-  for (const { label, spec } of pair) {
-    const context = Math.max(contextOf(settings), settings.batches.length ? batchContext(settings) : 0);
+  const context = Math.max(...sessionOptions(settings).map(({ contextLength }) => contextLength));
+  for (const { label, spec } of pair)
     if (context > spec.maxPositions)
       throw new ShishuError(
         'bad-argument',
@@ -134,10 +140,9 @@ function checkContext(pair: readonly Described[], settings: BenchSettings): void
           mend: `Keep prompts up to ${spec.maxPositions} and positions up to ${spec.maxPositions - settings.steps}.`,
         },
       );
-  }
 }
 
-/** Carries a run's state, so that whatever ends it leaves what was measured. */
+/** A run, whose result holds what was measured whatever ends it. */
 class Run {
   readonly #gpu: Gpu;
   readonly #settings: BenchSettings;
@@ -166,7 +171,7 @@ class Run {
     this.#options.onProgress?.({ done: this.#done, total: this.#total, what, result: this.result });
   }
 
-  async #part<T>(what: string, run: () => Promise<T>): Promise<T> {
+  async #step<T>(what: string, run: () => Promise<T>): Promise<T> {
     this.#report(what);
     const value = await run();
     this.#done++;
@@ -174,38 +179,30 @@ class Run {
   }
 
   async all(pair: readonly Described[]): Promise<void> {
-    const settings = this.#settings;
-    const { dtype, kv } = settings;
-    await this.#withSessions(
-      pair,
-      { dtype, kv, contextLength: contextOf(settings), batch: 1 },
-      async (sessions) => {
-        for (const session of sessions) this.result.models.push(await factsOf(session));
-        await this.#part('Copying', () => this.#copy());
-        await this.#prompts(sessions);
-        await this.#decode(sessions);
-        if (settings.kernels) await this.#part('Profiling', () => this.#profile(sessions));
-      },
-    );
-    for (const batch of settings.batches)
-      await this.#withSessions(
-        pair,
-        { dtype, kv, contextLength: batchContext(settings), batch },
-        (sessions) => this.#batch(sessions, batch),
-      );
-    if (settings.training) await this.#train(pair);
+    const { kernels, training } = this.#settings;
+    const [one, ...batches] = sessionOptions(this.#settings);
+    await this.#withSessions(pair, one, async (sessions) => {
+      for (const session of sessions) this.result.models.push(await factsOf(session));
+      await this.#step('Copying', () => this.#copy());
+      await this.#prompts(sessions);
+      await this.#decode(sessions);
+      if (kernels) await this.#step('Profiling', () => this.#profile(sessions));
+    });
+    for (const options of batches)
+      await this.#withSessions(pair, options, (sessions) => this.#batch(sessions, options.batch));
+    if (training) await this.#train(pair);
     this.result.ended = 'complete';
     this.#report('Done');
   }
 
   async #withSessions(
     pair: readonly Described[],
-    options: Parameters<typeof openSession>[2],
+    options: SessionOptions,
     use: (sessions: Session[]) => Promise<void>,
   ): Promise<void> {
     const sessions: Session[] = [];
     try {
-      await this.#part('Loading', async () => {
+      await this.#step('Loading', async () => {
         for (const described of pair)
           sessions.push(await openSession(this.#gpu, described, options, this.#options.signal));
       });
@@ -225,8 +222,8 @@ class Run {
     const keepAll = (spreads: readonly Spread[]): void => {
       for (const model of PAIR) keep(model, spreads[model]!);
     };
-    const part = (sample: string, run: () => Promise<void>) => this.#part(`${what}, ${sample}`, run);
-    keepAll(await interleaved(sessions, this.#settings.repetitions, time, part, keepAll));
+    const round = (sample: string, run: () => Promise<void>) => this.#step(`${what}, ${sample}`, run);
+    keepAll(await interleaved(sessions, this.#settings.repetitions, time, round, keepAll));
   }
 
   async #copy(): Promise<void> {
@@ -276,8 +273,8 @@ class Run {
     const { loadTraining } = this.#options;
     const { repetitions } = this.#settings;
     const first = this.#done;
-    const configs = pair.map(({ spec }) => spec);
-    const largest = Math.max(...configs.map(parameterCount));
+    const specs = pair.map(({ spec }) => spec);
+    const largest = Math.max(...specs.map(parameterCount));
     if (!loadTraining || largest > MOST_TRAINED) {
       result.trainingNote = loadTraining
         ? `Training is timed up to ${MOST_TRAINED / 1e6} million parameters; this pair has ${(largest / 1e6).toFixed(0)} million.`
@@ -292,7 +289,7 @@ class Run {
     try {
       const { startJax, stepTimes } = await loadTraining();
       await startJax(backend);
-      const times = await stepTimes(configs, TRAIN_SHAPE, repetitions, (step) => {
+      const times = await stepTimes(specs, TRAIN_SHAPE, repetitions, (step) => {
         this.#done = first + step;
         this.#report(what(step));
       });
@@ -301,7 +298,7 @@ class Run {
         `Steps of AdamW in f32 on ${rows} rows of ${length} tokens, by jax-js on ` +
         `${backend === 'wasm' ? 'the CPU (wasm)' : 'WebGPU'}.`;
     } catch (error) {
-      // What else was measured stands: a kind of model that can't be trained, or jax is not there.
+      // The other measurements stay: this kind of model can't be trained, or jax is not there.
       if (!(error instanceof ShishuError) || error.code === 'aborted') throw error;
       result.trainingNote = error.message;
     }
@@ -371,7 +368,7 @@ export async function runBench(settings: BenchSettings, options: BenchOptions): 
     try {
       await run.all(pair);
     } catch (error) {
-      await deviceNews(gpu);
+      await lossReported(gpu);
       const [ended, why]: [BenchResult['ended'], string | null] =
         gpu.lost !== undefined
           ? ['device-lost', `The GPU was lost: ${gpu.lost}`]
@@ -389,8 +386,8 @@ export async function runBench(settings: BenchSettings, options: BenchOptions): 
   }
 }
 
-/** A loss is told a moment after the calls that it broke. */
-const deviceNews = (gpu: Gpu): Promise<unknown> =>
+/** A loss is reported a moment after the calls that it breaks. */
+const lossReported = (gpu: Gpu): Promise<unknown> =>
   Promise.race([gpu.device.lost, new Promise((resolve) => setTimeout(resolve, 50))]);
 
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

@@ -1,12 +1,11 @@
 import { writeFile } from 'node:fs/promises';
 import { analysisTable, analyze } from '../convert/analyze.ts';
-import { bytesOf, openOnGpu, refuseChild } from '../convert/on-gpu.ts';
+import { bytesOf, refuseChild, withOnGpu } from '../convert/on-gpu.ts';
 import { textWindows } from '../convert/text.ts';
-import { checkProfile } from '../gpu/profile.ts';
-import { type Command, flag, PROFILE_HELP, parseCommand, text, usageError } from './args.ts';
-import { TEXT_HELP, TEXT_OPTIONS, textOptionsOf } from './convert-options.ts';
+import { type Command, flag, GPU_HELP, text } from './args.ts';
+import { parseTextCommand, TEXT_HELP, textOptionsOf } from './convert-options.ts';
 import { provideGpu } from './gpu.ts';
-import { openModelFolder, print, printJson } from './io.ts';
+import { log, openModelFolder, print, printJson } from './io.ts';
 
 /** `shishulm analyze`: what each attention block does, and what a linear map of it loses. */
 export const command: Command = {
@@ -17,20 +16,14 @@ export const command: Command = {
 
 ${TEXT_HELP}
   --out FILE       also write the analysis as JSON
-  --adapter NAME   the GPU to use, by part of its name
-${PROFILE_HELP}
+${GPU_HELP}
   --json           one JSON object on stdout instead of the table`,
 
   async run(argv, signal, corpus) {
-    const { values, folder } = parseCommand(argv, { ...TEXT_OPTIONS, out: text, json: flag });
-    for (const name of ['dtype', 'kv', 'context', 'tune', 'no-tune'] as const)
-      if (values[name] !== undefined) throw usageError(`--${name} has no meaning here.`);
-    const profile = checkProfile(values.profile ?? 'auto');
+    const { values, folder, profile } = parseTextCommand(argv, { out: text, json: flag });
     const options = await textOptionsOf(values, signal);
-    const log = (line: string): void => void process.stderr.write(`${line}\n`);
     provideGpu(values.adapter);
-    const model = await openOnGpu(await openModelFolder(folder), { profile });
-    try {
+    await withOnGpu(await openModelFolder(folder), { profile }, async (model) => {
       refuseChild(model);
       const windows = await textWindows(model, { ...options, corpus }, log);
       const { analysis } = await analyze(model.runner, model.plan, windows, {
@@ -40,8 +33,6 @@ ${PROFILE_HELP}
       if (values.out !== undefined) await writeFile(values.out, `${JSON.stringify(analysis, null, 2)}\n`);
       if (values.json) printJson(analysis);
       else print(analysisTable(analysis));
-    } finally {
-      model.close();
-    }
+    });
   },
 };

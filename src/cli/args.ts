@@ -2,6 +2,7 @@ import { type ParseArgsConfig, parseArgs } from 'node:util';
 import type { LoadOptions } from '../engine/types.ts';
 import { ShishuError } from '../errors.ts';
 import { checkProfile } from '../gpu/profile.ts';
+import { DTYPES_TEXT } from '../quant/index.ts';
 import type { ChatCorpus } from '../train/chat-corpus.ts';
 
 /** What a subcommand's module exports as `command`. */
@@ -30,11 +31,11 @@ const COMMON = {
   'no-tune': flag,
 } as const;
 
-export const MODEL_HELP = `  --dtype D        weights on the GPU: auto, f32, f16, q8 or q4 (auto: f16 where stored as F16 or
-                   BF16, but for tensors that f16 does not hold; else f32)
+export const MODEL_HELP = `  --dtype D        weights on the GPU: auto, ${DTYPES_TEXT} (auto: f16 where stored as F16 or
+                   BF16, but for tensors that f16 does not hold; q8 where in a GGUF's blocks; else f32)
   --kv D           KV cache: auto, f32 or f16 (auto: f16 on a GPU, f32 where a CPU plays one)
   --context N      tokens of context (the model's, at most 4096)`;
-export const PROFILE_HELP = `  --profile P      kernels and defaults of software (a CPU that plays GPU) or of gpu (auto: by the adapter)`;
+const PROFILE_HELP = `  --profile P      kernels and defaults of software (a CPU that plays GPU) or of gpu (auto: by the adapter)`;
 export const GPU_HELP = `  --adapter NAME   the GPU to use, by part of its name
 ${PROFILE_HELP}`;
 export const COMMON_HELP = `${MODEL_HELP}
@@ -46,7 +47,7 @@ ${GPU_HELP}
 export const usageError = (message: string, mend?: string): ShishuError =>
   new ShishuError('bad-argument', message, { mend });
 
-/** Parses what follows a subcommand's name: its options, and any number of other arguments. */
+/** Parses what follows a subcommand's name: its options, and any number of other arguments. @throws ShishuError */
 export function parseOptions<const T extends Options>(argv: readonly string[], options: T) {
   const config = { options, allowPositionals: true, strict: true } as const;
   try {
@@ -61,10 +62,17 @@ export function parseOptions<const T extends Options>(argv: readonly string[], o
 export function parseCommand<const T extends Options>(argv: readonly string[], options: T) {
   const { values, positionals } = parseOptions(argv, { ...COMMON, ...options });
   const [folder, extra] = positionals;
-  if (folder === undefined) throw usageError('No model folder was given.', 'Name the folder or its URL.');
+  if (folder === undefined)
+    throw usageError('No model was given.', 'Name its folder or GGUF file, or the URL of one.');
   if (extra !== undefined)
     throw usageError(`"${extra}" is one argument too many.`, 'Put quotes around a text with spaces.');
   return { values, folder };
+}
+
+/** @throws ShishuError for options that a command does not have, though others do */
+export function refuseOptions(values: Readonly<Record<string, unknown>>, names: readonly string[]): void {
+  for (const name of names)
+    if (values[name] !== undefined) throw usageError(`--${name} has no meaning here.`);
 }
 
 /** A number from an option's text; its range is the engine's to check. */
@@ -101,10 +109,10 @@ export const wholeNumberOf = (
 
 /** Token ids from a list with commas. */
 export function idsOf(name: string, value: string): number[] {
-  return value.split(',').map((part) => {
-    if (!/^\s*\d+\s*$/.test(part))
-      throw usageError(`--${name} holds "${part}", expected token ids with commas between, as 1,2,3.`);
-    return Number(part);
+  return value.split(',').map((item) => {
+    if (!/^\s*\d+\s*$/.test(item))
+      throw usageError(`--${name} holds "${item}", expected token ids with commas between, as 1,2,3.`);
+    return Number(item);
   });
 }
 

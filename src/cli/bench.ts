@@ -1,5 +1,4 @@
 import { totalmem } from 'node:os';
-import { parseArgs } from 'node:util';
 import {
   bytesText,
   FULL,
@@ -14,7 +13,8 @@ import {
 } from '../bench.ts';
 import { ShishuError } from '../errors.ts';
 import { checkProfile } from '../gpu/profile.ts';
-import { type Command, flag, numberOf, text, usageError } from './args.ts';
+import { DTYPES_TEXT } from '../quant/index.ts';
+import { type Command, flag, numberOf, parseOptions, text, usageError } from './args.ts';
 import { provideGpu } from './gpu.ts';
 import { openModelFolder } from './io.ts';
 
@@ -40,14 +40,6 @@ const OPTIONS = {
   csv: flag,
 } as const;
 
-function parse(argv: readonly string[]) {
-  try {
-    return parseArgs({ args: [...argv], options: OPTIONS, allowPositionals: true, strict: true });
-  } catch (cause) {
-    throw usageError(`${(cause as Error).message.split('. To specify')[0]!.replace(/\.$/, '')}.`);
-  }
-}
-
 /** `shishulm bench`: the harness of the benchmark page, on this machine. */
 export const command: Command = {
   help: `shishulm bench PARENT CHILD [options]
@@ -57,7 +49,7 @@ export const command: Command = {
   shishulm bench MobileLLM-125M MobileLLM-125M:15,15,7,0 --blocks 6
   Presets: ${PRESETS.map(({ name }) => name).join(', ')}.
 
-  --dtype D          weights on the GPU: f32, f16, q8 or q4 (${QUICK.dtype})
+  --dtype D          weights on the GPU: ${DTYPES_TEXT} (${QUICK.dtype})
   --kv D             KV cache: f32 or f16 (${QUICK.kv})
   --blocks N         a slice of a shape's stack, for slow machines (all)
   --prompts LIST     prompt lengths (${QUICK.prompts})
@@ -74,7 +66,7 @@ export const command: Command = {
   --json, --csv      instead of Markdown, on stdout`,
 
   async run(argv, signal) {
-    const { values, positionals } = parse(argv);
+    const { values, positionals } = parseOptions(argv, OPTIONS);
     const [parent, child, extra] = positionals;
     if (parent === undefined || child === undefined)
       throw usageError('A parent and a child to measure are needed.', 'Name two folders or shapes.');

@@ -1,6 +1,8 @@
+import type { ParseArgsConfig } from 'node:util';
 import type { HealOptions } from '../convert/heal.ts';
 import type { TextOptions } from '../convert/text.ts';
-import { numberOf, text, usageError, wholeNumberOf } from './args.ts';
+import { checkProfile } from '../gpu/profile.ts';
+import { numberOf, parseCommand, refuseOptions, text, usageError, wholeNumberOf } from './args.ts';
 import { readText } from './io.ts';
 
 /** Options of the commands that measure a model on text. */
@@ -11,6 +13,16 @@ export const TEXT_HELP = `  --text FILE      text to calibrate and measure on, -
   --tokens N       most tokens of it to fit to and to measure on (20000)
   --window N       tokens of a window (256; 128 of the built-in corpus)
   --seed N         of chats and sampled text (1)`;
+
+/** Parses the options of these commands, and one folder; those that say how to load a model for use have no meaning here. */
+export function parseTextCommand<const T extends NonNullable<ParseArgsConfig['options']>>(
+  argv: readonly string[],
+  options: T,
+) {
+  const { values, folder } = parseCommand(argv, { ...TEXT_OPTIONS, ...options });
+  refuseOptions(values, ['dtype', 'kv', 'context', 'tune', 'no-tune']);
+  return { values, folder, profile: checkProfile((values as { profile?: string }).profile ?? 'auto') };
+}
 
 /** What `--heal` and `--heal-lr` ask for. */
 export function healOptionsOf(tokens: string | undefined, rate: string | undefined): HealOptions | undefined {

@@ -2,15 +2,13 @@ import { layersOf, savingOf } from '../convert/choose.ts';
 import { convertFolder } from '../convert/convert-folder.ts';
 import { reportText } from '../convert/report.ts';
 import { SHARES } from '../convert/share.ts';
-import { checkProfile } from '../gpu/profile.ts';
 import { prepareJax } from '../train/node-jax.ts';
-import { type Command, flag, parseCommand, text, usageError, wholeNumberOf } from './args.ts';
-import { healOptionsOf, TEXT_HELP, TEXT_OPTIONS, textOptionsOf } from './convert-options.ts';
+import { type Command, flag, text, usageError, wholeNumberOf } from './args.ts';
+import { healOptionsOf, parseTextCommand, TEXT_HELP, textOptionsOf } from './convert-options.ts';
 import { provideGpu } from './gpu.ts';
-import { openModelFolder, print, printJson } from './io.ts';
+import { log, openModelFolder, print, printJson } from './io.ts';
 
 const OPTIONS = {
-  ...TEXT_OPTIONS,
   out: { type: 'string', short: 'o' },
   'keep-attention': text,
   layers: text,
@@ -48,13 +46,10 @@ ${TEXT_HELP}
   --json               the report as one JSON object on stdout`,
 
   async run(argv, signal, corpus) {
-    const { values, folder } = parseCommand(argv, OPTIONS);
-    for (const name of ['dtype', 'kv', 'context', 'tune', 'no-tune'] as const)
-      if (values[name] !== undefined) throw usageError(`--${name} has no meaning here.`);
+    const { values, folder, profile } = parseTextCommand(argv, OPTIONS);
     if (values.out === undefined) throw usageError('No output folder was given.', 'Name it with -o.');
-    const share = SHARES.find((known) => known === (values.share ?? 'average'));
+    const share = SHARES.find((each) => each === (values.share ?? 'average'));
     if (!share) throw usageError(`--share is "${values.share}", expected ${SHARES.join(', ')}.`);
-    const profile = checkProfile(values.profile ?? 'auto');
     const heal = healOptionsOf(values.heal, values['heal-lr']);
     if (heal) prepareJax();
     const options = {
@@ -67,7 +62,7 @@ ${TEXT_HELP}
       share,
       heal,
       force: values.force ?? false,
-      log: (line: string): void => void process.stderr.write(`${line}\n`),
+      log,
       ...(await textOptionsOf(values, signal)),
       corpus,
     };

@@ -123,7 +123,7 @@ export function idWriter(write: (text: string) => void): {
 
 /** `shishulm generate`: the reply on stdout as it comes, its figures on stderr where that is a terminal. */
 export const command: Command = {
-  help: `shishulm generate DIR --prompt TEXT | --messages FILE [options]
+  help: `shishulm generate MODEL --prompt TEXT | --messages FILE [options]
   Continues a text, or answers a conversation: a JSON list of {"role", "content"}, through the model's chat
   template. FILE may be - for stdin.
 

@@ -7,7 +7,7 @@ import {
   parameterCount,
   planOf,
 } from '../model/spec.ts';
-import { type Command, GPU_HELP, loadOptionsOf, MODEL_HELP, parseCommand, usageError } from './args.ts';
+import { type Command, GPU_HELP, loadOptionsOf, MODEL_HELP, parseCommand, refuseOptions } from './args.ts';
 import { profileHere } from './gpu.ts';
 import { openModelFolder, print, printJson } from './io.ts';
 import { weightBytes } from './weight-bytes.ts';
@@ -48,7 +48,7 @@ const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(2)} MB`;
 
 /** `shishulm inspect`: reads headers only, and needs no GPU. */
 export const command: Command = {
-  help: `shishulm inspect DIR [options]
+  help: `shishulm inspect MODEL [options]
   What a model is, and the bytes that its weights and KV cache take on the GPU. Needs none: without one, the
   figures are those of a GPU.
 
@@ -59,8 +59,7 @@ ${GPU_HELP}
 
   async run(argv) {
     const { values, folder } = parseCommand(argv, {});
-    for (const name of ['tune', 'no-tune'] as const)
-      if (values[name] !== undefined) throw usageError(`--${name} has no meaning here.`);
+    refuseOptions(values, ['tune', 'no-tune']);
     const options = loadOptionsOf(values);
     const headers = await readHeaders(await openModelFolder(folder), options);
     const { spec, stored, sizes: asked } = headers;

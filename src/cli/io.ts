@@ -3,14 +3,14 @@ import { loadModel } from '../engine/engine.ts';
 import type { EngineModel } from '../engine/model-interface.ts';
 import type { LoadOptions } from '../engine/types.ts';
 import { ShishuError } from '../errors.ts';
-import { openFolder } from '../formats/node-folder.ts';
+import { openModelPath } from '../formats/node-folder.ts';
 import { openSource, type Source } from '../formats/source.ts';
 import { provideGpu } from './gpu.ts';
 import { tuningFile } from './tuning-file.ts';
 
-/** A model's folder by its path or URL. */
+/** A model by the path or URL of its folder or GGUF file. */
 export const openModelFolder = async (folder: string): Promise<Source> =>
-  /^https?:\/\//.test(folder) ? openSource(folder) : openFolder(folder);
+  /^https?:\/\//.test(folder) ? openSource(folder) : openModelPath(folder);
 
 /** Loads a folder's model on the GPU named by `adapter`, showing progress on a terminal. */
 export async function openModel(
@@ -59,5 +59,8 @@ async function stdinBytes(): Promise<Uint8Array> {
 export const print = (line: string): void => {
   process.stdout.write(`${line}\n`);
 };
+
+/** Progress goes where it is in the way of no output. */
+export const log = (line: string): void => void process.stderr.write(`${line}\n`);
 
 export const printJson = (value: unknown): void => print(JSON.stringify(value));

@@ -1,23 +1,22 @@
 import { writeFile } from 'node:fs/promises';
-import { openOnGpu, refuseChild } from '../convert/on-gpu.ts';
+import { refuseChild, withOnGpu } from '../convert/on-gpu.ts';
 import { measureQuality, qualityTable } from '../convert/quality.ts';
 import { textWindows } from '../convert/text.ts';
-import { checkProfile } from '../gpu/profile.ts';
 import { prepareJax } from '../train/node-jax.ts';
-import { type Command, PROFILE_HELP, parseCommand, text, usageError, wholeNumberOf } from './args.ts';
-import { healOptionsOf, TEXT_HELP, TEXT_OPTIONS, textOptionsOf } from './convert-options.ts';
+import { type Command, GPU_HELP, text, usageError, wholeNumberOf } from './args.ts';
+import { healOptionsOf, parseTextCommand, TEXT_HELP, textOptionsOf } from './convert-options.ts';
 import { provideGpu } from './gpu.ts';
-import { openModelFolder, print } from './io.ts';
+import { log, openModelFolder, print } from './io.ts';
 
 const FRACTIONS = '0.875,0.75,0.5,0.25';
 const TOKENS = 12_000;
 const CHATS = 12;
 
 function fractionsOf(list: string): number[] {
-  return list.split(',').map((part) => {
-    const fraction = Number(part);
-    if (part.trim() === '' || !(fraction >= 0 && fraction < 1))
-      throw usageError(`--fractions holds "${part}".`, 'Give numbers from 0 to below 1, as 0.75,0.5.');
+  return list.split(',').map((item) => {
+    const fraction = Number(item);
+    if (item.trim() === '' || !(fraction >= 0 && fraction < 1))
+      throw usageError(`--fractions holds "${item}".`, 'Give numbers from 0 to below 1, as 0.75,0.5.');
     return fraction;
   });
 }
@@ -36,12 +35,10 @@ export const command: Command = {
   --chats N        chats of each of nine kinds to ask questions of (${CHATS})
 ${TEXT_HELP.replace('20000', String(TOKENS))}
   --json FILE      also write it all as JSON
-  --adapter NAME   the GPU to use, by part of its name
-${PROFILE_HELP}`,
+${GPU_HELP}`,
 
   async run(argv, signal, corpus) {
-    const { values, folder } = parseCommand(argv, {
-      ...TEXT_OPTIONS,
+    const { values, folder, profile } = parseTextCommand(argv, {
       fractions: text,
       heal: text,
       'heal-lr': text,
@@ -49,19 +46,14 @@ ${PROFILE_HELP}`,
       chats: text,
       json: text,
     });
-    for (const name of ['dtype', 'kv', 'context', 'tune', 'no-tune'] as const)
-      if (values[name] !== undefined) throw usageError(`--${name} has no meaning here.`);
-    const profile = checkProfile(values.profile ?? 'auto');
     const heal = healOptionsOf(values.heal, values['heal-lr']);
     const fractions = fractionsOf(values.fractions ?? FRACTIONS);
     const chats = wholeNumberOf('chats', values.chats, 0, 100_000) ?? CHATS;
     const textOptions = await textOptionsOf(values, signal);
     if (heal) prepareJax();
     provideGpu(values.adapter);
-    const log = (line: string): void => void process.stderr.write(`${line}\n`);
     const scratch = values.scratch === undefined ? undefined : await openModelFolder(values.scratch);
-    const parent = await openOnGpu(await openModelFolder(folder), { profile });
-    try {
+    await withOnGpu(await openModelFolder(folder), { profile }, async (parent) => {
       refuseChild(parent);
       const tokens = textOptions.tokens ?? Math.max(TOKENS, 6 * parent.spec.hiddenSize);
       const healTokens = heal?.tokens;
@@ -71,8 +63,6 @@ ${PROFILE_HELP}`,
       const quality = await measureQuality(parent, windows, options, { profile });
       if (values.json !== undefined) await writeFile(values.json, `${JSON.stringify(quality, null, 2)}\n`);
       print(qualityTable(quality));
-    } finally {
-      parent.close();
-    }
+    });
   },
 };

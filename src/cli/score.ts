@@ -9,18 +9,18 @@ import {
   usageError,
   wholeNumberOf,
 } from './args.ts';
-import { type ComparedText, compareDtypes, comparisonText, dtypesOf } from './compare.ts';
+import { COMPARED, type ComparedText, compareDtypes, comparisonText, dtypesOf } from './compare.ts';
 import { openModel, print, printJson, readText } from './io.ts';
 
 const OPTIONS = { text, ids: text, compare: text, corpus: flag, tokens: text, seed: text } as const;
 
 /** `shishulm score`: how likely a model finds a text. */
 export const command: Command = {
-  help: `shishulm score DIR --text FILE | --ids 1,2,3 [options]
+  help: `shishulm score MODEL --text FILE | --ids 1,2,3 [options]
   Mean negative log-likelihood (nats a token) and perplexity of a text or of token ids, which must fit the
   context. FILE may be - for stdin.
 
-  --compare LIST   perplexity with the weights in f32 and in each of f16, q8, q4 (commas between), and the ratio,
+  --compare LIST   perplexity with the weights in f32 and in each of ${COMPARED.join(', ')} (commas between), and the ratio,
                    in windows of at most 256 tokens; without --text or --ids, of what the model says by itself
   --corpus         with --compare: of held-out chats of the built-in corpus
   --tokens N       with --compare: tokens of text, about (4000)

@@ -1,6 +1,6 @@
 import type { Runner } from '../engine/runner.ts';
 import { throwIfAborted } from '../errors.ts';
-import { pruned } from '../model/prune.ts';
+import { markdownTable } from '../markdown.ts';
 import {
   elements,
   feedForwardTensors,
@@ -10,11 +10,11 @@ import {
   type TensorSpec,
 } from '../model/spec.ts';
 import type { AnalysedOrder } from './analysis-file.ts';
-import { type CalibrateOptions, calibrate, perplexity, wholePerplexity } from './calibrate.ts';
+import { type CalibrateOptions, calibrate, perplexity, prunedModel, wholePerplexity } from './calibrate.ts';
 import { makeCapture } from './capture.ts';
 import type { Fit } from './fit.ts';
 import { timeBlocks } from './time-blocks.ts';
-import { countTokens, type Windows } from './windows.ts';
+import { type TokenCounts, type TokenWindows, tokenCounts, type Windows } from './windows.ts';
 
 /** R^2 of tokens `from .. to - 1` of their windows. */
 export interface ContextBucket {
@@ -45,22 +45,22 @@ export interface BlockReport {
 }
 
 export interface Analysis {
-  tokens: { calibration: number; choosing: number; test: number };
+  tokens: TokenCounts;
   /** Tokens of a window. */
   window: number;
-  /** What the times are, or why there are none. */
+  /** How the times were measured, or why there are none. */
   timeNote: string;
   perplexity: number;
   blocks: BlockReport[];
-  /** Layers from the least missed to the most, by perplexity without each alone. */
+  /** Layers by the model's perplexity without each alone, lowest first. */
   order: AnalysedOrder;
 }
 
-/** Context buckets begin here. */
+/** First positions of the context buckets. */
 const BUCKETS = [0, 4, 16, 64, 256, 1024, 4096];
 
 /** Sums for R^2 over some tokens. */
-class Spread {
+class R2Sums {
   n = 0;
   residual = 0;
   square = 0;
@@ -102,12 +102,12 @@ export async function measureMaps(
   runner: Runner,
   plan: Plan,
   layers: readonly number[],
-  test: readonly (readonly number[])[],
+  test: TokenWindows,
   signal?: AbortSignal,
 ): Promise<Map<number, Measured>> {
   const d = runner.parts.spec.hiddenSize;
   const sums = new Map(
-    layers.map((layer) => [layer, { all: new Spread(d), buckets: [] as Spread[], influence: 0, cosine: 0 }]),
+    layers.map((layer) => [layer, { all: new R2Sums(d), buckets: [] as R2Sums[], influence: 0, cosine: 0 }]),
   );
   const capture = await makeCapture(runner, plan, layers);
   try {
@@ -116,7 +116,7 @@ export async function measureMaps(
       await capture.run(window, (layer, position, { x, a, guess }) => {
         const sum = sums.get(layer)!;
         const bucket = BUCKETS.findLastIndex((from) => position >= from);
-        sum.buckets[bucket] ??= new Spread(d);
+        sum.buckets[bucket] ??= new R2Sums(d);
         sum.buckets[bucket].add(a, guess);
         sum.all.add(a, guess);
         sum.cosine += cosine(a, guess);
@@ -134,7 +134,7 @@ export async function measureMaps(
   return new Map(
     [...sums].map(([layer, { all, buckets, influence, cosine }]) => {
       const r2ByContext = [...buckets.entries()].flatMap(([i, bucket]): ContextBucket[] =>
-        // A bucket of one position has one token a window, and may have no spread to explain.
+        // A bucket of one position has one token of each window, which may not differ at all.
         bucket
           ? [{ from: BUCKETS[i]!, to: BUCKETS[i + 1] ?? Infinity, tokens: bucket.n, r2: bucket.r2 }]
           : [],
@@ -152,13 +152,17 @@ export async function analyze(
   runner: Runner,
   plan: Plan,
   windows: Windows,
-  { storedBytes, ...options }: Omit<CalibrateOptions, 'sequential'> & { storedBytes: number },
+  {
+    storedBytes,
+    signal,
+    onProgress,
+  }: Pick<CalibrateOptions, 'signal' | 'onProgress'> & { storedBytes: number },
 ): Promise<{ analysis: Analysis; fits: Map<number, Fit> }> {
+  const model = { runner, plan };
   const { spec } = runner.parts;
   const attending = plan.filter((block) => block.kind === 'attention');
   const layers = attending.map(({ layer }) => layer);
-  const { signal, onProgress } = options;
-  // In windows: maps see the calibration and choosing sets, all that is measured the test set.
+  // Progress is counted in windows: maps are fitted to the calibration and choosing windows, all is measured on test windows.
   const calibrating = windows.calibration.length + windows.choosing.length;
   const total = calibrating + windows.test.length * (2 + 2 * layers.length);
   let done = 0;
@@ -168,24 +172,23 @@ export async function analyze(
     onProgress?.(done, total);
     return value;
   };
-  const whole = await step(wholePerplexity(runner, plan, windows.test, signal));
+  const whole = await step(wholePerplexity(model, windows.test, signal));
   const fits = await calibrate(runner, plan, windows, layers, {
     signal,
     onProgress: (at, of) => onProgress?.(done + (calibrating * at) / of, total),
   });
   done += calibrating;
   const measured = await step(measureMaps(runner, plan, layers, windows.test, signal));
-  const modes = Object.fromEntries(layers.map((layer) => [layer, 'linear' as const]));
   const position = windows.test[0]!.length - 1;
   const attentionTimes = await timeBlocks(runner, plan, position);
-  const mapTimes = await timeBlocks(runner, pruned(plan, modes, fits), position);
+  const mapTimes = await timeBlocks(runner, prunedModel(model, layers, 'linear').plan, position);
   const bytesOf = (tensors: readonly TensorSpec[]): number =>
     tensors.reduce((sum, tensor) => sum + storedBytes * elements(tensor), 0);
   const blocks: BlockReport[] = [];
   for (const block of attending) {
     const { layer } = block;
     const under = (mode: 'skip' | 'linear'): Promise<number> =>
-      step(perplexity(runner, pruned(plan, { [layer]: mode }, fits), windows.test, signal));
+      step(perplexity(prunedModel(model, [layer], mode), windows.test, signal));
     blocks.push({
       layer,
       ...measured.get(layer)!,
@@ -200,8 +203,8 @@ export async function analyze(
       time:
         attentionTimes && mapTimes
           ? {
-              attention: attentionTimes.get(layer)!.first,
-              map: mapTimes.get(layer)!.first,
+              attention: attentionTimes.get(layer)!.mixer,
+              map: mapTimes.get(layer)!.mixer,
               mlp: attentionTimes.get(layer)!.mlp,
             }
           : null,
@@ -211,11 +214,7 @@ export async function analyze(
     [...blocks].sort((a, b) => a.perplexity[mode] - b.perplexity[mode]).map(({ layer }) => layer);
   return {
     analysis: {
-      tokens: {
-        calibration: countTokens(windows.calibration),
-        choosing: countTokens(windows.choosing),
-        test: countTokens(windows.test),
-      },
+      tokens: tokenCounts(windows),
       window: windows.test[0]!.length,
       timeNote: attentionTimes
         ? `GPU time of one token at position ${position}, by timestamp-query with each launch in a pass of its own: shares, not speed.`
@@ -231,15 +230,16 @@ export async function analyze(
 /** An analysis as a table in Markdown. */
 export function analysisTable(analysis: Analysis): string {
   const { tokens, window, timeNote, perplexity, blocks, order } = analysis;
-  const row = (cells: readonly (string | number)[]): string => `| ${cells.join(' | ')} |`;
   const columns = columnsOf(analysis, String);
   return [
     `Perplexity ${perplexity.toFixed(3)} on ${tokens.test} test tokens in windows of ${window}; maps fitted to ${tokens.calibration} tokens, chosen by ${tokens.choosing}.`,
     timeNote,
     '',
-    row(columns.map(([name]) => name)),
-    row(columns.map(() => '---:')),
-    ...blocks.map((block) => row(columns.map(([, cell]) => cell(block)))),
+    ...markdownTable(
+      columns.map(([name]) => name),
+      blocks.map((block) => columns.map(([, cell]) => cell(block))),
+      0,
+    ),
     '',
     `From the least missed to the most: skipped ${order.skip.join(' ')}; linear ${order.linear.join(' ')}.`,
   ].join('\n');

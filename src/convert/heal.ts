@@ -6,7 +6,7 @@ import { randomFrom } from '../train/random.ts';
 import { run } from '../train/run.ts';
 import { checkTrainable, loadTraining } from '../train/trainable.ts';
 import { type CpuWeights, readWeights } from '../train/weights.ts';
-import { countTokens } from './windows.ts';
+import { countTokens, type TokenWindows } from './windows.ts';
 
 export interface HealOptions {
   /** Tokens of text to train on. */
@@ -19,7 +19,7 @@ export interface HealOptions {
   seed?: number | undefined;
 }
 
-/** Told what is being done; where it can be counted, also how much of it is. */
+/** Gets lines of progress; where it can be counted, also how much is done. */
 export type Log = (line: string, done?: number, total?: number) => void;
 
 /** What healing did. */
@@ -33,22 +33,20 @@ export interface Healing {
   mix: number;
 }
 
-type Windows = readonly (readonly number[])[];
-
 const LEARNING_RATE = 1e-3;
 const MIX = 0.5;
-/** Passes over one text after which more would be learning it by heart. */
+/** Passes over one text; with more the child would overfit to it. */
 const MOST_PASSES = 10;
-/** Steps from one line of progress to the next, at most. */
-const MOST_STEPS_UNTOLD = 10;
-/** Tokens of a step, and logits of a step. */
+/** Most steps between two lines of progress. */
+const MOST_STEPS_A_LINE = 10;
+/** Most tokens, and most logits, of a step. */
 const STEP_TOKENS = 1024;
 const STEP_LOGITS = 1 << 25;
-/** The trainer's memory is that of 32-bit wasm; some of it is lost to gaps. */
+/** Of the 4 GiB of 32-bit wasm that the trainer has; some of it is lost to fragmentation. */
 const MOST_BYTES = 3.5e9;
 
 /** Rows and tokens a row of a step. */
-function shapeOf(windows: Windows, vocabSize: number): { rows: number; length: number } {
+function shapeOf(windows: TokenWindows, vocabSize: number): { rows: number; length: number } {
   const length = windows.reduce((most, window) => Math.max(most, window.length - 1), 1);
   const tokens = Math.min(STEP_TOKENS, STEP_LOGITS / vocabSize);
   return { rows: Math.max(1, Math.floor(tokens / length)), length };
@@ -58,7 +56,7 @@ function shapeOf(windows: Windows, vocabSize: number): { rows: number; length: n
  * Refuses what `heal` could not do, before anything is measured.
  * @throws ShishuError `unsupported` for what the trainer lacks, `bad-argument` for too short a text, `does-not-fit`
  */
-export function checkHealing(parent: ModelSpec, windows: Windows, { tokens }: HealOptions): void {
+export function checkHealing(parent: ModelSpec, windows: TokenWindows, { tokens }: HealOptions): void {
   checkTrainable(parent);
   const available = countTokens(windows);
   if (tokens > MOST_PASSES * available)
@@ -71,8 +69,8 @@ export function checkHealing(parent: ModelSpec, windows: Windows, { tokens }: He
       },
     );
   const { rows, length } = shapeOf(windows, parent.vocabSize);
-  // Of the child weights, gradient and two moments, the last step's and the next; of the parent weights; logits and what the
-  // loss makes of them.
+  // Of the child: weights, gradient and two moments, before and after a step. Of the parent: weights. Logits, and what the
+  // loss computes of them.
   const bytes = 4 * (9 * parameterCount(parent) + 8 * rows * length * parent.vocabSize);
   if (bytes > MOST_BYTES)
     throw new ShishuError(
@@ -82,8 +80,8 @@ export function checkHealing(parent: ModelSpec, windows: Windows, { tokens }: He
     );
 }
 
-/** The windows in a new order each pass, as samples whose every token counts. */
-function shuffled(windows: Windows, seed: number): SampleSource {
+/** The windows in a new order each pass, as samples; every token counts in the loss. */
+function shuffled(windows: TokenWindows, seed: number): SampleSource {
   const orders: number[][] = [];
   const orderOf = (pass: number): number[] => {
     const random = randomFrom(seed + pass);
@@ -112,7 +110,7 @@ function shuffled(windows: Windows, seed: number): SampleSource {
 export async function heal(
   parent: { spec: ModelSpec; checkpoint: Checkpoint },
   child: { spec: ModelSpec; checkpoint: Checkpoint },
-  windows: Windows,
+  windows: TokenWindows,
   options: HealOptions & { log?: Log | undefined; signal?: AbortSignal | undefined },
 ): Promise<{ weights: CpuWeights; healing: Healing }> {
   const { learningRate = LEARNING_RATE, mix = MIX, seed = 1, log = () => {}, signal } = options;
@@ -123,16 +121,20 @@ export async function heal(
   const shape = shapeOf(windows, parent.spec.vocabSize);
   const steps = Math.max(1, Math.round(options.tokens / (shape.rows * (shape.length + 1))));
   log(`healing: preparing ${steps} steps`);
-  const trainer = new Trainer(child.spec, await readWeights(child.checkpoint, child.spec), {
-    schedule: { steps, learningRate, warmUp: Math.min(20, Math.ceil(steps / 10)) },
-    length: shape.length,
-    teacher: { spec: parent.spec, weights: await readWeights(parent.checkpoint, parent.spec), mix },
-  });
+  const trainer = new Trainer(
+    child.spec,
+    { weights: await readWeights(child.checkpoint, child.spec) },
+    {
+      schedule: { steps, learningRate, warmUp: Math.min(20, Math.ceil(steps / 10)) },
+      length: shape.length,
+      teacher: { spec: parent.spec, weights: await readWeights(parent.checkpoint, parent.spec), mix },
+    },
+  );
   try {
     const pad = parent.spec.eosTokenIds[0] ?? 0;
     const { tokens, seconds } = await run([{ name: 'child', trainer, curve: [] }], {
       steps,
-      every: Math.min(MOST_STEPS_UNTOLD, Math.ceil(steps / 20)),
+      every: Math.min(MOST_STEPS_A_LINE, Math.ceil(steps / 20)),
       stream: new BatchStream(shuffled(windows, seed), { ...shape, pad }),
       ...(signal && { signal }),
       onProgress: ({ step, points, tokensPerSecond, secondsLeft }) =>

@@ -3,11 +3,11 @@ import { ShishuError } from '../errors.ts';
 import { guardMemory, readBuffer } from '../gpu/buffer.ts';
 import { type Gpu, throwIfLost } from '../gpu/device.ts';
 import { type Dispatch, Recorder } from '../gpu/recorder.ts';
-import { norm } from '../kernels/matmul.ts';
 import { addMoments, type MomentBuffers, momentBytes } from '../kernels/moments.ts';
+import { norm } from '../kernels/norm.ts';
 import { stride } from '../kernels/tensor.ts';
 import type { Plan } from '../model/spec.ts';
-import { encodePass, makeWalk, type Stop, type Walk } from './walk.ts';
+import { encodePass, type HookedForward, type HookPoint, makeHookedForward } from './hooks.ts';
 
 /**
  * Sums over tokens of all that a least-squares map from z to a needs: z = x / rms(x), a block's normalised input, and a, its
@@ -27,12 +27,12 @@ export interface Moments {
   aa: number;
 }
 
-/** Adds moments of some blocks up on the GPU. */
+/** Sums moments of some blocks on the GPU. */
 export interface Accumulator {
-  /** Takes the tokens of a window in. */
+  /** Adds the tokens of a window. */
   run(window: readonly number[]): Promise<void>;
   /**
-   * The moments by layer since the last time, to about 2^-42 of what was added up.
+   * The moments by layer since the last call, with errors of about 2^-42 of what was added.
    * @throws ShishuError `bad-argument` when a value was NaN, infinite or beyond 2^50
    */
   take(): Promise<Map<number, Moments>>;
@@ -66,15 +66,15 @@ export async function makeAccumulator(
     held.push(buffer);
     return buffer;
   };
-  const walks: Walk[] = [];
+  const forwards: HookedForward[] = [];
   const close = (): void => {
-    for (const walk of walks) walk.close();
+    for (const forward of forwards) forward.close();
     for (const buffer of held) ledger.release(buffer);
   };
   try {
-    walks.push(await makeWalk(runner, plan, layers));
-    if (student) walks.push(await makeWalk(runner, student, layers));
-    const last = walks.at(-1)!;
+    forwards.push(await makeHookedForward(runner, plan, layers));
+    if (student) forwards.push(await makeHookedForward(runner, student, layers));
+    const last = forwards.at(-1)!;
     const { z, before, after, sums } = await guardMemory(gpu, 'the sums of calibration', () => ({
       z: make('z', scratch.rows * rowBytes),
       // Of a whole window: the student's run follows the teacher's.
@@ -102,23 +102,24 @@ export async function makeAccumulator(
       const call = { d, z, before, after, rows: last.rows, to, step };
       additions.set(layer, await record((recorder) => addMoments(recorder, call)));
     }
-    const keep = ({ encoder, step: { rows }, at }: Stop, to: GPUBuffer): void =>
-      encoder.copyBufferToBuffer(x.buffer, 0, to, at * rowBytes, rows * rowBytes);
-    const sum = ({ encoder, layer, step }: Stop): void => encodePass(encoder, additions.get(layer)!, step);
+    const keep = ({ encoder, step: { rows }, position }: HookPoint, to: GPUBuffer): void =>
+      encoder.copyBufferToBuffer(x.buffer, 0, to, position * rowBytes, rows * rowBytes);
+    const sum = ({ encoder, layer, step }: HookPoint): void =>
+      encodePass(encoder, additions.get(layer)!, step);
     let n = 0;
     return {
       async run(window) {
         n += window.length;
-        await walks[0]!.run(window, (stop) => {
-          keep(stop, stop.after ? after : before);
+        await forwards[0]!.run(window, (point) => {
+          keep(point, point.after ? after : before);
           if (student) return;
-          if (stop.after) sum(stop);
-          else encodePass(stop.encoder, normalise, stop.step);
+          if (point.after) sum(point);
+          else encodePass(point.encoder, normalise, point.step);
         });
-        await walks[1]?.run(window, (stop) => {
-          if (stop.after) return;
-          encodePass(stop.encoder, normalise, stop.step);
-          sum(stop);
+        await forwards[1]?.run(window, (point) => {
+          if (point.after) return;
+          encodePass(point.encoder, normalise, point.step);
+          sum(point);
         });
         // Else all windows would queue up at once.
         await gpu.device.queue.onSubmittedWorkDone();

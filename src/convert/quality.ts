@@ -1,23 +1,21 @@
-import type { Runner } from '../engine/runner.ts';
 import { ofTokens, scoreOf } from '../engine/scoring.ts';
-import { ShishuError, throwIfAborted } from '../errors.ts';
+import { ShishuError } from '../errors.ts';
 import { readJson } from '../formats/json.ts';
 import type { SourceLike } from '../formats/source.ts';
-import { type Mode, pruned } from '../model/prune.ts';
-import type { Plan } from '../model/spec.ts';
+import { markdownTable } from '../markdown.ts';
+import type { Mode } from '../model/prune.ts';
 import { Bpe } from '../train/bpe.ts';
 import type { ChatCorpus } from '../train/chat-corpus.ts';
 import { knowsChatFormat } from '../train/chat-format.ts';
 import { evaluate, type Scorer } from '../train/evaluate.ts';
-import { calibrate, perplexity } from './calibrate.ts';
+import { bestRun, calibrate, type LoadedModel, perplexity, prunedModel } from './calibrate.ts';
 import { childConfig } from './child.ts';
-import { bestRun } from './choose.ts';
 import { healWritten, writeChild } from './convert.ts';
 import type { Fit } from './fit.ts';
 import { checkHealing, type HealOptions } from './heal.ts';
 import { stageMemory } from './memory-folder.ts';
-import { type OnGpu, type OpenOptions, openOnGpu, refuseChild } from './on-gpu.ts';
-import { countTokens, type Windows } from './windows.ts';
+import { type OnGpu, type OpenOptions, refuseChild, withOnGpu } from './on-gpu.ts';
+import { type TokenCounts, tokenCounts, type Windows } from './windows.ts';
 
 /** The ways to do without attention that are compared, as columns are headed. */
 export const WAYS = {
@@ -50,7 +48,7 @@ export interface Quality {
   parent: Measured;
   /** From the most attention to the least. */
   rows: QualityRow[];
-  tokens: { calibration: number; choosing: number; test: number };
+  tokens: TokenCounts;
   healTokens: number | undefined;
   /** Fewest blocks with attention down to which perplexity stays within 5 % of the parent's; all blocks when none may go. */
   within5: Partial<Record<Way, number>>;
@@ -72,8 +70,7 @@ export interface QualityOptions {
 
 const WITHIN = 1.05;
 
-/** What a model or a pruned plan of it is measured by. */
-type Measure = (runner: Runner, plan: Plan) => Promise<Omit<Measured, 'layers'>>;
+type Measure = (model: LoadedModel) => Promise<Omit<Measured, 'layers'>>;
 
 async function measureWith(
   parent: OnGpu,
@@ -84,14 +81,12 @@ async function measureWith(
   const bpe = asked
     ? Bpe.fromJson(await readJson(parent.source, 'tokenizer.json', { code: 'bad-tokenizer' }, signal))
     : undefined;
-  return async (runner, plan) => {
-    const measured: Omit<Measured, 'layers'> = {
-      perplexity: await perplexity(runner, plan, windows.test, signal),
-    };
+  return async (model) => {
+    const measured = { perplexity: await perplexity(model, windows.test, signal) };
     if (!asked || !bpe) return measured;
     const scorer: Scorer = {
       async score(ids) {
-        const { logprobs: next, top1 } = await scoreOf(runner, plan, ids, signal);
+        const { logprobs: next, top1 } = await scoreOf(model.runner, model.plan, ids, signal);
         return { logprobs: ofTokens(next), top1 };
       },
     };
@@ -100,10 +95,6 @@ async function measureWith(
     return { ...measured, answers: { right: sum('right'), questions: sum('questions') } };
   };
 }
-
-const attentionOf = (plan: Plan): number => plan.filter(({ kind }) => kind === 'attention').length;
-const without = (plan: Plan): number[] =>
-  plan.filter(({ kind }) => kind !== 'attention').map(({ layer }) => layer);
 
 /**
  * Measures what is left of a parent as attention goes, in each way; every run of blocks is chosen on the choosing windows, for
@@ -125,109 +116,74 @@ export async function measureQuality(
     .filter((kept) => kept < blocks)
     .sort((a, b) => b - a);
   // Also refuses what the layout cannot express.
-  for (const kept of counts) shapeOf(Array.from({ length: blocks - kept }, (_, layer) => layer));
+  for (const kept of counts) childJson(Array.from({ length: blocks - kept }, (_, layer) => layer));
 
   const measure = await measureWith(parent, windows, options);
   const rows = new Map<number, QualityRow>(counts.map((kept) => [kept, { kept, ways: {} }]));
-  const add = (kept: number, way: Way, measured: Measured): void => {
+  const add = async (way: Way, layers: number[], model: LoadedModel): Promise<void> => {
+    const kept = blocks - layers.length;
     const row = rows.get(kept) ?? { kept, ways: {} };
+    const measured = { ...(await measure(model)), layers };
     rows.set(kept, row);
     row.ways[way] = measured;
     log(`${kept} of ${blocks} blocks, ${WAYS[way]}: ${cell(measured, whole)}`);
   };
-  const plansOf = (layers: readonly number[], mode: Mode): Plan =>
-    pruned(plan, Object.fromEntries(layers.map((layer) => [layer, mode])), runner.parts.weights.linear);
-  const choose = async (kept: number, mode: Mode): Promise<number[]> => {
-    const best = await bestRun(blocks, blocks - kept, (layers) => {
-      throwIfAborted(signal);
-      return perplexity(runner, plansOf(layers, mode), windows.choosing, signal);
-    });
-    return best.layers;
-  };
+  const choose = async (kept: number, mode: Mode): Promise<number[]> =>
+    (await bestRun(parent, windows, blocks - kept, mode, signal)).layers;
+  const addPruned = (way: Way, layers: number[], mode: Mode): Promise<void> =>
+    add(way, layers, prunedModel(parent, layers, mode));
 
-  const whole: Measured = { ...(await measure(runner, plan)), layers: [] };
+  const whole: Measured = { ...(await measure(parent)), layers: [] };
   log(`parent: ${cell(whole)}`);
-  for (const kept of counts) {
-    const layers = await choose(kept, 'skip');
-    add(kept, 'dropped', { ...(await measure(runner, plansOf(layers, 'skip'))), layers });
-  }
+  for (const kept of counts) await addPruned('dropped', await choose(kept, 'skip'), 'skip');
   // Runs are compared by maps fitted to every block at once; the chosen run's are then fitted one after the other.
-  await calibrate(
-    runner,
-    plan,
-    windows,
-    without(
-      plansOf(
-        plan.map(({ layer }) => layer),
-        'skip',
-      ),
-    ),
-    { signal },
-  );
-  const chosen: [kept: number, layers: number[]][] = [];
-  for (const kept of counts) chosen.push([kept, await choose(kept, 'linear')]);
-  for (const [kept, layers] of chosen) {
+  const all = plan.map(({ layer }) => layer);
+  await calibrate(runner, plan, windows, all, { signal });
+  const chosen: number[][] = [];
+  for (const kept of counts) chosen.push(await choose(kept, 'linear'));
+  for (const layers of chosen) {
     const fits = await calibrate(runner, plan, windows, layers, { sequential: true, signal });
-    add(kept, 'linear', { ...(await measure(runner, plansOf(layers, 'linear'))), layers });
+    await addPruned('linear', layers, 'linear');
     const pairs = Math.floor(layers.length / 2);
-    if (heal) await child(kept, layers, fits, 0);
-    if (pairs > 0) await child(kept, layers, fits, pairs);
+    if (heal) await child(layers, fits, 0);
+    if (pairs > 0) await child(layers, fits, pairs);
   }
-  if (scratch) {
-    const model = await openOnGpu(scratch, gpuOptions);
-    try {
+  if (scratch)
+    await withOnGpu(scratch, gpuOptions, async (model) => {
       if (model.spec.vocabSize !== spec.vocabSize || model.spec.blocks.length !== blocks)
         throw new ShishuError(
           'bad-argument',
           `${model.source.name} has ${model.spec.blocks.length} blocks and ${model.spec.vocabSize} tokens, the parent ${blocks} and ${spec.vocabSize}.`,
           { mend: 'Give a child of the same sizes and tokenizer.' },
         );
-      const measured = await measure(model.runner, model.plan);
-      add(attentionOf(model.plan), 'scratch', { ...measured, layers: without(model.plan) });
-    } finally {
-      model.close();
-    }
-  }
+      const without = model.plan.filter(({ kind }) => kind !== 'attention').map(({ layer }) => layer);
+      await add('scratch', without, model);
+    });
 
   const sorted = [...rows.values()].sort((a, b) => b.kept - a.kept);
   return {
     blocks,
     parent: whole,
     rows: sorted,
-    tokens: {
-      calibration: countTokens(windows.calibration),
-      choosing: countTokens(windows.choosing),
-      test: countTokens(windows.test),
-    },
+    tokens: tokenCounts(windows),
     healTokens: heal?.tokens,
     ...conclude(whole, sorted, blocks),
   };
 
-  function shapeOf(layers: readonly number[], sharedPairs = 0) {
+  function childJson(layers: readonly number[], sharedPairs = 0) {
     return childConfig(configJson, spec, { layers, sharedPairs, linear: true });
   }
 
   /** Measures a child with linear maps as it is written, and healed. */
-  async function child(
-    kept: number,
-    layers: number[],
-    fits: ReadonlyMap<number, Fit>,
-    pairs: number,
-  ): Promise<void> {
+  async function child(layers: number[], fits: ReadonlyMap<number, Fit>, pairs: number): Promise<void> {
     const staged = stageMemory('the child');
-    const measureIt = async (way: Way): Promise<void> => {
-      const model = await openOnGpu(staged.source, gpuOptions);
-      try {
-        add(kept, way, { ...(await measure(model.runner, model.plan)), layers });
-      } finally {
-        model.close();
-      }
-    };
-    await writeChild(staged, parent, shapeOf(layers, pairs), fits, 'average');
-    if (pairs > 0) await measureIt('shared');
+    const addWritten = (way: Way): Promise<void> =>
+      withOnGpu(staged.source, gpuOptions, (model) => add(way, layers, model));
+    await writeChild(staged, parent, childJson(layers, pairs), fits, 'average');
+    if (pairs > 0) await addWritten('shared');
     if (!heal) return;
     await healWritten(staged, parent, windows, { ...heal, log, signal });
-    await measureIt(pairs > 0 ? 'sharedHealed' : 'healed');
+    await addWritten(pairs > 0 ? 'sharedHealed' : 'healed');
   }
 }
 
@@ -263,7 +219,6 @@ const cell = ({ perplexity, answers }: Measured, parent?: Measured): string => {
 export function qualityTable(quality: Quality): string {
   const { blocks, parent, rows, tokens, healTokens, within5, linearNotBetter } = quality;
   const ways = (Object.keys(WAYS) as Way[]).filter((way) => rows.some((row) => row.ways[way]));
-  const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
   const range = (layers: readonly number[]): string =>
     layers.length > 1 ? `${layers[0]}-${layers.at(-1)}` : `${layers[0]}`;
   const { questions } = parent.answers ?? {};
@@ -272,10 +227,9 @@ export function qualityTable(quality: Quality): string {
       `maps fitted to ${tokens.calibration} tokens, blocks chosen by ${tokens.choosing}` +
       `${healTokens === undefined ? '' : `, healed with ${healTokens}`}. The parent: ${cell(parent)}.`,
     '',
-    line(['attention kept', 'taken from: dropped / linear', ...ways.map((way) => WAYS[way])]),
-    line(['---', '---', ...ways.map(() => '---:')]),
-    ...rows.map(({ kept, ways: measured }) =>
-      line([
+    ...markdownTable(
+      ['attention kept', 'taken from: dropped / linear', ...ways.map((way) => WAYS[way])],
+      rows.map(({ kept, ways: measured }) => [
         `${kept} of ${blocks} (${((100 * kept) / blocks).toFixed(0)} %)`,
         [measured.dropped, measured.linear].map((way) => (way ? range(way.layers) : '')).join(' / '),
         ...ways.map((way) => {
@@ -283,6 +237,7 @@ export function qualityTable(quality: Quality): string {
           return value ? cell(value, parent) : '';
         }),
       ]),
+      2,
     ),
     '',
     ...ways.map((way) => {

@@ -1,8 +1,12 @@
 import type { Healing } from './heal.ts';
 import type { Share } from './share.ts';
 import type { Speed } from './speed.ts';
+import type { TokenCounts } from './windows.ts';
 
-/** What a conversion did; `report.json` of the child's folder. */
+/** The file of a child's folder that is written last: a folder that has it is complete. */
+export const REPORT_FILE = 'report.json';
+
+/** What a conversion did, as in `REPORT_FILE`. */
 export interface ConvertReport {
   /** Attention blocks before the first that lost it. */
   front: number;
@@ -23,7 +27,7 @@ export interface ConvertReport {
   healing: (Healing & { perplexity: { before: number; after: number } }) | undefined;
   /** Time of a decoded token on this machine. */
   speed: Speed;
-  tokens: { calibration: number; choosing: number; test: number };
+  tokens: TokenCounts;
   parameters: { parent: number; child: number };
   /** Weights as stored. */
   weightBytes: { parent: number; child: number };

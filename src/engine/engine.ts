@@ -11,13 +11,13 @@ import { type Gpu, type GpuOptions, lossOr, openGpuBeside, throwIfLost } from '.
 import { checkProfile } from '../gpu/profile.ts';
 import type { WeightDtype } from '../kernels/tensor.ts';
 import type { Choice } from '../kernels/tuning.ts';
+import { importModule } from '../lazy.ts';
 import { F16Fit } from '../model/f16-fit.ts';
 import type { ForwardParts } from '../model/forward.ts';
 import { fillFromCheckpoint } from '../model/load.ts';
 import { type ModelSpec, planOf, tensorsOf } from '../model/spec.ts';
 import type { FillPlan } from '../model/weights.ts';
-import { part } from '../part.ts';
-import { DTYPES } from '../quant/index.ts';
+import { DTYPES, DTYPES_TEXT } from '../quant/index.ts';
 import type { TuningStore } from './kept-tuning.ts';
 import { LocalModel, type ModelParts } from './model.ts';
 import { Runner } from './runner.ts';
@@ -113,8 +113,7 @@ function checkLoadOptions({
   tune,
   profile,
 }: LoadOptions) {
-  if (!['auto', ...DTYPES].includes(dtype))
-    refuseOption('dtype', dtype, `auto, ${DTYPES.slice(0, -1).join(', ')} or ${DTYPES.at(-1)}`);
+  if (!['auto', ...DTYPES].includes(dtype)) refuseOption('dtype', dtype, `auto, ${DTYPES_TEXT}`);
   if (kv !== 'auto' && kv !== 'f32' && kv !== 'f16') refuseOption('kv', kv, 'auto, f32 or f16');
   if (typeof selfTest !== 'boolean') refuseOption('selfTest', selfTest, 'true or false');
   if (!Number.isInteger(batch) || batch < 1 || batch > 256)
@@ -135,8 +134,10 @@ function contextOf({ contextLength }: LoadOptions, { maxPositions }: ModelSpec):
 export interface Headers {
   spec: ModelSpec;
   checkpoint: Checkpoint;
-  /** The dtype of the checkpoint's weights. */
-  stored: UsableTensor['dtype'];
+  /** How the checkpoint has its weights: its dtype, or the types of a GGUF's blocks. */
+  stored: string;
+  /** Blocks of these types are kept in another dtype, which they were not asked for in. */
+  requantized: readonly string[];
   sizes: AskedSizes;
 }
 
@@ -151,15 +152,37 @@ export const sizesOn = ({ profile }: Pick<Gpu, 'profile'>, { kv, ...sizes }: Ask
   kv: kv === 'auto' ? (profile === 'gpu' ? 'f16' : 'f32') : kv,
 });
 
-/** How a checkpoint stores its weights, by its embedding. */
+/** The dtype that a checkpoint has its weights in, by its embedding. */
 export const storedDtype = ({ tensors }: Checkpoint, { embedding }: ModelSpec): UsableTensor['dtype'] =>
   tensors.get(`${embedding.name}.weight`)!.dtype;
 
-/** What `auto` makes of a checkpoint: f16 where most of its matrices are stored in 16 bits; those stored as F32 stay so. */
-function autoDtype({ tensors }: Checkpoint): Pick<RunnerOptions, 'dtype' | 'wide'> {
-  const matrices = [...tensors].filter(([, { shape }]) => shape.length === 2);
-  const size = (all: typeof matrices): number =>
-    all.reduce((sum, [, { shape }]) => sum + shape[0]! * shape[1]!, 0);
+type Tensors = [name: string, tensor: UsableTensor][];
+
+const matricesOf = ({ tensors }: Checkpoint): Tensors =>
+  [...tensors].filter(([, { shape }]) => shape.length === 2);
+
+const size = (matrices: Tensors): number =>
+  matrices.reduce((sum, [, { shape }]) => sum + shape[0]! * shape[1]!, 0);
+
+/** Types of the blocks that a checkpoint's matrices are stored in, the one of most values first; none where they are no blocks. */
+function blockTypes(checkpoint: Checkpoint): string[] {
+  const sizes = new Map<string, number>();
+  for (const matrix of matricesOf(checkpoint)) {
+    const { stored, dtype } = matrix[1];
+    if (stored && stored.type !== dtype)
+      sizes.set(stored.type, (sizes.get(stored.type) ?? 0) + size([matrix]));
+  }
+  return [...sizes].sort(([, a], [, b]) => b - a).map(([type]) => type);
+}
+
+/**
+ * What `auto` makes of a checkpoint: q8 where most of its matrices are stored in quantised blocks, f16 where they are in 16 bits;
+ * those stored as F32 stay so.
+ */
+function autoDtype(checkpoint: Checkpoint): Pick<RunnerOptions, 'dtype' | 'wide'> {
+  const matrices = matricesOf(checkpoint);
+  const blocks = matrices.filter(([, { stored, dtype }]) => stored && stored.type !== dtype);
+  if (2 * size(blocks) > size(matrices)) return { dtype: 'q8' };
   const full = matrices.filter(([, { dtype }]) => dtype === 'F32');
   if (2 * size(full) > size(matrices)) return { dtype: 'f32' };
   return { dtype: 'f16', wide: new Set(full.map(([name]) => name)) };
@@ -189,9 +212,15 @@ async function readFor(
     const specs = specsOf(await json);
     const sizes = { ...checked, contextLength: contextOf(options, specs[0]) };
     const { spec, checkpoint } = checkpointFor(folder, await entries, specs);
-    const stored = storedDtype(checkpoint, spec);
+    const blocks = blockTypes(checkpoint);
     const kept = dtype === 'auto' ? autoDtype(checkpoint) : { dtype };
-    return { spec, checkpoint, stored, sizes: { ...sizes, ...kept } };
+    return {
+      spec,
+      checkpoint,
+      stored: blocks.join(' and ') || storedDtype(checkpoint, spec),
+      requantized: dtype === 'auto' ? blocks : [],
+      sizes: { ...sizes, ...kept },
+    };
   } catch (error) {
     failed.abort();
     throw error;
@@ -253,10 +282,10 @@ async function openModel(
   const failed = new AbortController();
   const headers = readHeaders(folder, options);
   const texts = readTexts(folder, headers, anySignal(failed.signal, signal));
-  const testing = options.selfTest === false ? undefined : part(() => import('./check-kernels.ts'));
+  const testing = options.selfTest === false ? undefined : importModule(() => import('./check-kernels.ts'));
   // Whoever awaits them sees their errors.
   for (const begun of [texts, testing]) begun?.catch(() => {});
-  const [{ spec, checkpoint, sizes }, gpu] = await openGpuBeside(headers, {
+  const [{ spec, checkpoint, sizes, requantized }, gpu] = await openGpuBeside(headers, {
     device: options.device,
     profile: options.profile,
     ...gpuOptions,
@@ -273,10 +302,14 @@ async function openModel(
     // A CPU's times say nothing of a GPU, also with a GPU's kernels.
     const { tune = !gpu.software && gpu.profile === 'gpu' && gpuOptions.tuning === undefined } = options;
     const choose = (parts: ForwardParts, filled: Promise<void>): Promise<Partial<Choice>> =>
-      part(() => import('./kept-tuning.ts'))
+      importModule(() => import('./kept-tuning.ts'))
         .then(({ keptTuning }) => keptTuning(parts, plan, filled, gpuOptions.tuningStore, { signal }))
         .catch(() => ({}));
-    const totalBytes = checkpoint.bytes;
+    if (requantized.length > 0)
+      tell(
+        `The weights are stored as ${requantized.join(' and ')}; they are kept as ${sizes.dtype}. The option "dtype" chooses another.`,
+      );
+    const totalBytes = checkpoint.storedBytes;
     let loadedBytes = 0;
     let phase: LoadProgress['phase'] = 'read';
     let kernels = { compiled: 0, total: 0 };
@@ -302,7 +335,8 @@ async function openModel(
           signal,
           fit,
           onBytes(bytes, tensor) {
-            loadedBytes += bytes;
+            const { start, end, stored } = checkpoint.tensors.get(tensor)!;
+            loadedBytes += stored ? (bytes * stored.bytes) / (end - start) : bytes;
             report(tensor);
           },
         });

@@ -129,7 +129,7 @@ export async function estimate(
     const beside = loadingBytes(checkpoint.bytes, cached);
     return {
       parameters: parameterCount(spec),
-      storedBytes: checkpoint.bytes,
+      storedBytes: checkpoint.storedBytes,
       ...sizes,
       bytes: size.bytes,
       peak: { gpu: size.bytes.total + beside.gpu, page: beside.page },

@@ -4,6 +4,7 @@ import type { Constraint } from '../grammar/constraint.ts';
 import type { LinearMapData } from '../model/linear-maps.ts';
 import type { Mode } from '../model/prune.ts';
 import type { ModelSpec, Plan } from '../model/spec.ts';
+import type { WeightDtype } from '../quant/index.ts';
 import type { ModeSetting } from './modes.ts';
 
 /**
@@ -11,7 +12,7 @@ import type { ModeSetting } from './modes.ts';
  * hold stays f32 (`ModelInfo.f32Tensors`): one with a value past 65504, or whose values are so tiny that the ones below 2^-24,
  * f16's least, would weigh.
  */
-export type Dtype = 'auto' | 'f32' | 'f16' | 'q8' | 'q4';
+export type Dtype = 'auto' | WeightDtype;
 export type KvDtype = 'f32' | 'f16';
 
 export interface LoadProgress {
@@ -34,7 +35,7 @@ export interface LoadOptions extends ReloadOptions {
   kv?: 'auto' | KvDtype;
   /** Tokens of KV cache a sequence; default the model's maximum, at most 4096. */
   contextLength?: number;
-  /** Sequences that decode together (default 1); each has its own KV cache. */
+  /** Replies that run at once (default 1), of one call or of several; each has its own KV cache. Further calls wait. */
   batch?: number;
   /**
    * Most bytes that the model may take on the GPU; it is refused before its weights are fetched when it needs more. WebGPU
@@ -244,7 +245,7 @@ export interface ModelInfo {
   /** Bytes of KV that a token adds to a sequence, in these modes. */
   kvBytesPerToken: number;
   contextLength: number;
-  /** Replies that can decode together. */
+  /** Replies that can run at once. */
   batch: number;
   /** Bytes on the GPU, from the ledger. */
   bytes: ModelBytes;

@@ -1,48 +1,40 @@
 import { ShishuError } from '../errors.ts';
-import { CHUNK_BYTES, CHUNKS_AHEAD, DOWNLOADS, free, slots } from './ahead.ts';
+import {
+  cacheFolder,
+  DIGEST_BYTES,
+  ENTRY,
+  type Entry,
+  listCached,
+  locked,
+  nameOf,
+  readEntry,
+  readFile,
+  removeFolder,
+  sha256,
+  span,
+  storedBytes,
+  writeFile,
+} from './cache-files.ts';
+import { CHUNK_BYTES, DOWNLOADS, free, PREFETCHED_CHUNKS, slots } from './concurrency.ts';
 import type { HttpFolder } from './http.ts';
 import { type FileFacts, isRefusal } from './http-answer.ts';
 import type { RawSource } from './raw-source.ts';
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
-const DIGEST_BYTES = 32;
-const FOLDER = 'shishulm-cache';
-const ENTRY = 'entry.json';
-
 export interface CacheOptions {
   /** Ask the server whether cached files are still its files; without, a cached file is read with no network at all. */
   refresh?: boolean;
-  /** Told when files cannot be kept (default `console.warn`). */
+  /** Called when files cannot be kept (default `console.warn`). */
   warn?: (message: string) => void;
-}
-
-/** A file of a model in the cache. */
-export interface CachedFile {
-  url: string;
-  /** Bytes of the file, and how many of them are here. */
-  size: number;
-  storedBytes: number;
-  /** ETag or date of the file on its server. */
-  validator: string | undefined;
-}
-
-/** What is noted of a file; its chunks lie beside it, each as SHA-256 (32 bytes) and data, in a file named by its number. */
-interface Entry {
-  url: string;
-  size: number;
-  validator?: string;
-  chunkBytes: number;
-  /** The server has no such file. */
-  missing?: true;
 }
 
 /** An entry that is open. */
 interface Open {
   entry: Entry;
   folder: FileSystemDirectoryHandle;
-  /** The server has said that the entry is of its present file. */
-  sure: boolean;
+  /** The server confirmed that its file is still the one of this entry. */
+  confirmed: boolean;
   /** Chunks whose digest was right since this page opened them. */
   checked: Set<number>;
   /** Chunks that are being read to be checked. */
@@ -51,120 +43,18 @@ interface Open {
   fetching: Map<number, Promise<Bytes>>;
 }
 
-/** A part of a chunk. */
-interface Part {
+/** Bytes of a chunk, or of a range of it. */
+interface ChunkBytes {
   bytes: Bytes;
-  /** Others may have the same memory, which is freed behind them; else it is the reader's alone. */
+  /** Other readers may hold the same memory, which is freed once all have copied from it; else it is the reader's alone. */
   shared: boolean;
 }
 
-/** Whether this environment can keep files: a secure page or worker with the Origin Private File System. */
-export function canCache(): boolean {
-  return (
-    typeof navigator !== 'undefined' &&
-    !!navigator.storage?.getDirectory &&
-    !!globalThis.crypto?.subtle &&
-    'createWritable' in FileSystemFileHandle.prototype
-  );
-}
-
-async function cacheFolder(): Promise<FileSystemDirectoryHandle> {
-  const root = await navigator.storage.getDirectory();
-  return root.getDirectoryHandle(FOLDER, { create: true });
-}
-
-async function sha256(bytes: Bytes): Promise<Bytes> {
-  return new Uint8Array(await crypto.subtle.digest('SHA-256', bytes));
-}
-
-/** Name of a URL's folder. */
-async function nameOf(url: string): Promise<string> {
-  const digest = await sha256(new TextEncoder().encode(url));
-  return [...digest.subarray(0, 16)].map((byte) => byte.toString(16).padStart(2, '0')).join('');
-}
-
-/** Runs alone among the pages of this origin, where the browser has locks. */
-async function locked<T>(name: string, signal: AbortSignal | undefined, run: () => Promise<T>): Promise<T> {
-  if (!navigator.locks) return run();
-  return navigator.locks.request(`${FOLDER}/${name}`, signal ? { signal } : {}, run) as Promise<T>;
-}
-
-async function readFile(folder: FileSystemDirectoryHandle, name: string): Promise<File | undefined> {
-  try {
-    return await (await folder.getFileHandle(name)).getFile();
-  } catch {
-    return undefined;
-  }
-}
-
-/** Writes a file whole: until the end of it, nothing of it can be seen. */
-async function writeFile(
-  folder: FileSystemDirectoryHandle,
-  name: string,
-  parts: readonly (Bytes | string)[],
-): Promise<void> {
-  const handle = await folder.getFileHandle(name, { create: true });
-  const writer = await handle.createWritable();
-  try {
-    for (const part of parts) await writer.write(part);
-    await writer.close();
-  } catch (error) {
-    await writer.abort().catch(() => {});
-    throw error;
-  }
-}
-
-async function readEntry(folder: FileSystemDirectoryHandle): Promise<Entry | undefined> {
-  try {
-    const entry = JSON.parse(await (await readFile(folder, ENTRY))!.text()) as Entry;
-    const { url, size, chunkBytes } = entry;
-    const sane = typeof url === 'string' && Number.isSafeInteger(size) && size >= 0;
-    return sane && chunkBytes === CHUNK_BYTES ? entry : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-async function removeFolder(name: string): Promise<void> {
-  await (await cacheFolder()).removeEntry(name, { recursive: true }).catch(() => {});
-}
-
-interface Kept {
-  name: string;
-  folder: FileSystemDirectoryHandle;
-  entry: Entry;
-}
-
-async function* keptFiles(): AsyncGenerator<Kept> {
-  for await (const folder of (await cacheFolder()).values()) {
-    if (folder.kind !== 'directory') continue;
-    const entry = await readEntry(folder);
-    if (entry) yield { name: folder.name, folder, entry };
-  }
-}
-
-/** Bytes of the chunks that have their length. */
-async function storedBytes(folder: FileSystemDirectoryHandle, entry: Entry): Promise<number> {
-  let bytes = 0;
-  for await (const chunk of folder.values()) {
-    const index = Number(chunk.name);
-    if (chunk.kind !== 'file' || !Number.isInteger(index)) continue;
-    const { start, end } = span(entry, index);
-    if ((await chunk.getFile()).size === DIGEST_BYTES + end - start) bytes += end - start;
-  }
-  return bytes;
-}
-
-const span = ({ size }: Entry, index: number): { start: number; end: number } => ({
-  start: index * CHUNK_BYTES,
-  end: Math.min(size, (index + 1) * CHUNK_BYTES),
-});
-
 /**
- * A folder on a server whose files stay in the Origin Private File System, keyed by URL and validator and shared by the
- * pages of an origin. Files are fetched by chunks; one counts once it is whole and its length is right, so a download
- * that was killed goes on where it was. A chunk is read only after its SHA-256 was found right; one that was damaged is
- * fetched again. Where files cannot be kept (quota), reads go to the server as without a cache, after one warning.
+ * A folder on a server whose files stay in the Origin Private File System, keyed by URL and validator, and shared by the
+ * pages of an origin. Files are fetched in chunks. A chunk counts once it is complete, so a download that was interrupted
+ * continues where it stopped. The first read of a chunk checks its SHA-256; a damaged chunk is fetched again. Where files
+ * cannot be kept (quota), reads go to the server as without a cache, after one warning.
  */
 export function cachedHttp(http: HttpFolder, options: CacheOptions = {}): RawSource {
   const { refresh = false, warn = (message) => console.warn(message) } = options;
@@ -203,9 +93,9 @@ export function cachedHttp(http: HttpFolder, options: CacheOptions = {}): RawSou
           if (await hasWeights()) return null;
         } else if ((await storedBytes(old, entry)) === entry.size) return openEntry(old, entry, false);
       }
-      // A half download may only go on with the file that it began with.
+      // A partial download may only continue with the version that it began with.
       const facts = await http.facts(file, signal).catch(async (error) => {
-        // A file that the server keeps to itself is missed like one that it has not, next time with no network too.
+        // A file that the server refuses counts as missing, next time without the network too.
         if (!entry && !full && isRefusal(error))
           await create(name, { url, size: 0, chunkBytes: CHUNK_BYTES, missing: true });
         throw error;
@@ -228,7 +118,7 @@ export function cachedHttp(http: HttpFolder, options: CacheOptions = {}): RawSou
     });
   }
 
-  /** That a file was missing is believed once a model's weights are whole: before, its folder may be unfinished. */
+  /** A record that a file is missing counts only once the model's weights are complete: before, its folder may be unfinished. */
   function hasWeights(): Promise<boolean> {
     weights ??= listCached().then((all) =>
       all.some(
@@ -261,7 +151,12 @@ export function cachedHttp(http: HttpFolder, options: CacheOptions = {}): RawSou
   }
 
   /** Bytes `[from, to)` of a kept chunk, undefined when it is not here or damaged. */
-  async function stored(open: Open, index: number, from: number, to: number): Promise<Part | undefined> {
+  async function stored(
+    open: Open,
+    index: number,
+    from: number,
+    to: number,
+  ): Promise<ChunkBytes | undefined> {
     const file = await readFile(open.folder, String(index));
     const { start, end } = span(open.entry, index);
     if (file?.size !== DIGEST_BYTES + end - start) return undefined;
@@ -269,7 +164,7 @@ export function cachedHttp(http: HttpFolder, options: CacheOptions = {}): RawSou
       const bytes = new Uint8Array(await file.slice(DIGEST_BYTES + from, DIGEST_BYTES + to).arrayBuffer());
       return { bytes, shared: false };
     }
-    // Several may want parts of it at once.
+    // Several readers may want ranges of it at once.
     const checking = open.checking.get(index) ?? checks(() => check(open, index, file));
     open.checking.set(index, checking);
     const whole = await checking;
@@ -297,9 +192,9 @@ export function cachedHttp(http: HttpFolder, options: CacheOptions = {}): RawSou
     return locked(`${await nameOf(open.entry.url)}/${index}`, signal, async () => {
       // Another page may have fetched it while this one waited.
       const there = await stored(open, index, 0, end - start);
-      // Whoever waits for the lock comes late.
+      // A copy: the memory of the check may be freed before the caller runs.
       if (there) return there.bytes.slice();
-      const facts = open.sure ? undefined : await http.facts(file, signal);
+      const facts = open.confirmed ? undefined : await http.facts(file, signal);
       const changed = facts === null || (facts && !isSame(open.entry, facts));
       const bytes = changed ? undefined : ((await http.read(file, start, end, signal)) as Bytes | undefined);
       if (bytes?.length !== end - start) {
@@ -309,7 +204,7 @@ export function cachedHttp(http: HttpFolder, options: CacheOptions = {}): RawSou
           mend: 'Load the model again: it is fetched anew.',
         });
       }
-      open.sure = true;
+      open.confirmed = true;
       if (full) return bytes;
       try {
         await writeFile(open.folder, String(index), [await sha256(bytes), bytes]);
@@ -334,20 +229,20 @@ export function cachedHttp(http: HttpFolder, options: CacheOptions = {}): RawSou
   }
 
   /** Starts on the chunks after `index` that are not here; whoever wants them sees their errors. */
-  async function readAhead(file: string, open: Open, index: number, signal?: AbortSignal): Promise<void> {
+  async function prefetch(file: string, open: Open, index: number, signal?: AbortSignal): Promise<void> {
     const last = Math.ceil(open.entry.size / CHUNK_BYTES) - 1;
-    for (let next = index + 1; next <= Math.min(last, index + CHUNKS_AHEAD); next++)
+    for (let next = index + 1; next <= Math.min(last, index + PREFETCHED_CHUNKS); next++)
       if (!open.checked.has(next) && !(await readFile(open.folder, String(next))))
         fetchShared(file, open, next, signal).catch(() => {});
   }
 
-  async function chunkPart(
+  async function readChunk(
     file: string,
     open: Open,
     index: number,
     [from, to]: [number, number],
     signal?: AbortSignal,
-  ): Promise<Part> {
+  ): Promise<ChunkBytes> {
     const here = open.fetching.has(index) ? undefined : await stored(open, index, from, to);
     if (here) return here;
     if (full) {
@@ -360,7 +255,7 @@ export function cachedHttp(http: HttpFolder, options: CacheOptions = {}): RawSou
       if (aborted && !signal?.aborted) return fetchShared(file, open, index, signal);
       throw error;
     });
-    void readAhead(file, open, index, signal);
+    void prefetch(file, open, index, signal);
     return { bytes: (await shared).subarray(from, to), shared: true };
   }
 
@@ -378,8 +273,8 @@ export function cachedHttp(http: HttpFolder, options: CacheOptions = {}): RawSou
         const index = Math.floor(at / CHUNK_BYTES);
         const chunk = span(opened.entry, index);
         const to = Math.min(stop, chunk.end);
-        const part: [number, number] = [at - chunk.start, to - chunk.start];
-        const { bytes, shared } = await chunkPart(file, opened, index, part, signal);
+        const range: [number, number] = [at - chunk.start, to - chunk.start];
+        const { bytes, shared } = await readChunk(file, opened, index, range, signal);
         into.set(bytes, at - start);
         if (!shared) free(bytes.buffer);
         at = to;
@@ -394,13 +289,13 @@ export function cachedHttp(http: HttpFolder, options: CacheOptions = {}): RawSou
   };
 }
 
-/** Frees a chunk behind all who wait for it: they copy what they want as soon as it comes. */
+/** Frees a chunk after all that wait for it have run: they copy what they want at once. */
 function freeSoon(bytes: Bytes): void {
   setTimeout(() => free(bytes.buffer), 0);
 }
 
-function openEntry(folder: FileSystemDirectoryHandle, entry: Entry, sure: boolean): Open {
-  return { entry, folder, sure, checked: new Set(), checking: new Map(), fetching: new Map() };
+function openEntry(folder: FileSystemDirectoryHandle, entry: Entry, confirmed: boolean): Open {
+  return { entry, folder, confirmed, checked: new Set(), checking: new Map(), fetching: new Map() };
 }
 
 /** The same length, and the same validator where both are known. */
@@ -411,32 +306,4 @@ function isSame(entry: Entry, { size, validator }: FileFacts): boolean {
 
 function messageOf(error: unknown): string {
   return error instanceof Error ? error.message || error.name : String(error);
-}
-
-/** The files in the cache, whole and half, by URL. */
-export async function listCached(): Promise<CachedFile[]> {
-  if (!canCache()) return [];
-  const found: CachedFile[] = [];
-  for await (const { folder, entry } of keptFiles()) {
-    const { url, size, validator, missing } = entry;
-    if (!missing) found.push({ url, size, storedBytes: await storedBytes(folder, entry), validator });
-  }
-  return found.sort((a, b) => (a.url < b.url ? -1 : 1));
-}
-
-/**
- * Throws files out of the cache: those whose URL begins so (a folder's URL means its files), or all.
- * @returns bytes of model files that were freed
- */
-export async function deleteCached(url?: string | URL): Promise<number> {
-  if (!canCache()) return 0;
-  let freed = 0;
-  const doomed: string[] = [];
-  for await (const { name, folder, entry } of keptFiles()) {
-    if (url !== undefined && !entry.url.startsWith(String(url))) continue;
-    freed += await storedBytes(folder, entry);
-    doomed.push(name);
-  }
-  for (const name of doomed) await removeFolder(name);
-  return freed;
 }

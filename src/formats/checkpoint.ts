@@ -1,5 +1,5 @@
 import { anySignal, ShishuError, throwIfAborted } from '../errors.ts';
-import { lanesOf } from './ahead.ts';
+import { lanesOf } from './concurrency.ts';
 import { isObject, readJson } from './json.ts';
 import { readHeader, type SafetensorsHeader, type TensorEntry } from './safetensors.ts';
 import { mayBeMissing, type Source } from './source.ts';
@@ -28,8 +28,10 @@ export interface UsableTensor extends TensorEntry {
 export interface Checkpoint {
   /** The wanted tensors that are there, in the order wanted. */
   tensors: Map<string, UsableTensor>;
-  /** Bytes of those tensors, as stored. */
+  /** Bytes of those tensors, as read. */
   bytes: number;
+  /** The same as stored: fewer where they are widened as they are read. */
+  storedBytes: number;
   /** What `read` gives is nobody else's. */
   fresh: boolean;
   /** Bytes `[startByte, endByte)` of one tensor, counted from its first. @throws ShishuError `io`, `bad-argument`. */
@@ -73,6 +75,8 @@ export async function openCheckpoint(
 
 /** Where all tensors of a folder lie, whatever they are. @throws ShishuError `not-found`, `io`, `bad-checkpoint` */
 export async function readEntries(source: Source, signal?: AbortSignal): Promise<Map<string, TensorEntry>> {
+  const own = source.tensors && (await source.tensors(signal));
+  if (own) return own;
   try {
     return (await readHeader(source, SINGLE, signal)).tensors;
   } catch (error) {
@@ -81,7 +85,7 @@ export async function readEntries(source: Source, signal?: AbortSignal): Promise
   }
 }
 
-/** The checkpoint of a folder whose tensors are known. @throws ShishuError `bad-checkpoint`, `unsupported` */
+/** The checkpoint of a folder whose tensors were found. @throws ShishuError `bad-checkpoint`, `unsupported` */
 export function checkpointOf(
   source: Source,
   found: Map<string, TensorEntry>,
@@ -89,10 +93,15 @@ export function checkpointOf(
 ): Checkpoint {
   const tensors = checkTensors(found, wanted);
   let bytes = 0;
-  for (const { start, end } of tensors.values()) bytes += end - start;
+  let storedBytes = 0;
+  for (const { start, end, stored } of tensors.values()) {
+    bytes += end - start;
+    storedBytes += stored?.bytes ?? end - start;
+  }
   return {
     tensors,
     bytes,
+    storedBytes,
     fresh: source.fresh === true,
     async read(name, startByte = 0, endByte, aborted) {
       const entry = tensors.get(name);
@@ -293,7 +302,7 @@ function checkTensor(name: string, entry: TensorEntry, shape: readonly number[])
         mend: 'config.json may belong to another model.',
       },
     );
-  const usable = USABLE.find((known) => known === dtype);
+  const usable = USABLE.find((each) => each === dtype);
   if (!usable)
     throw new ShishuError('unsupported', `${file}: tensor "${name}" is ${dtype}.`, {
       details: { file, tensor: name, dtype },

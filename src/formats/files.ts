@@ -5,16 +5,16 @@ async function slice(file: File, start = 0, end = file.size): Promise<Uint8Array
 }
 
 /**
- * Files from a picker or a drop. With relative paths the folder of the topmost `config.json` is the model's;
- * plain names are taken as they are.
+ * Files from a picker or a drop. With relative paths the folder of the topmost `config.json`, or else of the topmost GGUF file, is
+ * the model's; plain names are taken as they are.
  */
 export function rawFiles(files: readonly File[]): RawSource {
   const pathOf = (file: File): string => file.webkitRelativePath || file.name;
   const depth = (path: string): number => path.split('/').length;
   const paths = files.map(pathOf).sort((a, b) => depth(a) - depth(b));
-  const config =
-    paths.find((path) => path === 'config.json' || path.endsWith('/config.json')) ?? paths[0] ?? '';
-  const root = config.slice(0, config.lastIndexOf('/') + 1);
+  const config = paths.find((path) => path === 'config.json' || path.endsWith('/config.json'));
+  const first = config ?? paths.find((path) => path.endsWith('.gguf')) ?? paths[0] ?? '';
+  const root = first.slice(0, first.lastIndexOf('/') + 1);
   const byName = new Map<string, File>();
   for (const file of files) {
     const path = pathOf(file);
@@ -27,6 +27,7 @@ export function rawFiles(files: readonly File[]): RawSource {
       return file && slice(file, start, end);
     },
     size: (name) => byName.get(name)?.size ?? null,
+    list: () => [...byName.keys()],
   };
 }
 
@@ -43,5 +44,10 @@ export function rawHandle(folder: FileSystemDirectoryHandle): RawSource {
     name: `the folder ${folder.name}`,
     read: async (path, start, end) => slice(await open(path), start, end),
     size: async (path) => (await open(path)).size,
+    async list() {
+      const names: string[] = [];
+      for await (const name of folder.keys()) names.push(name);
+      return names;
+    },
   };
 }

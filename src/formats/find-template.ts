@@ -1,4 +1,4 @@
-import { part } from '../part.ts';
+import { importModule } from '../lazy.ts';
 import type { ChatTemplate, TemplateText } from './chat-template.ts';
 import { isObject, type Json, readOptionalJson } from './json.ts';
 import { otherKind } from './other-kind.ts';
@@ -14,8 +14,8 @@ type Named = Map<string, TemplateText>;
 
 /**
  * Finds the templates in `chat_template.jinja`, `chat_template.json` or the tokenizer's config, in that order, and the one for
- * tools in `additional_chat_templates/`. What is wrong with one is told at its first use, so that it does not keep string
- * prompts from working.
+ * tools in `additional_chat_templates/`. A template that cannot be used is reported at its first use, so that prompts as
+ * strings work all the same.
  * @returns undefined when the model has none.
  * @throws ShishuError `io`, `bad-tokenizer`.
  */
@@ -40,7 +40,7 @@ export async function readChatTemplate(
   const choose = (withTools: boolean): TemplateText | undefined =>
     (withTools ? named.get('tool_use') : undefined) ?? named.get('default');
   // Models without a template have no use for what runs it.
-  return (await part(() => import('./chat-template.ts'))).chatTemplate(choose, config);
+  return (await importModule(() => import('./chat-template.ts'))).chatTemplate(choose, config);
 }
 
 function fromFile(file: string, bytes: Uint8Array): TemplateText {

@@ -1,7 +1,7 @@
 // What a server's answers say and hold, without asking anything.
 import { ShishuError } from '../errors.ts';
-import { free } from './ahead.ts';
-import { isPassing } from './retry.ts';
+import { free } from './concurrency.ts';
+import { isTransient } from './retry.ts';
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -9,19 +9,19 @@ type Bytes = Uint8Array<ArrayBuffer>;
 export interface FileFacts {
   /** Bytes; undefined when not known. */
   size: number | undefined;
-  /** Changes when the file does: the ETag, or else the date; undefined when the server tells neither. */
+  /** Changes when the file does: the ETag, or else the date; undefined when the server sends neither. */
   validator: string | undefined;
 }
 
-/** Gathers consecutive parts `[cuts[i], cuts[i + 1])` of a file from pieces, and gives each to `use`. */
+/** Assembles consecutive byte ranges `[cuts[i], cuts[i + 1])` of a file from the pieces of a download, and gives each to `use`. */
 export class Collector {
   /** The file's next byte that is wanted. */
   at: number;
   readonly #cuts: readonly number[];
   readonly #use: (bytes: Bytes) => void;
-  /** The part that is gathered. */
-  #part = 0;
-  /** Room for each part in turn; pieces where the length of the only part is not known. */
+  /** The range that is being assembled. */
+  #range = 0;
+  /** Memory for one range after the other; undefined where the length of the only range is unknown: then pieces are kept. */
   readonly #room: Bytes | undefined;
   readonly #pieces: Bytes[] = [];
 
@@ -31,42 +31,42 @@ export class Collector {
     this.at = cuts[0]!;
     const longest = cuts.reduce((most, end, i) => Math.max(most, end - (cuts[i - 1] ?? end)), 0);
     if (longest < Number.POSITIVE_INFINITY) this.#room = new Uint8Array(longest);
-    this.#giveWhole();
+    this.#giveComplete();
   }
 
   get full(): boolean {
-    return this.#part === this.#cuts.length - 1;
+    return this.#range === this.#cuts.length - 1;
   }
 
   /** Copies what is wanted of a piece that begins at byte `from` of the file; keeps the piece where the end is not known. */
   take(piece: Bytes, from: number): void {
     let rest = piece.subarray(Math.max(0, this.at - from));
     while (rest.length > 0 && !this.full) {
-      const wanted = rest.subarray(0, this.#cuts[this.#part + 1]! - this.at);
-      if (this.#room) this.#room.set(wanted, this.at - this.#cuts[this.#part]!);
+      const wanted = rest.subarray(0, this.#cuts[this.#range + 1]! - this.at);
+      if (this.#room) this.#room.set(wanted, this.at - this.#cuts[this.#range]!);
       else this.#pieces.push(wanted);
       this.at += wanted.length;
       rest = rest.subarray(wanted.length);
-      this.#giveWhole();
+      this.#giveComplete();
     }
   }
 
-  /** No more will come: gives a part of which there is too little. */
+  /** The download ended: gives the range that is incomplete. */
   finish(): true {
     if (!this.full) this.#use(this.#bytes());
     return true;
   }
 
-  #giveWhole(): void {
-    while (!this.full && this.at === this.#cuts[this.#part + 1]) {
+  #giveComplete(): void {
+    while (!this.full && this.at === this.#cuts[this.#range + 1]) {
       const bytes = this.#bytes();
-      this.#part++;
+      this.#range++;
       this.#use(bytes);
     }
   }
 
   #bytes(): Bytes {
-    const length = this.at - this.#cuts[this.#part]!;
+    const length = this.at - this.#cuts[this.#range]!;
     if (this.#room) return this.#room.subarray(0, length);
     const all = new Uint8Array(length);
     let to = 0;
@@ -118,11 +118,11 @@ export async function refused(response: Response, file: string): Promise<ShishuE
   return statusError(response, file);
 }
 
-/** The server would not give a file: some answer so for files that they have not, to tell nothing of what is there. */
+/** The server refused a file. Some do so for files that they do not have, in order not to say which files exist. */
 export function isRefusal(error: unknown): boolean {
   if (!(error instanceof ShishuError) || error.code !== 'io') return false;
   const { status } = error.details;
-  return typeof status === 'number' && status >= 400 && status < 500 && !isPassing(status);
+  return typeof status === 'number' && status >= 400 && status < 500 && !isTransient(status);
 }
 
 export function statusError(response: Response, file: string): ShishuError {

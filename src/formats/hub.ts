@@ -12,10 +12,20 @@ export interface HubOptions {
 
 const PART = '[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?';
 const ID = new RegExp(`^(${PART}/${PART})(?:@([^\\s@]+))?$`);
+const GGUF = new RegExp(`^(${PART}/${PART}(?:@[^\\s@/]+)?)/((?:${PART}/)*${PART}[.]gguf)$`, 'i');
 
-/** Whether a string names a model of the hub: `owner/name`, `owner/name@revision`. A relative URL starts with a dot or a slash. */
+/**
+ * Whether a string names a model of the hub: `owner/name`, `owner/name@revision`, either with `/file.gguf`. A relative URL starts
+ * with a dot or a slash.
+ */
 export function isHubId(text: string): boolean {
-  return ID.test(text);
+  return ID.test(text) || GGUF.test(text);
+}
+
+/** The repository and the file of `owner/name/file.gguf`, which may lie in a folder of it. */
+export function hubGguf(text: string): { id: string; file: string } | undefined {
+  const [, id, file] = GGUF.exec(text) ?? [];
+  return id === undefined || file === undefined ? undefined : { id, file };
 }
 
 /**

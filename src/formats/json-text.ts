@@ -1,7 +1,7 @@
 // JSON as it is written, where values would lose what the text says: digits past a double, `1.0`, the order of keys like "2".
 
-/** The parts of a valid JSON text: strings, other values, and signs. */
-const PARTS = /"[^"\\]*(?:\\.[^"\\]*)*"|[{}[\],:]|[^\s{}[\],:"]+/g;
+/** The tokens of a valid JSON text: strings, other values, and punctuation. */
+const TOKENS = /"[^"\\]*(?:\\.[^"\\]*)*"|[{}[\],:]|[^\s{}[\],:"]+/g;
 
 /** The values of a valid JSON object's members, each as it is written; the last of those with one name. */
 export function writtenMembers(json: string): Map<string, string> {
@@ -10,16 +10,16 @@ export function writtenMembers(json: string): Map<string, string> {
   let key: string | undefined;
   let start = -1;
   let end = 0;
-  for (const { 0: part, index } of json.matchAll(PARTS)) {
-    if (depth === 1 && (part === ',' || part === '}')) {
+  for (const { 0: token, index } of json.matchAll(TOKENS)) {
+    if (depth === 1 && (token === ',' || token === '}')) {
       if (key !== undefined) members.set(key, json.slice(start, end));
       key = undefined;
       start = -1;
-    } else if (depth === 1 && key === undefined) key = JSON.parse(part) as string;
-    else if (depth === 1 && start < 0 && part !== ':') start = index;
-    if (part === '{' || part === '[') depth++;
-    else if (part === '}' || part === ']') depth--;
-    end = index + part.length;
+    } else if (depth === 1 && key === undefined) key = JSON.parse(token) as string;
+    else if (depth === 1 && start < 0 && token !== ':') start = index;
+    if (token === '{' || token === '[') depth++;
+    else if (token === '}' || token === ']') depth--;
+    end = index + token.length;
   }
   return members;
 }
@@ -47,15 +47,15 @@ export function markedValue(json: string): unknown {
       to.key = undefined;
     }
   };
-  for (const [part] of json.matchAll(PARTS)) {
-    if (part === '{') open.push({ entries: [], key: undefined });
-    else if (part === '[') open.push({ list: [] });
-    else if (part === '}' || part === ']') {
-      const made = open.pop()!;
-      put('list' in made ? made.list : Object.fromEntries(made.entries.map(inOrder)));
-    } else if (part !== ',' && part !== ':') {
-      const value: unknown = JSON.parse(part);
-      put(typeof value === 'number' && String(value) !== part ? NUMBER + part + END : value);
+  for (const [token] of json.matchAll(TOKENS)) {
+    if (token === '{') open.push({ entries: [], key: undefined });
+    else if (token === '[') open.push({ list: [] });
+    else if (token === '}' || token === ']') {
+      const closed = open.pop()!;
+      put('list' in closed ? closed.list : Object.fromEntries(closed.entries.map(inOrder)));
+    } else if (token !== ',' && token !== ':') {
+      const value: unknown = JSON.parse(token);
+      put(typeof value === 'number' && String(value) !== token ? NUMBER + token + END : value);
     }
   }
   return last;

@@ -1,7 +1,8 @@
-import { open, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { open, readdir, stat } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import { ShishuError } from '../errors.ts';
-import { checkedSource, type Source } from './source.ts';
+import { ggufIn } from './find-gguf.ts';
+import { checkedSource, openSource, type Source } from './source.ts';
 
 /** Largest single read that Node takes. */
 const MOST_BYTES = 2 ** 30;
@@ -17,6 +18,7 @@ export async function openFolder(path: string): Promise<Source> {
   return checkedSource({
     name: path,
     size: async (file) => (await stat(join(path, file))).size,
+    list: () => readdir(path),
     async read(file, start = 0, end) {
       const handle = await open(join(path, file));
       try {
@@ -36,4 +38,11 @@ export async function openFolder(path: string): Promise<Source> {
       }
     },
   });
+}
+
+/** A model on this machine: its folder, or a GGUF file. @throws ShishuError `not-found` */
+export async function openModelPath(path: string): Promise<Source> {
+  if (!/\.gguf$/i.test(path) || (await stat(path).catch(() => undefined))?.isDirectory())
+    return openSource(await openFolder(path));
+  return checkedSource(ggufIn(await openFolder(dirname(path)), basename(path)), true);
 }

@@ -1,3 +1,5 @@
+import type { TensorEntry } from './safetensors.ts';
+
 /** What a kind of storage must offer to become a Source; nothing it returns is trusted. */
 export interface RawSource {
   name?: string;
@@ -10,6 +12,10 @@ export interface RawSource {
   ): Promise<Uint8Array | undefined> | Uint8Array | undefined;
   /** Bytes in the file; undefined: not known; null: the file is not there. */
   size?(file: string, signal?: AbortSignal): Promise<number | undefined | null> | number | undefined | null;
+  /** The names of the folder's files, where it can tell. */
+  list?(): Promise<readonly string[]> | readonly string[];
+  /** Where the weights lie, of storage that has them in no safetensors files; undefined where it has. */
+  tensors?(signal?: AbortSignal): Promise<Map<string, TensorEntry> | undefined>;
 }
 
 /** The beginning of a file. */

@@ -41,6 +41,8 @@ export interface TensorEntry {
   /** Bytes `[start, end)` of the file. */
   start: number;
   end: number;
+  /** Where it is stored in another form than it is read in: its type there, and its bytes. */
+  stored?: { type: string; bytes: number };
 }
 
 export interface SafetensorsHeader {
@@ -75,11 +77,11 @@ export async function readHeader(
       mend: other?.mend ?? FETCH_AGAIN,
     });
   };
-  const part = async (start: number, end: number): Promise<Uint8Array<ArrayBuffer>> =>
+  const bytesAt = async (start: number, end: number): Promise<Uint8Array<ArrayBuffer>> =>
     end <= head.length ? head.subarray(start, end) : source.read(file, start, end, signal);
   if (size !== undefined && size < LENGTH_BYTES + 2)
     fail(`${size} bytes are too few for a header.`, { size });
-  const length = await part(0, LENGTH_BYTES);
+  const length = await bytesAt(0, LENGTH_BYTES);
   if (head.length === 0) begin = length;
   const headerBytes = new DataView(length.buffer, length.byteOffset).getBigUint64(0, true);
   if (headerBytes > MAX_HEADER_BYTES)
@@ -89,7 +91,7 @@ export async function readHeader(
   const dataStart = LENGTH_BYTES + Number(headerBytes);
   if (size !== undefined && dataStart > size)
     fail(`the header claims ${headerBytes} bytes, the file has ${size}.`, { size });
-  const text = await part(LENGTH_BYTES, dataStart).catch((error) => {
+  const text = await bytesAt(LENGTH_BYTES, dataStart).catch((error) => {
     if (otherKind(begin)) fail('');
     throw error;
   });

@@ -1,9 +1,11 @@
 import { ShishuError } from '../errors.ts';
-import { keptPart } from '../part.ts';
-import { free } from './ahead.ts';
-import type { CacheOptions } from './cache.ts';
+import { cachedHttp } from './cache.ts';
+import { canCache } from './cache-files.ts';
+import { free } from './concurrency.ts';
 import { rawFiles, rawHandle } from './files.ts';
-import { type HttpFolder, type HttpOptions, rawHttp } from './http.ts';
+
+import { ggufIn, ggufPlace, orGguf } from './find-gguf.ts';
+import { type HttpOptions, rawHttp } from './http.ts';
 import { isRefusal } from './http-answer.ts';
 import { type HubOptions, hubFolder, isHubId } from './hub.ts';
 import { otherKind } from './other-kind.ts';
@@ -42,11 +44,16 @@ export interface Source {
   readHead(file: string, most: number, signal?: AbortSignal): Promise<Head>;
   /** Bytes in a file, or undefined where that cannot be known. @throws ShishuError `not-found`, `io`. */
   size(file: string, signal?: AbortSignal): Promise<number | undefined>;
+  /** As `RawSource.list`. */
+  list?: RawSource['list'];
+  /** As `RawSource.tensors`. */
+  tensors?: RawSource['tensors'];
 }
 
 export type SourceLike =
   | string
   | URL
+  | File
   | Iterable<File>
   | ArrayLike<File>
   | FileSystemDirectoryHandle
@@ -60,44 +67,47 @@ export interface SourceOptions extends Omit<HttpOptions, 'headers' | 'noStore'> 
    * server whether they changed. Default: off, and in environments that cannot keep files always off.
    */
   cache?: boolean | 'refresh';
-  /** Told when files cannot be kept (default `console.warn`). */
+  /** Called when files cannot be kept (default `console.warn`). */
   warn?: (message: string) => void;
 }
 
 /**
- * Opens a folder: a hub's `owner/name` (or `owner/name@revision`), a URL, files from a picker, a directory handle, or an
- * object with `read(name, start?, end?)`.
+ * Opens a model: a hub's `owner/name` (or `owner/name@revision`) or a GGUF file of it (`owner/name/file.gguf`), the URL of a folder
+ * or of a GGUF file, files from a picker, a directory handle, or an object with `read(name, start?, end?)`. Files and folders may
+ * also be one model in GGUF.
  */
 export function openSource(like: SourceLike, options: SourceOptions = {}): Source {
+  const folder = openPlain(like, options);
   if (typeof like === 'string' || like instanceof URL) {
+    const place = ggufPlace(like);
+    if (!place) return folder;
+    const gguf = ggufIn(folder, place.file);
+    return checkedSource(gguf, true, folder.streams ? gguf : undefined);
+  }
+  return folder.list ? checkedSource(orGguf(folder), folder.fresh) : folder;
+}
+
+function openPlain(like: SourceLike, options: SourceOptions): Source {
+  if (typeof like === 'string' || like instanceof URL) {
+    const folder = ggufPlace(like)?.folder ?? like;
     const { url, headers } =
-      typeof like === 'string' && isHubId(like) ? hubFolder(like, options.hub) : { url: like, headers: {} };
+      typeof folder === 'string' && isHubId(folder)
+        ? hubFolder(folder, options.hub)
+        : { url: folder, headers: {} };
     const http = rawHttp(url, { ...options, headers, noStore: Boolean(options.cache) });
-    if (!options.cache) return checkedSource(http, true, http);
+    if (!options.cache || !canCache()) return checkedSource(http, true, http);
     const refresh = options.cache === 'refresh';
-    return checkedSource(keptHttp(http, { refresh, ...(options.warn && { warn: options.warn }) }), true);
+    return checkedSource(cachedHttp(http, { refresh, ...(options.warn && { warn: options.warn }) }), true);
   }
   if (typeof like === 'object' && like !== null) {
     if ('getFileHandle' in like) return checkedSource(rawHandle(like), true);
     if ('read' in like && typeof like.read === 'function') return checkedSource(like);
+    if ('arrayBuffer' in like) return checkedSource(rawFiles([like]), true);
     if (Symbol.iterator in like || 'length' in like) return checkedSource(rawFiles(Array.from(like)), true);
   }
   throw new ShishuError('bad-argument', 'The model source is of no known kind.', {
-    mend: 'Give a model of the hub, the URL of a folder, File[], a directory handle, or an object with read(name, start?, end?).',
+    mend: 'Give a model of the hub, the URL of a folder or of a GGUF file, File or File[], a directory handle, or an object with read(name, start?, end?).',
   });
-}
-
-/** The folder by way of the cache, whose code is fetched at the first read, where this environment can keep files. */
-function keptHttp(http: HttpFolder, options: CacheOptions): RawSource {
-  const open = keptPart(async (): Promise<RawSource> => {
-    const { cachedHttp, canCache } = await import('./cache.ts');
-    return canCache() ? cachedHttp(http, options) : http;
-  });
-  return {
-    name: http.name,
-    read: async (...args) => (await open()).read(...args),
-    size: async (...args) => (await open()).size?.(...args),
-  };
 }
 
 /** Whether an error says that a file is not there, or may say so. */
@@ -179,6 +189,8 @@ export function checkedSource(raw: RawSource, fresh = false, streaming?: Streami
       if (size === null) throw notFound(name, file);
       return size;
     },
+    ...(raw.list && { list: () => raw.list!() }),
+    ...(raw.tensors && { tensors: (signal) => raw.tensors!(signal) }),
   };
   return source;
 }

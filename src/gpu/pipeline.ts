@@ -1,6 +1,5 @@
 import { ShishuError } from '../errors.ts';
-import type { ShaderSpec } from './kernel.ts';
-import { checkDeclared } from './kernel.ts';
+import { askedOf, type Binding, checkDeclared, type ShaderSpec } from './kernel.ts';
 import { type ShaderText, shaderText } from './shader.ts';
 
 /** A compiled kernel. */
@@ -8,16 +7,13 @@ export interface Pipeline {
   readonly label: string;
   readonly handle: GPUComputePipeline;
   readonly layout: GPUBindGroupLayout;
-  /** Binding number of each variable of group 0. */
-  readonly bindings: ReadonlyMap<string, number>;
+  /** Variables of group 0, by their numbers. */
+  readonly bindings: readonly Binding[];
 }
 
-const DECLARATION =
-  /@group\(0\)\s*@binding\((\d+)\)\s*var<(storage, ?read_write|storage, ?read|uniform)>\s*(\w+)/g;
-
-const KINDS: Record<string, GPUBufferBindingType> = {
-  'storage,read': 'read-only-storage',
-  'storage,read_write': 'storage',
+const KINDS: Record<Binding['access'], GPUBufferBindingType> = {
+  read: 'read-only-storage',
+  read_write: 'storage',
   uniform: 'uniform',
 };
 
@@ -48,7 +44,7 @@ export class PipelineCache {
     const text = shaderText(spec);
     let made = this.#made.get(text.code);
     if (!made) {
-      const compile = (): Promise<Pipeline> => this.#compile(spec.kernel.name, text);
+      const compile = (): Promise<Pipeline> => this.#compile(spec, text);
       made = this.#serial ? this.#last.then(compile, compile) : compile();
       this.#last = made;
       this.#made.set(text.code, made);
@@ -81,18 +77,17 @@ export class PipelineCache {
     return () => void this.#watchers.delete(watcher);
   }
 
-  async #compile(label: string, { code, origins }: ShaderText): Promise<Pipeline> {
+  async #compile(spec: ShaderSpec, { code, origins }: ShaderText): Promise<Pipeline> {
     const device = this.#device;
-    const bindings = new Map<string, number>();
-    const entries: GPUBindGroupLayoutEntry[] = [];
-    for (const [, number, kind, name] of code.matchAll(DECLARATION)) {
-      bindings.set(name!, Number(number));
-      entries.push({
-        binding: Number(number),
+    const label = spec.kernel.name;
+    const bindings = spec.kernel.bindings(askedOf(spec));
+    const entries = bindings.map(
+      ({ access }, binding): GPUBindGroupLayoutEntry => ({
+        binding,
         visibility: GPUShaderStage.COMPUTE,
-        buffer: { type: KINDS[kind!.replace(' ', '')]! },
-      });
-    }
+        buffer: { type: KINDS[access] },
+      }),
+    );
     // What is wrong with the text is told by the pipeline too, and need not be told twice.
     device.pushErrorScope('validation');
     const module = device.createShaderModule({ label, code });

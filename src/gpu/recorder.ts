@@ -1,21 +1,10 @@
 import { ShishuError } from '../errors.ts';
 import { guardMemory, type Slice } from './buffer.ts';
 import type { Gpu } from './device.ts';
-import type { ShaderSpec } from './kernel.ts';
+import { askedOf, type Grid, type ShaderSpec, type StepShape } from './kernel.ts';
 import type { Pipeline } from './pipeline.ts';
 
-/** What a dispatch's size may depend on; the host's copy of the shaders' `Step`, and the longest context among the rows. */
-export interface StepShape {
-  /** Rows of this forward. */
-  rows: number;
-  /** First row whose logits are wanted, and how many. */
-  first: number;
-  count: number;
-  /** Row of the next step that the first sampled token goes to. */
-  next: number;
-  /** Tokens that the longest row attends to. */
-  context: number;
-}
+export type { Grid, StepShape };
 
 /** Writes a step for the shaders. */
 export const writeStep = (
@@ -24,15 +13,17 @@ export const writeStep = (
   { rows, first, count, next }: Omit<StepShape, 'context'>,
 ): void => device.queue.writeBuffer(buffer, 0, new Uint32Array([rows, first, count, next]));
 
-export type Grid = readonly [x: number, y: number, z: number];
-
 /** One kernel launch, ready to encode. */
 export interface Dispatch {
   readonly label: string;
   /** Block of the stack it belongs to; undefined outside the blocks. */
   readonly block: number | undefined;
+  readonly shader: ShaderSpec;
   readonly pipeline: Pipeline;
+  /** Buffer of each binding. */
+  readonly bind: Readonly<Record<string, Slice>>;
   readonly group: GPUBindGroup;
+  readonly items: number;
   /** Workgroups for a step; undefined when this step does not need the launch. */
   readonly grid: (step: StepShape) => Grid | undefined;
 }
@@ -40,9 +31,10 @@ export interface Dispatch {
 export interface DispatchSpec {
   label: string;
   shader: ShaderSpec;
-  /** Buffer of each variable the shader declares in group 0. */
+  /** Buffer of each binding that the kernel declares, and of no other. */
   bind: Readonly<Record<string, GPUBuffer | Slice | undefined>>;
-  grid: (step: StepShape) => Grid | undefined;
+  /** How many items there are, of kernels that cannot tell otherwise. */
+  items?: number;
 }
 
 /** Collects launches; pipelines compile side by side and bind groups are made once. */
@@ -55,19 +47,29 @@ export class Recorder {
     this.#gpu = gpu;
   }
 
-  add({ label, shader, bind, grid }: DispatchSpec): void {
+  add({ label, shader, bind, items = 0 }: DispatchSpec): void {
     const { block } = this;
+    const { kernel } = shader;
+    const asked = askedOf(shader);
+    const { workgroups } = this.#gpu.limits;
+    const grid = (step: StepShape): Grid | undefined => kernel.grid({ ...asked, step, items }, workgroups);
     const make = async (): Promise<() => Dispatch> => {
       const pipeline = await this.#gpu.pipelines.get(shader);
-      const entries = [...pipeline.bindings].map(([name, binding]): GPUBindGroupEntry => {
-        const bound = bind[name];
-        if (!bound)
-          throw new ShishuError('shader', `Nothing is bound to "${name}" of ${shader.kernel.name}.wgsl.`);
-        return { binding, resource: 'buffer' in bound ? bound : { buffer: bound } };
+      const slices: Record<string, Slice> = {};
+      for (const [name, bound] of Object.entries(bind))
+        if (bound) slices[name] = 'buffer' in bound ? bound : { buffer: bound };
+      const entries = pipeline.bindings.map(({ name }, binding): GPUBindGroupEntry => {
+        const resource = slices[name];
+        if (!resource)
+          throw new ShishuError('shader', `Nothing is bound to "${name}" of ${kernel.name}.wgsl.`);
+        return { binding, resource };
       });
+      const odd = Object.keys(slices).find((bound) => pipeline.bindings.every(({ name }) => name !== bound));
+      if (odd !== undefined)
+        throw new ShishuError('shader', `"${odd}" is bound, and no binding of ${kernel.name}.wgsl.`);
       return () => {
         const group = this.#gpu.device.createBindGroup({ label, layout: pipeline.layout, entries });
-        return { label, block, pipeline, group, grid };
+        return { label, block, shader, pipeline, bind: slices, items, group, grid };
       };
     };
     this.#pending.push(make());

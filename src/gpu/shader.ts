@@ -1,5 +1,5 @@
 import { ShishuError } from '../errors.ts';
-import type { ShaderConstant, ShaderSpec } from './kernel.ts';
+import { askedOf, type Binding, type ShaderConstant, type ShaderSpec } from './kernel.ts';
 
 const files = import.meta.glob<string>('../../shaders/{*,shared/*}.wgsl', {
   query: '?raw',
@@ -33,21 +33,22 @@ export interface ShaderText {
   origins: string[];
 }
 
-/** Constants that are f32 in the shaders; all other numbers are u32. */
-const FLOATS = new Set(['EPS']);
-
-const literal = (name: string, value: ShaderConstant): string => {
+const literal = (name: string, value: ShaderConstant, type: 'f32' | undefined): string => {
   if (typeof value === 'boolean') return `const ${name} = ${value};`;
-  return FLOATS.has(name)
+  return type === 'f32'
     ? `const ${name}: f32 = ${value.toExponential()};`
     : `const ${name}: u32 = ${value}u;`;
 };
 
+const declaration = ({ name, type, access }: Binding, number: number): string =>
+  `@group(0) @binding(${number}) var<${access === 'uniform' ? access : `storage, ${access}`}> ${name}: ${type};`;
+
 /**
- * Puts a shader's text together: prelude of constants, then the file with its imports in place, each once.
+ * Puts a shader's text together: prelude of constants and bindings, then the file with its imports in place, each once.
  * @throws ShishuError `shader` when there is no such file
  */
-export function shaderText({ kernel, imports = {}, constants }: ShaderSpec): ShaderText {
+export function shaderText(spec: ShaderSpec): ShaderText {
+  const { kernel, imports = {}, constants } = spec;
   const directives = new Set<string>();
   const lines: string[] = [];
   const origins: string[] = [];
@@ -69,7 +70,11 @@ export function shaderText({ kernel, imports = {}, constants }: ShaderSpec): Sha
     }
   };
   add(kernel.name);
-  const prelude = [...directives, ...Object.entries(constants).map(([key, value]) => literal(key, value))];
+  const prelude = [
+    ...directives,
+    ...Object.entries(constants).map(([key, value]) => literal(key, value, kernel.sizes[key]?.[2])),
+    ...kernel.bindings(askedOf(spec)).map(declaration),
+  ];
   return {
     code: [...prelude, ...lines].join('\n'),
     origins: [...prelude.map(() => 'prelude'), ...origins],

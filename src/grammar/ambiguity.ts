@@ -8,8 +8,8 @@ const MAX_SETS = 400;
 const MAX_TERMS = 100;
 
 /**
- * Refuses a grammar that a text may run through in more than `limit` ways at once, as `(a{0,100}){0,100}`: repetitions in
- * repetitions whose counts are not told by the text.
+ * Refuses a grammar that can read a text in more than `limit` ways at once, as `(a{0,100}){0,100}`: nested repetitions whose
+ * counts do not follow from the text.
  * @throws ShishuError `unsupported`
  */
 export function refuseAmbiguous(terms: Terms, start: Term, limit: number): void {
@@ -26,12 +26,12 @@ export function refuseAmbiguous(terms: Terms, start: Term, limit: number): void 
 
 /** The product of the counts of repetitions within each other, where it is largest; of some bodies alone, where given. */
 function waysOf(terms: Terms, start: Term, bodies?: ReadonlySet<Term>): number {
-  const known = new Map<Term, number>();
+  const ways = new Map<Term, number>();
   const of = (term: Term): number => {
-    const done = known.get(term);
+    const done = ways.get(term);
     if (done !== undefined) return done;
     // A rule within itself counts once.
-    known.set(term, 1);
+    ways.set(term, 1);
     let most = 1;
     if (term.kind === 'alt') for (const each of term.terms) most = Math.max(most, of(each));
     else if (term.kind === 'rule') most = of(terms.body(term.name));
@@ -44,7 +44,7 @@ function waysOf(terms: Terms, start: Term, bodies?: ReadonlySet<Term>): number {
       const counted = !bodies || bodies.has(body);
       most = of(body) * (counted ? Math.max(1, Number.isFinite(max) ? max : min) : 1);
     }
-    known.set(term, most);
+    ways.set(term, most);
     return most;
   };
   return of(start);

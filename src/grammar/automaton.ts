@@ -3,7 +3,7 @@ import { loosened } from './bounds.ts';
 import { merged } from './merge.ts';
 import type { Term, Terms } from './term.ts';
 
-/** Most terms of a state: beyond, a grammar can be read in too many ways at once. */
+/** Most terms of a state: with more, the grammar can be read in too many ways at once. */
 export const MAX_TERMS = 4000;
 /** States kept before all but the current one are forgotten; each takes about 2 kB. */
 const MAX_STATES = 20_000;
@@ -15,11 +15,11 @@ export interface State {
   /** Equal for equal states, also after states were forgotten. */
   readonly key: string;
   readonly terms: readonly Term[];
-  /** By byte; undefined where not yet known. */
+  /** By byte: null where there is no next state, undefined where it was not looked for yet. */
   readonly next: (State | null | undefined)[];
 }
 
-/** Runs a grammar over bytes, deterministic: states are made as they are met. */
+/** Runs a grammar over bytes as a deterministic automaton, whose states are created when first reached. */
 export class Automaton {
   readonly start: State;
   readonly #terms: Terms;
@@ -60,8 +60,8 @@ export class Automaton {
   }
 
   /**
-   * A state of another automaton over the same terms with its next repetitions loosened, and their bounds. What may follow it
-   * asks for bounds: `askedBy`.
+   * A state of another automaton over the same terms, with its next repetitions loosened, and their bounds. What the bounds must
+   * allow for a state after it: `askedBy`.
    */
   loosened({ terms: all }: State): { state: State; bounds: readonly (readonly [number, number])[] } {
     const { terms, bounds } = loosened(this.#terms, all);
@@ -70,13 +70,13 @@ export class Automaton {
 
   /** The state after one more byte; null where the grammar has no such text. */
   next(state: State, byte: number): State | null {
-    const known = state.next[byte];
-    if (known !== undefined) return known;
+    const cached = state.next[byte];
+    if (cached !== undefined) return cached;
     const out = new Set<Term>();
     for (const term of state.terms) this.#terms.after(term, byte, out);
-    const made = this.#state(out);
-    state.next[byte] = made;
-    return made;
+    const next = this.#state(out);
+    state.next[byte] = next;
+    return next;
   }
 
   /** The state after some bytes; null where the grammar has no such text. */

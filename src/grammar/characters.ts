@@ -41,16 +41,16 @@ const SURROGATES: Characters = [[0xd800, 0xdfff]];
 
 /** One character of the set in UTF-8; surrogates have none. Undefined when nothing is left. */
 export function utf8(terms: Terms, set: Characters): Term | undefined {
-  const parts: Term[] = [];
+  const alternatives: Term[] = [];
   for (const [low, high] of without(set, SURROGATES)) {
     let from = low;
     ENDS.forEach((end, i) => {
       if (from > high || from > end) return;
-      split(terms, from, Math.min(high, end), i, parts);
+      split(terms, from, Math.min(high, end), i, alternatives);
       from = end + 1;
     });
   }
-  return parts.length > 0 ? terms.alt(...parts) : undefined;
+  return alternatives.length > 0 ? terms.alt(...alternatives) : undefined;
 }
 
 /** The bytes of a code point that takes `more` bytes after its first. */

@@ -20,10 +20,10 @@ export type Constraint =
 const MAX_MASKS = 512;
 /** Most terms of a loosened state. */
 const MAX_LOOSE_TERMS = 200;
-/** Tokens in all walks kept for one constraint; each takes 8 bytes. */
+/** Tokens in all sets of followers kept for one constraint; each takes 8 bytes. */
 const MAX_FOLLOWERS = 3_000_000;
 
-/** The tokens that may follow a state, whatever its repetitions' bounds are, and what each asks of the bounds. */
+/** The tokens that may follow a state, whatever the bounds of its repetitions, and what each requires of the bounds. */
 interface Followers {
   ids: Uint32Array;
   /** By place in `ids`: where in `asked`. */
@@ -46,7 +46,7 @@ function compile(constraint: Constraint): { terms: Terms; start: Term } {
     refuseAmbiguous(terms, start, MAX_TERMS);
     return { terms, start };
   } catch (error) {
-    // The stack is full: parts within parts. Firefox has a name of its own for it.
+    // The stack overflowed: the constraint is nested too deep. Firefox throws an InternalError.
     if (error instanceof RangeError || (error as Error).name === 'InternalError') throw tooDeep();
     throw error;
   }
@@ -74,7 +74,7 @@ export class Masks {
   readonly #words: number;
   /** For loosened states, of which few are met. */
   readonly #loose: Automaton;
-  readonly #made = new Map<State, Uint32Array<ArrayBuffer>>();
+  readonly #masks = new Map<State, Uint32Array<ArrayBuffer>>();
   readonly #followers = new Map<string, Followers>();
   #kept = 0;
 
@@ -94,11 +94,11 @@ export class Masks {
 
   /** `(words)`: tokens that the reply may go on with; its end is none of them. */
   of(state: State): Uint32Array<ArrayBuffer> {
-    let mask = this.#made.get(state);
+    let mask = this.#masks.get(state);
     if (!mask) {
-      if (this.#made.size >= MAX_MASKS) this.#made.clear();
+      if (this.#masks.size >= MAX_MASKS) this.#masks.clear();
       mask = this.#make(state);
-      this.#made.set(state, mask);
+      this.#masks.set(state, mask);
     }
     return mask;
   }
@@ -114,10 +114,10 @@ export class Masks {
 
   #followersOf(state: State): { followers: Followers; bounds: readonly Bounds[] } {
     const { state: loose, bounds } = this.#loose.loosened(state);
-    const known = this.#followers.get(loose.key);
-    if (known) return { followers: known, bounds };
+    const cached = this.#followers.get(loose.key);
+    if (cached) return { followers: cached, bounds };
     try {
-      const followers = this.#walk(this.#loose, loose);
+      const followers = this.#traverse(this.#loose, loose);
       if (this.#kept + followers.ids.length > MAX_FOLLOWERS) {
         this.#followers.clear();
         this.#kept = 0;
@@ -127,18 +127,18 @@ export class Masks {
       this.#loose.tidy(this.#loose.start);
       return { followers, bounds };
     } catch (error) {
-      // Loosened, it can be read in too many ways: as it is, then.
+      // Loosened, the state can be read in too many ways: then with its bounds.
       if (!(error instanceof ShishuError)) throw error;
-      return { followers: this.#walk(this.automaton, state), bounds: [] };
+      return { followers: this.#traverse(this.automaton, state), bounds: [] };
     }
   }
 
-  #walk(automaton: Automaton, start: State): Followers {
+  #traverse(automaton: Automaton, start: State): Followers {
     const ids: number[] = [];
     const ends: number[] = [];
     const asked: Asked[] = [];
     const places = new Map<State, number>();
-    this.vocabulary.walk(automaton, start, (id, end) => {
+    this.vocabulary.traverse(automaton, start, (id, end) => {
       let place = places.get(end);
       if (place === undefined) {
         place = places.size;
@@ -202,7 +202,7 @@ export class ConstrainedReply {
     return this.#state.accepting && this.#masks.of(this.#state).every((bits) => bits === 0);
   }
 
-  /** What is left at the end: the sign for half a character, or nothing. */
+  /** What is left at the end: U+FFFD for an incomplete character, or nothing. */
   flush(): string {
     return this.#decoder.decode();
   }

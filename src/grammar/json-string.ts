@@ -14,18 +14,19 @@ const ESCAPED: Characters = [
  * patterns, which speak of the string's value, can be counted on its text.
  */
 export function jsonSpelling(terms: Terms): Spelling {
-  const made = new Map<string, Term | undefined>();
+  const spelled = new Map<string, Term | undefined>();
   return (set) => {
     const key = set.join(';');
-    if (!made.has(key)) {
-      const parts: Term[] = [];
+    if (!spelled.has(key)) {
+      const spellings: Term[] = [];
       const plain = utf8(terms, without(set, ESCAPED));
-      if (plain) parts.push(plain);
+      if (plain) spellings.push(plain);
       for (const [low, high] of ESCAPED)
         for (let code = low; code <= high; code++)
-          if (has(set, code)) parts.push(terms.text(JSON.stringify(String.fromCharCode(code)).slice(1, -1)));
-      made.set(key, parts.length > 0 ? terms.alt(...parts) : undefined);
+          if (has(set, code))
+            spellings.push(terms.text(JSON.stringify(String.fromCharCode(code)).slice(1, -1)));
+      spelled.set(key, spellings.length > 0 ? terms.alt(...spellings) : undefined);
     }
-    return made.get(key);
+    return spelled.get(key);
   };
 }

@@ -2,39 +2,39 @@ import type { Term, Terms } from './term.ts';
 
 type Bounds = readonly [number, number];
 
-/** A term as a form and the bounds of its first repetitions, which are what sets terms of one form apart. */
+/** A term split into its form and the bounds of its first repetitions: terms of one form differ in these bounds only. */
 interface Split {
   key: string;
-  parts: readonly Term[];
-  /** Of repetitions: their places in `parts`, what they repeat, how often. */
+  factors: readonly Term[];
+  /** Of repetitions: their places in `factors`, what they repeat, how often. */
   places: readonly number[];
   bodies: readonly Term[];
   bounds: readonly Bounds[];
 }
 
-/** How far into a term repetitions are looked for. Further ones are as begun, mostly. */
-const MAX_PARTS = 24;
+/** Factors of a term that are searched for repetitions. Later ones have rarely begun. */
+const MAX_FACTORS = 24;
 const MAX_REPEATS = 4;
 
 function split(term: Term): Split {
-  const parts: Term[] = [];
+  const factors: Term[] = [];
   const places: number[] = [];
   const bodies: Term[] = [];
   const bounds: Bounds[] = [];
-  const take = (part: Term): number | string => {
-    parts.push(part);
-    if (part.kind !== 'repeat' || places.length >= MAX_REPEATS) return part.id;
-    places.push(parts.length - 1);
-    bodies.push(part.body);
-    bounds.push([part.min, part.max]);
-    return `r${part.body.id}`;
+  const take = (factor: Term): number | string => {
+    factors.push(factor);
+    if (factor.kind !== 'repeat' || places.length >= MAX_REPEATS) return factor.id;
+    places.push(factors.length - 1);
+    bodies.push(factor.body);
+    bounds.push([factor.min, factor.max]);
+    return `r${factor.body.id}`;
   };
   const key: (number | string)[] = [];
   let rest: Term = term;
-  for (; rest.kind === 'seq' && parts.length < MAX_PARTS && places.length < MAX_REPEATS; rest = rest.tail)
+  for (; rest.kind === 'seq' && factors.length < MAX_FACTORS && places.length < MAX_REPEATS; rest = rest.tail)
     key.push(take(rest.head));
   key.push(take(rest));
-  return { key: key.join(), parts, places, bodies, bounds };
+  return { key: key.join(), factors, places, bodies, bounds };
 }
 
 /** Terms by form: those of one differ in counts alone. Terms without repetitions are each a form of their own. */
@@ -52,7 +52,7 @@ export function forms(all: readonly Term[]): Map<string, Split[]> {
 const within = (inner: readonly Bounds[], outer: readonly Bounds[]): boolean =>
   inner.every(([min, max], i) => min >= outer[i]![0] && max <= outer[i]![1]);
 
-/** Bounds that hold what either holds and nothing else, where there are such. */
+/** Bounds that allow exactly what one of the two allows, where there are such. */
 function joined(a: readonly Bounds[], b: readonly Bounds[]): readonly Bounds[] | undefined {
   if (within(a, b)) return b;
   if (within(b, a)) return a;
@@ -65,7 +65,7 @@ function joined(a: readonly Bounds[], b: readonly Bounds[]): readonly Bounds[] |
 
 /** Joins bounds until none can be joined more. */
 function joinedAll(all: readonly (readonly Bounds[])[]): (readonly Bounds[])[] {
-  // In order of their beginnings, bounds of one repetition can only be joined with the last.
+  // Sorted by their minimum, bounds of a single repetition can only be joined with the last.
   const sorted = [...all].sort((a, b) => a[0]![0] - b[0]![0]);
   const kept: (readonly Bounds[])[] = [];
   for (let added of sorted) {
@@ -84,8 +84,8 @@ function joinedAll(all: readonly (readonly Bounds[])[]): (readonly Bounds[])[] {
 }
 
 /**
- * The same texts in fewer terms: of terms that differ in the bounds of repetitions alone, those are dropped that others hold,
- * and those joined whose counts follow one another. So a text that can be counted in many ways does not make a term of each.
+ * The same texts in fewer terms. Of terms that differ only in the bounds of repetitions, those that another contains are
+ * dropped, and those with adjacent counts are joined. So a text that can be counted in many ways does not lead to as many terms.
  */
 export function merged(terms: Terms, all: readonly Term[]): Term[] {
   if (all.length < 2) return [...all];
@@ -94,12 +94,12 @@ export function merged(terms: Terms, all: readonly Term[]): Term[] {
   const out: Term[] = [];
   for (const found of alike.values())
     for (const bounds of joinedAll(found.map((each) => each.bounds))) {
-      const { parts, places, bodies } = found[0]!;
-      const made = [...parts];
+      const { factors, places, bodies } = found[0]!;
+      const joint = [...factors];
       places.forEach((at, i) => {
-        made[at] = terms.repeat(bodies[i]!, ...bounds[i]!);
+        joint[at] = terms.repeat(bodies[i]!, ...bounds[i]!);
       });
-      out.push(terms.chain(made));
+      out.push(terms.chain(joint));
     }
   return out;
 }

@@ -41,10 +41,10 @@ export function numbers(terms: Terms, bounds: Bounds): Term | undefined {
       terms.maybe(exponent),
     );
   }
-  const parts = Array.from({ length: FRACTION + 1 }, (_, places) => scaled(terms, bounds, places)).filter(
-    (part) => part !== undefined,
-  );
-  return parts.length > 0 ? terms.alt(...parts) : undefined;
+  const alternatives = Array.from({ length: FRACTION + 1 }, (_, places) =>
+    scaled(terms, bounds, places),
+  ).filter((each) => each !== undefined);
+  return alternatives.length > 0 ? terms.alt(...alternatives) : undefined;
 }
 
 /** Numbers `m / 10^places` within bounds, m whole: written with just that many places. */
@@ -62,25 +62,26 @@ function scaled(terms: Terms, bounds: Bounds, places: number): Term | undefined 
   while (low <= high && tooLow(low)) low++;
   while (low <= high && tooHigh(high)) high--;
   if (low > high || tooLow(high) || tooHigh(low)) return undefined;
-  const parts = [];
-  if (high >= 0) parts.push(magnitudes(terms, Math.max(0, low), high, places));
+  const alternatives = [];
+  if (high >= 0) alternatives.push(magnitudes(terms, Math.max(0, low), high, places));
   // There is no -0.
-  if (low < 0) parts.push(terms.seq(terms.text('-'), magnitudes(terms, Math.max(1, -high), -low, places)));
-  return terms.alt(...parts);
+  if (low < 0)
+    alternatives.push(terms.seq(terms.text('-'), magnitudes(terms, Math.max(1, -high), -low, places)));
+  return terms.alt(...alternatives);
 }
 
 /** Whole numbers `low` to `high`, neither negative, with a point before the last `places` digits. */
 function magnitudes(terms: Terms, low: number, high: number, places: number): Term {
-  const parts: Term[] = [];
+  const alternatives: Term[] = [];
   // The shortest keep a zero before the point; longer ones begin with another digit.
   for (let width = places + 1; width <= String(high).length || width === places + 1; width++) {
     const from = Math.max(low, width === places + 1 ? 0 : 10 ** (width - 1));
     const to = Math.min(high, 10 ** width - 1);
     if (from > to) continue;
     const digits = (value: number): number[] => Array.from(String(value).padStart(width, '0'), Number);
-    parts.push(between(terms, digits(from), digits(to), width - places));
+    alternatives.push(between(terms, digits(from), digits(to), width - places));
   }
-  return terms.alt(...parts);
+  return terms.alt(...alternatives);
 }
 
 /** Strings of digits from `low` to `high`, equally long, with a point before the digit at `point`. */
@@ -98,7 +99,7 @@ function between(terms: Terms, low: readonly number[], high: readonly number[], 
   const nines = low.map(() => 9);
   const free = low.slice(at + 1).every((d) => d === 0) && high.slice(at + 1).every((d) => d === 9);
   if (free) return terms.seq(digit(a, b), rest(zeros, nines));
-  const parts = [terms.seq(digit(a, a), rest(low, nines)), terms.seq(digit(b, b), rest(zeros, high))];
-  if (b - a > 1) parts.push(terms.seq(digit(a + 1, b - 1), rest(zeros, nines)));
-  return terms.alt(...parts);
+  const alternatives = [terms.seq(digit(a, a), rest(low, nines)), terms.seq(digit(b, b), rest(zeros, high))];
+  if (b - a > 1) alternatives.push(terms.seq(digit(a + 1, b - 1), rest(zeros, nines)));
+  return terms.alt(...alternatives);
 }

@@ -98,7 +98,7 @@ class Parser {
   }
 
   #alternative(outer: boolean): Term {
-    const parts: Term[] = [];
+    const factors: Term[] = [];
     const fixedStart = outer && this.#take('^');
     let fixedEnd = false;
     for (;;) {
@@ -107,14 +107,14 @@ class Parser {
       if (fixedEnd || char === '^' || (char === '$' && !outer))
         this.#fail('has an anchor in its middle', 'unsupported', 'Put ^ and $ at the ends of the pattern.');
       if (this.#take('$')) fixedEnd = true;
-      else parts.push(this.#repeated(this.#atom()));
+      else factors.push(this.#repeated(this.#atom()));
     }
     if (outer && this.#search) {
       const anything = this.#terms.repeat(this.#spell(ANY)!, 0, Number.POSITIVE_INFINITY);
-      if (!fixedStart) parts.unshift(anything);
-      if (!fixedEnd) parts.push(anything);
+      if (!fixedStart) factors.unshift(anything);
+      if (!fixedEnd) factors.push(anything);
     }
-    return this.#terms.chain(parts);
+    return this.#terms.chain(factors);
   }
 
   #repeated(term: Term): Term {
@@ -198,8 +198,8 @@ class Parser {
 
   #escape(inClass: boolean): Characters {
     const char = this.#chars[this.#at++] ?? this.#fail('ends in a backslash');
-    const known = CLASSES[char];
-    if (known) return known;
+    const named = CLASSES[char];
+    if (named) return named;
     if (inClass && char === 'b') return [[8, 8]];
     if (char in CONTROLS && !/^\d$/.test(this.#chars[this.#at] ?? ''))
       return one(String.fromCharCode(CONTROLS[char]!));

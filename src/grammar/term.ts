@@ -4,8 +4,8 @@ import { ShishuError } from '../errors.ts';
  * What may still follow: a set of byte strings, as an expression. Equal terms are one object, so a term can key a map.
  * `set` is one byte out of ranges `[low, high, low, high, ...]`, `rule` a named term (recursion), never of the empty string.
  *
- * `counter` is a repetition whose bounds are told later: any number of `body`, `begun` of them so far; `left` stands in front
- * of what follows one that is over. So one walk serves all bounds (see `bounds.ts`).
+ * `counter` is a repetition whose bounds are checked later: any number of `body`, `begun` of them so far; `left` stands in front
+ * of what follows a counter that has ended. So one traversal of the vocabulary serves all bounds (see `bounds.ts`).
  */
 export type Term =
   | { readonly id: number; readonly kind: 'empty'; readonly nullable: true }
@@ -48,17 +48,17 @@ export type Term =
       readonly begun: number;
     };
 
-/** Most parts that begin with one another. */
+/** Longest chain of terms each of which begins with the next. */
 const MAX_DEPTH = 1000;
 
 type WithoutId<T> = T extends unknown ? Omit<T, 'id'> : never;
 
-/** Makes the terms of one grammar, and tells what is left of a term after a byte (Antimirov's partial derivatives). */
+/** Creates the terms of one grammar, and gives what is left of a term after a byte (Antimirov's partial derivatives). */
 export class Terms {
   readonly empty: Term = { id: 0, kind: 'empty', nullable: true };
   /** Of no text at all. */
   readonly never: Term = { id: -1, kind: 'set', nullable: false, ranges: [] };
-  readonly #made = new Map<string, Term>();
+  readonly #interned = new Map<string, Term>();
   readonly #rules = new Map<string, Term>();
   readonly #live = new Map<Term, boolean>();
   /** What is left of the bodies of repetitions and rules, by byte: they come again and again. */
@@ -66,12 +66,12 @@ export class Terms {
   readonly #liveRules = new Set<string>();
 
   #intern(key: string, term: WithoutId<Term>): Term {
-    let made = this.#made.get(key);
-    if (!made) {
-      made = { id: this.#made.size + 1, ...term } as Term;
-      this.#made.set(key, made);
+    let interned = this.#interned.get(key);
+    if (!interned) {
+      interned = { id: this.#interned.size + 1, ...term } as Term;
+      this.#interned.set(key, interned);
     }
-    return made;
+    return interned;
   }
 
   /** One byte of these ranges, low and high by turns. */
@@ -189,7 +189,7 @@ export class Terms {
   /** One byte of each kind: those of a kind are alike to every term. */
   bytes(): number[] {
     const found = new Set([0]);
-    for (const term of this.#made.values())
+    for (const term of this.#interned.values())
       if (term.kind === 'set')
         term.ranges.forEach((end, i) => {
           found.add(i % 2 === 0 ? end : end + 1);
@@ -207,17 +207,17 @@ export class Terms {
           if (byte >= term.ranges[i]! && byte <= term.ranges[i + 1]!) out.add(this.empty);
         return;
       case 'seq': {
-        // What is over is told by its mark; a loop, for a chain of parts that all may be empty is as long as it likes.
+        // A counter that ended leaves its mark; a loop, not a recursion: a chain of nullable terms may be long.
         const over: Term[] = [];
         let rest: Term = term;
         for (; rest.kind === 'seq'; rest = rest.tail) {
           const { head, tail } = rest;
-          for (const part of this.#after(head, byte)) out.add(this.chain([...over, part, tail]));
+          for (const left of this.#after(head, byte)) out.add(this.chain([...over, left, tail]));
           if (!head.nullable) return;
           if (head.kind === 'left') over.push(head);
           else if (head.kind === 'counter') over.push(this.#left(head.slot, head.begun));
         }
-        for (const part of this.#after(rest, byte)) out.add(this.chain([...over, part]));
+        for (const left of this.#after(rest, byte)) out.add(this.chain([...over, left]));
         return;
       }
       case 'alt':
@@ -248,16 +248,16 @@ export class Terms {
 
   /** As `#after`, kept. */
   #rest(term: Term, byte: number): Set<Term> {
-    const known = this.#rests.get(term) ?? new Array<undefined>(256).fill(undefined);
-    this.#rests.set(term, known);
-    known[byte] ??= this.#after(term, byte);
-    return known[byte];
+    const byByte = this.#rests.get(term) ?? new Array<undefined>(256).fill(undefined);
+    this.#rests.set(term, byByte);
+    byByte[byte] ??= this.#after(term, byte);
+    return byByte[byte];
   }
 
   /** Whether the term has any finite string. Rules that can only go on for ever have none. */
   isLive(term: Term): boolean {
-    const known = this.#live.get(term);
-    if (known !== undefined) return known;
+    const cached = this.#live.get(term);
+    if (cached !== undefined) return cached;
     const live = this.#isLive(term);
     this.#live.set(term, live);
     return live;
@@ -287,11 +287,11 @@ export class Terms {
 
   /**
    * Finds which rules have finite strings; after it the grammar is ready for use.
-   * @throws ShishuError `bad-argument` when `start` has none, or when a rule begins with itself; `unsupported` when parts begin
-   * with parts too many times over
+   * @throws ShishuError `bad-argument` when `start` has none, or when a rule begins with itself; `unsupported` when terms are
+   * nested too deep
    */
   finish(start: Term): void {
-    // The last named first: a chain of references is then gone through once.
+    // The last rule first: one pass then suffices for a chain of references.
     const rules = [...this.#rules].reverse();
     for (let before = -1; this.#liveRules.size > before; ) {
       before = this.#liveRules.size;
@@ -315,13 +315,13 @@ export class Terms {
   #refuseLoops(start: Term, depths: Map<Term, number>): void {
     const open = [start];
     for (let term = open.at(-1); term; term = open.at(-1)) {
-      const known = depths.get(term);
-      if (known) {
+      const seen = depths.get(term);
+      if (seen) {
         open.pop();
         continue;
       }
       const firsts = this.#firsts(term);
-      if (known === 0) {
+      if (seen === 0) {
         const depth = 1 + Math.max(0, ...firsts.map((first) => depths.get(first) ?? 0));
         if (depth > MAX_DEPTH) throw tooDeep();
         depths.set(term, depth);

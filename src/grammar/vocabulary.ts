@@ -1,6 +1,6 @@
 import type { Automaton, State } from './automaton.ts';
 
-/** Tokens in the order of their bytes: what begins alike lies together, so that one walk tries each beginning once. */
+/** Tokens sorted by their bytes: tokens with a common prefix are neighbours, so that each prefix is tried once. */
 export class Vocabulary {
   readonly size: number;
   readonly #tokens: readonly (Uint8Array | undefined)[];
@@ -25,11 +25,11 @@ export class Vocabulary {
     return this.#tokens[id];
   }
 
-  /** Tells each token after which the text of `state` is still the beginning of one of the grammar, and where it then is. */
-  walk(automaton: Automaton, state: State, found: (id: number, end: State) => void): void {
+  /** Calls `found` with each token that may follow `state`, and the state after it. */
+  traverse(automaton: Automaton, state: State, found: (id: number, end: State) => void): void {
     /** By depth: the state after so many bytes of the present token. */
     const path: State[] = [state];
-    /** Bytes of the beginning that led nowhere. */
+    /** Length of the prefix that no text of the grammar has. */
     let dead = Number.POSITIVE_INFINITY;
     for (let i = 0; i < this.#sorted.length; i++) {
       const common = this.#common[i]!;

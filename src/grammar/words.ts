@@ -5,7 +5,7 @@ interface Node {
   ends: boolean;
 }
 
-/** One of some texts, as a tree of their bytes: those that begin alike are one way to read until they part. */
+/** Any of some texts, as a trie of their bytes: texts share the path of their common prefix. */
 export function words(terms: Terms, texts: Iterable<string>): Term {
   const root: Node = { next: new Map(), ends: false };
   // Parents come before their children.
@@ -23,10 +23,12 @@ export function words(terms: Terms, texts: Iterable<string>): Term {
     }
     at.ends = true;
   }
-  const made = new Map<Node, Term>();
+  const termOf = new Map<Node, Term>();
   for (const node of nodes.reverse()) {
-    const parts = [...node.next].map(([byte, next]) => terms.seq(terms.set(byte, byte), made.get(next)!));
-    made.set(node, terms.any(node.ends ? [terms.empty, ...parts] : parts));
+    const branches = [...node.next].map(([byte, next]) =>
+      terms.seq(terms.set(byte, byte), termOf.get(next)!),
+    );
+    termOf.set(node, terms.any(node.ends ? [terms.empty, ...branches] : branches));
   }
-  return made.get(root)!;
+  return termOf.get(root)!;
 }

@@ -1,8 +1,9 @@
 import type { Kernel } from '../gpu/kernel.ts';
 import { ATTENTION, ATTENTION_DECODE, ATTENTION_REDUCE, ATTENTION_TILED } from './attention.ts';
 import { EMBED } from './embed.ts';
-import { MATMUL, MATVEC, NORM } from './matmul.ts';
+import { MATMUL, MATVEC } from './matmul.ts';
 import { MOMENT_VECTORS, MOMENTS } from './moments.ts';
+import { NORM } from './norm.ts';
 import { ROPE } from './rope.ts';
 import { ARGMAX } from './sample.ts';
 import { ADJUST, SAMPLE, SCORE, TOP_LOGPROBS } from './sampling.ts';

@@ -1,7 +1,17 @@
-// Launches shaders/attention_decode.wgsl, attention_reduce.wgsl, attention.wgsl and attention_tiled.wgsl.
-import type { Kernel, ShaderConstant } from '../gpu/kernel.ts';
-import type { Grid, Recorder, StepShape } from '../gpu/recorder.ts';
-import { QKV_SIZES, type QkvPlace, qkvConstants } from './rope.ts';
+// shaders/attention.wgsl, attention_decode.wgsl, attention_tiled.wgsl and attention_reduce.wgsl
+import {
+  type Asked,
+  type Binding,
+  type Kernel,
+  type Result,
+  reads,
+  STEP,
+  type StepShape,
+  type TwinLaunch,
+  writes,
+} from '../gpu/kernel.ts';
+import type { Recorder } from '../gpu/recorder.ts';
+import { keyAt, kvShape, QKV_SIZES, type QkvConstant, type QkvPlace, qkvConstants, valueAt } from './qkv.ts';
 import { type Activations, COUNT, stride } from './tensor.ts';
 import type { Tuning, Width } from './tuning.ts';
 
@@ -30,28 +40,152 @@ const SIZES = {
   SPLITS: COUNT,
 } as const;
 
-export const ATTENTION: Kernel = {
+type AttentionConstant = QkvConstant | keyof typeof SIZES;
+
+const ROWS = reads('rows', 'Row', ({ step }) => [step.rows, 4]);
+const LEFT: Binding<AttentionConstant>[] = [
+  writes('out', 'vec4f', ({ constants, step }) => [step.rows, 4 * constants.OUT_STRIDE4]),
+  // of each split: weighted sum of V, then largest score, sum of weights, 0, 0
+  writes('parts', 'vec4f', ({ constants: c, step }) => [step.rows, c.HEADS, c.SPLITS, c.HEAD_DIM + 4]),
+];
+
+const bindings = ({ imports }: Asked<AttentionConstant>): Binding<AttentionConstant>[] => [
+  reads('q', 'vec4f', ({ constants, step }) => [step.rows, 4 * constants.Q_STRIDE4]),
+  imports.KV_READ === 'kv_read_f16'
+    ? reads('kv', 'vec2<u32>', kvShape, 'f16')
+    : reads('kv', 'vec4f', kvShape),
+  ROWS,
+  ...LEFT,
+  STEP,
+];
+
+/** Query heads that share a KV head, in fours. */
+const quadsOf = ({ HEADS, KV_HEADS }: Record<'HEADS' | 'KV_HEADS', number>): number =>
+  KV_HEADS * Math.ceil(HEADS / KV_HEADS / 4);
+
+const partAt = (
+  { HEADS, SPLITS, HEAD_DIM }: Record<AttentionConstant, number>,
+  row: number,
+  head: number,
+  split: number,
+): number => ((row * HEADS + head) * SPLITS + split) * (HEAD_DIM + 4);
+
+/** What a kernel leaves that reads K and V; `whole`: it does not split the sequence. */
+function* attended(launch: TwinLaunch<AttentionConstant>, whole: boolean): Iterable<Result> {
+  const { constants: c, floats, pick } = launch;
+  const { HEAD_DIM, SPLIT } = c;
+  for (const row of pick(launch.step.rows)) {
+    const [, sequence = 0, position = 0] = launch.words('rows', 4 * row, 4);
+    if (position >= c.CONTEXT) continue;
+    const splits = whole ? 1 : Math.floor(position / SPLIT) + 1;
+    for (const head of pick(c.HEADS, 2)) {
+      const kvHead = Math.floor((head * c.KV_HEADS) / c.HEADS);
+      const q = floats('q', row * 4 * c.Q_STRIDE4 + head * HEAD_DIM, HEAD_DIM);
+      for (let split = 0; split < splits; split++) {
+        const from = split * SPLIT;
+        const count = splits === 1 ? position + 1 : Math.min(SPLIT, position + 1 - from);
+        const scores = new Float64Array(count);
+        for (let dim = 0; dim < HEAD_DIM; dim += 4) {
+          const k = floats('kv', keyAt(launch, sequence, kvHead, from, dim), 4 * count);
+          for (let i = 0; i < 4 * count; i++)
+            scores[i >> 2]! += (k[i]! * q[dim + (i & 3)]!) / Math.sqrt(HEAD_DIM);
+        }
+        const v = floats('kv', valueAt(launch, sequence, kvHead, from), count * HEAD_DIM);
+        const largest = scores.reduce((most, score) => Math.max(most, score));
+        const weights = scores.map((score) => Math.exp(score - largest));
+        const total = weights.reduce((sum, weight) => sum + weight);
+        const by = splits === 1 ? 1 / total : 1;
+        const scale = total * by * v.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+        const binding = splits === 1 ? 'out' : 'parts';
+        const at = splits === 1 ? row * 4 * c.OUT_STRIDE4 + head * HEAD_DIM : partAt(c, row, head, split);
+        for (let dim = 0; dim < HEAD_DIM; dim++) {
+          let value = 0;
+          for (let p = 0; p < count; p++) value += weights[p]! * v[p * HEAD_DIM + dim]!;
+          yield { binding, at: at + dim, value: value * by, scale };
+        }
+        if (splits > 1)
+          for (const [i, value] of [largest, total, 0, 0].entries())
+            yield { binding, at: at + HEAD_DIM + i, value, scale: Math.abs(value) + (i === 0 ? 1 : 0) };
+      }
+    }
+  }
+}
+
+export const ATTENTION: Kernel<AttentionConstant | 'WG' | 'WIDE_FROM'> = {
   name: 'attention',
   choices: [KV_READS, [{ WG: 4 }]],
   sizes: { ...SIZES, WIDE_FROM: COUNT },
+  bindings,
+  grid({ constants: c, step }) {
+    return step.rows >= c.WIDE_FROM
+      ? [Math.ceil(step.rows / c.WG), quadsOf(c), 1]
+      : [Math.ceil(splitsUsed(step, c.SPLIT) / c.WG), quadsOf(c), step.rows];
+  },
+  cpu: (launch) => attended(launch, launch.step.rows >= launch.constants.WIDE_FROM),
 };
 
-export const ATTENTION_DECODE: Kernel = {
+export const ATTENTION_DECODE: Kernel<AttentionConstant | 'WG'> = {
   name: 'attention_decode',
   choices: [KV_READS, [{ WG: 64 }]],
   sizes: SIZES,
+  bindings,
+  grid: ({ constants: c, step }) => [splitsUsed(step, c.SPLIT), quadsOf(c), step.rows],
+  cpu: (launch) => attended(launch, false),
 };
 
-export const ATTENTION_TILED: Kernel = {
+export const ATTENTION_TILED: Kernel<AttentionConstant> = {
   name: 'attention_tiled',
   choices: [KV_READS],
   sizes: { ...SIZES, HEAD_DIM: [4, TILED_HEAD] },
+  bindings,
+  grid: ({ constants: { HEADS, KV_HEADS }, step }) => [
+    Math.ceil((step.rows * HEADS) / KV_HEADS / TILE),
+    KV_HEADS,
+    1,
+  ],
+  cpu: (launch) => attended(launch, true),
 };
 
-export const ATTENTION_REDUCE: Kernel = { name: 'attention_reduce', choices: [[{ WG: 64 }]], sizes: SIZES };
+export const ATTENTION_REDUCE: Kernel<AttentionConstant | 'WG' | 'WIDE_FROM'> = {
+  name: 'attention_reduce',
+  choices: [[{ WG: 64 }]],
+  sizes: { ...SIZES, WIDE_FROM: COUNT },
+  bindings: () => [ROWS, ...LEFT, STEP],
+  grid({ constants: c, step }) {
+    if (step.rows >= c.WIDE_FROM || splitsUsed(step, c.SPLIT) === 1) return undefined;
+    return [Math.ceil((c.HEADS * c.HEAD_DIM) / 4 / c.WG), step.rows, 1];
+  },
+  *cpu({ constants: c, step, floats, words, pick }) {
+    for (const row of pick(step.rows)) {
+      const position = words('rows', 4 * row, 4)[2]!;
+      const splits = Math.floor(position / c.SPLIT) + 1;
+      if (splits === 1 || position >= c.CONTEXT) continue;
+      for (const head of pick(c.HEADS, 2)) {
+        const parts = Array.from({ length: splits }, (_, split) =>
+          floats('parts', partAt(c, row, head, split), c.HEAD_DIM + 2),
+        );
+        const overall = Math.max(...parts.map((part) => part[c.HEAD_DIM]!));
+        const shares = parts.map((part) => Math.exp(part[c.HEAD_DIM]! - overall));
+        const total = parts.reduce((sum, part, i) => sum + part[c.HEAD_DIM + 1]! * shares[i]!, 0);
+        for (let dim = 0; dim < c.HEAD_DIM; dim++) {
+          const terms = parts.map((part, i) => (part[dim]! * shares[i]!) / total);
+          yield {
+            binding: 'out',
+            at: row * 4 * c.OUT_STRIDE4 + head * c.HEAD_DIM + dim,
+            value: terms.reduce((sum, term) => sum + term),
+            scale: Math.hypot(...terms),
+          };
+        }
+      }
+    }
+  },
+};
 
 /** Splits of a full context, where attention splits it. */
 const splitsOf = (tuning: Tuning, context: number): number => Math.ceil(context / tuning.split);
+
+/** Splits that the longest row has. */
+const splitsUsed = (step: StepShape, split: number): number => Math.ceil(step.context / split);
 
 /** Bytes of the parts that `rows` rows leave. */
 export function attentionPartsBytes(
@@ -66,12 +200,11 @@ export function attentionPartsBytes(
 /** Causal grouped-query attention of the rows over their sequences' caches, and the adding up of splits where there are any. */
 export function attention(tuning: Tuning, recorder: Recorder, call: Attention): void {
   const { place } = call;
-  const { heads, kvHeads, headDim } = place.shape;
-  const group = heads / kvHeads;
-  const quads = kvHeads * Math.ceil(group / 4);
+  const { heads, headDim } = place.shape;
   const many = call.width === 'many';
   const tiled = many && tuning.wideAttention === 'tiled' && headDim <= TILED_HEAD;
   const cooperative = !many && tuning.attention === 'cooperative';
+  const kernel = tiled ? ATTENTION_TILED : cooperative ? ATTENTION_DECODE : ATTENTION;
   const constants = {
     ...qkvConstants(place.shape, place.sequences, place.context),
     Q_STRIDE4: stride(heads * headDim) / 4,
@@ -80,51 +213,25 @@ export function attention(tuning: Tuning, recorder: Recorder, call: Attention): 
     SPLITS: splitsOf(tuning, place.context),
   };
   // Without barriers, a thread takes the whole sequence where there are rows enough.
-  const whole = (step: StepShape): boolean => !cooperative && step.rows >= tuning.wideFrom;
-  const used = (step: StepShape): number => (whole(step) ? 1 : Math.ceil(step.context / tuning.split));
-  const launched = ((): {
-    kernel: Kernel;
-    constants?: Record<string, ShaderConstant>;
-    grid: (step: StepShape) => Grid;
-  } => {
-    if (tiled)
-      return { kernel: ATTENTION_TILED, grid: ({ rows }) => [Math.ceil((rows * group) / TILE), kvHeads, 1] };
-    if (cooperative)
-      return {
-        kernel: ATTENTION_DECODE,
-        constants: { WG: 64 },
-        grid: (step) => [used(step), quads, step.rows],
-      };
-    const WG = 4;
-    return {
-      kernel: ATTENTION,
-      constants: { WG, WIDE_FROM: tuning.wideFrom },
-      grid: (step) =>
-        whole(step) ? [Math.ceil(step.rows / WG), quads, 1] : [Math.ceil(used(step) / WG), quads, step.rows],
-    };
-  })();
+  const WIDE_FROM = cooperative ? COUNT[1] : tuning.wideFrom;
+  const left = { rows: place.rows, out: call.out.buffer, parts: call.parts, step: call.step };
   recorder.add({
     label: call.label,
     shader: {
-      kernel: launched.kernel,
+      kernel,
       imports: { KV_READ: `kv_read_${place.kvDtype}` },
-      constants: { ...constants, ...launched.constants },
+      constants: {
+        ...constants,
+        ...(kernel === ATTENTION && { WG: 4, WIDE_FROM }),
+        ...(kernel === ATTENTION_DECODE && { WG: 64 }),
+      },
     },
-    bind: {
-      q: place.q,
-      kv: place.kv,
-      rows: place.rows,
-      out: call.out.buffer,
-      parts: call.parts,
-      step: call.step,
-    },
-    grid: launched.grid,
+    bind: { q: place.q, kv: place.kv, ...left },
   });
   if (many || constants.SPLITS === 1) return;
   recorder.add({
     label: `${call.label} reduce`,
-    shader: { kernel: ATTENTION_REDUCE, constants: { ...constants, WG: 64 } },
-    bind: { rows: place.rows, out: call.out.buffer, parts: call.parts, step: call.step },
-    grid: (step) => (used(step) > 1 ? [Math.ceil((heads * headDim) / 4 / 64), step.rows, 1] : undefined),
+    shader: { kernel: ATTENTION_REDUCE, constants: { ...constants, WG: 64, WIDE_FROM } },
+    bind: left,
   });
 }

@@ -1,13 +1,37 @@
-// Launches shaders/embed.wgsl.
-import type { Kernel } from '../gpu/kernel.ts';
+// shaders/embed.wgsl
+import { type Kernel, reads, STEP, writes } from '../gpu/kernel.ts';
 import type { Recorder } from '../gpu/recorder.ts';
-import { unitConstants, WEIGHTS, weightInclude } from './matmul.ts';
 import { type Activations, COUNT, PLACE, stride, type Weight } from './tensor.ts';
+import {
+  unitConstants,
+  WEIGHTS,
+  type WeightConstant,
+  weightBindings,
+  weightInclude,
+  weightRow,
+} from './weight-rows.ts';
 
-export const EMBED: Kernel = {
+export const EMBED: Kernel<WeightConstant | 'WG' | 'X_STRIDE4' | 'ROW0'> = {
   name: 'embed',
   choices: [[{ WG: 64 }], WEIGHTS],
   sizes: { UNITS: COUNT, X_STRIDE4: COUNT, N: COUNT, ROW0: PLACE },
+  bindings: (asked) => [
+    reads('rows', 'Row', ({ step }) => [step.rows, 4]),
+    ...weightBindings(asked),
+    writes('out', 'vec4f', ({ constants, step }) => [step.rows, 4 * constants.X_STRIDE4]),
+    STEP,
+  ],
+  grid: ({ constants: { UNITS, WG }, step }) => [Math.ceil(UNITS / WG), step.rows, 1],
+  *cpu(launch) {
+    const { N, ROW0, X_STRIDE4 } = launch.constants;
+    for (const row of launch.pick(launch.step.rows)) {
+      const token = launch.words('rows', 4 * row, 4)[0]!;
+      if (token < ROW0 || token >= ROW0 + N) continue;
+      const values = weightRow(launch, token - ROW0);
+      for (const i of launch.pick(values.length, 64))
+        yield { binding: 'out', at: row * 4 * X_STRIDE4 + i, value: values[i]!, scale: 0 };
+    }
+  },
 };
 
 /** Rows of the table: `out (rows, stride(cols))`, by the tokens of `rows`. */
@@ -26,6 +50,5 @@ export function embed(
         constants: { WG: 64, ...units, X_STRIDE4: stride(out.cols) / 4, N: part.rows, ROW0: part.row0 },
       },
       bind: { rows: call.rows, weight: part.codes, scales: part.scales, out: out.buffer, step: call.step },
-      grid: (step) => [Math.ceil(units.UNITS / 64), step.rows, 1],
     });
 }

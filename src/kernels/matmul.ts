@@ -1,17 +1,42 @@
-// Launches shaders/matvec.wgsl, shaders/matmul.wgsl and shaders/norm.wgsl.
+// shaders/matvec.wgsl and matmul.wgsl: `x W'`, with what comes before and after.
 import type { Gpu } from '../gpu/device.ts';
-import type { ShaderConstant } from '../gpu/kernel.ts';
-import { combine, type Fixed, type Kernel } from '../gpu/kernel.ts';
-import { type Recorder, type StepShape, spread } from '../gpu/recorder.ts';
-import { FORMATS } from '../quant/index.ts';
-import { KV_WRITES, QKV_SIZES, type QkvPlace, qkvConstants } from './rope.ts';
-import { type Activations, COUNT, PLACE, SMALL, stride, type Weight, type WeightDtype } from './tensor.ts';
+import {
+  type Asked,
+  type Binding,
+  combine,
+  type Fixed,
+  type Kernel,
+  type Launch,
+  type Result,
+  reads,
+  type ShaderConstant,
+  STEP,
+  type TwinLaunch,
+  writes,
+} from '../gpu/kernel.ts';
+import { type Recorder, spread } from '../gpu/recorder.ts';
+import { norm, rmsScale, rowsOf } from './norm.ts';
+import {
+  KV_WRITES,
+  pickHeads,
+  placed,
+  QKV_SIZES,
+  type QkvConstant,
+  type QkvPlace,
+  qkvBindings,
+  qkvConstants,
+  type Sum,
+} from './qkv.ts';
+import { type Activations, COUNT, PLACE, SMALL, stride, type Weight } from './tensor.ts';
 import { REDUCTIONS, reduceInclude, rowsInclude, type Tuning, type Width } from './tuning.ts';
-
-export const WEIGHTS: readonly Fixed[] = Object.values(FORMATS).map(({ reader, unit }) => ({
-  WEIGHT: reader,
-  UNIT: unit,
-}));
+import {
+  unitConstants,
+  WEIGHTS,
+  type WeightConstant,
+  weightBindings,
+  weightInclude,
+  weightRow,
+} from './weight-rows.ts';
 
 /** Where sums go: q, k and v; gate and up; values that others read; what is added to the hidden states. */
 const QKV = combine([{ OUT: 'out_qkv' }], KV_WRITES);
@@ -53,31 +78,145 @@ const shapes = (ways: { alone: Fixed[]; together: Fixed[] }): Fixed[] =>
 const own = (TOKENS: number): Fixed => ({ X: 'x_own', TOKENS });
 const told = (TOKENS: number): Fixed => ({ X: 'x_subgroup', TOKENS });
 
-export const MATVEC: Kernel = {
-  name: 'matvec',
-  choices: [
-    WEIGHTS,
-    [
-      ...combine(shapes({ alone: [own(1), own(4), told(4)], together: [own(1), own(4)] }), OF_FEW),
-      ...combine(shapes({ alone: [own(4), told(8)], together: [own(4)] }), OF_MANY, [{ NORM: false }]),
-    ],
-  ],
-  sizes: { ...PROJECTION_SIZES, K: COUNT, EPS: SMALL },
-};
+type ProjectionConstant =
+  | QkvConstant
+  | WeightConstant
+  | 'X_STRIDE4'
+  | 'ROW0'
+  | 'BIAS'
+  | 'BIAS_AT'
+  | 'OUT_STRIDE'
+  | 'RESIDUAL'
+  | 'HEAD';
 
-export const MATMUL: Kernel = { name: 'matmul', choices: [WEIGHTS, OF_MANY], sizes: PROJECTION_SIZES };
+/** Rows and columns of a tile of matmul.wgsl. */
+const TILE = 64;
 
-export const NORM: Kernel = {
-  name: 'norm',
-  choices: [
-    REDUCTIONS,
-    [
-      { HEAD: false, NORM_GAIN: true },
-      { HEAD: true, NORM_GAIN: true },
-      { HEAD: false, NORM_GAIN: false },
+/** Weight rows, with those that out_swiglu.wgsl makes of an odd width. */
+const virtualRows = ({ imports, constants: { N } }: Launch<ProjectionConstant>): number =>
+  imports.OUT === 'out_swiglu' ? 4 * Math.ceil(N / 4) : N;
+
+const shapeOfOut = ({ constants: c, step }: Launch<ProjectionConstant>): number[] => [
+  rowsOf(step, c.HEAD),
+  c.OUT_STRIDE,
+];
+
+function projectionBindings(asked: Asked<ProjectionConstant>): Binding<ProjectionConstant>[] {
+  const { OUT } = asked.imports;
+  const out: Binding<ProjectionConstant>[] =
+    OUT === 'out_qkv'
+      ? qkvBindings(asked)
+      : [writes('out', OUT === 'out_swiglu' ? 'vec2f' : 'vec4f', shapeOfOut)];
+  return [
+    reads('x', 'vec4f', ({ constants, step }) => [step.rows, 4 * constants.X_STRIDE4]),
+    ...weightBindings(asked),
+    // the gain of the norm before, padded, then the bias
+    reads('vectors', 'vec4f', ({ constants }) => [constants.BIAS_AT + 4 * Math.ceil(constants.N / 4)]),
+    ...out,
+    STEP,
+  ];
+}
+
+/** What both kernels leave. */
+function* projected(launch: TwinLaunch<ProjectionConstant>, norm?: { K: number; EPS: number }) {
+  const { constants, imports, step, floats, pick } = launch;
+  const { N, ROW0, HEAD, BIAS, BIAS_AT, OUT_STRIDE, RESIDUAL, HEAD_DIM } = constants;
+  const padded = 4 * constants.X_STRIDE4;
+  const rows = pick(rowsOf(step, HEAD));
+  const gain = norm && floats('vectors', 0, padded);
+  const xs = rows.map((row) => {
+    const x = floats('x', ((HEAD && norm ? step.first : 0) + row) * padded, padded);
+    const by = norm ? rmsScale(x, norm.K, norm.EPS) : 1;
+    return Float64Array.from(x, (value, i) => value * by * (gain ? gain[i]! : 1));
+  });
+  /** Row v of the weight times each row of x; `scale` is the root of the summed squares. */
+  const sums = (v: number): Sum[] => {
+    const w = weightRow(launch, v);
+    const bias = BIAS ? floats('vectors', BIAS_AT + v, 1)[0]! : 0;
+    return xs.map((x) => {
+      let value = bias;
+      let squares = bias * bias;
+      for (let i = 0; i < padded; i++) {
+        const term = w[i]! * x[i]!;
+        value += term;
+        squares += term * term;
+      }
+      return { value, scale: Math.sqrt(squares) };
+    });
+  };
+  /** A column of out; past the last one is padding, which others read as zeros. */
+  function* column(v: number, found: readonly Sum[]): Iterable<Result> {
+    for (const [i, row] of rows.entries())
+      yield { binding: 'out', at: row * OUT_STRIDE + ROW0 + v, ...(found[i] ?? { value: 0, scale: 0 }) };
+  }
+  const padding = (width: number, to: number): number[] =>
+    Array.from({ length: to * Math.ceil(width / to) - width }, (_, i) => width + i);
+
+  if (imports.OUT === 'out_qkv') {
+    const first = ROW0 / HEAD_DIM;
+    for (const head of pickHeads(launch, first, first + N / HEAD_DIM))
+      for (const j of pick(HEAD_DIM / 2, 4)) {
+        const v = (head - first) * HEAD_DIM + j;
+        const [low, high] = [sums(v), sums(v + HEAD_DIM / 2)];
+        for (const [i, row] of rows.entries()) yield* placed(launch, row, head, j, low[i]!, high[i]!);
+      }
+  } else if (imports.OUT === 'out_swiglu') {
+    const width = N / 2;
+    for (const v of pick(width)) {
+      const [gates, ups] = [sums(v), sums(v + width)];
+      const products = gates.map((gate, i): Sum => {
+        const up = ups[i]!;
+        const silu = gate.value / (1 + Math.exp(-gate.value));
+        const scale = 1.1 * gate.scale * (Math.abs(up.value) + 0.01 * up.scale) + up.scale * Math.abs(silu);
+        return { value: silu * up.value, scale };
+      });
+      yield* column(v, products);
+    }
+    for (const v of padding(width, 2)) yield* column(v, []);
+  } else {
+    for (const v of pick(N)) {
+      const found = sums(v).map((sum, i): Sum => {
+        if (!RESIDUAL) return sum;
+        const before = floats('out', rows[i]! * OUT_STRIDE + ROW0 + v, 1)[0]!;
+        return { value: before + sum.value, scale: sum.scale + 1e-3 * Math.abs(before) };
+      });
+      yield* column(v, found);
+    }
+    for (const v of padding(N, 4)) yield* column(v, []);
+  }
+}
+
+export const MATVEC: Kernel<ProjectionConstant | 'WG' | 'LANES' | 'TOKENS' | 'ROWS' | 'NORM' | 'K' | 'EPS'> =
+  {
+    name: 'matvec',
+    choices: [
+      WEIGHTS,
+      [
+        ...combine(shapes({ alone: [own(1), own(4), told(4)], together: [own(1), own(4)] }), OF_FEW),
+        ...combine(shapes({ alone: [own(4), told(8)], together: [own(4)] }), OF_MANY, [{ NORM: false }]),
+      ],
     ],
+    sizes: { ...PROJECTION_SIZES, K: COUNT, EPS: SMALL },
+    bindings: projectionBindings,
+    grid(launch, most) {
+      const { HEAD, TOKENS, ROWS, LANES, WG } = launch.constants;
+      const across = Math.ceil((Math.ceil(virtualRows(launch) / ROWS) * LANES) / WG);
+      // Rows of x first: workgroups that run at the same time share weights, which are the larger of the two.
+      return [Math.ceil(rowsOf(launch.step, HEAD) / TOKENS), ...spread(across, most)];
+    },
+    cpu: (launch) => projected(launch, launch.constants.NORM ? launch.constants : undefined),
+  };
+
+export const MATMUL: Kernel<ProjectionConstant> = {
+  name: 'matmul',
+  choices: [WEIGHTS, OF_MANY],
+  sizes: PROJECTION_SIZES,
+  bindings: projectionBindings,
+  grid: (launch, most) => [
+    Math.ceil(rowsOf(launch.step, launch.constants.HEAD) / TILE),
+    ...spread(Math.ceil(virtualRows(launch) / TILE), most),
   ],
-  sizes: { K: COUNT, X_STRIDE4: COUNT, EPS: SMALL },
+  cpu: (launch) => projected(launch),
 };
 
 /** Where a projection's sums go. */
@@ -105,55 +244,6 @@ export interface Projection {
 
 /** Weight rows of which a thread that has rows of its own takes eight: of fewer there would be too few threads. */
 const MANY_ROWS = 512;
-
-/** The include that reads weights of a dtype. */
-export const weightInclude = (dtype: WeightDtype): string => FORMATS[dtype].reader;
-
-/** What a kernel needs to read weights `(rows, cols)` of a dtype: values of one load along K, and loads of a row. */
-export function unitConstants(dtype: WeightDtype, cols: number): { UNIT: number; UNITS: number } {
-  const { unit } = FORMATS[dtype];
-  return { UNIT: unit, UNITS: stride(cols) / unit };
-}
-
-const rowsOf = (step: StepShape, head: boolean): number => (head ? step.count : step.rows);
-
-/** RMSNorm of the rows of x: `out (rows, stride(cols))`. */
-export function norm(
-  gpu: Gpu,
-  tuning: Tuning,
-  recorder: Recorder,
-  call: {
-    label: string;
-    x: Activations;
-    /** The gain; without it the norm has none. */
-    vectors?: GPUBuffer;
-    out: GPUBuffer;
-    eps: number;
-    head: boolean;
-    step: GPUBuffer;
-  },
-): void {
-  const { x, head } = call;
-  const { workgroup, lanes } = tuning.matvec;
-  recorder.add({
-    label: call.label,
-    shader: {
-      kernel: NORM,
-      imports: { REDUCE: reduceInclude(gpu, lanes) },
-      constants: {
-        WG: workgroup,
-        LANES: lanes,
-        K: x.cols,
-        X_STRIDE4: stride(x.cols) / 4,
-        EPS: call.eps,
-        HEAD: head,
-        NORM_GAIN: call.vectors !== undefined,
-      },
-    },
-    bind: { x: x.buffer, vectors: call.vectors ?? x.buffer, out: call.out, step: call.step },
-    grid: (step) => [Math.ceil((rowsOf(step, head) * lanes) / workgroup), 1, 1],
-  });
-}
 
 function outputConstants(out: Output): Record<string, ShaderConstant> {
   if (out.kind === 'qkv') return qkvConstants(out.shape, out.sequences, out.context);
@@ -189,10 +279,9 @@ export function project(gpu: Gpu, tuning: Tuning, recorder: Recorder, call: Proj
   const padded = stride(weight.cols);
   const { workgroup, lanes } = tuning.matvec;
   const rows = rowsInclude(gpu, lanes, width);
-  const tokens = tiled ? 64 : width === 'one' ? 1 : width === 'many' && rows === 'x_subgroup' ? 8 : 4;
+  const tokens = width === 'one' ? 1 : width === 'many' && rows === 'x_subgroup' ? 8 : 4;
   for (const part of weight.parts) {
     const shared = lanes === 1 && part.rows >= MANY_ROWS ? 8 : 4;
-    const virtual = out.kind === 'swiglu' ? 4 * Math.ceil(part.rows / 4) : part.rows;
     recorder.add({
       label: call.label,
       shader: {
@@ -231,13 +320,6 @@ export function project(gpu: Gpu, tuning: Tuning, recorder: Recorder, call: Proj
         vectors: part.vectors ?? part.codes,
         step: call.step,
         ...outputBindings(out),
-      },
-      grid: (step) => {
-        const across = tiled
-          ? Math.ceil(virtual / 64)
-          : Math.ceil((Math.ceil(virtual / shared) * lanes) / workgroup);
-        // Rows of x first: workgroups that run at the same time share weights, which are the larger of the two.
-        return [Math.ceil(rowsOf(step, head) / tokens), ...spread(across, gpu.limits.workgroups)];
       },
     });
   }

@@ -1,22 +1,88 @@
-// Launches shaders/moments.wgsl and moment_vectors.wgsl.
-import type { Kernel } from '../gpu/kernel.ts';
+// shaders/moments.wgsl and moment_vectors.wgsl
+import { type Binding, type Kernel, reads, STEP, type TwinLaunch, writes } from '../gpu/kernel.ts';
 import type { Recorder } from '../gpu/recorder.ts';
 import { COUNT, stride } from './tensor.ts';
 
 const TILE = 32;
 const WORKGROUP = 64;
 
-export const MOMENTS: Kernel = {
+/** Bindings of shaders/shared/activation_pair.wgsl, with the shape of the pairs that are added to. */
+const pairBindings = (sums: (stride: number) => number[]): Binding<'STRIDE4'>[] => [
+  reads('z', 'vec4f', ({ constants, step }) => [step.rows, 4 * constants.STRIDE4]),
+  reads('before', 'vec4f', ({ constants, step }) => [step.context, 4 * constants.STRIDE4]),
+  reads('after', 'vec4f', ({ constants, step }) => [step.context, 4 * constants.STRIDE4]),
+  reads('rows', 'Row', ({ step }) => [step.rows, 4]),
+  writes('sums', 'vec4f', ({ constants }) => sums(4 * constants.STRIDE4)),
+];
+
+/** z and a of each row, and its position. */
+function pairsOf({ constants, step, floats, words }: TwinLaunch<'STRIDE4'>) {
+  const size = 4 * constants.STRIDE4;
+  return Array.from({ length: step.rows }, (_, row) => {
+    const position = words('rows', 4 * row, 4)[2]!;
+    const before = floats('before', position * size, size);
+    const a = floats('after', position * size, size).map((value, i) => value - before[i]!);
+    return { position, z: floats('z', row * size, size), a };
+  });
+}
+
+/** A pair after terms were added to it. */
+function pairSum({ floats }: TwinLaunch<'STRIDE4'>, at: number, low: number, terms: readonly number[]) {
+  const before = floats('sums', at, 1)[0]! + floats('sums', low, 1)[0]!;
+  const value = terms.reduce((sum, term) => sum + term, before);
+  const scale = terms.reduce((sum, term) => sum + Math.abs(term), Math.abs(before));
+  return { binding: 'sums', at, low, value, scale };
+}
+
+/** Columns of a launch are its items. */
+export const MOMENTS: Kernel<'STRIDE4' | 'OF_A'> = {
   name: 'moments',
   choices: [[{ OF_A: false }, { OF_A: true }]],
   // Places in a matrix of this size squared are u32.
   sizes: { STRIDE4: [1, 2 ** 14] },
+  bindings: () => [...pairBindings((size) => [2, size, size]), STEP],
+  grid: ({ items }) => [Math.ceil(items / TILE), Math.ceil(items / TILE), 1],
+  *cpu(launch) {
+    const size = 4 * launch.constants.STRIDE4;
+    const { OF_A } = launch.constants;
+    const pairs = pairsOf(launch);
+    const columns = TILE * Math.ceil(launch.items / TILE);
+    for (const i of launch.pick(columns))
+      for (const j of launch.pick(OF_A ? columns : TILE * (Math.floor(i / TILE) + 1))) {
+        const terms = pairs.map(({ z, a }) => (OF_A ? a : z)[i]! * z[j]!);
+        yield pairSum(launch, i * size + j, size * size + i * size + j, terms);
+      }
+  },
 };
 
-export const MOMENT_VECTORS: Kernel = {
+/** Largest value that can be reckoned with. */
+const LIMIT = 2 ** 50;
+
+export const MOMENT_VECTORS: Kernel<'STRIDE4' | 'WG'> = {
   name: 'moment_vectors',
   choices: [[{ WG: WORKGROUP }]],
   sizes: { STRIDE4: COUNT },
+  bindings: () => [
+    ...pairBindings((size) => [3, 2, size]),
+    // bits of the first position of which a value is beyond LIMIT, inverted, so that 0 is none
+    { name: 'odd', type: 'atomic<u32>', access: 'read_write', numbers: 'u32', shape: () => [1] },
+    STEP,
+  ],
+  grid: ({ constants: { STRIDE4, WG } }) => [Math.ceil(STRIDE4 / WG), 1, 1],
+  *cpu(launch) {
+    const size = 4 * launch.constants.STRIDE4;
+    const pairs = pairsOf(launch);
+    for (const i of launch.pick(size))
+      for (const [plane, terms] of [
+        pairs.map(({ z }) => z[i]!),
+        pairs.map(({ a }) => a[i]!),
+        pairs.map(({ a }) => a[i]! ** 2),
+      ].entries())
+        yield pairSum(launch, 2 * plane * size + i, (2 * plane + 1) * size + i, terms);
+    const odd = pairs.filter(({ z, a }) => [...z, ...a].some((value) => !(Math.abs(value) <= LIMIT)));
+    const noted = odd.map(({ position }) => ~position >>> 0);
+    yield { binding: 'odd', at: 0, value: Math.max(launch.words('odd', 0, 1)[0]!, ...noted), scale: 0 };
+  },
 };
 
 /** Sums over tokens of z and a `(d)`. Each is two f32, and they are apart: all high parts of a matrix or vector, then all low. */
@@ -57,19 +123,17 @@ export function addMoments(
 ): void {
   const { d, to, z, before, after, rows, step } = call;
   const STRIDE4 = stride(d) / 4;
-  const tiles = Math.ceil(d / TILE);
   const pair = { z, before, after, rows, step };
   for (const OF_A of [false, true])
     recorder.add({
       label: OF_A ? 'sum of a z' : 'sum of z z',
       shader: { kernel: MOMENTS, constants: { STRIDE4, OF_A } },
       bind: { ...pair, sums: OF_A ? to.C : to.G },
-      grid: () => [tiles, tiles, 1],
+      items: d,
     });
   recorder.add({
     label: 'sums of z and a',
     shader: { kernel: MOMENT_VECTORS, constants: { WG: WORKGROUP, STRIDE4 } },
     bind: { ...pair, sums: to.vectors, odd: to.odd },
-    grid: () => [Math.ceil(STRIDE4 / WORKGROUP), 1, 1],
   });
 }

@@ -1,64 +1,57 @@
-// Launches shaders/rope.wgsl; its placing of q, k and v is shared with the projections.
+// shaders/rope.wgsl
 import type { Gpu } from '../gpu/device.ts';
-import type { Kernel, Range, ShaderConstant } from '../gpu/kernel.ts';
+import { type Kernel, reads, STEP } from '../gpu/kernel.ts';
 import type { Recorder } from '../gpu/recorder.ts';
-import { type Activations, COUNT, HEAD, SMALL, stride } from './tensor.ts';
+import { rmsScale } from './norm.ts';
+import {
+  KV_WRITES,
+  pickHeads,
+  placed,
+  QKV_SIZES,
+  type QkvConstant,
+  type QkvPlace,
+  qkvBindings,
+  qkvConstants,
+  type Sum,
+} from './qkv.ts';
+import { type Activations, COUNT, SMALL, stride } from './tensor.ts';
 import { REDUCTIONS, reduceInclude, type Tuning } from './tuning.ts';
 
-/** Constants of `qkvConstants`. */
-export const QKV_SIZES = {
-  HEADS: COUNT,
-  KV_HEADS: COUNT,
-  HEAD_DIM: HEAD,
-  SEQUENCES: [1, 256],
-  CONTEXT: COUNT,
-  Q_STRIDE: COUNT,
-} as const satisfies Record<string, Range>;
+export type { HeadShape, QkvPlace } from './qkv.ts';
 
-export const KV_WRITES = [{ KV_WRITE: 'kv_write_f32' }, { KV_WRITE: 'kv_write_f16' }] as const;
-
-export const ROPE: Kernel = {
+export const ROPE: Kernel<QkvConstant | 'WG' | 'LANES' | 'X_STRIDE' | 'EPS' | 'NORM_GAIN'> = {
   name: 'rope',
   choices: [REDUCTIONS, KV_WRITES, [{ NORM_GAIN: false }, { NORM_GAIN: true }]],
   sizes: { ...QKV_SIZES, X_STRIDE: COUNT, EPS: SMALL },
+  bindings: (asked) => [
+    // q's heads, k's, v's
+    reads('x', 'vec2f', ({ constants, step }) => [step.rows, constants.X_STRIDE]),
+    // gains of q, then of k
+    reads('vectors', 'vec2f', ({ constants }) => [2, constants.HEAD_DIM]),
+    ...qkvBindings(asked),
+    STEP,
+  ],
+  grid({ constants: { HEADS, KV_HEADS, LANES, WG }, step }) {
+    return [Math.ceil((step.rows * (HEADS + 2 * KV_HEADS) * LANES) / WG), 1, 1];
+  },
+  *cpu(launch) {
+    const { HEADS, KV_HEADS, HEAD_DIM, X_STRIDE, EPS, NORM_GAIN } = launch.constants;
+    for (const row of launch.pick(launch.step.rows))
+      for (const head of pickHeads(launch, 0, HEADS + 2 * KV_HEADS)) {
+        const x = launch.floats('x', row * X_STRIDE + head * HEAD_DIM, HEAD_DIM);
+        const normed = head < HEADS + KV_HEADS;
+        const by = normed ? rmsScale(x, HEAD_DIM, EPS) : 1;
+        const gain =
+          normed && NORM_GAIN ? launch.floats('vectors', head < HEADS ? 0 : HEAD_DIM, HEAD_DIM) : undefined;
+        const sum = (i: number): Sum => {
+          const value = x[i]! * by * (gain ? gain[i]! : 1);
+          return { value, scale: Math.abs(value) };
+        };
+        for (const j of launch.pick(HEAD_DIM / 2))
+          yield* placed(launch, row, head, j, sum(j), sum(j + HEAD_DIM / 2));
+      }
+  },
 };
-
-export interface HeadShape {
-  heads: number;
-  kvHeads: number;
-  headDim: number;
-}
-
-/** Where q, k and v of each row go. */
-export interface QkvPlace {
-  shape: HeadShape;
-  /** `(rows, stride(heads * headDim))` f32. */
-  q: GPUBuffer;
-  /** A block's cache, in the layout of shaders/shared/kv_layout.wgsl. */
-  kv: GPUBuffer;
-  kvDtype: 'f32' | 'f16';
-  sequences: number;
-  /** Positions of the cache. */
-  context: number;
-  /** `(context, headDim / 2)`: cos and sin. */
-  rope: GPUBuffer;
-  rows: GPUBuffer;
-}
-
-export function qkvConstants(
-  shape: HeadShape,
-  sequences: number,
-  context: number,
-): Record<string, ShaderConstant> {
-  return {
-    HEADS: shape.heads,
-    KV_HEADS: shape.kvHeads,
-    HEAD_DIM: shape.headDim,
-    SEQUENCES: sequences,
-    CONTEXT: context,
-    Q_STRIDE: stride(shape.heads * shape.headDim),
-  };
-}
 
 /** Norm of q's and k's heads, RoPE, and writing q, k and v: `qkv (rows, stride(heads + 2 kvHeads) * headDim)`. */
 export function normAndRope(
@@ -99,10 +92,6 @@ export function normAndRope(
       rope: place.rope,
       rows: place.rows,
       step: call.step,
-    },
-    grid: (step) => {
-      const items = step.rows * (place.shape.heads + 2 * place.shape.kvHeads);
-      return [Math.ceil((items * lanes) / workgroup), 1, 1];
     },
   });
 }

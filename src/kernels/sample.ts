@@ -1,12 +1,50 @@
-// Launches shaders/argmax.wgsl; what greedy decoding does without is in sampling.ts.
-import type { Kernel } from '../gpu/kernel.ts';
+// shaders/argmax.wgsl; what greedy decoding does without is in sampling.ts.
+import { type Binding, type Kernel, type Result, reads, STEP, writes } from '../gpu/kernel.ts';
 import type { Recorder } from '../gpu/recorder.ts';
+import { bestOf } from './math.ts';
 import { type Activations, COUNT, stride, VOCABULARY } from './tensor.ts';
 import { type Tuning, VOCABULARY_THREADS } from './tuning.ts';
 
 export const VOCABULARY_SIZES = { VOCAB: VOCABULARY, STRIDE4: COUNT } as const;
 
-export const ARGMAX: Kernel = { name: 'argmax', choices: [VOCABULARY_THREADS], sizes: VOCABULARY_SIZES };
+/** Constants of a kernel that goes over rows of logits. */
+export type VocabularyConstant = 'WG' | keyof typeof VOCABULARY_SIZES;
+
+export const logitsBinding = (element = 'f32'): Binding<VocabularyConstant> =>
+  reads('logits', element, ({ constants, step }) => [step.count, 4 * constants.STRIDE4]);
+
+/** Bindings of shaders/shared/next.wgsl. */
+export const NEXT: readonly Binding<never>[] = [
+  writes('next_rows', 'Row', ({ step }) => [step.next + step.count, 4]),
+  writes('sampled', 'u32', ({ step }) => [step.next + step.count]),
+  STEP,
+];
+
+/** A workgroup a row. */
+export const rowGrid: Kernel['grid'] = ({ step }) => [step.count, 1, 1];
+
+/** What next.wgsl leaves of a choice; NaN is any. */
+export function* taken(row: number, token: number, position: number): Iterable<Result> {
+  yield { binding: 'next_rows', at: 4 * row, value: token, scale: 0 };
+  yield { binding: 'next_rows', at: 4 * row + 2, value: position + 1, scale: 0 };
+  yield { binding: 'sampled', at: row, value: token, scale: 0 };
+}
+
+export const ARGMAX: Kernel<VocabularyConstant> = {
+  name: 'argmax',
+  choices: [VOCABULARY_THREADS],
+  sizes: VOCABULARY_SIZES,
+  bindings: () => [logitsBinding('vec4f'), ...NEXT],
+  grid: rowGrid,
+  *cpu({ constants: { STRIDE4, VOCAB }, step, floats, words, pick }) {
+    for (const row of pick(step.count)) {
+      const logits = floats('logits', row * 4 * STRIDE4, VOCAB);
+      const to = step.next + row;
+      const token = logits.every(Number.isFinite) ? bestOf(logits).index : Number.NaN;
+      yield* taken(to, token, words('next_rows', 4 * to, 4)[2]!);
+    }
+  },
+};
 
 /** Rows of logits `(rows, stride(vocab))`, and where a choice among them goes. */
 export interface Choice {
@@ -33,7 +71,6 @@ export function argmax(tuning: Tuning, recorder: Recorder, { logits, next, sampl
     label: 'argmax',
     shader: { kernel: ARGMAX, constants: vocabConstants(tuning, logits) },
     bind: { logits: logits.buffer, next_rows: next, sampled, step },
-    grid: ({ count }) => [count, 1, 1],
   });
 }
 

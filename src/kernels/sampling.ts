@@ -1,13 +1,60 @@
-// Launches shaders/sample.wgsl, adjust.wgsl, top_logprobs.wgsl and score.wgsl. Fetched when first used.
-import type { Kernel } from '../gpu/kernel.ts';
+// shaders/sample.wgsl, adjust.wgsl, top_logprobs.wgsl and score.wgsl. Fetched when first used.
+import { type Kernel, reads, STEP, writes } from '../gpu/kernel.ts';
 import type { Recorder } from '../gpu/recorder.ts';
-import { type Choice, MAX_TOP, maskWords, VOCABULARY_SIZES, vocabConstants } from './sample.ts';
+import { drawn, type SamplerWords } from './kept.ts';
+import { bestOf, logSumExp } from './math.ts';
+import {
+  type Choice,
+  logitsBinding,
+  MAX_TOP,
+  maskWords,
+  NEXT,
+  rowGrid,
+  SAMPLER_BYTES,
+  taken,
+  VOCABULARY_SIZES,
+  type VocabularyConstant,
+  vocabConstants,
+} from './sample.ts';
 import { type Activations, COUNT } from './tensor.ts';
 import { type Tuning, VOCABULARY_THREADS } from './tuning.ts';
 
-export const SAMPLE: Kernel = { name: 'sample', choices: [VOCABULARY_THREADS], sizes: VOCABULARY_SIZES };
+/** Of the sequences. */
+const SAMPLERS = reads('samplers', 'Sampler', ({ step }) => [step.next + step.count, SAMPLER_BYTES / 4]);
 
-export const ADJUST: Kernel = {
+/** A sampler as shaders/shared/sampling.wgsl has it. */
+function samplerOf(words: Uint32Array): SamplerWords {
+  const floats = new Float32Array(words.buffer);
+  return {
+    sharpness: floats[0]!,
+    topP: floats[1]!,
+    logMinP: floats[2]!,
+    topK: words[3]!,
+    repetition: floats[4]!,
+    frequency: floats[5]!,
+    presence: floats[6]!,
+    seed: words[7]!,
+  };
+}
+
+export const SAMPLE: Kernel<VocabularyConstant> = {
+  name: 'sample',
+  choices: [VOCABULARY_THREADS],
+  sizes: VOCABULARY_SIZES,
+  bindings: () => [logitsBinding(), SAMPLERS, ...NEXT],
+  grid: rowGrid,
+  *cpu({ constants: { STRIDE4, VOCAB, WG }, step, floats, words, pick }) {
+    for (const row of pick(step.count)) {
+      const to = step.next + row;
+      const position = words('next_rows', 4 * to, 4)[2]!;
+      const sampler = samplerOf(words('samplers', 8 * to, 8));
+      const logits = floats('logits', row * 4 * STRIDE4, VOCAB);
+      yield* taken(to, drawn(logits, sampler, { threads: WG, position, sequence: to }), position);
+    }
+  },
+};
+
+export const ADJUST: Kernel<VocabularyConstant | 'HAS_BIAS' | 'HAS_MASK' | 'MASK_WORDS'> = {
   name: 'adjust',
   choices: [
     VOCABULARY_THREADS,
@@ -15,15 +62,100 @@ export const ADJUST: Kernel = {
     [{ HAS_MASK: false }, { HAS_MASK: true }],
   ],
   sizes: { ...VOCABULARY_SIZES, MASK_WORDS: COUNT },
+  bindings: () => [
+    logitsBinding(),
+    writes('adjusted', 'f32', ({ constants, step }) => [step.count, 4 * constants.STRIDE4]),
+    // by sequence: twice the times that a token is in the reply, plus one if it is in the prompt
+    writes('counts', 'u32', ({ constants, step }) => [step.next + step.count, constants.VOCAB]),
+    // by sequence; not read unless HAS_BIAS
+    reads('bias', 'f32', ({ constants, step }) => [step.next + step.count, constants.VOCAB]),
+    // by sequence: a bit for each token that may be chosen; not read unless HAS_MASK
+    reads('mask', 'u32', ({ constants, step }) => [step.next + step.count, constants.MASK_WORDS]),
+    SAMPLERS,
+    reads('next_rows', 'Row', ({ step }) => [step.next + step.count, 4]),
+    STEP,
+  ],
+  grid: ({ constants: { VOCAB, WG }, step }) => [Math.min(64, Math.ceil(VOCAB / WG)), step.count, 1],
+  *cpu({ constants, step, floats, words, pick }) {
+    const { STRIDE4, VOCAB, HAS_BIAS, HAS_MASK, MASK_WORDS } = constants;
+    for (const row of pick(step.count)) {
+      const sequence = step.next + row;
+      const sampler = samplerOf(words('samplers', 8 * sequence, 8));
+      const [last] = words('next_rows', 4 * sequence, 4);
+      for (const i of pick(VOCAB)) {
+        const at = row * 4 * STRIDE4 + i;
+        const to = sequence * VOCAB + i;
+        let count = words('counts', to, 1)[0]!;
+        if (i === last) {
+          count += 2;
+          yield { binding: 'counts', at: to, value: count, scale: 0 };
+        }
+        let z = floats('logits', at, 1)[0]!;
+        if (count > 0) z = z > 0 ? z / sampler.repetition : z * sampler.repetition;
+        const times = count >> 1;
+        const penalty = times * sampler.frequency + Math.min(times, 1) * sampler.presence;
+        const bias = HAS_BIAS ? floats('bias', to, 1)[0]! : 0;
+        const scale = Math.abs(z) + Math.abs(penalty) + Math.abs(bias);
+        const allowed = !HAS_MASK || (words('mask', sequence * MASK_WORDS + (i >> 5), 1)[0]! >> (i & 31)) & 1;
+        yield { binding: 'adjusted', at, value: allowed ? z - penalty + bias : -3e38, scale };
+      }
+    }
+  },
 };
 
-export const TOP_LOGPROBS: Kernel = {
+export const TOP_LOGPROBS: Kernel<VocabularyConstant | 'TOP'> = {
   name: 'top_logprobs',
   choices: [VOCABULARY_THREADS],
   sizes: { ...VOCABULARY_SIZES, TOP: [0, MAX_TOP] },
+  bindings: () => [
+    logitsBinding(),
+    reads('sampled', 'u32', ({ step }) => [step.next + step.count]),
+    // token and the bits of its log-probability; the last is the chosen token
+    writes('top', 'vec2<u32>', ({ constants, step }) => [step.count, constants.TOP + 1, 2]),
+    STEP,
+  ],
+  grid: rowGrid,
+  *cpu({ constants: { STRIDE4, VOCAB, TOP }, step, floats, words, pick }) {
+    for (const row of pick(step.count)) {
+      const logits = floats('logits', row * 4 * STRIDE4, VOCAB);
+      const total = logSumExp(logits);
+      const order = Array.from(logits.keys()).sort((a, b) => logits[b]! - logits[a]! || a - b);
+      const chosen = words('sampled', step.next + row, 1)[0]!;
+      for (const [i, token] of [...order.slice(0, TOP), chosen].entries()) {
+        const at = 2 * (row * (TOP + 1) + i);
+        const scale = Math.abs(logits[token]!) + Math.abs(total);
+        yield { binding: 'top', at, value: token, scale: 0 };
+        yield { binding: 'top', at: at + 1, value: logits[token]! - total, scale, as: 'f32' };
+      }
+    }
+  },
 };
 
-export const SCORE: Kernel = { name: 'score', choices: [VOCABULARY_THREADS], sizes: VOCABULARY_SIZES };
+export const SCORE: Kernel<VocabularyConstant> = {
+  name: 'score',
+  choices: [VOCABULARY_THREADS],
+  sizes: VOCABULARY_SIZES,
+  bindings: () => [
+    logitsBinding(),
+    // of each row of the forward
+    reads('targets', 'u32', ({ step }) => [step.first + step.count]),
+    // the bits of the target's log-probability, and the likeliest token
+    writes('scores', 'vec2<u32>', ({ step }) => [step.first + step.count, 2]),
+    STEP,
+  ],
+  grid: rowGrid,
+  *cpu({ constants: { STRIDE4, VOCAB }, step, floats, words, pick }) {
+    for (const i of pick(step.count)) {
+      const row = step.first + i;
+      const logits = floats('logits', i * 4 * STRIDE4, VOCAB);
+      const total = logSumExp(logits);
+      const logit = logits[words('targets', row, 1)[0]!]!;
+      const scale = Math.abs(logit) + Math.abs(total);
+      yield { binding: 'scores', at: 2 * row, value: logit - total, scale, as: 'f32' };
+      yield { binding: 'scores', at: 2 * row + 1, value: bestOf(logits).index, scale: 0 };
+    }
+  },
+};
 
 /** Draws a token of each row by its sequence's sampler. */
 export function sample(tuning: Tuning, recorder: Recorder, call: Choice & { samplers: GPUBuffer }): void {
@@ -32,7 +164,6 @@ export function sample(tuning: Tuning, recorder: Recorder, call: Choice & { samp
     label: 'sample',
     shader: { kernel: SAMPLE, constants: vocabConstants(tuning, logits) },
     bind: { logits: logits.buffer, next_rows: next, sampled, samplers, step },
-    grid: ({ count }) => [count, 1, 1],
   });
 }
 
@@ -53,7 +184,6 @@ export function adjust(
   call: Omit<Choice, 'sampled'> & Adjustments & { samplers: GPUBuffer; adjusted: Activations },
 ): void {
   const { logits, next, counts, bias, mask, samplers, step } = call;
-  const workgroups = Math.min(64, Math.ceil(logits.cols / tuning.vocabulary));
   recorder.add({
     label: 'adjust',
     shader: {
@@ -75,7 +205,6 @@ export function adjust(
       next_rows: next,
       step,
     },
-    grid: ({ count }) => [workgroups, count, 1],
   });
 }
 
@@ -89,7 +218,6 @@ export function topLogprobs(
     label: 'top logprobs',
     shader: { kernel: TOP_LOGPROBS, constants: { ...vocabConstants(tuning, call.logits), TOP: call.top } },
     bind: { logits: call.logits.buffer, sampled: call.sampled, top: call.out, step: call.step },
-    grid: ({ count }) => [count, 1, 1],
   });
 }
 
@@ -123,6 +251,5 @@ export function score(
     label: 'score',
     shader: { kernel: SCORE, constants: vocabConstants(tuning, call.logits) },
     bind: { logits: call.logits.buffer, targets: call.targets, scores: call.scores, step: call.step },
-    grid: ({ count }) => [count, 1, 1],
   });
 }

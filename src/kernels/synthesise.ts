@@ -1,20 +1,53 @@
-// Launches shaders/synthesise.wgsl.
-import type { Gpu } from '../gpu/device.ts';
-import type { Kernel } from '../gpu/kernel.ts';
+// shaders/synthesise.wgsl
+import { type Kernel, writes } from '../gpu/kernel.ts';
 import { type Recorder, spread } from '../gpu/recorder.ts';
 import { FORMATS } from '../quant/index.ts';
+import { hash } from './math.ts';
 import { rowBytes, type Weight, type WeightPart } from './tensor.ts';
 
 const WORKGROUP = 64;
 
-export const SYNTHESISE: Kernel = {
+/** Words of a launch are its items. */
+export const SYNTHESISE: Kernel<'WG' | 'BITS' | 'SIGNED' | 'LEVEL' | 'SCALES'> = {
   name: 'synthesise',
   choices: [
     [{ WG: WORKGROUP }],
-    Object.values(FORMATS).map(({ bits, level }) => ({ BITS: bits, LEVEL: level })),
+    Object.values(FORMATS).map(({ bits, signed, level }) => ({ BITS: bits, SIGNED: signed, LEVEL: level })),
     [{ SCALES: false }, { SCALES: true }],
   ],
   sizes: {},
+  bindings: () => [
+    writes('out', 'u32', ({ items }) => [items]),
+    { name: 'params', type: 'Params', access: 'uniform', numbers: 'u32', shape: () => [4] },
+  ],
+  grid: ({ items, constants: { WG } }, most) => [...spread(Math.ceil(items / WG), most), 1],
+  *cpu({ constants: { BITS, SIGNED, LEVEL, SCALES }, words, pick }) {
+    const [count, perRow, cols, seed] = words('params', 0, 4) as unknown as [number, number, number, number];
+    const peak = Math.sqrt(3 / cols);
+    const uniform = (bits: number): number => (bits >>> 8) * (2 / 16777216) - 1;
+    for (const i of pick(count)) {
+      const bits = hash((i ^ hash(seed)) >>> 0);
+      const column = (i % perRow) * (32 / BITS);
+      const left = (value: number, place: number): number => (column + place < cols ? value : 0);
+      const halves = SCALES
+        ? [peak / LEVEL, peak / LEVEL]
+        : [left(uniform(bits) * peak, 0), left(uniform(hash(bits)) * peak, 1)];
+      if (SCALES || BITS === 16)
+        for (const [j, value] of halves.entries())
+          yield { binding: 'out', at: 2 * i + j, value, scale: Math.abs(value), as: 'f16' };
+      else if (BITS === 32) yield { binding: 'out', at: i, value: halves[0]!, scale: peak, as: 'f32' };
+      else {
+        let word = 0;
+        const middle = 2 ** (BITS - 1);
+        const turn = SIGNED ? middle : 0;
+        for (let place = 0; place < 32 / BITS; place++) {
+          const code = Math.max(1, ((bits >>> (BITS * place)) & (2 * middle - 1)) ^ turn);
+          word |= ((column + place < cols ? code : middle) ^ turn) << (BITS * place);
+        }
+        yield { binding: 'out', at: i, value: word >>> 0, scale: 0 };
+      }
+    }
+  },
 };
 
 /** Bytes of the uniform of one launch. */
@@ -25,24 +58,23 @@ export const SYNTHESISE_BYTES = 16;
  * 1/sqrt(cols); one launch each, with a uniform each from `uniform`.
  */
 export function synthesise(
-  gpu: Gpu,
   recorder: Recorder,
   call: { weight: Weight; part: WeightPart; seed: number; uniform: (data: Uint32Array) => GPUBuffer },
 ): void {
   const { weight, part, seed } = call;
   const { dtype, cols } = weight;
   const bytes = rowBytes(dtype, cols);
-  const { bits, level } = FORMATS[dtype];
+  const { bits, signed, level } = FORMATS[dtype];
   const fill = (out: GPUBuffer, perRow: number, scales: boolean): void => {
     const words = (part.rows * perRow) / 4;
     recorder.add({
       label: 'synthesise',
       shader: {
         kernel: SYNTHESISE,
-        constants: { WG: WORKGROUP, BITS: bits, SCALES: scales, LEVEL: level },
+        constants: { WG: WORKGROUP, BITS: bits, SIGNED: signed, SCALES: scales, LEVEL: level },
       },
       bind: { out, params: call.uniform(new Uint32Array([words, perRow / 4, cols, seed])) },
-      grid: () => [...spread(Math.ceil(words / WORKGROUP), gpu.limits.workgroups), 1],
+      items: words,
     });
   };
   fill(part.codes, bytes.codes, false);

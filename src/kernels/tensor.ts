@@ -14,7 +14,7 @@ export const PLACE: Range = [0, 2 ** 31 - 1];
 export const HEAD: Range = [4, LARGEST_HEAD];
 export const VOCABULARY: Range = [1, 2 ** 24];
 /** What a norm adds to the mean square. */
-export const SMALL: Range = [0, 1];
+export const SMALL: Range = [0, 1, 'f32'];
 
 /** Rows `row0 .. row0 + rows` of a weight. */
 export interface WeightPart {

@@ -1,6 +1,6 @@
 import { ShishuError, throwIfAborted } from '../errors.ts';
-import { CHUNK_BYTES, CHUNKS_AHEAD, free, LANES } from '../formats/ahead.ts';
 import type { Checkpoint, Span, UsableTensor } from '../formats/checkpoint.ts';
+import { CHUNK_BYTES, free, LANES, PREFETCHED_CHUNKS } from '../formats/concurrency.ts';
 import { bytesToF32 } from '../formats/float.ts';
 import { watchErrors } from '../gpu/buffer.ts';
 import type { Gpu } from '../gpu/device.ts';
@@ -22,7 +22,7 @@ const READ_BYTES = 2 << 20;
 export function loadingBytes(storedBytes: number, cached: boolean): { page: number; gpu: number } {
   const reads = Math.min(storedBytes, LANES * READ_BYTES);
   const widened = 2 * Math.min(storedBytes, READ_BYTES);
-  const chunks = Math.ceil((LANES * READ_BYTES) / CHUNK_BYTES) + 1 + CHUNKS_AHEAD;
+  const chunks = Math.ceil((LANES * READ_BYTES) / CHUNK_BYTES) + 1 + PREFETCHED_CHUNKS;
   return {
     page: reads + 3 * widened + (cached ? Math.min(storedBytes, chunks * CHUNK_BYTES) : reads),
     gpu: 2 * reads,

@@ -53,20 +53,13 @@ export function inverseFrequencies({ headDim, rope }: RotatedHead, context: numb
   });
 }
 
-/**
- * Cos and sin `(positions, headDim / 2, 2)` for a model loaded with this context, from f64 so that late positions keep their
- * precision.
- */
-export function ropeTable(
-  head: RotatedHead,
-  context: number,
-  positions = context,
-): Float32Array<ArrayBuffer> {
+/** `(context, headDim / 2, 2)`: cos and sin, from f64 so that late positions keep their precision. */
+export function ropeTable(head: RotatedHead, context: number): Float32Array<ArrayBuffer> {
   const frequencies = inverseFrequencies(head, context);
   const { rotated = head.headDim, amplitude = 1 } = head.rope ?? {};
-  const table = new Float32Array(positions * head.headDim);
+  const table = new Float32Array(context * head.headDim);
   let at = 0;
-  for (let position = 0; position < positions; position++)
+  for (let position = 0; position < context; position++)
     for (const [i, f] of frequencies.entries()) {
       const size = 2 * i < rotated ? amplitude : 1;
       table[at++] = size * Math.cos(position * f);

@@ -4,8 +4,10 @@ import type { WeightFormat } from './format.ts';
 /** Values rounded to f16, in pairs. */
 export const f16: WeightFormat = {
   reader: 'weight_f16',
+  load: 'vec4<u32>',
   unit: 8,
   bits: 16,
+  signed: false,
   scaled: false,
   level: 1,
   table: 'f16',

@@ -3,8 +3,10 @@ import type { WeightFormat } from './format.ts';
 /** Values as they are. */
 export const f32: WeightFormat = {
   reader: 'weight_f32',
+  load: 'vec4f',
   unit: 4,
   bits: 32,
+  signed: false,
   scaled: false,
   level: 1,
   table: 'f32',

@@ -21,10 +21,14 @@ export interface PackedRows {
 export interface WeightFormat {
   /** The include in shaders/shared/ that reads a unit, without `.wgsl`. */
   readonly reader: string;
+  /** What WGSL reads of the codes for a unit. */
+  readonly load: string;
   /** Values along a row that the reader gives at once. */
   readonly unit: 4 | 8;
   /** Bits of one code. */
   readonly bits: number;
+  /** Whether integer codes are two's complement; others count from the least value. */
+  readonly signed: boolean;
   /** f16 scales, one for each block of a row. */
   readonly scaled: boolean;
   /** The code that stands for the largest value, in random weights. */

@@ -15,3 +15,6 @@ export type WeightDtype = keyof typeof FORMATS;
 
 /** Names of the formats, from the truest to the smallest. */
 export const DTYPES = Object.keys(FORMATS) as readonly WeightDtype[];
+
+/** The same in words, for messages: `f32, f16, q8 or q4`. */
+export const DTYPES_TEXT = DTYPES.join(', ').replace(/, (\w+)$/, ' or $1');

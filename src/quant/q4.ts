@@ -52,7 +52,9 @@ function encode(values: Float32Array): PackedRows {
 export const q4: WeightFormat = {
   ...BLOCKED,
   reader: 'weight_q4',
+  load: 'u32',
   bits: 4,
+  signed: false,
   level: 8,
   encode,
   decode(codes, scales, cols) {

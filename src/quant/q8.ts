@@ -22,7 +22,9 @@ function encode(values: Float32Array): PackedRows {
 export const q8: WeightFormat = {
   ...BLOCKED,
   reader: 'weight_q8',
+  load: 'vec2<u32>',
   bits: 8,
+  signed: true,
   level: 127,
   encode,
   decode(codes, scales, cols) {

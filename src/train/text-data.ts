@@ -21,7 +21,7 @@ export function paragraphsOf(file: string, bytes: Uint8Array): string[] {
     refuse('is not UTF-8 text');
   }
   if (text.includes('\0')) refuse('holds zero bytes and is no text');
-  const paragraphs = text.split(/\r?\n\s*\n/).flatMap((part) => part.trim() || []);
+  const paragraphs = text.split(/\r?\n\s*\n/).flatMap((block) => block.trim() || []);
   return paragraphs.length > 0 ? paragraphs : refuse('is empty');
 }
 
@@ -31,11 +31,17 @@ export function paragraphsOf(file: string, bytes: Uint8Array): string[] {
  */
 export const textData = (paragraphs: readonly string[], seed: number, length: number): TrainingData => ({
   texts: () => paragraphs,
-  training: (bpe) => (index) => {
-    const hash = hashOf(`${seed}/${index}`);
-    const ids = bpe.encode(BEGIN + paragraphs[hash % paragraphs.length]);
-    const from = ids.length > length ? hashOf(`window/${hash}`) % (ids.length - length) : 0;
-    const window = ids.slice(from, from + length + 1);
-    return { ids: window, weights: window.map(() => 1) };
+  training: (bpe) => {
+    // A file without blank lines is one paragraph, of which every sample is a window.
+    const encoded: number[][] = [];
+    return (index) => {
+      const hash = hashOf(`${seed}/${index}`);
+      const at = hash % paragraphs.length;
+      encoded[at] ??= bpe.encode(BEGIN + paragraphs[at]);
+      const ids = encoded[at];
+      const from = ids.length > length ? hashOf(`window/${hash}`) % (ids.length - length) : 0;
+      const window = ids.slice(from, from + length + 1);
+      return { ids: window, weights: window.map(() => 1) };
+    };
   },
 });

@@ -27,6 +27,9 @@ export interface Snapshot {
   second: CpuWeights;
 }
 
+/** What training starts from: a new model's weights, or a snapshot. */
+export type Start = Pick<Snapshot, 'weights'> & Partial<Snapshot>;
+
 /** A model to distil. */
 export interface Teacher {
   spec: ModelSpec;
@@ -50,7 +53,9 @@ export async function startJax(backend: 'wasm' | 'webgpu' = 'wasm'): Promise<voi
 }
 
 /** Tokens `(rows, length)`, targets `(rows * length)` and weights of the same shape, whose sum is 1. */
-const inputsOf = ({ rows, length, tokens, targets, weights }: Batch): [Tensor, Tensor, Tensor] => {
+type Inputs = [tokens: Tensor, targets: Tensor, weights: Tensor];
+
+const inputsOf = ({ rows, length, tokens, targets, weights }: Batch): Inputs => {
   const total = weights.reduce((a, b) => a + b, 0);
   return [
     np.array(tokens).reshape([rows, length]),
@@ -71,36 +76,24 @@ export class Trainer {
   readonly #schedule: Schedule;
   readonly #constants: Constants;
   readonly #teacher: { params: Params; constants: Constants; logits: Logits } | undefined;
-  readonly #loss: (params: Params, tokens: Tensor, targets: Tensor, weights: Tensor, c: Constants) => Tensor;
-  readonly #gradients: (
-    params: Params,
-    tokens: Tensor,
-    targets: Tensor,
-    weights: Tensor,
-    constants: Constants,
-    teacherLogits: Tensor[],
-  ) => [Tensor, Params];
+  readonly #loss: (params: Params, ...inputs: [...Inputs, Constants]) => Tensor;
+  readonly #gradients: (params: Params, ...inputs: [...Inputs, Constants, Tensor[]]) => [Tensor, Params];
   readonly #update: typeof adamW;
 
-  /**
-   * @param start a new model's weights, or a checkpoint's
-   * @param length tokens a row
-   */
+  /** @param length tokens a row */
   constructor(
     spec: ModelSpec,
-    start: CpuWeights | Snapshot,
+    { step = 0, weights, first, second }: Start,
     { schedule, length, teacher }: { schedule: Schedule; length: number; teacher?: Teacher },
   ) {
     checkTrainable(spec);
     this.spec = spec;
     this.#schedule = schedule;
     this.#constants = constantsOf(spec, length);
-    const snapshot = 'step' in start && typeof start.step === 'number' ? (start as Snapshot) : undefined;
-    this.#step = snapshot?.step ?? 0;
-    this.#params = toDevice(snapshot?.weights ?? (start as CpuWeights), spec);
-    this.#moments = snapshot
-      ? { first: toDevice(snapshot.first, spec), second: toDevice(snapshot.second, spec) }
-      : { first: zerosLike(this.#params), second: zerosLike(this.#params) };
+    this.#step = step;
+    this.#params = toDevice(weights, spec);
+    const moment = (of?: CpuWeights): Params => (of ? toDevice(of, spec) : zerosLike(this.#params));
+    this.#moments = { first: moment(first), second: moment(second) };
     if (teacher) {
       checkTrainable(teacher.spec);
       this.#teacher = {
@@ -132,16 +125,14 @@ export class Trainer {
 
   /** One step of AdamW on a batch. */
   async train(batch: Batch): Promise<StepResult> {
-    const [tokens, targets, weights] = inputsOf(batch);
+    const inputs = inputsOf(batch);
     const teacher = this.#teacher;
     const teacherLogits = teacher
-      ? [teacher.logits(tree.ref(teacher.params), tokens.ref, tree.ref(teacher.constants))]
+      ? [teacher.logits(tree.ref(teacher.params), inputs[0].ref, tree.ref(teacher.constants))]
       : [];
     const [loss, gradients] = this.#gradients(
       tree.ref(this.#params),
-      tokens,
-      targets,
-      weights,
+      ...inputs,
       tree.ref(this.#constants),
       teacherLogits,
     );

@@ -1,12 +1,12 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { CHUNK_BYTES, CHUNKS_AHEAD, slots } from '../../src/formats/ahead.ts';
-import { canCache, deleteCached, listCached } from '../../src/formats/cache.ts';
+import { canCache, deleteCached, listCached } from '../../src/formats/cache-files.ts';
+import { CHUNK_BYTES, PREFETCHED_CHUNKS, slots } from '../../src/formats/concurrency.ts';
 import { openSource, readOptional, type Source, type SourceOptions } from '../../src/formats/source.ts';
 
 const FOLDER = 'https://models.example/tiny/';
 const WEIGHTS = 'model.safetensors';
 // More than what one read brings with it.
-const size = (2 + CHUNKS_AHEAD) * CHUNK_BYTES + 12_345;
+const size = (2 + PREFETCHED_CHUNKS) * CHUNK_BYTES + 12_345;
 const content = new Uint8Array(size).map((_, i) => (i * 2654435761) >>> 13);
 
 /** A server in memory that counts what it sends. */
@@ -186,7 +186,7 @@ describe('the cache', () => {
 
   it('begins anew when the file has changed since', async () => {
     await open().read(WEIGHTS, 0, 10);
-    await untilStored((1 + CHUNKS_AHEAD) * CHUNK_BYTES);
+    await untilStored((1 + PREFETCHED_CHUNKS) * CHUNK_BYTES);
     server.etag = '"2"';
     server.sent = 0;
     expect(await holds(open())).toBe(true);
@@ -247,7 +247,7 @@ describe('the cache', () => {
   it('loads on when the disk is full half-way', async () => {
     const source = open();
     await source.read(WEIGHTS, 0, 10);
-    await untilStored((1 + CHUNKS_AHEAD) * CHUNK_BYTES);
+    await untilStored((1 + PREFETCHED_CHUNKS) * CHUNK_BYTES);
     vi.spyOn(FileSystemFileHandle.prototype, 'createWritable').mockRejectedValue(
       new DOMException('No room.', 'QuotaExceededError'),
     );

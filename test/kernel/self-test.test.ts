@@ -89,27 +89,34 @@ describe('a sound GPU', () => {
 });
 
 describe('a GPU that computes wrongly', () => {
-  const cases: [string, Spoil, RegExp][] = [
-    ['matvec', instead('sums[0] += dots(', 'sums[0] += 0.9 * dots('), /decode, block 0: qkv and attention/],
+  const cases: [string, Spoil, RegExp, TinyModelName?][] = [
+    ['matvec', instead('sums[0] += dots(', 'sums[0] += 0.9 * dots('), /decode, block 0: qkv \(matvec\)/],
     [
       'matmul',
       instead('t2 += x_tile[xi + 2u] * wv', 't2 += x_tile[xi + 1u] * wv'),
-      /prompt, block 0: gate and up/,
+      /prompt, block 0: gate and up \(matmul\)/,
     ],
     [
       'attention_decode',
       instead('exp(', 'exp(0.5 * ', (shader) => shader === 'attention_decode'),
-      /decode, block 0: qkv and attention/,
+      /decode, block 0: attention \(attention_decode\)/,
     ],
     [
       'argmax',
       instead('better(best, Best(z[j], 4u * i + j))', 'better(best, Best(-z[j], 4u * i + j))'),
-      /argmax/,
+      /decode: argmax \(argmax\)/,
+    ],
+    ['norm', instead('* gain * scale', '* gain * 1.05 * scale'), /prompt, block 0: qkv norm \(norm\)/],
+    ['rope', instead('value *= scale', 'value *= 1.05 * scale'), /decode, block 0: rope \(rope\)/, 'qwen3'],
+    [
+      'attention_tiled',
+      instead('mat4x4f(w.x * v', 'mat4x4f(0.9 * w.x * v'),
+      /prompt, block 0: attention \(attention_tiled\)/,
     ],
   ];
   test.each(cases)(
     '%s spoilt is found, and plain kernels that are sound give the right logits',
-    async (shader, spoil, named) => {
+    async (shader, spoil, named, name = 'llama') => {
       let hit = 0;
       // Plain kernels have one lane, and are left alone.
       const once: Spoil = (code, label) => {
@@ -118,7 +125,7 @@ describe('a GPU that computes wrongly', () => {
         if (changed !== code) hit++;
         return changed;
       };
-      const { model, warnings } = await load('llama', once);
+      const { model, warnings } = await load(name, once);
       expect(hit, shader).toBeGreaterThan(0);
       const { selfTest } = model.info;
       expect(selfTest.kernels).toBe('plain');
@@ -127,7 +134,7 @@ describe('a GPU that computes wrongly', () => {
       const tokens = randomTokens(model.info.spec, 9, 3);
       const found = await model.logits(tokens);
       await model.dispose();
-      const { model: usual } = await load('llama', sound);
+      const { model: usual } = await load(name, sound);
       const expected = await usual.logits(tokens);
       await usual.dispose();
       const apart = found.map((value, i) => Math.abs(value - expected[i]!));
@@ -157,6 +164,12 @@ describe('a GPU that computes wrongly', () => {
       code: 'self-test',
       details: { adapter: gpu.name, kernel: expect.stringMatching(/block 0/) },
       mend: expect.stringContaining('driver'),
+    });
+    // The embedding has no plainer kernel.
+    const embedding = instead('= unit.a', '= 1.001 * unit.a', (shader) => shader === 'embed');
+    await expect(load('llama', embedding)).rejects.toMatchObject({
+      code: 'self-test',
+      details: { kernel: 'prompt: embed (embed)' },
     });
     const { model } = await load('llama', spoil, { selfTest: false });
     expect(model.info.selfTest.kernels).toBe('off');

@@ -1,7 +1,8 @@
+import { bestOf, logSumExp } from '../../src/kernels/math.ts';
 import type { AttentionMixer, RopeScaling } from '../../src/model/spec.ts';
 
 /*
- * CPU twins of the kernels: the formulas as loops, sums in f64, results in f32. All arrays are row-major, all
+ * Formulas of whole layers, as loops for the reference forward: sums in f64, results in f32. All arrays are row-major, all
  * functions return new arrays.
  */
 
@@ -154,15 +155,6 @@ export function swiglu(x: Float32Array, d: number, weights: MlpWeights): Float32
   return linear(hidden, weights.down, weights.down.length / d, weights.downBias);
 }
 
-/** `ln(sum(exp(row)))`. */
-export function logSumExp(row: ArrayLike<number>): number {
-  let max = -Infinity;
-  for (let i = 0; i < row.length; i++) max = Math.max(max, row[i]!);
-  let sum = 0;
-  for (let i = 0; i < row.length; i++) sum += Math.exp(row[i]! - max);
-  return max + Math.log(sum);
-}
-
 /** Natural logarithms of the probabilities of one row of logits, f64. */
 export function logSoftmax(row: ArrayLike<number>): Float64Array {
   const total = logSumExp(row);
@@ -175,32 +167,11 @@ export function softmax(row: ArrayLike<number>): Float64Array {
 }
 
 /** Index of the greatest value; the lowest of equals. */
-export function argmax(row: ArrayLike<number>): number {
-  let best = 0;
-  for (let i = 1; i < row.length; i++) if (row[i]! > row[best]!) best = i;
-  return best;
-}
+export const argmax = (row: ArrayLike<number>): number => bestOf(row).index;
 
 /** The k greatest of a row, by value downwards, equals by id upwards. */
 export function topK(row: ArrayLike<number>, k: number): { id: number; value: number }[] {
   return Array.from(row, (value, id) => ({ id, value }))
     .sort((a, b) => b.value - a.value || a.id - b.id)
     .slice(0, k);
-}
-
-/** What scoring keeps of one row of logits. */
-export interface RowScore {
-  logSumExp: number;
-  argmax: number;
-  /** Log-probability of the target, nats. */
-  logprob: number;
-}
-
-/** Scores logits `(rows, vocab)` against one target id a row. */
-export function score(logits: Float32Array, vocab: number, targets: ArrayLike<number>): RowScore[] {
-  return Array.from(targets, (target, r) => {
-    const row = logits.subarray(r * vocab, (r + 1) * vocab);
-    const total = logSumExp(row);
-    return { logSumExp: total, argmax: argmax(row), logprob: row[target]! - total };
-  });
 }

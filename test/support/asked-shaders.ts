@@ -4,8 +4,8 @@ import type { ShaderSpec } from '../../src/gpu/kernel.ts';
 import { checkDeclared } from '../../src/gpu/kernel.ts';
 import type { Pipeline, PipelineCache } from '../../src/gpu/pipeline.ts';
 import { Recorder } from '../../src/gpu/recorder.ts';
-import { norm } from '../../src/kernels/matmul.ts';
 import { addMoments } from '../../src/kernels/moments.ts';
+import { norm } from '../../src/kernels/norm.ts';
 import { argmax, MAX_TOP } from '../../src/kernels/sample.ts';
 import { adjust, sample, score, topLogprobs } from '../../src/kernels/sampling.ts';
 import { synthesise } from '../../src/kernels/synthesise.ts';
@@ -43,7 +43,7 @@ export function shadersOf(
   const ledger = new Ledger(real);
   const spec = typeof model === 'string' ? configs.get(model)! : model;
   const plan = planOf(spec);
-  const size = { rows: 8, decodeRows: 8, logitRows: 8, context: 600 };
+  const size = { rows: 8, decodeRows: 8, logitRows: 8, context: 600, sequences: 2 };
   const scratch = allocateScratch(ledger, tuning, spec, size);
   const { weights } = allocateWeights(real, ledger, spec, dtype);
   const kv = new KvCache(ledger, spec, { dtype: kvDtype, sequences: 2, context: size.context });
@@ -66,7 +66,7 @@ export function shadersOf(
   for (const top of [0, MAX_TOP])
     topLogprobs(tuning, recorder, { logits, top, sampled: any, out: any, step });
   for (const weight of [weights.embed, weights.mlp.get(0)!.down])
-    for (const part of weight.parts) synthesise(on, recorder, { weight, part, seed: 1, uniform: () => any });
+    for (const part of weight.parts) synthesise(recorder, { weight, part, seed: 1, uniform: () => any });
   for (const layer of weights.linear.keys()) recordLinear(parts, recorder, layer, hidden, 'many');
   norm(on, tuning, recorder, { label: 'z', x: scratch.x, out: any, eps: 1e-6, head: false, step });
   const to = { G: any, C: any, vectors: any, odd: any };

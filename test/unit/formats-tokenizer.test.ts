@@ -190,6 +190,19 @@ describe('loadTokenizer', () => {
       details: { tokenId: 270, limit: 260 },
     });
     await expect(loadTokenizer(memorySource({}), 260)).rejects.toMatchObject({ code: 'not-found' });
+    const endless = await loadTokenizer(
+      edited(files, 'tokenizer_config.json', (json) => {
+        json.chat_template = '{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}';
+      }),
+      300,
+    );
+    expect(() => endless.applyChatTemplate([{ role: 'user', content: 'x' }])).toThrow(
+      expect.objectContaining({
+        code: 'bad-tokenizer',
+        details: { file: 'tokenizer_config.json' },
+        message: expect.stringMatching(/macros run within each other/),
+      }),
+    );
     const none = await loadTokenizer(
       edited(files, 'tokenizer_config.json', (json) => {
         delete json.chat_template;

@@ -3,16 +3,16 @@ import { describe, expect, test } from 'vitest';
 import type { Automaton, State } from '../../src/grammar/automaton.ts';
 import { type Constraint, compileConstraint, Masks } from '../../src/grammar/constraint.ts';
 import { Vocabulary } from '../../src/grammar/vocabulary.ts';
+import { tokensOfTexts } from '../support/grammar-replies.ts';
 import { mulberry32 } from '../support/random.ts';
-import { tokensOfTexts } from '../support/walk.ts';
 
 /** Counts how often all tokens are gone through. */
 class CountingVocabulary extends Vocabulary {
-  walks = 0;
+  traversals = 0;
 
-  override walk(automaton: Automaton, state: State, found: (id: number, end: State) => void): void {
-    this.walks++;
-    super.walk(automaton, state, found);
+  override traverse(automaton: Automaton, state: State, found: (id: number, end: State) => void): void {
+    this.traversals++;
+    super.traverse(automaton, state, found);
   }
 }
 
@@ -70,14 +70,14 @@ describe('masks are those of a run of every token', () => {
 });
 
 /** Times that the vocabulary is gone through for a text of single characters. */
-function walks(constraint: Constraint, text: string): number {
+function traversals(constraint: Constraint, text: string): number {
   const vocabulary = new CountingVocabulary([...tokens]);
   const reply = new Masks(constraint, vocabulary, Math.ceil(tokens.length / 32)).reply([]);
   for (const byte of new TextEncoder().encode(text)) {
     reply.mask();
     reply.push(byte);
   }
-  return vocabulary.walks;
+  return vocabulary.traversals;
 }
 
 test.each<[string, Constraint, Constraint, string]>([
@@ -102,7 +102,7 @@ test.each<[string, Constraint, Constraint, string]>([
   ['a count in a pattern', { regex: '[ab]{3,5000}c' }, { regex: '[ab]*c' }, 'ab'.repeat(300)],
   ['counts in counts', { regex: '([ab]{1,20},){1,300}' }, { regex: '([ab]+,)+' }, 'abab,'.repeat(100)],
 ])('%s goes through the vocabulary no more often than none', (_, counted, free, text) => {
-  expect(walks(counted, text)).toBeLessThanOrEqual(walks(free, text) + 6);
+  expect(traversals(counted, text)).toBeLessThanOrEqual(traversals(free, text) + 6);
 });
 
 test('tokens of one length are counted, however long: no state is made for each', () => {

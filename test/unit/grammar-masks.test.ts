@@ -4,10 +4,10 @@ import { loadTokenizer } from '../../src/formats/tokenizer.ts';
 import { type Constraint, Masks } from '../../src/grammar/constraint.ts';
 import { Vocabulary } from '../../src/grammar/vocabulary.ts';
 import { byteTokenizerFiles } from '../support/byte-tokenizer.ts';
+import { tokensOfTexts } from '../support/grammar-replies.ts';
 import { memorySource } from '../support/memory-source.ts';
 import { mulberry32 } from '../support/random.ts';
 import { sentencepieceFiles } from '../support/sentencepiece-tokenizer.ts';
-import { tokensOfTexts } from '../support/walk.ts';
 
 const CONSTRAINTS: readonly Constraint[] = [
   { regex: '(the |and |日本|é+){1,4}\\.' },

@@ -3,8 +3,8 @@ import { Ajv2020 } from 'ajv/dist/2020.js';
 import { describe, expect, test } from 'vitest';
 import { compileConstraint, Masks } from '../../src/grammar/constraint.ts';
 import { Vocabulary } from '../../src/grammar/vocabulary.ts';
+import { randomReply, tokensOfTexts } from '../support/grammar-replies.ts';
 import { mulberry32 } from '../support/random.ts';
-import { randomReply, tokensOfTexts } from '../support/walk.ts';
 
 const ajv = new Ajv2020({ strict: false, validateFormats: false });
 const tokens = tokensOfTexts([

@@ -62,6 +62,22 @@ describe('pieces of templates', () => {
     expect(() => new Template(many).render({})).toThrow('turns');
   });
 
+  it('what never ends, or is too large, is the fault of the template', () => {
+    for (const text of [
+      '{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}',
+      '{% macro a(x=b()) %}{% endmacro %}{% macro b() %}{{ a() }}{% endmacro %}{{ b() }}',
+      '{% macro m(n) %}{% if n %}{{ m(n - 1) }}{% endif %}{% endmacro %}{{ m(1000) }}',
+      `{{ ${'('.repeat(2500)}1${')'.repeat(2500)} }}`,
+      `{{ ${'1 + '.repeat(9999)}1 }}`,
+      '{{ "a" * 9007199254740993 }}',
+      '{% break %}',
+      '{% macro m() %}{% continue %}{% endmacro %}{{ m() }}',
+    ])
+      expect(() => new Template(text).render({}), text.slice(0, 80)).toThrow(TemplateFault);
+    const deep = '{% macro m(n) %}{% if n %}{{ m(n - 1) }}{% else %}end{% endif %}{% endmacro %}{{ m(150) }}';
+    expect(new Template(deep).render({})).toBe('end');
+  });
+
   it('chained comparisons are refused: the parser reads them from left to right', () => {
     for (const text of [
       '{{ 3 > 2 > 1 }}',

@@ -3,11 +3,15 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import type { ShaderSpec } from '../../src/gpu/kernel.ts';
-import { checkDeclared, type Kernel, permutations } from '../../src/gpu/kernel.ts';
+import { askedOf, checkDeclared, type Kernel, permutations } from '../../src/gpu/kernel.ts';
+import type { PipelineCache } from '../../src/gpu/pipeline.ts';
+import { Recorder } from '../../src/gpu/recorder.ts';
+import { shaderText } from '../../src/gpu/shader.ts';
 import { KERNELS } from '../../src/kernels/all.ts';
 import { ATTENTION_DECODE } from '../../src/kernels/attention.ts';
 import { ARGMAX } from '../../src/kernels/sample.ts';
 import { defaultTuning, type Tuning, VARIANTS } from '../../src/kernels/tuning.ts';
+import { DTYPES } from '../../src/quant/index.ts';
 import { shadersOf } from '../support/asked-shaders.ts';
 import { adapterOf, paperGpu } from '../support/paper-gpu.ts';
 import { TINY_MODEL_NAMES } from '../support/tiny-models.ts';
@@ -61,6 +65,32 @@ test('what is not declared is refused by name', () => {
     );
 });
 
+test('what is bound is what the kernel declares', async () => {
+  const pipelines = {
+    get: async (spec: ShaderSpec) => ({ bindings: spec.kernel.bindings(askedOf(spec)) }),
+  } as unknown as PipelineCache;
+  const gpu = { ...paperGpu(adapterOf('gpu', false)), pipelines };
+  const [logits, next_rows, sampled, step] = Array.from({ length: 4 }, () => ({}) as GPUBuffer);
+  const shader: ShaderSpec = { kernel: ARGMAX, constants: { WG: 256, VOCAB: 260, STRIDE4: 80 } };
+  const bound = (bind: Record<string, GPUBuffer | undefined>): Promise<unknown> => {
+    const recorder = new Recorder(gpu);
+    recorder.add({ label: 'argmax', shader, bind: { logits, next_rows, sampled, step, ...bind } });
+    return recorder.finish();
+  };
+  await expect(bound({ sampled: undefined })).rejects.toThrow('Nothing is bound to "sampled" of argmax.wgsl');
+  await expect(bound({ scales: logits })).rejects.toThrow('"scales" is bound, and no binding of argmax.wgsl');
+});
+
+test('bindings are numbered by their order, before the text', () => {
+  const { code } = shaderText({ kernel: ARGMAX, constants: { WG: 256, VOCAB: 260, STRIDE4: 80 } });
+  expect(code.match(/@group.*/g)).toEqual([
+    '@group(0) @binding(0) var<storage, read> logits: array<vec4f>;',
+    '@group(0) @binding(1) var<storage, read_write> next_rows: array<Row>;',
+    '@group(0) @binding(2) var<storage, read_write> sampled: array<u32>;',
+    '@group(0) @binding(3) var<uniform> step: Step;',
+  ]);
+});
+
 test('all that models and options ask for is declared', () => {
   const gpus = [
     paperGpu(adapterOf('software', false)),
@@ -86,7 +116,7 @@ test('all that models and options ask for is declared', () => {
   for (const gpu of gpus)
     for (const choice of choices) {
       const tuning: Tuning = { ...defaultTuning(gpu), ...choice };
-      for (const dtype of ['f32', 'f16', 'q8', 'q4'] as const)
+      for (const dtype of DTYPES)
         for (const name of TINY_MODEL_NAMES)
           for (const kv of ['f32', 'f16'] as const)
             for (const spec of shadersOf(gpu, tuning, name, dtype, kv)) note(spec);

@@ -12,7 +12,7 @@ const BELOW: Record<string, readonly string[]> = {
   grammar: [],
   quant: ['formats'],
   // The text of a shader that comes with its kernel.
-  kernels: ['gpu', 'quant', 'shaders'],
+  kernels: ['gpu', 'quant', 'formats', 'shaders'],
   model: ['kernels', 'quant', 'gpu', 'formats'],
   families: ['model', 'kernels'],
   engine: ['families', 'model', 'kernels', 'quant', 'gpu', 'formats', 'grammar'],

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { logSumExp } from '../../src/kernels/math.ts';
 import {
   argmax,
   attention,
@@ -6,11 +7,9 @@ import {
   inverseFrequencies,
   linear,
   logSoftmax,
-  logSumExp,
   rmsNorm,
   rope,
   ropeAngles,
-  score,
   softmax,
   swiglu,
   topK,
@@ -138,12 +137,4 @@ test('argmax and topK give the lowest id of equals', () => {
     { id: 3, value: 5 },
     { id: 2, value: 2 },
   ]);
-});
-
-test('score gives each row its logsumexp, argmax and the log-probability of its target', () => {
-  const rows = score(f32(0, Math.log(3), 5, 5), 2, [0, 1]);
-  expect(rows[0]!.logSumExp).toBeCloseTo(Math.log(4), 6);
-  expect(rows[0]!.logprob).toBeCloseTo(Math.log(1 / 4), 6);
-  expect(rows.map((row) => row.argmax)).toEqual([1, 0]);
-  expect(rows[1]!.logprob).toBeCloseTo(Math.log(1 / 2), 6);
 });

@@ -9,9 +9,9 @@ import { loadTokenizer } from '../../src/formats/tokenizer.ts';
 import { Masks } from '../../src/grammar/constraint.ts';
 import { Vocabulary } from '../../src/grammar/vocabulary.ts';
 import { byteTokenizerFiles } from '../support/byte-tokenizer.ts';
+import { randomReply, tokensOfTexts } from '../support/grammar-replies.ts';
 import { memorySource } from '../support/memory-source.ts';
 import { mulberry32 } from '../support/random.ts';
-import { randomReply, tokensOfTexts } from '../support/walk.ts';
 
 const TOOLS: ChatTool[] = [
   {

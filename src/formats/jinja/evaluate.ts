@@ -1,16 +1,17 @@
 // Runs a parsed template as Python's jinja2 does, with the sandbox, filters and functions that transformers gives it.
 import { TemplateFault } from './faults.ts';
 import { filterOf } from './filters.ts';
+import { attributeOf, itemOf } from './members.ts';
 import type { Argument, Macro, Node, Parameter, Slice } from './nodes.ts';
 import { arithmetic, unary } from './operators.ts';
 import { EMPTY_TUPLE } from './rewrite.ts';
-import { dictMethod, listMethod, stringMethod } from './strings.ts';
 import {
   type Callable,
   compare,
   contains,
   describe,
   equals,
+  found,
   iterate,
   Namespace,
   slice,
@@ -24,16 +25,18 @@ import {
 
 /** Of all loops of one prompt together. */
 const MOST_TURNS = 1_000_000;
+/** Macros that run within each other; Python ends at about as many. */
+const MOST_CALLS = 200;
 
 /** Names of a block of the template; those of the blocks around it are seen, and not set. */
 export class Scope {
   readonly #names = new Map<string, Value>();
   readonly #around: Scope | undefined;
-  readonly #work: { turns: number };
+  readonly #work: { turns: number; calls: number };
 
   constructor(around?: Scope) {
     this.#around = around;
-    this.#work = around ? around.#work : { turns: 0 };
+    this.#work = around ? around.#work : { turns: 0, calls: 0 };
   }
 
   /** Counts a turn of a loop, so that loops in loops end. @throws TypeError */
@@ -41,8 +44,20 @@ export class Scope {
     if (++this.#work.turns > MOST_TURNS) throw new TypeError(`the loops take over ${MOST_TURNS} turns`);
   }
 
+  /** Runs a macro, so that macros which call each other end. @throws TemplateFault */
+  call(run: () => string): string {
+    if (this.#work.calls >= MOST_CALLS)
+      throw new TemplateFault(`over ${MOST_CALLS} macros run within each other`);
+    this.#work.calls++;
+    try {
+      return run();
+    } finally {
+      this.#work.calls--;
+    }
+  }
+
   get(name: string): Value | undefined {
-    return this.#names.get(name) ?? (this.#names.has(name) ? null : this.#around?.get(name));
+    return this.#names.has(name) ? this.#names.get(name) : this.#around?.get(name);
   }
 
   set(name: string, value: Value): void {
@@ -51,7 +66,7 @@ export class Scope {
 }
 
 /** `break` and `continue`: what was written before them stays. */
-class LoopExit {
+export class LoopExit {
   readonly kind: 'Break' | 'Continue';
   text = '';
 
@@ -173,8 +188,8 @@ function runFor(node: Extract<Node, { type: 'For' }>, scope: Scope): string {
       ...Object.entries(numbers).map(([name, value]): [string, Value] => [name, BigInt(value)]),
       ['first', i === 0],
       ['last', i === items.length - 1],
-      ['previtem', items[i - 1] ?? new Undefined('there is no previous item')],
-      ['nextitem', items[i + 1] ?? new Undefined('there is no next item')],
+      ['previtem', found(items[i - 1], 'the previous item')],
+      ['nextitem', found(items[i + 1], 'the next item')],
       ['cycle', (args) => args[i % args.length]!],
       ['changed', changed],
     ];
@@ -210,7 +225,7 @@ function macro(
       const value = i < args.length ? args[i] : named.get(key);
       if (i >= args.length) named.delete(key);
       if (value === undefined && parameter.type !== 'Identifier') late.push([key, parameter.value]);
-      own.set(key, value === undefined ? new Undefined(`the parameter "${key}"`) : value);
+      own.set(key, found(value, `the parameter "${key}"`));
     });
     own.set('varargs', Tuple.from<Value>(args.slice(parameters.length)));
     own.set('kwargs', new Map<Value, Value>(named));
@@ -218,8 +233,10 @@ function macro(
       throw new TypeError(`the macro "${name}" takes ${parameters.length} arguments, not ${args.length}`);
     const [odd] = named.keys();
     if (odd !== undefined && !uses('kwargs')) throw new TypeError(`the macro "${name}" takes no "${odd}"`);
-    for (const [key, node] of late) own.set(key, evaluate(node, own));
-    return runBlock(body, own);
+    return own.call(() => {
+      for (const [key, node] of late) own.set(key, evaluate(node, own));
+      return runBlock(body, own);
+    });
   };
 }
 
@@ -276,8 +293,9 @@ export function evaluate(node: Node, scope: Scope): Value {
       return new Map([...node.value].map(([key, value]) => [evaluate(key, scope), evaluate(value, scope)]));
     case 'Identifier': {
       if (Object.hasOwn(CONSTANTS, node.value)) return CONSTANTS[node.value]!;
-      const found = scope.get(node.value);
-      return found === undefined ? new Undefined(`"${node.value}"`) : found;
+      // An integer with many digits.
+      if (/^\d/.test(node.value)) return BigInt(node.value);
+      return found(scope.get(node.value), `"${node.value}"`);
     }
     case 'MemberExpression':
       return memberOf(node, scope);
@@ -313,34 +331,8 @@ function memberOf(node: Extract<Node, { type: 'MemberExpression' }>, scope: Scop
       bounds.map((bound) => bound && evaluate(bound, scope)),
     );
   }
-  const key = node.computed
-    ? evaluate(property, scope)
-    : property.type === 'IntegerLiteral'
-      ? BigInt(property.value)
-      : nameOf(property);
-  if (object instanceof Undefined) throw new TypeError(describe(object));
-  const absent = new Undefined(`"${str(key)}" of a ${typeOf(object)}`);
-  if (object instanceof Map) {
-    const method = typeof key === 'string' ? dictMethod(object, key) : undefined;
-    const item = object.has(key) ? object.get(key)! : undefined;
-    // A dot looks for methods first, brackets for items.
-    return (
-      (node.computed ? (item === undefined ? method : item) : (method ?? item)) ??
-      (item === null ? null : absent)
-    );
-  }
-  if (object instanceof Namespace) {
-    const field = object.fields.get(str(key));
-    return field === undefined ? absent : field;
-  }
-  if (typeof key === 'bigint' && (typeof object === 'string' || Array.isArray(object))) {
-    const found = iterate(object).at(Number(key));
-    return found === undefined ? absent : found;
-  }
-  if (typeof key !== 'string') return absent;
-  if (typeof object === 'string') return stringMethod(object, key) ?? absent;
-  if (Array.isArray(object)) return listMethod(object, key) ?? absent;
-  return absent;
+  if (node.computed || property.type === 'IntegerLiteral') return itemOf(object, evaluate(property, scope));
+  return attributeOf(object, nameOf(property));
 }
 
 function binary({ operator, left, right }: Extract<Node, { type: 'BinaryExpression' }>, scope: Scope): Value {

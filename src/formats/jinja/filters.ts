@@ -2,16 +2,18 @@
 import { Arguments } from './arguments.ts';
 import { TemplateFault } from './faults.ts';
 import { formatPercent } from './format.ts';
+import { attributeOf, itemAt } from './members.ts';
 import { round, toFloat, toInt } from './numbers.ts';
 import { arithmetic } from './operators.ts';
 import { TUPLE_OF_ONE } from './rewrite.ts';
-import { capitalize, dictMethod, trim } from './strings.ts';
+import { capitalize, centered, dictMethod, itemsOf, replaced, trim } from './strings.ts';
 import {
   type Callable,
   compare,
   contains,
   describe,
   equals,
+  found,
   intOf,
   isNumber,
   iterate,
@@ -28,35 +30,22 @@ import {
 } from './values.ts';
 
 type Filter = (value: Value, args: Arguments) => Value;
+/** `other` is what the test compares with. */
 type Test = (value: Value, other: Value) => boolean;
 
-const nothing = (what: string): Undefined => new Undefined(what);
+/** An argument that may be None. */
+const given = (value: Value | undefined, otherwise: Value): Value =>
+  value === undefined ? otherwise : value;
+
 /** Texts are compared without regard to case unless asked to. */
 const folded = (value: Value, caseSensitive: boolean): Value =>
   typeof value === 'string' && !caseSensitive ? value.toLowerCase() : value;
-
-/** A part by a path like `a.0.b`; what is not there may be something else. */
-function attribute(value: Value, path: Value, otherwise?: Value): Value {
-  const parts = typeof path === 'string' ? path.split('.') : [String(path)];
-  return parts.reduce<Value>((from, part) => {
-    const found = partOf(from, part);
-    return found instanceof Undefined ? (otherwise ?? found) : found;
-  }, value);
-}
-
-function partOf(from: Value, part: string): Value {
-  if (from instanceof Undefined) throw new TypeError(describe(from));
-  if (from instanceof Map)
-    return from.has(part) ? from.get(part)! : (dictMethod(from, part) ?? nothing(part));
-  if (Array.isArray(from) && /^-?\d+$/.test(part)) return from.at(Number(part)) ?? nothing(part);
-  return nothing(part);
-}
 
 const maker =
   (args: Arguments): ((value: Value) => Value) =>
   (value) => {
     const path = args.named.get('attribute');
-    return path === undefined ? value : attribute(value, path, args.named.get('default'));
+    return path === undefined || path === null ? value : itemAt(value, path, args.named.get('default'));
   };
 
 function sorted(value: Value, args: Arguments): Value[] {
@@ -65,7 +54,7 @@ function sorted(value: Value, args: Arguments): Value[] {
   const paths = args.get(2, 'attribute');
   const keys = (each: Value): Value[] =>
     (typeof paths === 'string' ? paths.split(',') : [paths]).map((path) =>
-      folded(path === undefined || path === null ? each : attribute(each, path), caseSensitive),
+      folded(path === undefined || path === null ? each : itemAt(each, path), caseSensitive),
     );
   return [...iterate(value)].sort((a, b) => (reverse ? -1 : 1) * compare(keys(a), keys(b)));
 }
@@ -78,7 +67,7 @@ const extreme =
     const key = (each: Value): Value => folded(of(each), caseSensitive);
     const items = iterate(value);
     return items.length === 0
-      ? nothing('the extreme of no items')
+      ? new Undefined('the extreme of no items')
       : items.reduce((best, each) => (sign * compare(key(each), key(best)) > 0 ? each : best));
   };
 
@@ -90,10 +79,10 @@ const selecting =
   (wanted: boolean, byAttribute: boolean): Filter =>
   (value, args) => {
     const [name, ...rest] = byAttribute ? args.all.slice(1) : args.all;
-    const test = name === undefined ? undefined : testOf(str(name));
+    const test = name === undefined ? truth : testOf(str(name));
     return some(value).filter((each) => {
-      const tested = byAttribute ? attribute(each, args.all[0]!) : each;
-      return (test ? test(tested, rest[0] ?? null) : truth(tested)) === wanted;
+      const tested = byAttribute ? itemAt(each, args.all[0]!) : each;
+      return test(tested, rest[0]) === wanted;
     });
   };
 
@@ -106,19 +95,30 @@ const map: Filter = (value, args) => {
 
 const groupby: Filter = (value, args) => {
   const path = args.get(0, 'attribute')!;
+  const caseSensitive = args.flag(2, 'case_sensitive');
+  const pairs = iterate(value).map((each): [Value, Value] => [
+    itemAt(each, path, args.get(1, 'default')),
+    each,
+  ]);
+  const key = ([own]: [Value, ...unknown[]]): Value => folded(own, caseSensitive);
   const groups: [Value, Value[]][] = [];
-  for (const each of sorted(value, new Arguments([], new Map([['attribute', path]])))) {
-    const key = attribute(each, path);
+  for (const pair of pairs.sort((a, b) => compare(key(a), key(b)))) {
     const last = groups.at(-1);
-    if (last && equals(last[0], key)) last[1].push(each);
-    else groups.push([key, [each]]);
+    if (last && equals(key(last), key(pair))) last[1].push(pair[1]);
+    else groups.push([pair[0], [pair[1]]]);
   }
-  return groups.map((group) => Tuple.from<Value>(group));
+  return groups.map((group) => {
+    const fields = new Map<string, Value>([
+      ['grouper', group[0]],
+      ['list', group[1]],
+    ]);
+    return Object.assign(Tuple.from<Value>(group) as Tuple, { fields });
+  });
 };
 
 const batch: Filter = (value, args) => {
   const size = args.int(0, 'linecount', 1);
-  const items = iterate(value);
+  const items = [...iterate(value)];
   const fill = args.get(1, 'fill_with');
   return Array.from({ length: Math.ceil(items.length / size) }, (_, i) => {
     const row = items.slice(i * size, (i + 1) * size);
@@ -128,7 +128,7 @@ const batch: Filter = (value, args) => {
 };
 
 const slices: Filter = (value, args) => {
-  const items = iterate(value);
+  const items = [...iterate(value)];
   const count = args.int(0, 'slices', 1);
   const fill = args.get(1, 'fill_with');
   const each = Math.floor(items.length / count);
@@ -169,6 +169,7 @@ const truncate: Filter = (value, args) => {
   const length = args.int(0, 'length', 255);
   const end = args.optional(2, 'end') ?? '...';
   const leeway = args.int(3, 'leeway', 5);
+  if (length < end.length) throw new TypeError(`a text cut to ${length} has no room for "${end}"`);
   if (Array.from(text).length <= length + leeway) return text;
   const cut = Array.from(text)
     .slice(0, length - end.length)
@@ -192,28 +193,32 @@ const escaped = (value: Value): string =>
     (sign) => `&${{ '&': 'amp', '<': 'lt', '>': 'gt', "'": '#39', '"': '#34' }[sign]};`,
   );
 
+const quoted = (value: Value): string =>
+  encodeURIComponent(str(value)).replace(
+    /[!'()*]/g,
+    (sign) => `%${sign.charCodeAt(0).toString(16).toUpperCase()}`,
+  );
+
+const isIterable = (value: Value): boolean =>
+  value instanceof Undefined || typeof value === 'string' || Array.isArray(value) || value instanceof Map;
+
 const defaulted: Filter = (value, args) => {
   const absent = args.flag(1, 'boolean') ? !truth(value) : value instanceof Undefined;
-  const otherwise = args.get(0, 'default_value');
-  return absent ? (otherwise === undefined ? '' : otherwise) : value;
+  return absent ? given(args.get(0, 'default_value'), '') : value;
 };
 
 const sum: Filter = (value, args) => {
   const path = args.get(0, 'attribute');
   return iterate(value)
-    .map((each) => (path === undefined || path === null ? each : attribute(each, path)))
-    .reduce<Value>((total, each) => {
-      if (!isNumber(total) || !isNumber(each)) throw new TypeError(`${describe(each)} cannot be added up`);
-      const [a, b] = [numberOf(total), numberOf(each)];
-      return typeof a === 'bigint' && typeof b === 'bigint' ? a + b : Number(a) + Number(b);
-    }, args.get(1, 'start') ?? BigInt(0));
+    .map((each) => (path === undefined || path === null ? each : itemAt(each, path)))
+    .reduce<Value>((total, each) => arithmetic('+', total, each), given(args.get(1, 'start'), BigInt(0)));
 };
 
 const join: Filter = (value, args) => {
   const path = args.get(1, 'attribute');
   return iterate(value)
-    .map((each) => str(path === undefined || path === null ? each : attribute(each, path)))
-    .join(str(args.get(0, 'd') ?? ''));
+    .map((each) => str(path === undefined || path === null ? each : itemAt(each, path)))
+    .join(str(given(args.get(0, 'd'), '')));
 };
 
 const FILTERS: Record<string, Filter> = {
@@ -221,22 +226,23 @@ const FILTERS: Record<string, Filter> = {
   abs(value) {
     if (!isNumber(value)) throw new TypeError(`${describe(value)} is no number`);
     const number = numberOf(value);
-    return number < 0 ? -number : number;
+    return typeof number === 'number' ? Math.abs(number) : number < 0 ? -number : number;
   },
-  attr: (value, args) => attribute(value, args.all[0]!),
+  attr(value, args) {
+    const name = str(args.all[0]!);
+    // It looks for no items.
+    return value instanceof Map ? found(dictMethod(value, name), name) : attributeOf(value, name);
+  },
   batch,
   capitalize: (value) => capitalize(str(value)),
-  center: (value, args) => {
-    const room = Math.max(0, args.int(0, 'width', 80) - Array.from(str(value)).length);
-    return ' '.repeat(Math.floor(room / 2)) + str(value) + ' '.repeat(Math.ceil(room / 2));
-  },
+  center: (value, args) => centered(str(value), args.int(0, 'width', 80), ' '),
   count: lengthOf,
   default: defaulted,
   d: defaulted,
   dictsort,
   escape: escaped,
   e: escaped,
-  first: (value) => iterate(value)[0] ?? nothing('the first of no items'),
+  first: (value) => found(iterate(value)[0], 'the first of no items'),
   float: toFloat,
   forceescape: escaped,
   format: (value, args) =>
@@ -246,11 +252,11 @@ const FILTERS: Record<string, Filter> = {
   int: toInt,
   items(value) {
     if (value instanceof Undefined) return [];
-    if (value instanceof Map) return [...value].map((entry) => Tuple.from<Value>(entry));
+    if (value instanceof Map) return itemsOf(value);
     throw new TypeError(`${describe(value)} is no dict`);
   },
   join,
-  last: (value) => iterate(value).at(-1) ?? nothing('the last of no items'),
+  last: (value) => found(iterate(value).at(-1), 'the last of no items'),
   length: lengthOf,
   list: (value) => [...iterate(value)],
   lower: (value) => str(value).toLowerCase(),
@@ -260,11 +266,8 @@ const FILTERS: Record<string, Filter> = {
   reject: selecting(false, false),
   rejectattr: selecting(false, true),
   replace: (value, args) => {
-    const [from, to] = [str(args.all[0]!), str(args.all[1]!)];
-    const count = args.int(2, 'count', -1);
-    const parts = str(value).split(from);
-    const most = count < 0 ? parts.length : Math.min(count + 1, parts.length);
-    return [parts.slice(0, most).join(to), ...parts.slice(most)].join(from);
+    const [from, to] = [args.get(0, 'old') ?? null, args.get(1, 'new') ?? null];
+    return replaced(str(value), str(from), str(to), args.int(2, 'count', -1));
   },
   reverse: (value) =>
     typeof value === 'string' ? Array.from(value).reverse().join('') : [...iterate(value)].reverse(),
@@ -276,7 +279,11 @@ const FILTERS: Record<string, Filter> = {
   sort: sorted,
   string: (value) => str(value),
   sum,
-  title: (value) => str(value).replace(/[^-\s({[<]+/gu, (word) => capitalize(word)),
+  title: (value) =>
+    str(value).replace(
+      /([^-\s({[<])([^-\s({[<]*)/gu,
+      (_, first, rest) => first.toUpperCase() + rest.toLowerCase(),
+    ),
   tojson: (value, args) =>
     toJson(
       value,
@@ -291,7 +298,11 @@ const FILTERS: Record<string, Filter> = {
   truncate,
   unique,
   upper: (value) => str(value).toUpperCase(),
-  urlencode: (value) => encodeURIComponent(str(value)).replaceAll('%2F', '/'),
+  urlencode(value) {
+    if (typeof value === 'string' || !isIterable(value)) return quoted(value).replaceAll('%2F', '/');
+    const pairs = value instanceof Map ? itemsOf(value) : iterate(value);
+    return pairs.map((pair) => iterate(pair).map(quoted).join('=').replaceAll('%20', '+')).join('&');
+  },
   wordcount: (value) => BigInt(str(value).match(/[\p{L}\p{N}_]+/gu)?.length ?? 0),
 };
 
@@ -320,7 +331,7 @@ const TESTS: Record<string, Test> = {
   gt: ordered((order) => order > 0),
   in: (value, whole) => contains(whole, value),
   integer: (value) => typeof value === 'bigint',
-  iterable: (value) => value instanceof Undefined || ['str', 'list', 'tuple', 'dict'].includes(typeOf(value)),
+  iterable: isIterable,
   le: ordered((order) => order <= 0),
   lessthan: ordered((order) => order < 0),
   lower: (value) => str(value) === str(value).toLowerCase() && str(value) !== str(value).toUpperCase(),
@@ -331,7 +342,8 @@ const TESTS: Record<string, Test> = {
   number: isNumber,
   odd: (value) => remainder(value, two) === 1,
   sameas: (value, other) => value === other,
-  sequence: (value) => value instanceof Undefined || ['str', 'list', 'tuple', 'dict'].includes(typeOf(value)),
+  sequence: (value) =>
+    value instanceof Undefined || ['str', 'list', 'tuple', 'dict', 'range'].includes(typeOf(value)),
   string: (value) => typeof value === 'string',
   test: (value) => typeof value === 'string' && Object.hasOwn(TESTS, value),
   true: (value) => value === true,
@@ -348,11 +360,15 @@ const SIGNS: Record<string, string> = {
   '<=': 'le',
 };
 
-function testOf(given: string): Test {
+/** @throws TemplateFault where there is none; what it gives throws TypeError without the other value that it needs */
+function testOf(given: string): (value: Value, other: Value | undefined) => boolean {
   const name = SIGNS[given] ?? given;
   const test = Object.hasOwn(TESTS, name) ? TESTS[name] : undefined;
   if (!test) throw new TemplateFault(`there is no test "${given}"`);
-  return test;
+  return (value, other) => {
+    if (other === undefined && test.length > 1) throw new TypeError(`the test "${given}" needs a value`);
+    return test(value, other ?? null);
+  };
 }
 
 /** A filter, or a test as `is NAME` or `is not NAME`; the first argument is what it is applied to. @throws TemplateFault */
@@ -360,7 +376,7 @@ export function filterOf(name: string): Callable {
   const [, not, tested] = /^is (not )?(.*)$/.exec(name) ?? [];
   if (tested !== undefined) {
     const test = testOf(tested);
-    return ([value, other]) => test(value!, other ?? null) === !not;
+    return ([value, other]) => test(value!, other) === !not;
   }
   const filter = Object.hasOwn(FILTERS, name) ? FILTERS[name] : undefined;
   if (!filter) throw new TemplateFault(`there is no filter "${name}"`);

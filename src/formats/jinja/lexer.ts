@@ -1,6 +1,6 @@
 // The tokens of a template, as Python's jinja2 takes it apart with trim_blocks and lstrip_blocks.
 import { TemplateFault } from './faults.ts';
-import { refuseChains, rewritten, type Token, token } from './rewrite.ts';
+import { concatenationsFirst, refuseChains, rewritten, type Token, token } from './rewrite.ts';
 import { stripEnd, WHITE } from './values.ts';
 
 const OPERATORS: readonly [string, string][] = [
@@ -71,11 +71,13 @@ function unescaped(literal: string): string {
   );
 }
 
-/** A number as the parser reads it: a float has a point. */
-function numberText(literal: string): string {
-  const text = String(Number(literal.replaceAll('_', '')));
-  const isFloat = !/^0[xob]/i.test(literal) && /[.e]/i.test(literal);
-  return isFloat && !text.includes('.') ? text.replace(/(?=e|$)/, '.0') : text;
+/** A number as the parser reads it: a float has a point, and an integer that a float cannot hold stands as a name. */
+function numberToken(literal: string): Token {
+  const text = literal.replaceAll('_', '');
+  if (!/^0[xob]/i.test(text) && /[.e]/i.test(text))
+    return token('NumericLiteral', text.includes('.') ? text : text.replace(/(?=e)/i, '.0'));
+  const whole = BigInt(text);
+  return token(Number.isSafeInteger(Number(whole)) ? 'NumericLiteral' : 'Identifier', String(whole));
 }
 
 /** @throws TemplateFault for what is no template */
@@ -123,7 +125,7 @@ export function tokenize(template: string): Token[] {
       }
       const number = /\d/.test(source[at]!) && !(found.at(-1)?.type === 'Dot') ? match(NUMBER) : undefined;
       if (number !== undefined) {
-        found.push(token('NumericLiteral', numberText(number)));
+        found.push(numberToken(number));
         continue;
       }
       const name = match(NAME);
@@ -183,7 +185,11 @@ export function tokenize(template: string): Token[] {
         : [token('Identifier', 'filter'), token('Identifier', 'string')];
     const [open, close] = kind === '%' ? ['{%', '%}'] : ['{{', '}}'];
     const what = kind === '%' ? 'Statement' : 'Expression';
-    tokens.push(token(`Open${what}`, open!), ...rewritten(content), token(`Close${what}`, close!));
+    tokens.push(
+      token(`Open${what}`, open!),
+      ...concatenationsFirst(rewritten(content)),
+      token(`Close${what}`, close!),
+    );
   }
   return tokens;
 }

@@ -1,5 +1,6 @@
 // The nodes that the parser of @huggingface/jinja makes, as far as they are used.
 
+/** A name; or the digits of an integer that a float cannot hold. */
 interface Named {
   type: 'Identifier';
   value: string;

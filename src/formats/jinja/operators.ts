@@ -1,6 +1,17 @@
 // Python's operators.
+import { quotient } from './decimal.ts';
 import { formatPercent } from './format.ts';
-import { describe, intOf, isNumber, numberOf, str, truth, typeOf, type Value } from './values.ts';
+import {
+  describe,
+  intOf,
+  isListOrTuple,
+  isNumber,
+  numberOf,
+  str,
+  truth,
+  typeOf,
+  type Value,
+} from './values.ts';
 
 /** A value with its sign, or `not` it. @throws TypeError */
 export function unary(operator: string, value: Value): Value {
@@ -15,14 +26,14 @@ export function arithmetic(operator: string, left: Value, right: Value): Value {
   if (operator === '~') return str(left) + str(right);
   if (operator === '+') {
     if (typeof left === 'string' && typeof right === 'string') return left + right;
-    if (Array.isArray(left) && Array.isArray(right) && typeOf(left) === typeOf(right))
+    if (isListOrTuple(left) && isListOrTuple(right) && typeOf(left) === typeOf(right))
       return left.concat(right);
   }
   if (operator === '%' && typeof left === 'string') return formatPercent(left, right);
   if (operator === '*') {
     const [many, count] = isNumber(left) ? [right, left] : [left, right];
     if (typeof many === 'string') return many.repeat(Math.max(0, intOf(count)));
-    if (Array.isArray(many))
+    if (isListOrTuple(many))
       return Array.from({ length: Math.max(0, intOf(count)) }).reduce<Value[]>(
         (all) => all.concat(many),
         many.slice(0, 0),
@@ -32,16 +43,31 @@ export function arithmetic(operator: string, left: Value, right: Value): Value {
     throw new TypeError(`"${operator}" cannot be used on ${describe(left)} and ${describe(right)}`);
   const [a, b] = [numberOf(left), numberOf(right)];
   if (['/', '//', '%'].includes(operator) && Number(b) === 0) throw new TypeError('a number is divided by 0');
+  if (operator === '**' && Number(a) === 0 && b < 0) throw new TypeError('0 has no negative power');
   if (typeof a === 'bigint' && typeof b === 'bigint' && operator !== '/' && !(operator === '**' && b < 0))
     return wholes(operator, a, b);
   const [x, y] = [Number(a), Number(b)];
   if (operator === '+') return x + y;
   if (operator === '-') return x - y;
   if (operator === '*') return x * y;
-  if (operator === '/') return x / y;
-  if (operator === '//') return Math.floor(x / y);
-  if (operator === '%') return x - y * Math.floor(x / y);
+  if (operator === '/') return typeof a === 'bigint' && typeof b === 'bigint' ? quotient(a, b) : x / y;
+  if (operator === '//') return divided(x, y).quotient;
+  if (operator === '%') return divided(x, y).rest;
+  if (x < 0 && !Number.isInteger(y)) throw new TypeError(`a power of ${x} that is no real number`);
   return x ** y;
+}
+
+/** Division of floats towards minus infinity, as Python does it. */
+function divided(x: number, y: number): { quotient: number; rest: number } {
+  const rest = x % y;
+  const isOpposite = rest !== 0 && rest < 0 !== y < 0;
+  const exact = (x - rest) / y - (isOpposite ? 1 : 0);
+  const below = Math.floor(exact);
+  const quotient = exact - below > 0.5 ? below + 1 : below;
+  return {
+    quotient: exact === 0 ? 0 * (x / y) : quotient,
+    rest: isOpposite ? rest + y : rest === 0 ? 0 * y : rest,
+  };
 }
 
 function wholes(operator: string, a: bigint, b: bigint): bigint {

@@ -52,8 +52,13 @@ function tuple(inner: readonly Token[]): Token[] | undefined {
   if (inner.at(-1)!.type !== 'Comma') return undefined;
   let commas = 0;
   for (let i = 0; i < inner.length; i = operandEnd(inner, i)) if (inner[i]!.type === 'Comma') commas++;
-  const brackets = [token('OpenParen', '('), ...rewritten(inner.slice(0, -1)), token('CloseParen', ')')];
-  return commas > 1 ? brackets : [...brackets, token('Pipe', '|'), token('Identifier', TUPLE_OF_ONE)];
+  const inBrackets = (tokens: readonly Token[]): Token[] => [
+    token('OpenParen', '('),
+    ...tokens,
+    token('CloseParen', ')'),
+  ];
+  const items = inBrackets(rewritten(inner.slice(0, -1)));
+  return commas > 1 ? items : inBrackets([...items, token('Pipe', '|'), token('Identifier', TUPLE_OF_ONE)]);
 }
 
 /** Says in other words what the parser does not know: tests with arguments, which become filters (`is NAME`, `is not NAME`), and some tuples. */
@@ -62,9 +67,9 @@ export function rewritten(tokens: readonly Token[]): Token[] {
   for (let i = 0; i < tokens.length; i++) {
     if (tokens[i]!.type === 'OpenParen' && !isCall(tokens, i)) {
       const end = closing(tokens, i);
-      const made = tuple(tokens.slice(i + 1, end - 1));
-      if (made) {
-        out.push(...made);
+      const asTuple = tuple(tokens.slice(i + 1, end - 1));
+      if (asTuple) {
+        out.push(...asTuple);
         i = end - 1;
         continue;
       }
@@ -98,6 +103,45 @@ export function rewritten(tokens: readonly Token[]): Token[] {
     );
     i = end - 1;
   }
+  return out;
+}
+
+/** Signs and words beside which a concatenation ends; a sign without an operand before it is that of a number. */
+const APART_OF_CONCATENATION = /^(Comma|Colon|Equals|ComparisonBinaryOperator|AdditiveBinaryOperator)$/;
+const WORDS_APART = /^(and|or|not|if|elif|else|in|for|set)$/;
+
+/** The parser takes `+`, `-` and `~` in turn; in Python's jinja2 `~` binds closer: brackets say so. */
+export function concatenationsFirst(tokens: readonly Token[]): Token[] {
+  const out: Token[] = [];
+  const outer: { start: number; concatenates: boolean }[] = [];
+  let start = 0;
+  let concatenates = false;
+  const end = (): void => {
+    if (!concatenates) return;
+    out.splice(start, 0, token('OpenParen', '('));
+    out.push(token('CloseParen', ')'));
+  };
+  for (const each of tokens) {
+    const { type, value } = each;
+    const before = out.at(-1);
+    const hasOperand =
+      before !== undefined &&
+      (/^(Close|Numeric|String)/.test(before.type) ||
+        (before.type === 'Identifier' && !WORDS_APART.test(before.value)));
+    const isApart =
+      type === 'Identifier'
+        ? WORDS_APART.test(value) && before?.type !== 'Dot'
+        : APART_OF_CONCATENATION.test(type) && value !== '~' && (!type.startsWith('Additive') || hasOperand);
+    if (isApart || type.startsWith('Close')) end();
+    if (type.startsWith('Close')) ({ start, concatenates } = outer.pop() ?? { start, concatenates });
+    out.push(each);
+    if (type.startsWith('Open')) outer.push({ start, concatenates });
+    if (isApart || type.startsWith('Open')) {
+      start = out.length;
+      concatenates = false;
+    } else if (value === '~' && type.startsWith('Additive')) concatenates = true;
+  }
+  end();
   return out;
 }
 

@@ -6,11 +6,13 @@ import {
   equals,
   iterate,
   LINE_END,
+  repr,
   stripEnd,
   stripStart,
   Tuple,
   typeOf,
   type Value,
+  view,
   WHITE,
 } from './values.ts';
 
@@ -49,7 +51,7 @@ function split(text: string, args: Arguments, fromRight: boolean): string[] {
     return [parts.slice(0, kept).join(separator), ...parts.slice(kept)];
   }
   const words = [...text.matchAll(WORDS)];
-  if (words.length - 1 <= most) return words.map(([word]) => word);
+  if (words.length - 1 < most) return words.map(([word]) => word);
   if (!fromRight)
     return [...words.slice(0, most).map(([word]) => word), stripStart(text.slice(words[most]!.index))];
   const first = words.length - most;
@@ -57,21 +59,21 @@ function split(text: string, args: Arguments, fromRight: boolean): string[] {
   return [stripEnd(text.slice(0, last.index + last[0].length)), ...words.slice(first).map(([word]) => word)];
 }
 
-function replace(text: string, args: Arguments): string {
-  const [from, to] = [args.text(0, 'old'), args.text(1, 'new')];
-  const count = args.int(2, 'count', -1);
+/** A text with up to `count` parts replaced, all where it is below 0. */
+export function replaced(text: string, from: string, to: string, count: number): string {
   if (count === 0) return text;
   const parts = from === '' ? ['', ...Array.from(text), ''] : text.split(from);
   const most = count < 0 ? parts.length : Math.min(count + 1, parts.length);
   return [parts.slice(0, most).join(to), ...parts.slice(most)].join(from);
 }
 
-/** `text[start:end]`, as methods take it that look for something. */
-function part(text: string, args: Arguments, place: number): { characters: string[]; start: number } {
+/** `text[start:end]` as methods take it that look for something; undefined where even '' is not found. */
+function range(text: string, args: Arguments): { characters: string[]; start: number } | undefined {
   const all = Array.from(text);
   const bound = (at: number): number => (at < 0 ? Math.max(0, at + all.length) : at);
-  const start = bound(args.int(place, 'start', 0));
-  return { characters: all.slice(start, bound(args.int(place + 1, 'end', all.length))), start };
+  const start = bound(args.int(1, 'start', 0));
+  const end = Math.min(all.length, bound(args.int(2, 'end', all.length)));
+  return start <= end ? { characters: all.slice(start, end), start } : undefined;
 }
 
 const ends =
@@ -79,15 +81,16 @@ const ends =
   (text, args) => {
     const affix = args.all[0] ?? '';
     const affixes = affix instanceof Tuple ? affix : [args.text(0, 'affix')];
-    const within = part(text, args, 1).characters.join('');
-    return affixes.some((each) => typeof each === 'string' && check(within, each));
+    const within = range(text, args)?.characters.join('');
+    return within !== undefined && affixes.some((each) => typeof each === 'string' && check(within, each));
   };
 
 function find(text: string, args: Arguments, fromRight: boolean): number {
-  const { characters, start } = part(text, args, 1);
-  const within = characters.join('');
-  const at = within[fromRight ? 'lastIndexOf' : 'indexOf'](args.text(0, 'sub'));
-  return at < 0 ? -1 : start + Array.from(within.slice(0, at)).length;
+  const sub = args.text(0, 'sub');
+  const searched = range(text, args);
+  const within = searched?.characters.join('');
+  const at = within?.[fromRight ? 'lastIndexOf' : 'indexOf'](sub) ?? -1;
+  return at < 0 ? -1 : searched!.start + Array.from(within!.slice(0, at)).length;
 }
 
 const finder =
@@ -102,14 +105,17 @@ const divider =
   (fromRight: boolean): Method =>
   (text, args) => {
     const separator = args.text(0, 'sep');
+    if (separator === '') throw new TypeError('the separator is empty');
     const at = text[fromRight ? 'lastIndexOf' : 'indexOf'](separator);
     if (at < 0) return Tuple.from(fromRight ? ['', '', text] : [text, '', '']);
     return Tuple.from([text.slice(0, at), separator, text.slice(at + separator.length)]);
   };
 
 export function capitalize(text: string): string {
+  // One letter may become two, as ß does.
   const [first = '', ...rest] = Array.from(text);
-  return first.toUpperCase() + rest.join('').toLowerCase();
+  const [head = '', ...tail] = Array.from(first.toUpperCase());
+  return head + (tail.join('') + rest.join('')).toLowerCase();
 }
 
 const title: Method = (text) => text.replace(/\p{L}+/gu, (word) => capitalize(word));
@@ -124,18 +130,26 @@ const all =
   (text) =>
     pattern.test(text);
 
-const padded =
-  (left: (room: number) => number): Method =>
-  (text, args) => {
-    const room = Math.max(0, args.int(0, 'width', 0) - Array.from(text).length);
-    const fill = args.optional(1, 'fillchar') ?? ' ';
-    const before = left(room);
-    return fill.repeat(before) + text + fill.repeat(room - before);
-  };
+/** A text with room before and after it, as much before as `left` says. @throws TypeError */
+function padded(text: string, width: number, fill: string, left: (room: number) => number): string {
+  if (Array.from(fill).length !== 1) throw new TypeError('a text is filled up with one character');
+  const room = Math.max(0, width - Array.from(text).length);
+  return fill.repeat(left(room)) + text + fill.repeat(room - left(room));
+}
+
+/** Python has more room before the text only where the width is odd. */
+export const centered = (text: string, width: number, fill: string): string =>
+  padded(text, width, fill, (room) => Math.floor(room / 2) + (room & width & 1));
+
+const padding =
+  (pad: (text: string, width: number, fill: string) => string): Method =>
+  (text, args) =>
+    pad(text, args.int(0, 'width', 0), args.optional(1, 'fillchar') ?? ' ');
 
 const zfill: Method = (text, args) => {
   const [, sign = '', digits = ''] = /^([+-]?)([\s\S]*)$/.exec(text)!;
-  return sign + digits.padStart(args.int(0, 'width', 0) - sign.length, '0');
+  const room = args.int(0, 'width', 0) - Array.from(text).length;
+  return sign + '0'.repeat(Math.max(0, room)) + digits;
 };
 
 const splitlines: Method = (text, args) => {
@@ -165,7 +179,7 @@ const METHODS: Record<string, Method> = {
   split: (text, args) => split(text, args, false),
   rsplit: (text, args) => split(text, args, true),
   splitlines,
-  replace,
+  replace: (text, args) => replaced(text, args.text(0, 'old'), args.text(1, 'new'), args.int(2, 'count', -1)),
   startswith: ends((text, affix) => text.startsWith(affix)),
   endswith: ends((text, affix) => text.endsWith(affix)),
   find: finder(false, false),
@@ -174,7 +188,8 @@ const METHODS: Record<string, Method> = {
   rindex: finder(true, true),
   count(text, args) {
     const sub = args.text(0, 'sub');
-    const { characters } = part(text, args, 1);
+    const characters = range(text, args)?.characters;
+    if (!characters) return BigInt(0);
     return BigInt(sub === '' ? characters.length + 1 : characters.join('').split(sub).length - 1);
   },
   partition: divider(false),
@@ -204,9 +219,9 @@ const METHODS: Record<string, Method> = {
   isupper: (text) => text === text.toUpperCase() && text !== text.toLowerCase(),
   islower: (text) => text === text.toLowerCase() && text !== text.toUpperCase(),
   zfill,
-  center: padded((room) => Math.floor(room / 2)),
-  ljust: padded(() => 0),
-  rjust: padded((room) => room),
+  center: padding(centered),
+  ljust: padding((text, width, fill) => padded(text, width, fill, () => 0)),
+  rjust: padding((text, width, fill) => padded(text, width, fill, (room) => room)),
   expandtabs: (text, args) => {
     const size = args.int(0, 'tabsize', 8);
     return text
@@ -237,18 +252,24 @@ export function listMethod(list: Value[], name: string): Callable | undefined {
   };
 }
 
+/** Pairs of keys and values. */
+export const itemsOf = (dict: ReadonlyMap<Value, Value>): Value[] =>
+  [...dict].map((entry) => Tuple.from<Value>(entry));
+
+const viewOf = (name: string, items: Value[]): Value =>
+  view(`dict_${name}`, items, () => `dict_${name}(${repr(items)})`);
+
 /** Methods of dicts that change nothing. */
 export function dictMethod(dict: Map<Value, Value>, name: string): Callable | undefined {
   switch (name) {
     case 'get':
-      return (args, named) =>
-        dict.has(args[0]!) ? dict.get(args[0]!)! : (args[1] ?? named.get('default') ?? null);
+      return ([key, otherwise = null]) => (dict.has(key!) ? dict.get(key!)! : otherwise);
     case 'items':
-      return () => [...dict].map((entry) => Tuple.from<Value>(entry));
+      return () => viewOf(name, itemsOf(dict));
     case 'keys':
-      return () => [...dict.keys()];
+      return () => viewOf(name, [...dict.keys()]);
     case 'values':
-      return () => [...dict.values()];
+      return () => viewOf(name, [...dict.values()]);
     case 'copy':
       return () => new Map(dict);
     default:

@@ -1,27 +1,24 @@
 // Chat templates as transformers runs them. The parser is that of @huggingface/jinja; its interpreter and its lexer differ from
 // Python's jinja2 in ways that change prompts (test/unit/jinja.test.ts says in which, and when this can go).
 import { parse } from '@huggingface/jinja';
-import { runBlock, Scope } from './evaluate.ts';
+import { LoopExit, runBlock, Scope } from './evaluate.ts';
 import { Refusal, TemplateFault } from './faults.ts';
 import { tokenize } from './lexer.ts';
 import type { Node } from './nodes.ts';
-import { type Callable, fromJs, intOf, iterate, Namespace, str, Undefined, type Value } from './values.ts';
+import {
+  type Callable,
+  fromJs,
+  intOf,
+  iterate,
+  Namespace,
+  str,
+  Undefined,
+  type Value,
+  view,
+} from './values.ts';
 
-const DAYS = ['Sunday', 'Monday', 'Tuesday', 'Wednesday', 'Thursday', 'Friday', 'Saturday'];
-const MONTHS = [
-  'January',
-  'February',
-  'March',
-  'April',
-  'May',
-  'June',
-  'July',
-  'August',
-  'September',
-  'October',
-  'November',
-  'December',
-];
+const nameIn = (date: Date, field: 'weekday' | 'month', length: 'long' | 'short'): string =>
+  date.toLocaleDateString('en-US', { [field]: length });
 
 /** Python's `strftime`, in English. */
 function strftime(date: Date, format: string): string {
@@ -39,10 +36,10 @@ function strftime(date: Date, format: string): string {
     m: () => two(date.getMonth() + 1),
     d: () => two(date.getDate()),
     e: () => String(date.getDate()).padStart(2, ' '),
-    B: () => MONTHS[date.getMonth()]!,
-    b: () => MONTHS[date.getMonth()]!.slice(0, 3),
-    A: () => DAYS[date.getDay()]!,
-    a: () => DAYS[date.getDay()]!.slice(0, 3),
+    B: () => nameIn(date, 'month', 'long'),
+    b: () => nameIn(date, 'month', 'short'),
+    A: () => nameIn(date, 'weekday', 'long'),
+    a: () => nameIn(date, 'weekday', 'short'),
     j: () => String(dayOfYear()).padStart(3, '0'),
     H: () => two(date.getHours()),
     I: () => two(hour),
@@ -71,7 +68,8 @@ const range: Callable = (args) => {
   const [from, to, by] = [intOf(start), intOf(stop), intOf(step)];
   const count = by === 0 ? Number.NaN : Math.ceil((to - from) / by);
   if (!(count <= 100_000)) throw new TypeError(`a range of ${count} numbers is too long`);
-  return Array.from({ length: Math.max(0, count) }, (_, i) => BigInt(from + i * by));
+  const numbers = Array.from({ length: Math.max(0, count) }, (_, i) => BigInt(from + i * by));
+  return view('range', numbers, () => `range(${from}, ${to}${by === 1 ? '' : `, ${by}`})`);
 };
 
 const dict = ([from]: Value[], named: ReadonlyMap<string, Value>): Map<Value, Value> => {
@@ -79,10 +77,11 @@ const dict = ([from]: Value[], named: ReadonlyMap<string, Value>): Map<Value, Va
   return new Map<Value, Value>([...(entries as [Value, Value][]), ...named]);
 };
 
-function joiner([separator]: Value[]): Callable {
+function joiner([separator]: Value[], named: ReadonlyMap<string, Value>): Callable {
+  const given = separator === undefined ? named.get('sep') : separator;
   let used = false;
   return () => {
-    const text = used ? str(separator ?? ', ') : '';
+    const text = used ? str(given === undefined ? ', ' : given) : '';
     used = true;
     return text;
   };
@@ -117,7 +116,7 @@ function globals(): Scope {
   scope.set('joiner', joiner);
   scope.set('cycler', cycler);
   scope.set('raise_exception', ([message]) => {
-    throw new Refusal(str(message ?? ''));
+    throw new Refusal(message === undefined ? '' : str(message));
   });
   scope.set('strftime_now', ([format]) => strftime(new Date(), str(format ?? '')));
   return scope;
@@ -129,10 +128,11 @@ export class Template {
 
   /** @throws TemplateFault where it is none */
   constructor(text: string) {
-    const tokens = tokenize(text);
     try {
-      this.#body = parse(tokens as Parameters<typeof parse>[0]).body as unknown as Node[];
+      const tokens = tokenize(text) as Parameters<typeof parse>[0];
+      this.#body = parse(tokens).body as unknown as Node[];
     } catch (cause) {
+      if (cause instanceof TemplateFault) throw cause;
       throw new TemplateFault(cause instanceof Error ? cause.message : String(cause), { cause });
     }
   }
@@ -142,6 +142,15 @@ export class Template {
     const scope = new Scope(globals());
     for (const [name, value] of Object.entries(variables))
       scope.set(name, value instanceof Undefined ? value : fromJs(value));
-    return runBlock(this.#body, scope);
+    try {
+      return runBlock(this.#body, scope);
+    } catch (error) {
+      if (error instanceof LoopExit)
+        throw new TemplateFault(`"${error.kind.toLowerCase()}" stands in no loop`);
+      if (error instanceof TemplateFault || error instanceof Refusal || error instanceof TypeError)
+        throw error;
+      // The stack is used up, or a text or a number is too long for JavaScript.
+      throw new TemplateFault('it is nested too deep, or what it writes is too long', { cause: error });
+    }
   }
 }

@@ -1,6 +1,6 @@
 // Python's values: int is bigint, float is number, dict is Map, list is Array; and how Python writes and compares them.
 
-/** A name or a part that is not there. It is written as nothing; most other uses are errors. */
+/** jinja2's undefined: a name, item or attribute that does not exist. Printed, it is empty; most other uses are errors. */
 export class Undefined {
   readonly what: string;
 
@@ -9,7 +9,19 @@ export class Undefined {
   }
 }
 
-export class Tuple extends Array<Value> {}
+export class Tuple extends Array<Value> {
+  /** What has a name beside its place. */
+  fields?: ReadonlyMap<string, Value>;
+}
+
+/** What Python goes through as a list and writes in other words: a range, and the keys, values or items of a dict. */
+export class View extends Array<Value> {
+  name = '';
+  written = (): string => '';
+}
+
+export const view = (name: string, items: readonly Value[], written: () => string): View =>
+  Object.assign(View.from<Value>(items) as View, { name, written });
 
 /** What `namespace()` makes: fields that can be set. */
 export class Namespace {
@@ -64,6 +76,7 @@ export function typeOf(value: Value): string {
   if (typeof value === 'boolean') return 'bool';
   if (value instanceof Undefined) return 'undefined';
   if (value instanceof Tuple) return 'tuple';
+  if (value instanceof View) return value.name;
   if (Array.isArray(value)) return 'list';
   if (value instanceof Map) return 'dict';
   return value instanceof Namespace ? 'namespace' : 'function';
@@ -82,6 +95,10 @@ export function intOf(value: Value): number {
   throw new TypeError(`${describe(value)} is no whole number`);
 }
 
+/** What was looked up, or that it is not there. None that is there is no absence. */
+export const found = (item: Value | undefined, what: string): Value =>
+  item === undefined ? new Undefined(what) : item;
+
 export const describe = (value: Value): string =>
   value instanceof Undefined ? `${value.what} is undefined` : `a ${typeOf(value)}`;
 
@@ -92,6 +109,9 @@ export function truth(value: Value): boolean {
   return Boolean(value);
 }
 
+export const isListOrTuple = (value: Value): value is Value[] =>
+  Array.isArray(value) && !(value instanceof View);
+
 /** @throws TypeError for what cannot be gone through */
 export function iterate(value: Value): Value[] {
   if (Array.isArray(value)) return value;
@@ -101,6 +121,20 @@ export function iterate(value: Value): Value[] {
   throw new TypeError(`${describe(value)} is no list`);
 }
 
+/** Views of dicts have an order, and no places. */
+const hasPlaces = (value: Value): value is string | Value[] =>
+  ['str', 'list', 'tuple', 'range'].includes(typeOf(value));
+
+/** An item of a dict, a namespace, a list or a text; undefined where it is not there. @throws TypeError for what is Undefined itself */
+export function lookUp(object: Value, key: Value): Value | undefined {
+  if (object instanceof Undefined) throw new TypeError(describe(object));
+  if (object instanceof Map) return object.get(key);
+  if (object instanceof Namespace) return object.fields.get(str(key));
+  if (object instanceof Tuple && typeof key === 'string') return object.fields?.get(key);
+  const isPlace = typeof key === 'bigint' || typeof key === 'boolean';
+  return isPlace && hasPlaces(object) ? iterate(object).at(Number(key)) : undefined;
+}
+
 export const lengthOf = (value: Value): bigint => BigInt(iterate(value).length);
 
 export function equals(a: Value, b: Value): boolean {
@@ -108,11 +142,7 @@ export function equals(a: Value, b: Value): boolean {
   if (isNumber(a) && isNumber(b)) return numberOf(a) == numberOf(b);
   if (a instanceof Undefined) return b instanceof Undefined;
   if (Array.isArray(a) && Array.isArray(b))
-    return (
-      a instanceof Tuple === b instanceof Tuple &&
-      a.length === b.length &&
-      a.every((each, i) => equals(each, b[i]!))
-    );
+    return typeOf(a) === typeOf(b) && a.length === b.length && a.every((each, i) => equals(each, b[i]!));
   if (a instanceof Map && b instanceof Map)
     return a.size === b.size && [...a].every(([key, each]) => b.has(key) && equals(each, b.get(key)!));
   return a === b;
@@ -129,7 +159,7 @@ export function compare(a: Value, b: Value): number {
     const at = x.findIndex((character, i) => character !== y[i]);
     return at < 0 || at >= y.length ? x.length - y.length : x[at]!.codePointAt(0)! - y[at]!.codePointAt(0)!;
   }
-  if (Array.isArray(a) && Array.isArray(b) && typeOf(a) === typeOf(b)) {
+  if (isListOrTuple(a) && isListOrTuple(b) && typeOf(a) === typeOf(b)) {
     const at = a.findIndex((each, i) => i >= b.length || !equals(each, b[i]!));
     return at < 0 || at >= b.length ? a.length - b.length : compare(a[at]!, b[at]!);
   }
@@ -137,11 +167,11 @@ export function compare(a: Value, b: Value): number {
 }
 
 /** Whether a value is in a list, a dict or a text. @throws TypeError */
-export function contains(whole: Value, part: Value): boolean {
-  if (whole instanceof Map) return whole.has(part);
-  if (typeof whole !== 'string') return iterate(whole).some((each) => equals(each, part));
-  if (typeof part === 'string') return whole.includes(part);
-  throw new TypeError(`a text cannot hold ${describe(part)}`);
+export function contains(container: Value, item: Value): boolean {
+  if (container instanceof Map) return container.has(item);
+  if (typeof container !== 'string') return iterate(container).some((each) => equals(each, item));
+  if (typeof item === 'string') return container.includes(item);
+  throw new TypeError(`a text cannot hold ${describe(item)}`);
 }
 
 function floatText(value: number): string {
@@ -181,6 +211,7 @@ export function repr(value: Value): string {
   if (typeof value === 'string') return stringRepr(value);
   if (value instanceof Undefined) return 'Undefined';
   if (value instanceof Tuple) return `(${value.map(repr).join(', ')}${value.length === 1 ? ',' : ''})`;
+  if (value instanceof View) return value.written();
   if (Array.isArray(value)) return `[${value.map(repr).join(', ')}]`;
   if (value instanceof Map)
     return `{${[...value].map(([key, each]) => `${repr(key)}: ${repr(each)}`).join(', ')}}`;
@@ -221,13 +252,13 @@ function json(value: Value, style: JsonStyle, depth: number): string {
   if (typeof value === 'bigint') return String(value);
   if (typeof value === 'number') return floatText(value).replace('nan', 'NaN').replace('inf', 'Infinity');
   const { indent, separators, sorted } = style;
-  const around = (open: string, parts: string[], close: string): string => {
-    if (parts.length === 0) return open + close;
-    if (indent === undefined) return open + parts.join(separators[0]) + close;
+  const around = (open: string, items: string[], close: string): string => {
+    if (items.length === 0) return open + close;
+    if (indent === undefined) return open + items.join(separators[0]) + close;
     const line = `\n${indent.repeat(depth + 1)}`;
-    return `${open}${line}${parts.join(separators[0] + line)}\n${indent.repeat(depth)}${close}`;
+    return `${open}${line}${items.join(separators[0] + line)}\n${indent.repeat(depth)}${close}`;
   };
-  if (Array.isArray(value))
+  if (isListOrTuple(value))
     return around(
       '[',
       value.map((each) => json(each, style, depth + 1)),
@@ -236,11 +267,11 @@ function json(value: Value, style: JsonStyle, depth: number): string {
   if (value instanceof Map) {
     const entries = [...value];
     if (sorted) entries.sort(([a], [b]) => compare(a, b));
-    const parts = entries.map(([key, each]) => {
+    const members = entries.map(([key, each]) => {
       const name = typeof key === 'string' ? key : json(key, style, 0);
       return `${jsonText(name, style)}${separators[1]}${json(each, style, depth + 1)}`;
     });
-    return around('{', parts, '}');
+    return around('{', members, '}');
   }
   throw new TypeError(`${describe(value)} cannot be written as JSON`);
 }
@@ -267,6 +298,7 @@ export function toJson(value: Value, named: ReadonlyMap<string, Value>): string 
 
 /** Python's `[start:stop:step]` of a list or a text. @throws TypeError */
 export function slice(value: Value, bounds: readonly (Value | undefined)[]): Value {
+  if (!hasPlaces(value)) throw new TypeError(`${describe(value)} has no slices`);
   const items = iterate(value);
   const [start, stop, step = 1] = bounds.map((bound) =>
     bound === undefined || bound === null ? undefined : intOf(bound),

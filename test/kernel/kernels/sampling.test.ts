@@ -1,10 +1,10 @@
-// Choosing tokens, and what is told of the choice, against the twins of test/reference/sampling.ts and kernels.ts.
+// Choosing tokens: ties, how often each is drawn, penalties by what was said.
 import { afterAll, describe, expect, test } from 'vitest';
 import { argmax, maskWords, packSampler, type Sampler } from '../../../src/kernels/sample.ts';
-import { adjust, sample, score, topLogprobs } from '../../../src/kernels/sampling.ts';
+import { adjust, sample } from '../../../src/kernels/sampling.ts';
 import { stride } from '../../../src/kernels/tensor.ts';
 import { defaultTuning } from '../../../src/kernels/tuning.ts';
-import { argmax as argmaxTwin, logSoftmax, score as scoreTwin, topK } from '../../reference/kernels.ts';
+import { argmax as argmaxTwin, topK } from '../../reference/kernels.ts';
 import { keep, penalize, type SamplingOptions } from '../../reference/sampling.ts';
 import { openTestGpu } from '../../support/gpu-features.ts';
 import { expectClose, type Floats, Rig } from '../../support/gpu-rig.ts';
@@ -270,7 +270,10 @@ describe('adjust', () => {
         rig,
         [{}, ...options].map((one) => samplerOf(one, 0)),
       ),
-      next: rig.rows([{ token: 2 }, ...replies.map((reply) => ({ token: reply.at(-1)! }))]),
+      next: rig.rows([
+        { token: 2 },
+        ...replies.map((reply, r) => ({ token: reply.at(-1)!, sequence: r + 1 })),
+      ]),
     };
     await rig.run([
       {
@@ -292,78 +295,6 @@ describe('adjust', () => {
             counted[(r + 1) * VOCAB + reply.at(-1)!]! += 2;
           });
           expect(after).toEqual([...counted]);
-        },
-      },
-    ]);
-  });
-});
-
-describe('told of the choice', () => {
-  const rows = 4;
-
-  function tiedLogits(rig: Rig): Floats {
-    const logits = rig.floats(rows * VOCAB).map((value) => 8 * value);
-    for (const id of [4, 40, 66]) logits[VOCAB + id] = 9;
-    return logits;
-  }
-
-  test.each([0, 5])('the %i likeliest and the chosen one', async (top) => {
-    const rig = new Rig(gpu);
-    const values = tiedLogits(rig);
-    const chosen = [5, 40, 66, 0];
-    const logits = rig.activations(values, VOCAB);
-    const sampled = rig.upload('sampled', new Uint32Array([1, ...chosen]));
-    const out = rig.ledger.storage('top', 8 * rows * (top + 1), 'scratch');
-    await rig.run([
-      {
-        step: { count: rows, next: 1 },
-        record: (recorder, step) => topLogprobs(tuningOf(16), recorder, { logits, top, sampled, out, step }),
-        async check() {
-          const words = await rig.wordsOf(out, 2 * rows * (top + 1));
-          const floats = await rig.floatsOf(out);
-          for (let r = 0; r < rows; r++) {
-            const logprobs = logSoftmax(values.subarray(r * VOCAB, (r + 1) * VOCAB));
-            const ids = [...topK(logprobs, top).map(({ id }) => id), chosen[r]!];
-            const at = r * (top + 1);
-            expect(
-              ids.map((_, i) => words[2 * (at + i)]),
-              `row ${r}`,
-            ).toEqual(ids);
-            expectClose(
-              ids.map((_, i) => floats[2 * (at + i) + 1]!),
-              ids.map((id) => logprobs[id]!),
-              `row ${r}`,
-            );
-          }
-        },
-      },
-    ]);
-  });
-
-  test.each([16, 256])('score, %i threads', async (threads) => {
-    const rig = new Rig(gpu);
-    const values = tiedLogits(rig);
-    const targets = [66, 4, 17, 0];
-    const logits = rig.activations(values, VOCAB);
-    // The logits are of rows 2 up of the forward.
-    const targetBuffer = rig.upload('targets', new Uint32Array([9, 9, ...targets]));
-    const scores = rig.ledger.storage('scores', 8 * (rows + 2), 'scratch');
-    await rig.run([
-      {
-        step: { first: 2, count: rows },
-        record: (recorder, step) =>
-          score(tuningOf(threads), recorder, { logits, targets: targetBuffer, scores, step }),
-        async check() {
-          const words = await rig.wordsOf(scores, 2 * (rows + 2));
-          const floats = await rig.floatsOf(scores);
-          const expected = scoreTwin(values, VOCAB, targets);
-          expect(words.slice(0, 4)).toEqual([0, 0, 0, 0]);
-          expect(expected.map((_, r) => words[2 * (r + 2) + 1])).toEqual(expected.map((one) => one.argmax));
-          expectClose(
-            expected.map((_, r) => floats[2 * (r + 2)]!),
-            expected.map((one) => one.logprob),
-            'log-probabilities',
-          );
         },
       },
     ]);

@@ -1,7 +1,7 @@
 /** Bytes of a chunk of the cache: the unit of download, check and resume. */
 export const CHUNK_BYTES = 2 << 20;
-/** Chunks fetched ahead of the one that is wanted. */
-export const CHUNKS_AHEAD = 3;
+/** Chunks fetched beyond the one that is wanted. */
+export const PREFETCHED_CHUNKS = 3;
 /** Chunks that are fetched, hashed and written at once: a browser opens six connections to a server of HTTP/1.1. */
 export const DOWNLOADS = 4;
 
@@ -10,7 +10,7 @@ export function free(buffer: ArrayBuffer & { transfer?(size: number): unknown })
   buffer.transfer?.(0);
 }
 
-/** Lets `most` pieces of work run at once; the others wait their turn. */
+/** A limit of concurrent work: at most `most` calls run at once, the others wait in order. */
 export function slots(most: number): <T>(work: () => Promise<T>) => Promise<T> {
   const waiting: (() => void)[] = [];
   let running = 0;
@@ -26,24 +26,24 @@ export function slots(most: number): <T>(work: () => Promise<T>) => Promise<T> {
   };
 }
 
-/** Reads that are under way at once: enough to keep a network busy. */
+/** Concurrent reads: enough to keep a network busy. */
 export const LANES = 3;
 
 /**
- * Deals parts of files to lanes that are read at once. Where neighbours come in one stream, each lane gets a run of them, all
- * about as long; else the parts are read in their order.
+ * Divides byte ranges among lanes: the lanes are read concurrently, the ranges of one lane in order.
+ * @param contiguous each lane gets neighbouring ranges, about the same number of bytes; else the ranges are dealt in turn
  */
 export function lanesOf<T extends { start: number; end: number }>(
-  parts: readonly T[],
-  inRuns: boolean,
+  ranges: readonly T[],
+  contiguous: boolean,
 ): T[][] {
-  const lanes = Array.from({ length: Math.min(LANES, parts.length) }, (): T[] => []);
-  const total = parts.reduce((sum, { start, end }) => sum + end - start, 0);
+  const lanes = Array.from({ length: Math.min(LANES, ranges.length) }, (): T[] => []);
+  const total = ranges.reduce((sum, { start, end }) => sum + end - start, 0);
   let before = 0;
-  parts.forEach((part, i) => {
-    const run = Math.floor((lanes.length * before) / Math.max(1, total));
-    lanes[inRuns ? Math.min(run, lanes.length - 1) : i % lanes.length]!.push(part);
-    before += part.end - part.start;
+  ranges.forEach((range, i) => {
+    const lane = Math.floor((lanes.length * before) / Math.max(1, total));
+    lanes[contiguous ? Math.min(lane, lanes.length - 1) : i % lanes.length]!.push(range);
+    before += range.end - range.start;
   });
   return lanes;
 }

@@ -1,13 +1,12 @@
-// Parts of the package are fetched when first used; one that could not be is asked for again at the next call.
+// Features are fetched when first used; one that could not be is asked for again at the next call.
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it, vi } from 'vitest';
 import { chatOf } from '../../src/api/chat.ts';
-import { once } from '../../src/engine/choosing.ts';
-import { openSource } from '../../src/formats/source.ts';
-import { keptPart } from '../../src/part.ts';
+import { once } from '../../src/engine/sampler.ts';
+import { lazy } from '../../src/lazy.ts';
 
-const blip = vi.hoisted(() => ({ chat: true, cache: true }));
+const blip = vi.hoisted(() => ({ chat: true }));
 vi.mock('../../src/api/openai.ts', async (original) => {
   const real = await original<typeof import('../../src/api/openai.ts')>();
   return {
@@ -18,18 +17,10 @@ vi.mock('../../src/api/openai.ts', async (original) => {
     },
   };
 });
-vi.mock('../../src/formats/cache.ts', () => ({
-  cachedHttp: undefined,
-  canCache() {
-    if (!blip.cache) return false;
-    blip.cache = false;
-    throw new TypeError('Failed to fetch dynamically imported module');
-  },
-}));
 
-it('a part whose fetch failed is fetched at the next call, and kept from then on', async () => {
+it('a value whose modules could not be fetched is created at the next call, and kept from then on', async () => {
   let calls = 0;
-  const kept = keptPart(async () => {
+  const kept = lazy(async () => {
     if (++calls === 1) throw new TypeError('Failed to fetch dynamically imported module');
     return { calls };
   });
@@ -41,7 +32,7 @@ it('a part whose fetch failed is fetched at the next call, and kept from then on
 
 it('two calls at once fetch once', async () => {
   let calls = 0;
-  const kept = keptPart(async () => ++calls);
+  const kept = lazy(async () => ++calls);
   expect(await Promise.all([kept(), kept()])).toEqual([1, 1]);
 });
 
@@ -52,7 +43,7 @@ it('a way to choose tokens that could not be made is made at the next call', asy
   expect(await once(made, 'a', async () => 6)).toBe(5);
 });
 
-it('a chat and a folder behind the cache work after a blip', async () => {
+it('a chat works after a blip', async () => {
   async function* generate() {
     yield { text: 'hi', tokenId: 1 };
     const usage = { promptTokens: 1, completionTokens: 1, totalTokens: 2, cachedTokens: 0 };
@@ -62,10 +53,6 @@ it('a chat and a folder behind the cache work after a blip', async () => {
   const request = { messages: [{ role: 'user' as const, content: 'x' }] };
   await expect(completions.create(request)).rejects.toMatchObject({ code: 'io' });
   expect((await completions.create(request)).choices[0]?.message.content).toBe('hi');
-
-  const folder = openSource('http://x/', { cache: true, fetch: async () => new Response('ok') });
-  await expect(folder.read('a')).rejects.toMatchObject({ code: 'io' });
-  expect(await folder.read('a')).toHaveLength(2);
 });
 
 it('no file of the engine keeps the promise of a fetch by itself', () => {
@@ -78,8 +65,8 @@ it('no file of the engine keeps the promise of a fetch by itself', () => {
   );
   for (const file of files) {
     const text = readFileSync(file, 'utf8');
-    expect(`${file} ${text.match(/\?\?= (part|import)\(/g) ?? ''}`).toBe(`${file} `);
+    expect(`${file} ${text.match(/\?\?= (importModule|import)\(/g) ?? ''}`).toBe(`${file} `);
     for (const { index } of text.matchAll(/\bimport\(/g))
-      expect(text.slice(Math.max(0, index - 140), index)).toMatch(/[pP]art\(|Part\(async/);
+      expect(text.slice(Math.max(0, index - 140), index)).toMatch(/importModule\(|lazy\(async/);
   }
 });

@@ -1,0 +1,78 @@
+import { bytesToF32 } from '../float.ts';
+import type { StreamingSource } from '../raw-source.ts';
+import type { Source } from '../source.ts';
+import { configOf, ROPE_FACTORS } from './config.ts';
+import { readGguf } from './header.ts';
+import { isQueryOrKey } from './names.ts';
+import { type TokenizerJson, tokenizerOf } from './tokenizer.ts';
+import { GgufWeights } from './weights.ts';
+
+type Bytes = Uint8Array<ArrayBuffer>;
+
+/** What is known of a file once its header is read. */
+interface Opened {
+  weights: GgufWeights;
+  config: unknown;
+  texts: () => TokenizerJson;
+}
+
+const json = (value: unknown): Bytes => new TextEncoder().encode(JSON.stringify(value));
+
+async function open(source: Source, file: string, signal?: AbortSignal): Promise<Opened> {
+  const header = await readGguf(source, file, signal);
+  const tensors = new Map(header.tensors);
+  const factors = tensors.get(ROPE_FACTORS);
+  tensors.delete(ROPE_FACTORS);
+  const bytes = factors && (await source.read(factors.file, factors.start, factors.end, signal));
+  const { config, headDim, interleaved } = configOf(file, header, bytes && bytesToF32(bytes, 'F32'));
+  const weights = new GgufWeights(source, tensors, (name) =>
+    interleaved && isQueryOrKey(name) ? headDim : undefined,
+  );
+  return { weights, config, texts: () => tokenizerOf(file, header.metadata) };
+}
+
+/**
+ * A GGUF file as a model folder: `config.json`, the tokenizer's files and weights, all of the file. Nothing is read before it is
+ * asked for.
+ */
+export function ggufFolder(source: Source, file: string): StreamingSource {
+  let opened: Promise<Opened> | undefined;
+  const opening = (signal?: AbortSignal): Promise<Opened> => {
+    opened ??= open(source, file, signal).catch((error) => {
+      opened = undefined;
+      throw error;
+    });
+    return opened;
+  };
+  const made = async (name: string, signal?: AbortSignal): Promise<Bytes | undefined> => {
+    const { config, texts } = await opening(signal);
+    if (name === 'config.json') return json(config);
+    if (name === 'tokenizer.json') return json(texts().tokenizer);
+    if (name === 'tokenizer_config.json') return json(texts().tokenizerConfig);
+    if (name === 'generation_config.json') return json(texts().generationConfig);
+    return undefined;
+  };
+  return {
+    name: `${file} of ${source.name}`,
+    tensors: async (signal) => (await opening(signal)).weights.entries,
+    async read(name, start, end, signal) {
+      const { weights } = await opening(signal);
+      if (weights.has(name)) return weights.read(name, start, end, signal);
+      return (await made(name, signal))?.slice(start, end);
+    },
+    async size(name, signal) {
+      const { weights } = await opening(signal);
+      return weights.has(name) ? weights.size(name) : ((await made(name, signal))?.length ?? null);
+    },
+    async readHead(name, _most, signal) {
+      const bytes = await made(name, signal);
+      return bytes && { bytes, size: bytes.length };
+    },
+    async readSpans(name, cuts, use, signal) {
+      const { weights } = await opening(signal);
+      if (!weights.has(name)) return false;
+      await weights.readSpans(name, cuts, use, signal);
+      return true;
+    },
+  };
+}

@@ -1,0 +1,46 @@
+// What kernels that read weights have in common: shaders/shared/weight_*.wgsl.
+import { type Asked, type Binding, type Fixed, reads, type TwinLaunch } from '../gpu/kernel.ts';
+import { FORMATS } from '../quant/index.ts';
+import { rowBytes, stride, type WeightDtype } from './tensor.ts';
+
+/** Constants of a kernel that reads rows of a weight. */
+export type WeightConstant = 'UNIT' | 'UNITS' | 'N';
+
+export const WEIGHTS: readonly Fixed[] = Object.values(FORMATS).map(({ reader, unit }) => ({
+  WEIGHT: reader,
+  UNIT: unit,
+}));
+
+/** The include that reads weights of a dtype. */
+export const weightInclude = (dtype: WeightDtype): string => FORMATS[dtype].reader;
+
+const dtypeOf = ({ imports }: Asked): WeightDtype =>
+  (Object.keys(FORMATS) as WeightDtype[]).find((dtype) => FORMATS[dtype].reader === imports.WEIGHT)!;
+
+/** What a kernel needs to read weights `(rows, cols)` of a dtype: values of one load along K, and loads of a row. */
+export function unitConstants(dtype: WeightDtype, cols: number): { UNIT: number; UNITS: number } {
+  const { unit } = FORMATS[dtype];
+  return { UNIT: unit, UNITS: stride(cols) / unit };
+}
+
+export function weightBindings(asked: Asked<WeightConstant>): Binding<WeightConstant>[] {
+  const dtype = dtypeOf(asked);
+  const { load, scaled } = FORMATS[dtype];
+  const bytes = rowBytes(dtype, asked.constants.UNIT * asked.constants.UNITS);
+  return [
+    reads('weight', load, ({ constants: { N } }) => [N, bytes.codes], 'u8'),
+    ...(scaled ? [reads<'N'>('scales', 'u32', ({ constants: { N } }) => [N, bytes.scales / 2], 'f16')] : []),
+  ];
+}
+
+/** One row of the weight, with its padding. */
+export function weightRow(launch: TwinLaunch<WeightConstant>, row: number): Float32Array {
+  const dtype = dtypeOf(launch);
+  const padded = launch.constants.UNIT * launch.constants.UNITS;
+  const { codes, scales } = rowBytes(dtype, padded);
+  return FORMATS[dtype].decode(
+    launch.bytes('weight', row * codes, codes),
+    scales ? launch.bytes('scales', row * scales, scales) : undefined,
+    padded,
+  );
+}

@@ -1,0 +1,66 @@
+// Every kernel of the registry against its CPU twin, on a device of default limits: odd sizes, all that it may write and all that it
+// must not. What a twin does not read is NaN. Every two alternatives of a kernel's choices meet; in a browser in the full run alone.
+import { afterAll, expect, test } from 'vitest';
+import { Ledger } from '../../../src/gpu/buffer.ts';
+import { openGpu } from '../../../src/gpu/device.ts';
+import type { Fixed } from '../../../src/gpu/kernel.ts';
+import { Recorder } from '../../../src/gpu/recorder.ts';
+import { KERNELS } from '../../../src/kernels/all.ts';
+import { defaultLimitsDevice } from '../../support/gpu-features.ts';
+import { covering, type KernelCase, kernelCases } from '../../support/kernel-cases.ts';
+import { thorough } from '../../support/thorough.ts';
+import { runTwins } from '../../support/twin-check.ts';
+
+const device = await defaultLimitsDevice();
+const gpu = await openGpu({ device });
+afterAll(() => device.destroy());
+
+const { subgroups } = gpu.features;
+const { min, max } = gpu.subgroupSize;
+
+/** Whether the engine would use a permutation on this adapter. */
+const fits = ({ REDUCE, LANES, X }: Fixed): boolean =>
+  (REDUCE !== 'reduce_subgroup' || (subgroups && Number(LANES) % max === 0)) &&
+  (X !== 'x_subgroup' || (subgroups && min >= 4));
+
+/** Runs a case; the twin may be told another step. */
+async function run({ label, spec, launch, before }: KernelCase, step = launch.step): Promise<void> {
+  const ledger = new Ledger(gpu);
+  const bind = Object.fromEntries(
+    spec.kernel.bindings(launch).map(({ name, access }) => {
+      const data = before.get(name)!;
+      const usage =
+        access === 'uniform' ? GPUBufferUsage.UNIFORM : GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC;
+      const buffer = ledger.buffer(name, data.length, 'scratch', usage | GPUBufferUsage.COPY_DST);
+      device.queue.writeBuffer(buffer, 0, data);
+      return [name, buffer];
+    }),
+  );
+  const recorder = new Recorder(gpu);
+  recorder.add({ label, shader: spec, bind, items: launch.items });
+  await runTwins(gpu, await recorder.finish(), step, before);
+  ledger.releaseAll();
+}
+
+test.each(KERNELS)(
+  '$name',
+  async (kernel) => {
+    const some = covering(kernel, { pairs: thorough, fits });
+    expect(some.length).toBeGreaterThan(0);
+    // Of many permutations each has one of the sizes: software adapters take seconds to compile one.
+    const turns = some.length > 4;
+    for (const [i, fixed] of some.entries())
+      for (const one of kernelCases(kernel, fixed, turns ? i : undefined)) await run(one);
+  },
+  600_000,
+);
+
+test('a wrong number is seen, and one that is not to be written', async () => {
+  const norm = KERNELS.find(({ name }) => name === 'norm')!;
+  const fixed = covering(norm, { pairs: false, fits }).find(({ HEAD }) => HEAD)!;
+  const [one] = kernelCases(norm, fixed);
+  await run(one!);
+  const { step } = one!.launch;
+  await expect(run(one!, { ...step, first: 0 })).rejects.toThrow(/out\[\d+\] is/);
+  await expect(run(one!, { ...step, count: step.count - 2 })).rejects.toThrow(/should not be/);
+});

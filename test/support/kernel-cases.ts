@@ -1,0 +1,285 @@
+// Launches of every kernel in the registry with odd sizes, by the names of constants and bindings: a new kernel needs a line here
+// only for a name that no other has.
+import { f32ArrayToF16 } from '../../src/formats/float.ts';
+import {
+  askedOf,
+  type Fixed,
+  type Kernel,
+  type Launch,
+  permutations,
+  type ShaderSpec,
+  type StepShape,
+  type TwinLaunch,
+} from '../../src/gpu/kernel.ts';
+import { packSampler } from '../../src/kernels/sample.ts';
+import { rowBytes, stride } from '../../src/kernels/tensor.ts';
+import { all, BYTES, twinLaunch } from '../../src/kernels/twin.ts';
+import { FORMATS, type WeightDtype } from '../../src/quant/index.ts';
+import { mulberry32 } from './random.ts';
+
+/** Sizes that are multiples of nothing. */
+interface Odd {
+  rows: number;
+  cols: number;
+  outputs: number;
+  heads: number;
+  kvHeads: number;
+  headDim: number;
+  vocab: number;
+  wideFrom: number;
+  top: number;
+}
+
+const SEQUENCES = 3;
+const CONTEXT = 53;
+const SPLIT = 16;
+
+const ODD: readonly Odd[] = [
+  { rows: 6, cols: 37, outputs: 45, heads: 3, kvHeads: 1, headDim: 12, vocab: 67, wideFrom: 9, top: 0 },
+  { rows: 13, cols: 129, outputs: 83, heads: 10, kvHeads: 2, headDim: 20, vocab: 301, wideFrom: 5, top: 7 },
+];
+
+/** Query heads, KV heads and sizes of a head that attention has more of: groups and vectors that do not fill what shares them. */
+const HEADS: readonly Partial<Odd>[] = [
+  [2, 2, 8],
+  [7, 1, 24],
+  [3, 1, 80],
+  [6, 2, 64],
+  [2, 1, 128],
+  [5, 1, 64],
+  [2, 1, 256],
+].map(([heads, kvHeads, headDim]) => ({ heads: heads!, kvHeads: kvHeads!, headDim: headDim! }));
+
+/** Kernels that take more rows at a time. */
+const ROWS: Record<string, number> = { matmul: 67, attention_tiled: 45, norm: 35 };
+
+type Place = { odd: Odd; fixed: Fixed; kernel: Kernel };
+
+const qkvRows = ({ odd }: Place): number => (odd.heads + 2 * odd.kvHeads) * odd.headDim;
+const isQkv = ({ fixed }: Place): boolean => fixed.OUT === 'out_qkv';
+
+/** Each constant that is a size. */
+const SIZES: Record<string, (place: Place) => number> = {
+  K: ({ odd }) => odd.cols,
+  UNITS: ({ odd, fixed }) => stride(odd.cols) / Number(fixed.UNIT),
+  X_STRIDE4: ({ odd }) => stride(odd.cols) / 4,
+  X_STRIDE: (place) => stride(qkvRows(place)),
+  N(place) {
+    // A part of a weight: of q, k and v the first head is another's.
+    if (isQkv(place)) return qkvRows(place) - place.odd.headDim;
+    return place.fixed.OUT === 'out_swiglu' ? 2 * place.odd.outputs : place.odd.outputs;
+  },
+  ROW0: (place) => (isQkv(place) ? place.odd.headDim : 8),
+  BIAS_AT: ({ odd, fixed }) => (fixed.NORM ? stride(odd.cols) : 0),
+  OUT_STRIDE: ({ odd }) => stride(8 + odd.outputs),
+  EPS: () => 0.05,
+  HEADS: ({ odd }) => odd.heads,
+  KV_HEADS: ({ odd }) => odd.kvHeads,
+  HEAD_DIM: ({ odd }) => odd.headDim,
+  SEQUENCES: () => SEQUENCES,
+  CONTEXT: () => CONTEXT,
+  Q_STRIDE: ({ odd }) => stride(odd.heads * odd.headDim),
+  Q_STRIDE4: ({ odd }) => stride(odd.heads * odd.headDim) / 4,
+  OUT_STRIDE4: ({ odd }) => stride(odd.heads * odd.headDim) / 4,
+  SPLIT: () => SPLIT,
+  SPLITS: () => Math.ceil(CONTEXT / SPLIT),
+  // Where sequences are not split, there is nothing to add up.
+  WIDE_FROM: ({ odd, kernel }) => (kernel.name === 'attention_reduce' ? 99 : odd.wideFrom),
+  VOCAB: ({ odd }) => odd.vocab,
+  STRIDE4: ({ odd, kernel }) => stride('VOCAB' in kernel.sizes ? odd.vocab : odd.cols) / 4,
+  MASK_WORDS: ({ odd }) => Math.ceil(odd.vocab / 32),
+  TOP: ({ odd }) => odd.top,
+};
+
+/** Positions at the borders of splits, and one past the cache. */
+const BORDERS = [0, 15, 16, 31, 50, 12, CONTEXT];
+
+/** Token, sequence and position of a row. */
+function rowOf({ kernel }: ShaderSpec, row: number, rows: number): number[] {
+  // A chunk of one sequence, then decoded rows of several.
+  if (kernel.name === 'attention_tiled' && row < 37) return [0, 1, 5 + row, 0];
+  if (kernel.name.startsWith('attention')) return [0, row % SEQUENCES, BORDERS[row % BORDERS.length]!, 0];
+  if (kernel.name.startsWith('moment')) return [0, 0, 3 + row, 0];
+  const position = row === rows - 1 ? CONTEXT : 2 + Math.floor(row / SEQUENCES);
+  return [(row * 11) % 60, row % SEQUENCES, position, 0];
+}
+
+/** One launch: what its bindings hold, and what of that the twin reads. */
+export interface KernelCase {
+  label: string;
+  spec: ShaderSpec;
+  launch: TwinLaunch;
+  /** Bytes of each binding before; what the twin does not read is NaN. */
+  before: Map<string, Uint8Array<ArrayBuffer>>;
+}
+
+const SAMPLER = { repetitionPenalty: 1.3, frequencyPenalty: 0.2, presencePenalty: 0.4 };
+const SAMPLERS = [
+  { ...SAMPLER, temperature: 0, topP: 1, minP: 0, topK: 0 },
+  { ...SAMPLER, temperature: 0.7, topP: 1, minP: 0, topK: 6 },
+  { ...SAMPLER, temperature: 1, topP: 0.6, minP: 0, topK: 0 },
+  { ...SAMPLER, temperature: 1.5, topP: 0.9, minP: 0.2, topK: 1000 },
+  { ...SAMPLER, temperature: 1, topP: 1, minP: 0, topK: 0 },
+];
+
+/** What a binding holds: random numbers, unless its name is one that has a meaning. */
+function contentOf(
+  name: string,
+  bytes: number,
+  { spec, launch, random }: { spec: ShaderSpec; launch: Launch; random: () => number },
+): Uint8Array<ArrayBuffer> {
+  const { constants, imports, step, items } = launch;
+  const count = bytes / 4;
+  const floats = (scale = 1): Float32Array<ArrayBuffer> =>
+    Float32Array.from({ length: count }, () => scale * (2 * random() - 1));
+  const words = (of: (i: number) => number): Uint32Array<ArrayBuffer> =>
+    Uint32Array.from({ length: count }, (_, i) => of(i));
+  const below = (most: number): number => Math.floor(random() * most);
+  const weight = () => {
+    const dtype = (Object.keys(FORMATS) as WeightDtype[]).find(
+      (key) => FORMATS[key].reader === imports.WEIGHT,
+    )!;
+    const cols = constants.UNIT! * constants.UNITS!;
+    const rows = bytes / rowBytes(dtype, cols)[name === 'weight' ? 'codes' : 'scales'];
+    return FORMATS[dtype].encode(Float32Array.from({ length: rows * cols }, () => 2 * random() - 1));
+  };
+  const binding = spec.kernel.bindings(launch).find((one) => one.name === name)!;
+  const { numbers } = binding;
+  const shape = binding.shape(launch);
+  const made = ((): ArrayBufferView<ArrayBuffer> => {
+    switch (name) {
+      case 'rows':
+        return words((i) => rowOf(spec, i >> 2, step.rows)[i & 3]!);
+      case 'next_rows':
+        return words((i) => [7 + (i >> 2), i >> 2, 4 + (i >> 2), 0][i & 3]!);
+      case 'samplers':
+        return words((i) => {
+          const sampler = { ...SAMPLERS[(i >> 3) % SAMPLERS.length]!, seed: 31 * (i >> 3) };
+          return new Uint32Array(packSampler(sampler))[i & 7]!;
+        });
+      case 'params':
+        // 60 of 64 columns, or their scales.
+        return new Uint32Array([items, 64 / (32 / constants.BITS!), 60, 5]);
+      case 'targets':
+      case 'sampled':
+        return words(() => below(constants.VOCAB!));
+      case 'counts':
+        return words(() => below(5));
+      case 'mask':
+        return words(() => below(2 ** 32));
+      case 'odd':
+        return words(() => 0);
+      case 'weight':
+        return weight().codes;
+      case 'scales':
+        return weight().scales!;
+      case 'q':
+        // Large queries make some positions matter far more than others.
+        return floats(4);
+      case 'logits':
+        // With equals.
+        return floats(5).map((value) => Math.round(8 * value) / 8);
+      case 'sums': {
+        // Pairs of f32: high parts, then low ones.
+        const plane = shape.slice(shape.indexOf(2) + 1).reduce((product, size) => product * size);
+        return floats().map((value, i) => (Math.floor(i / plane) % 2 ? value * 2 ** -26 : value));
+      }
+    }
+    if (numbers === 'f16')
+      return f32ArrayToF16(Float32Array.from({ length: bytes / 2 }, () => 2 * random() - 1));
+    return numbers === 'f32' ? floats() : words(() => below(2 ** 32));
+  })();
+  return new Uint8Array(made.buffer, made.byteOffset, made.byteLength);
+}
+
+/** @throws where a size has no odd value */
+function specOf(kernel: Kernel, fixed: Fixed, odd: Odd): ShaderSpec {
+  const sizes = Object.keys(kernel.sizes).map((name) => {
+    const size = SIZES[name];
+    if (!size)
+      throw new Error(`test/support/kernel-cases.ts has no odd ${name}, a constant of ${kernel.name}.`);
+    return [name, size({ odd, fixed, kernel })];
+  });
+  const entries = Object.entries(fixed);
+  return {
+    kernel,
+    imports: Object.fromEntries(
+      entries.filter((entry): entry is [string, string] => typeof entry[1] === 'string'),
+    ),
+    constants: Object.fromEntries([...sizes, ...entries.filter(([, value]) => typeof value !== 'string')]),
+  };
+}
+
+/** How many bytes each binding of a launch takes. */
+export function bindingBytes(kernel: Kernel, launch: Launch): Map<string, number> {
+  return new Map(
+    kernel
+      .bindings(launch)
+      .map((binding) => [
+        binding.name,
+        binding.shape(launch).reduce((product, size) => product * size, BYTES[binding.numbers]),
+      ]),
+  );
+}
+
+function caseOf(kernel: Kernel, fixed: Fixed, odd: Odd): KernelCase {
+  const spec = specOf(kernel, fixed, odd);
+  const rows = ROWS[kernel.name] ?? odd.rows;
+  const most = Math.max(...all(rows).map((row) => rowOf(spec, row, rows)[2]!));
+  const context = 'CONTEXT' in kernel.sizes ? Math.min(CONTEXT, most + 1) : most + 1;
+  const step: StepShape = { rows, first: 1, count: rows - 2, next: 1, context };
+  const items = kernel.name === 'synthesise' ? 130 : odd.cols;
+  const random = mulberry32(7);
+  const asked: Launch = { ...askedOf(spec), step, items };
+  const before = new Map(
+    [...bindingBytes(kernel, asked)].map(([name, bytes]) => {
+      // Whole vectors, and room behind them that is nobody's.
+      const padded = new Uint8Array(
+        16 * Math.ceil(bytes / 16) + (name === 'q' || name === 'params' ? 0 : 16),
+      ).fill(255);
+      if (name === 'step') padded.set(new Uint8Array(new Uint32Array([rows, 1, rows - 2, 1]).buffer));
+      else padded.set(contentOf(name, bytes, { spec, launch: asked, random }));
+      return [name, padded];
+    }),
+  );
+  const read = new Map([...before].map(([name, { length }]) => [name, new Uint8Array(length)]));
+  const bytes: TwinLaunch['bytes'] = (name, at, count) => {
+    if (at + count > before.get(name)!.length)
+      throw new Error(`The twin of ${kernel.name} reads past ${name}.`);
+    read.get(name)!.fill(1, at, at + count);
+    return before.get(name)!.buffer.slice(at, at + count);
+  };
+  const launch = twinLaunch(spec, { step, items, bytes, pick: all });
+  const results = [...kernel.cpu(launch)];
+  if (results.length === 0) throw new Error(`The twin of ${kernel.name} leaves nothing.`);
+  for (const [name, used] of read)
+    if (name !== 'step') for (let i = 0; i < used.length; i++) if (!used[i]) before.get(name)![i] = 255;
+  return { label: `${kernel.name} ${JSON.stringify(fixed)}`, spec, launch, before };
+}
+
+/** Permutations that have every alternative, or with `pairs` every two that can meet. */
+export function covering(
+  kernel: Kernel,
+  { pairs, fits }: { pairs: boolean; fits: (fixed: Fixed) => boolean },
+) {
+  const seen = new Set<string>();
+  return permutations(kernel).filter((fixed) => {
+    if (!fits(fixed)) return false;
+    const one = Object.entries(fixed).map(([key, value]) => `${key} ${value}`);
+    const has = pairs ? one.flatMap((a) => one.map((b) => `${a} ${b}`)) : one;
+    const fresh = has.filter((each) => !seen.has(each));
+    for (const each of fresh) seen.add(each);
+    return one.length === 0 || fresh.length > 0;
+  });
+}
+
+/** A permutation with each of the odd sizes, or with one of them. */
+export function kernelCases(kernel: Kernel, fixed: Fixed, only?: number): KernelCase[] {
+  const [, most = 0] = kernel.sizes.HEAD_DIM ?? [];
+  // Half of them for each way to keep K and V.
+  const half = fixed.KV_READ === 'kv_read_f16' ? 1 : 0;
+  const heads = HEADS.filter(({ headDim }, i) => headDim! <= most && i % 2 === half);
+  const more = fixed.KV_READ ? heads.map((shape) => ({ ...ODD[0]!, ...shape })) : [];
+  const some = only === undefined ? [...ODD, ...more] : [ODD[only % ODD.length]!];
+  return some.map((odd) => caseOf(kernel, fixed, odd));
+}

@@ -1,0 +1,352 @@
+// A GGUF file as a model: the config, tensors in the order that families know, the tokenizer, and every way to name the file.
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { ShishuError } from '../../src/errors.ts';
+import { specsOf } from '../../src/families/index.ts';
+import { checkpointOf, readEntries } from '../../src/formats/checkpoint.ts';
+import { ggufPlace } from '../../src/formats/find-gguf.ts';
+import { bytesToF32 } from '../../src/formats/float.ts';
+import { readEosIds } from '../../src/formats/generation.ts';
+import { readJson } from '../../src/formats/json.ts';
+import { openFolder } from '../../src/formats/node-folder.ts';
+import { openSource, type Source } from '../../src/formats/source.ts';
+import { loadTokenizer } from '../../src/formats/tokenizer.ts';
+import { tensorsOf } from '../../src/model/spec.ts';
+import expected from '../fixtures/tiny-llama.json' with { type: 'json' };
+import { type FileTensor, ggufFile, type Typed } from '../support/gguf-file.ts';
+import { sentencepieceFiles } from '../support/sentencepiece-tokenizer.ts';
+
+const FIXTURES = join(import.meta.dirname, '../fixtures');
+const bytes = new Uint8Array(readFileSync(join(FIXTURES, 'tiny-llama.gguf')));
+const file = new File([bytes], 'tiny-llama.gguf');
+const folderOf = (files: Record<string, Uint8Array<ArrayBuffer>>): Source =>
+  openSource(Object.entries(files).map(([name, content]) => new File([content], name)));
+
+const configOf = (source: Source) => readJson(source, 'config.json', { code: 'bad-config' });
+const floats = (base64: string): Float32Array =>
+  new Float32Array(new Uint8Array(Buffer.from(base64, 'base64')).buffer);
+
+describe('the model of a file that Python wrote', () => {
+  it('has the config that transformers was given', async () => {
+    expect(await configOf(openSource(file))).toMatchObject({
+      model_type: 'llama',
+      vocab_size: 320,
+      hidden_size: 64,
+      intermediate_size: 64,
+      num_hidden_layers: 2,
+      num_attention_heads: 4,
+      num_key_value_heads: 2,
+      head_dim: 16,
+      max_position_embeddings: 512,
+      rms_norm_eps: 1e-5,
+      tie_word_embeddings: true,
+      bos_token_id: 0,
+      eos_token_id: 1,
+      rope_theta: 10000,
+      rope_scaling: {
+        rope_type: 'llama3',
+        factor: 8,
+        low_freq_factor: 1,
+        high_freq_factor: 4,
+        original_max_position_embeddings: 64,
+      },
+    });
+  });
+
+  it('has the tensors that its family wants, widened, rows of q and k as transformers has them', async () => {
+    const source = openSource(file);
+    const [spec] = specsOf(await configOf(source));
+    const checkpoint = checkpointOf(source, await readEntries(source), tensorsOf(spec));
+    expect(checkpoint.storedBytes).toBeLessThan(bytes.length);
+    expect(checkpoint.bytes).toBeGreaterThan(checkpoint.storedBytes);
+    for (const [name, row] of Object.entries(expected.tensors)) {
+      const { dtype, stored, end, start } = checkpoint.tensors.get(name)!;
+      expect(stored?.type).toMatch(/^Q/);
+      const values = bytesToF32(await checkpoint.read(name), dtype);
+      expect(values.length).toBe((end - start) / 4);
+      expect(values.slice(-64)).toEqual(floats(row));
+    }
+  });
+
+  it('any span of a file is the same bytes as in the whole', async () => {
+    const source = openSource(file);
+    const entries = await readEntries(source);
+    const size = Math.max(...[...entries.values()].map(({ end }) => end));
+    const whole = await source.read('tiny-llama.gguf');
+    expect(whole.length).toBe(size);
+    const cuts = [0, 5, 5, 4096, 4097, 100_000, 163_840, 163_841, size - 3, size];
+    const spans: Uint8Array[] = [];
+    // By one connection, as from a server.
+    const { GgufWeights } = await import('../../src/formats/gguf/weights.ts');
+    const { readGguf } = await import('../../src/formats/gguf/header.ts');
+    const plain = openSource({ read: (_, start, end) => bytes.slice(start, end), size: () => bytes.length });
+    const { tensors } = await readGguf(plain, 'tiny-llama.gguf');
+    tensors.delete('rope_freqs.weight');
+    const weights = new GgufWeights(plain, tensors, (name) =>
+      /attn_[qk]\.weight$/.test(name) ? 16 : undefined,
+    );
+    await weights.readSpans('tiny-llama.gguf', cuts, (span) => spans.push(span.slice()));
+    expect(spans.map(({ length }) => length)).toEqual(cuts.slice(1).map((cut, i) => cut - cuts[i]!));
+    expect(Buffer.concat(spans).equals(whole)).toBe(true);
+    for (const [start, end] of [
+      [1, 2],
+      [163_839, 163_842],
+      [size - 1, size],
+    ] as const)
+      expect(await source.read('tiny-llama.gguf', start, end)).toEqual(whole.slice(start, end));
+  });
+
+  it('has the ids that tokenizers gives, the tokens that end a reply, and the chat template', async () => {
+    const source = openSource(file);
+    const tokenizer = await loadTokenizer(source, 320);
+    for (const { text, ids } of expected.texts) {
+      // The file's pre-tokenizer has begin-of-text before every text.
+      expect(tokenizer.encode(text), text).toEqual([0, ...ids]);
+      expect(tokenizer.decode(ids, { skipSpecialTokens: false })).toBe(text);
+    }
+    expect(tokenizer.applyChatTemplate([{ role: 'user', content: 'hi' }])).toBe(
+      '<|begin|>user: hi<|eot|>assistant: ',
+    );
+    expect(await readEosIds(source, { eosTokenIds: [], vocabSize: 320 }, tokenizer)).toEqual([1, 2]);
+  });
+});
+
+describe('ways to name a file', () => {
+  const sources: [string, Source | Promise<Source>][] = [
+    ['a File', openSource(file)],
+    ['a list of files', openSource([file, new File(['x'], 'README.md')])],
+    [
+      'an address',
+      openSource('https://x.test/m/tiny-llama.gguf?a=b', {
+        fetch: served('https://x.test/m/tiny-llama.gguf?a=b'),
+      }),
+    ],
+    [
+      'a hub’s repository',
+      openSource('some/model/tiny-llama.gguf', {
+        fetch: served('https://huggingface.co/some/model/resolve/main/tiny-llama.gguf'),
+      }),
+    ],
+    [
+      'a folder with a GGUF alone',
+      openFolder(FIXTURES).then((folder) =>
+        openSource({ ...folder, list: () => ['tiny-llama.gguf', 'a.json'] }),
+      ),
+    ],
+  ];
+
+  function served(address: string): typeof fetch {
+    return async (url, init) => {
+      expect(String(url)).toBe(address);
+      const [, from, to] = /bytes=(\d+)-(\d*)/.exec(new Headers(init?.headers).get('Range') ?? '') ?? [];
+      const start = Number(from ?? 0);
+      const part = bytes.slice(start, to ? Number(to) + 1 : undefined);
+      const headers = { 'Content-Range': `bytes ${start}-${start + part.length - 1}/${bytes.length}` };
+      return new Response(part, { status: 206, headers });
+    };
+  }
+
+  it.each(sources)('%s', async (_, opening) => {
+    const source = await opening;
+    const json = await configOf(source);
+    const [spec] = specsOf(json);
+    const checkpoint = checkpointOf(source, await readEntries(source), tensorsOf(spec));
+    const name = 'model.layers.1.self_attn.q_proj.weight';
+    const values = bytesToF32(await checkpoint.read(name), 'F32');
+    expect(values.slice(-64)).toEqual(floats(expected.tensors[name]));
+  });
+
+  it.each([
+    ['owner/name/m.gguf', { folder: 'owner/name', file: 'm.gguf' }],
+    ['owner/name@v2/q4/m.gguf', { folder: 'owner/name@v2', file: 'q4/m.gguf' }],
+    ['./models/m.gguf', { folder: './models/', file: 'm.gguf' }],
+    ['https://x.test/a/m%20n.gguf?k=1', { folder: 'https://x.test/a/?k=1', file: 'm n.gguf' }],
+    ['owner/name', undefined],
+    ['https://x.test/a/?file=m.gguf', undefined],
+  ])('%s', (address, place) => {
+    expect(ggufPlace(address)).toEqual(place);
+  });
+
+  it('a folder with safetensors is that model; one with several GGUF files is refused by their names', async () => {
+    const both = folderOf({
+      'config.json': Uint8Array.of(0x7b, 0x7d),
+      'model.safetensors': bytes,
+      'a.gguf': bytes,
+    });
+    expect(await configOf(both)).toEqual({});
+    await expect(configOf(folderOf({ 'a.gguf': bytes, 'b.gguf': bytes }))).rejects.toThrow(
+      /2 GGUF files.*Name one of them: a\.gguf, b\.gguf/,
+    );
+    await expect(configOf(folderOf({ 'a.txt': bytes }))).rejects.toMatchObject({ code: 'not-found' });
+  });
+});
+
+const CONFIG: Record<string, Typed> = {
+  'general.architecture': { kind: 'string', value: 'qwen2' },
+  'qwen2.block_count': { kind: 'u32', value: 1 },
+  'qwen2.context_length': { kind: 'u32', value: 32 },
+  'qwen2.embedding_length': { kind: 'u32', value: 8 },
+  'qwen2.feed_forward_length': { kind: 'u32', value: 8 },
+  'qwen2.attention.head_count': { kind: 'u32', value: 2 },
+  'qwen2.attention.layer_norm_rms_epsilon': { kind: 'f32', value: 1e-6 },
+};
+const EMBEDDING: FileTensor = {
+  name: 'token_embd.weight',
+  shape: [4, 8],
+  type: 0,
+  data: new Uint8Array(128),
+};
+const refusal = async (metadata: Record<string, Typed>, name = 'config.json', tensors = [EMBEDDING]) => {
+  const error = await folderOf({ 'm.gguf': ggufFile(metadata, tensors) })
+    .read(name)
+    .then(
+      () => undefined,
+      (e: unknown) => e,
+    );
+  expect(error).toBeInstanceOf(ShishuError);
+  return error as ShishuError;
+};
+
+describe('what is not read is refused by its key', () => {
+  const u32 = (value: number): Typed => ({ kind: 'u32', value });
+  it.each<[string, Record<string, Typed>, string, RegExp]>([
+    [
+      'another architecture',
+      { 'general.architecture': { kind: 'string', value: 'mamba' } },
+      'unsupported',
+      /"mamba".*llama/,
+    ],
+    ['an unknown key', { 'qwen2.new_thing': u32(1) }, 'unsupported', /"qwen2\.new_thing" is not known/],
+    ['a partial rotation', { 'qwen2.rope.dimension_count': u32(2) }, 'unsupported', /dimension_count" is 2/],
+    [
+      'a text for a number',
+      { 'qwen2.block_count': { kind: 'string', value: '1' } },
+      'bad-checkpoint',
+      /block_count/,
+    ],
+    [
+      'layers that differ',
+      { 'qwen2.attention.head_count': { kind: 'array', of: 'u32', value: [2, 4] } },
+      'unsupported',
+      /head_count" differs/,
+    ],
+  ])('%s', async (_, changed, code, message) => {
+    const error = await refusal({ ...CONFIG, ...changed });
+    expect(error.message).toMatch(message);
+    expect(error).toMatchObject({ code, details: { file: 'm.gguf' } });
+  });
+
+  it('a missing key, and factors of rotation that no known scaling makes', async () => {
+    const { 'qwen2.context_length': _, ...missing } = CONFIG;
+    expect((await refusal(missing)).message).toMatch(/"qwen2\.context_length" is missing/);
+    const odd = new Uint8Array(Float32Array.of(1, 3).buffer);
+    const factors: FileTensor = { name: 'rope_freqs.weight', shape: [2], type: 0, data: odd };
+    expect((await refusal(CONFIG, 'config.json', [EMBEDDING, factors])).message).toMatch(
+      /rope_freqs.*llama3/,
+    );
+  });
+
+  const texts = (value: string[]): Typed => ({ kind: 'array', of: 'string', value });
+  const BPE: Record<string, Typed> = {
+    ...CONFIG,
+    'tokenizer.ggml.model': { kind: 'string', value: 'gpt2' },
+    'tokenizer.ggml.pre': { kind: 'string', value: 'qwen2' },
+    'tokenizer.ggml.tokens': texts(['a', 'b', 'ab']),
+    'tokenizer.ggml.merges': texts(['a b']),
+  };
+  it.each<[string, Record<string, Typed | undefined>, string, RegExp]>([
+    ['no pre', { 'tokenizer.ggml.pre': undefined }, 'unsupported', /pre" is missing.*smollm/],
+    [
+      'an unknown pre',
+      { 'tokenizer.ggml.pre': { kind: 'string', value: 'new' } },
+      'unsupported',
+      /pre" is "new"/,
+    ],
+    [
+      'another model',
+      { 'tokenizer.ggml.model': { kind: 'string', value: 't5' } },
+      'unsupported',
+      /model" is "t5"/,
+    ],
+    ['no tokens', { 'tokenizer.ggml.tokens': undefined }, 'bad-tokenizer', /tokens" is missing/],
+    ['no merges', { 'tokenizer.ggml.merges': undefined }, 'bad-tokenizer', /merges" is missing/],
+    ['a merge of one', { 'tokenizer.ggml.merges': texts(['ab']) }, 'bad-tokenizer', /"ab", which is no pair/],
+    ['a token twice', { 'tokenizer.ggml.tokens': texts(['a', 'a']) }, 'bad-tokenizer', /"a" twice/],
+    [
+      'kinds of other tokens',
+      { 'tokenizer.ggml.token_type': { kind: 'array', of: 'i32', value: [1] } },
+      'bad-tokenizer',
+      /1 numbers for 3/,
+    ],
+    [
+      'an end past the tokens',
+      { 'tokenizer.ggml.eos_token_id': u32(9) },
+      'bad-tokenizer',
+      /eos_token_id" is 9/,
+    ],
+  ])('%s', async (_, changed, code, message) => {
+    const metadata = Object.fromEntries(
+      Object.entries({ ...BPE, ...changed }).filter(([, value]) => value),
+    ) as Record<string, Typed>;
+    const error = await refusal(metadata, 'tokenizer.json');
+    expect(error.message).toMatch(message);
+    expect(error.code).toBe(code);
+  });
+});
+
+describe('a SentencePiece vocabulary with scores', () => {
+  const { model } = JSON.parse(sentencepieceFiles()['tokenizer.json']!) as {
+    model: { vocab: Record<string, number>; merges: string[] };
+  };
+  const tokens = Object.keys(model.vocab);
+  const rank = new Map(model.merges.map((merge, i) => [merge.replace(' ', ''), -i]));
+  const kindOf = (token: string): number =>
+    token === '<unk>' ? 2 : /^<\/?s>$/.test(token) ? 3 : token.startsWith('<0x') ? 6 : 1;
+  const file = (more: Record<string, Typed> = {}): Uint8Array<ArrayBuffer> =>
+    ggufFile(
+      {
+        ...CONFIG,
+        'tokenizer.ggml.model': { kind: 'string', value: 'llama' },
+        'tokenizer.ggml.tokens': { kind: 'array', of: 'string', value: tokens },
+        'tokenizer.ggml.scores': {
+          kind: 'array',
+          of: 'f32',
+          value: tokens.map((token) => rank.get(token) ?? -1000),
+        },
+        'tokenizer.ggml.token_type': { kind: 'array', of: 'i32', value: tokens.map(kindOf) },
+        'tokenizer.ggml.bos_token_id': { kind: 'u32', value: 1 },
+        'tokenizer.ggml.eos_token_id': { kind: 'u32', value: 2 },
+        'tokenizer.ggml.unknown_token_id': { kind: 'u32', value: 0 },
+        ...more,
+      },
+      [EMBEDDING],
+    );
+  const TEXTS = ['the  he a the.', 'é日本 th\n', ' a', 'x', '<s>the</s>'];
+
+  it('gives the ids of the tokenizer.json with the same merges', async () => {
+    const given = await loadTokenizer(folderOf({ 'm.gguf': file() }), 300);
+    const utf8 = new TextEncoder();
+    const files = Object.entries(sentencepieceFiles()).map(
+      ([name, text]) => [name, utf8.encode(text)] as const,
+    );
+    const known = await loadTokenizer(folderOf(Object.fromEntries(files)), 300);
+    for (const text of TEXTS) {
+      expect(given.encode(text), text).toEqual(known.encode(text));
+      const ids = known.encode(text);
+      expect(given.decode(ids)).toBe(known.decode(ids));
+    }
+    expect(given.enders).toEqual([2]);
+  });
+
+  it('leaves out the first space and begin-of-text where the file says so', async () => {
+    const plain: Record<string, Typed> = {
+      'tokenizer.ggml.add_space_prefix': { kind: 'bool', value: false },
+      'tokenizer.ggml.add_bos_token': { kind: 'bool', value: false },
+    };
+    const tokenizer = await loadTokenizer(folderOf({ 'm.gguf': file(plain) }), 300);
+    const ids = tokenizer.encode('the a');
+    expect(ids).toEqual([model.vocab.the, model.vocab['▁a']]);
+    expect(tokenizer.decode(ids)).toBe('the a');
+  });
+});

@@ -1,0 +1,31 @@
+// Which way lanes are added up and rows of x are read, by what an adapter's subgroups are sure to be.
+import { describe, expect, test } from 'vitest';
+import { reduceInclude, rowsInclude, VARIANTS } from '../../src/kernels/tuning.ts';
+import { adapterOf, paperGpu } from '../support/paper-gpu.ts';
+
+const without = paperGpu(adapterOf('gpu', false));
+const withSizes = (min: number, max: number) => paperGpu(adapterOf('gpu', false, { min, max }));
+
+describe('lanes are added up', () => {
+  test.each(VARIANTS.matvec)('$lanes lanes, in workgroup memory without subgroups', ({ lanes }) => {
+    expect(reduceInclude(without, lanes)).toBe(lanes === 1 ? 'reduce_none' : 'reduce_shared');
+  });
+
+  test('by subgroups where they are sure to fit the lanes', () => {
+    expect(reduceInclude(withSizes(32, 32), 64)).toBe('reduce_subgroup');
+    expect(reduceInclude(withSizes(8, 32), 32)).toBe('reduce_subgroup');
+    expect(reduceInclude(withSizes(8, 32), 16)).toBe('reduce_shared');
+    expect(reduceInclude(withSizes(8, 32), 1)).toBe('reduce_none');
+  });
+});
+
+describe('rows of x are told by subgroups', () => {
+  test('only where four threads that have rows of their own are sure to be there', () => {
+    expect(rowsInclude(withSizes(4, 8), 1, 'few')).toBe('x_subgroup');
+    expect(rowsInclude(withSizes(4, 8), 1, 'many')).toBe('x_subgroup');
+    expect(rowsInclude(withSizes(4, 8), 1, 'one')).toBe('x_own');
+    expect(rowsInclude(withSizes(4, 8), 8, 'many')).toBe('x_own');
+    expect(rowsInclude(withSizes(2, 64), 1, 'many')).toBe('x_own');
+    expect(rowsInclude(without, 1, 'many')).toBe('x_own');
+  });
+});
