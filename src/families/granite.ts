@@ -9,7 +9,7 @@ import {
   sizesOf,
   stack,
 } from './decoder.ts';
-import { fail, flag, type Json, positive, refuse, size, text } from './fields.ts';
+import { count, fail, flag, type Json, positive, refuse, size, text } from './fields.ts';
 import { refuseUnsupported } from './refusals.ts';
 
 const MULTIPLIERS = ['embedding_multiplier', 'residual_multiplier', 'attention_multiplier', 'logits_scaling'];
@@ -75,7 +75,7 @@ export const GRANITE4: Family = {
       fields: [...MULTIPLIERS, ...UNUSED, 'shared_intermediate_size', 'position_embedding_type'],
       layerTypes: ['attention', 'full_attention'],
     });
-    if (!json.layer_types || size(json, 'num_local_experts') !== undefined)
+    if (!json.layer_types || count(json, 'num_local_experts') !== 0)
       refuse('Mamba blocks and mixtures of experts are not supported.', 'Take a dense Granite 4.');
     const normalization = text(json, 'normalization_function') ?? 'rmsnorm';
     if (normalization !== 'rmsnorm') refuse(`normalization "${normalization}" is not supported.`);
