@@ -62,6 +62,7 @@ SHORT = {**LONGROPE, "short_factor": [1.0, 1.1, 1.2, 1.3, 1.5, 2.0], "long_facto
 # Each: config class, fields beside the common ones, context.
 FAMILIES = {
     "llama": ("LlamaConfig", {"rope_parameters": LLAMA3, "tie_word_embeddings": True}),
+    "mistral": ("MistralConfig", {"head_dim": 12, "sliding_window": None, "tie_word_embeddings": False}),
     "qwen2": ("Qwen2Config", {"tie_word_embeddings": True}),
     "qwen3": ("Qwen3Config", {"head_dim": 12, "tie_word_embeddings": False}),
     "yarn": (

@@ -39,6 +39,9 @@ const NEUTRAL: Record<string, readonly unknown[]> = {
   use_qk_norm: [false],
   add_cross_attention: [false],
   // Other stacks.
+  full_attn_mod: [1],
+  interpolate_factor: [1],
+  lm_head_bias: [false],
   layer_sharing: [false],
   parallel_attn: [false],
   use_parallel_residual: [false],

@@ -195,6 +195,8 @@ describe('other fields that change the sums', () => {
   it.each<[string, object]>([
     ['gate_multiplier', { gate_multiplier: 0.5 }],
     ['use_gate', { use_gate: false }],
+    ['sliding window (128)', { model_type: 'mistral', sliding_window: 128 }],
+    ['sliding window (4096)', { model_type: 'mistral', max_position_embeddings: 8192 }],
     // Of one family, and not of another.
     ['embedding_multiplier', { model_type: 'qwen3', embedding_multiplier: 12 }],
     ['num_decoder_front', { num_decoder_front: 1 }],
