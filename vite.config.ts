@@ -27,7 +27,9 @@ let closures: { engine: Set<string>; page: Set<string> } | undefined;
 function chunkOf(id: string, context: Rolldown.ChunkingContext): string | null {
   closures ??= {
     engine: closureOf('engine/engine.ts', context),
-    page: new Set(['api/remote.ts', 'api/openai.ts'].flatMap((entry) => [...closureOf(entry, context)])),
+    page: new Set(
+      ['index.ts', 'api/remote.ts', 'api/openai.ts'].flatMap((entry) => [...closureOf(entry, context)]),
+    ),
   };
   if (!closures.engine.has(id)) return null;
   return closures.page.has(id) ? 'common' : 'engine';

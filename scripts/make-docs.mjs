@@ -75,12 +75,18 @@ function parseDoc(comment) {
   return { about: flat(about), tags: tags.map((tag) => flat(tag).replace(/\s+/g, ' ')) };
 }
 
+/** What a type is that is taken from the list of weight formats. */
+const formats = [
+  ...(await readFile(join(root, 'dist/quant/index.d.ts'), 'utf8')).matchAll(/readonly (\w+): WeightFormat/g),
+].map(([, name]) => `'${name}'`);
+
 /** @param {Item} item */
 const code = ({ excerptTokens }) =>
   excerptTokens
     .map(({ text }) => text)
     .join('')
     .replace(/^export (declare )?/, '')
+    .replace('keyof typeof FORMATS', formats.join(' | '))
     .replace(/;$/, '')
     .trim();
 

@@ -8,7 +8,6 @@ const ENGINE = ['src/index.ts', 'src/engine/engine.ts', 'src/engine/estimate.ts'
 const USES: Record<string, readonly string[]> = {
   'engine (loadModel, estimate)': [...ENGINE],
   'engine, tuning of GPUs': [...ENGINE, 'src/engine/kept-tuning.ts'],
-  'engine, sampling': [...ENGINE, 'src/engine/drawn-choice.ts', 'src/kernels/sampling.ts'],
   'engine, self-test, crash notes': [...ENGINE, 'src/engine/check-kernels.ts', 'src/api/crash-notes.ts'],
   'engine, chat': [...ENGINE, 'src/api/openai.ts'],
   'engine, constraints': [...ENGINE, 'src/engine/mask-cache.ts'],

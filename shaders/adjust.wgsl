@@ -5,14 +5,15 @@
 
 @compute @workgroup_size(WG)
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>) {
-  let sequence = step.next + id.y;
-  let sampler = samplers[sequence];
+  let row = next_rows[step.next + id.y];
+  let sequence = row.sequence;
+  let sampler = samplers[step.next + id.y];
   for (var i = id.x; i < VOCAB; i += grid.x * WG) {
     let at = id.y * STRIDE4 * 4u + i;
     let to = sequence * VOCAB + i;
     var count = counts[to];
     // The token chosen last is counted here; before the first choice the row holds no token of the vocabulary.
-    if (next_rows[sequence].token == i) {
+    if (row.token == i) {
       count += 2u;
       counts[to] = count;
     }

@@ -123,7 +123,8 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
         total += workgroup_values[t];
       }
       // The position makes each draw new; the seed is hashed first, lest the next seed draw the same a step later.
-      let draw = hash(hash(hash(sampler.seed) + next_rows[step.next + wid.x].position) ^ (step.next + wid.x));
+      let row = next_rows[step.next + wid.x];
+      let draw = hash(hash(hash(sampler.seed) + row.position) ^ row.reply);
       var left = total * (f32(draw >> 8u) / 16777216.0);
       var chosen = 0u;
       for (var t = 0u; t < WG; t++) {

@@ -2,7 +2,7 @@ import { type BenchResult, CLAIMS, CLAIMS_NOTE, runBench, settingsToLink } from 
 import { openGpu } from '../../src/gpu/device.ts';
 import type { ProfileOption } from '../../src/gpu/profile.ts';
 import { announce, byId, el } from '../chat/dom.ts';
-import { clearNotices, showError } from '../chat/notices.ts';
+import { attempt, showError } from '../chat/notices.ts';
 import { includedModels } from '../chat/picker.ts';
 import { showNoWebGpu, whyNoWebGpu } from '../chat/support.ts';
 import { showPages } from '../nav.ts';
@@ -51,7 +51,7 @@ class Page {
       this.#abort?.abort();
       this.#text.textContent = 'Cancelling…';
     });
-    this.#link.addEventListener('click', () => this.#try(() => this.#copyLink()));
+    this.#link.addEventListener('click', () => attempt(() => this.#copyLink()));
     // The plots take their colours when they are drawn.
     matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.#show());
     addEventListener('hashchange', () => this.#takeLink());
@@ -60,16 +60,7 @@ class Page {
 
   /** Takes the settings of a link: that of the page, or one that is put into the address later. */
   #takeLink(): void {
-    if (location.hash.length > 1) void this.#try(() => this.#form.fromLink(location.hash));
-  }
-
-  async #try(run: () => Promise<void> | void): Promise<void> {
-    clearNotices();
-    try {
-      await run();
-    } catch (error) {
-      showError(error);
-    }
+    if (location.hash.length > 1) void attempt(() => this.#form.fromLink(location.hash));
   }
 
   /** Puts the settings into the address. */
@@ -96,7 +87,7 @@ class Page {
   }
 
   #start(): Promise<void> {
-    return this.#try(async () => {
+    return attempt(async () => {
       if (this.#abort) return;
       const { settings, budget } = this.#form.read();
       this.#keepLink();

@@ -1,3 +1,4 @@
+import { quartilesText } from '../../src/bench/summary.ts';
 import {
   adapterText,
   type BenchResult,
@@ -166,13 +167,8 @@ const lessIsBetter = ({ unit }: SummaryRow): boolean => unit === 'ms' || unit ==
 
 function table(result: BenchResult): HTMLElement {
   const value = (row: SummaryRow, which: 'parent' | 'child'): HTMLElement => {
-    const range = row.quartiles?.[which];
-    const cell = el('td', {}, figure(row[which], row.unit));
-    if (range)
-      cell.append(
-        el('small', {}, range.map((ms) => figure(ms, row.unit).replace(` ${row.unit}`, '')).join(' – ')),
-      );
-    return cell;
+    const range = quartilesText(row, which, ' – ');
+    return el('td', {}, figure(row[which], row.unit), ...(range ? [el('small', {}, range)] : []));
   };
   const ratio = (row: SummaryRow): HTMLElement => {
     const plain = row.unit === 'GB/s' || !differ(row);

@@ -37,6 +37,16 @@ export function clearNotices(): void {
   byId('notices', HTMLDivElement).replaceChildren();
 }
 
+/** Runs a command of the page; what is wrong with it is shown. */
+export async function attempt(run: () => Promise<void> | void): Promise<void> {
+  clearNotices();
+  try {
+    await run();
+  } catch (error) {
+    showError(error);
+  }
+}
+
 function describe(error: unknown): { title: string; mend?: string; facts?: string } {
   if (!(error instanceof ShishuError))
     return { title: error instanceof Error ? `${error.name}: ${error.message}` : String(error) };

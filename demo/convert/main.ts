@@ -5,7 +5,7 @@ import type { ConvertReport } from '../../src/convert/report.ts';
 import { ShishuError } from '../../src/errors.ts';
 import type { ProfileOption } from '../../src/gpu/profile.ts';
 import { announce, byId, el } from '../chat/dom.ts';
-import { clearNotices, showError, showNote } from '../chat/notices.ts';
+import { attempt, showError, showNote } from '../chat/notices.ts';
 import { includedModels } from '../chat/picker.ts';
 import { showNoWebGpu, whyNoWebGpu } from '../chat/support.ts';
 import { showPages } from '../nav.ts';
@@ -29,7 +29,7 @@ class Page {
   readonly #report = byId('report', HTMLElement);
   readonly #result = byId('result', HTMLElement);
   readonly #buttons = [byId('run', HTMLButtonElement), byId('convert', HTMLButtonElement)];
-  #line: Peer | undefined;
+  #connection: Peer | undefined;
   #abort: AbortController | undefined;
   /** The model that was analysed last. */
   #found: { label: string; analysed: Analysed } | undefined;
@@ -54,23 +54,17 @@ class Page {
   }
 
   async #guard(run: () => Promise<void>): Promise<void> {
-    if (this.#abort) return;
-    clearNotices();
-    try {
-      await run();
-    } catch (error) {
-      showError(error);
-    }
+    if (!this.#abort) await attempt(run);
   }
 
   #peer(): Peer {
-    if (this.#line && !this.#line.closed) return this.#line;
+    if (this.#connection && !this.#connection.closed) return this.#connection;
     const worker = new Worker(new URL('./worker.ts', import.meta.url), { type: 'module' });
     const peer = new Peer(worker, {}, () => worker.terminate());
     worker.addEventListener('error', ({ message }) =>
       peer.close(new ShishuError('io', `The worker stopped: ${message ?? 'its script did not load'}.`)),
     );
-    this.#line = peer;
+    this.#connection = peer;
     return peer;
   }
 

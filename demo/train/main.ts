@@ -4,7 +4,7 @@ import { ShishuError } from '../../src/errors.ts';
 import type { ProfileOption } from '../../src/gpu/profile.ts';
 import { clearPlots, lines } from '../bench/plots.ts';
 import { announce, byId, el } from '../chat/dom.ts';
-import { clearNotices, showError, showNote } from '../chat/notices.ts';
+import { attempt, showNote } from '../chat/notices.ts';
 import { whyNoWebGpu } from '../chat/support.ts';
 import { showPages } from '../nav.ts';
 import { startPage } from '../profile.ts';
@@ -27,7 +27,7 @@ class Page {
   readonly #text = byId('progress-text', HTMLSpanElement);
   readonly #try = byId('try', HTMLFormElement);
   readonly #profile: ProfileOption;
-  /** The worker of the run that is there, and its line. */
+  /** The worker of the present run, and the connection to it. */
   #session: { worker: Worker; peer: Peer; parameters: number[] } | undefined;
   #stop: AbortController | undefined;
   #last: TrainProgress | undefined;
@@ -37,14 +37,14 @@ class Page {
   constructor(profile: ProfileOption) {
     this.#profile = profile;
     const wire = (id: string, run: () => Promise<void> | void): void =>
-      byId(id, HTMLButtonElement).addEventListener('click', () => this.#guard(run));
+      byId(id, HTMLButtonElement).addEventListener('click', () => attempt(run));
     this.#form.addEventListener('submit', (event) => {
       event.preventDefault();
-      void this.#guard(() => this.#train());
+      void attempt(() => this.#train());
     });
     this.#try.addEventListener('submit', (event) => {
       event.preventDefault();
-      void this.#guard(() => this.#ask());
+      void attempt(() => this.#ask());
     });
     wire('cancel', () => this.#stop?.abort());
     wire('restart', () => this.#startOver());
@@ -56,15 +56,6 @@ class Page {
       if (this.#session) event.preventDefault();
     });
     matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.#show());
-  }
-
-  async #guard(run: () => Promise<void> | void): Promise<void> {
-    clearNotices();
-    try {
-      await run();
-    } catch (error) {
-      showError(error);
-    }
   }
 
   async #begin(): Promise<Peer> {

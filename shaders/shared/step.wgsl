@@ -3,7 +3,8 @@ struct Row {
   token: u32,
   sequence: u32,
   position: u32,
-  unused: u32,
+  // Of the next step's rows: which of a call's replies it is, so that each draws by itself.
+  reply: u32,
 }
 
 // What changes from call to call; everything else is a constant of the prelude.

@@ -1,8 +1,9 @@
 import { profileOf } from '../gpu/profile.ts';
+import { markdownTable } from '../markdown.ts';
 import { CLAIMS, CLAIMS_NOTE } from './claims.ts';
 import type { BenchResult, Which } from './result.ts';
 import type { Spread } from './stats.ts';
-import { adapterText, figure, kernelTimes, ratioText, summaryOf } from './summary.ts';
+import { adapterText, figure, kernelTimes, quartilesText, ratioText, summaryOf } from './summary.ts';
 
 /** The whole result. */
 export const toJson = (result: BenchResult): string => `${JSON.stringify(result, undefined, 2)}\n`;
@@ -88,9 +89,6 @@ export function cautions(result: BenchResult): string[] {
   return notes;
 }
 
-const row = (cells: readonly string[]): string =>
-  `| ${cells.map((text) => text.replaceAll('|', '\\|')).join(' | ')} |`;
-
 /** A report to paste: conditions, cautions, the table, GPU time, the paper's claims as reference. */
 export function toMarkdown(result: BenchResult): string {
   const [parent, child] = result.models;
@@ -109,14 +107,16 @@ export function toMarkdown(result: BenchResult): string {
       : [`- Copy of buffers: ${figure(adapter.copyGigabytesPerSecond, 'GB/s')} (read + write)`]),
     ...cautions(result).map((note) => `- **${note}**`),
     '',
-    row(['', 'parent', 'child', 'child / parent']),
-    row(['---', '---:', '---:', '---:']),
-    ...summaryOf(result).map((line) => {
-      const { what, unit, parent, child, quartiles } = line;
-      const show = (value: number, range: [number, number] | undefined): string =>
-        `${figure(value, unit)}${range ? ` (${range.map((v) => figure(v, unit).replace(` ${unit}`, '')).join('-')})` : ''}`;
-      return row([what, show(parent, quartiles?.parent), show(child, quartiles?.child), ratioText(line)]);
-    }),
+    ...markdownTable(
+      ['', 'parent', 'child', 'child / parent'],
+      summaryOf(result).map((row) => {
+        const show = (which: 'parent' | 'child'): string => {
+          const range = quartilesText(row, which, '-');
+          return `${figure(row[which], row.unit)}${range ? ` (${range})` : ''}`;
+        };
+        return [row.what, show('parent'), show('child'), ratioText(row)];
+      }),
+    ),
     '',
     'Times are medians (quartiles). Memory is from the ledger of buffers, counts are from the shapes.',
     ...(result.settings.training === 'yes' ? [`Training: ${result.trainingNote}`] : []),
@@ -126,9 +126,10 @@ export function toMarkdown(result: BenchResult): string {
   if (kernels.length > 0)
     out.push(
       '',
-      row(['kernel', 'parent, us', 'child, us']),
-      row(['---', '---:', '---:']),
-      ...kernels.map(({ kernel, pair }) => row([kernel, ...pair.map((us) => us.toFixed(0))])),
+      ...markdownTable(
+        ['kernel', 'parent, us', 'child, us'],
+        kernels.map(({ kernel, pair }) => [kernel, ...pair.map((us) => us.toFixed(0))]),
+      ),
     );
   out.push('', '## Reference: the paper (not measured here)', '', CLAIMS_NOTE, '');
   for (const { what, figure, from } of CLAIMS) out.push(`- ${what}: ${figure} (${from})`);

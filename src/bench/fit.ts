@@ -14,7 +14,7 @@ export function bytesText(bytes: number): string {
 }
 
 /** The sessions that a run opens one after the other: for one sequence, then for each batch. */
-export function sessionOptions(settings: BenchSettings): SessionOptions[] {
+export function sessionOptions(settings: BenchSettings): [SessionOptions, ...SessionOptions[]] {
   const { dtype, kv } = settings;
   return [
     { dtype, kv, contextLength: contextOf(settings), batch: 1 },

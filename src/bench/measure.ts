@@ -1,9 +1,11 @@
-import { GREEDY } from '../engine/choosing.ts';
+import type { Runner } from '../engine/runner.ts';
+import { GREEDY } from '../engine/sampler.ts';
 import { throwIfAborted } from '../errors.ts';
+import { writeStep } from '../gpu/recorder.ts';
 import { type LaunchTime, timeLaunches } from '../gpu/timestamps.ts';
 import type { Weight } from '../kernels/tensor.ts';
 import { ROW_BYTES, recordBlocks } from '../model/forward.ts';
-import { kvBytesPerToken } from '../model/spec.ts';
+import { kvBytesPerToken, type Plan } from '../model/spec.ts';
 import type { Described, Session } from './open.ts';
 import { type Spread, spreadOf } from './stats.ts';
 
@@ -85,8 +87,7 @@ export async function timeDecode(
   await jump(session, position);
   const { runner, described } = session;
   const begun = performance.now();
-  for await (const _ of runner.decode(described.plan, GREEDY, position, { steps, lockstep: false }))
-    throwIfAborted(signal);
+  for await (const _ of runner.decode(described.plan, GREEDY, position, { steps })) throwIfAborted(signal);
   return (performance.now() - begun) / steps;
 }
 
@@ -122,9 +123,6 @@ export function trafficPerToken(
   };
 }
 
-const writeStep = ({ gpu, runner }: Session, rows: number, count: number): void =>
-  gpu.device.queue.writeBuffer(runner.parts.scratch.step, 0, new Uint32Array([rows, 0, count, 0]));
-
 /** GPU time of each launch of a decode step at a position; undefined without timestamp-query. */
 export async function profileDecode(
   session: Session,
@@ -137,28 +135,43 @@ export async function profileDecode(
   const step = { rows, first: 0, count: rows, next: 0, context: position + 1 };
   return timeLaunches(gpu, dispatches, step, rounds, async () => {
     await jump(session, position);
-    writeStep(session, rows, rows);
+    writeStep(gpu, runner.parts.scratch.step, step);
   });
 }
 
 /** GPU time of each launch of a prompt's first chunk; undefined without timestamp-query. */
-export async function profilePrompt(
-  session: Session,
+export function profilePrompt(
+  { runner, described }: Session,
   tokens: number,
   rounds: number,
 ): Promise<LaunchTime[] | undefined> {
-  const { gpu, runner, described } = session;
-  const { parts, ledger } = runner;
-  const rows = Math.min(tokens, parts.scratch.rows);
+  const rows = Math.min(tokens, runner.parts.scratch.rows);
+  const ids = Array.from({ length: rows }, (_, i) => tokenAt(i, described.spec.vocabSize));
+  return profileBlocks(runner, described.plan, ids, 0, rounds);
+}
+
+/**
+ * GPU time of each launch of the blocks over a row for each token, from a position on; undefined without timestamp-query. K and V
+ * of what is before need not be there: the time does not depend on what they are.
+ */
+export async function profileBlocks(
+  { parts, ledger }: Runner,
+  plan: Plan,
+  tokens: readonly number[],
+  position: number,
+  rounds: number,
+): Promise<LaunchTime[] | undefined> {
+  const { gpu, scratch, tuning } = parts;
+  const rows = tokens.length;
   const buffer = ledger.storage('profiled rows', ROW_BYTES * rows, 'scratch');
   try {
-    const data = new Uint32Array(4 * rows);
-    for (let i = 0; i < rows; i++) data.set([tokenAt(i, described.spec.vocabSize), 0, i], 4 * i);
-    gpu.device.queue.writeBuffer(buffer, 0, data);
-    const width = rows >= parts.tuning.wideFrom ? 'many' : 'few';
-    const dispatches = await recordBlocks(parts, described.plan, buffer, width);
-    const step = { rows, first: 0, count: 0, next: 0, context: rows };
-    return await timeLaunches(gpu, dispatches, step, rounds, () => writeStep(session, rows, 0));
+    const data = tokens.flatMap((token, i) => [token, 0, position + i, 0]);
+    gpu.device.queue.writeBuffer(buffer, 0, Uint32Array.from(data));
+    const width = rows >= tuning.wideFrom ? 'many' : rows === 1 ? 'one' : 'few';
+    const dispatches = await recordBlocks(parts, plan, buffer, width);
+    const step = { rows, first: 0, count: 0, next: 0, context: position + rows };
+    const before = (): void => writeStep(gpu, scratch.step, step);
+    return await timeLaunches(gpu, dispatches, step, rounds, before);
   } finally {
     ledger.release(buffer);
   }

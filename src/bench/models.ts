@@ -2,14 +2,13 @@ import { ShishuError } from '../errors.ts';
 import { specOf } from '../families/index.ts';
 import type { ModelSpec } from '../model/spec.ts';
 
-/** Sizes of a parent; `config.json` fields in short. */
-interface Shape {
+/** Sizes of a parent; `config.json` fields in short. A head has hidden / heads numbers. */
+export interface Shape {
   layers: number;
   hidden: number;
   ffn: number;
   heads: number;
   kvHeads: number;
-  headDim: number;
   vocab: number;
 }
 
@@ -23,72 +22,23 @@ export interface Preset {
   children: readonly Stack[];
 }
 
-const shape = (
-  layers: number,
-  hidden: number,
-  ffn: number,
-  heads: number,
-  kvHeads: number,
-  headDim: number,
-  vocab: number,
-): Shape => ({ layers, hidden, ffn, heads, kvHeads, headDim, vocab });
+/** One of the presets. @param mlpOnly of each child, its blocks without attention: the upper ones, whose MLPs share in pairs */
+const row = (name: string, shape: Shape, ...mlpOnly: number[]): Preset => ({
+  name,
+  shape,
+  children: mlpOnly.map((mlp) => [shape.layers - mlp, mlp, Math.floor(mlp / 2), 0]),
+});
 
-/** Shapes from the parents' published configs; the children replace a third or a half of the attention, pairs sharing. */
+/** Shapes from the parents' published configs; the children replace a third or a half of the attention. */
 export const PRESETS: readonly Preset[] = [
-  {
-    name: 'MobileLLM-125M',
-    shape: shape(30, 576, 1536, 9, 3, 64, 32000),
-    children: [
-      [15, 15, 7, 0],
-      [20, 10, 5, 0],
-    ],
-  },
-  {
-    name: 'MobileLLM-350M',
-    shape: shape(32, 960, 2560, 15, 5, 64, 32000),
-    children: [
-      [16, 16, 8, 0],
-      [22, 10, 5, 0],
-    ],
-  },
-  {
-    name: 'MobileLLM-600M',
-    shape: shape(40, 1152, 3072, 18, 6, 64, 32000),
-    children: [
-      [24, 16, 8, 0],
-      [28, 12, 6, 0],
-    ],
-  },
-  {
-    name: 'SmolLM2-135M',
-    shape: shape(30, 576, 1536, 9, 3, 64, 49152),
-    children: [
-      [15, 15, 7, 0],
-      [20, 10, 5, 0],
-    ],
-  },
-  {
-    name: 'SmolLM2-360M',
-    shape: shape(32, 960, 2560, 15, 5, 64, 49152),
-    children: [
-      [16, 16, 8, 0],
-      [22, 10, 5, 0],
-    ],
-  },
-  {
-    name: 'Llama-3.2-1B',
-    shape: shape(16, 2048, 8192, 32, 8, 64, 128256),
-    children: [
-      [8, 8, 4, 0],
-      [11, 5, 2, 0],
-    ],
-  },
+  row('MobileLLM-125M', { layers: 30, hidden: 576, ffn: 1536, heads: 9, kvHeads: 3, vocab: 32000 }, 15, 10),
+  row('MobileLLM-350M', { layers: 32, hidden: 960, ffn: 2560, heads: 15, kvHeads: 5, vocab: 32000 }, 16, 10),
+  row('MobileLLM-600M', { layers: 40, hidden: 1152, ffn: 3072, heads: 18, kvHeads: 6, vocab: 32000 }, 16, 12),
+  row('SmolLM2-135M', { layers: 30, hidden: 576, ffn: 1536, heads: 9, kvHeads: 3, vocab: 49152 }, 15, 10),
+  row('SmolLM2-360M', { layers: 32, hidden: 960, ffn: 2560, heads: 15, kvHeads: 5, vocab: 49152 }, 16, 10),
+  row('Llama-3.2-1B', { layers: 16, hidden: 2048, ffn: 8192, heads: 32, kvHeads: 8, vocab: 128256 }, 8, 5),
   // Not a published model: small enough for every machine.
-  {
-    name: 'Tiny-1M',
-    shape: shape(8, 96, 256, 4, 2, 24, 1280),
-    children: [[4, 4, 2, 0]],
-  },
+  row('Tiny-1M', { layers: 8, hidden: 96, ffn: 256, heads: 4, kvHeads: 2, vocab: 1280 }, 4),
 ];
 
 /** What to measure: a model folder, or a shape whose weights are made up on the GPU. */
@@ -131,9 +81,7 @@ export function parseStack(text: string): Stack {
     throw new ShishuError(
       'bad-argument',
       `${shared} shared pairs need ${2 * shared!} MLP-only blocks, there are ${mlp}.`,
-      {
-        mend: `At most ${Math.floor(mlp! / 2)} can share.`,
-      },
+      { mend: `At most ${Math.floor(mlp! / 2)} can share.` },
     );
   if (front! + mlp! + end! === 0) throw new ShishuError('bad-argument', 'The stack has no blocks.');
   return [front!, mlp!, shared!, end!];
@@ -161,6 +109,27 @@ export function sliceStack([front, mlp, shared, end]: Stack, blocks: number): St
   return [blocks - newMlp - newEnd, newMlp, newShared, newEnd];
 }
 
+/** A model of these sizes, of the family of ShishuLMs; a parent's stack is `[layers, 0, 0, 0]`. */
+export const shapeSpec = (
+  { hidden, ffn, heads, kvHeads, vocab }: Shape,
+  [front, mlp, shared, end]: Stack,
+): ModelSpec =>
+  specOf({
+    model_type: 'shishu-llama',
+    num_decoder_front: front,
+    num_mlp: mlp,
+    num_mlp_shared: shared,
+    num_decoder_end: end,
+    hidden_size: hidden,
+    intermediate_size: ffn,
+    num_attention_heads: heads,
+    num_key_value_heads: kvHeads,
+    vocab_size: vocab,
+    // Made-up weights have no length that they were trained for.
+    max_position_embeddings: 131072,
+    tie_word_embeddings: true,
+  });
+
 /** A made-up model: its config and what to call it. `blocks` keeps a slice of the stack, for slow machines. */
 export function shapeModel(
   asked: BenchModel & { kind: 'shape' },
@@ -170,23 +139,8 @@ export function shapeModel(
   const whole: Stack = asked.stack ?? [sizes.layers, 0, 0, 0];
   const layers = whole[0] + whole[1] + whole[3];
   const stack = blocks === undefined ? whole : sliceStack(whole, blocks);
-  const [front, mlp, shared, end] = stack;
-  const sliced = front + mlp + end < layers ? ` [${front + mlp + end} of ${layers} blocks]` : '';
-  const spec = specOf({
-    model_type: 'shishu-llama',
-    num_decoder_front: front,
-    num_mlp: mlp,
-    num_mlp_shared: shared,
-    num_decoder_end: end,
-    hidden_size: sizes.hidden,
-    intermediate_size: sizes.ffn,
-    num_attention_heads: sizes.heads,
-    num_key_value_heads: sizes.kvHeads,
-    head_dim: sizes.headDim,
-    vocab_size: sizes.vocab,
-    // Made-up weights have no length that they were trained for.
-    max_position_embeddings: 131072,
-    tie_word_embeddings: true,
-  });
+  const spec = shapeSpec(sizes, stack);
+  const kept = spec.blocks.length;
+  const sliced = kept < layers ? ` [${kept} of ${layers} blocks]` : '';
   return { label: `${asked.preset}${asked.stack ? ` (${stack.join(',')})` : ''}${sliced}`, spec };
 }

@@ -2,7 +2,7 @@ import { ShishuError, throwIfAborted } from '../errors.ts';
 import { type Gpu, type GpuOptions, openGpu } from '../gpu/device.ts';
 import { copyBandwidth, type LaunchTime } from '../gpu/timestamps.ts';
 import { kvBytesPerToken, type ModelSpec, parameterCount } from '../model/spec.ts';
-import { checkFit } from './fit.ts';
+import { checkFit, sessionOptions } from './fit.ts';
 import {
   interleaved,
   profileDecode,
@@ -11,9 +11,16 @@ import {
   timeFirstToken,
   trafficPerToken,
 } from './measure.ts';
-import { type Described, describe, type OpenFolder, openSession, type Session } from './open.ts';
+import {
+  type Described,
+  describe,
+  type OpenFolder,
+  openSession,
+  type Session,
+  type SessionOptions,
+} from './open.ts';
 import type { BenchResult, ModelFacts, Which } from './result.ts';
-import { type BenchSettings, batchContext, batchPosition, contextOf, settingsText } from './settings.ts';
+import { type BenchSettings, batchPosition, settingsText } from './settings.ts';
 import { type Spread, spreadOf } from './stats.ts';
 
 export interface BenchProgress {
@@ -123,8 +130,8 @@ async function factsOf({ described, runner }: Session): Promise<ModelFacts> {
 
 /** Trained models have a longest context. @throws ShishuError `bad-argument` */
 function checkContext(pair: readonly Described[], settings: BenchSettings): void {
-  for (const { label, spec } of pair) {
-    const context = Math.max(contextOf(settings), settings.batches.length ? batchContext(settings) : 0);
+  const context = Math.max(...sessionOptions(settings).map(({ contextLength }) => contextLength));
+  for (const { label, spec } of pair)
     if (context > spec.maxPositions)
       throw new ShishuError(
         'bad-argument',
@@ -134,7 +141,6 @@ function checkContext(pair: readonly Described[], settings: BenchSettings): void
           mend: `Keep prompts up to ${spec.maxPositions} and positions up to ${spec.maxPositions - settings.steps}.`,
         },
       );
-  }
 }
 
 /** Carries a run's state, so that whatever ends it leaves what was measured. */
@@ -174,33 +180,25 @@ class Run {
   }
 
   async all(pair: readonly Described[]): Promise<void> {
-    const settings = this.#settings;
-    const { dtype, kv } = settings;
-    await this.#withSessions(
-      pair,
-      { dtype, kv, contextLength: contextOf(settings), batch: 1 },
-      async (sessions) => {
-        for (const session of sessions) this.result.models.push(await factsOf(session));
-        await this.#step('Copying', () => this.#copy());
-        await this.#prompts(sessions);
-        await this.#decode(sessions);
-        if (settings.kernels) await this.#step('Profiling', () => this.#profile(sessions));
-      },
-    );
-    for (const batch of settings.batches)
-      await this.#withSessions(
-        pair,
-        { dtype, kv, contextLength: batchContext(settings), batch },
-        (sessions) => this.#batch(sessions, batch),
-      );
-    if (settings.training) await this.#train(pair);
+    const { kernels, training } = this.#settings;
+    const [one, ...batches] = sessionOptions(this.#settings);
+    await this.#withSessions(pair, one, async (sessions) => {
+      for (const session of sessions) this.result.models.push(await factsOf(session));
+      await this.#step('Copying', () => this.#copy());
+      await this.#prompts(sessions);
+      await this.#decode(sessions);
+      if (kernels) await this.#step('Profiling', () => this.#profile(sessions));
+    });
+    for (const options of batches)
+      await this.#withSessions(pair, options, (sessions) => this.#batch(sessions, options.batch));
+    if (training) await this.#train(pair);
     this.result.ended = 'complete';
     this.#report('Done');
   }
 
   async #withSessions(
     pair: readonly Described[],
-    options: Parameters<typeof openSession>[2],
+    options: SessionOptions,
     use: (sessions: Session[]) => Promise<void>,
   ): Promise<void> {
     const sessions: Session[] = [];

@@ -1,4 +1,5 @@
-import type { BenchResult } from './result.ts';
+import type { BenchResult, ModelFacts, ProfilePoint, Which } from './result.ts';
+import type { Spread } from './stats.ts';
 
 /** A line of the table: one quantity of parent and child. */
 export interface SummaryRow {
@@ -17,9 +18,11 @@ export interface SummaryRow {
 /** Context for which weights + KV are set beside each other, in tokens, where the models go so far. */
 const REFERENCE_CONTEXT = 2048;
 
+type Pair = [parent: number, child: number];
+
 interface Timed {
-  model: 0 | 1;
-  ms: { median: number; q1: number; q3: number };
+  model: Which;
+  ms: Spread;
 }
 
 const both = <T extends Timed>(points: readonly T[], at: (point: T) => boolean): [T, T] | undefined => {
@@ -30,31 +33,25 @@ const both = <T extends Timed>(points: readonly T[], at: (point: T) => boolean):
 /** All of a result that parent and child both have, in the order of the page. */
 export function summaryOf(result: BenchResult): SummaryRow[] {
   const rows: SummaryRow[] = [];
-  const [parent, child] = result.models;
-  const counted = (what: string, unit: SummaryRow['unit'], a: number, b: number): void => {
-    rows.push({ what, unit, kind: 'counted', parent: a, child: b, ratio: b / a });
+  const add = (row: Omit<SummaryRow, 'parent' | 'child' | 'ratio'>, [parent, child]: Pair): void => {
+    rows.push({ ...row, parent, child, ratio: child / parent });
   };
+  const [parent, child] = result.models;
   if (parent && child) {
-    counted('Parameters', 'count', parent.parameters, child.parameters);
-    counted('Weights on the GPU', 'bytes', parent.bytes.weights, child.bytes.weights);
-    counted(`KV cache, ${parent.context} tokens`, 'bytes', parent.bytes.kv, child.bytes.kv);
-    counted('Scratch', 'bytes', parent.bytes.scratch, child.bytes.scratch);
+    const counted = (what: string, unit: SummaryRow['unit'], of: (model: ModelFacts) => number): void =>
+      add({ what, unit, kind: 'counted' }, [of(parent), of(child)]);
+    counted('Parameters', 'count', ({ parameters }) => parameters);
+    counted('Weights on the GPU', 'bytes', ({ bytes }) => bytes.weights);
+    counted(`KV cache, ${parent.context} tokens`, 'bytes', ({ bytes }) => bytes.kv);
+    counted('Scratch', 'bytes', ({ bytes }) => bytes.scratch);
     const context = Math.min(REFERENCE_CONTEXT, parent.maxPositions, child.maxPositions);
     counted(
       `Weights + KV at ${context} tokens`,
       'bytes',
-      ...([parent, child].map(({ bytes, kvBytesPerToken }) => bytes.weights + context * kvBytesPerToken) as [
-        number,
-        number,
-      ]),
+      ({ bytes, kvBytesPerToken }) => bytes.weights + context * kvBytesPerToken,
     );
     // A long context takes more: attention is split there.
-    counted(
-      'Dispatches a token, short context',
-      'count',
-      parent.dispatchesPerToken,
-      child.dispatchesPerToken,
-    );
+    counted('Dispatches a token, short context', 'count', ({ dispatchesPerToken }) => dispatchesPerToken);
   }
   const measured = (
     what: string,
@@ -63,19 +60,11 @@ export function summaryOf(result: BenchResult): SummaryRow[] {
     value: (ms: number) => number,
   ): void => {
     if (!pair) return;
-    const [a, b] = pair.map(({ ms }) => value(ms.median)) as [number, number];
-    const [parent, child] = pair.map(({ ms }) =>
-      [value(ms.q1), value(ms.q3)].sort((low, high) => low - high),
-    ) as [[number, number], [number, number]];
-    rows.push({
-      what,
-      unit,
-      kind: 'measured',
-      parent: a,
-      child: b,
-      quartiles: { parent, child },
-      ratio: b / a,
-    });
+    const [a, b] = pair.map(({ ms }) => ms) as [Spread, Spread];
+    const range = ({ q1, q3 }: Spread): Pair =>
+      [value(q1), value(q3)].sort((low, high) => low - high) as Pair;
+    const quartiles = { parent: range(a), child: range(b) };
+    add({ what, unit, kind: 'measured', quartiles }, [value(a.median), value(b.median)]);
   };
   const timed = (what: string, pair: [Timed, Timed] | undefined): void =>
     measured(what, 'ms', pair, (ms) => ms);
@@ -90,18 +79,15 @@ export function summaryOf(result: BenchResult): SummaryRow[] {
     const pair = both(result.decode, (point) => point.position === position);
     timed(`A token at position ${position}`, pair);
     if (!pair) continue;
-    const [a, b] = pair.map(({ gigabytesPerSecond }) => gigabytesPerSecond) as [number, number];
-    const what = `Read at position ${position}`;
-    rows.push({ what, unit: 'GB/s', kind: 'measured', parent: a, child: b, ratio: b / a });
+    const read = pair.map(({ gigabytesPerSecond }) => gigabytesPerSecond) as Pair;
+    add({ what: `Read at position ${position}`, unit: 'GB/s', kind: 'measured' }, read);
   }
   for (const batch of new Set(result.batches.map((point) => point.batch))) {
     const pair = both(result.batches, (point) => point.batch === batch);
     rate(`Batch of ${batch}`, pair, batch);
   }
-  timed(
-    'Training step',
-    both(result.training, () => true),
-  );
+  const trained = both(result.training, () => true);
+  timed('Training step', trained);
   return rows;
 }
 
@@ -122,39 +108,39 @@ export function figure(value: number, unit: SummaryRow['unit']): string {
   return `${value >= 1000 ? value.toFixed(0) : value.toPrecision(3)} ${unit}`;
 }
 
-/** GPU time by kernel: microseconds, summed over blocks, largest first. */
-export function kernelTimes(
-  result: BenchResult,
-  phase: 'decode' | 'prompt',
-): { kernel: string; pair: [number, number] }[] {
-  const sums = new Map<string, [number, number]>();
+type Phase = ProfilePoint['phase'];
+
+/** Quartiles of a row without their unit, for people; undefined where it has none. */
+export const quartilesText = (
+  { quartiles, unit }: SummaryRow,
+  which: 'parent' | 'child',
+  between: string,
+): string | undefined =>
+  quartiles?.[which].map((value) => figure(value, unit).replace(` ${unit}`, '')).join(between);
+
+/** GPU time of parent and child, microseconds, summed over the launches that `of` says the same of. */
+function gpuTimes<K>(result: BenchResult, phase: Phase, of: (point: ProfilePoint) => K): [K, Pair][] {
+  const sums = new Map<K, Pair>();
   for (const point of result.profile) {
     if (point.phase !== phase) continue;
-    const pair = sums.get(point.kernel) ?? [0, 0];
+    const pair = sums.get(of(point)) ?? [0, 0];
     pair[point.model] += point.microseconds;
-    sums.set(point.kernel, pair);
+    sums.set(of(point), pair);
   }
-  return [...sums]
-    .map(([kernel, pair]) => ({ kernel, pair }))
-    .sort((a, b) => Math.max(...b.pair) - Math.max(...a.pair));
+  return [...sums];
 }
 
+/** GPU time by kernel, microseconds, largest first. */
+export const kernelTimes = (result: BenchResult, phase: Phase): { kernel: string; pair: Pair }[] =>
+  gpuTimes(result, phase, ({ kernel }) => kernel)
+    .map(([kernel, pair]) => ({ kernel, pair }))
+    .sort((a, b) => Math.max(...b.pair) - Math.max(...a.pair));
+
 /** GPU time by block, microseconds; `block` null is what stands outside the blocks. */
-export function blockTimes(
-  result: BenchResult,
-  phase: 'decode' | 'prompt',
-): { block: number | null; pair: [number, number] }[] {
-  const sums = new Map<number | null, [number, number]>();
-  for (const point of result.profile) {
-    if (point.phase !== phase) continue;
-    const pair = sums.get(point.block) ?? [0, 0];
-    pair[point.model] += point.microseconds;
-    sums.set(point.block, pair);
-  }
-  return [...sums]
+export const blockTimes = (result: BenchResult, phase: Phase): { block: number | null; pair: Pair }[] =>
+  gpuTimes(result, phase, ({ block }) => block)
     .map(([block, pair]) => ({ block, pair }))
     .sort((a, b) => (a.block ?? -1) - (b.block ?? -1));
-}
 
 /** The adapter as people tell it apart. */
 export function adapterText({ adapter }: BenchResult): string {

@@ -1,6 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import { analysisTable, analyze } from '../convert/analyze.ts';
-import { bytesOf, openOnGpu, refuseChild } from '../convert/on-gpu.ts';
+import { bytesOf, refuseChild, withOnGpu } from '../convert/on-gpu.ts';
 import { textWindows } from '../convert/text.ts';
 import { type Command, flag, GPU_HELP, text } from './args.ts';
 import { parseTextCommand, TEXT_HELP, textOptionsOf } from './convert-options.ts';
@@ -23,8 +23,7 @@ ${GPU_HELP}
     const { values, folder, profile } = parseTextCommand(argv, { out: text, json: flag });
     const options = await textOptionsOf(values, signal);
     provideGpu(values.adapter);
-    const model = await openOnGpu(await openModelFolder(folder), { profile });
-    try {
+    await withOnGpu(await openModelFolder(folder), { profile }, async (model) => {
       refuseChild(model);
       const windows = await textWindows(model, { ...options, corpus }, log);
       const { analysis } = await analyze(model.runner, model.plan, windows, {
@@ -34,8 +33,6 @@ ${GPU_HELP}
       if (values.out !== undefined) await writeFile(values.out, `${JSON.stringify(analysis, null, 2)}\n`);
       if (values.json) printJson(analysis);
       else print(analysisTable(analysis));
-    } finally {
-      model.close();
-    }
+    });
   },
 };

@@ -1,5 +1,5 @@
 import { writeFile } from 'node:fs/promises';
-import { openOnGpu, refuseChild } from '../convert/on-gpu.ts';
+import { refuseChild, withOnGpu } from '../convert/on-gpu.ts';
 import { measureQuality, qualityTable } from '../convert/quality.ts';
 import { textWindows } from '../convert/text.ts';
 import { prepareJax } from '../train/node-jax.ts';
@@ -53,8 +53,7 @@ ${GPU_HELP}`,
     if (heal) prepareJax();
     provideGpu(values.adapter);
     const scratch = values.scratch === undefined ? undefined : await openModelFolder(values.scratch);
-    const parent = await openOnGpu(await openModelFolder(folder), { profile });
-    try {
+    await withOnGpu(await openModelFolder(folder), { profile }, async (parent) => {
       refuseChild(parent);
       const tokens = textOptions.tokens ?? Math.max(TOKENS, 6 * parent.spec.hiddenSize);
       const healTokens = heal?.tokens;
@@ -64,8 +63,6 @@ ${GPU_HELP}`,
       const quality = await measureQuality(parent, windows, options, { profile });
       if (values.json !== undefined) await writeFile(values.json, `${JSON.stringify(quality, null, 2)}\n`);
       print(qualityTable(quality));
-    } finally {
-      parent.close();
-    }
+    });
   },
 };

@@ -18,7 +18,7 @@ const OPTIONS = {
   threads: text,
   bench: flag,
   reps: text,
-  // Of the bench's own child processes: prints the memory of a config given as JSON.
+  // Of the bench's own child processes: prints the memory of a ModelSpec given as JSON.
   'memory-of': text,
 } as const;
 

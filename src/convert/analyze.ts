@@ -1,5 +1,6 @@
 import type { Runner } from '../engine/runner.ts';
 import { throwIfAborted } from '../errors.ts';
+import { markdownTable } from '../markdown.ts';
 import { pruned } from '../model/prune.ts';
 import {
   elements,
@@ -14,7 +15,7 @@ import { type CalibrateOptions, calibrate, perplexity, wholePerplexity } from '.
 import { makeCapture } from './capture.ts';
 import type { Fit } from './fit.ts';
 import { timeBlocks } from './time-blocks.ts';
-import { countTokens, type Windows } from './windows.ts';
+import { type TokenCounts, type TokenWindows, tokenCounts, type Windows } from './windows.ts';
 
 /** R^2 of tokens `from .. to - 1` of their windows. */
 export interface ContextBucket {
@@ -45,7 +46,7 @@ export interface BlockReport {
 }
 
 export interface Analysis {
-  tokens: { calibration: number; choosing: number; test: number };
+  tokens: TokenCounts;
   /** Tokens of a window. */
   window: number;
   /** What the times are, or why there are none. */
@@ -60,7 +61,7 @@ export interface Analysis {
 const BUCKETS = [0, 4, 16, 64, 256, 1024, 4096];
 
 /** Sums for R^2 over some tokens. */
-class Spread {
+class R2Sums {
   n = 0;
   residual = 0;
   square = 0;
@@ -102,12 +103,12 @@ export async function measureMaps(
   runner: Runner,
   plan: Plan,
   layers: readonly number[],
-  test: readonly (readonly number[])[],
+  test: TokenWindows,
   signal?: AbortSignal,
 ): Promise<Map<number, Measured>> {
   const d = runner.parts.spec.hiddenSize;
   const sums = new Map(
-    layers.map((layer) => [layer, { all: new Spread(d), buckets: [] as Spread[], influence: 0, cosine: 0 }]),
+    layers.map((layer) => [layer, { all: new R2Sums(d), buckets: [] as R2Sums[], influence: 0, cosine: 0 }]),
   );
   const capture = await makeCapture(runner, plan, layers);
   try {
@@ -116,7 +117,7 @@ export async function measureMaps(
       await capture.run(window, (layer, position, { x, a, guess }) => {
         const sum = sums.get(layer)!;
         const bucket = BUCKETS.findLastIndex((from) => position >= from);
-        sum.buckets[bucket] ??= new Spread(d);
+        sum.buckets[bucket] ??= new R2Sums(d);
         sum.buckets[bucket].add(a, guess);
         sum.all.add(a, guess);
         sum.cosine += cosine(a, guess);
@@ -152,12 +153,15 @@ export async function analyze(
   runner: Runner,
   plan: Plan,
   windows: Windows,
-  { storedBytes, ...options }: Omit<CalibrateOptions, 'sequential'> & { storedBytes: number },
+  {
+    storedBytes,
+    signal,
+    onProgress,
+  }: Pick<CalibrateOptions, 'signal' | 'onProgress'> & { storedBytes: number },
 ): Promise<{ analysis: Analysis; fits: Map<number, Fit> }> {
   const { spec } = runner.parts;
   const attending = plan.filter((block) => block.kind === 'attention');
   const layers = attending.map(({ layer }) => layer);
-  const { signal, onProgress } = options;
   // In windows: maps see the calibration and choosing sets, all that is measured the test set.
   const calibrating = windows.calibration.length + windows.choosing.length;
   const total = calibrating + windows.test.length * (2 + 2 * layers.length);
@@ -200,8 +204,8 @@ export async function analyze(
       time:
         attentionTimes && mapTimes
           ? {
-              attention: attentionTimes.get(layer)!.first,
-              map: mapTimes.get(layer)!.first,
+              attention: attentionTimes.get(layer)!.mixer,
+              map: mapTimes.get(layer)!.mixer,
               mlp: attentionTimes.get(layer)!.mlp,
             }
           : null,
@@ -211,11 +215,7 @@ export async function analyze(
     [...blocks].sort((a, b) => a.perplexity[mode] - b.perplexity[mode]).map(({ layer }) => layer);
   return {
     analysis: {
-      tokens: {
-        calibration: countTokens(windows.calibration),
-        choosing: countTokens(windows.choosing),
-        test: countTokens(windows.test),
-      },
+      tokens: tokenCounts(windows),
       window: windows.test[0]!.length,
       timeNote: attentionTimes
         ? `GPU time of one token at position ${position}, by timestamp-query with each launch in a pass of its own: shares, not speed.`
@@ -231,15 +231,16 @@ export async function analyze(
 /** An analysis as a table in Markdown. */
 export function analysisTable(analysis: Analysis): string {
   const { tokens, window, timeNote, perplexity, blocks, order } = analysis;
-  const row = (cells: readonly (string | number)[]): string => `| ${cells.join(' | ')} |`;
   const columns = columnsOf(analysis, String);
   return [
     `Perplexity ${perplexity.toFixed(3)} on ${tokens.test} test tokens in windows of ${window}; maps fitted to ${tokens.calibration} tokens, chosen by ${tokens.choosing}.`,
     timeNote,
     '',
-    row(columns.map(([name]) => name)),
-    row(columns.map(() => '---:')),
-    ...blocks.map((block) => row(columns.map(([, cell]) => cell(block)))),
+    ...markdownTable(
+      columns.map(([name]) => name),
+      blocks.map((block) => columns.map(([, cell]) => cell(block))),
+      0,
+    ),
     '',
     `From the least missed to the most: skipped ${order.skip.join(' ')}; linear ${order.linear.join(' ')}.`,
   ].join('\n');

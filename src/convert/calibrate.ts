@@ -7,7 +7,8 @@ import type { Plan } from '../model/spec.ts';
 import { ALPHAS, type Fit, fit } from './fit.ts';
 import type { LinearMap } from './linear-map.ts';
 import { layersWithin, type Moments, makeAccumulator } from './moments.ts';
-import type { Windows } from './windows.ts';
+import type { OnGpu } from './on-gpu.ts';
+import type { TokenWindows, Windows } from './windows.ts';
 
 export interface CalibrateOptions {
   /**
@@ -22,6 +23,9 @@ export interface CalibrateOptions {
   signal?: AbortSignal | undefined;
   onProgress?: (done: number, total: number) => void;
 }
+
+/** A model on the GPU, and how its blocks run as loaded. */
+type Subject = Pick<OnGpu, 'plan' | 'runner'>;
 
 /** Puts a fitted map on the GPU. */
 export function install({ parts, ledger }: Runner, layer: number, { W, b }: LinearMap): void {
@@ -56,7 +60,7 @@ export async function calibrate(
   for (const group of groups) {
     const student = sequential ? pruned(plan, modes, fits) : undefined;
     const accumulator = await makeAccumulator(runner, plan, group, student);
-    const momentsOf = async (set: readonly (readonly number[])[]): Promise<Map<number, Moments>> => {
+    const momentsOf = async (set: TokenWindows): Promise<Map<number, Moments>> => {
       for (const window of set) {
         throwIfAborted(signal);
         await accumulator.run(window);
@@ -83,11 +87,36 @@ export async function calibrate(
   return fits;
 }
 
+/** The plan of a model with some layers in one mode. */
+export const planWith = ({ plan, runner }: Subject, layers: readonly number[], mode: Mode): Plan =>
+  pruned(plan, Object.fromEntries(layers.map((layer) => [layer, mode])), runner.parts.weights.linear);
+
+/**
+ * The run of `count` neighbours that the model misses least in a mode: each candidate is measured whole, by its perplexity on
+ * the choosing windows.
+ */
+export async function bestRun(
+  model: Subject,
+  windows: Windows,
+  count: number,
+  mode: Mode,
+  signal?: AbortSignal,
+): Promise<{ layers: number[]; candidates: { front: number; perplexity: number }[] }> {
+  const candidates: { front: number; perplexity: number }[] = [];
+  const run = (front: number): number[] => Array.from({ length: count }, (_, i) => front + i);
+  for (let front = 0; front + count <= model.plan.length; front++) {
+    const plan = planWith(model, run(front), mode);
+    candidates.push({ front, perplexity: await perplexity(model.runner, plan, windows.choosing, signal) });
+  }
+  const best = candidates.reduce((a, b) => (b.perplexity < a.perplexity ? b : a));
+  return { layers: run(best.front), candidates };
+}
+
 /** Perplexity of a plan on windows: exp of the mean negative log-likelihood of all but their first tokens. */
 export async function perplexity(
   runner: Runner,
   plan: Plan,
-  windows: readonly (readonly number[])[],
+  windows: TokenWindows,
   signal?: AbortSignal,
 ): Promise<number> {
   let [nats, tokens] = [0, 0];
@@ -104,7 +133,7 @@ export async function perplexity(
 export async function wholePerplexity(
   runner: Runner,
   plan: Plan,
-  windows: readonly (readonly number[])[],
+  windows: TokenWindows,
   signal?: AbortSignal,
 ): Promise<number> {
   const value = await perplexity(runner, plan, windows, signal);

@@ -3,19 +3,19 @@ import { type Dispatch, Recorder } from '../gpu/recorder.ts';
 import { stride } from '../kernels/tensor.ts';
 import { recordLinear } from '../model/forward.ts';
 import type { Plan } from '../model/spec.ts';
-import { encodePass, makeWalk } from './walk.ts';
+import { encodePass, makeHookedForward } from './hooks.ts';
 
 /** What one token's hidden states say of a block; all `(d)`, written over by the next token. */
 export interface Captured {
   /** The block's input. */
   x: Float64Array;
-  /** What the block's first half added to x. */
+  /** What the block's mixer added to x. */
   a: Float64Array;
   /** What its linear map, which is on the GPU, would have added. */
   guess: Float64Array;
 }
 
-/** Runs windows of tokens and reads back what the first half of each block does, and what its linear map would. */
+/** Runs windows of tokens and reads back what the mixer of each block does, and what its linear map would. */
 export interface Capture {
   /** Runs one window from position 0, and visits each token of each captured layer. */
   run(
@@ -39,7 +39,7 @@ export async function makeCapture(runner: Runner, plan: Plan, layers: readonly n
     recordLinear(parts, recorder, layer, guess, 'many');
     maps.set(layer, await recorder.finish());
   }
-  const walk = await makeWalk(runner, plan, layers);
+  const forward = await makeHookedForward(runner, plan, layers);
   // Of each layer x before, the guess, x after.
   const states = 3 * layers.length;
   const staging = ledger.buffer(
@@ -51,7 +51,7 @@ export async function makeCapture(runner: Runner, plan: Plan, layers: readonly n
   const captured = { x: new Float64Array(d), a: new Float64Array(d), guess: new Float64Array(d) };
   return {
     run: (tokens, visit) =>
-      walk.run(
+      forward.run(
         tokens,
         ({ encoder, layer, after, step }) => {
           const bytes = step.rows * rowBytes;
@@ -64,7 +64,7 @@ export async function makeCapture(runner: Runner, plan: Plan, layers: readonly n
           encodePass(encoder, maps.get(layer)!, step);
           take(guess.buffer, 1);
         },
-        async (rows, at) => {
+        async (rows, position) => {
           const bytes = states * rows * rowBytes;
           await staging.mapAsync(GPUMapMode.READ, 0, bytes);
           const values = new Float32Array(staging.getMappedRange(0, bytes).slice(0));
@@ -78,13 +78,13 @@ export async function makeCapture(runner: Runner, plan: Plan, layers: readonly n
                 a[i] = values[after! + i]! - x[i]!;
                 guess[i] = values[guessed! + i]!;
               }
-              visit(layer, at + r, captured);
+              visit(layer, position + r, captured);
             }
           });
         },
       ),
     close() {
-      walk.close();
+      forward.close();
       ledger.release(staging);
       ledger.release(guess.buffer);
     },

@@ -62,20 +62,6 @@ function checkedLayers(
   return { count: sorted.length, layers: sorted };
 }
 
-/** The run of `count` neighbours that the model misses least: each candidate is measured whole, by its perplexity. */
-export async function bestRun(
-  blocks: number,
-  count: number,
-  measure: (layers: number[]) => Promise<number>,
-): Promise<{ layers: number[]; candidates: { front: number; perplexity: number }[] }> {
-  const candidates: { front: number; perplexity: number }[] = [];
-  const run = (front: number): number[] => Array.from({ length: count }, (_, i) => front + i);
-  for (let front = 0; front + count <= blocks; front++)
-    candidates.push({ front, perplexity: await measure(run(front)) });
-  const best = candidates.reduce((a, b) => (b.perplexity < a.perplexity ? b : a));
-  return { layers: run(best.front), candidates };
-}
-
 /** Layers from a list of numbers and ranges, as 3,5-8. @throws ShishuError `bad-argument` */
 export function layersOf(text: string): number[] {
   return text.split(',').flatMap((part) => {

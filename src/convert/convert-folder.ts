@@ -1,7 +1,7 @@
 import type { Source } from '../formats/source.ts';
 import { type ConvertOptions, convert } from './convert.ts';
 import { refuseExisting, stageFolder } from './folder.ts';
-import { type OpenOptions, openOnGpu } from './on-gpu.ts';
+import { type OpenOptions, withOnGpu } from './on-gpu.ts';
 import type { ConvertReport } from './report.ts';
 import { type TextOptions, textWindows } from './text.ts';
 
@@ -22,11 +22,8 @@ export async function convertFolder(
 ): Promise<ConvertReport> {
   const { force = false, log = () => {} } = options;
   await refuseExisting(out, force);
-  const parent = await openOnGpu(source, gpuOptions);
-  try {
+  return withOnGpu(source, gpuOptions, (parent) => {
     const text = () => textWindows(parent, { ...options, healTokens: options.heal?.tokens }, log);
-    return await convert(parent, text, () => stageFolder(out, { force }), options, gpuOptions);
-  } finally {
-    parent.close();
-  }
+    return convert(parent, text, () => stageFolder(out, { force }), options, gpuOptions);
+  });
 }

@@ -3,21 +3,21 @@ import { specOf } from '../families/index.ts';
 import { openCheckpoint } from '../formats/checkpoint.ts';
 import { readJson } from '../formats/json.ts';
 import { readOptional } from '../formats/source.ts';
-import { type Mode, pruned } from '../model/prune.ts';
+import type { Mode } from '../model/prune.ts';
 import { kvBytesPerToken, parameterCount, planOf, tensorsOf } from '../model/spec.ts';
 import { ANALYSIS_FILE, type AnalysedOrder, orderWithout } from './analysis-file.ts';
 import { measureMaps } from './analyze.ts';
-import { calibrate, perplexity, wholePerplexity } from './calibrate.ts';
+import { bestRun, calibrate, perplexity, planWith, wholePerplexity } from './calibrate.ts';
 import { type ChildShape, childConfig, childTensors, healedTensors, modelBytes, pairsOf } from './child.ts';
-import { bestRun, type Target, targetOf } from './choose.ts';
+import { type Target, targetOf } from './choose.ts';
 import type { Fit } from './fit.ts';
 import { checkHealing, type Healing, type HealOptions, heal, type Log } from './heal.ts';
-import { bytesOf, type OnGpu, type OpenOptions, openOnGpu, refuseChild } from './on-gpu.ts';
+import { bytesOf, type OnGpu, type OpenOptions, refuseChild, withOnGpu } from './on-gpu.ts';
 import type { ConvertReport } from './report.ts';
 import type { Share } from './share.ts';
 import { measureSpeed } from './speed.ts';
 import { type Stage, type Staged, tensorFile } from './staged.ts';
-import { countTokens, type Windows } from './windows.ts';
+import { tokenCounts, type Windows } from './windows.ts';
 
 export interface ConvertOptions extends Target {
   /** Keep a linear map where attention was, as extra tensors. */
@@ -122,8 +122,6 @@ export async function convert(
   const windows = await text();
   if (options.heal) checkHealing(spec, windows.healing, options.heal);
   const all = plan.map(({ layer }) => layer);
-  const modesOf = (layers: readonly number[], mode: Mode) =>
-    Object.fromEntries(layers.map((layer) => [layer, mode] as const));
   const steps: ConvertReport['steps'] = [];
   const step = async (name: string, value: Promise<number>): Promise<void> => {
     steps.push({ step: name, perplexity: await value });
@@ -132,13 +130,8 @@ export async function convert(
   const progress = (what: string) => (done: number, total: number) => {
     if (done === total) log(`${what}: ${total} windows`);
   };
-  const ppl = (layers: readonly number[], mode: Mode, set: 'choosing' | 'test'): Promise<number> =>
-    perplexity(
-      runner,
-      pruned(plan, modesOf(layers, mode), runner.parts.weights.linear),
-      windows[set],
-      signal,
-    );
+  const testIn = (mode: Mode, layers: readonly number[]): Promise<number> =>
+    perplexity(runner, planWith(parent, layers, mode), windows.test, signal);
   await step('parent', wholePerplexity(runner, plan, windows.test, signal));
 
   let fits = new Map<number, Fit>();
@@ -152,13 +145,12 @@ export async function convert(
         signal,
         onProgress: progress('fitting every block'),
       });
-    const mode = linear ? 'linear' : 'skip';
-    const best = await bestRun(spec.blocks.length, target.count, (layers) => ppl(layers, mode, 'choosing'));
+    const best = await bestRun(parent, windows, target.count, linear ? 'linear' : 'skip', signal);
     ({ layers } = best);
     candidates.push(...best.candidates);
   }
   log(`layers ${layers.join(' ')} lose their attention`);
-  await step('attention dropped', ppl(layers, 'skip', 'test'));
+  await step('attention dropped', testIn('skip', layers));
   const r2: ConvertReport['r2'] = [];
   if (linear) {
     fits = await calibrate(runner, plan, windows, layers, {
@@ -167,7 +159,7 @@ export async function convert(
       signal,
       onProgress: progress('fitting one block after the other'),
     });
-    await step('linear maps', ppl(layers, 'linear', 'test'));
+    await step('linear maps', testIn('linear', layers));
     const measured = await measureMaps(runner, plan, layers, windows.test, signal);
     for (const [layer, { alpha, rank }] of fits) r2.push({ layer, r2: measured.get(layer)!.r2, alpha, rank });
   }
@@ -178,16 +170,10 @@ export async function convert(
   try {
     throwIfAborted(signal);
     await writeChild(staged, parent, json, fits, share);
-    const onWritten = async <T>(use: (written: OnGpu) => Promise<T>): Promise<T> => {
-      const written = await openOnGpu(staged.source, gpuOptions);
-      try {
-        return await use(written);
-      } finally {
-        written.close();
-      }
-    };
     const measureWritten = (name: string): Promise<void> =>
-      onWritten(({ runner, plan }) => step(name, perplexity(runner, plan, windows.test, signal)));
+      withOnGpu(staged.source, gpuOptions, ({ runner, plan }) =>
+        step(name, perplexity(runner, plan, windows.test, signal)),
+      );
     const shared = `${sharePairs} ${sharePairs === 1 ? 'pair' : 'pairs'} shared (${share})`;
     await measureWritten(sharePairs > 0 ? `written, ${shared}` : 'written');
     let healing: ConvertReport['healing'];
@@ -197,7 +183,9 @@ export async function convert(
       const [before, after] = steps.slice(-2).map(({ perplexity }) => perplexity);
       healing = { ...done, perplexity: { before: before!, after: after! } };
     }
-    const speed = await onWritten((written) => measureSpeed(parent, written, signal));
+    const speed = await withOnGpu(staged.source, gpuOptions, (written) =>
+      measureSpeed(parent, written, signal),
+    );
     const parameters = { parent: parameterCount(spec), child: parameterCount(child) };
     const report: ConvertReport = {
       front: layers[0]!,
@@ -211,11 +199,7 @@ export async function convert(
       steps,
       healing,
       speed,
-      tokens: {
-        calibration: countTokens(windows.calibration),
-        choosing: countTokens(windows.choosing),
-        test: countTokens(windows.test),
-      },
+      tokens: tokenCounts(windows),
       parameters,
       weightBytes: {
         parent: bytesOf(parent.dtype) * parameters.parent,

@@ -1,30 +1,9 @@
-import { mkdir, open, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { ShishuError } from '../errors.ts';
 import { openFolder } from '../formats/node-folder.ts';
+import { guardWrite, writeFlushed } from '../train/io.ts';
 import type { Staged } from './staged.ts';
-
-const MENDS: Record<string, string> = {
-  ENOSPC: 'Free some disk space.',
-  EDQUOT: 'Free some disk space.',
-  EFBIG: 'Raise the limit on the size of files (ulimit -f), or choose another disk.',
-  EACCES: 'Choose a folder that you may write to.',
-  EROFS: 'Choose a folder that you may write to.',
-};
-
-async function guarded<T>(path: string, run: () => Promise<T>): Promise<T> {
-  try {
-    return await run();
-  } catch (cause) {
-    if (cause instanceof ShishuError) throw cause;
-    const { code = '', message } = cause as NodeJS.ErrnoException;
-    throw new ShishuError('io', `Could not write ${path}: ${message}.`, {
-      details: { file: path },
-      mend: MENDS[code],
-      cause,
-    });
-  }
-}
 
 const exists = (path: string): Promise<boolean> =>
   stat(path).then(
@@ -46,24 +25,13 @@ export async function stageFolder(out: string, { force }: { force: boolean }): P
   await refuseExisting(out, force);
   const beside = (what: string): string => join(dirname(out), `.${basename(out)}.${what}-${process.pid}`);
   const path = beside('part');
-  await guarded(path, () => mkdir(path, { recursive: true }));
+  await guardWrite(path, () => mkdir(path, { recursive: true }));
   return {
     source: await openFolder(path),
-    write: (file, data) =>
-      guarded(join(path, file), async () => {
-        await mkdir(dirname(join(path, file)), { recursive: true });
-        const handle = await open(join(path, file), 'w');
-        try {
-          const pieces = typeof data === 'string' || data instanceof Uint8Array ? [data] : data;
-          for await (const piece of pieces) await handle.writeFile(piece);
-          await handle.sync();
-        } finally {
-          await handle.close();
-        }
-      }),
+    write: (file, data) => guardWrite(join(path, file), () => writeFlushed(join(path, file), data)),
     async commit() {
       await refuseExisting(out, force);
-      await guarded(out, async () => {
+      await guardWrite(out, async () => {
         const old = beside('old');
         const replaced = await exists(out);
         if (replaced) await rename(out, old);

@@ -6,7 +6,7 @@ import { randomFrom } from '../train/random.ts';
 import { run } from '../train/run.ts';
 import { checkTrainable, loadTraining } from '../train/trainable.ts';
 import { type CpuWeights, readWeights } from '../train/weights.ts';
-import { countTokens } from './windows.ts';
+import { countTokens, type TokenWindows } from './windows.ts';
 
 export interface HealOptions {
   /** Tokens of text to train on. */
@@ -33,8 +33,6 @@ export interface Healing {
   mix: number;
 }
 
-type Windows = readonly (readonly number[])[];
-
 const LEARNING_RATE = 1e-3;
 const MIX = 0.5;
 /** Passes over one text after which more would be learning it by heart. */
@@ -48,7 +46,7 @@ const STEP_LOGITS = 1 << 25;
 const MOST_BYTES = 3.5e9;
 
 /** Rows and tokens a row of a step. */
-function shapeOf(windows: Windows, vocabSize: number): { rows: number; length: number } {
+function shapeOf(windows: TokenWindows, vocabSize: number): { rows: number; length: number } {
   const length = windows.reduce((most, window) => Math.max(most, window.length - 1), 1);
   const tokens = Math.min(STEP_TOKENS, STEP_LOGITS / vocabSize);
   return { rows: Math.max(1, Math.floor(tokens / length)), length };
@@ -58,7 +56,7 @@ function shapeOf(windows: Windows, vocabSize: number): { rows: number; length: n
  * Refuses what `heal` could not do, before anything is measured.
  * @throws ShishuError `unsupported` for what the trainer lacks, `bad-argument` for too short a text, `does-not-fit`
  */
-export function checkHealing(parent: ModelSpec, windows: Windows, { tokens }: HealOptions): void {
+export function checkHealing(parent: ModelSpec, windows: TokenWindows, { tokens }: HealOptions): void {
   checkTrainable(parent);
   const available = countTokens(windows);
   if (tokens > MOST_PASSES * available)
@@ -83,7 +81,7 @@ export function checkHealing(parent: ModelSpec, windows: Windows, { tokens }: He
 }
 
 /** The windows in a new order each pass, as samples whose every token counts. */
-function shuffled(windows: Windows, seed: number): SampleSource {
+function shuffled(windows: TokenWindows, seed: number): SampleSource {
   const orders: number[][] = [];
   const orderOf = (pass: number): number[] => {
     const random = randomFrom(seed + pass);
@@ -112,7 +110,7 @@ function shuffled(windows: Windows, seed: number): SampleSource {
 export async function heal(
   parent: { spec: ModelSpec; checkpoint: Checkpoint },
   child: { spec: ModelSpec; checkpoint: Checkpoint },
-  windows: Windows,
+  windows: TokenWindows,
   options: HealOptions & { log?: Log | undefined; signal?: AbortSignal | undefined },
 ): Promise<{ weights: CpuWeights; healing: Healing }> {
   const { learningRate = LEARNING_RATE, mix = MIX, seed = 1, log = () => {}, signal } = options;

@@ -7,7 +7,7 @@ import { addMoments, type MomentBuffers, momentBytes } from '../kernels/moments.
 import { norm } from '../kernels/norm.ts';
 import { stride } from '../kernels/tensor.ts';
 import type { Plan } from '../model/spec.ts';
-import { encodePass, makeWalk, type Stop, type Walk } from './walk.ts';
+import { encodePass, type HookedForward, type HookPoint, makeHookedForward } from './hooks.ts';
 
 /**
  * Sums over tokens of all that a least-squares map from z to a needs: z = x / rms(x), a block's normalised input, and a, its
@@ -66,15 +66,15 @@ export async function makeAccumulator(
     held.push(buffer);
     return buffer;
   };
-  const walks: Walk[] = [];
+  const forwards: HookedForward[] = [];
   const close = (): void => {
-    for (const walk of walks) walk.close();
+    for (const forward of forwards) forward.close();
     for (const buffer of held) ledger.release(buffer);
   };
   try {
-    walks.push(await makeWalk(runner, plan, layers));
-    if (student) walks.push(await makeWalk(runner, student, layers));
-    const last = walks.at(-1)!;
+    forwards.push(await makeHookedForward(runner, plan, layers));
+    if (student) forwards.push(await makeHookedForward(runner, student, layers));
+    const last = forwards.at(-1)!;
     const { z, before, after, sums } = await guardMemory(gpu, 'the sums of calibration', () => ({
       z: make('z', scratch.rows * rowBytes),
       // Of a whole window: the student's run follows the teacher's.
@@ -102,23 +102,24 @@ export async function makeAccumulator(
       const call = { d, z, before, after, rows: last.rows, to, step };
       additions.set(layer, await record((recorder) => addMoments(recorder, call)));
     }
-    const keep = ({ encoder, step: { rows }, at }: Stop, to: GPUBuffer): void =>
-      encoder.copyBufferToBuffer(x.buffer, 0, to, at * rowBytes, rows * rowBytes);
-    const sum = ({ encoder, layer, step }: Stop): void => encodePass(encoder, additions.get(layer)!, step);
+    const keep = ({ encoder, step: { rows }, position }: HookPoint, to: GPUBuffer): void =>
+      encoder.copyBufferToBuffer(x.buffer, 0, to, position * rowBytes, rows * rowBytes);
+    const sum = ({ encoder, layer, step }: HookPoint): void =>
+      encodePass(encoder, additions.get(layer)!, step);
     let n = 0;
     return {
       async run(window) {
         n += window.length;
-        await walks[0]!.run(window, (stop) => {
-          keep(stop, stop.after ? after : before);
+        await forwards[0]!.run(window, (point) => {
+          keep(point, point.after ? after : before);
           if (student) return;
-          if (stop.after) sum(stop);
-          else encodePass(stop.encoder, normalise, stop.step);
+          if (point.after) sum(point);
+          else encodePass(point.encoder, normalise, point.step);
         });
-        await walks[1]?.run(window, (stop) => {
-          if (stop.after) return;
-          encodePass(stop.encoder, normalise, stop.step);
-          sum(stop);
+        await forwards[1]?.run(window, (point) => {
+          if (point.after) return;
+          encodePass(point.encoder, normalise, point.step);
+          sum(point);
         });
         // Else all windows would queue up at once.
         await gpu.device.queue.onSubmittedWorkDone();

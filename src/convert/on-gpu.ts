@@ -93,6 +93,20 @@ export async function openOnGpu(
   }
 }
 
+/** Opens a model folder as `openOnGpu`, and frees the GPU when `use` is done. */
+export async function withOnGpu<T>(
+  like: SourceLike,
+  options: OpenOptions,
+  use: (model: OnGpu) => Promise<T>,
+): Promise<T> {
+  const model = await openOnGpu(like, options);
+  try {
+    return await use(model);
+  } finally {
+    model.close();
+  }
+}
+
 /** @throws ShishuError `unsupported` for a model without attention in all of its blocks */
 export function refuseChild({ source, spec }: Pick<OnGpu, 'source' | 'spec'>): void {
   const layers = spec.blocks.length;

@@ -1,23 +1,23 @@
 import type { Runner } from '../engine/runner.ts';
 import { ofTokens, scoreOf } from '../engine/scoring.ts';
-import { ShishuError, throwIfAborted } from '../errors.ts';
+import { ShishuError } from '../errors.ts';
 import { readJson } from '../formats/json.ts';
 import type { SourceLike } from '../formats/source.ts';
-import { type Mode, pruned } from '../model/prune.ts';
+import { markdownTable } from '../markdown.ts';
+import type { Mode } from '../model/prune.ts';
 import type { Plan } from '../model/spec.ts';
 import { Bpe } from '../train/bpe.ts';
 import type { ChatCorpus } from '../train/chat-corpus.ts';
 import { knowsChatFormat } from '../train/chat-format.ts';
 import { evaluate, type Scorer } from '../train/evaluate.ts';
-import { calibrate, perplexity } from './calibrate.ts';
+import { bestRun, calibrate, perplexity, planWith } from './calibrate.ts';
 import { childConfig } from './child.ts';
-import { bestRun } from './choose.ts';
 import { healWritten, writeChild } from './convert.ts';
 import type { Fit } from './fit.ts';
 import { checkHealing, type HealOptions } from './heal.ts';
 import { stageMemory } from './memory-folder.ts';
-import { type OnGpu, type OpenOptions, openOnGpu, refuseChild } from './on-gpu.ts';
-import { countTokens, type Windows } from './windows.ts';
+import { type OnGpu, type OpenOptions, refuseChild, withOnGpu } from './on-gpu.ts';
+import { type TokenCounts, tokenCounts, type Windows } from './windows.ts';
 
 /** The ways to do without attention that are compared, as columns are headed. */
 export const WAYS = {
@@ -50,7 +50,7 @@ export interface Quality {
   parent: Measured;
   /** From the most attention to the least. */
   rows: QualityRow[];
-  tokens: { calibration: number; choosing: number; test: number };
+  tokens: TokenCounts;
   healTokens: number | undefined;
   /** Fewest blocks with attention down to which perplexity stays within 5 % of the parent's; all blocks when none may go. */
   within5: Partial<Record<Way, number>>;
@@ -135,47 +135,30 @@ export async function measureQuality(
     row.ways[way] = measured;
     log(`${kept} of ${blocks} blocks, ${WAYS[way]}: ${cell(measured, whole)}`);
   };
-  const plansOf = (layers: readonly number[], mode: Mode): Plan =>
-    pruned(plan, Object.fromEntries(layers.map((layer) => [layer, mode])), runner.parts.weights.linear);
-  const choose = async (kept: number, mode: Mode): Promise<number[]> => {
-    const best = await bestRun(blocks, blocks - kept, (layers) => {
-      throwIfAborted(signal);
-      return perplexity(runner, plansOf(layers, mode), windows.choosing, signal);
-    });
-    return best.layers;
-  };
+  const choose = async (kept: number, mode: Mode): Promise<number[]> =>
+    (await bestRun(parent, windows, blocks - kept, mode, signal)).layers;
+  const addIn = async (kept: number, way: Way, layers: number[], mode: Mode): Promise<void> =>
+    add(kept, way, { ...(await measure(runner, planWith(parent, layers, mode))), layers });
 
   const whole: Measured = { ...(await measure(runner, plan)), layers: [] };
   log(`parent: ${cell(whole)}`);
   for (const kept of counts) {
-    const layers = await choose(kept, 'skip');
-    add(kept, 'dropped', { ...(await measure(runner, plansOf(layers, 'skip'))), layers });
+    await addIn(kept, 'dropped', await choose(kept, 'skip'), 'skip');
   }
   // Runs are compared by maps fitted to every block at once; the chosen run's are then fitted one after the other.
-  await calibrate(
-    runner,
-    plan,
-    windows,
-    without(
-      plansOf(
-        plan.map(({ layer }) => layer),
-        'skip',
-      ),
-    ),
-    { signal },
-  );
+  const all = plan.map(({ layer }) => layer);
+  await calibrate(runner, plan, windows, all, { signal });
   const chosen: [kept: number, layers: number[]][] = [];
   for (const kept of counts) chosen.push([kept, await choose(kept, 'linear')]);
   for (const [kept, layers] of chosen) {
     const fits = await calibrate(runner, plan, windows, layers, { sequential: true, signal });
-    add(kept, 'linear', { ...(await measure(runner, plansOf(layers, 'linear'))), layers });
+    await addIn(kept, 'linear', layers, 'linear');
     const pairs = Math.floor(layers.length / 2);
     if (heal) await child(kept, layers, fits, 0);
     if (pairs > 0) await child(kept, layers, fits, pairs);
   }
-  if (scratch) {
-    const model = await openOnGpu(scratch, gpuOptions);
-    try {
+  if (scratch)
+    await withOnGpu(scratch, gpuOptions, async (model) => {
       if (model.spec.vocabSize !== spec.vocabSize || model.spec.blocks.length !== blocks)
         throw new ShishuError(
           'bad-argument',
@@ -184,21 +167,14 @@ export async function measureQuality(
         );
       const measured = await measure(model.runner, model.plan);
       add(attentionOf(model.plan), 'scratch', { ...measured, layers: without(model.plan) });
-    } finally {
-      model.close();
-    }
-  }
+    });
 
   const sorted = [...rows.values()].sort((a, b) => b.kept - a.kept);
   return {
     blocks,
     parent: whole,
     rows: sorted,
-    tokens: {
-      calibration: countTokens(windows.calibration),
-      choosing: countTokens(windows.choosing),
-      test: countTokens(windows.test),
-    },
+    tokens: tokenCounts(windows),
     healTokens: heal?.tokens,
     ...conclude(whole, sorted, blocks),
   };
@@ -215,14 +191,10 @@ export async function measureQuality(
     pairs: number,
   ): Promise<void> {
     const staged = stageMemory('the child');
-    const measureIt = async (way: Way): Promise<void> => {
-      const model = await openOnGpu(staged.source, gpuOptions);
-      try {
-        add(kept, way, { ...(await measure(model.runner, model.plan)), layers });
-      } finally {
-        model.close();
-      }
-    };
+    const measureIt = (way: Way): Promise<void> =>
+      withOnGpu(staged.source, gpuOptions, async (model) =>
+        add(kept, way, { ...(await measure(model.runner, model.plan)), layers }),
+      );
     await writeChild(staged, parent, shapeOf(layers, pairs), fits, 'average');
     if (pairs > 0) await measureIt('shared');
     if (!heal) return;
@@ -263,7 +235,6 @@ const cell = ({ perplexity, answers }: Measured, parent?: Measured): string => {
 export function qualityTable(quality: Quality): string {
   const { blocks, parent, rows, tokens, healTokens, within5, linearNotBetter } = quality;
   const ways = (Object.keys(WAYS) as Way[]).filter((way) => rows.some((row) => row.ways[way]));
-  const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
   const range = (layers: readonly number[]): string =>
     layers.length > 1 ? `${layers[0]}-${layers.at(-1)}` : `${layers[0]}`;
   const { questions } = parent.answers ?? {};
@@ -272,10 +243,9 @@ export function qualityTable(quality: Quality): string {
       `maps fitted to ${tokens.calibration} tokens, blocks chosen by ${tokens.choosing}` +
       `${healTokens === undefined ? '' : `, healed with ${healTokens}`}. The parent: ${cell(parent)}.`,
     '',
-    line(['attention kept', 'taken from: dropped / linear', ...ways.map((way) => WAYS[way])]),
-    line(['---', '---', ...ways.map(() => '---:')]),
-    ...rows.map(({ kept, ways: measured }) =>
-      line([
+    ...markdownTable(
+      ['attention kept', 'taken from: dropped / linear', ...ways.map((way) => WAYS[way])],
+      rows.map(({ kept, ways: measured }) => [
         `${kept} of ${blocks} (${((100 * kept) / blocks).toFixed(0)} %)`,
         [measured.dropped, measured.linear].map((way) => (way ? range(way.layers) : '')).join(' / '),
         ...ways.map((way) => {
@@ -283,6 +253,7 @@ export function qualityTable(quality: Quality): string {
           return value ? cell(value, parent) : '';
         }),
       ]),
+      2,
     ),
     '',
     ...ways.map((way) => {

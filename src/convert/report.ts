@@ -1,6 +1,7 @@
 import type { Healing } from './heal.ts';
 import type { Share } from './share.ts';
 import type { Speed } from './speed.ts';
+import type { TokenCounts } from './windows.ts';
 
 /** What a conversion did; `report.json` of the child's folder. */
 export interface ConvertReport {
@@ -23,7 +24,7 @@ export interface ConvertReport {
   healing: (Healing & { perplexity: { before: number; after: number } }) | undefined;
   /** Time of a decoded token on this machine. */
   speed: Speed;
-  tokens: { calibration: number; choosing: number; test: number };
+  tokens: TokenCounts;
   parameters: { parent: number; child: number };
   /** Weights as stored. */
   weightBytes: { parent: number; child: number };

@@ -1,9 +1,9 @@
-import type { ChoiceKind } from '../engine/choosing.ts';
 import type { Runner } from '../engine/runner.ts';
+import { GREEDY, type SamplingKind } from '../engine/sampler.ts';
 import { ShishuError, throwIfAborted } from '../errors.ts';
 import type { Plan } from '../model/spec.ts';
 
-const KIND: ChoiceKind = { greedy: false, adjusted: false, bias: false, mask: false, top: undefined };
+const KIND: SamplingKind = { ...GREEDY, greedy: false };
 
 /** Replies in a row that may be empty before the model counts as one that says nothing by itself. */
 const MOST_EMPTY = 64;
@@ -27,10 +27,10 @@ export const sayingOf = (runner: Runner, plan: Plan): Say =>
       presencePenalty: 0,
       seed,
     };
-    await runner.choosing.setSampler(0, KIND, sampler, { counts: new Uint32Array(0) });
+    runner.sampler.setSampler(0, sampler);
     yield (await runner.prefill(plan, 0, [begin], 0, KIND, signal)).tokens[0]!;
     const steps = Math.min(length, runner.parts.kv.context) - 1;
-    for await (const { tokens } of runner.decode(plan, KIND, 1, { steps, lockstep: false })) yield tokens[0]!;
+    for await (const { tokens } of runner.decode(plan, KIND, 1, { steps })) yield tokens[0]!;
   };
 
 interface ReplyOptions {

@@ -1,6 +1,9 @@
 import { ShishuError } from '../errors.ts';
 
-/** Text cut into windows of tokens, each run from position 0. No token is in two of the three sets. */
+/** Windows of tokens, each run from position 0. */
+export type TokenWindows = readonly (readonly number[])[];
+
+/** Text cut into windows of tokens. No token is in two of the first three sets. */
 export interface Windows {
   /** Maps are fitted to these, */
   calibration: number[][];
@@ -78,5 +81,18 @@ export function checkEnough(tokens: number, hiddenSize: number): void {
   );
 }
 
-export const countTokens = (windows: readonly (readonly number[])[]): number =>
+export const countTokens = (windows: TokenWindows): number =>
   windows.reduce((sum, window) => sum + window.length, 0);
+
+/** Tokens that maps are fitted to, that choices are made by, and that all is measured on. */
+export interface TokenCounts {
+  calibration: number;
+  choosing: number;
+  test: number;
+}
+
+export const tokenCounts = ({ calibration, choosing, test }: Windows): TokenCounts => ({
+  calibration: countTokens(calibration),
+  choosing: countTokens(choosing),
+  test: countTokens(test),
+});

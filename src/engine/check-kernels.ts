@@ -43,9 +43,9 @@ export async function checkKernels(
   { warn = (message) => console.warn(message), widen }: CheckOptions = {},
 ): Promise<{ runner: Runner; selfTest: SelfTest }> {
   const begun = performance.now();
-  clearNote(runner.parts);
+  clearNote(runner.parts, 0);
   const found = await selfTest(runner, plan);
-  const overflow = await readOverflow(runner.parts);
+  const overflow = await readOverflow(runner.parts, 0);
   if (overflow) {
     if (!widen) throw overflow;
     const wider: RunnerOptions = { ...options, kv: 'f32' };

@@ -39,6 +39,8 @@ export interface EngineModel {
   /**
    * Streams a reply to a text, a conversation (through the model's chat template) or token ids.
    * Leaving the loop early ends the reply. The generator's return value holds the whole of it.
+   * As many replies run at once as the model was loaded for (`batch`), each as if alone; a further one waits for its turn. Tokens
+   * are made when they are asked for: who does not read on keeps its place, and holds up only those who wait for one.
    * @throws ShishuError `bad-argument`, `context-full`, `device-lost`, `disposed`
    */
   generate(
@@ -54,9 +56,9 @@ export interface EngineModel {
     n: number,
     options?: GenerateOptions,
   ): AsyncGenerator<BatchChunk, GenerateResult[], undefined>;
-  /** How likely a text is: one prefill, positions 0 up. @throws ShishuError `bad-argument`, `context-full`. */
+  /** How likely a text is: one prefill, positions 0 up; alone, behind the calls before it. @throws ShishuError `bad-argument`, `context-full`. */
   score(tokenIds: TokenIds, options?: WholeOptions): Promise<Score>;
-  /** Logits of every position: `(tokens, vocab)` f32; from a worker they are moved, not copied. */
+  /** Logits of every position: `(tokens, vocab)` f32; from a worker they are moved, not copied. Runs alone, as `score`. */
   logits(tokenIds: TokenIds, options?: WholeOptions): Promise<Float32Array<ArrayBuffer>>;
   /**
    * Sets how the attention blocks run, from the next token on, also of a reply that is under way (but for one with `modes` of

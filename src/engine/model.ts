@@ -11,10 +11,12 @@ import { generateReplies } from './generate.ts';
 import type { EngineModel } from './model-interface.ts';
 import { completeOrder, type ModeSetting, modesOf, type PruneOrder, planInModes } from './modes.ts';
 import { checkOptions } from './options.ts';
+import { Places } from './places.ts';
 import { PrefixCache } from './prefix-cache.ts';
 import { checkIds, idList, promptIds } from './prompt.ts';
-import { Queue } from './queue.ts';
 import type { Runner } from './runner.ts';
+import { Scheduler } from './scheduler.ts';
+import { logitsOf, ofTokens, scoreOf } from './scoring.ts';
 import type {
   BatchChunk,
   GenerateChunk,
@@ -31,8 +33,6 @@ import type {
   WholeOptions,
 } from './types.ts';
 
-const scoring = () => part(() => import('./scoring.ts'));
-
 /** What `loadModel` puts together. */
 export interface ModelParts {
   gpu: Gpu;
@@ -47,18 +47,17 @@ export interface ModelParts {
   f32Tensors: readonly string[];
 }
 
-/** A model that runs in this thread. */
+/** A model that runs in this thread. As many replies run at once as it was loaded for (`batch`); others wait for those before. */
 export class LocalModel implements EngineModel {
   #parts: ModelParts;
-  #queue = new Queue();
+  #scheduler: Scheduler;
   /** Lets one change of modes at a time ask the GPU for memory. */
-  #changes = new Queue();
+  #changes = new Places(1);
   readonly #reopen: (options: ReloadOptions) => Promise<ModelParts>;
   #reloading: Promise<void> | undefined;
   /** The plan that runs now, and what a token takes in it. */
   #running: { plan: Plan; dispatchesPerToken: number };
   #pruneOrder: PruneOrder | undefined;
-  #prefix = new PrefixCache();
   #disposed = false;
   readonly #masks = keptPart(async () => {
     const { MaskCache } = await import('./mask-cache.ts');
@@ -70,7 +69,15 @@ export class LocalModel implements EngineModel {
   constructor(parts: ModelParts, reopen: (options: ReloadOptions) => Promise<ModelParts>) {
     this.#parts = parts;
     this.#running = parts;
+    this.#scheduler = this.#schedule(parts);
     this.#reopen = reopen;
+  }
+
+  #schedule(parts: ModelParts): Scheduler {
+    return new Scheduler(parts.runner, {
+      ready: (plan) => this.#ready(plan),
+      still: () => this.#still(parts),
+    });
   }
 
   #live(): ModelParts {
@@ -170,28 +177,18 @@ export class LocalModel implements EngineModel {
     const ownPlan = checked.modes && this.#planOf(checked.modes);
     const promptTokenIds = promptIds(parts, prompt, checked);
     const masks = checked.constraint && (await this.#masksOf(checked.constraint));
-    const release = await this.#queue.enter();
-    try {
-      this.#still(parts);
-      return yield* generateReplies(
-        {
-          ...parts,
-          plan: () => ownPlan ?? this.#running.plan,
-          prefix: () => this.#prefix,
-          ready: (plan) => this.#ready(plan),
-          live: () => void this.#live(),
-        },
-        {
-          promptTokenIds,
-          continues: typeof prompt === 'string',
-          replies: n,
-          options: checked,
-          masks,
-        },
-      );
-    } finally {
-      release();
-    }
+    this.#still(parts);
+    return yield* generateReplies(
+      { ...parts, scheduler: this.#scheduler, still: () => this.#still(parts) },
+      {
+        promptTokenIds,
+        continues: typeof prompt === 'string',
+        replies: n,
+        options: checked,
+        masks,
+        plan: () => ownPlan ?? this.#running.plan,
+      },
+    );
   }
 
   /** The plan of a setting, by the model's own order and maps. */
@@ -227,34 +224,29 @@ export class LocalModel implements EngineModel {
   }
 
   async releaseUnusedKv(): Promise<void> {
-    const release = await this.#queue.enter();
-    try {
-      this.#prefix.release(this.#live().runner.releaseUnusedKv(this.#running.plan));
-    } finally {
-      release();
-    }
+    await this.#scheduler.alone(async () => {
+      const gone = this.#live().runner.releaseUnusedKv(this.#running.plan);
+      for (const { prefix } of this.#scheduler.slots) prefix.release(gone);
+    });
   }
 
   async setLinearMaps(maps: LinearMaps): Promise<void> {
     this.#live();
-    const release = await this.#queue.enter();
-    try {
+    await this.#scheduler.alone(async () => {
       const { checkLinearMaps, installLinearMap } = await part(() => import('../model/linear-maps.ts'));
       const { plan, runner, gpu } = this.#live();
       const { spec, weights } = runner.parts;
       const entries = checkLinearMaps(plan, spec.hiddenSize, maps);
-      this.#prefix = new PrefixCache();
+      this.#forget();
       await guardMemory(gpu, 'linear maps', () => {
         for (const [layer, map] of entries) installLinearMap(gpu, runner.ledger, weights, layer, map);
       });
-    } finally {
-      release();
-    }
+    });
   }
 
   async #whole<T>(
     given: TokenIds,
-    { modes }: WholeOptions,
+    { modes, signal }: WholeOptions,
     run: (runner: Runner, plan: Plan, tokenIds: readonly number[]) => Promise<T>,
   ): Promise<T> {
     this.#live();
@@ -273,28 +265,26 @@ export class LocalModel implements EngineModel {
           mend: 'Load the model with a larger contextLength, or use fewer tokens.',
         },
       );
-    const release = await this.#queue.enter();
-    const parts = this.#live();
-    try {
-      const plan = ownPlan ?? this.#running.plan;
-      const prefix = new PrefixCache();
-      this.#prefix = prefix;
-      await this.#ready(plan);
-      const value = await run(parts.runner, plan, tokenIds);
-      // A prompt that begins with this text need not run it again.
-      prefix.append(tokenIds, plan);
-      return value;
-    } catch (error) {
-      this.#live();
-      throw await lossOr(parts.gpu, error);
-    } finally {
-      release();
-    }
+    return this.#scheduler.alone(async () => {
+      const parts = this.#live();
+      try {
+        const plan = ownPlan ?? this.#running.plan;
+        const prefix = new PrefixCache();
+        this.#scheduler.slots[0]!.prefix = prefix;
+        await this.#ready(plan);
+        const value = await run(parts.runner, plan, tokenIds);
+        // A prompt that begins with this text need not run it again.
+        prefix.append(tokenIds, plan);
+        return value;
+      } catch (error) {
+        this.#live();
+        throw await lossOr(parts.gpu, error);
+      }
+    }, signal);
   }
 
   score(tokenIds: TokenIds, options: WholeOptions = {}): Promise<Score> {
     return this.#whole(tokenIds, options, async (runner, plan, tokenIds) => {
-      const { ofTokens, scoreOf } = await scoring();
       const { logprobs: next, top1 } = await scoreOf(runner, plan, tokenIds, options.signal);
       const logprobs = ofTokens(next);
       const total = logprobs.reduce((sum, value) => sum + value, 0);
@@ -303,14 +293,19 @@ export class LocalModel implements EngineModel {
   }
 
   logits(tokenIds: TokenIds, options: WholeOptions = {}): Promise<Float32Array<ArrayBuffer>> {
-    return this.#whole(tokenIds, options, async (runner, plan, tokenIds) =>
-      (await scoring()).logitsOf(runner, plan, tokenIds, options.signal),
+    return this.#whole(tokenIds, options, (runner, plan, tokenIds) =>
+      logitsOf(runner, plan, tokenIds, options.signal),
     );
   }
 
   async reset(): Promise<void> {
     this.#live();
-    this.#prefix = new PrefixCache();
+    this.#forget();
+  }
+
+  /** Nothing is cached of any sequence any more. */
+  #forget(): void {
+    for (const slot of this.#scheduler.slots) slot.prefix = new PrefixCache();
   }
 
   reload(options: ReloadOptions = {}): Promise<void> {
@@ -331,10 +326,10 @@ export class LocalModel implements EngineModel {
     const modes = Object.entries(modesOf(lost.plan, this.#running.plan));
     this.#parts = parts;
     this.#running = parts;
-    this.#prefix = new PrefixCache();
     // A reply that nobody reads on must not hold the others up.
-    this.#queue = new Queue();
-    this.#changes = new Queue();
+    this.#scheduler.close();
+    this.#scheduler = this.#schedule(parts);
+    this.#changes = new Places(1);
     const kept = modes.filter(([layer, mode]) => mode !== 'linear' || linear.has(Number(layer)));
     await this.setModes(Object.fromEntries(kept));
   }
@@ -342,6 +337,7 @@ export class LocalModel implements EngineModel {
   async dispose(): Promise<void> {
     if (this.#disposed) return;
     this.#disposed = true;
+    this.#scheduler.close();
     await this.#parts.gpu.device.queue.onSubmittedWorkDone().catch(() => undefined);
     free(this.#parts);
   }

@@ -43,6 +43,11 @@ export class PrefixCache {
     this.#runs = runs.map((run) => ({ ...run }));
   }
 
+  /** Positions that are cached. */
+  get length(): number {
+    return this.#tokens.length;
+  }
+
   /** For a sequence that is given this one's K and V. */
   copy(): PrefixCache {
     return new PrefixCache(this.#tokens, this.#runs);

@@ -3,12 +3,10 @@ import { TokenStream } from '../formats/token-stream.ts';
 import type { Tokenizer } from '../formats/tokenizer.ts';
 import { writtenBytes } from '../formats/written-bytes.ts';
 import type { ConstrainedReply } from '../grammar/constraint.ts';
-import type { Chosen } from './choosing.ts';
+import type { SampledToken } from './sequence.ts';
 import type { FinishReason, GenerateChunk, TokenLogprob } from './types.ts';
 
 export interface ReplyOptions {
-  /** Of the runner: where this reply's choices stand. */
-  sequence: number;
   /** Token ids that end the reply. */
   enders: ReadonlySet<number>;
   stop: readonly string[];
@@ -21,7 +19,6 @@ export interface ReplyOptions {
 
 /** The text of one reply as its tokens are chosen. */
 export class Reply {
-  readonly sequence: number;
   readonly constraint: ConstrainedReply | undefined;
   readonly tokenIds: number[] = [];
   text = '';
@@ -41,7 +38,6 @@ export class Reply {
   constructor(tokenizer: Tokenizer, options: ReplyOptions) {
     this.#tokenizer = tokenizer;
     this.#begins = options.continued.length === 0 && !options.constraint;
-    this.sequence = options.sequence;
     this.constraint = options.constraint;
     this.#enders = options.enders;
     this.#limit = options.limit;
@@ -52,9 +48,8 @@ export class Reply {
     this.#stream = options.constraint ?? stream;
   }
 
-  /** Takes one choice in: the chunk to yield, if the token is part of the reply. */
-  take(chosen: Chosen): GenerateChunk | undefined {
-    const tokenId = chosen.tokens[this.sequence]!;
+  /** Takes one token in: the chunk to yield, if it is part of the reply. */
+  take({ tokenId, logprobs }: SampledToken): GenerateChunk | undefined {
     this.firstAt ??= performance.now();
     if (this.#enders.has(tokenId)) {
       this.finishReason = 'stop';
@@ -67,8 +62,7 @@ export class Reply {
     this.text += text;
     if (stopped || this.constraint?.finished) this.finishReason = 'stop';
     else if (this.tokenIds.length >= this.#limit) this.finishReason = 'length';
-    const pairs = chosen.logprobs?.[this.sequence];
-    const logprob = pairs && this.#told(pairs);
+    const logprob = logprobs && this.#told(logprobs);
     return { text, tokenId, ...(logprob && { logprob }) };
   }
 

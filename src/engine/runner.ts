@@ -2,19 +2,65 @@ import { throwIfAborted } from '../errors.ts';
 import { guardMemory, type Ledger } from '../gpu/buffer.ts';
 import { type Gpu, throwIfLost } from '../gpu/device.ts';
 import { type Dispatch, encode, type StepShape, writeStep } from '../gpu/recorder.ts';
+import type { Sampler as SamplerOptions } from '../kernels/sample.ts';
 import type { Width } from '../kernels/tuning.ts';
 import { type ForwardParts, ROW_BYTES, recordBlocks, recordHead } from '../model/forward.ts';
 import type { Plan } from '../model/spec.ts';
-import { type ChoiceKind, type Chooser, Choosing, type Chosen, GREEDY, once } from './choosing.ts';
-import { clearNote, readOverflow } from './kv-range.ts';
+import { clearNote, overflowOf, readOverflow } from './kv-range.ts';
+import { GREEDY, once, type Sampled, Sampler, type SamplingKind } from './sampler.ts';
 
-/** Steps in flight: the next is encoded before the last one's token is read back. */
-const IN_FLIGHT = 2;
+/** Steps in flight: the next is encoded before the last one's tokens are read back. */
+export const IN_FLIGHT = 2;
 
 /** Recordings of blocks that are kept: a slider over all levels of a deep model fits. */
 const MOST_RECORDINGS = 128;
 
+const planKeys = new WeakMap<Plan, string>();
+
+/** The same for plans whose steps can run together. */
+export function planKey(plan: Plan): string {
+  const known = planKeys.get(plan) ?? plan.map(({ kind, mlp }) => kind + mlp).join();
+  planKeys.set(plan, known);
+  return known;
+}
+
 const NO_TOKEN = 0xffffffff;
+
+/** A token that a step runs. */
+export interface Row {
+  token: number;
+  sequence: number;
+  position: number;
+}
+
+/** A row whose logits are wanted: the token sampled from them gets a place among the next step's rows. */
+export interface SampledRow extends Row {
+  /** Undefined: as set before. */
+  sampler: SamplerOptions | undefined;
+  /** Which of a call's replies it is. */
+  reply: number;
+  /** Its token was sampled and is not among the counts of penalties yet. */
+  uncounted: boolean;
+}
+
+/** One forward over rows of any sequences, and the sampling of tokens after some of them. */
+export interface Step {
+  plan: Plan;
+  kind: SamplingKind;
+  /** Rows whose logits nobody wants. */
+  rows: readonly Row[];
+  /** How many of the next step's rows run, from the first on: their tokens were sampled on the GPU. */
+  sampled: number;
+  /** Rows from the host. */
+  last: readonly SampledRow[];
+  /** Place of the first of `last` among the next step's rows: behind those that run. */
+  at: number;
+  /** Tokens that the longest row attends to. */
+  context: number;
+}
+
+/** What a step without logits leaves. */
+const NOTHING: Sampled = { tokens: new Uint32Array(), logprobs: undefined, notes: undefined };
 
 /**
  * Whether a model runs the kernels for few rows from the start: for batches, and on GPUs for prompts of few tokens too, which
@@ -23,17 +69,20 @@ const NO_TOKEN = 0xffffffff;
 export const needsFew = ({ gpu, kv }: Pick<ForwardParts, 'gpu' | 'kv'>): boolean =>
   gpu.profile === 'gpu' || kv.sequences > 1;
 
-/** Drives the one forward: prompts in chunks, decode steps in flight. Knows rows and buffers, not text. */
+/** Submits steps of the one forward. Knows rows and buffers, neither text nor whose turn it is. */
 export class Runner {
   readonly parts: ForwardParts;
   readonly ledger: Ledger;
-  readonly choosing: Choosing;
+  readonly sampler: Sampler;
   readonly #gpu: Gpu;
   readonly #promptRows: GPUBuffer;
-  /** The rows of decode steps: row s is sequence s. */
+  /** Rows whose tokens are sampled on the GPU. */
   readonly #nextRows: GPUBuffer;
   readonly #blocks = new Map<string, Promise<Dispatch[]>>();
   readonly #heads = new Map<Width, Promise<Dispatch[]>>();
+  #inFlight = 0;
+  /** What the step's buffer holds while steps are in flight. */
+  #written = '';
 
   constructor(parts: ForwardParts, ledger: Ledger) {
     const { gpu, scratch, kv } = parts;
@@ -43,7 +92,7 @@ export class Runner {
     this.#promptRows = ledger.storage('prompt rows', ROW_BYTES * scratch.rows, 'scratch');
     this.#nextRows = ledger.storage('next rows', ROW_BYTES * kv.sequences, 'scratch');
     // One more: a step is submitted before the oldest is read.
-    this.choosing = new Choosing(parts, ledger, this.#nextRows, IN_FLIGHT + 1);
+    this.sampler = new Sampler(parts, ledger, this.#nextRows, IN_FLIGHT + 1);
   }
 
   get sequences(): number {
@@ -56,7 +105,7 @@ export class Runner {
   }
 
   #recordBlocks(plan: Plan, rows: 'prompt' | 'next', width: Width): Promise<Dispatch[]> {
-    const key = `${rows} ${width} ${plan.map(({ kind, mlp }) => kind + mlp).join()}`;
+    const key = `${rows} ${width} ${planKey(plan)}`;
     const buffer = rows === 'prompt' ? this.#promptRows : this.#nextRows;
     if (this.#blocks.size >= MOST_RECORDINGS) this.#blocks.clear();
     return once(this.#blocks, key, () => recordBlocks(this.parts, plan, buffer, width));
@@ -74,7 +123,7 @@ export class Runner {
     await Promise.all([
       ...[...widths].flatMap((width) => [this.#recordBlocks(plan, 'next', width), this.#recordHead(width)]),
       ...prompts.map((width) => this.#recordBlocks(plan, 'prompt', width)),
-      this.choosing.prepare(GREEDY),
+      this.sampler.prepare(GREEDY),
     ]);
   }
 
@@ -108,33 +157,29 @@ export class Runner {
   /** The launches of one greedy decode step at a context. */
   async decodeDispatches(plan: Plan, context = 1): Promise<Dispatch[]> {
     const width = this.#width(this.sequences, false);
-    const chooser = await this.choosing.prepare(GREEDY);
+    const sampling = await this.sampler.prepare(GREEDY);
     const all = [
       ...(await this.#recordBlocks(plan, 'next', width)),
       ...(await this.#recordHead(width)),
-      ...chooser.dispatches,
+      ...sampling.dispatches,
     ];
     const rows = this.sequences;
     return all.filter(({ grid }) => grid({ rows, first: 0, count: rows, next: 0, context }) !== undefined);
   }
 
-  #writePrompt(tokens: readonly number[], sequence: number, position: number): void {
-    const rows = new Uint32Array(4 * tokens.length);
-    tokens.forEach((token, i) => {
-      rows.set([token, sequence, position + i], 4 * i);
-    });
-    this.#gpu.device.queue.writeBuffer(this.#promptRows, 0, rows);
-  }
-
-  /** One submit: launches in one pass, then copies. */
+  /** One submit: launches in one pass, with copies before and behind. */
   #submit(
     step: StepShape,
     lists: readonly (readonly Dispatch[])[],
-    after?: (encoder: GPUCommandEncoder) => void,
+    {
+      before,
+      after,
+    }: { before?: (encoder: GPUCommandEncoder) => void; after?: (encoder: GPUCommandEncoder) => void } = {},
   ): void {
     throwIfLost(this.#gpu);
     const { device } = this.#gpu;
     const encoder = device.createCommandEncoder();
+    before?.(encoder);
     const pass = encoder.beginComputePass();
     for (const list of lists) encode(pass, list, step);
     pass.end();
@@ -142,53 +187,94 @@ export class Runner {
     device.queue.submit([encoder.finish()]);
   }
 
-  /** Runs a prompt's tokens through the blocks in chunks; `each` submits a chunk, whose rows are written. */
-  async #prompt(
-    plan: Plan,
-    sequence: number,
-    tokens: readonly number[],
-    start: number,
-    signal: AbortSignal | undefined,
-    each: (chunk: { rows: number; at: number; final: boolean; blocks: Dispatch[] }) => Promise<void> | void,
-  ): Promise<void> {
-    const { rows: most } = this.parts.scratch;
-    clearNote(this.parts);
-    for (let at = 0; at < tokens.length; at += most) {
-      throwIfAborted(signal);
-      const chunk = tokens.slice(at, at + most);
-      const blocks = await this.#recordBlocks(plan, 'prompt', this.#width(chunk.length, true));
-      this.#writePrompt(chunk, sequence, start + at);
-      const final = at + chunk.length === tokens.length;
-      await each({ rows: chunk.length, at: start + at, final, blocks });
-      // An abort must not wait for the whole prompt.
-      if (!final) await this.#gpu.device.queue.onSubmittedWorkDone();
-    }
+  #writeRows(buffer: GPUBuffer, at: number, rows: readonly (Row & { reply?: number })[]): void {
+    if (rows.length === 0) return;
+    const words = rows.flatMap(({ token, sequence, position, reply = 0 }) => [
+      token,
+      sequence,
+      position,
+      reply,
+    ]);
+    this.#gpu.device.queue.writeBuffer(buffer, ROW_BYTES * at, new Uint32Array(words));
   }
 
-  /** Prefill of one sequence from position `start`, and the choice of the token after it. */
+  /**
+   * Submits a step; the inner promise is of its read-back. The rows are, in this order, those without logits, those sampled on
+   * the GPU, those from the host: the ones with logits are neighbours.
+   */
+  async run(call: Step): Promise<{ done: Promise<Sampled> }> {
+    const { plan, kind, rows, sampled, last, at, context } = call;
+    const count = sampled + last.length;
+    const all = rows.length + count;
+    // Where nothing comes from the host, the rows are read where they were sampled.
+    const fromHost = all > sampled;
+    const [blocks, head, sampling] = await Promise.all([
+      this.#recordBlocks(plan, fromHost ? 'prompt' : 'next', this.#width(all, fromHost)),
+      this.#recordHead(count > 1 ? 'few' : 'one'),
+      this.sampler.prepare(kind),
+    ]);
+    if (fromHost) {
+      this.#writeRows(this.#promptRows, 0, rows);
+      this.#writeRows(this.#promptRows, rows.length + sampled, last);
+      const next = last.map(({ token, uncounted, ...row }) => ({
+        ...row,
+        token: uncounted ? token : NO_TOKEN,
+      }));
+      this.#writeRows(this.#nextRows, at, next);
+      for (const [i, { sampler }] of last.entries()) if (sampler) this.sampler.setSampler(at + i, sampler);
+    }
+    const before = (encoder: GPUCommandEncoder): void => {
+      const to = ROW_BYTES * rows.length;
+      if (fromHost && sampled > 0)
+        encoder.copyBufferToBuffer(this.#nextRows, 0, this.#promptRows, to, ROW_BYTES * sampled);
+    };
+    const step = { rows: all, first: rows.length, count, next: sampled > 0 ? 0 : at, context };
+    const written = [step.rows, step.first, step.count, step.next].join();
+    if (this.#inFlight === 0 || written !== this.#written)
+      writeStep(this.#gpu, this.parts.scratch.step, step);
+    this.#written = written;
+    let done: Promise<Sampled>;
+    if (count === 0) {
+      this.#submit(step, [blocks], { before });
+      done = this.#gpu.device.queue.onSubmittedWorkDone().then(() => NOTHING);
+    } else
+      done = this.sampler.take(sampling, step, (dispatches, after) =>
+        this.#submit(step, [blocks, head, dispatches], { before, after }),
+      );
+    this.#inFlight++;
+    const landed = (): void => void this.#inFlight--;
+    done.then(landed, landed);
+    return { done };
+  }
+
+  /**
+   * Runs tokens of one sequence from position `start`, in chunks, and samples the one after them, which gets the sequence's place
+   * among the next step's rows. Nothing else may be in flight.
+   */
   async prefill(
     plan: Plan,
     sequence: number,
     tokens: readonly number[],
     start: number,
-    kind: ChoiceKind,
+    kind: SamplingKind,
     signal?: AbortSignal,
-  ): Promise<Chosen> {
-    const chooser = await this.choosing.prepare(kind);
-    const head = await this.#recordHead('one');
-    this.#gpu.device.queue.writeBuffer(
-      this.#nextRows,
-      sequence * ROW_BYTES,
-      new Uint32Array([NO_TOKEN, sequence, start + tokens.length - 1, 0]),
-    );
-    let chosen: Promise<Chosen> | undefined;
-    await this.#prompt(plan, sequence, tokens, start, signal, ({ rows, at, final, blocks }) => {
-      const step = { rows, first: rows - 1, count: final ? 1 : 0, next: sequence, context: at + rows };
-      writeStep(this.#gpu, this.parts.scratch.step, step);
-      if (!final) this.#submit(step, [blocks]);
-      else chosen = this.#choose(step, [blocks, head], chooser);
-    });
-    return chosen!;
+  ): Promise<Sampled> {
+    clearNote(this.parts, sequence);
+    const most = this.parts.scratch.rows;
+    for (let at = 0; ; at += most) {
+      throwIfAborted(signal);
+      const rows = tokens
+        .slice(at, at + most)
+        .map((token, i) => ({ token, sequence, position: start + at + i }));
+      const final = at + rows.length === tokens.length;
+      const context = start + at + rows.length;
+      const last = final ? [{ ...rows.pop()!, sampler: undefined, reply: 0, uncounted: false }] : [];
+      const { done } = await this.run({ plan, kind, rows, sampled: 0, last, at: sequence, context });
+      const sampled = await done;
+      const overflow = sampled.notes && overflowOf(sampled.notes, sequence);
+      if (overflow) throw overflow;
+      if (final) return sampled;
+    }
   }
 
   /** Gives the K and V of one sequence to others, in the blocks that attend. */
@@ -202,40 +288,24 @@ export class Runner {
     this.ledger.release(spare);
   }
 
-  /** Submits a step that ends in a choice; the promise is of its read-back. */
-  #choose(step: StepShape, lists: readonly (readonly Dispatch[])[], chooser: Chooser): Promise<Chosen> {
-    return this.choosing.take(chooser, step, (dispatches, after) =>
-      this.#submit(step, [...lists, dispatches], after),
-    );
-  }
-
   /**
-   * Decodes the first `sequences` (default all) from where their prefills left them, one yield a step. Steps are submitted ahead of their read-back
-   * unless `lockstep` (a mask must be known before the next choice).
+   * Decodes all sequences from where their prefills left them, one yield a step; steps are submitted ahead of their read-back.
    * @param position of the longest sequence's next row
    */
   async *decode(
     plan: Plan,
-    kind: ChoiceKind,
+    kind: SamplingKind,
     position: number,
-    options: { steps: number; lockstep: boolean; sequences?: number },
-  ): AsyncGenerator<Chosen> {
-    const { sequences: rows = this.sequences } = options;
-    const width = this.#width(rows, false);
-    const [blocks, head, chooser] = [
-      await this.#recordBlocks(plan, 'next', width),
-      await this.#recordHead(width),
-      await this.choosing.prepare(kind),
-    ];
-    writeStep(this.#gpu, this.parts.scratch.step, { rows, first: 0, count: rows, next: 0 });
-    const flying: Promise<Chosen>[] = [];
+    { steps }: { steps: number },
+  ): AsyncGenerator<Sampled> {
+    const flying: Promise<Sampled>[] = [];
     try {
-      for (let done = 0, sent = 0; done < options.steps; done++) {
-        const ahead = Math.min(options.steps, done + (options.lockstep ? 1 : IN_FLIGHT));
-        for (; sent < ahead; sent++) {
+      for (let done = 0, sent = 0; done < steps; done++) {
+        for (; sent < Math.min(steps, done + IN_FLIGHT); sent++) {
           const context = Math.min(this.parts.kv.context, position + sent + 1);
+          const sampled = this.sequences;
           flying.push(
-            this.#choose({ rows, first: 0, count: rows, next: 0, context }, [blocks, head], chooser),
+            (await this.run({ plan, kind, rows: [], sampled, last: [], at: sampled, context })).done,
           );
         }
         yield await flying.shift()!;
@@ -248,7 +318,7 @@ export class Runner {
 
   /**
    * Logits of all tokens of sequence 0 from position 0, in blocks of rows, which `scratch.logits (rows, stride(vocab))` holds
-   * when `each` is called with the first one's position.
+   * when `each` is called with the first one's position. Nothing else may be in flight.
    * @param after launched behind each block
    */
   async headRows(
@@ -258,8 +328,18 @@ export class Runner {
     after: readonly Dispatch[],
     each: (position: number, rows: number) => Promise<void>,
   ): Promise<void> {
-    const { logitRows } = this.parts.scratch;
-    await this.#prompt(plan, 0, tokens, 0, signal, async ({ rows, at, blocks }) => {
+    const { rows: most, logitRows } = this.parts.scratch;
+    clearNote(this.parts, 0);
+    for (let at = 0; at < tokens.length; at += most) {
+      throwIfAborted(signal);
+      const chunk = tokens.slice(at, at + most);
+      const rows = chunk.length;
+      const blocks = await this.#recordBlocks(plan, 'prompt', this.#width(rows, true));
+      this.#writeRows(
+        this.#promptRows,
+        0,
+        chunk.map((token, i) => ({ token, sequence: 0, position: at + i })),
+      );
       for (let first = 0; first < rows; first += logitRows) {
         const count = Math.min(logitRows, rows - first);
         const step = { rows, first, count, next: 0, context: at + rows };
@@ -268,8 +348,8 @@ export class Runner {
         this.#submit(step, [first === 0 ? blocks : [], head, after]);
         await each(at + first, count);
       }
-    });
-    const overflow = await readOverflow(this.parts);
+    }
+    const overflow = await readOverflow(this.parts, 0);
     if (overflow) throw overflow;
   }
 }

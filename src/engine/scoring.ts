@@ -1,4 +1,4 @@
-// What a model thinks of a given text: logits and log-probabilities of all its tokens. Fetched when first used.
+// What a model thinks of a given text: logits and log-probabilities of all its tokens.
 import { readBuffer } from '../gpu/buffer.ts';
 import { Recorder } from '../gpu/recorder.ts';
 import { score as scoreKernel } from '../kernels/sampling.ts';

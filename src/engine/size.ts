@@ -51,6 +51,7 @@ export function scratchOf(
     decodeRows: Math.max(sequences, tuning.wideFrom - 1),
     logitRows: Math.max(sequences, Math.min(rows, 32)),
     context,
+    sequences,
   });
 }
 

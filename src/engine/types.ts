@@ -35,7 +35,7 @@ export interface LoadOptions extends ReloadOptions {
   kv?: 'auto' | KvDtype;
   /** Tokens of KV cache a sequence; default the model's maximum, at most 4096. */
   contextLength?: number;
-  /** Sequences that decode together (default 1); each has its own KV cache. */
+  /** Replies that run at once (default 1), of one call or of several; each has its own KV cache. Further calls wait. */
   batch?: number;
   /**
    * Most bytes that the model may take on the GPU; it is refused before its weights are fetched when it needs more. WebGPU
@@ -245,7 +245,7 @@ export interface ModelInfo {
   /** Bytes of KV that a token adds to a sequence, in these modes. */
   kvBytesPerToken: number;
   contextLength: number;
-  /** Replies that can decode together. */
+  /** Replies that can run at once. */
   batch: number;
   /** Bytes on the GPU, from the ledger. */
   bytes: ModelBytes;

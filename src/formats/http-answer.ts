@@ -1,7 +1,7 @@
 // What a server's answers say and hold, without asking anything.
 import { ShishuError } from '../errors.ts';
 import { free } from './concurrency.ts';
-import { isPassing } from './retry.ts';
+import { isTransient } from './retry.ts';
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -122,7 +122,7 @@ export async function refused(response: Response, file: string): Promise<ShishuE
 export function isRefusal(error: unknown): boolean {
   if (!(error instanceof ShishuError) || error.code !== 'io') return false;
   const { status } = error.details;
-  return typeof status === 'number' && status >= 400 && status < 500 && !isPassing(status);
+  return typeof status === 'number' && status >= 400 && status < 500 && !isTransient(status);
 }
 
 export function statusError(response: Response, file: string): ShishuError {

@@ -15,7 +15,7 @@ import {
   tooMuch,
 } from './http-answer.ts';
 import type { StreamingSource } from './raw-source.ts';
-import { backOff, isPassing, LONGEST_ASKED_WAIT, retryAfter, type Sleep, sleepFor } from './retry.ts';
+import { backOff, isTransient, LONGEST_ASKED_WAIT, retryAfter, type Sleep, sleepFor } from './retry.ts';
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -46,8 +46,8 @@ const CUT_BELOW = 1 << 20;
 /** A connection that brought this many bytes was worth its while. */
 const PROGRESS = 16 << 10;
 
-/** A try that failed in a way that may pass. */
-class Passing {
+/** An attempt that failed for a reason that may pass. */
+class Transient {
   readonly error: unknown;
   /** Milliseconds that the server wants us to wait. */
   readonly wait: number | undefined;
@@ -61,17 +61,17 @@ class Passing {
 /**
  * A folder on a web server, read by range requests. `folder` may be relative to the page.
  *
- * What may pass (no network, a dropped or stalled connection, 408, 425, 429, 5xx) is tried again, later each time or
- * when `Retry-After` says; a ranged read goes on at the byte where it was cut. A server that knows no ranges sends a
- * large file once, and ranges are cut out of it here.
+ * Transient failures (no network, a dropped or stalled connection, 408, 425, 429, 5xx) are retried with growing waits, or
+ * when `Retry-After` says; a ranged read goes on at the byte where it was cut off. A server without range requests sends a
+ * large file once, and ranges are taken from it here.
  */
 export function rawHttp(folder: string | URL, options: HttpOptions = {}): HttpFolder {
   const { attempts = 6, stallMs = 30_000, sleep = sleepFor, headers = {}, noStore = false } = options;
   const fetcher = options.fetch ?? globalThis.fetch.bind(globalThis);
   const base = folderUrl(folder);
-  /** Of each file, what the first answer said. */
-  const known = new Map<string, FileFacts>();
-  /** Files of servers without ranges: known to be such, and read. */
+  /** By file: what the first answer said. */
+  const firstFacts = new Map<string, FileFacts>();
+  /** Files that the server does not send by range, and those of them that were read. */
   const rangeless = new Set<string>();
   const whole = new Map<string, Promise<Blob | undefined>>();
 
@@ -81,11 +81,11 @@ export function rawHttp(folder: string | URL, options: HttpOptions = {}): HttpFo
     return url.href;
   };
 
-  /** Runs `once` until it gives something; it returns undefined after a try that brought too little. */
-  async function persist<T>(signal: AbortSignal | undefined, once: () => Promise<T | Passing>): Promise<T> {
+  /** Runs `once` again after transient failures. An outcome without an error made progress and is no failure. */
+  async function retried<T>(signal: AbortSignal | undefined, once: () => Promise<T | Transient>): Promise<T> {
     for (let failures = 1; ; failures++) {
       const outcome = await once();
-      if (!(outcome instanceof Passing)) return outcome;
+      if (!(outcome instanceof Transient)) return outcome;
       if (outcome.error === undefined) failures = 0;
       const wait = outcome.wait ?? backOff(Math.max(1, failures));
       if (failures >= attempts || wait > LONGEST_ASKED_WAIT) throw outcome.error;
@@ -100,7 +100,7 @@ export function rawHttp(folder: string | URL, options: HttpOptions = {}): HttpFo
     range: string | undefined,
     signal: AbortSignal | undefined,
     use: (response: Response, alive: () => void) => Promise<T>,
-  ): Promise<T | Passing> {
+  ): Promise<T | Transient> {
     throwIfAborted(signal);
     const stalled = new AbortController();
     let timer = 0 as unknown as ReturnType<typeof setTimeout>;
@@ -116,16 +116,16 @@ export function rawHttp(folder: string | URL, options: HttpOptions = {}): HttpFo
         signal: anySignal(stalled.signal, signal),
       });
       alive();
-      if (isPassing(response.status)) {
+      if (isTransient(response.status)) {
         await drop(response);
-        return new Passing(statusError(response, file), retryAfter(response.headers));
+        return new Transient(statusError(response, file), retryAfter(response.headers));
       }
       return await use(response, alive);
     } catch (error) {
       if (error instanceof ShishuError || signal?.aborted) throw error;
-      if (!stalled.signal.aborted) return new Passing(error);
+      if (!stalled.signal.aborted) return new Transient(error);
       const said = `The server sent nothing of ${file} for ${stallMs} ms.`;
-      return new Passing(new ShishuError('io', said, { details: { file, stallMs } }));
+      return new Transient(new ShishuError('io', said, { details: { file, stallMs } }));
     } finally {
       clearTimeout(timer);
     }
@@ -134,8 +134,8 @@ export function rawHttp(folder: string | URL, options: HttpOptions = {}): HttpFo
   /** Refuses to mix bytes of two versions of a file. */
   function checkSame(response: Response, file: string): void {
     const now = factsOf(response);
-    const before = known.get(file);
-    known.set(file, { size: before?.size ?? now.size, validator: before?.validator ?? now.validator });
+    const before = firstFacts.get(file);
+    firstFacts.set(file, { size: before?.size ?? now.size, validator: before?.validator ?? now.validator });
     const differs = (a: unknown, b: unknown): boolean => a !== undefined && b !== undefined && a !== b;
     if (!before || !(differs(before.size, now.size) || differs(before.validator, now.validator))) return;
     throw new ShishuError('io', `${file} changed on the server while it was read.`, {
@@ -149,11 +149,11 @@ export function rawHttp(folder: string | URL, options: HttpOptions = {}): HttpFo
   }
 
   async function readWhole(file: string, signal?: AbortSignal): Promise<Blob | undefined> {
-    return persist(signal, () =>
+    return retried(signal, () =>
       request(file, undefined, signal, async (response, alive) => {
         if (isMissing(response)) return drop(response);
         if (!response.ok) throw await refused(response, file);
-        const parts: Blob[] = [];
+        const blobs: Blob[] = [];
         let pieces: Bytes[] = [];
         let held = 0;
         for await (const piece of piecesOf(response)) {
@@ -162,16 +162,16 @@ export function rawHttp(folder: string | URL, options: HttpOptions = {}): HttpFo
           held += piece.length;
           // A browser may move blobs out of memory.
           if (held < CUT_BELOW) continue;
-          parts.push(new Blob(pieces));
+          blobs.push(new Blob(pieces));
           pieces = [];
           held = 0;
         }
-        return new Blob([...parts, ...pieces]);
+        return new Blob([...blobs, ...pieces]);
       }),
     );
   }
 
-  /** One download for all that want parts of a file at once; where the one that began it was aborted, the next begins anew. */
+  /** One download for all that want ranges of a file at once; where the caller that began it aborts, the next begins again. */
   async function sharedWhole(file: string, signal?: AbortSignal): Promise<Blob | undefined> {
     for (;;) {
       throwIfAborted(signal);
@@ -193,7 +193,7 @@ export function rawHttp(folder: string | URL, options: HttpOptions = {}): HttpFo
     }
   }
 
-  /** Reads parts `[cuts[i], cuts[i + 1])` over one request, or as many as it takes; the last cut may be infinite. */
+  /** Reads ranges `[cuts[i], cuts[i + 1])` over one request, or as many as it takes; the last cut may be infinite. */
   async function readRanges(
     file: string,
     cuts: readonly number[],
@@ -205,7 +205,7 @@ export function rawHttp(folder: string | URL, options: HttpOptions = {}): HttpFo
     const end = cuts.at(-1)!;
     const open = end === Number.POSITIVE_INFINITY;
     let empty = 0;
-    return persist(signal, async () => {
+    return retried(signal, async () => {
       const before = into.at;
       const outcome = await request<boolean | 'no ranges' | 'cut'>(
         file,
@@ -245,16 +245,16 @@ export function rawHttp(folder: string | URL, options: HttpOptions = {}): HttpFo
         },
       );
       const brought = into.at - before;
-      if (outcome instanceof Passing) return brought >= PROGRESS ? new Passing(undefined) : outcome;
+      if (outcome instanceof Transient) return brought >= PROGRESS ? new Transient(undefined) : outcome;
       if (outcome !== 'cut') return outcome;
       // A clean end before the last byte: ask for the rest, and settle for what there is when none comes.
       empty = brought > 0 ? 0 : empty + 1;
-      return empty >= attempts ? into.finish() : new Passing(undefined);
+      return empty >= attempts ? into.finish() : new Transient(undefined);
     });
   }
 
-  /** As `readRanges`, also where the server knows none. A lone part is its reader's to keep. */
-  async function readParts(
+  /** As `readRanges`, also from servers without range requests. The bytes of a single range are the caller's to keep. */
+  async function readAnyRanges(
     file: string,
     cuts: readonly number[],
     use: (bytes: Bytes) => void,
@@ -276,7 +276,7 @@ export function rawHttp(folder: string | URL, options: HttpOptions = {}): HttpFo
   }
 
   const facts = (file: string, signal?: AbortSignal): Promise<FileFacts | null> =>
-    persist(signal, () =>
+    retried(signal, () =>
       request(file, '0-0', signal, async (response) => {
         await drop(response);
         if (isMissing(response)) return null;
@@ -300,7 +300,7 @@ export function rawHttp(folder: string | URL, options: HttpOptions = {}): HttpFo
       const keep = (bytes: Bytes): void => {
         read = bytes;
       };
-      await readParts(file, [start ?? 0, end ?? Number.POSITIVE_INFINITY], keep, signal);
+      await readAnyRanges(file, [start ?? 0, end ?? Number.POSITIVE_INFINITY], keep, signal);
       return read;
     },
     async readHead(file, most, signal) {
@@ -308,8 +308,8 @@ export function rawHttp(folder: string | URL, options: HttpOptions = {}): HttpFo
       const keep = (read: Bytes): void => {
         bytes = read;
       };
-      await readParts(file, [0, most], keep, signal);
-      return bytes && { bytes, size: known.get(file)?.size ?? (await facts(file, signal))?.size };
+      await readAnyRanges(file, [0, most], keep, signal);
+      return bytes && { bytes, size: firstFacts.get(file)?.size ?? (await facts(file, signal))?.size };
     },
     async readSpans(file, cuts, use, signal) {
       let lent: ArrayBuffer | undefined;
@@ -322,7 +322,7 @@ export function rawHttp(folder: string | URL, options: HttpOptions = {}): HttpFo
         use(bytes);
       };
       try {
-        return await readParts(file, cuts, lend, signal);
+        return await readAnyRanges(file, cuts, lend, signal);
       } finally {
         takeBack();
       }

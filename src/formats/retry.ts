@@ -24,7 +24,7 @@ export function retryAfter(headers: Headers, now = Date.now()): number | undefin
 }
 
 /** Answers that may be other ones a little later. */
-export function isPassing(status: number): boolean {
+export function isTransient(status: number): boolean {
   return [408, 425, 429, 500, 502, 503, 504].includes(status);
 }
 

@@ -8,14 +8,12 @@ const FILE = 'tokenizer.json';
 const encode = (text: string): Uint8Array => new TextEncoder().encode(text);
 
 /** The character that byte-level BPE writes for each byte: printable ones stay, others move past 255. */
-function byteOfCharacter(): Map<string, number> {
+export function byteCharacters(): string[] {
   let moved = 256;
-  return new Map(
-    Array.from({ length: 256 }, (_, byte) => {
-      const printable = (byte >= 33 && byte <= 126) || (byte >= 161 && byte !== 173);
-      return [String.fromCharCode(printable ? byte : moved++), byte];
-    }),
-  );
+  return Array.from({ length: 256 }, (_, byte) => {
+    const printable = (byte >= 33 && byte <= 126) || (byte >= 161 && byte !== 173);
+    return String.fromCharCode(printable ? byte : moved++);
+  });
 }
 
 /**
@@ -29,7 +27,7 @@ export function tokenBytes({ decoder }: Json): TokenBytes {
   for (const step of steps) {
     const { type, ...rest } = isObject(step) ? step : {};
     if (type === 'ByteLevel') {
-      const known = byteOfCharacter();
+      const known = new Map(byteCharacters().map((char, byte) => [char, byte]));
       bytes = (token) => Uint8Array.from(token, (char) => known.get(char) ?? 0x3f);
     } else if (type === 'Replace' && isObject(rest.pattern) && typeof rest.pattern.String === 'string') {
       const { String: from } = rest.pattern;

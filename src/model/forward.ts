@@ -16,8 +16,8 @@ import type { Weights } from './weights.ts';
 /** Bytes of a `Row` and of a `Step` in the shaders. */
 export const ROW_BYTES = 16;
 export const STEP_BYTES = 16;
-/** Behind the rows of q; the last 8 of them are what shaders/shared/kv_write_f16.wgsl notes. */
-export const OVERFLOW_BYTES = 16;
+/** Behind the rows of q, for each sequence: what shaders/shared/kv_write_f16.wgsl notes. */
+const NOTE_BYTES = 8;
 
 /** Activations that every forward of a model writes over; `(rows, ...)` each. */
 export interface Scratch {
@@ -48,7 +48,7 @@ export function allocateScratch(
   ledger: Ledger,
   tuning: Tuning,
   spec: ModelSpec,
-  size: { rows: number; decodeRows: number; logitRows: number; context: number },
+  size: { rows: number; decodeRows: number; logitRows: number; context: number; sequences: number },
 ): Scratch {
   const { rows, context } = size;
   const make = (label: string, cols: number): GPUBuffer =>
@@ -64,7 +64,7 @@ export function allocateScratch(
     logitRows: size.logitRows,
     x: { buffer: make('x', spec.hiddenSize), cols: spec.hiddenSize },
     normed: make('normed', spec.hiddenSize),
-    q: ledger.storage('q', 4 * rows * stride(most(qSize)) + OVERFLOW_BYTES, 'scratch'),
+    q: ledger.storage('q', 4 * rows * stride(most(qSize)) + NOTE_BYTES * size.sequences, 'scratch'),
     qkv: normed.length > 0 ? make('qkv', Math.max(...normed.map(qkvSize))) : undefined,
     attended: make('attended', most(qSize)),
     parts: ledger.storage(

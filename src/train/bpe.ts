@@ -1,22 +1,14 @@
+import { Tokenizer } from '@huggingface/tokenizers';
 import { ShishuError } from '../errors.ts';
+import { byteCharacters } from '../formats/token-bytes.ts';
 import { BEGIN, CHAT_TEMPLATE, END, SPECIAL_TOKENS } from './chat-format.ts';
 
 /** Splits text into words with the space before them: GPT-2's pattern, which `ByteLevel` implies. */
 const WORDS = /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+/gu;
 
-/** A printable stand-in for each byte, GPT-2's: printable Latin-1 stands for itself, the rest follow from U+0100. */
-const SYMBOLS: readonly string[] = (() => {
-  let next = 256;
-  return Array.from({ length: 256 }, (_, byte) => {
-    const printable =
-      (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || (byte >= 0xae && byte <= 0xff);
-    return String.fromCharCode(printable ? byte : next++);
-  });
-})();
-const BYTES = new Map(SYMBOLS.map((symbol, byte) => [symbol, byte]));
-
-const utf8 = new TextEncoder();
-const symbolsOf = (text: string): string[] => Array.from(utf8.encode(text), (byte) => SYMBOLS[byte]!);
+const SYMBOLS: readonly string[] = byteCharacters();
+const symbolsOf = (text: string): string[] =>
+  Array.from(new TextEncoder().encode(text), (byte) => SYMBOLS[byte]!);
 
 /** The smallest vocabulary: the special tokens and every byte. */
 export const MIN_VOCAB = SPECIAL_TOKENS.length + 256;
@@ -74,15 +66,12 @@ export class Bpe {
   readonly merges: readonly Merge[];
   /** Token texts (in byte symbols) by id. */
   readonly tokens: readonly string[];
-  readonly #ids: Map<string, number>;
-  readonly #ranks: Map<string, number>;
-  readonly #cache = new Map<string, number[]>();
+  readonly #tokenizer: Tokenizer;
 
   constructor(merges: readonly Merge[]) {
     this.merges = merges;
     this.tokens = [...SPECIAL_TOKENS, ...SYMBOLS, ...merges.map(([left, right]) => left + right)];
-    this.#ids = new Map(this.tokens.map((token, id) => [token, id]));
-    this.#ranks = new Map(merges.map(([left, right], rank) => [`${left} ${right}`, rank]));
+    this.#tokenizer = new Tokenizer(this.tokenizerJson(), {});
   }
 
   static train(texts: Iterable<string>, vocabSize: number): Bpe {
@@ -101,45 +90,16 @@ export class Bpe {
   }
 
   id(token: string): number {
-    return this.#ids.get(token)!;
-  }
-
-  #encodeWord(word: string): number[] {
-    let ids = this.#cache.get(word);
-    if (ids) return ids;
-    let symbols = symbolsOf(word);
-    for (;;) {
-      let best: number | undefined;
-      for (let i = 1; i < symbols.length; i++) {
-        const rank = this.#ranks.get(`${symbols[i - 1]} ${symbols[i]}`);
-        if (rank !== undefined && (best === undefined || rank < best)) best = rank;
-      }
-      if (best === undefined) break;
-      symbols = applyMerge(symbols, this.merges[best]!);
-    }
-    ids = symbols.map((symbol) => this.id(symbol));
-    this.#cache.set(word, ids);
-    return ids;
+    return this.#tokenizer.token_to_id(token)!;
   }
 
   /** Special tokens written out in the text become their ids. */
   encode(text: string): number[] {
-    const ids: number[] = [];
-    for (const part of text.split(SPECIAL)) {
-      if (SPECIAL_TOKENS.includes(part)) ids.push(this.id(part));
-      else for (const [word] of part.matchAll(WORDS)) ids.push(...this.#encodeWord(word));
-    }
-    return ids;
+    return this.#tokenizer.encode(text, { add_special_tokens: false }).ids;
   }
 
   decode(ids: readonly number[]): string {
-    const bytes: number[] = [];
-    for (const id of ids) {
-      const token = this.tokens[id]!;
-      if (id < SPECIAL_TOKENS.length) bytes.push(...utf8.encode(token));
-      else for (const symbol of token) bytes.push(BYTES.get(symbol)!);
-    }
-    return new TextDecoder('utf-8', { ignoreBOM: true }).decode(Uint8Array.from(bytes));
+    return ids.length > 0 ? this.#tokenizer.decode([...ids], { clean_up_tokenization_spaces: false }) : '';
   }
 
   /** `tokenizer.json` in the layout of the `tokenizers` library. */
@@ -192,5 +152,3 @@ export class Bpe {
     };
   }
 }
-
-const SPECIAL = new RegExp(`(${SPECIAL_TOKENS.map((t) => t.replaceAll('|', '\\|')).join('|')})`);

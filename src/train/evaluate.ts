@@ -1,4 +1,5 @@
 import type { Score } from '../engine/types.ts';
+import { markdownTable } from '../markdown.ts';
 import type { Bpe } from './bpe.ts';
 import { type Chat, type ChatCorpus, sampleOf } from './chat-corpus.ts';
 import { ASSISTANT, END } from './chat-format.ts';
@@ -156,31 +157,33 @@ const percent = (right: number, questions: number): string => `${((100 * right) 
 
 /** An evaluation, or several side by side, as a table in Markdown. */
 export function evaluationTable(named: readonly (readonly [name: string, evaluation: Evaluation])[]): string {
-  const row = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
-  const head = (title: string): string[] => [
-    row([title, ...named.map(([name]) => name)]),
-    row(['---', ...named.map(() => '---:')]),
-  ];
+  const names = named.map(([name]) => name);
+  const of = (cell: (evaluation: Evaluation) => string): string[] =>
+    named.map(([, evaluation]) => cell(evaluation));
   const first = named[0]![1];
   const pair = ({ all, spoken }: { all: number; spoken: number }): string =>
     `${all.toFixed(3)} / ${spoken.toFixed(3)}`;
   return [
-    ...head('perplexity: all tokens / assistant only'),
-    ...first.perplexity.map(({ kind }, i) =>
-      row([kind, ...named.map(([, { perplexity }]) => pair(perplexity[i]!))]),
+    ...markdownTable(
+      ['perplexity: all tokens / assistant only', ...names],
+      [
+        ...first.perplexity.map(({ kind }, i) => [kind, ...of(({ perplexity }) => pair(perplexity[i]!))]),
+        ['every kind', ...of(({ overall }) => pair(overall))],
+      ],
     ),
-    row(['every kind', ...named.map(([, { overall }]) => pair(overall))]),
     '',
-    ...head('exact answers'),
-    ...first.accuracy.map(({ asks, questions }, i) =>
-      row([
-        `${asks} (${questions})`,
-        ...named.map(([, { accuracy }]) => percent(accuracy[i]!.right, questions)),
-      ]),
+    ...markdownTable(
+      ['exact answers', ...names],
+      [
+        ...first.accuracy.map(({ asks, questions }, i) => [
+          `${asks} (${questions})`,
+          ...of(({ accuracy }) => percent(accuracy[i]!.right, questions)),
+        ]),
+        [
+          `stories, all questions (${first.stories.questions})`,
+          ...of(({ stories }) => percent(stories.right, stories.questions)),
+        ],
+      ],
     ),
-    row([
-      `stories, all questions (${first.stories.questions})`,
-      ...named.map(([, { stories }]) => percent(stories.right, stories.questions)),
-    ]),
   ].join('\n');
 }

@@ -4,35 +4,59 @@ import { ShishuError } from '../errors.ts';
 import { type Json, parseJson } from '../formats/json.ts';
 
 /** What to do about a failed write, by the system's error code. */
-const mends: Record<string, string> = {
-  ENOSPC: 'Free some disk space, then run the same command: it goes on from the last checkpoint.',
-  EDQUOT: 'Free some disk space, then run the same command: it goes on from the last checkpoint.',
+const MENDS: Record<string, string> = {
+  ENOSPC: 'Free some disk space.',
+  EDQUOT: 'Free some disk space.',
+  EFBIG: 'Raise the limit on the size of files (ulimit -f), or choose another disk.',
   EACCES: 'Choose a folder that you may write to.',
   EROFS: 'Choose a folder that you may write to.',
 };
+const RESUME = 'Free some disk space, then run the same command: it goes on from the last checkpoint.';
 
-/** Writes to a temporary file, flushes it and renames it: a reader finds the old file or the new one, never a part of it. */
-export async function writeAtomic(path: string, data: Uint8Array | string): Promise<void> {
-  const temporary = `${path}.part`;
+/** Runs what writes to a path. @throws ShishuError `io`, with what to do by the system's error code */
+export async function guardWrite<T>(path: string, write: () => Promise<T>, mends = MENDS): Promise<T> {
   try {
-    await mkdir(dirname(path), { recursive: true });
-    const file = await open(temporary, 'w');
-    try {
-      await file.writeFile(data);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await rename(temporary, path);
+    return await write();
   } catch (cause) {
-    await rm(temporary, { force: true }).catch(() => {});
-    const code = (cause as NodeJS.ErrnoException).code ?? '';
-    throw new ShishuError('io', `Could not write ${path}: ${(cause as Error).message}.`, {
+    if (cause instanceof ShishuError) throw cause;
+    const { code = '', message } = cause as NodeJS.ErrnoException;
+    throw new ShishuError('io', `Could not write ${path}: ${message}.`, {
       details: { file: path },
-      ...(mends[code] && { mend: mends[code] }),
+      mend: mends[code],
       cause,
     });
   }
+}
+
+/** Writes a file and flushes it to the disk; its folder is made where there is none. */
+export async function writeFlushed(
+  path: string,
+  data: Uint8Array | string | AsyncIterable<Uint8Array>,
+): Promise<void> {
+  await mkdir(dirname(path), { recursive: true });
+  const file = await open(path, 'w');
+  try {
+    const pieces = typeof data === 'string' || data instanceof Uint8Array ? [data] : data;
+    for await (const piece of pieces) await file.writeFile(piece);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
+
+/** Writes to a temporary file and renames it: a reader finds the old file or the new one, never a part of it. */
+export function writeAtomic(path: string, data: Uint8Array | string): Promise<void> {
+  const temporary = `${path}.part`;
+  const write = async (): Promise<void> => {
+    try {
+      await writeFlushed(temporary, data);
+      await rename(temporary, path);
+    } catch (error) {
+      await rm(temporary, { force: true }).catch(() => {});
+      throw error;
+    }
+  };
+  return guardWrite(path, write, { ...MENDS, ENOSPC: RESUME, EDQUOT: RESUME });
 }
 
 /** The file's bytes, or undefined when there is none. */

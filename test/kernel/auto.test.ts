@@ -2,7 +2,8 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { loadModel } from '../../src/engine/engine.ts';
 import { estimate } from '../../src/engine/estimate.ts';
-import type { LoadOptions, LoadProgress } from '../../src/engine/types.ts';
+import type { GenerateChunk, LoadOptions, LoadProgress } from '../../src/engine/types.ts';
+import type { ShishuError } from '../../src/errors.ts';
 import { type Gpu, openGpu } from '../../src/gpu/device.ts';
 import { referenceLogits } from '../reference/forward.ts';
 import { charTokenizerFiles } from '../support/char-tokenizer.ts';
@@ -182,6 +183,40 @@ describe('keys and values past f16', () => {
       }
     },
   );
+
+  test('of two calls at once, it is an error of the one that has them', async () => {
+    // So large that the values of some tokens are past f16, and those of others are not.
+    const tensor = 'model.layers.2.self_attn.v_proj.weight';
+    const tiny = changed('llama', tensor, (value) => value * 34_000);
+    const options: LoadOptions = { device: gpu.device, contextLength: 32, kv: 'f16', batch: 2 };
+    const model = await loadModel(sourceOf(tiny, 'F32'), options);
+    const outcome = async (token: number): Promise<string> => {
+      const stream = model.generate(Uint32Array.of(token), { maxTokens: 1, ignoreEos: true });
+      try {
+        const { value } = await stream.next();
+        return String((value as GenerateChunk).tokenId);
+      } catch (error) {
+        return (error as ShishuError).code;
+      } finally {
+        await stream.return(undefined as never);
+      }
+    };
+    try {
+      const tokens = randomTokens(tiny.spec, 16, 8);
+      const alone: string[] = [];
+      for (const token of tokens) alone.push(await outcome(token));
+      const failing = alone.filter((code) => code === 'unsupported').length;
+      expect(failing).toBeGreaterThan(2);
+      expect(failing).toBeLessThan(14);
+      for (const [i, token] of tokens.entries()) {
+        const other = (i + 1) % tokens.length;
+        const found = await Promise.all([outcome(token), outcome(tokens[other]!)]);
+        expect(found, `tokens ${i} and ${other}`).toEqual([alone[i], alone[other]]);
+      }
+    } finally {
+      await model.dispose();
+    }
+  });
 
   test('left to auto on a GPU, the cache becomes f32, with a warning', async () => {
     const tiny = huge('k', 0);

@@ -1,7 +1,7 @@
 // What decoding costs and how it ends: nothing is built a token, the context never wraps, sequences decode together.
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { GREEDY } from '../../src/engine/choosing.ts';
 import { loadModel, makeRunner } from '../../src/engine/engine.ts';
+import { GREEDY } from '../../src/engine/sampler.ts';
 import { openCheckpoint } from '../../src/formats/checkpoint.ts';
 import type { Gpu } from '../../src/gpu/device.ts';
 import { fillFromCheckpoint } from '../../src/model/load.ts';
@@ -20,16 +20,6 @@ afterAll(() => gpu.close());
 
 const tiny = tinyModel('shishu', 7);
 const plan = planOf(tiny.spec);
-const SAMPLER = {
-  temperature: 0,
-  topP: 1,
-  minP: 0,
-  topK: 0,
-  repetitionPenalty: 1,
-  frequencyPenalty: 0,
-  presencePenalty: 0,
-  seed: 0,
-};
 const source = memorySource({ ...tinyFiles(tiny), ...charTokenizerFiles() });
 
 const runnerOf = async (batch: number) => {
@@ -45,11 +35,10 @@ test('several sequences decode together as each does alone', async () => {
   const runner = await runnerOf(prompts.length);
   const replies: number[][] = [];
   for (const [sequence, prompt] of prompts.entries()) {
-    await runner.choosing.setSampler(sequence, GREEDY, SAMPLER, { counts: new Uint32Array() });
     const { tokens } = await runner.prefill(plan, sequence, prompt, 0, GREEDY);
     replies.push([tokens[sequence]!]);
   }
-  for await (const { tokens } of runner.decode(plan, GREEDY, 9, { steps: 11, lockstep: false }))
+  for await (const { tokens } of runner.decode(plan, GREEDY, 9, { steps: 11 }))
     for (const [sequence, reply] of replies.entries()) reply.push(tokens[sequence]!);
   runner.ledger.releaseAll();
   for (const [sequence, prompt] of prompts.entries())
@@ -58,7 +47,6 @@ test('several sequences decode together as each does alone', async () => {
 
 test('decoding builds no GPU object and submits once a step', async () => {
   const runner = await runnerOf(1);
-  await runner.choosing.setSampler(0, GREEDY, SAMPLER, { counts: new Uint32Array() });
   await runner.prefill(plan, 0, randomTokens(tiny.spec, 4, 3), 0, GREEDY);
   const { device } = gpu;
   const calls: string[] = [];
@@ -89,7 +77,7 @@ test('decoding builds no GPU object and submits once a step', async () => {
   });
   let steps = 0;
   try {
-    for await (const _ of runner.decode(plan, GREEDY, 4, { steps: 10, lockstep: false })) steps++;
+    for await (const _ of runner.decode(plan, GREEDY, 4, { steps: 10 })) steps++;
   } finally {
     for (const name of makers) Reflect.deleteProperty(device, name);
     Reflect.deleteProperty(device.queue, 'submit');

@@ -1,8 +1,8 @@
 // Models run on a device with exactly WebGPU's default limits, with the kernels of GPUs and with the plain ones.
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { fillSynthetic } from '../../src/bench/synthetic.ts';
-import { GREEDY } from '../../src/engine/choosing.ts';
 import { loadModel, makeRunner } from '../../src/engine/engine.ts';
+import { GREEDY } from '../../src/engine/sampler.ts';
 import { selfTest } from '../../src/engine/self-test.ts';
 import { specOf } from '../../src/families/index.ts';
 import { type Gpu, openGpu } from '../../src/gpu/device.ts';
@@ -63,12 +63,7 @@ test('weights larger than a binding are in parts, and all of the vocabulary is r
   const kind = { ...GREEDY, greedy: false };
   const sampler = { temperature: 1, topP: 0.9, minP: 0, topK: 500 };
   const penalties = { repetitionPenalty: 1, frequencyPenalty: 0, presencePenalty: 0 };
-  await runner.choosing.setSampler(
-    0,
-    kind,
-    { ...sampler, ...penalties, seed: 1 },
-    { counts: new Uint32Array() },
-  );
+  runner.sampler.setSampler(0, { ...sampler, ...penalties, seed: 1 });
   const { tokens } = await runner.prefill(plan, 0, [1, 262_143, 200_000], 0, kind);
   expect(tokens[0]).toBeLessThan(262_144);
   runner.ledger.releaseAll();

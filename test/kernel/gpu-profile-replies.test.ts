@@ -118,6 +118,24 @@ test('replies together are as each alone, and what follows finds their prompt in
   );
 });
 
+test('calls at once, each with its own sampling, are as each alone', async () => {
+  const calls: GenerateOptions[] = [
+    { maxTokens: 8 },
+    { maxTokens: 5, temperature: 1, seed: 3, presencePenalty: 1 },
+    { maxTokens: 12, temperature: 2, seed: 5, constraint: { regex: '[a-c]{2,9}!' } },
+    { maxTokens: 9, logitBias: { 900: 50, 901: 49.5 }, logprobs: true, topLogprobs: 3 },
+  ];
+  const run = async (options: GenerateOptions, i: number): Promise<number[]> => {
+    const ignoreEos = !options.constraint;
+    const text = [...prompt.slice(i), ...randomTokens(spec, 3 + 40 * i, i)].slice(0, 80);
+    return (await replies({ ignoreEos, ...options }, 1, text))[0]!.tokenIds;
+  };
+  const alone: number[][] = [];
+  for (const [i, options] of calls.entries()) alone.push(await run(options, i));
+  await model.reset();
+  expect(await Promise.all(calls.map(run))).toEqual(alone);
+});
+
 test('scores are those of the reference', async () => {
   const tokens = randomTokens(spec, 75, 41);
   const { nll, logprobs, top1 } = await model.score(tokens);

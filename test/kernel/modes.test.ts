@@ -1,10 +1,10 @@
 // Attention that comes and goes while a model runs: every token against the CPU's forward, in which each position runs in the
 // modes that the rule of PrefixCache gives it.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { ChoiceKind } from '../../src/engine/choosing.ts';
 import { loadModel, makeRunner } from '../../src/engine/engine.ts';
 import type { EngineModel } from '../../src/engine/model-interface.ts';
 import { PrefixCache } from '../../src/engine/prefix-cache.ts';
+import type { SamplingKind } from '../../src/engine/sampler.ts';
 import type { GenerateOptions, GenerateResult, LoadOptions, TokenLogprob } from '../../src/engine/types.ts';
 import { openCheckpoint } from '../../src/formats/checkpoint.ts';
 import type { Gpu } from '../../src/gpu/device.ts';
@@ -339,7 +339,7 @@ test('sequences that decode together keep caches of their own through random cha
     fillFromCheckpoint(gpu, fill, checkpoint, specs),
   );
   for (const [layer, map] of maps) installLinearMap(gpu, runner.ledger, runner.parts.weights, layer, map);
-  const kind: ChoiceKind = { greedy: true, adjusted: false, bias: false, mask: false, top: 20 };
+  const kind: SamplingKind = { greedy: true, adjusted: false, bias: false, mask: false, top: 20 };
   const uniform = mulberry32(17);
   const sequences = [0, 1, 2].map((index) => ({
     index,
@@ -369,7 +369,7 @@ test('sequences that decode together keep caches of their own through random cha
       s.found = [logprobs![s.index]!];
     }
     const longest = Math.max(...sequences.map(({ text }) => text.length));
-    const steps = runner.decode(plan, kind, longest - 1, { steps: 2, lockstep: false });
+    const steps = runner.decode(plan, kind, longest - 1, { steps: 2 });
     for await (const { tokens, logprobs } of steps)
       for (const s of sequences) {
         s.cache.append(s.text.slice(-1), plan);

@@ -1,8 +1,8 @@
 // Prompts of 2 to 16 tokens have kernels of their own on GPUs: compiled when a model loads, and tested with the others.
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { GREEDY } from '../../src/engine/choosing.ts';
 import { makeRunner } from '../../src/engine/engine.ts';
 import type { Runner } from '../../src/engine/runner.ts';
+import { GREEDY } from '../../src/engine/sampler.ts';
 import { selfTest } from '../../src/engine/self-test.ts';
 import { openCheckpoint } from '../../src/formats/checkpoint.ts';
 import { type Gpu, openGpu } from '../../src/gpu/device.ts';

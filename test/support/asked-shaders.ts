@@ -43,7 +43,7 @@ export function shadersOf(
   const ledger = new Ledger(real);
   const spec = typeof model === 'string' ? configs.get(model)! : model;
   const plan = planOf(spec);
-  const size = { rows: 8, decodeRows: 8, logitRows: 8, context: 600 };
+  const size = { rows: 8, decodeRows: 8, logitRows: 8, context: 600, sequences: 2 };
   const scratch = allocateScratch(ledger, tuning, spec, size);
   const { weights } = allocateWeights(real, ledger, spec, dtype);
   const kv = new KvCache(ledger, spec, { dtype: kvDtype, sequences: 2, context: size.context });

@@ -1,7 +1,7 @@
 // Times of decoding, by a clock that is told how long a step takes.
 import { afterEach, expect, test, vi } from 'vitest';
 import { type Timed, timeDecode } from '../../src/bench/measure.ts';
-import type { Chosen } from '../../src/engine/choosing.ts';
+import type { Sampled } from '../../src/engine/sampler.ts';
 import { planOf } from '../../src/model/spec.ts';
 import { tinyModel } from '../support/tiny-models.ts';
 
@@ -14,7 +14,7 @@ function engine(stepMs: number, together: number): { session: Timed; asked: numb
   let now = 1000;
   vi.spyOn(performance, 'now').mockImplementation(() => now);
   const asked: number[] = [];
-  const chosen: Chosen = { tokens: new Uint32Array(1), logprobs: undefined };
+  const chosen: Sampled = { tokens: new Uint32Array(1), logprobs: undefined, notes: undefined };
   const runner = {
     sequences: 1,
     async prefill() {

@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it, vi } from 'vitest';
 import { chatOf } from '../../src/api/chat.ts';
-import { once } from '../../src/engine/choosing.ts';
+import { once } from '../../src/engine/sampler.ts';
 import { keptPart } from '../../src/part.ts';
 
 const blip = vi.hoisted(() => ({ chat: true }));

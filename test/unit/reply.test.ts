@@ -13,7 +13,6 @@ const TEXT_END = idOf('<|endoftext|>');
 /** What becomes of a model's tokens. */
 function replyTo(tokens: readonly number[], stop: string[], enders: number[] = []) {
   const reply = new Reply(tokenizer, {
-    sequence: 0,
     enders: new Set(enders),
     stop,
     limit: tokens.length,
@@ -23,7 +22,7 @@ function replyTo(tokens: readonly number[], stop: string[], enders: number[] = [
   const chunks: string[] = [];
   for (const token of tokens) {
     if (reply.finishReason) break;
-    const chunk = reply.take({ tokens: Uint32Array.of(token), logprobs: undefined });
+    const chunk = reply.take({ tokenId: token, logprobs: undefined });
     if (chunk) chunks.push(chunk.text);
   }
   const rest = reply.flush();

@@ -14,7 +14,6 @@ test.each([
   const tokenizer = await loadTokenizer(memorySource(files), 400);
   const ids = tokenizer.encode('the é and 日本 😀 the end\n', { addSpecialTokens: false });
   const reply = new Reply(tokenizer, {
-    sequence: 0,
     enders: new Set<number>(),
     stop: [],
     limit: 1000,
@@ -24,7 +23,7 @@ test.each([
   const bytes: number[] = [];
   for (const id of ids) {
     const pair = { tokenId: id, logprob: -1 };
-    const chunk = reply.take({ tokens: Uint32Array.of(id), logprobs: [[pair, pair]] });
+    const chunk = reply.take({ tokenId: id, logprobs: [pair, pair] });
     expect(chunk!.logprob!.top).toEqual([{ ...pair, bytes: chunk!.logprob!.bytes }]);
     bytes.push(...chunk!.logprob!.bytes!);
   }

@@ -17,21 +17,8 @@ import {
   view,
 } from './values.ts';
 
-const DAYS = ['Sunday', 'Monday', 'Tuesday', 'Wednesday', 'Thursday', 'Friday', 'Saturday'];
-const MONTHS = [
-  'January',
-  'February',
-  'March',
-  'April',
-  'May',
-  'June',
-  'July',
-  'August',
-  'September',
-  'October',
-  'November',
-  'December',
-];
+const nameIn = (date: Date, field: 'weekday' | 'month', length: 'long' | 'short'): string =>
+  date.toLocaleDateString('en-US', { [field]: length });
 
 /** Python's `strftime`, in English. */
 function strftime(date: Date, format: string): string {
@@ -49,10 +36,10 @@ function strftime(date: Date, format: string): string {
     m: () => two(date.getMonth() + 1),
     d: () => two(date.getDate()),
     e: () => String(date.getDate()).padStart(2, ' '),
-    B: () => MONTHS[date.getMonth()]!,
-    b: () => MONTHS[date.getMonth()]!.slice(0, 3),
-    A: () => DAYS[date.getDay()]!,
-    a: () => DAYS[date.getDay()]!.slice(0, 3),
+    B: () => nameIn(date, 'month', 'long'),
+    b: () => nameIn(date, 'month', 'short'),
+    A: () => nameIn(date, 'weekday', 'long'),
+    a: () => nameIn(date, 'weekday', 'short'),
     j: () => String(dayOfYear()).padStart(3, '0'),
     H: () => two(date.getHours()),
     I: () => two(hour),

@@ -270,7 +270,10 @@ describe('adjust', () => {
         rig,
         [{}, ...options].map((one) => samplerOf(one, 0)),
       ),
-      next: rig.rows([{ token: 2 }, ...replies.map((reply) => ({ token: reply.at(-1)! }))]),
+      next: rig.rows([
+        { token: 2 },
+        ...replies.map((reply, r) => ({ token: reply.at(-1)!, sequence: r + 1 })),
+      ]),
     };
     await rig.run([
       {

@@ -1,0 +1,61 @@
+import { throwIfAborted } from '../errors.ts';
+
+interface Waiting {
+  count: number;
+  enter: () => void;
+}
+
+/** A number of places; who wants some waits for those who came before. */
+export class Places {
+  readonly size: number;
+  #free: number;
+  #closed = false;
+  #waiting: Waiting[] = [];
+
+  constructor(size: number) {
+    this.size = size;
+    this.#free = size;
+  }
+
+  /**
+   * Waits for places (default: all of them); the result gives as many back, or some of them.
+   * @throws ShishuError `aborted`
+   */
+  async enter(count = this.size, signal?: AbortSignal): Promise<(leaving?: number) => void> {
+    throwIfAborted(signal);
+    await new Promise<void>((enter) => {
+      const mine = { count, enter };
+      this.#waiting.push(mine);
+      signal?.addEventListener('abort', () => this.#giveUp(mine), { once: true });
+      this.#admit();
+    });
+    throwIfAborted(signal);
+    return (leaving = count) => {
+      this.#free += leaving;
+      this.#admit();
+    };
+  }
+
+  /** Lets all in who wait, now and later: there is nothing here any more that they could take from one another. */
+  close(): void {
+    this.#closed = true;
+    this.#admit();
+  }
+
+  #admit(): void {
+    for (let first = this.#waiting[0]; first; first = this.#waiting[0]) {
+      if (!this.#closed && first.count > this.#free) return;
+      this.#waiting.shift();
+      this.#free -= first.count;
+      first.enter();
+    }
+  }
+
+  #giveUp(mine: Waiting): void {
+    const at = this.#waiting.indexOf(mine);
+    if (at < 0) return;
+    this.#waiting.splice(at, 1);
+    mine.enter();
+    this.#admit();
+  }
+}

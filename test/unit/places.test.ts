@@ -1,0 +1,57 @@
+// Who wants places waits for those who came before, and may give up.
+import { expect, test } from 'vitest';
+import { Places } from '../../src/engine/places.ts';
+
+/** Enters and notes when. */
+function entering(places: Places, order: string[]) {
+  return (name: string, count?: number, signal?: AbortSignal) =>
+    places.enter(count, signal).then((leave) => {
+      order.push(name);
+      return leave;
+    });
+}
+
+const settled = (): Promise<void> => new Promise((resolve) => setTimeout(resolve));
+
+test('places go round in the order of those who ask; one who wants many is not overtaken', async () => {
+  const places = new Places(2);
+  const order: string[] = [];
+  const enter = entering(places, order);
+  const [a, b] = [await enter('a', 1), await enter('b', 1)];
+  const all = enter('all');
+  const last = enter('last', 1);
+  b();
+  await settled();
+  expect(order).toEqual(['a', 'b']);
+  a();
+  const leave = await all;
+  await settled();
+  expect(order).toEqual(['a', 'b', 'all']);
+  leave(1);
+  await last;
+  expect(order).toEqual(['a', 'b', 'all', 'last']);
+});
+
+test('one who gives up lets the next in', async () => {
+  const places = new Places(2);
+  const order: string[] = [];
+  const enter = entering(places, order);
+  await enter('a', 1);
+  const abort = new AbortController();
+  const many = enter('many', 2, abort.signal);
+  const next = enter('next', 1);
+  abort.abort();
+  await expect(many).rejects.toMatchObject({ code: 'aborted' });
+  await next;
+  expect(order).toEqual(['a', 'next']);
+  await expect(enter('late', 1, abort.signal)).rejects.toMatchObject({ code: 'aborted' });
+});
+
+test('closed, it holds nobody', async () => {
+  const places = new Places(1);
+  await places.enter();
+  const waiting = places.enter();
+  places.close();
+  await waiting;
+  await places.enter();
+});
