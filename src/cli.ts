@@ -43,12 +43,12 @@ async function run(
   signal: AbortSignal,
   corpus: ChatCorpus,
 ): Promise<void> {
-  const known = `There is: ${Object.keys(COMMANDS).join(', ')}.`;
+  const commands = `There is: ${Object.keys(COMMANDS).join(', ')}.`;
   if (name === '--version' || name === '-v') return console.log(version());
   if (name === '--help' || name === '-h' || name === 'help') return console.log(HELP);
-  if (name === undefined) throw new ShishuError('bad-argument', 'No command was given.', { mend: known });
+  if (name === undefined) throw new ShishuError('bad-argument', 'No command was given.', { mend: commands });
   if (!Object.hasOwn(COMMANDS, name))
-    throw new ShishuError('bad-argument', `There is no command "${name}".`, { mend: known });
+    throw new ShishuError('bad-argument', `There is no command "${name}".`, { mend: commands });
   const { command } = await COMMANDS[name]!.load();
   if (rest.includes('--help') || rest.includes('-h')) return console.log(command.help);
   await command.run(rest, signal, corpus);

@@ -1,3 +1,4 @@
+import { type RunSettings, runSettingsText } from '../../src/bench/settings.ts';
 import {
   type BenchSettings,
   benchModelText,
@@ -13,6 +14,7 @@ import { ShishuError } from '../../src/errors.ts';
 import { byId, el } from '../chat/dom.ts';
 import type { Choice } from '../chat/picker.ts';
 import { addDtypes } from '../dtypes.ts';
+import { type Field, fieldOf, markField, refuseField, unmarkFields } from '../fields.ts';
 
 /** Blocks of a shape that a software adapter runs in bearable time. */
 const SLICE = '6';
@@ -83,21 +85,12 @@ export class Form {
     this.#form.hidden = false;
   }
 
-  #field(name: SettingName): HTMLInputElement | HTMLSelectElement {
-    return this.#form.elements.namedItem(name) as HTMLInputElement | HTMLSelectElement;
+  #field(name: SettingName): Field {
+    return fieldOf(this.#form, name);
   }
 
-  #take(settings: Omit<BenchSettings, 'parent' | 'child'>): void {
-    const {
-      parent: _,
-      child: __,
-      blocks: ___,
-      ...texts
-    } = settingsText({
-      ...settings,
-      parent: { kind: 'folder', source: '' },
-      child: { kind: 'folder', source: '' },
-    });
+  #take(settings: RunSettings): void {
+    const { blocks: _, ...texts } = runSettingsText(settings);
     for (const [name, text] of Object.entries(texts)) this.#field(name as SettingName).value = text;
   }
 
@@ -111,7 +104,7 @@ export class Form {
 
   /** Marks the pair that the fields hold. */
   #mark(): void {
-    for (const field of this.#form.querySelectorAll('[aria-invalid]')) field.removeAttribute('aria-invalid');
+    unmarkFields(this.#form);
     const [parent, child] = [this.#field('parent').value, this.#field('child').value];
     byId('openers', HTMLDivElement)
       .querySelectorAll('button')
@@ -133,21 +126,13 @@ export class Form {
     const texts: Record<string, string> = {};
     for (const [name, text] of new FormData(this.#form)) texts[name] = String(text).trim();
     const gigabytes = Number(this.#memory.value);
-    if (!(gigabytes > 0)) {
-      this.#memory.setAttribute('aria-invalid', 'true');
-      throw new ShishuError(
-        'bad-argument',
-        `The memory limit is "${this.#memory.value}", expected GB above 0.`,
-      );
-    }
+    if (!(gigabytes > 0))
+      refuseField(this.#memory, `The memory limit is "${this.#memory.value}", expected GB above 0.`);
     try {
       return { settings: parseSettings(texts), budget: gigabytes * 1e9 };
     } catch (error) {
       if (error instanceof ShishuError && typeof error.details.setting === 'string') {
-        const field = this.#field(error.details.setting as SettingName);
-        field.closest('details')?.setAttribute('open', '');
-        field.setAttribute('aria-invalid', 'true');
-        field.focus();
+        markField(this.#field(error.details.setting as SettingName));
       }
       throw error;
     }

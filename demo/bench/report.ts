@@ -15,6 +15,8 @@ import {
   toMarkdown,
 } from '../../src/bench.ts';
 import { el } from '../chat/dom.ts';
+import { download } from '../save.ts';
+import { tableOf } from '../table.ts';
 import { bars, clearPlots, lines, type PlotPoint } from './plots.ts';
 
 /** Kernels that have a bar. */
@@ -166,11 +168,11 @@ function few(kernels: KernelTimes): KernelTimes {
 const lessIsBetter = ({ unit }: SummaryRow): boolean => unit === 'ms' || unit === 'bytes' || unit === 'count';
 
 function table(result: BenchResult): HTMLElement {
-  const value = (row: SummaryRow, which: 'parent' | 'child'): HTMLElement => {
+  const value = (row: SummaryRow, which: 'parent' | 'child'): HTMLTableCellElement => {
     const range = quartilesText(row, which, ' – ');
     return el('td', {}, figure(row[which], row.unit), ...(range ? [el('small', {}, range)] : []));
   };
-  const ratio = (row: SummaryRow): HTMLElement => {
+  const ratio = (row: SummaryRow): HTMLTableCellElement => {
     const plain = row.unit === 'GB/s' || !differ(row);
     const better = row.ratio < 1 === lessIsBetter(row);
     return el('td', { class: plain ? '' : better ? 'less' : 'more-than' }, ratioText(row));
@@ -178,37 +180,10 @@ function table(result: BenchResult): HTMLElement {
   return el(
     'div',
     { class: 'table' },
-    el(
-      'table',
-      {},
-      el(
-        'caption',
-        {},
-        `Times are medians, quartiles below; a ratio is in colour where the quartiles lie apart. Memory and counts are counted, not timed. GPU time by kernel: ${result.profileNote} Training: ${result.trainingNote}`,
-      ),
-      el(
-        'thead',
-        {},
-        el(
-          'tr',
-          {},
-          ...['', 'Parent', 'Child', 'Child / parent'].map((text) => el('th', { scope: 'col' }, text)),
-        ),
-      ),
-      el(
-        'tbody',
-        {},
-        ...summaryOf(result).map((row) =>
-          el(
-            'tr',
-            {},
-            el('th', { scope: 'row' }, row.what),
-            value(row, 'parent'),
-            value(row, 'child'),
-            ratio(row),
-          ),
-        ),
-      ),
+    tableOf(
+      ['', 'Parent', 'Child', 'Child / parent'],
+      summaryOf(result).map((row) => [row.what, value(row, 'parent'), value(row, 'child'), ratio(row)]),
+      `Times are medians, quartiles below; a ratio is in colour where the quartiles lie apart. Memory and counts are counted, not timed. GPU time by kernel: ${result.profileNote} Training: ${result.trainingNote}`,
     ),
   );
 }
@@ -222,13 +197,7 @@ function exportButtons(result: BenchResult): HTMLElement {
     type: string,
     text: (of: BenchResult) => string,
   ): HTMLElement => {
-    const click = (): void => {
-      const url = URL.createObjectURL(new Blob([text(result)], { type }));
-      const link = el('a', { href: url, download: `${name}.${ending}` });
-      link.click();
-      // The download has begun by the next turn of the loop.
-      setTimeout(() => URL.revokeObjectURL(url), 1000);
-    };
+    const click = (): void => void download([new File([text(result)], `${name}.${ending}`, { type })]);
     return el('button', { type: 'button', id, click }, label);
   };
   return el(

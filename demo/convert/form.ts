@@ -7,27 +7,13 @@ import type { SourceLike } from '../../src/formats/source.ts';
 import { byId, el } from '../chat/dom.ts';
 import { listenForDrops } from '../chat/drop.ts';
 import { type Choice, wireFolder } from '../chat/picker.ts';
+import { type Field, fieldOf, markField, refuseField, unmarkFields } from '../fields.ts';
 import type { TextChoice } from './worker.ts';
-
-type Field = HTMLInputElement | HTMLSelectElement | HTMLTextAreaElement;
 
 /** A parent as it was chosen. */
 interface Parent {
   label: string;
   source: SourceLike;
-}
-
-const fieldOf = (form: HTMLFormElement, name: string): Field => form.elements.namedItem(name) as Field;
-
-function markField(field: Field): void {
-  field.setAttribute('aria-invalid', 'true');
-  field.focus();
-}
-
-/** Marks a field and says what is wrong with it. */
-function refuse(field: Field, message: string): never {
-  markField(field);
-  throw new ShishuError('bad-argument', message);
 }
 
 /** Runs `read`; an error of its own marks the field. */
@@ -45,12 +31,8 @@ function wholeNumber(form: HTMLFormElement, name: string, label: string, from: n
   const text = field.value.trim();
   const value = Number(text);
   if (text === '' || !Number.isInteger(value) || value < from || value > to)
-    refuse(field, `${label} is "${text}", expected a whole number from ${from} to ${to}.`);
+    refuseField(field, `${label} is "${text}", expected a whole number from ${from} to ${to}.`);
   return value;
-}
-
-function unmark(form: HTMLFormElement): void {
-  for (const field of form.querySelectorAll('[aria-invalid]')) field.removeAttribute('aria-invalid');
 }
 
 /** Which parent and which text: the upper form. */
@@ -94,7 +76,7 @@ export class ParentForm {
     file.addEventListener('change', () => {
       if (file.files?.[0]) this.#takeText(file.files[0]).catch(fail);
     });
-    this.#form.addEventListener('input', () => unmark(this.#form));
+    this.#form.addEventListener('input', () => unmarkFields(this.#form));
     this.#mark();
   }
 
@@ -128,16 +110,16 @@ export class ParentForm {
 
   /** @throws ShishuError `bad-argument`; the field is marked then */
   read(): { parent: Parent; text: TextChoice } {
-    unmark(this.#form);
+    unmarkFields(this.#form);
     const address = this.#field('parent').value.trim();
-    if (!this.#folder && address === '') refuse(this.#field('parent'), 'No parent was chosen.');
+    if (!this.#folder && address === '') refuseField(this.#field('parent'), 'No parent was chosen.');
     if (!this.#folder && !URL.canParse(address, document.baseURI))
-      refuse(this.#field('parent'), `"${address}" is no address.`);
+      refuseField(this.#field('parent'), `"${address}" is no address.`);
     const label = address.split('/').filter(Boolean).at(-1) ?? '';
     const source = this.#folder || isHubId(address) ? address : new URL(address, document.baseURI).href;
     const kind = this.#field('kind').value as TextChoice['kind'];
     const text = this.#field('text').value;
-    if (kind === 'given' && text.trim() === '') refuse(this.#field('text'), 'There is no text yet.');
+    if (kind === 'given' && text.trim() === '') refuseField(this.#field('text'), 'There is no text yet.');
     return {
       parent: this.#folder ?? { label, source },
       text: {
@@ -161,7 +143,7 @@ export class ChildForm {
       ...['average', 'keep-first', 'keep-second'].map((value) => el('option', { value }, value)),
     );
     this.#form.addEventListener('input', () => {
-      unmark(this.#form);
+      unmarkFields(this.#form);
       this.#mark();
     });
   }
@@ -216,16 +198,19 @@ export class ChildForm {
     const field = this.#field('healRate');
     const rate = Number(field.value);
     if (!(rate > 0 && rate <= 1))
-      refuse(field, `The learning rate is "${field.value}", expected a number above 0, at most 1.`);
+      refuseField(field, `The learning rate is "${field.value}", expected a number above 0, at most 1.`);
     return rate;
   }
 
   /** @param taken names that are in use. @throws ShishuError `bad-argument`; the field is marked then */
   read(taken: readonly string[]): { name: string; options: ConvertOptions } {
-    unmark(this.#form);
+    unmarkFields(this.#form);
     const given = this.#field('name').value.trim();
     if (given && !/^\w[\w.-]{0,80}$/.test(given))
-      refuse(this.#field('name'), `"${given}" is no name: letters, digits, points and hyphens make one.`);
+      refuseField(
+        this.#field('name'),
+        `"${given}" is no name: letters, digits, points and hyphens make one.`,
+      );
     let name = given || this.#name();
     for (let i = 2; !given && taken.includes(name); i++) name = `${this.#name()}-${i}`;
     const target = this.#field('target').value;

@@ -3,32 +3,15 @@ import { type ConvertReport, healingText, speedText, stackText } from '../../src
 import { bars, clearPlots } from '../bench/plots.ts';
 import { el } from '../chat/dom.ts';
 import { bytes } from '../chat/format.ts';
+import { tableOf } from '../table.ts';
 import type { Analysed } from './worker.ts';
 
-type Cell = string | number;
-
-function table(caption: string, head: readonly string[], rows: readonly (readonly Cell[])[]): HTMLElement {
-  const headings = head.map((text) => el('th', { scope: 'col' }, text));
-  const lines = rows.map(([first, ...cells]) =>
-    el(
-      'tr',
-      {},
-      el('th', { scope: 'row' }, String(first)),
-      ...cells.map((cell) => el('td', {}, String(cell))),
-    ),
-  );
-  return el(
+const table = (caption: string, ...of: Parameters<typeof tableOf>): HTMLElement =>
+  el(
     'div',
     { class: 'table', tabindex: '0', role: 'region', 'aria-label': caption },
-    el(
-      'table',
-      {},
-      el('caption', {}, caption),
-      el('thead', {}, el('tr', {}, ...headings)),
-      el('tbody', {}, ...lines),
-    ),
+    tableOf(of[0], of[1], caption),
   );
-}
 
 const percent = (from: number, to: number): string => {
   const change = (100 * (to - from)) / from;

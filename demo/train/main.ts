@@ -9,6 +9,7 @@ import { whyNoWebGpu } from '../chat/support.ts';
 import { showPages } from '../nav.ts';
 import { startPage } from '../profile.ts';
 import { download } from '../save.ts';
+import { tableOf } from '../table.ts';
 import { readSettings } from './settings.ts';
 import type { TrainProgress } from './worker.ts';
 
@@ -155,36 +156,20 @@ class Page {
       const point = this.#points.findLast((pair) => pair[i]!.heldOut !== undefined)?.[i];
       return point ? `${point.heldOut!.toFixed(3)} (step ${point.step})` : '';
     };
-    const rows: [string, (i: number) => string][] = [
-      ['Parameters', (i) => session.parameters[i]!.toLocaleString('en')],
-      ['Loss, nats a token', (i) => last.points[i]!.loss.toFixed(3)],
-      ['Loss on held-out chats', held],
-      ['A training step', (i) => `${last.stepMs[i]!.toFixed(0)} ms`],
-      ['A step, to the parent’s', (i) => (last.stepMs[i]! / last.stepMs[0]!).toFixed(2)],
+    const row = (head: string, cell: (i: number) => string): string[] => [
+      head,
+      ...MODELS.map((_, i) => cell(i)),
     ];
-    const line = (tag: 'th' | 'td', head: string, cells: string[]): HTMLElement =>
-      el(
-        'tr',
-        {},
-        el('th', { scope: tag === 'th' ? 'col' : 'row' }, head),
-        ...cells.map((text) => el(tag, {}, text)),
-      );
     byId('table', HTMLDivElement).replaceChildren(
-      el(
-        'table',
-        {},
-        el('thead', {}, line('th', '', ['Parent', 'Child'])),
-        el(
-          'tbody',
-          {},
-          ...rows.map(([head, cell]) =>
-            line(
-              'td',
-              head,
-              MODELS.map((_, i) => cell(i)),
-            ),
-          ),
-        ),
+      tableOf(
+        ['', 'Parent', 'Child'],
+        [
+          row('Parameters', (i) => session.parameters[i]!.toLocaleString('en')),
+          row('Loss, nats a token', (i) => last.points[i]!.loss.toFixed(3)),
+          row('Loss on held-out chats', held),
+          row('A training step', (i) => `${last.stepMs[i]!.toFixed(0)} ms`),
+          row('A step, to the parent’s', (i) => (last.stepMs[i]! / last.stepMs[0]!).toFixed(2)),
+        ],
       ),
     );
   }

@@ -1,4 +1,4 @@
-import { ShishuError } from '../../src/errors.ts';
+import { type Field, fieldOf, refuseField } from '../fields.ts';
 
 /** What a run in the page is made from: plain data, sent to the worker. */
 export interface TrainSettings {
@@ -36,7 +36,7 @@ const NUMBERS: Record<
 
 /** Reads the form. @throws ShishuError `bad-argument`; the field is marked and focused then */
 export function readSettings(form: HTMLFormElement): TrainSettings {
-  const field = (name: string) => form.elements.namedItem(name) as HTMLInputElement | HTMLSelectElement;
+  const field = (name: string): Field => fieldOf(form, name);
   const number = (name: keyof typeof NUMBERS): number => {
     const { from, fraction, ...range } = NUMBERS[name];
     // What can't be is refused here by the name of the field, not later by that of a config's entry.
@@ -45,12 +45,9 @@ export function readSettings(form: HTMLFormElement): TrainSettings {
     const value = Number(text);
     field(name).removeAttribute('aria-invalid');
     if (text !== '' && value >= from && value <= to && (fraction || Number.isInteger(value))) return value;
-    field(name).setAttribute('aria-invalid', 'true');
-    field(name).closest('details')?.setAttribute('open', '');
-    field(name).focus();
     const label = field(name).closest('label')?.querySelector('span')?.firstChild?.textContent?.trim();
-    throw new ShishuError(
-      'bad-argument',
+    refuseField(
+      field(name),
       `${label} is "${text}", expected ${fraction ? 'a number' : 'a whole number'} from ${from} to ${to}.`,
     );
   };

@@ -69,7 +69,7 @@ export function toCsv(result: BenchResult): string {
   return `${lines.map((cells) => cells.map(cell).join(',')).join('\n')}\n`;
 }
 
-/** What must be said before any figure of a result. */
+/** What a reader must know before any figure of a result. */
 export function cautions(result: BenchResult): string[] {
   const notes: string[] = [];
   const { ended, error } = result;

@@ -22,7 +22,7 @@ export function sessionOptions(settings: BenchSettings): [SessionOptions, ...Ses
   ];
 }
 
-/** Why the pair does not fit; undefined when nothing speaks against it. */
+/** Why the pair does not fit; undefined when it may. */
 function problemOf(
   gpu: Gpu,
   pair: readonly Described[],
@@ -52,7 +52,7 @@ function problemOf(
 /** The dtypes smaller than one, from large to small. */
 const smallerDtypes = (dtype: WeightDtype): readonly WeightDtype[] => DTYPES.slice(DTYPES.indexOf(dtype) + 1);
 
-/** Changes of settings that ask for less, from mild to harsh, each with its words. */
+/** Settings that ask for less, from the smallest change to the largest, each with its description. */
 function* smaller(settings: BenchSettings, layers: number): Generator<[words: string, BenchSettings]> {
   for (let kept = settings.batches.length - 1; kept >= 0; kept--) {
     const batches = settings.batches.slice(0, kept);
@@ -74,7 +74,7 @@ function* smaller(settings: BenchSettings, layers: number): Generator<[words: st
 
 /**
  * Refuses what does not fit, before anything is allocated, and says what would. WebGPU does not tell how much memory a GPU
- * has: `budget` (bytes) is the caller's guess or the user's word.
+ * has: `budget` (bytes) is the caller's guess or the user's setting.
  * @throws ShishuError `does-not-fit`
  */
 export async function checkFit(

@@ -6,16 +6,14 @@ import { type LaunchTime, timeLaunches } from '../gpu/timestamps.ts';
 import type { Weight } from '../kernels/tensor.ts';
 import { ROW_BYTES, recordBlocks } from '../model/forward.ts';
 import { kvBytesPerToken, type Plan } from '../model/spec.ts';
-import type { Described, Session } from './open.ts';
+import type { Session } from './open.ts';
 import { type Spread, spreadOf } from './stats.ts';
 
-/** Tokens without pattern; the same for both models as far as their vocabularies go. */
+/** Pseudorandom token ids; the same for both models where their vocabularies have one size. */
 const tokenAt = (i: number, vocab: number): number => (Math.imul(i + 1, 2654435761) >>> 8) % vocab;
 
 /** What is timed of a session. */
-export interface Timed extends Pick<Session, 'runner'> {
-  described: Pick<Described, 'spec' | 'plan'>;
-}
+export type Timed = Pick<Session, 'spec' | 'plan' | 'runner'>;
 
 /**
  * Warm-up, then samples of all subjects in turn, in an order that alternates: a drift affects all alike.
@@ -47,34 +45,26 @@ export async function interleaved<T>(
   return samples.map(spreadOf);
 }
 
-/** ms from the call to the first token on the host, for a prompt of this many tokens. */
+/** ms from the call until the first token is on the CPU, for a prompt of this many tokens. */
 export async function timeFirstToken(
-  session: Session,
+  { runner, spec, plan }: Timed,
   tokens: number,
   signal?: AbortSignal,
 ): Promise<number> {
-  const { runner, described } = session;
-  const { vocabSize } = described.spec;
-  const prompt = Array.from({ length: tokens }, (_, i) => tokenAt(i, vocabSize));
+  const prompt = Array.from({ length: tokens }, (_, i) => tokenAt(i, spec.vocabSize));
   const begun = performance.now();
-  await runner.prefill(described.plan, 0, prompt, 0, GREEDY, signal);
+  await runner.prefill(plan, 0, prompt, 0, GREEDY, signal);
   return performance.now() - begun;
 }
 
-/** Puts every sequence at a position without running what is before it: K and V there are whatever they are. */
-async function jump({ runner, described }: Timed, position: number): Promise<void> {
+/** Puts every sequence at a position without running what is before it, with whatever K and V are in the cache. */
+async function seek({ runner, spec, plan }: Timed, position: number): Promise<void> {
   for (let sequence = 0; sequence < runner.sequences; sequence++)
-    await runner.prefill(
-      described.plan,
-      sequence,
-      [tokenAt(sequence, described.spec.vocabSize)],
-      position - 1,
-      GREEDY,
-    );
+    await runner.prefill(plan, sequence, [tokenAt(sequence, spec.vocabSize)], position - 1, GREEDY);
 }
 
 /**
- * ms a step over `steps` decode steps from a position, from an idle GPU to the last token on the host. The clock does not start
+ * ms a step over `steps` decode steps from a position, from an idle GPU until the last token is on the CPU. The clock does not start
  * with the first token: the second may arrive with it, however long it took.
  */
 export async function timeDecode(
@@ -84,10 +74,10 @@ export async function timeDecode(
   signal?: AbortSignal,
 ): Promise<number> {
   throwIfAborted(signal);
-  await jump(session, position);
-  const { runner, described } = session;
+  await seek(session, position);
+  const { runner, plan } = session;
   const begun = performance.now();
-  for await (const _ of runner.decode(described.plan, GREEDY, position, { steps })) throwIfAborted(signal);
+  for await (const _ of runner.decode(plan, GREEDY, position, { steps })) throwIfAborted(signal);
   return (performance.now() - begun) / steps;
 }
 
@@ -99,11 +89,10 @@ const weightBytes = ({ parts }: Weight): number =>
 
 /** Bytes that one decoded token reads at a position: every projection of every block (a shared one twice), head, K and V. */
 export function trafficPerToken(
-  session: Session,
+  { runner, spec, plan }: Timed,
   position: number,
 ): { weightBytes: number; kvBytes: number } {
-  const { spec, plan } = session.described;
-  const { weights, kv } = session.runner.parts;
+  const { weights, kv } = runner.parts;
   let bytes = weightBytes(weights.head);
   for (const { kind, layer, mlp } of plan) {
     const { gateUp, down } = weights.mlp.get(mlp)!;
@@ -125,34 +114,35 @@ export function trafficPerToken(
 
 /** GPU time of each launch of a decode step at a position; undefined without timestamp-query. */
 export async function profileDecode(
-  session: Session,
+  session: Timed,
   position: number,
   rounds: number,
 ): Promise<LaunchTime[] | undefined> {
-  const { gpu, runner, described } = session;
+  const { runner, plan } = session;
+  const { gpu, scratch } = runner.parts;
   const rows = runner.sequences;
-  const dispatches = await runner.decodeDispatches(described.plan, position + 1);
+  const dispatches = await runner.decodeDispatches(plan, position + 1);
   const step = { rows, first: 0, count: rows, next: 0, context: position + 1 };
   return timeLaunches(gpu, dispatches, step, rounds, async () => {
-    await jump(session, position);
-    writeStep(gpu, runner.parts.scratch.step, step);
+    await seek(session, position);
+    writeStep(gpu, scratch.step, step);
   });
 }
 
 /** GPU time of each launch of a prompt's first chunk; undefined without timestamp-query. */
 export function profilePrompt(
-  { runner, described }: Session,
+  { runner, spec, plan }: Timed,
   tokens: number,
   rounds: number,
 ): Promise<LaunchTime[] | undefined> {
   const rows = Math.min(tokens, runner.parts.scratch.rows);
-  const ids = Array.from({ length: rows }, (_, i) => tokenAt(i, described.spec.vocabSize));
-  return profileBlocks(runner, described.plan, ids, 0, rounds);
+  const ids = Array.from({ length: rows }, (_, i) => tokenAt(i, spec.vocabSize));
+  return profileBlocks(runner, plan, ids, 0, rounds);
 }
 
 /**
  * GPU time of each launch of the blocks over a row for each token, from a position on; undefined without timestamp-query. K and V
- * of what is before need not be there: the time does not depend on what they are.
+ * before the position may be anything: the time does not depend on their values.
  */
 export async function profileBlocks(
   { parts, ledger }: Runner,

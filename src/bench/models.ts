@@ -41,12 +41,12 @@ export const PRESETS: readonly Preset[] = [
   row('Tiny-1M', { layers: 8, hidden: 96, ffn: 256, heads: 4, kvHeads: 2, vocab: 1280 }, 4),
 ];
 
-/** What to measure: a model folder, or a shape whose weights are made up on the GPU. */
+/** What to measure: a model folder, or a shape with random weights. */
 export type BenchModel =
   | { kind: 'shape'; preset: string; stack?: Stack | undefined }
   | { kind: 'folder'; source: string };
 
-/** What to say to a name that is not one of a preset. */
+/** The mend for a name that is no preset's. */
 export const KNOWN_PRESETS = `Presets: ${PRESETS.map(({ name }) => name).join(', ')}.`;
 
 /**
@@ -125,12 +125,12 @@ export const shapeSpec = (
     num_attention_heads: heads,
     num_key_value_heads: kvHeads,
     vocab_size: vocab,
-    // Made-up weights have no length that they were trained for.
+    // Random weights have no length that they were trained for.
     max_position_embeddings: 131072,
     tie_word_embeddings: true,
   });
 
-/** A made-up model: its config and what to call it. `blocks` keeps a slice of the stack, for slow machines. */
+/** A model with random weights, and its name in results. `blocks` keeps a slice of the stack, for slow machines. */
 export function shapeModel(
   asked: BenchModel & { kind: 'shape' },
   blocks: number | undefined,

@@ -29,7 +29,7 @@ export interface Described {
 /** Sizes of a session. */
 export type SessionOptions = Pick<RunnerOptions, 'dtype' | 'kv' | 'contextLength' | 'batch'>;
 
-/** Where the name of a folder leads; the page knows URLs, the command knows disks. */
+/** Opens a folder by its name: in the page a URL, in the command also a path. */
 export type OpenFolder = (source: string) => SourceLike | Promise<SourceLike>;
 
 /** Opens a folder and reads its config.json. */
@@ -43,7 +43,7 @@ async function openConfig(
     const json = await readJson(folder, 'config.json', { code: 'bad-config' }, signal);
     return { folder, specs: specsOf(json) };
   } catch (cause) {
-    // A preset's name with a slip in it is taken for a folder's.
+    // A misspelt preset is taken for a folder.
     if (!(cause instanceof ShishuError && cause.code === 'not-found') || /[/\\]/.test(source)) throw cause;
     throw new ShishuError('not-found', `"${source}" is no preset, and no folder with a config.json.`, {
       details: cause.details,
@@ -53,7 +53,7 @@ async function openConfig(
   }
 }
 
-/** Reads what there is to know of a model without a GPU. `blocks` slices shapes; folders are always whole. */
+/** Reads all of a model but its weights. `blocks` slices shapes; folders are always whole. */
 export async function describe(
   asked: BenchModel,
   options: { blocks?: number | undefined; openFolder: OpenFolder; signal?: AbortSignal | undefined },
@@ -83,9 +83,7 @@ export async function describe(
 }
 
 /** A model on the GPU. */
-export interface Session {
-  described: Described;
-  gpu: Gpu;
+export interface Session extends Described {
   runner: Runner;
   close(): void;
 }
@@ -99,5 +97,5 @@ export async function openSession(
 ): Promise<Session> {
   const fill = (what: FillPlan, signal: AbortSignal) => described.fill(gpu, what, signal);
   const runner = await makeRunner(gpu, described.spec, options, fill, { signal });
-  return { described, gpu, runner, close: () => runner.ledger.releaseAll() };
+  return { ...described, runner, close: () => runner.ledger.releaseAll() };
 }

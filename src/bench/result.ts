@@ -11,7 +11,7 @@ export type Which = 0 | 1;
 export interface ModelFacts {
   spec: string;
   label: string;
-  /** Where its weights came from; made-up ones have the time of real ones and say nothing. */
+  /** Where its weights came from; random ones take the time of real ones, but their text has no meaning. */
   weights: 'folder' | 'synthesised';
   parameters: number;
   layers: number;
@@ -34,7 +34,7 @@ export interface PromptPoint {
   model: Which;
   /** Length of the prompt. */
   tokens: number;
-  /** From the call to the first token on the host, ms. */
+  /** From the call until the first token is on the CPU, ms. */
   ms: Spread;
   /** Prompt tokens a second, by the median. */
   tokensPerSecond: number;
@@ -88,9 +88,9 @@ export interface BenchResult {
     /** As the browser gives them; may be empty. */
     vendor: string;
     architecture: string;
-    /** A CPU plays GPU: only ratios mean anything. */
+    /** A CPU does the work of a GPU: only ratios mean anything. */
     software: boolean;
-    /** Which kernels and defaults it got: those for a GPU, or those for a CPU that plays one. */
+    /** Which kernels and defaults it got: those for a GPU, or those for a software adapter. */
     profile: Profile;
     features: { f16: boolean; subgroups: boolean; timestamps: boolean };
     subgroupSize: { min: number; max: number };

@@ -27,18 +27,18 @@ export interface BenchProgress {
   /** Parts of the run; they do not take equal times. */
   done: number;
   total: number;
-  /** What is under way, in words. */
+  /** What is being measured, in words. */
   what: string;
   /** What is measured so far; the run goes on writing into it. */
   result: BenchResult;
 }
 
-/** What the run needs of `src/train/step-times.ts`; said here, so that these types do not need those of jax. */
+/** What the run needs of `src/train/step-times.ts`; declared here, so that these types do not need those of jax. */
 export interface TrainingModule {
   startJax(backend: 'wasm' | 'webgpu'): Promise<void>;
   /** ms, `(models, repetitions)` */
   stepTimes(
-    configs: readonly ModelSpec[],
+    specs: readonly ModelSpec[],
     shape: { rows: number; length: number; seed: number },
     repetitions: number,
     onStep: (done: number) => void,
@@ -65,7 +65,7 @@ const ROUNDS = 3;
 const COPY_BYTES = 64 << 20;
 /** Batch of a training step: that of `shishulm train`. */
 const TRAIN_SHAPE = { rows: 8, length: 128, seed: 1 };
-/** AdamW keeps four numbers a parameter; above this, steps of minutes would be all that a page does. */
+/** Most parameters of a model whose training is timed: steps of larger ones take minutes. */
 const MOST_TRAINED = 30e6;
 
 const unmeasured = (asked: boolean): string => (asked ? 'Not reached.' : 'Not asked for.');
@@ -103,13 +103,12 @@ function emptyResult(gpu: Gpu, settings: BenchSettings, runtime: string): BenchR
 }
 
 /** Facts of a model that is on the GPU. */
-async function factsOf({ described, runner }: Session): Promise<ModelFacts> {
-  const { spec, plan } = described;
+async function factsOf({ asked, label, weights, spec, plan, runner }: Session): Promise<ModelFacts> {
   const { ledger, parts } = runner;
   return {
-    spec: described.asked,
-    label: described.label,
-    weights: described.weights,
+    spec: asked,
+    label,
+    weights,
     parameters: parameterCount(spec),
     layers: spec.blocks.length,
     attentionBlocks: plan.filter(({ kind }) => kind === 'attention').length,
@@ -143,7 +142,7 @@ function checkContext(pair: readonly Described[], settings: BenchSettings): void
       );
 }
 
-/** Carries a run's state, so that whatever ends it leaves what was measured. */
+/** A run, whose result holds what was measured whatever ends it. */
 class Run {
   readonly #gpu: Gpu;
   readonly #settings: BenchSettings;
@@ -274,8 +273,8 @@ class Run {
     const { loadTraining } = this.#options;
     const { repetitions } = this.#settings;
     const first = this.#done;
-    const configs = pair.map(({ spec }) => spec);
-    const largest = Math.max(...configs.map(parameterCount));
+    const specs = pair.map(({ spec }) => spec);
+    const largest = Math.max(...specs.map(parameterCount));
     if (!loadTraining || largest > MOST_TRAINED) {
       result.trainingNote = loadTraining
         ? `Training is timed up to ${MOST_TRAINED / 1e6} million parameters; this pair has ${(largest / 1e6).toFixed(0)} million.`
@@ -290,7 +289,7 @@ class Run {
     try {
       const { startJax, stepTimes } = await loadTraining();
       await startJax(backend);
-      const times = await stepTimes(configs, TRAIN_SHAPE, repetitions, (step) => {
+      const times = await stepTimes(specs, TRAIN_SHAPE, repetitions, (step) => {
         this.#done = first + step;
         this.#report(what(step));
       });
@@ -299,7 +298,7 @@ class Run {
         `Steps of AdamW in f32 on ${rows} rows of ${length} tokens, by jax-js on ` +
         `${backend === 'wasm' ? 'the CPU (wasm)' : 'WebGPU'}.`;
     } catch (error) {
-      // What else was measured stands: a kind of model that can't be trained, or jax is not there.
+      // The other measurements stay: this kind of model can't be trained, or jax is not there.
       if (!(error instanceof ShishuError) || error.code === 'aborted') throw error;
       result.trainingNote = error.message;
     }
@@ -369,7 +368,7 @@ export async function runBench(settings: BenchSettings, options: BenchOptions): 
     try {
       await run.all(pair);
     } catch (error) {
-      await deviceNews(gpu);
+      await lossReported(gpu);
       const [ended, why]: [BenchResult['ended'], string | null] =
         gpu.lost !== undefined
           ? ['device-lost', `The GPU was lost: ${gpu.lost}`]
@@ -387,8 +386,8 @@ export async function runBench(settings: BenchSettings, options: BenchOptions): 
   }
 }
 
-/** A loss is told a moment after the calls that it broke. */
-const deviceNews = (gpu: Gpu): Promise<unknown> =>
+/** A loss is reported a moment after the calls that it breaks. */
+const lossReported = (gpu: Gpu): Promise<unknown> =>
   Promise.race([gpu.device.lost, new Promise((resolve) => setTimeout(resolve, 50))]);
 
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

@@ -3,10 +3,8 @@ import { ShishuError } from '../errors.ts';
 import { DTYPES, DTYPES_TEXT, type WeightDtype } from '../quant/index.ts';
 import { type BenchModel, benchModelText, parseBenchModel } from './models.ts';
 
-/** What a run measures; all of it, so that equal settings ask for equal work. */
-export interface BenchSettings {
-  parent: BenchModel;
-  child: BenchModel;
+/** What a run measures of two models; all of it, so that equal settings ask for equal work. */
+export interface RunSettings {
   /** How weights are kept. */
   dtype: WeightDtype;
   kv: KvDtype;
@@ -28,8 +26,14 @@ export interface BenchSettings {
   training: boolean;
 }
 
+/** A run and its models. */
+export interface BenchSettings extends RunSettings {
+  parent: BenchModel;
+  child: BenchModel;
+}
+
 /** Small enough to end within a minute or two where a CPU plays GPU, and for the embedded pair's context of 160 tokens. */
-export const QUICK: Omit<BenchSettings, 'parent' | 'child'> = {
+export const QUICK: RunSettings = {
   dtype: 'f32',
   kv: 'f32',
   blocks: undefined,
@@ -43,7 +47,7 @@ export const QUICK: Omit<BenchSettings, 'parent' | 'child'> = {
 };
 
 /** For GPUs. */
-export const FULL: Omit<BenchSettings, 'parent' | 'child'> = {
+export const FULL: RunSettings = {
   ...QUICK,
   prompts: [32, 128, 512, 2048],
   positions: [100, 500, 1000, 2000],
@@ -52,39 +56,30 @@ export const FULL: Omit<BenchSettings, 'parent' | 'child'> = {
   repetitions: 9,
 };
 
-const KEYS = [
-  'parent',
-  'child',
-  'dtype',
-  'kv',
-  'blocks',
-  'prompts',
-  'positions',
-  'batches',
-  'steps',
-  'repetitions',
-  'kernels',
-  'training',
-] as const;
-export type SettingName = (typeof KEYS)[number];
+export type SettingName = keyof BenchSettings;
 
-/** Settings as `name=text`, as they stand in a link, in a form and on the command line. */
-export function settingsText(settings: BenchSettings): Record<SettingName, string> {
-  return {
-    parent: benchModelText(settings.parent),
-    child: benchModelText(settings.child),
-    dtype: settings.dtype,
-    kv: settings.kv,
-    blocks: settings.blocks === undefined ? 'all' : String(settings.blocks),
-    prompts: settings.prompts.join(','),
-    positions: settings.positions.join(','),
-    batches: settings.batches.join(','),
-    steps: String(settings.steps),
-    repetitions: String(settings.repetitions),
-    kernels: settings.kernels ? 'yes' : 'no',
-    training: settings.training ? 'yes' : 'no',
-  };
-}
+/** Settings of a run as `name=text`, as they stand in a link, in a form and on the command line. */
+export const runSettingsText = (settings: RunSettings): Record<keyof RunSettings, string> => ({
+  dtype: settings.dtype,
+  kv: settings.kv,
+  blocks: settings.blocks === undefined ? 'all' : String(settings.blocks),
+  prompts: settings.prompts.join(','),
+  positions: settings.positions.join(','),
+  batches: settings.batches.join(','),
+  steps: String(settings.steps),
+  repetitions: String(settings.repetitions),
+  kernels: settings.kernels ? 'yes' : 'no',
+  training: settings.training ? 'yes' : 'no',
+});
+
+/** The same with the models. */
+export const settingsText = (settings: BenchSettings): Record<SettingName, string> => ({
+  parent: benchModelText(settings.parent),
+  child: benchModelText(settings.child),
+  ...runSettingsText(settings),
+});
+
+const NAMES: readonly string[] = ['parent', 'child', ...Object.keys(runSettingsText(QUICK))];
 
 function refuse(name: string, text: string, wanted: string): never {
   throw new ShishuError('bad-argument', `Setting "${name}" is "${text}", expected ${wanted}.`, {
@@ -108,15 +103,12 @@ function list(name: string, text: string, most: number): number[] {
  * Reads settings; a missing one is that of `defaults`.
  * @throws ShishuError `bad-argument` for an unknown name or a value out of range
  */
-export function parseSettings(
-  given: Readonly<Record<string, string>>,
-  defaults: Omit<BenchSettings, 'parent' | 'child'> = QUICK,
-): BenchSettings {
+export function parseSettings(given: Readonly<Record<string, string>>, defaults = QUICK): BenchSettings {
   for (const name of Object.keys(given))
-    if (!(KEYS as readonly string[]).includes(name))
+    if (!NAMES.includes(name))
       throw new ShishuError('bad-argument', `There is no setting "${name}".`, {
         details: { setting: name },
-        mend: `Settings: ${KEYS.join(', ')}.`,
+        mend: `Settings: ${NAMES.join(', ')}.`,
       });
   const asked = (name: 'parent' | 'child'): BenchModel => {
     try {
@@ -127,8 +119,7 @@ export function parseSettings(
     }
   };
   const [parent, child] = [asked('parent'), asked('child')];
-  const { parent: _, child: __, ...rest } = settingsText({ ...defaults, parent, child });
-  const texts = { ...rest, ...given };
+  const texts = { ...runSettingsText(defaults), ...given };
   if (!DTYPES.includes(texts.dtype as WeightDtype)) refuse('dtype', texts.dtype, DTYPES_TEXT);
   if (texts.kv !== 'f32' && texts.kv !== 'f16') refuse('kv', texts.kv, 'f32 or f16');
   for (const name of ['kernels', 'training'] as const)

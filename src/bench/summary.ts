@@ -15,7 +15,7 @@ export interface SummaryRow {
   ratio: number;
 }
 
-/** Context for which weights + KV are set beside each other, in tokens, where the models go so far. */
+/** Context for which weights + KV are compared, in tokens, or the longest of the models. */
 const REFERENCE_CONTEXT = 2048;
 
 type Pair = [parent: number, child: number];
@@ -98,7 +98,7 @@ export function differ({ parent, child, quartiles }: SummaryRow): boolean {
   return a[1] < b[0] || b[1] < a[0];
 }
 
-/** A model without attention has no KV to set another's beside. */
+/** child / parent; there is none where the parent has zero, as the KV of a model without attention. */
 export const ratioText = ({ ratio }: SummaryRow): string => (Number.isFinite(ratio) ? ratio.toFixed(3) : '–');
 
 /** A number of a row, for people. */
@@ -118,7 +118,7 @@ export const quartilesText = (
 ): string | undefined =>
   quartiles?.[which].map((value) => figure(value, unit).replace(` ${unit}`, '')).join(between);
 
-/** GPU time of parent and child, microseconds, summed over the launches that `of` says the same of. */
+/** GPU time of parent and child, microseconds, summed by what `of` gives of a launch. */
 function gpuTimes<K>(result: BenchResult, phase: Phase, of: (point: ProfilePoint) => K): [K, Pair][] {
   const sums = new Map<K, Pair>();
   for (const point of result.profile) {
@@ -142,7 +142,7 @@ export const blockTimes = (result: BenchResult, phase: Phase): { block: number |
     .map(([block, pair]) => ({ block, pair }))
     .sort((a, b) => (a.block ?? -1) - (b.block ?? -1));
 
-/** The adapter as people tell it apart. */
+/** The adapter's name for people. */
 export function adapterText({ adapter }: BenchResult): string {
   const { name, vendor, architecture, software } = adapter;
   const words = [name, vendor, architecture].filter((word, i, all) => word && all.indexOf(word) === i);

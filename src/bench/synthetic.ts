@@ -8,8 +8,7 @@ import type { FillPlan } from '../model/weights.ts';
 const STEP = { rows: 0, first: 0, count: 0, next: 0, context: 0 };
 
 /**
- * Makes weights up on the GPU: random matrices, gains of one, biases of zero (as allocated). Nothing is downloaded or
- * uploaded but the gains.
+ * Fills weights on the GPU: random matrices, gains of one, biases of zero (as allocated). Only the gains are uploaded.
  * @throws ShishuError `aborted`
  */
 export async function fillSynthetic(

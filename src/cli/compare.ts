@@ -1,4 +1,4 @@
-import { edgesOf, type Say, sampleReplies } from '../convert/sample-text.ts';
+import { boundaryTokens, type SampleTokens, sampleReplies } from '../convert/sample-text.ts';
 import type { EngineModel } from '../engine/model-interface.ts';
 import type { Dtype } from '../engine/types.ts';
 import { DTYPES } from '../quant/index.ts';
@@ -41,8 +41,8 @@ export function dtypesOf(list: string): KeptDtype[] {
   const dtypes = list.split(',').map((name) => name.trim());
   for (const dtype of dtypes)
     if (!COMPARED.includes(dtype)) {
-      const known = `${COMPARED.slice(0, -1).join(', ')} and ${COMPARED.at(-1)}`;
-      throw usageError(`--compare holds "${dtype}", expected ${known} with commas between.`);
+      const expected = `${COMPARED.slice(0, -1).join(', ')} and ${COMPARED.at(-1)}`;
+      throw usageError(`--compare holds "${dtype}", expected ${expected} with commas between.`);
     }
   return dtypes as KeptDtype[];
 }
@@ -72,18 +72,18 @@ async function windowsOf(
       (await model.encode(textOf(corpus.chatAt(seed, i, 'held-out').turns))).slice(0, length);
     for (let i = 0; take(await ids(i)); i++);
   } else {
-    const edges = edgesOf(spec);
-    for await (const reply of sampleReplies(modelSays(model), { length: length - 1, ...edges, seed, signal }))
-      if (!take([edges.begin, ...reply])) break;
+    const edges = boundaryTokens(spec);
+    for await (const reply of sampleReplies(samplerOf(model), { length: length - 1, ...edges, seed, signal }))
+      if (!take([edges.bos, ...reply])) break;
   }
   return windows;
 }
 
-/** What a loaded model says. */
-const modelSays = (model: EngineModel): Say =>
-  async function* (begin, { length, ...options }) {
+/** Samples of a loaded model. */
+const samplerOf = (model: EngineModel): SampleTokens =>
+  async function* (bos, { length, ...options }) {
     const all = { temperature: 1, ignoreEos: true, maxTokens: length, ...options };
-    for await (const { tokenId } of model.generate(new Uint32Array([begin]), all)) yield tokenId;
+    for await (const { tokenId } of model.generate(new Uint32Array([bos]), all)) yield tokenId;
   };
 
 /**

@@ -23,7 +23,7 @@ async function dawn(): Promise<typeof import('webgpu')> {
 const namesIn = (message: string): string[] =>
   [...message.matchAll(/name: '([^\n]*)'/g)].map((match) => match[1]!);
 
-/** Dawn's objects are gone with the instance that made them, so each is kept as long as the process; by adapter wanted. */
+/** By the adapter asked for. Dawn's objects die with the instance that created them, so each is kept as long as the process. */
 const instances = new Map<string | undefined, GPU>();
 
 async function requestAdapter(wanted: string | undefined, options?: GPURequestAdapterOptions) {
@@ -38,7 +38,7 @@ async function requestAdapter(wanted: string | undefined, options?: GPURequestAd
   let found: string[] = [];
   const adapter = await ask(wanted).catch((error: Error) => {
     found = namesIn(error.message);
-    // Dawn tells upper from lower case; people need not.
+    // Dawn's names are case-sensitive; the option is not.
     const like = found.find((name) => name.toLowerCase().includes(wanted?.toLowerCase() ?? ''));
     return like === undefined ? null : ask(like);
   });

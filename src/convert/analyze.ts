@@ -11,7 +11,7 @@ import {
   type TensorSpec,
 } from '../model/spec.ts';
 import type { AnalysedOrder } from './analysis-file.ts';
-import { type CalibrateOptions, calibrate, perplexity, wholePerplexity } from './calibrate.ts';
+import { type CalibrateOptions, calibrate, perplexity, prunedModel, wholePerplexity } from './calibrate.ts';
 import { makeCapture } from './capture.ts';
 import type { Fit } from './fit.ts';
 import { timeBlocks } from './time-blocks.ts';
@@ -49,15 +49,15 @@ export interface Analysis {
   tokens: TokenCounts;
   /** Tokens of a window. */
   window: number;
-  /** What the times are, or why there are none. */
+  /** How the times were measured, or why there are none. */
   timeNote: string;
   perplexity: number;
   blocks: BlockReport[];
-  /** Layers from the least missed to the most, by perplexity without each alone. */
+  /** Layers by the model's perplexity without each alone, lowest first. */
   order: AnalysedOrder;
 }
 
-/** Context buckets begin here. */
+/** First positions of the context buckets. */
 const BUCKETS = [0, 4, 16, 64, 256, 1024, 4096];
 
 /** Sums for R^2 over some tokens. */
@@ -135,7 +135,7 @@ export async function measureMaps(
   return new Map(
     [...sums].map(([layer, { all, buckets, influence, cosine }]) => {
       const r2ByContext = [...buckets.entries()].flatMap(([i, bucket]): ContextBucket[] =>
-        // A bucket of one position has one token a window, and may have no spread to explain.
+        // A bucket of one position has one token of each window, which may not differ at all.
         bucket
           ? [{ from: BUCKETS[i]!, to: BUCKETS[i + 1] ?? Infinity, tokens: bucket.n, r2: bucket.r2 }]
           : [],
@@ -162,7 +162,7 @@ export async function analyze(
   const { spec } = runner.parts;
   const attending = plan.filter((block) => block.kind === 'attention');
   const layers = attending.map(({ layer }) => layer);
-  // In windows: maps see the calibration and choosing sets, all that is measured the test set.
+  // Progress is counted in windows: maps are fitted to the calibration and choosing windows, all is measured on test windows.
   const calibrating = windows.calibration.length + windows.choosing.length;
   const total = calibrating + windows.test.length * (2 + 2 * layers.length);
   let done = 0;
@@ -172,7 +172,7 @@ export async function analyze(
     onProgress?.(done, total);
     return value;
   };
-  const whole = await step(wholePerplexity(runner, plan, windows.test, signal));
+  const whole = await step(wholePerplexity({ runner, plan }, windows.test, signal));
   const fits = await calibrate(runner, plan, windows, layers, {
     signal,
     onProgress: (at, of) => onProgress?.(done + (calibrating * at) / of, total),
@@ -189,7 +189,7 @@ export async function analyze(
   for (const block of attending) {
     const { layer } = block;
     const under = (mode: 'skip' | 'linear'): Promise<number> =>
-      step(perplexity(runner, pruned(plan, { [layer]: mode }, fits), windows.test, signal));
+      step(perplexity(prunedModel({ runner, plan }, [layer], mode), windows.test, signal));
     blocks.push({
       layer,
       ...measured.get(layer)!,

@@ -24,8 +24,8 @@ export interface CalibrateOptions {
   onProgress?: (done: number, total: number) => void;
 }
 
-/** A model on the GPU, and how its blocks run as loaded. */
-type Subject = Pick<OnGpu, 'plan' | 'runner'>;
+/** A model on the GPU, and how its blocks run. */
+export type LoadedModel = Pick<OnGpu, 'plan' | 'runner'>;
 
 /** Puts a fitted map on the GPU. */
 export function install({ parts, ledger }: Runner, layer: number, { W, b }: LinearMap): void {
@@ -38,7 +38,7 @@ export function install({ parts, ledger }: Runner, layer: number, { W, b }: Line
 const BUDGET = 256 * 2 ** 20;
 
 /**
- * Fits a linear map to the attention of each layer and installs it. What the maps are fitted to is added up on the GPU.
+ * Fits a linear map to the attention of each layer and installs it. The sums that a fit needs are made on the GPU.
  * @throws ShishuError `bad-argument` for values that are not finite and for singular systems, `does-not-fit`, `aborted`
  */
 export async function calibrate(
@@ -72,7 +72,7 @@ export async function calibrate(
       const calibration = await momentsOf(windows.calibration);
       const choosing = await momentsOf(windows.choosing);
       for (const layer of group) {
-        // Solving takes seconds for a large model: let whoever waits cancel in between.
+        // Solving takes seconds for a large model: lets a click or a signal that cancels come through.
         await new Promise((resume) => setTimeout(resume));
         throwIfAborted(signal);
         const found = fit(calibration.get(layer)!, choosing.get(layer)!, ALPHAS, rank);
@@ -87,16 +87,22 @@ export async function calibrate(
   return fits;
 }
 
-/** The plan of a model with some layers in one mode. */
-export const planWith = ({ plan, runner }: Subject, layers: readonly number[], mode: Mode): Plan =>
-  pruned(plan, Object.fromEntries(layers.map((layer) => [layer, mode])), runner.parts.weights.linear);
+/** A model with some layers in one mode. */
+export function prunedModel(
+  { plan, runner }: LoadedModel,
+  layers: readonly number[],
+  mode: Mode,
+): LoadedModel {
+  const modes = Object.fromEntries(layers.map((layer) => [layer, mode]));
+  return { runner, plan: pruned(plan, modes, runner.parts.weights.linear) };
+}
 
 /**
- * The run of `count` neighbours that the model misses least in a mode: each candidate is measured whole, by its perplexity on
- * the choosing windows.
+ * The run of `count` neighbouring blocks that costs the least perplexity in a mode, measured on the choosing windows with the
+ * whole run in that mode.
  */
 export async function bestRun(
-  model: Subject,
+  model: LoadedModel,
   windows: Windows,
   count: number,
   mode: Mode,
@@ -105,24 +111,23 @@ export async function bestRun(
   const candidates: { front: number; perplexity: number }[] = [];
   const run = (front: number): number[] => Array.from({ length: count }, (_, i) => front + i);
   for (let front = 0; front + count <= model.plan.length; front++) {
-    const plan = planWith(model, run(front), mode);
-    candidates.push({ front, perplexity: await perplexity(model.runner, plan, windows.choosing, signal) });
+    const without = prunedModel(model, run(front), mode);
+    candidates.push({ front, perplexity: await perplexity(without, windows.choosing, signal) });
   }
   const best = candidates.reduce((a, b) => (b.perplexity < a.perplexity ? b : a));
   return { layers: run(best.front), candidates };
 }
 
-/** Perplexity of a plan on windows: exp of the mean negative log-likelihood of all but their first tokens. */
+/** Perplexity of a model on windows: exp of the mean negative log-likelihood of all but their first tokens. */
 export async function perplexity(
-  runner: Runner,
-  plan: Plan,
+  { runner, plan }: LoadedModel,
   windows: TokenWindows,
   signal?: AbortSignal,
 ): Promise<number> {
   let [nats, tokens] = [0, 0];
   for (const window of windows) {
     const { logprobs } = await scoreOf(runner, plan, window, signal);
-    // The last row tells of no token of the window.
+    // The last row scores a token after the window.
     for (let i = 0; i < window.length - 1; i++) nats -= logprobs[i]!;
     tokens += window.length - 1;
   }
@@ -131,12 +136,11 @@ export async function perplexity(
 
 /** Perplexity of a model as it is. @throws ShishuError `bad-argument` when that is no number, as with NaN among the weights */
 export async function wholePerplexity(
-  runner: Runner,
-  plan: Plan,
+  model: LoadedModel,
   windows: TokenWindows,
   signal?: AbortSignal,
 ): Promise<number> {
-  const value = await perplexity(runner, plan, windows, signal);
+  const value = await perplexity(model, windows, signal);
   if (!Number.isFinite(value))
     throw new ShishuError('bad-argument', `The model's perplexity is ${value}.`, {
       details: { perplexity: value },

@@ -5,7 +5,7 @@ import { recordLinear } from '../model/forward.ts';
 import type { Plan } from '../model/spec.ts';
 import { encodePass, makeHookedForward } from './hooks.ts';
 
-/** What one token's hidden states say of a block; all `(d)`, written over by the next token. */
+/** One token's hidden states at a block; all `(d)`, overwritten by the next token. */
 export interface Captured {
   /** The block's input. */
   x: Float64Array;

@@ -4,9 +4,9 @@ import { BatchStream } from '../train/batches.ts';
 import { Bpe } from '../train/bpe.ts';
 import { type ChatCorpus, MEASURING_SEED_OFFSET, type Split, sampleOf } from '../train/chat-corpus.ts';
 import { END } from '../train/chat-format.ts';
-import { countTokens, shareOf, type Windows } from './windows.ts';
+import { countTokens, SHARES, type Windows } from './windows.ts';
 
-/** Longest window by default: the rows that `shishulm train` trains on, by default, have so many tokens. */
+/** Longest window by default: the default row of `shishulm train`. */
 export const TRAINED_LENGTH = 128;
 
 /**
@@ -44,11 +44,11 @@ export async function chatWindows(
   };
   const seen = streamOf('train');
   const heldOut = streamOf('held-out');
-  const calibration = draw(seen, tokens * shareOf.calibration);
+  const calibration = draw(seen, tokens * SHARES.calibration);
   return {
     calibration,
-    choosing: draw(heldOut, tokens * shareOf.choosing),
-    test: draw(heldOut, tokens * shareOf.test),
+    choosing: draw(heldOut, tokens * SHARES.choosing),
+    test: draw(heldOut, tokens * SHARES.test),
     healing: [...calibration, ...draw(seen, healing - countTokens(calibration))],
   };
 }

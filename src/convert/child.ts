@@ -11,15 +11,15 @@ import {
   type FeedForward,
   kvBytesPerToken,
   type LinearMixer,
-  type Matrix,
   type ModelSpec,
   ownTensors,
   parameterCount,
   planOf,
+  type TensorSpec,
 } from '../model/spec.ts';
 import type { CpuWeights } from '../train/weights.ts';
 import type { LinearMap } from './linear-map.ts';
-import { type Mlp, type Share, shareMlp } from './share.ts';
+import { type Mlp, type MlpTensors, type Share, shareMlp } from './share.ts';
 
 /** Which blocks of a parent lose their attention, and how. */
 export interface ChildShape {
@@ -29,7 +29,7 @@ export interface ChildShape {
   sharedPairs: number;
   /** Linear maps stand in for the attention. */
   linear: boolean;
-  /** Rank that they are bound to; they are stored as two factors where that takes less. */
+  /** Most that their rank may be; they are stored as two factors where that takes less. */
   rank?: number | undefined;
 }
 
@@ -47,7 +47,7 @@ const DROPPED = [
   'shared_mlps',
 ];
 
-/** What a child's sums depend on and takes over from its parent; biases that it alone has are zeros. */
+/** What a child computes with and takes over from its parent; biases that it alone has are zeros. */
 function factsOf(spec: ModelSpec, layers: readonly number[]): Record<string, unknown> {
   const { hiddenSize, vocabSize, maxPositions, rmsNormEps, tied, bosTokenId, eosTokenIds } = spec;
   const facts: Record<string, unknown> = { hiddenSize, vocabSize, maxPositions, rmsNormEps, tied };
@@ -129,7 +129,7 @@ export function childConfig(parentJson: Json, parent: ModelSpec, shape: ChildSha
     model_type: 'shishu-llama',
     num_hidden_layers: parent.blocks.length,
     ...stackOf(parent.blocks.length, shape),
-    // What a file leaves out is another value in each family.
+    // Their defaults differ from family to family.
     num_key_value_heads: kvHeads,
     head_dim: headDim,
     max_position_embeddings: parent.maxPositions,
@@ -163,24 +163,18 @@ export function childTensors(
   const values = async (name: string): Promise<Float32Array<ArrayBuffer>> =>
     bytesToF32(await checkpoint.read(name), checkpoint.tensors.get(name)!.dtype);
 
-  const weight = ({ name }: Matrix) => values(`${name}.weight`);
-  const bias = ({ name }: Matrix) => values(`${name}.bias`);
-  const readMlp = async ({ norm, gate, up, down, width }: FeedForward): Promise<Mlp> => ({
-    d: child.hiddenSize,
-    width,
-    norm: await values(norm),
-    gate: await weight(gate),
-    up: await weight(up),
-    down: await weight(down),
-    biases: gate.bias ? { gate: await bias(gate), up: await bias(up), down: await bias(down) } : undefined,
-  });
+  const readMlp = async (from: FeedForward): Promise<Mlp> => {
+    const tensors: Partial<MlpTensors> = {};
+    for (const [tensor, name] of mlpTensors(from)) tensors[tensor] = await values(name);
+    return { d: child.hiddenSize, width: from.width, ...(tensors as MlpTensors) };
+  };
 
-  // What makes a tensor that is not the parent's own, by its name.
-  const made = new Map<string, () => Promise<Float32Array>>();
+  // Values of the tensors that are not the parent's own, by name.
+  const computed = new Map<string, () => Promise<Float32Array>>();
   for (const [layer, { mixer, feedForward }] of child.blocks.entries()) {
     if (mixer.kind === 'linear')
-      for (const [name, part] of linearParts(mixer, maps.get(layer)!))
-        made.set(name, async () => Float32Array.from(part));
+      for (const [name, data] of linearTensors(mixer, maps.get(layer)!))
+        computed.set(name, async () => Float32Array.from(data));
     if (feedForward.owner === layer || share === 'keep-first') continue;
     const own = child.blocks[feedForward.owner]!.feedForward;
     // The tensors of a pair are written one after the other: only the last pair is kept.
@@ -192,70 +186,63 @@ export function childTensors(
         };
       return merged.mlp;
     };
-    for (const [name, part] of mlpParts(own)) made.set(name, async () => part(await merge())!);
+    for (const [tensor, name] of mlpTensors(own)) computed.set(name, async () => (await merge())[tensor]!);
   }
   let merged: { layer: number; mlp: Promise<Mlp> } | undefined;
 
   return ownTensors(child).map((tensor): ChildTensor => {
     const { name, shape } = tensor;
-    const make = made.get(name);
+    const data = computed.get(name);
     const stored = checkpoint.tensors.get(name);
-    if (!make && stored) return { name, dtype: stored.dtype, shape, read: () => checkpoint.read(name) };
+    if (!data && stored) return { name, dtype: stored.dtype, shape, read: () => checkpoint.read(name) };
     // A bias that the parent lacks and the child's config implies (Qwen2's output projection).
-    const zeros = async (): Promise<Float32Array> => new Float32Array(elements(tensor));
-    return {
-      name,
-      dtype,
-      shape,
-      read: async () => checkedBytes(name, dtype, shape, await (make ?? zeros)()),
-    };
+    return tensorOf(tensor, dtype, data ?? (async () => new Float32Array(elements(tensor))));
   });
 }
 
 /** Tensors with these weights, to be stored in this dtype. */
 export const healedTensors = (weights: CpuWeights, dtype: NamedTensor['dtype']): ChildTensor[] =>
-  Object.entries(weights).map(([name, { shape, data }]) => ({
-    name,
-    dtype,
-    shape,
-    read: async () => checkedBytes(name, dtype, shape, data),
-  }));
+  Object.entries(weights).map(([name, { shape, data }]) =>
+    tensorOf({ name, shape }, dtype, async () => data),
+  );
 
-/** Tensors of a linear map, and what is in them. */
-const linearParts = ({ down, up }: LinearMixer, { W, b, factors }: LinearMap): [string, Float64Array][] => [
+/** Tensors of a linear map by name. */
+const linearTensors = ({ down, up }: LinearMixer, { W, b, factors }: LinearMap): [string, Float64Array][] => [
   ...(down ? [[`${down.name}.weight`, factors!.down] as [string, Float64Array]] : []),
   [`${up.name}.weight`, down ? factors!.up : W],
   [`${up.name}.bias`, b],
 ];
 
-/** Tensors of a feed-forward, and what is in them. */
-function mlpParts({ norm, gate, up, down }: FeedForward): [string, (mlp: Mlp) => Float32Array | undefined][] {
-  return [
-    [norm, (mlp) => mlp.norm],
-    [`${gate.name}.weight`, (mlp) => mlp.gate],
-    [`${up.name}.weight`, (mlp) => mlp.up],
-    [`${down.name}.weight`, (mlp) => mlp.down],
-    [`${gate.name}.bias`, (mlp) => mlp.biases?.gate],
-    [`${up.name}.bias`, (mlp) => mlp.biases?.up],
-    [`${down.name}.bias`, (mlp) => mlp.biases?.down],
-  ];
+/** What the tensors of a feed-forward are, and their names. */
+function mlpTensors(own: FeedForward): [keyof MlpTensors, string][] {
+  const tensors: [keyof MlpTensors, string][] = [['norm', own.norm]];
+  for (const which of ['gate', 'up', 'down'] as const) {
+    const { name, bias } = own[which];
+    tensors.push([which, `${name}.weight`]);
+    if (bias) tensors.push([`${which}Bias`, `${name}.bias`]);
+  }
+  return tensors;
 }
 
-function checkedBytes(
-  name: string,
+/** A tensor of values that are computed when it is to be written. */
+function tensorOf(
+  { name, shape }: TensorSpec,
   dtype: NamedTensor['dtype'],
-  shape: readonly number[],
-  data: Float32Array,
-): Uint8Array {
-  const over = dtype === 'F16' ? firstF16Overflow(data) : -1;
-  if (over >= 0)
-    throw new ShishuError(
-      'unsupported',
-      `Tensor "${name}" holds ${data[over]}, which the parent's F16 cannot.`,
-      {
-        details: { tensor: name, value: data[over]! },
-        mend: 'Convert from a BF16 or F32 copy of the parent.',
-      },
-    );
-  return tensorBytes({ name, dtype, shape, data });
+  values: () => Promise<Float32Array>,
+): ChildTensor {
+  const read = async (): Promise<Uint8Array> => {
+    const data = await values();
+    const over = dtype === 'F16' ? firstF16Overflow(data) : -1;
+    if (over >= 0)
+      throw new ShishuError(
+        'unsupported',
+        `Tensor "${name}" holds ${data[over]}, which the parent's F16 cannot.`,
+        {
+          details: { tensor: name, value: data[over]! },
+          mend: 'Convert from a BF16 or F32 copy of the parent.',
+        },
+      );
+    return tensorBytes({ name, dtype, shape, data });
+  };
+  return { name, dtype, shape, read };
 }

@@ -53,10 +53,10 @@ function checkedLayers(
 ): { count: number; layers: readonly number[] } {
   const sorted = [...new Set(layers)].sort((a, b) => a - b);
   if (sorted.length === 0) return refuse('No layer was given.', `Layers are 0 to ${blocks - 1}.`);
-  const odd = sorted.find((layer) => !Number.isInteger(layer) || layer < 0 || layer >= blocks);
-  if (odd !== undefined)
-    refuse(`Layer ${odd} is not an attention block.`, `Layers are 0 to ${blocks - 1}.`, {
-      layer: odd,
+  const invalid = sorted.find((layer) => !Number.isInteger(layer) || layer < 0 || layer >= blocks);
+  if (invalid !== undefined)
+    refuse(`Layer ${invalid} is not an attention block.`, `Layers are 0 to ${blocks - 1}.`, {
+      layer: invalid,
       blocks,
     });
   return { count: sorted.length, layers: sorted };
@@ -64,10 +64,10 @@ function checkedLayers(
 
 /** Layers from a list of numbers and ranges, as 3,5-8. @throws ShishuError `bad-argument` */
 export function layersOf(text: string): number[] {
-  return text.split(',').flatMap((part) => {
-    const [, from, to] = /^\s*(\d+)(?:\s*-\s*(\d+))?\s*$/.exec(part) ?? [];
+  return text.split(',').flatMap((range) => {
+    const [, from, to] = /^\s*(\d+)(?:\s*-\s*(\d+))?\s*$/.exec(range) ?? [];
     if (from === undefined || Number(to ?? from) < Number(from) || Number(to ?? from) > 9999)
-      return refuse(`The list of layers holds "${part}".`, 'Give layers and ranges, as 5,6 or 5-8.');
+      return refuse(`The list of layers holds "${range}".`, 'Give layers and ranges, as 5,6 or 5-8.');
     return Array.from({ length: Number(to ?? from) - Number(from) + 1 }, (_, i) => Number(from) + i);
   });
 }

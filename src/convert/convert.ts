@@ -4,11 +4,11 @@ import { openCheckpoint } from '../formats/checkpoint.ts';
 import { readJson } from '../formats/json.ts';
 import { readOptional } from '../formats/source.ts';
 import type { Mode } from '../model/prune.ts';
-import { kvBytesPerToken, parameterCount, planOf, tensorsOf } from '../model/spec.ts';
+import { kvBytesPerToken, type ModelSpec, parameterCount, planOf, tensorsOf } from '../model/spec.ts';
 import { ANALYSIS_FILE, type AnalysedOrder, orderWithout } from './analysis-file.ts';
 import { measureMaps } from './analyze.ts';
-import { bestRun, calibrate, perplexity, planWith, wholePerplexity } from './calibrate.ts';
-import { type ChildShape, childConfig, childTensors, healedTensors, modelBytes, pairsOf } from './child.ts';
+import { bestRun, calibrate, perplexity, prunedModel, wholePerplexity } from './calibrate.ts';
+import { childConfig, childTensors, healedTensors, modelBytes, pairsOf } from './child.ts';
 import { type Target, targetOf } from './choose.ts';
 import type { Fit } from './fit.ts';
 import { checkHealing, type Healing, type HealOptions, heal, type Log } from './heal.ts';
@@ -62,24 +62,14 @@ function checkTarget(parent: OnGpu, options: ConvertOptions): ReturnType<typeof 
   refuseChild(parent);
   const { spec, configJson, dtype } = parent;
   const { sharePairs = 0, linear = false, rank } = options;
-  const shapeOf = (layers: readonly number[], sharedPairs: number): ChildShape => {
-    return { layers, sharedPairs, linear, rank };
-  };
+  const childSpec = (layers: readonly number[], sharedPairs: number): ModelSpec =>
+    specOf(childConfig(configJson, spec, { layers, sharedPairs, linear, rank }));
   const first = (count: number): number[] => Array.from({ length: count }, (_, layer) => layer);
-  const bytesAt = (mlpOnly: number): number =>
-    modelBytes(
-      mlpOnly === 0
-        ? spec
-        : specOf(
-            childConfig(
-              configJson,
-              spec,
-              shapeOf(first(mlpOnly), Math.min(sharePairs, Math.floor(mlpOnly / 2))),
-            ),
-          ),
-      bytesOf(dtype),
-      Math.min(MEMORY_CONTEXT, spec.maxPositions),
-    );
+  const bytesAt = (mlpOnly: number): number => {
+    const pairs = Math.min(sharePairs, Math.floor(mlpOnly / 2));
+    const child = mlpOnly === 0 ? spec : childSpec(first(mlpOnly), pairs);
+    return modelBytes(child, bytesOf(dtype), Math.min(MEMORY_CONTEXT, spec.maxPositions));
+  };
   const target = targetOf(options, spec.blocks.length, bytesAt);
   const layers = target.layers ?? first(target.count);
   const pairs = pairsOf(layers).length;
@@ -100,7 +90,7 @@ function checkTarget(parent: OnGpu, options: ConvertOptions): ReturnType<typeof 
       mend: `Give a whole number from 1 to the hidden size, ${spec.hiddenSize}.`,
     });
   // Also refuses what the layout cannot express.
-  childConfig(configJson, spec, shapeOf(layers, sharePairs));
+  childSpec(layers, sharePairs);
   return target;
 }
 
@@ -131,8 +121,8 @@ export async function convert(
     if (done === total) log(`${what}: ${total} windows`);
   };
   const testIn = (mode: Mode, layers: readonly number[]): Promise<number> =>
-    perplexity(runner, planWith(parent, layers, mode), windows.test, signal);
-  await step('parent', wholePerplexity(runner, plan, windows.test, signal));
+    perplexity(prunedModel(parent, layers, mode), windows.test, signal);
+  await step('parent', wholePerplexity(parent, windows.test, signal));
 
   let fits = new Map<number, Fit>();
   const candidates: ConvertReport['candidates'] = [];
@@ -171,8 +161,8 @@ export async function convert(
     throwIfAborted(signal);
     await writeChild(staged, parent, json, fits, share);
     const measureWritten = (name: string): Promise<void> =>
-      withOnGpu(staged.source, gpuOptions, ({ runner, plan }) =>
-        step(name, perplexity(runner, plan, windows.test, signal)),
+      withOnGpu(staged.source, gpuOptions, (written) =>
+        step(name, perplexity(written, windows.test, signal)),
       );
     const shared = `${sharePairs} ${sharePairs === 1 ? 'pair' : 'pairs'} shared (${share})`;
     await measureWritten(sharePairs > 0 ? `written, ${shared}` : 'written');

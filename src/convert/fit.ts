@@ -4,7 +4,7 @@ import { lowRank } from './low-rank.ts';
 import type { Moments } from './moments.ts';
 
 export interface Fit extends LinearMap {
-  /** The regularisation that did best on the tokens kept for choosing it, as a share of the mean eigenvalue of cov(z). */
+  /** The regularisation with the best R^2 on the choosing tokens, as a share of the mean eigenvalue of cov(z). */
   alpha: number;
   /** R^2 on those tokens. */
   r2: number;
@@ -12,10 +12,10 @@ export interface Fit extends LinearMap {
   rank: number;
 }
 
-/** Shares of tr(cov z) / d that are tried. */
+/** Regularisations that are tried, as shares of tr(cov z) / d. */
 export const ALPHAS: readonly number[] = [1e-8, 1e-6, 1e-4, 1e-3, 1e-2, 1e-1];
 
-/** Sum of `n` products of x from `at` on with y from `from` on. Four sums at a time: each addition else waits for the last. */
+/** Dot product of `n` numbers of x from `at` on and of y from `from` on, as four sums: else each addition waits for the last. */
 function dot(x: Float64Array, at: number, y: Float64Array, from: number, n: number): number {
   let [s0, s1, s2, s3] = [0, 0, 0, 0];
   let k = 0;
@@ -51,8 +51,8 @@ export function cholesky(matrix: Float64Array, d: number): Float64Array | undefi
 }
 
 /**
- * Works on the rows of X `(rows, d)` in place, four at a time and side by side, `(d, 4)`: what is read of another matrix then
- * serves four. Rows that are missing from the last four are zeros.
+ * Works on the rows of X `(rows, d)` in place, four at a time and interleaved, `(d, 4)`: what is read of another matrix then
+ * serves four rows. The last four are filled up with zeros.
  */
 function byFours(X: Float64Array, d: number, work: (x: Float64Array) => void): void {
   const x = new Float64Array(4 * d);
@@ -65,7 +65,7 @@ function byFours(X: Float64Array, d: number, work: (x: Float64Array) => void): v
   }
 }
 
-/** `sums (4)` of `n` products of A from `at` on with each of the four rows that are side by side in x. */
+/** Dot products, `sums (4)`, of `n` numbers of A from `at` on and each of the four rows interleaved in x. */
 function dots(A: Float64Array, at: number, x: Float64Array, n: number, sums: Float64Array): void {
   let [s0, s1, s2, s3] = [0, 0, 0, 0];
   for (let k = 0; k < n; k++) {
@@ -90,7 +90,7 @@ export function solveRows(L: Float64Array, d: number, B: Float64Array): Float64A
       dots(L, i * d, x, i, sums);
       for (let r = 0; r < 4; r++) x[4 * i + r] = (x[4 * i + r]! - sums[r]!) / L[i * d + i]!;
     }
-    // The transposed factor is walked along its rows too: each solved value leaves the ones before it at once.
+    // The transposed factor is read along its rows too: each solved value is taken from all that are before it at once.
     for (let i = d - 1; i >= 0; i--) {
       for (let r = 0; r < 4; r++) x[4 * i + r]! /= L[i * d + i]!;
       const [x0, x1, x2, x3] = [x[4 * i]!, x[4 * i + 1]!, x[4 * i + 2]!, x[4 * i + 3]!];

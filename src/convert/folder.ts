@@ -20,7 +20,7 @@ export async function refuseExisting(out: string, force: boolean): Promise<void>
     });
 }
 
-/** Begins a folder beside its place, where it appears whole or not at all (Node only). @throws ShishuError `bad-argument`, `io` */
+/** Begins a folder beside its place, to which it moves once it is complete (Node only). @throws ShishuError `bad-argument`, `io` */
 export async function stageFolder(out: string, { force }: { force: boolean }): Promise<Staged> {
   await refuseExisting(out, force);
   const beside = (what: string): string => join(dirname(out), `.${basename(out)}.${what}-${process.pid}`);

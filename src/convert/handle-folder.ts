@@ -2,7 +2,7 @@ import { ShishuError } from '../errors.ts';
 import { openSource } from '../formats/source.ts';
 import type { Staged } from './staged.ts';
 
-/** An error of the File System API as ours. */
+/** An error of the File System API as a ShishuError. */
 function ioError(file: string, cause: unknown): ShishuError {
   if (cause instanceof ShishuError) return cause;
   const { name = '', message } = cause as DOMException;
@@ -17,17 +17,17 @@ function ioError(file: string, cause: unknown): ShishuError {
   });
 }
 
-/** Writes one file of a folder of the File System API. @throws ShishuError `io`; the file is as it was then */
+/** Writes one file of a folder of the File System API. @throws ShishuError `io`; then an earlier file is left as it was */
 export async function writeHandle(
   folder: FileSystemDirectoryHandle,
   file: string,
   data: Uint8Array | string | Blob | AsyncIterable<Uint8Array>,
 ): Promise<void> {
   try {
-    const path = file.split('/');
-    const name = path.pop()!;
+    const folders = file.split('/');
+    const name = folders.pop()!;
     let at = folder;
-    for (const part of path) at = await at.getDirectoryHandle(part, { create: true });
+    for (const folder of folders) at = await at.getDirectoryHandle(folder, { create: true });
     const writer = await (await at.getFileHandle(name, { create: true })).createWritable();
     try {
       const whole = typeof data === 'string' || data instanceof Uint8Array || data instanceof Blob;
@@ -42,10 +42,10 @@ export async function writeHandle(
   }
 }
 
-/** The file that is written last: a folder that has it is whole. */
+/** The file that is written last: a folder that has it is complete. */
 export const LAST_FILE = 'report.json';
 
-/** Begins a new folder inside `parent` (a browser's file system). It counts as there when it has `LAST_FILE`. */
+/** Begins a new folder inside `parent` (a browser's file system); it is complete when it has `LAST_FILE`. */
 export async function stageHandle(parent: FileSystemDirectoryHandle, name: string): Promise<Staged> {
   const found = await parent.getDirectoryHandle(name).catch(() => undefined);
   if (found)

@@ -19,7 +19,7 @@ export interface HealOptions {
   seed?: number | undefined;
 }
 
-/** Told what is being done; where it can be counted, also how much of it is. */
+/** Gets lines of progress; where it can be counted, also how much is done. */
 export type Log = (line: string, done?: number, total?: number) => void;
 
 /** What healing did. */
@@ -35,14 +35,14 @@ export interface Healing {
 
 const LEARNING_RATE = 1e-3;
 const MIX = 0.5;
-/** Passes over one text after which more would be learning it by heart. */
+/** Passes over one text; with more the child would overfit to it. */
 const MOST_PASSES = 10;
-/** Steps from one line of progress to the next, at most. */
-const MOST_STEPS_UNTOLD = 10;
-/** Tokens of a step, and logits of a step. */
+/** Most steps between two lines of progress. */
+const MOST_STEPS_A_LINE = 10;
+/** Most tokens, and most logits, of a step. */
 const STEP_TOKENS = 1024;
 const STEP_LOGITS = 1 << 25;
-/** The trainer's memory is that of 32-bit wasm; some of it is lost to gaps. */
+/** Of the 4 GiB of 32-bit wasm that the trainer has; some of it is lost to fragmentation. */
 const MOST_BYTES = 3.5e9;
 
 /** Rows and tokens a row of a step. */
@@ -69,8 +69,8 @@ export function checkHealing(parent: ModelSpec, windows: TokenWindows, { tokens 
       },
     );
   const { rows, length } = shapeOf(windows, parent.vocabSize);
-  // Of the child weights, gradient and two moments, the last step's and the next; of the parent weights; logits and what the
-  // loss makes of them.
+  // Of the child: weights, gradient and two moments, before and after a step. Of the parent: weights. Logits, and what the
+  // loss computes of them.
   const bytes = 4 * (9 * parameterCount(parent) + 8 * rows * length * parent.vocabSize);
   if (bytes > MOST_BYTES)
     throw new ShishuError(
@@ -80,7 +80,7 @@ export function checkHealing(parent: ModelSpec, windows: TokenWindows, { tokens 
     );
 }
 
-/** The windows in a new order each pass, as samples whose every token counts. */
+/** The windows in a new order each pass, as samples; every token counts in the loss. */
 function shuffled(windows: TokenWindows, seed: number): SampleSource {
   const orders: number[][] = [];
   const orderOf = (pass: number): number[] => {
@@ -130,7 +130,7 @@ export async function heal(
     const pad = parent.spec.eosTokenIds[0] ?? 0;
     const { tokens, seconds } = await run([{ name: 'child', trainer, curve: [] }], {
       steps,
-      every: Math.min(MOST_STEPS_UNTOLD, Math.ceil(steps / 20)),
+      every: Math.min(MOST_STEPS_A_LINE, Math.ceil(steps / 20)),
       stream: new BatchStream(shuffled(windows, seed), { ...shape, pad }),
       ...(signal && { signal }),
       onProgress: ({ step, points, tokensPerSecond, secondsLeft }) =>

@@ -27,12 +27,12 @@ export interface Moments {
   aa: number;
 }
 
-/** Adds moments of some blocks up on the GPU. */
+/** Sums moments of some blocks on the GPU. */
 export interface Accumulator {
-  /** Takes the tokens of a window in. */
+  /** Adds the tokens of a window. */
   run(window: readonly number[]): Promise<void>;
   /**
-   * The moments by layer since the last time, to about 2^-42 of what was added up.
+   * The moments by layer since the last call, with errors of about 2^-42 of what was added.
    * @throws ShishuError `bad-argument` when a value was NaN, infinite or beyond 2^50
    */
   take(): Promise<Map<number, Moments>>;

@@ -1,16 +1,14 @@
-import type { Runner } from '../engine/runner.ts';
 import { ofTokens, scoreOf } from '../engine/scoring.ts';
 import { ShishuError } from '../errors.ts';
 import { readJson } from '../formats/json.ts';
 import type { SourceLike } from '../formats/source.ts';
 import { markdownTable } from '../markdown.ts';
 import type { Mode } from '../model/prune.ts';
-import type { Plan } from '../model/spec.ts';
 import { Bpe } from '../train/bpe.ts';
 import type { ChatCorpus } from '../train/chat-corpus.ts';
 import { knowsChatFormat } from '../train/chat-format.ts';
 import { evaluate, type Scorer } from '../train/evaluate.ts';
-import { bestRun, calibrate, perplexity, planWith } from './calibrate.ts';
+import { bestRun, calibrate, type LoadedModel, perplexity, prunedModel } from './calibrate.ts';
 import { childConfig } from './child.ts';
 import { healWritten, writeChild } from './convert.ts';
 import type { Fit } from './fit.ts';
@@ -72,8 +70,7 @@ export interface QualityOptions {
 
 const WITHIN = 1.05;
 
-/** What a model or a pruned plan of it is measured by. */
-type Measure = (runner: Runner, plan: Plan) => Promise<Omit<Measured, 'layers'>>;
+type Measure = (model: LoadedModel) => Promise<Omit<Measured, 'layers'>>;
 
 async function measureWith(
   parent: OnGpu,
@@ -84,14 +81,12 @@ async function measureWith(
   const bpe = asked
     ? Bpe.fromJson(await readJson(parent.source, 'tokenizer.json', { code: 'bad-tokenizer' }, signal))
     : undefined;
-  return async (runner, plan) => {
-    const measured: Omit<Measured, 'layers'> = {
-      perplexity: await perplexity(runner, plan, windows.test, signal),
-    };
+  return async (model) => {
+    const measured = { perplexity: await perplexity(model, windows.test, signal) };
     if (!asked || !bpe) return measured;
     const scorer: Scorer = {
       async score(ids) {
-        const { logprobs: next, top1 } = await scoreOf(runner, plan, ids, signal);
+        const { logprobs: next, top1 } = await scoreOf(model.runner, model.plan, ids, signal);
         return { logprobs: ofTokens(next), top1 };
       },
     };
@@ -100,10 +95,6 @@ async function measureWith(
     return { ...measured, answers: { right: sum('right'), questions: sum('questions') } };
   };
 }
-
-const attentionOf = (plan: Plan): number => plan.filter(({ kind }) => kind === 'attention').length;
-const without = (plan: Plan): number[] =>
-  plan.filter(({ kind }) => kind !== 'attention').map(({ layer }) => layer);
 
 /**
  * Measures what is left of a parent as attention goes, in each way; every run of blocks is chosen on the choosing windows, for
@@ -125,37 +116,37 @@ export async function measureQuality(
     .filter((kept) => kept < blocks)
     .sort((a, b) => b - a);
   // Also refuses what the layout cannot express.
-  for (const kept of counts) shapeOf(Array.from({ length: blocks - kept }, (_, layer) => layer));
+  for (const kept of counts) childJson(Array.from({ length: blocks - kept }, (_, layer) => layer));
 
   const measure = await measureWith(parent, windows, options);
   const rows = new Map<number, QualityRow>(counts.map((kept) => [kept, { kept, ways: {} }]));
-  const add = (kept: number, way: Way, measured: Measured): void => {
+  const add = async (way: Way, layers: number[], model: LoadedModel): Promise<void> => {
+    const kept = blocks - layers.length;
     const row = rows.get(kept) ?? { kept, ways: {} };
+    const measured = { ...(await measure(model)), layers };
     rows.set(kept, row);
     row.ways[way] = measured;
     log(`${kept} of ${blocks} blocks, ${WAYS[way]}: ${cell(measured, whole)}`);
   };
   const choose = async (kept: number, mode: Mode): Promise<number[]> =>
     (await bestRun(parent, windows, blocks - kept, mode, signal)).layers;
-  const addIn = async (kept: number, way: Way, layers: number[], mode: Mode): Promise<void> =>
-    add(kept, way, { ...(await measure(runner, planWith(parent, layers, mode))), layers });
+  const addPruned = (way: Way, layers: number[], mode: Mode): Promise<void> =>
+    add(way, layers, prunedModel(parent, layers, mode));
 
-  const whole: Measured = { ...(await measure(runner, plan)), layers: [] };
+  const whole: Measured = { ...(await measure(parent)), layers: [] };
   log(`parent: ${cell(whole)}`);
-  for (const kept of counts) {
-    await addIn(kept, 'dropped', await choose(kept, 'skip'), 'skip');
-  }
+  for (const kept of counts) await addPruned('dropped', await choose(kept, 'skip'), 'skip');
   // Runs are compared by maps fitted to every block at once; the chosen run's are then fitted one after the other.
   const all = plan.map(({ layer }) => layer);
   await calibrate(runner, plan, windows, all, { signal });
-  const chosen: [kept: number, layers: number[]][] = [];
-  for (const kept of counts) chosen.push([kept, await choose(kept, 'linear')]);
-  for (const [kept, layers] of chosen) {
+  const chosen: number[][] = [];
+  for (const kept of counts) chosen.push(await choose(kept, 'linear'));
+  for (const layers of chosen) {
     const fits = await calibrate(runner, plan, windows, layers, { sequential: true, signal });
-    await addIn(kept, 'linear', layers, 'linear');
+    await addPruned('linear', layers, 'linear');
     const pairs = Math.floor(layers.length / 2);
-    if (heal) await child(kept, layers, fits, 0);
-    if (pairs > 0) await child(kept, layers, fits, pairs);
+    if (heal) await child(layers, fits, 0);
+    if (pairs > 0) await child(layers, fits, pairs);
   }
   if (scratch)
     await withOnGpu(scratch, gpuOptions, async (model) => {
@@ -165,8 +156,8 @@ export async function measureQuality(
           `${model.source.name} has ${model.spec.blocks.length} blocks and ${model.spec.vocabSize} tokens, the parent ${blocks} and ${spec.vocabSize}.`,
           { mend: 'Give a child of the same sizes and tokenizer.' },
         );
-      const measured = await measure(model.runner, model.plan);
-      add(attentionOf(model.plan), 'scratch', { ...measured, layers: without(model.plan) });
+      const without = model.plan.filter(({ kind }) => kind !== 'attention').map(({ layer }) => layer);
+      await add('scratch', without, model);
     });
 
   const sorted = [...rows.values()].sort((a, b) => b.kept - a.kept);
@@ -179,27 +170,20 @@ export async function measureQuality(
     ...conclude(whole, sorted, blocks),
   };
 
-  function shapeOf(layers: readonly number[], sharedPairs = 0) {
+  function childJson(layers: readonly number[], sharedPairs = 0) {
     return childConfig(configJson, spec, { layers, sharedPairs, linear: true });
   }
 
   /** Measures a child with linear maps as it is written, and healed. */
-  async function child(
-    kept: number,
-    layers: number[],
-    fits: ReadonlyMap<number, Fit>,
-    pairs: number,
-  ): Promise<void> {
+  async function child(layers: number[], fits: ReadonlyMap<number, Fit>, pairs: number): Promise<void> {
     const staged = stageMemory('the child');
-    const measureIt = (way: Way): Promise<void> =>
-      withOnGpu(staged.source, gpuOptions, async (model) =>
-        add(kept, way, { ...(await measure(model.runner, model.plan)), layers }),
-      );
-    await writeChild(staged, parent, shapeOf(layers, pairs), fits, 'average');
-    if (pairs > 0) await measureIt('shared');
+    const addWritten = (way: Way): Promise<void> =>
+      withOnGpu(staged.source, gpuOptions, (model) => add(way, layers, model));
+    await writeChild(staged, parent, childJson(layers, pairs), fits, 'average');
+    if (pairs > 0) await addWritten('shared');
     if (!heal) return;
     await healWritten(staged, parent, windows, { ...heal, log, signal });
-    await measureIt(pairs > 0 ? 'sharedHealed' : 'healed');
+    await addWritten(pairs > 0 ? 'sharedHealed' : 'healed');
   }
 }
 

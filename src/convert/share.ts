@@ -4,10 +4,8 @@ import { assign } from './match.ts';
 export type Share = 'keep-first' | 'keep-second' | 'average';
 export const SHARES: readonly Share[] = ['keep-first', 'keep-second', 'average'];
 
-/** The MLP half of a block, f32: `down(silu(gate(n)) * up(n))`, n = RMSNorm(x) * norm. */
-export interface Mlp {
-  d: number;
-  width: number;
+/** Weights of `down(silu(gate(n)) * up(n))`, n = RMSNorm(x) * norm, f32. */
+export interface MlpTensors {
   /** `(d)` */
   norm: Float32Array;
   /** `(width, d)` */
@@ -16,7 +14,15 @@ export interface Mlp {
   /** `(d, width)` */
   down: Float32Array;
   /** `(width)`, `(width)`, `(d)`, where the model has them. */
-  biases?: { gate: Float32Array; up: Float32Array; down: Float32Array } | undefined;
+  gateBias?: Float32Array | undefined;
+  upBias?: Float32Array | undefined;
+  downBias?: Float32Array | undefined;
+}
+
+/** The MLP half of a block. */
+export interface Mlp extends MlpTensors {
+  d: number;
+  width: number;
 }
 
 /** The same MLP with the norm's gain in gate and up, and a norm without one. */
@@ -56,8 +62,8 @@ export function matchUnits(a: Mlp, b: Mlp): Match {
     unitRows(width, d, (u, i) => down[i * width + u]!),
   ];
   const [left, right] = [rows(a), rows(b)];
-  const dot = (part: number, u: number, v: number): number => {
-    const [x, y] = [left[part]!, right[part]!];
+  const dot = (which: number, u: number, v: number): number => {
+    const [x, y] = [left[which]!, right[which]!];
     let sum = 0;
     for (let i = 0; i < d; i++) sum += x[u * d + i]! * y[v * d + i]!;
     return sum;
@@ -81,25 +87,24 @@ export function averageMlp(first: Mlp, second: Mlp): Mlp {
   const { d, width } = a;
   const { partner, sign } = matchUnits(a, b);
   const mean = (x: number, y: number): number => (x + y) / 2;
-  const rows = (part: 'gate' | 'up', signs: boolean): Float32Array =>
-    a[part].map((value, at) => {
+  const rows = (which: 'gate' | 'up', signs: boolean): Float32Array =>
+    a[which].map((value, at) => {
       const u = Math.floor(at / d);
-      return mean(value, b[part][partner[u]! * d + (at % d)]! * (signs ? sign[u]! : 1));
+      return mean(value, b[which][partner[u]! * d + (at % d)]! * (signs ? sign[u]! : 1));
     });
   const down = a.down.map((value, at) => {
     const u = at % width;
     return mean(value, b.down[at - u + partner[u]!]! * sign[u]!);
   });
-  const [x, y] = [a.biases, b.biases];
-  const biases =
-    x && y
-      ? {
-          gate: x.gate.map((value, u) => mean(value, y.gate[partner[u]!]!)),
-          up: x.up.map((value, u) => mean(value, y.up[partner[u]!]! * sign[u]!)),
-          down: x.down.map((value, i) => mean(value, y.down[i]!)),
-        }
-      : undefined;
-  return { d, width, norm: a.norm, gate: rows('gate', false), up: rows('up', true), down, biases };
+  return {
+    ...a,
+    gate: rows('gate', false),
+    up: rows('up', true),
+    down,
+    gateBias: a.gateBias?.map((value, u) => mean(value, b.gateBias![partner[u]!]!)),
+    upBias: a.upBias?.map((value, u) => mean(value, b.upBias![partner[u]!]! * sign[u]!)),
+    downBias: a.downBias?.map((value, i) => mean(value, b.downBias![i]!)),
+  };
 }
 
 /** One MLP for two. */

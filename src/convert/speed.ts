@@ -26,8 +26,7 @@ export async function measureSpeed(
   const { gpu, kv } = parent.runner.parts;
   const steps = Math.min(STEPS, Math.floor(kv.context / 4));
   const position = Math.min(POSITION, Math.floor(kv.context / 2));
-  const timed = [parent, child].map(({ runner, spec, plan }) => ({ runner, described: { spec, plan } }));
-  const [parentMs, childMs] = await interleaved(timed, REPETITIONS, (model) =>
+  const [parentMs, childMs] = await interleaved([parent, child], REPETITIONS, (model) =>
     timeDecode(model, position, steps, signal),
   );
   return {

@@ -2,7 +2,7 @@ import { encodeHeader } from '../formats/safetensors.ts';
 import type { Source } from '../formats/source.ts';
 import type { ChildTensor } from './child.ts';
 
-/** A folder that is being written: it counts as there once it is committed. */
+/** A folder that is being written: it is in its place once it is committed. */
 export interface Staged {
   /** What has been written so far. */
   source: Source;

@@ -2,7 +2,7 @@ import type { ChatCorpus } from '../train/chat-corpus.ts';
 import { knowsChatFormat } from '../train/chat-format.ts';
 import { chatWindows, TRAINED_LENGTH } from './chat-windows.ts';
 import type { OnGpu } from './on-gpu.ts';
-import { edgesOf, sampleText, sayingOf } from './sample-text.ts';
+import { boundaryTokens, samplerOf, sampleText } from './sample-text.ts';
 import { checkEnough, tokensNeeded, type Windows, windowsOf } from './windows.ts';
 
 export interface TextOptions {
@@ -19,14 +19,14 @@ export interface TextOptions {
   /** Tokens to heal with. A corpus gives as many; a text what it has. */
   healTokens?: number | undefined;
   signal?: AbortSignal | undefined;
-  /** Tokens that the model has made of those it is to make. */
+  /** Tokens that the model has sampled, of those it is to sample. */
   onProgress?: ((done: number, total: number) => void) | undefined;
 }
 
 const DEFAULT_TOKENS = 20_000;
 const DEFAULT_WINDOW = 256;
 
-/** Windows of the given text, or of text that the model makes. @throws ShishuError `bad-argument` when it is too short */
+/** Windows of the given text, of chats, or of text that the model samples. @throws ShishuError `bad-argument` when it is too short */
 export async function textWindows(
   model: OnGpu,
   options: TextOptions,
@@ -53,8 +53,8 @@ export async function textWindows(
     if (healTokens > 0) rest = all.slice(tokens);
   } else {
     log(`no text given: the model makes ${tokens} tokens of its own`);
-    const say = sayingOf(runner, plan);
-    ids = await sampleText(say, { tokens, length, ...edgesOf(spec), seed, signal, onProgress });
+    const options = { tokens, length, ...boundaryTokens(spec), seed, signal, onProgress };
+    ids = await sampleText(samplerOf(runner, plan), options);
   }
   // Only a model that expects a begin-of-text token gets one before each window.
   const expects = text === undefined || tokenizer.encode('a')[0] === begin;

@@ -15,19 +15,18 @@ export interface Windows {
   healing: number[][];
 }
 
-/** Of ten windows in a row, how many of each set. */
-const SHARES = { calibration: 7, choosing: 1 } as const;
-const GROUP = 10;
+/** The sets' shares of the text, */
+export const SHARES = { calibration: 0.7, choosing: 0.1, test: 0.2 } as const;
+type WindowSet = keyof typeof SHARES;
+/** and the sets of ten windows in a row. */
+const SETS: readonly WindowSet[] = [
+  ...Array<WindowSet>(7).fill('calibration'),
+  'choosing',
+  ...Array<WindowSet>(2).fill('test'),
+];
 
-/** The sets' shares of the text. */
-export const shareOf = {
-  calibration: SHARES.calibration / GROUP,
-  choosing: SHARES.choosing / GROUP,
-  test: (GROUP - SHARES.calibration - SHARES.choosing) / GROUP,
-} as const;
-
-/** Fewest tokens for maps in d dimensions: more calibration tokens than a map has inputs. */
-export const tokensNeeded = (d: number): number => Math.ceil((2 * d * GROUP) / SHARES.calibration);
+/** Fewest tokens for maps in d dimensions: seven tenths of them are twice as many as a map has inputs. */
+export const tokensNeeded = (d: number): number => Math.ceil((2 * d * 10) / 7);
 
 /**
  * Cuts a text up: of every ten windows seven calibrate, one chooses, two test.
@@ -47,26 +46,17 @@ export function windowsOf(
 ): Windows {
   const { length, hiddenSize, begin, rest = [] } = options;
   checkEnough(ids.length, hiddenSize);
-  const each = Math.max(1, Math.min(length - (begin === undefined ? 0 : 1), Math.floor(ids.length / GROUP)));
+  const each = Math.max(
+    1,
+    Math.min(length - (begin === undefined ? 0 : 1), Math.floor(ids.length / SETS.length)),
+  );
   const cut = (text: readonly number[]): number[][] =>
     Array.from({ length: Math.floor(text.length / each) }, (_, i) => {
-      const part = text.slice(i * each, (i + 1) * each);
-      return begin === undefined ? part : [begin, ...part];
+      const window = text.slice(i * each, (i + 1) * each);
+      return begin === undefined ? window : [begin, ...window];
     });
-  const windows = { calibration: [], choosing: [], test: [] } as Record<
-    keyof typeof SHARES | 'test',
-    number[][]
-  >;
-  for (const [i, window] of cut(ids).entries()) {
-    const place = i % GROUP;
-    const set =
-      place < SHARES.calibration
-        ? windows.calibration
-        : place < SHARES.calibration + SHARES.choosing
-          ? windows.choosing
-          : windows.test;
-    set.push(window);
-  }
+  const windows: Record<WindowSet, number[][]> = { calibration: [], choosing: [], test: [] };
+  for (const [i, window] of cut(ids).entries()) windows[SETS[i % SETS.length]!].push(window);
   return { ...windows, healing: [...windows.calibration, ...cut(rest)] };
 }
 

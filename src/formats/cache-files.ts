@@ -10,14 +10,14 @@ export const ENTRY = 'entry.json';
 /** A file of a model in the cache. */
 export interface CachedFile {
   url: string;
-  /** Bytes of the file, and how many of them are here. */
+  /** Bytes of the file, and how many of them are in the cache. */
   size: number;
   storedBytes: number;
   /** ETag or date of the file on its server. */
   validator: string | undefined;
 }
 
-/** What is noted of a file; its chunks lie beside it, each as SHA-256 (32 bytes) and data, in a file named by its number. */
+/** The record of a file, in `entry.json`. Beside it each chunk is a file named by its number: SHA-256 (32 bytes), then data. */
 export interface Entry {
   url: string;
   size: number;
@@ -52,7 +52,7 @@ export async function nameOf(url: string): Promise<string> {
   return [...digest.subarray(0, 16)].map((byte) => byte.toString(16).padStart(2, '0')).join('');
 }
 
-/** Runs alone among the pages of this origin, where the browser has locks. */
+/** Holds a lock that all pages of this origin share, where the browser has locks. */
 export async function locked<T>(
   name: string,
   signal: AbortSignal | undefined,
@@ -70,7 +70,7 @@ export async function readFile(folder: FileSystemDirectoryHandle, name: string):
   }
 }
 
-/** Writes a file whole: until the end of it, nothing of it can be seen. */
+/** Writes a file atomically: none of it is visible before it is complete. */
 export async function writeFile(
   folder: FileSystemDirectoryHandle,
   name: string,
@@ -133,7 +133,7 @@ export const span = ({ size }: Entry, index: number): { start: number; end: numb
   end: Math.min(size, (index + 1) * CHUNK_BYTES),
 });
 
-/** The files in the cache, whole and half, by URL. */
+/** The files in the cache, complete and partial, by URL. */
 export async function listCached(): Promise<CachedFile[]> {
   if (!canCache()) return [];
   const found: CachedFile[] = [];
@@ -145,7 +145,7 @@ export async function listCached(): Promise<CachedFile[]> {
 }
 
 /**
- * Throws files out of the cache: those whose URL begins so (a folder's URL means its files), or all.
+ * Deletes files from the cache: those whose URL begins with `url` (a folder's URL means its files), or all.
  * @returns bytes of model files that were freed
  */
 export async function deleteCached(url?: string | URL): Promise<number> {

@@ -51,10 +51,10 @@ interface ChunkBytes {
 }
 
 /**
- * A folder on a server whose files stay in the Origin Private File System, keyed by URL and validator and shared by the
- * pages of an origin. Files are fetched by chunks; one counts once it is whole and its length is right, so a download
- * that was killed goes on where it was. A chunk is read only after its SHA-256 was found right; one that was damaged is
- * fetched again. Where files cannot be kept (quota), reads go to the server as without a cache, after one warning.
+ * A folder on a server whose files stay in the Origin Private File System, keyed by URL and validator, and shared by the
+ * pages of an origin. Files are fetched in chunks. A chunk counts once it is complete, so a download that was interrupted
+ * continues where it stopped. The first read of a chunk checks its SHA-256; a damaged chunk is fetched again. Where files
+ * cannot be kept (quota), reads go to the server as without a cache, after one warning.
  */
 export function cachedHttp(http: HttpFolder, options: CacheOptions = {}): RawSource {
   const { refresh = false, warn = (message) => console.warn(message) } = options;
@@ -93,9 +93,9 @@ export function cachedHttp(http: HttpFolder, options: CacheOptions = {}): RawSou
           if (await hasWeights()) return null;
         } else if ((await storedBytes(old, entry)) === entry.size) return openEntry(old, entry, false);
       }
-      // A half download may only go on with the file that it began with.
+      // A partial download may only continue with the version that it began with.
       const facts = await http.facts(file, signal).catch(async (error) => {
-        // A file that the server keeps to itself is missed like one that it has not, next time with no network too.
+        // A file that the server refuses counts as missing, next time without the network too.
         if (!entry && !full && isRefusal(error))
           await create(name, { url, size: 0, chunkBytes: CHUNK_BYTES, missing: true });
         throw error;
@@ -118,7 +118,7 @@ export function cachedHttp(http: HttpFolder, options: CacheOptions = {}): RawSou
     });
   }
 
-  /** That a file was missing is believed once a model's weights are whole: before, its folder may be unfinished. */
+  /** A record that a file is missing counts only once the model's weights are complete: before, its folder may be unfinished. */
   function hasWeights(): Promise<boolean> {
     weights ??= listCached().then((all) =>
       all.some(
@@ -192,7 +192,7 @@ export function cachedHttp(http: HttpFolder, options: CacheOptions = {}): RawSou
     return locked(`${await nameOf(open.entry.url)}/${index}`, signal, async () => {
       // Another page may have fetched it while this one waited.
       const there = await stored(open, index, 0, end - start);
-      // Whoever waits for the lock comes late.
+      // A copy: the memory of the check may be freed before the caller runs.
       if (there) return there.bytes.slice();
       const facts = open.confirmed ? undefined : await http.facts(file, signal);
       const changed = facts === null || (facts && !isSame(open.entry, facts));
@@ -289,7 +289,7 @@ export function cachedHttp(http: HttpFolder, options: CacheOptions = {}): RawSou
   };
 }
 
-/** Frees a chunk behind all who wait for it: they copy what they want as soon as it comes. */
+/** Frees a chunk after all that wait for it have run: they copy what they want at once. */
 function freeSoon(bytes: Bytes): void {
   setTimeout(() => free(bytes.buffer), 0);
 }

@@ -79,7 +79,7 @@ export async function readEntries(source: Source, signal?: AbortSignal): Promise
   }
 }
 
-/** The checkpoint of a folder whose tensors are known. @throws ShishuError `bad-checkpoint`, `unsupported` */
+/** The checkpoint of a folder whose tensors were found. @throws ShishuError `bad-checkpoint`, `unsupported` */
 export function checkpointOf(
   source: Source,
   found: Map<string, TensorEntry>,
@@ -282,7 +282,7 @@ function checkTensor(name: string, entry: TensorEntry, shape: readonly number[])
         mend: 'config.json may belong to another model.',
       },
     );
-  const usable = USABLE.find((known) => known === dtype);
+  const usable = USABLE.find((each) => each === dtype);
   if (!usable)
     throw new ShishuError('unsupported', `${file}: tensor "${name}" is ${dtype}.`, {
       details: { file, tensor: name, dtype },

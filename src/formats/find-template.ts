@@ -14,8 +14,8 @@ type Named = Map<string, TemplateText>;
 
 /**
  * Finds the templates in `chat_template.jinja`, `chat_template.json` or the tokenizer's config, in that order, and the one for
- * tools in `additional_chat_templates/`. What is wrong with one is told at its first use, so that it does not keep string
- * prompts from working.
+ * tools in `additional_chat_templates/`. A template that cannot be used is reported at its first use, so that prompts as
+ * strings work all the same.
  * @returns undefined when the model has none.
  * @throws ShishuError `io`, `bad-tokenizer`.
  */

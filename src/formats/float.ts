@@ -58,10 +58,8 @@ function narrowBf16(bits: number): number {
 let f16Table: Float32Array | undefined;
 
 /** `(n)` f16 bits to `(n)` f32, by a table of all 65,536 values. */
-export function f16ArrayToF32(
-  halves: Uint16Array,
-  out = new Float32Array(halves.length),
-): Float32Array<ArrayBuffer> {
+export function f16ArrayToF32(halves: Uint16Array): Float32Array<ArrayBuffer> {
+  const out = new Float32Array(halves.length);
   f16Table ??= Float32Array.from({ length: 65536 }, (_, half) => f16ToF32(half));
   const table = f16Table;
   for (let i = 0; i < halves.length; i++) out[i] = table[halves[i]!]!;
@@ -69,30 +67,24 @@ export function f16ArrayToF32(
 }
 
 /** `(n)` bf16 bits to `(n)` f32. */
-export function bf16ArrayToF32(
-  halves: Uint16Array,
-  out = new Float32Array(halves.length),
-): Float32Array<ArrayBuffer> {
-  const bits = new Uint32Array(out.buffer, out.byteOffset, halves.length);
+export function bf16ArrayToF32(halves: Uint16Array): Float32Array<ArrayBuffer> {
+  const out = new Float32Array(halves.length);
+  const bits = new Uint32Array(out.buffer);
   for (let i = 0; i < halves.length; i++) bits[i] = halves[i]! << 16;
   return out;
 }
 
 /** `(n)` f32 to `(n)` f16 bits. */
-export function f32ArrayToF16(
-  values: Float32Array,
-  out = new Uint16Array(values.length),
-): Uint16Array<ArrayBuffer> {
+export function f32ArrayToF16(values: Float32Array): Uint16Array<ArrayBuffer> {
+  const out = new Uint16Array(values.length);
   const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
   for (let i = 0; i < bits.length; i++) out[i] = narrowF16(bits[i]!);
   return out;
 }
 
 /** `(n)` f32 to `(n)` bf16 bits. */
-export function f32ArrayToBf16(
-  values: Float32Array,
-  out = new Uint16Array(values.length),
-): Uint16Array<ArrayBuffer> {
+export function f32ArrayToBf16(values: Float32Array): Uint16Array<ArrayBuffer> {
+  const out = new Uint16Array(values.length);
   const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
   for (let i = 0; i < bits.length; i++) out[i] = narrowBf16(bits[i]!);
   return out;

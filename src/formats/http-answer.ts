@@ -9,7 +9,7 @@ type Bytes = Uint8Array<ArrayBuffer>;
 export interface FileFacts {
   /** Bytes; undefined when not known. */
   size: number | undefined;
-  /** Changes when the file does: the ETag, or else the date; undefined when the server tells neither. */
+  /** Changes when the file does: the ETag, or else the date; undefined when the server sends neither. */
   validator: string | undefined;
 }
 
@@ -118,7 +118,7 @@ export async function refused(response: Response, file: string): Promise<ShishuE
   return statusError(response, file);
 }
 
-/** The server would not give a file: some answer so for files that they have not, to tell nothing of what is there. */
+/** The server refused a file. Some do so for files that they do not have, in order not to say which files exist. */
 export function isRefusal(error: unknown): boolean {
   if (!(error instanceof ShishuError) || error.code !== 'io') return false;
   const { status } = error.details;

@@ -13,8 +13,8 @@ const PAGE = 'The server has a page in its place: check the address, and whether
 const isOf = (bytes: Uint8Array, ...magic: number[]): boolean => magic.every((byte, i) => bytes[i] === byte);
 
 /**
- * What bytes are that should have been weights or JSON, told by their beginning, of which eight suffice; undefined where that
- * says nothing.
+ * What bytes are that should have been weights or JSON, judged by their beginning (eight bytes are enough); undefined where
+ * that says nothing.
  */
 export function otherKind(bytes: Uint8Array): OtherKind | undefined {
   const kind = (what: string, mend: string, page = false): OtherKind => ({ what, mend, page });

@@ -27,8 +27,8 @@ export function tokenBytes({ decoder }: Json): TokenBytes {
   for (const step of steps) {
     const { type, ...rest } = isObject(step) ? step : {};
     if (type === 'ByteLevel') {
-      const known = new Map(byteCharacters().map((char, byte) => [char, byte]));
-      bytes = (token) => Uint8Array.from(token, (char) => known.get(char) ?? 0x3f);
+      const byteOf = new Map(byteCharacters().map((char, byte) => [char, byte]));
+      bytes = (token) => Uint8Array.from(token, (char) => byteOf.get(char) ?? 0x3f);
     } else if (type === 'Replace' && isObject(rest.pattern) && typeof rest.pattern.String === 'string') {
       const { String: from } = rest.pattern;
       const after = bytes;

@@ -43,7 +43,7 @@ export class TokenStream {
     return text;
   }
 
-  /** What is left at the end: the sign for half a character, or nothing. The stream is empty afterwards. */
+  /** What is left at the end: U+FFFD for an incomplete character, or nothing. The stream is empty afterwards. */
   flush(): string {
     const rest = this.#text.slice(whole(this.#text).length);
     this.#head = [];

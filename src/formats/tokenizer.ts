@@ -94,12 +94,12 @@ export async function loadTokenizer(
         throw new ShishuError('bad-argument', `Token id ${odd} is not in the vocabulary of ${vocabSize}.`, {
           details: { tokenId: odd, limit: vocabSize },
         });
-      const known = ids.filter((id) =>
+      const shown = ids.filter((id) =>
         skipSpecialTokens ? !isSilent(id) : hf.id_to_token(id) !== undefined,
       );
-      if (known.length === 0) return '';
+      if (shown.length === 0) return '';
       return guarded('cannot decode these ids', () =>
-        hf.decode(known, { clean_up_tokenization_spaces: false }),
+        hf.decode(shown, { clean_up_tokenization_spaces: false }),
       );
     },
     applyChatTemplate(messages, chat) {
@@ -228,7 +228,7 @@ function turnEnd(hf: HfTokenizer, tokenizer: Omit<Tokenizer, 'enders'>): number 
   try {
     text = tokenizer.applyChatTemplate(turns, { addGenerationPrompt: false });
   } catch {
-    // Told when a conversation uses it.
+    // Reported when a conversation uses it.
     return undefined;
   }
   const at = text.lastIndexOf(ANSWER);

@@ -18,7 +18,7 @@ function tableOf(tokenizer: Tokenizer): readonly (Uint8Array | undefined)[] {
 
 /**
  * UTF-8 of a token, or of the part of a character that it is: those of a reply's tokens in a row are its text's. Control
- * tokens, which a text leaves out, are as they are written. Undefined where the tokenizer does not tell.
+ * tokens, which a text leaves out, are as they are written. Undefined where the tokenizer has no bytes for single tokens.
  * @param first in its text, where decoders drop a space
  */
 export function writtenBytes(tokenizer: Tokenizer, id: number, first: boolean): number[] | undefined {

@@ -3,7 +3,7 @@ import { loosened } from './bounds.ts';
 import { merged } from './merge.ts';
 import type { Term, Terms } from './term.ts';
 
-/** Most terms of a state: beyond, a grammar can be read in too many ways at once. */
+/** Most terms of a state: with more, the grammar can be read in too many ways at once. */
 export const MAX_TERMS = 4000;
 /** States kept before all but the current one are forgotten; each takes about 2 kB. */
 const MAX_STATES = 20_000;
@@ -60,8 +60,8 @@ export class Automaton {
   }
 
   /**
-   * A state of another automaton over the same terms with its next repetitions loosened, and their bounds. What may follow it
-   * asks for bounds: `askedBy`.
+   * A state of another automaton over the same terms, with its next repetitions loosened, and their bounds. What the bounds must
+   * allow for a state after it: `askedBy`.
    */
   loosened({ terms: all }: State): { state: State; bounds: readonly (readonly [number, number])[] } {
     const { terms, bounds } = loosened(this.#terms, all);

@@ -8,15 +8,15 @@ const MAX_FACTORS = 256;
 /** Most repetitions of one term that are loosened. */
 const MAX_SLOTS = 8;
 
-/** Terms whose next repetitions count without bounds, and the bounds that they have, by slot. */
+/** Terms whose next repetitions are counters without bounds, and the bounds that belong to them, by slot. */
 export interface Loosened {
   terms: Term[];
   bounds: Bounds[];
 }
 
 /**
- * Takes the bounds out of the repetitions that come next, so that states which differ in counts alone become one: which tokens
- * may follow is then found out once for all counts.
+ * Replaces the repetitions that come next by counters without bounds, so that states that differ only in counts become one:
+ * which tokens may follow is then computed once for all counts.
  */
 export function loosened(terms: Terms, all: readonly Term[]): Loosened {
   const each = all.map((term) => ({ term, ...loosen(terms, term, 0) }));
@@ -56,17 +56,17 @@ function loosen(terms: Terms, term: Term, base: number): { loose: Term; bounds: 
   return { loose: bounds.length > 0 ? terms.chain(factors) : term, bounds };
 }
 
-/** What one way to read a token asks of the bounds: so many rounds begun in a slot, and whether they must be enough. */
+/** What one way to read a token requires of a slot's bounds: that `begun` rounds are allowed and, if `over`, enough. */
 interface Ask {
   slot: number;
   begun: number;
   over: boolean;
 }
 
-/** By way to read: what it asks; one way must be met. Undefined where one asks for nothing. */
+/** The requirements of each way to read a token, one of which must be met. Undefined where a way requires nothing. */
 export type Asked = readonly (readonly Ask[])[] | undefined;
 
-/** What must hold of the bounds for a loosened state to be one of the grammar. */
+/** What the bounds must allow for a loosened state to be one of the grammar. */
 export function askedBy(terms: readonly Term[]): Asked {
   const ways: Ask[][] = [];
   for (const term of terms) {

@@ -23,7 +23,7 @@ const MAX_LOOSE_TERMS = 200;
 /** Tokens in all sets of followers kept for one constraint; each takes 8 bytes. */
 const MAX_FOLLOWERS = 3_000_000;
 
-/** The tokens that may follow a state, whatever its repetitions' bounds are, and what each asks of the bounds. */
+/** The tokens that may follow a state, whatever the bounds of its repetitions, and what each requires of the bounds. */
 interface Followers {
   ids: Uint32Array;
   /** By place in `ids`: where in `asked`. */
@@ -127,7 +127,7 @@ export class Masks {
       this.#loose.tidy(this.#loose.start);
       return { followers, bounds };
     } catch (error) {
-      // Loosened, it can be read in too many ways: as it is, then.
+      // Loosened, the state can be read in too many ways: then with its bounds.
       if (!(error instanceof ShishuError)) throw error;
       return { followers: this.#traverse(this.automaton, state), bounds: [] };
     }
@@ -202,7 +202,7 @@ export class ConstrainedReply {
     return this.#state.accepting && this.#masks.of(this.#state).every((bits) => bits === 0);
   }
 
-  /** What is left at the end: the sign for half a character, or nothing. */
+  /** What is left at the end: U+FFFD for an incomplete character, or nothing. */
   flush(): string {
     return this.#decoder.decode();
   }

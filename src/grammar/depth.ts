@@ -1,11 +1,11 @@
 import { ShishuError } from '../errors.ts';
 
-/** Values within values: more than a schema needs, fewer than what reads or copies it can stand. */
+/** Nesting of values: more than a schema needs, less than what would overflow the stack of code that reads or copies them. */
 const MAX_DEPTH = 400;
 
 /**
- * Refuses a value that holds values too deep (also itself), before something that calls itself goes through it.
- * @param kind what the name is of
+ * Refuses a value that is nested too deep or contains itself, before recursive code reads it.
+ * @param kind what `name` is the name of
  * @throws ShishuError `bad-argument` that names it
  */
 export function refuseDeep(value: unknown, name: string, kind: 'option' | 'field' = 'option'): void {

@@ -11,7 +11,7 @@ import { words } from './words.ts';
 
 const ENDLESS = Number.POSITIVE_INFINITY;
 
-/** Patterns for values of `format` that are right by any reading: no day after the 28th, for one. */
+/** Patterns for `format`. They allow only what is valid by any reading of the format, as days up to the 28th. */
 const DATE = '\\d{4}-(0[1-9]|1[0-2])-(0[1-9]|1\\d|2[0-8])';
 const TIME = '([01]\\d|2[0-3]):[0-5]\\d:[0-5]\\d(\\.\\d{1,6})?(Z|[+-](0\\d|1[0-2]):[0-5]\\d)';
 const OCTET = '(25[0-5]|2[0-4]\\d|1\\d\\d|[1-9]?\\d)';
@@ -28,14 +28,14 @@ const FORMATS: Record<string, string> = {
 /**
  * JSON texts that a schema allows, as a term. Every text of the term parses and validates; not every valid text is in it:
  * properties come in the order of `properties`, others only where `additionalProperties` asks for them (or nothing is
- * declared), and among those also declared ones; strings have no needless escapes, numbers few digits, and between tokens stands at most a line end with 20
- * spaces.
+ * declared), and among those also declared ones; strings have no needless escapes, numbers few digits, and between tokens
+ * stands at most a line end with 20 spaces.
  *
  * Keywords: `type` (one or a list), `nullable`, `enum`, `const`, `anyOf`, `oneOf` (of alternatives that plainly exclude
  * each other), `$ref` and `$dynamicRef` within the schema (also recursive, to `$anchor`, `$dynamicAnchor` and `$id`),
  * `properties`, `required`, `additionalProperties`, `items` (also a list), `prefixItems`, `additionalItems`, `minItems`,
  * `maxItems`, `minLength`, `maxLength`, `pattern`, `format` (date, time, date-time, uuid, ipv4, email), `minimum`, `maximum`,
- * `exclusiveMinimum`, `exclusiveMaximum`; annotations are passed over.
+ * `exclusiveMinimum`, `exclusiveMaximum`; annotations are ignored.
  * @throws ShishuError `unsupported` or `bad-argument` with the keyword and the JSON pointer of its schema
  */
 export function jsonSchema(terms: Terms, schema: unknown): Term {
@@ -48,7 +48,7 @@ class Compiler {
   readonly #root: Schema;
   readonly #spell: Spelling;
   readonly #space: Term;
-  /** Rules that were named and are not made yet: one after the other, for a chain of references may be long. */
+  /** Rules that were referred to and not defined yet. They are defined in a loop: a chain of references may be long. */
   readonly #pending: (() => void)[] = [];
 
   constructor(terms: Terms, root: unknown) {
@@ -66,12 +66,12 @@ class Compiler {
     return start;
   }
 
-  /** A schema as a rule, so that it may hold itself. */
+  /** A schema as a rule, so that it may contain itself. */
   #rule(at: Schema, narrow?: readonly TypeName[]): Term {
     const name = narrow ? `${at.path} ${narrow}` : at.path;
     const rule = this.#terms.rule(name);
     if (!this.#terms.isDefined(name)) {
-      // For references from within.
+      // For references inside of it.
       this.#terms.define(name, this.#terms.never);
       this.#pending.push(() => this.#terms.define(name, this.#value(at, narrow)));
     }
@@ -201,7 +201,7 @@ class Compiler {
     const { first, rest, min, max } = places(at, node);
     const item = rest.schema === false ? terms.never : this.#value(rest);
     const value = (i: number): Term => (i < first.length ? this.#value(first[i]!) : item);
-    // What may follow as many items as have places of their own; before it, from the last to the first.
+    // Built from the end: what may follow the items with a schema of their own, then these from the last to the first.
     const more = terms.seq(this.#comma(), item);
     const count = Math.min(first.length, max);
     let after =
@@ -228,7 +228,7 @@ class Compiler {
     if (additional) {
       const name = this.#quoted(notOneOf(terms, this.#spell, [...properties.keys()]));
       const value = additional.schema === true ? this.#anything() : this.#value(additional);
-      // Here a declared name that was left out may come too: a model that has begun to write it is not held from its end.
+      // A declared property that was left out may come here too: a model that has begun its name can finish it.
       const extra = terms.any([key(name, value), ...declared.map(({ member }) => member)]);
       open = this.#listed(extra, 0, ENDLESS);
       more = terms.repeat(terms.seq(this.#comma(), extra), 0, ENDLESS);
@@ -242,7 +242,7 @@ class Compiler {
   }
 }
 
-/** The items of an array: those that have a place of their own, the others, and how many there may be in all. */
+/** The items of an array: those with a schema for their place, the others, and how many there may be in all. */
 function places(at: Schema, node: Keywords): { first: Schema[]; rest: Schema; min: number; max: number } {
   const [min, most] = node.count('minItems', 'maxItems');
   const { items, prefixItems } = node.constraints;
@@ -251,7 +251,7 @@ function places(at: Schema, node: Keywords): { first: Schema[]; rest: Schema; mi
     refuse(at.path, 'items', 'is a list beside "prefixItems"', { code: 'bad-argument' });
   const first = node.list(keyword, true);
   const other = keyword === 'items' ? 'additionalItems' : 'items';
-  // Beside places of their own, other items come only where the schema asks for them.
+  // Beyond the items with a schema for their place, others come only where the schema asks for them.
   const unasked = first.length === 0 || min > first.length;
   const rest =
     node.constraints[other] === undefined ? { schema: unasked, path: at.path } : subschema(at, other);

@@ -2,7 +2,7 @@ import type { Term, Terms } from './term.ts';
 
 type Bounds = readonly [number, number];
 
-/** A term as a form and the bounds of its first repetitions, which are what sets terms of one form apart. */
+/** A term split into its form and the bounds of its first repetitions: terms of one form differ in these bounds only. */
 interface Split {
   key: string;
   factors: readonly Term[];
@@ -12,7 +12,7 @@ interface Split {
   bounds: readonly Bounds[];
 }
 
-/** How far into a term repetitions are looked for. Further ones are as begun, mostly. */
+/** Factors of a term that are searched for repetitions. Later ones have rarely begun. */
 const MAX_FACTORS = 24;
 const MAX_REPEATS = 4;
 
@@ -52,7 +52,7 @@ export function forms(all: readonly Term[]): Map<string, Split[]> {
 const within = (inner: readonly Bounds[], outer: readonly Bounds[]): boolean =>
   inner.every(([min, max], i) => min >= outer[i]![0] && max <= outer[i]![1]);
 
-/** Bounds that hold what either holds and nothing else, where there are such. */
+/** Bounds that allow exactly what one of the two allows, where there are such. */
 function joined(a: readonly Bounds[], b: readonly Bounds[]): readonly Bounds[] | undefined {
   if (within(a, b)) return b;
   if (within(b, a)) return a;
@@ -65,7 +65,7 @@ function joined(a: readonly Bounds[], b: readonly Bounds[]): readonly Bounds[] |
 
 /** Joins bounds until none can be joined more. */
 function joinedAll(all: readonly (readonly Bounds[])[]): (readonly Bounds[])[] {
-  // In order of their beginnings, bounds of one repetition can only be joined with the last.
+  // Sorted by their minimum, bounds of a single repetition can only be joined with the last.
   const sorted = [...all].sort((a, b) => a[0]![0] - b[0]![0]);
   const kept: (readonly Bounds[])[] = [];
   for (let added of sorted) {
@@ -84,8 +84,8 @@ function joinedAll(all: readonly (readonly Bounds[])[]): (readonly Bounds[])[] {
 }
 
 /**
- * The same texts in fewer terms: of terms that differ in the bounds of repetitions alone, those are dropped that others hold,
- * and those joined whose counts follow one another. So a text that can be counted in many ways does not make a term of each.
+ * The same texts in fewer terms. Of terms that differ only in the bounds of repetitions, those that another contains are
+ * dropped, and those with adjacent counts are joined. So a text that can be counted in many ways does not lead to as many terms.
  */
 export function merged(terms: Terms, all: readonly Term[]): Term[] {
   if (all.length < 2) return [...all];

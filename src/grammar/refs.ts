@@ -1,12 +1,12 @@
 import { decodeUri } from '../decode-uri.ts';
-import { isObject, refuse, type Schema } from './schema.ts';
+import { escaped, isObject, refuse, type Schema } from './schema.ts';
 
-/** What a document is called that has no `$id`. */
+/** The URI of a document without `$id`. */
 const NAMELESS = 'json-schema:///';
 /** Keywords whose values hold no schema. */
 const VALUES = ['enum', 'const', 'default', 'example', 'examples', 'required'];
 
-/** A schema with an `$id` of its own (or the whole): references without an address are within it. */
+/** A schema with its own `$id`, or the root: references without a URI are resolved within it. */
 interface Resource {
   schema: unknown;
   path: string;
@@ -18,7 +18,7 @@ interface Resource {
 
 /** What the references of a schema lead to: JSON pointers, `$anchor`, `$dynamicAnchor` and `$id`. */
 export class Refs {
-  /** By path; the whole is the first. */
+  /** By path; the root is the first. */
   readonly #resources = new Map<string, Resource>();
 
   constructor(root: unknown) {
@@ -58,7 +58,7 @@ export class Refs {
     return typeof $id === 'string' && !$id.startsWith('#') ? this.#add(at, addressOf($id, outer.uri)) : outer;
   }
 
-  /** Notes the names that a schema gives itself. */
+  /** Records the anchors that a schema defines. */
   #name(at: Schema, resource: Resource): void {
     const { $id, $anchor, $dynamicAnchor } = at.schema as Record<string, unknown>;
     if (at.path === '#' && typeof $id === 'string') resource.uri = addressOf($id, NAMELESS);
@@ -92,14 +92,14 @@ export class Refs {
 
   #resource(address: string, path: string, keyword: string, ref: string): Resource {
     let own = this.#resources.get('#')!;
-    // The innermost that the path goes through.
+    // The innermost resource on the path.
     for (let end = path.indexOf('/'); end >= 0; end = path.indexOf('/', end + 1))
       own = this.#resources.get(path.slice(0, end)) ?? own;
     own = this.#resources.get(path) ?? own;
     if (address === '') return own;
     const uri = addressOf(address, own.uri);
     const all = [...this.#resources.values()].filter((each) => each.uri === uri);
-    // Two tools may hold the same schema: what is nearest is meant.
+    // Two tools may contain the same schema: the nearest one is meant.
     const near = Math.max(...all.map((each) => shared(each.path, path)));
     const [found, other] = all.filter((each) => shared(each.path, path) === near);
     if (found && !other) return found;
@@ -111,15 +111,11 @@ export class Refs {
   }
 }
 
-/** Names that two pointers begin with in common. */
+/** The number of leading names that two pointers share. */
 function shared(a: string, b: string): number {
   const [one, other] = [a.split('/'), b.split('/')];
   const end = one.findIndex((name, i) => name !== other[i]);
   return end < 0 ? one.length : end;
-}
-
-function escaped(name: string): string {
-  return name.replace(/~/g, '~0').replace(/\//g, '~1');
 }
 
 /** Percent signs that are no escapes stay. */

@@ -83,17 +83,20 @@ export function refuse(
 export const isObject = (value: unknown): value is Json =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
-/** What stands in a schema under one or two names. */
+/** A name in a JSON pointer. */
+export const escaped = (name: string): string => name.replace(/~/g, '~0').replace(/\//g, '~1');
+
+/** What stands in a schema under some names, each within the one before. */
 export function subschema({ schema, path }: Schema, ...names: (string | number)[]): Schema {
   let at: unknown = schema;
   for (const name of names) at = (at as Json)[name];
   return {
     schema: at,
-    path: [path, ...names.map((name) => String(name).replace(/~/g, '~0').replace(/\//g, '~1'))].join('/'),
+    path: [path, ...names.map((name) => escaped(String(name)))].join('/'),
   };
 }
 
-/** The keywords of a schema that bind, and their values in the form they must have. */
+/** The keywords of a schema that constrain values, and what they hold, checked. */
 export class Keywords {
   readonly path: string;
   readonly constraints: Json;
@@ -134,7 +137,7 @@ export class Keywords {
       : this.#wrong(keyword, 'a number');
   }
 
-  /** Least and most of something that is counted. */
+  /** Minimum and maximum of a count. */
   count(least: string, most: string): [number, number] {
     const [min, max] = [this.number(least) ?? 0, this.number(most) ?? Number.POSITIVE_INFINITY];
     for (const [keyword, value] of [
@@ -147,7 +150,7 @@ export class Keywords {
     return [min, max];
   }
 
-  /** The types that values may have: as declared, else those that the keywords speak of, else all; only of `narrow`. */
+  /** The types that values may have: as declared, else those that the keywords imply, else all; limited to `narrow`. */
   types(narrow?: readonly TypeName[]): readonly TypeName[] {
     const all = this.#declared();
     return narrow ? all.flatMap((type) => common(type, narrow)) : all;
@@ -184,7 +187,7 @@ export class Keywords {
   }
 }
 
-/** What a type has in common with some: itself, or the narrower of `number` and `integer`. */
+/** The intersection of a type with some types: itself, or the narrower of `number` and `integer`. */
 function common(type: TypeName, some: readonly TypeName[]): TypeName[] {
   if (some.includes(type) || (type === 'integer' && some.includes('number'))) return [type];
   return type === 'number' && some.includes('integer') ? ['integer'] : [];

@@ -6,7 +6,7 @@ import { specOf } from '../families/index.ts';
 import { markdownRow, markdownTable } from '../markdown.ts';
 import { type ModelSpec, parameterCount } from '../model/spec.ts';
 import { readConfigFile } from './io.ts';
-import { Stepper, type StepShape, startJax, stepTimes } from './step-times.ts';
+import { makeStepper, type StepShape, startJax, stepTimes } from './step-times.ts';
 
 export interface BenchRequest extends StepShape {
   /** Config files or folders; none: the embedded pair's shapes, and the paper's proportions, narrow. */
@@ -40,7 +40,7 @@ const MEMORY_STEPS = 3;
 export async function stepMemory(spec: ModelSpec | null, shape: StepShape): Promise<number> {
   await startJax();
   if (spec) {
-    const stepper = new Stepper(spec, shape);
+    const stepper = makeStepper(spec, shape);
     for (let i = 0; i < MEMORY_STEPS; i++) await stepper.step();
   }
   return process.resourceUsage().maxRSS * 1024;

@@ -24,7 +24,7 @@ export interface ChatCorpus {
 /** Added to the seed of chats that a model is measured on, so that training with the same seed does not draw them. */
 export const MEASURING_SEED_OFFSET = 1_000_003;
 
-/** Loss weight of a token that the assistant does not say; its own count 1. */
+/** Loss weight of tokens of the user and of the format; the assistant's have 1. */
 export const CONTEXT_WEIGHT = 0.1;
 
 /** Chats that a vocabulary is learnt from. */

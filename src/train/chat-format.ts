@@ -34,7 +34,7 @@ export const CHAT_TEMPLATE =
 /** A piece of a formatted chat. */
 export interface Piece {
   text: string;
-  /** What the assistant says, with the token that ends its turn: the loss counts it in full. */
+  /** The assistant's text, with the token that ends its turn: the loss counts it in full. */
   spoken: boolean;
 }
 

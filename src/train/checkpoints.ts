@@ -31,7 +31,8 @@ export interface Checkpoint {
   settings: unknown;
 }
 
-const PARTS = ['weights', 'first', 'second'] as const;
+/** What a snapshot holds of each tensor. */
+const SETS = ['weights', 'first', 'second'] as const;
 
 const f32Tensors = (weights: CpuWeights, prefix: string): NamedTensor[] =>
   Object.entries(weights).map(([name, { shape, data }]) => ({
@@ -44,7 +45,7 @@ const f32Tensors = (weights: CpuWeights, prefix: string): NamedTensor[] =>
 /** Writes a run's state as one safetensors file: f32 weights and moments, and the rest as JSON in its metadata. */
 export async function writeCheckpoint(path: string, { models, run, settings }: Checkpoint): Promise<void> {
   const tensors = models.flatMap(({ name, snapshot }) =>
-    PARTS.flatMap((part) => f32Tensors(snapshot[part], `${name}/${part}/`)),
+    SETS.flatMap((set) => f32Tensors(snapshot[set], `${name}/${set}/`)),
   );
   const state = {
     settings,
@@ -67,7 +68,7 @@ export async function readCheckpoint(folder: string): Promise<Checkpoint | undef
   const state = JSON.parse(metadata.state ?? '{}') as Omit<Checkpoint, 'models'> & {
     models: (Omit<CheckpointModel, 'snapshot'> & { step: number })[];
   };
-  const part = (prefix: string, spec: ModelSpec): Promise<CpuWeights> =>
+  const read = (prefix: string, spec: ModelSpec): Promise<CpuWeights> =>
     weightsOf(spec, async (name) => {
       const entry = tensors.get(`${prefix}${name}`);
       if (!entry)
@@ -84,7 +85,7 @@ export async function readCheckpoint(folder: string): Promise<Checkpoint | undef
         mend: 'Begin anew in another folder, or start from the saved model.',
       });
     const spec = specOf(configJson);
-    const [weights, first, second] = await Promise.all(PARTS.map((p) => part(`${name}/${p}/`, spec)));
+    const [weights, first, second] = await Promise.all(SETS.map((set) => read(`${name}/${set}/`, spec)));
     models.push({
       name,
       configJson,

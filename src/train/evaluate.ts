@@ -4,7 +4,7 @@ import type { Bpe } from './bpe.ts';
 import { type Chat, type ChatCorpus, sampleOf } from './chat-corpus.ts';
 import { ASSISTANT, END } from './chat-format.ts';
 
-/** A loaded model, or any other source of each token's log-probability and of the likeliest token after each. */
+/** Gives each token's log-probability and the likeliest token after each, as a loaded model does. */
 export interface Scorer {
   score(ids: number[]): Promise<Pick<Score, 'logprobs' | 'top1'>>;
 }

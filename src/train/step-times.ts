@@ -31,29 +31,19 @@ function randomBatch(spec: ModelSpec, { rows, length, seed }: StepShape): Batch 
   };
 }
 
-/** A new model with a batch that it is trained on over and over. */
-export class Stepper {
-  readonly #trainer: Trainer;
-  readonly #batch: Batch;
-
-  constructor(spec: ModelSpec, shape: StepShape) {
-    this.#trainer = new Trainer(spec, initialWeights(spec, shape.seed), {
-      schedule: { steps: 1000, learningRate: 1e-3, warmUp: 10 },
-      length: shape.length,
-    });
-    this.#batch = randomBatch(spec, shape);
-  }
-
-  /** One step; ms until its loss is known. */
-  async step(): Promise<number> {
-    const start = performance.now();
-    await this.#trainer.train(this.#batch);
-    return performance.now() - start;
-  }
-
-  dispose(): void {
-    this.#trainer.dispose();
-  }
+/** A new model that is trained on one batch over and over; `step` gives the ms until the loss of a step is known. */
+export function makeStepper(spec: ModelSpec, shape: StepShape) {
+  const schedule = { steps: 1000, learningRate: 1e-3, warmUp: 10 };
+  const trainer = new Trainer(spec, initialWeights(spec, shape.seed), { schedule, length: shape.length });
+  const batch = randomBatch(spec, shape);
+  return {
+    async step(): Promise<number> {
+      const start = performance.now();
+      await trainer.train(batch);
+      return performance.now() - start;
+    },
+    dispose: () => trainer.dispose(),
+  };
 }
 
 /**
@@ -62,15 +52,15 @@ export class Stepper {
  * @returns ms, `(models, repetitions)`
  */
 export async function stepTimes(
-  configs: readonly ModelSpec[],
+  specs: readonly ModelSpec[],
   shape: StepShape,
   repetitions: number,
   onStep: (done: number) => void = () => {},
 ): Promise<number[][]> {
-  const steppers: Stepper[] = [];
+  const steppers: ReturnType<typeof makeStepper>[] = [];
   try {
-    for (const spec of configs) steppers.push(new Stepper(spec, shape));
-    const times: number[][] = configs.map(() => []);
+    for (const spec of specs) steppers.push(makeStepper(spec, shape));
+    const times: number[][] = specs.map(() => []);
     for (let i = -WARM_UP; i < repetitions; i++) {
       onStep(Math.max(0, i));
       for (const [which, stepper] of steppers.entries()) {

@@ -21,7 +21,7 @@ export function paragraphsOf(file: string, bytes: Uint8Array): string[] {
     refuse('is not UTF-8 text');
   }
   if (text.includes('\0')) refuse('holds zero bytes and is no text');
-  const paragraphs = text.split(/\r?\n\s*\n/).flatMap((part) => part.trim() || []);
+  const paragraphs = text.split(/\r?\n\s*\n/).flatMap((block) => block.trim() || []);
   return paragraphs.length > 0 ? paragraphs : refuse('is empty');
 }
 

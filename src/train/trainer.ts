@@ -50,7 +50,9 @@ export async function startJax(backend: 'wasm' | 'webgpu' = 'wasm'): Promise<voi
 }
 
 /** Tokens `(rows, length)`, targets `(rows * length)` and weights of the same shape, whose sum is 1. */
-const inputsOf = ({ rows, length, tokens, targets, weights }: Batch): [Tensor, Tensor, Tensor] => {
+type Inputs = [tokens: Tensor, targets: Tensor, weights: Tensor];
+
+const inputsOf = ({ rows, length, tokens, targets, weights }: Batch): Inputs => {
   const total = weights.reduce((a, b) => a + b, 0);
   return [
     np.array(tokens).reshape([rows, length]),
@@ -71,15 +73,8 @@ export class Trainer {
   readonly #schedule: Schedule;
   readonly #constants: Constants;
   readonly #teacher: { params: Params; constants: Constants; logits: Logits } | undefined;
-  readonly #loss: (params: Params, tokens: Tensor, targets: Tensor, weights: Tensor, c: Constants) => Tensor;
-  readonly #gradients: (
-    params: Params,
-    tokens: Tensor,
-    targets: Tensor,
-    weights: Tensor,
-    constants: Constants,
-    teacherLogits: Tensor[],
-  ) => [Tensor, Params];
+  readonly #loss: (params: Params, ...inputs: [...Inputs, Constants]) => Tensor;
+  readonly #gradients: (params: Params, ...inputs: [...Inputs, Constants, Tensor[]]) => [Tensor, Params];
   readonly #update: typeof adamW;
 
   /**
@@ -132,16 +127,14 @@ export class Trainer {
 
   /** One step of AdamW on a batch. */
   async train(batch: Batch): Promise<StepResult> {
-    const [tokens, targets, weights] = inputsOf(batch);
+    const inputs = inputsOf(batch);
     const teacher = this.#teacher;
     const teacherLogits = teacher
-      ? [teacher.logits(tree.ref(teacher.params), tokens.ref, tree.ref(teacher.constants))]
+      ? [teacher.logits(tree.ref(teacher.params), inputs[0].ref, tree.ref(teacher.constants))]
       : [];
     const [loss, gradients] = this.#gradients(
       tree.ref(this.#params),
-      tokens,
-      targets,
-      weights,
+      ...inputs,
       tree.ref(this.#constants),
       teacherLogits,
     );

@@ -8,6 +8,7 @@ import { weightBytes } from '../../src/cli/weight-bytes.ts';
 import { loadModel } from '../../src/engine/engine.ts';
 import { openFolder } from '../../src/formats/node-folder.ts';
 import type { Gpu } from '../../src/gpu/device.ts';
+import { DTYPES } from '../../src/quant/index.ts';
 import { buildCli } from '../support/built-cli.ts';
 import { charTokenizerFiles } from '../support/char-tokenizer.ts';
 import { openTestGpu } from '../support/gpu-features.ts';
@@ -182,7 +183,7 @@ test('inspect says what a model that is loaded unasked takes on this adapter, an
 
 test.each(TINY_MODEL_NAMES)('the bytes of %s without a GPU are those of the ledger', async (name) => {
   const path = writeModel(name);
-  for (const dtype of ['f32', 'f16', 'q8', 'q4'] as const) {
+  for (const dtype of DTYPES) {
     const model = await loadModel(await openFolder(path), { dtype, device: gpu.device });
     try {
       const { spec, bytes } = model.info;

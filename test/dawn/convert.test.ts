@@ -11,7 +11,7 @@ import { type ConvertFolderOptions, convertFolder } from '../../src/convert/conv
 import { stageFolder } from '../../src/convert/folder.ts';
 import type { LinearMap } from '../../src/convert/linear-map.ts';
 import { makeAccumulator } from '../../src/convert/moments.ts';
-import { type OnGpu, type OpenOptions, openOnGpu } from '../../src/convert/on-gpu.ts';
+import { type OnGpu, type OpenOptions, withOnGpu } from '../../src/convert/on-gpu.ts';
 import { reportText } from '../../src/convert/report.ts';
 import type { Stage } from '../../src/convert/staged.ts';
 import { textWindows } from '../../src/convert/text.ts';
@@ -43,18 +43,14 @@ afterAll(() => gpu.close());
 
 const filesOf = (model: TinyModel) => ({ ...tinyFiles(model), ...charTokenizerFiles() });
 
-async function withParent<T>(
+function withParent<T>(
   like: TinyModelName | TinyModel,
   run: (parent: OnGpu, model: TinyModel) => Promise<T>,
   options: OpenOptions = {},
 ): Promise<T> {
   const model = typeof like === 'string' ? tinyModel(like, 7) : like;
-  const parent = await openOnGpu(memorySource(filesOf(model)), { device: gpu.device, ...options });
-  try {
-    return await run(parent, model);
-  } finally {
-    parent.close();
-  }
+  const source = memorySource(filesOf(model));
+  return withOnGpu(source, { device: gpu.device, ...options }, (parent) => run(parent, model));
 }
 
 /** A ShishuLM that kept all of its attention: a parent of that family. */

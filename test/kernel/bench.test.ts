@@ -9,6 +9,7 @@ import { Ledger, readBuffer } from '../../src/gpu/buffer.ts';
 import { type Gpu, openGpu } from '../../src/gpu/device.ts';
 import { stride, type WeightDtype } from '../../src/kernels/tensor.ts';
 import { allocateWeights } from '../../src/model/weights.ts';
+import { DTYPES } from '../../src/quant/index.ts';
 import { openTestGpu } from '../support/gpu-features.ts';
 
 const SEED = 1;
@@ -75,35 +76,32 @@ const run = (settings: BenchSettings, more: Partial<BenchOptions> = {}): Promise
   });
 
 describe('weights made on the GPU', () => {
-  test.each(['f32', 'f16', 'q8', 'q4'] as const)(
-    '%s: as the CPU twin, padding zero, deviation 1/sqrt(cols)',
-    async (dtype) => {
-      const { spec } = shapeModel({ kind: 'shape', preset: 'Tiny-1M', stack: [1, 1, 0, 0] }, undefined);
-      const ledger = new Ledger(gpu);
-      try {
-        const { weights, fill } = allocateWeights(gpu, ledger, spec, dtype);
-        await fillSynthetic(gpu, fill, SEED);
-        const { qkv } = weights.attention.get(0)!;
-        const { codes, scales, vectors } = qkv.parts[0]!;
-        const values = unpack(dtype, await readBuffer(gpu, codes));
-        // The embedding is the first matrix, q, k and v the second.
-        const expected = twin(dtype, qkv.rows, qkv.cols, SEED + 1);
-        expect(values.length).toBe(expected.length);
-        const worst = values.reduce((most, value, i) => Math.max(most, Math.abs(value - expected[i]!)), 0);
-        expect(worst).toBeLessThan({ f32: 1e-7, f16: 2e-4, q8: 1e-9, q4: 1e-9 }[dtype]);
-        const scale = scales ? f16ToF32(new Uint16Array(await readBuffer(gpu, scales))[0]!) : 1;
-        const inside = values.filter((_, i) => i % stride(qkv.cols) < qkv.cols);
-        const deviation =
-          scale * Math.sqrt(inside.reduce((sum, value) => sum + value * value, 0) / inside.length);
-        expect(deviation * Math.sqrt(qkv.cols)).toBeCloseTo(1, 1);
-        expect([...new Float32Array(await readBuffer(gpu, vectors!)).subarray(0, qkv.cols)]).toEqual(
-          Array(qkv.cols).fill(1),
-        );
-      } finally {
-        ledger.releaseAll();
-      }
-    },
-  );
+  test.each(DTYPES)('%s: as the CPU twin, padding zero, deviation 1/sqrt(cols)', async (dtype) => {
+    const { spec } = shapeModel({ kind: 'shape', preset: 'Tiny-1M', stack: [1, 1, 0, 0] }, undefined);
+    const ledger = new Ledger(gpu);
+    try {
+      const { weights, fill } = allocateWeights(gpu, ledger, spec, dtype);
+      await fillSynthetic(gpu, fill, SEED);
+      const { qkv } = weights.attention.get(0)!;
+      const { codes, scales, vectors } = qkv.parts[0]!;
+      const values = unpack(dtype, await readBuffer(gpu, codes));
+      // The embedding is the first matrix, q, k and v the second.
+      const expected = twin(dtype, qkv.rows, qkv.cols, SEED + 1);
+      expect(values.length).toBe(expected.length);
+      const worst = values.reduce((most, value, i) => Math.max(most, Math.abs(value - expected[i]!)), 0);
+      expect(worst).toBeLessThan({ f32: 1e-7, f16: 2e-4, q8: 1e-9, q4: 1e-9 }[dtype]);
+      const scale = scales ? f16ToF32(new Uint16Array(await readBuffer(gpu, scales))[0]!) : 1;
+      const inside = values.filter((_, i) => i % stride(qkv.cols) < qkv.cols);
+      const deviation =
+        scale * Math.sqrt(inside.reduce((sum, value) => sum + value * value, 0) / inside.length);
+      expect(deviation * Math.sqrt(qkv.cols)).toBeCloseTo(1, 1);
+      expect([...new Float32Array(await readBuffer(gpu, vectors!)).subarray(0, qkv.cols)]).toEqual(
+        Array(qkv.cols).fill(1),
+      );
+    } finally {
+      ledger.releaseAll();
+    }
+  });
 });
 
 describe('a run', () => {

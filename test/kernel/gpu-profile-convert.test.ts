@@ -4,7 +4,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { analyze } from '../../src/convert/analyze.ts';
 import { convert } from '../../src/convert/convert.ts';
 import { stageMemory } from '../../src/convert/memory-folder.ts';
-import { openOnGpu } from '../../src/convert/on-gpu.ts';
+import { withOnGpu } from '../../src/convert/on-gpu.ts';
 import type { Windows } from '../../src/convert/windows.ts';
 import type { Gpu } from '../../src/gpu/device.ts';
 import type { Profile } from '../../src/gpu/profile.ts';
@@ -32,17 +32,15 @@ const windows: Windows = {
 
 async function converted(profile: Profile) {
   const gpuOptions = { device: gpu.device, profile };
-  const parent = await openOnGpu(memorySource({ ...tinyFiles(tiny), ...charTokenizerFiles() }), gpuOptions);
-  try {
+  const source = memorySource({ ...tinyFiles(tiny), ...charTokenizerFiles() });
+  return withOnGpu(source, gpuOptions, async (parent) => {
     expect(parent.runner.parts.gpu.profile).toBe(profile);
     const { analysis } = await analyze(parent.runner, parent.plan, windows, { storedBytes: 4 });
     const stage = async () => stageMemory('child');
     const options = { keepAttention: 1, linear: true };
     const report = await convert(parent, async () => windows, stage, options, gpuOptions);
     return { analysis, report };
-  } finally {
-    parent.close();
-  }
+  });
 }
 
 test('a model is analysed and converted alike in both profiles', { timeout: SLOW }, async () => {

@@ -1,6 +1,6 @@
 // Text that a model samples to be calibrated on.
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { sampleText, sayingOf } from '../../src/convert/sample-text.ts';
+import { samplerOf, sampleText } from '../../src/convert/sample-text.ts';
 import { makeRunner } from '../../src/engine/engine.ts';
 import type { Runner } from '../../src/engine/runner.ts';
 import { openCheckpoint } from '../../src/formats/checkpoint.ts';
@@ -28,16 +28,16 @@ afterAll(() => {
 });
 
 test('is as long as asked, without the tokens that end replies, and the same for a seed', async () => {
-  const options = { tokens: 70, length: 20, begin: 1, enders: [2, 3, 4], seed: 5 };
-  const ids = await sampleText(sayingOf(runner, plan), options);
+  const options = { tokens: 70, length: 20, bos: 1, stopTokenIds: [2, 3, 4], seed: 5 };
+  const ids = await sampleText(samplerOf(runner, plan), options);
   expect(ids.length).toBe(70);
-  expect(ids.some((id) => options.enders.includes(id))).toBe(false);
+  expect(ids.some((id) => options.stopTokenIds.includes(id))).toBe(false);
   expect(new Set(ids).size).toBeGreaterThan(10);
-  expect(await sampleText(sayingOf(runner, plan), options)).toEqual(ids);
+  expect(await sampleText(samplerOf(runner, plan), options)).toEqual(ids);
 });
 
 test('a model that only ends its replies is refused, not asked for ever', async () => {
-  const enders = Array.from({ length: spec.vocabSize }, (_, id) => id);
-  const asked = sampleText(sayingOf(runner, plan), { tokens: 8, length: 8, begin: 1, enders, seed: 1 });
+  const stopTokenIds = Array.from({ length: spec.vocabSize }, (_, id) => id);
+  const asked = sampleText(samplerOf(runner, plan), { tokens: 8, length: 8, bos: 1, stopTokenIds, seed: 1 });
   await expect(asked).rejects.toMatchObject({ code: 'unsupported', details: { replies: 64 } });
 });

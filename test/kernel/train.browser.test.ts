@@ -1,7 +1,7 @@
 // The training module in a page: the same code as in Node, on jax-js's wasm backend.
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { chatAt, toyCorpus } from '../../demo/corpus/chats.ts';
-import { specOf } from '../../src/families/index.ts';
+import { shapeSpec } from '../../src/bench/models.ts';
 import { BatchStream } from '../../src/train/batches.ts';
 import { Bpe } from '../../src/train/bpe.ts';
 import { chatData } from '../../src/train/chat-corpus.ts';
@@ -10,22 +10,9 @@ import { initialWeights } from '../../src/train/model.ts';
 import { run, type TrainingModel } from '../../src/train/run.ts';
 import { startJax, Trainer } from '../../src/train/trainer.ts';
 
-const sizes = {
-  hidden_size: 32,
-  intermediate_size: 64,
-  num_attention_heads: 2,
-  num_key_value_heads: 1,
-  vocab_size: 320,
-  tie_word_embeddings: true,
-};
-const parent = specOf({ ...sizes, model_type: 'llama', num_hidden_layers: 2 });
-const child = specOf({
-  ...sizes,
-  model_type: 'shishu-llama',
-  num_decoder_front: 1,
-  num_mlp: 2,
-  num_mlp_shared: 1,
-});
+const sizes = { layers: 2, hidden: 32, ffn: 64, heads: 2, kvHeads: 1, vocab: 320 };
+const parent = shapeSpec(sizes, [2, 0, 0, 0]);
+const child = shapeSpec(sizes, [1, 2, 1, 0]);
 const STEPS = 30;
 const shape = { rows: 4, length: 64 };
 let models: TrainingModel[];
@@ -41,7 +28,7 @@ it('trains parent and child side by side in a page: the loss of both falls', asy
       .turns.map(({ content }) => content)
       .join(' '),
   );
-  const bpe = Bpe.train(texts, sizes.vocab_size);
+  const bpe = Bpe.train(texts, sizes.vocab);
   const schedule = { steps: STEPS, learningRate: 0.01, warmUp: 5 };
   models = [parent, child].map((spec, i) => ({
     name: `${i}`,

@@ -1,13 +1,6 @@
-/** The visible character that byte-level BPE writes for each byte: printable ones stay, others move past 255. */
-function byteCharacters(): string[] {
-  let moved = 256;
-  return Array.from({ length: 256 }, (_, byte) => {
-    const printable = (byte >= 33 && byte <= 126) || (byte >= 161 && byte !== 173);
-    return String.fromCodePoint(printable ? byte : moved++);
-  });
-}
+import { byteCharacters } from '../../src/formats/token-bytes.ts';
 
-/** Merges of bytes in text; a part of each pair may be the result of one before it. */
+/** Merges of bytes in text; the tokens of a pair may be results of earlier merges. */
 const MERGES: readonly [string, string][] = [
   ['t', 'h'],
   ['th', 'e'],
@@ -71,7 +64,7 @@ export function byteTokenizerFiles(vocabSize = SMALLEST + MERGES.length): Record
       merges: merges.map((pair) => pair.join(' ')),
     },
   };
-  const spec = {
+  const config = {
     tokenizer_class: 'GPT2Tokenizer',
     bos_token: null,
     eos_token: '<|im_end|>',
@@ -81,7 +74,7 @@ export function byteTokenizerFiles(vocabSize = SMALLEST + MERGES.length): Record
   const [end, , turnEnd] = added.map((token) => token.id);
   return {
     'tokenizer.json': JSON.stringify(tokenizer),
-    'tokenizer_config.json': JSON.stringify(spec),
+    'tokenizer_config.json': JSON.stringify(config),
     'generation_config.json': JSON.stringify({ eos_token_id: [turnEnd, end] }),
   };
 }

@@ -30,7 +30,7 @@ function engine(stepMs: number, together: number): { session: Timed; asked: numb
     },
   };
   const { spec } = tinyModel('llama', 1);
-  const session = { runner, described: { spec, plan: planOf(spec) } } as unknown as Timed;
+  const session = { runner, spec, plan: planOf(spec) } as unknown as Timed;
   return { session, asked };
 }
 

@@ -36,12 +36,14 @@ function randomMlp(seed: number): Mlp {
     gate: draw(width * d),
     up: draw(width * d),
     down: draw(d * width),
-    biases: { gate: draw(width), up: draw(width), down: draw(d) },
+    gateBias: draw(width),
+    upBias: draw(width),
+    downBias: draw(d),
   };
 }
 
 /** The MLP's output for one x. */
-function run({ norm, gate, up, down, biases }: Mlp, x: Float32Array): number[] {
+function run({ norm, gate, up, down, gateBias, upBias, downBias }: Mlp, x: Float32Array): number[] {
   const n = rmsNorm(x, d, norm, 1e-6);
   const times = (matrix: Float32Array, row: number, by: ArrayLike<number>): number => {
     let sum = 0;
@@ -49,10 +51,10 @@ function run({ norm, gate, up, down, biases }: Mlp, x: Float32Array): number[] {
     return sum;
   };
   const hidden = Array.from({ length: width }, (_, u) => {
-    const g = times(gate, u, n) + biases!.gate[u]!;
-    return (g / (1 + Math.exp(-g))) * (times(up, u, n) + biases!.up[u]!);
+    const g = times(gate, u, n) + gateBias![u]!;
+    return (g / (1 + Math.exp(-g))) * (times(up, u, n) + upBias![u]!);
   });
-  return Array.from({ length: d }, (_, i) => times(down, i, hidden) + biases!.down[i]!);
+  return Array.from({ length: d }, (_, i) => times(down, i, hidden) + downBias![i]!);
 }
 
 /** The same function with its units in another order, some negated, and another norm. */
@@ -66,7 +68,7 @@ function disguised(mlp: Mlp, seed: number): Mlp {
       const [u, i] = [Math.floor(at / d), at % d];
       return (matrix[order[u]! * d + i]! * (signed ? sign[u]! : 1) * mlp.norm[i]!) / norm[i]!;
     });
-  const { gate, up, down } = mlp.biases!;
+  const { gateBias, upBias, downBias } = mlp;
   return {
     d,
     width,
@@ -77,11 +79,9 @@ function disguised(mlp: Mlp, seed: number): Mlp {
       const u = at % width;
       return mlp.down[at - u + order[u]!]! * sign[u]!;
     }),
-    biases: {
-      gate: gate.map((_, u) => gate[order[u]!]!),
-      up: up.map((_, u) => up[order[u]!]! * sign[u]!),
-      down,
-    },
+    gateBias: gateBias!.map((_, u) => gateBias![order[u]!]!),
+    upBias: upBias!.map((_, u) => upBias![order[u]!]! * sign[u]!),
+    downBias,
   };
 }
 

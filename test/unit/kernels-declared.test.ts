@@ -11,6 +11,7 @@ import { KERNELS } from '../../src/kernels/all.ts';
 import { ATTENTION_DECODE } from '../../src/kernels/attention.ts';
 import { ARGMAX } from '../../src/kernels/sample.ts';
 import { defaultTuning, type Tuning, VARIANTS } from '../../src/kernels/tuning.ts';
+import { DTYPES } from '../../src/quant/index.ts';
 import { shadersOf } from '../support/asked-shaders.ts';
 import { adapterOf, paperGpu } from '../support/paper-gpu.ts';
 import { TINY_MODEL_NAMES } from '../support/tiny-models.ts';
@@ -115,7 +116,7 @@ test('all that models and options ask for is declared', () => {
   for (const gpu of gpus)
     for (const choice of choices) {
       const tuning: Tuning = { ...defaultTuning(gpu), ...choice };
-      for (const dtype of ['f32', 'f16', 'q8', 'q4'] as const)
+      for (const dtype of DTYPES)
         for (const name of TINY_MODEL_NAMES)
           for (const kv of ['f32', 'f16'] as const)
             for (const spec of shadersOf(gpu, tuning, name, dtype, kv)) note(spec);

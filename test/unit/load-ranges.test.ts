@@ -10,6 +10,7 @@ import type { WeightDtype } from '../../src/kernels/tensor.ts';
 import { fillFromCheckpoint } from '../../src/model/load.ts';
 import { tensorsOf } from '../../src/model/spec.ts';
 import { allocateWeights } from '../../src/model/weights.ts';
+import { DTYPES } from '../../src/quant/index.ts';
 import { memorySource } from '../support/memory-source.ts';
 import { tinyFiles, tinyModel } from '../support/tiny-models.ts';
 
@@ -110,7 +111,7 @@ describe('loading by ranges', () => {
   });
 
   test('a source keeps the bytes that it gave, whatever becomes of them', async () => {
-    for (const dtype of ['f32', 'f16', 'q8', 'q4'] as const) {
+    for (const dtype of DTYPES) {
       const held = new Map<string, Uint8Array>();
       const source = openSource({
         read(file, start = 0, end = 0) {

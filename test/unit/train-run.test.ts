@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { chatAt, toyCorpus } from '../../demo/corpus/chats.ts';
-import { specOf } from '../../src/families/index.ts';
+import { shapeSpec } from '../../src/bench/models.ts';
 import { BatchStream, heldOutBatches } from '../../src/train/batches.ts';
 import { Bpe } from '../../src/train/bpe.ts';
 import { CONTEXT_WEIGHT, chatData, sampleOf } from '../../src/train/chat-corpus.ts';
@@ -11,22 +11,9 @@ import { startJax, Trainer } from '../../src/train/trainer.ts';
 
 const texts = Array.from({ length: 1000 }, (_, i) => textOf(chatAt(1, i).turns));
 const bpe = Bpe.train(texts, 512);
-const sizes = {
-  hidden_size: 48,
-  intermediate_size: 96,
-  num_attention_heads: 4,
-  num_key_value_heads: 2,
-  vocab_size: 512,
-  tie_word_embeddings: true,
-};
-const parent = specOf({ ...sizes, model_type: 'llama', num_hidden_layers: 4 });
-const child = specOf({
-  ...sizes,
-  model_type: 'shishu-llama',
-  num_decoder_front: 2,
-  num_mlp: 2,
-  num_mlp_shared: 1,
-});
+const sizes = { layers: 4, hidden: 48, ffn: 96, heads: 4, kvHeads: 2, vocab: 512 };
+const parent = shapeSpec(sizes, [4, 0, 0, 0]);
+const child = shapeSpec(sizes, [2, 2, 1, 0]);
 const shape = { rows: 4, length: 96, pad: 3 };
 const data = chatData(toyCorpus, 1);
 const source = data.training(bpe);

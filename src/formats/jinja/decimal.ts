@@ -20,6 +20,19 @@ export function scaled(value: number, power: number): bigint {
   return power >= 0 ? nearest(BigInt(numerator) * scale, below) : nearest(BigInt(numerator), below * scale);
 }
 
+/** The float nearest to the quotient of two integers. */
+export function quotient(a: bigint, b: bigint): number {
+  const [x, y] = [Number(a), Number(b)];
+  if (Number.isSafeInteger(x) && Number.isSafeInteger(y)) return x / y;
+  if (a < 0 !== b < 0) return -quotient(a < 0 ? -a : a, b < 0 ? -b : b);
+  // More bits than a float has; that something is left matters for the rounding, not how much.
+  const bits = (value: bigint): number => value.toString(2).length;
+  const shift = Math.max(0, 66 + bits(b) - bits(a));
+  const scaled = a << BigInt(shift);
+  const isExact = scaled % b === BigInt(0);
+  return Number((scaled / b) | BigInt(isExact ? 0 : 1)) / 2 ** shift;
+}
+
 /** A float that is not below 0, with so many digits after the point. */
 export function fixed(value: number, digits: number): string {
   const text = String(scaled(value, digits)).padStart(digits + 1, '0');

@@ -279,7 +279,11 @@ const FILTERS: Record<string, Filter> = {
   sort: sorted,
   string: (value) => str(value),
   sum,
-  title: (value) => str(value).replace(/[^-\s({[<]+/gu, (word) => capitalize(word)),
+  title: (value) =>
+    str(value).replace(
+      /([^-\s({[<])([^-\s({[<]*)/gu,
+      (_, first, rest) => first.toUpperCase() + rest.toLowerCase(),
+    ),
   tojson: (value, args) =>
     toJson(
       value,

@@ -1,6 +1,6 @@
 // The tokens of a template, as Python's jinja2 takes it apart with trim_blocks and lstrip_blocks.
 import { TemplateFault } from './faults.ts';
-import { refuseChains, rewritten, type Token, token } from './rewrite.ts';
+import { concatenationsFirst, refuseChains, rewritten, type Token, token } from './rewrite.ts';
 import { stripEnd, WHITE } from './values.ts';
 
 const OPERATORS: readonly [string, string][] = [
@@ -185,7 +185,11 @@ export function tokenize(template: string): Token[] {
         : [token('Identifier', 'filter'), token('Identifier', 'string')];
     const [open, close] = kind === '%' ? ['{%', '%}'] : ['{{', '}}'];
     const what = kind === '%' ? 'Statement' : 'Expression';
-    tokens.push(token(`Open${what}`, open!), ...rewritten(content), token(`Close${what}`, close!));
+    tokens.push(
+      token(`Open${what}`, open!),
+      ...concatenationsFirst(rewritten(content)),
+      token(`Close${what}`, close!),
+    );
   }
   return tokens;
 }

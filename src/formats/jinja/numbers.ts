@@ -8,9 +8,20 @@ const BASES: Record<string, number> = { x: 16, o: 8, b: 2 };
 const DIGITS = '\\d+(?:_\\d+)*';
 const FLOAT = new RegExp(`^[+-]?(?:${DIGITS}(?:\\.(?:${DIGITS})?)?|\\.${DIGITS})(?:e[+-]?${DIGITS})?$`, 'i');
 
+const isDigit = (code: number): boolean => /\p{Nd}/u.test(String.fromCodePoint(code));
+
+/** Text without white space around it, its digits of any script as 0 to 9: they stand in runs that begin with a zero. */
+const numeral = (text: string): string =>
+  trim(text).replace(/\p{Nd}/gu, (digit) => {
+    const code = digit.codePointAt(0)!;
+    let zero = code;
+    while (zero > 0 && isDigit(zero - 1)) zero--;
+    return String((code - zero) % 10);
+  });
+
 /** Python's `int(text, base)`; undefined for what is no whole number in the base. */
 function readInt(text: string, base: number): bigint | undefined {
-  const [, sign, prefix = '', digits = ''] = /^([+-]?)(0[xob]_?)?(\w+)$/i.exec(trim(text)) ?? [];
+  const [, sign, prefix = '', digits = ''] = /^([+-]?)(0[xob]_?)?(\w+)$/i.exec(numeral(text)) ?? [];
   const prefixBase = BASES[prefix[1]?.toLowerCase() ?? ''];
   const isPrefix = prefixBase !== undefined && (base === 0 || base === prefixBase);
   const radix = base === 0 ? (prefixBase ?? 10) : base;
@@ -28,7 +39,7 @@ function readInt(text: string, base: number): bigint | undefined {
 
 /** Python's `float(text)`; undefined for what is no number. */
 function readFloat(text: string): number | undefined {
-  const bare = trim(text);
+  const bare = numeral(text);
   const [, sign, word] = /^([+-]?)(nan|inf(?:inity)?)$/i.exec(bare) ?? [];
   if (word) return word[0]!.toLowerCase() === 'n' ? Number.NaN : Number(`${sign}Infinity`);
   return FLOAT.test(bare) ? Number(bare.replaceAll('_', '')) : undefined;

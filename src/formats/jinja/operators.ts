@@ -1,4 +1,5 @@
 // Python's operators.
+import { quotient } from './decimal.ts';
 import { formatPercent } from './format.ts';
 import {
   describe,
@@ -49,7 +50,7 @@ export function arithmetic(operator: string, left: Value, right: Value): Value {
   if (operator === '+') return x + y;
   if (operator === '-') return x - y;
   if (operator === '*') return x * y;
-  if (operator === '/') return x / y;
+  if (operator === '/') return typeof a === 'bigint' && typeof b === 'bigint' ? quotient(a, b) : x / y;
   if (operator === '//') return divided(x, y).quotient;
   if (operator === '%') return divided(x, y).rest;
   if (x < 0 && !Number.isInteger(y)) throw new TypeError(`a power of ${x} that is no real number`);
@@ -59,12 +60,14 @@ export function arithmetic(operator: string, left: Value, right: Value): Value {
 /** Division of floats towards minus infinity, as Python does it. */
 function divided(x: number, y: number): { quotient: number; rest: number } {
   const rest = x % y;
-  if (rest !== 0) {
-    const isOpposite = rest < 0 !== y < 0;
-    const quotient = Math.round((x - rest) / y) - (isOpposite ? 1 : 0);
-    return { quotient: quotient === 0 ? 0 * (x / y) : quotient, rest: isOpposite ? rest + y : rest };
-  }
-  return { quotient: Math.round(x / y), rest: y < 0 ? -0 : 0 };
+  const isOpposite = rest !== 0 && rest < 0 !== y < 0;
+  const exact = (x - rest) / y - (isOpposite ? 1 : 0);
+  const below = Math.floor(exact);
+  const quotient = exact - below > 0.5 ? below + 1 : below;
+  return {
+    quotient: exact === 0 ? 0 * (x / y) : quotient,
+    rest: isOpposite ? rest + y : rest === 0 ? 0 * y : rest,
+  };
 }
 
 function wholes(operator: string, a: bigint, b: bigint): bigint {

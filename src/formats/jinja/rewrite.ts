@@ -106,6 +106,45 @@ export function rewritten(tokens: readonly Token[]): Token[] {
   return out;
 }
 
+/** Signs and words beside which a concatenation ends; a sign without an operand before it is that of a number. */
+const APART_OF_CONCATENATION = /^(Comma|Colon|Equals|ComparisonBinaryOperator|AdditiveBinaryOperator)$/;
+const WORDS_APART = /^(and|or|not|if|elif|else|in|for|set)$/;
+
+/** The parser takes `+`, `-` and `~` in turn; in Python's jinja2 `~` binds closer: brackets say so. */
+export function concatenationsFirst(tokens: readonly Token[]): Token[] {
+  const out: Token[] = [];
+  const outer: { start: number; concatenates: boolean }[] = [];
+  let start = 0;
+  let concatenates = false;
+  const end = (): void => {
+    if (!concatenates) return;
+    out.splice(start, 0, token('OpenParen', '('));
+    out.push(token('CloseParen', ')'));
+  };
+  for (const each of tokens) {
+    const { type, value } = each;
+    const before = out.at(-1);
+    const hasOperand =
+      before !== undefined &&
+      (/^(Close|Numeric|String)/.test(before.type) ||
+        (before.type === 'Identifier' && !WORDS_APART.test(before.value)));
+    const isApart =
+      type === 'Identifier'
+        ? WORDS_APART.test(value) && before?.type !== 'Dot'
+        : APART_OF_CONCATENATION.test(type) && value !== '~' && (!type.startsWith('Additive') || hasOperand);
+    if (isApart || type.startsWith('Close')) end();
+    if (type.startsWith('Close')) ({ start, concatenates } = outer.pop() ?? { start, concatenates });
+    out.push(each);
+    if (type.startsWith('Open')) outer.push({ start, concatenates });
+    if (isApart || type.startsWith('Open')) {
+      start = out.length;
+      concatenates = false;
+    } else if (value === '~' && type.startsWith('Additive')) concatenates = true;
+  }
+  end();
+  return out;
+}
+
 /** Words and signs after which another comparison begins. */
 const APART = /^(and|or|if|elif|else|for|set|=|,|:)$/;
 

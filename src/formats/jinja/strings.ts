@@ -112,8 +112,10 @@ const divider =
   };
 
 export function capitalize(text: string): string {
+  // One letter may become two, as ß does.
   const [first = '', ...rest] = Array.from(text);
-  return first.toUpperCase() + rest.join('').toLowerCase();
+  const [head = '', ...tail] = Array.from(first.toUpperCase());
+  return head + (tail.join('') + rest.join('')).toLowerCase();
 }
 
 const title: Method = (text) => text.replace(/\p{L}+/gu, (word) => capitalize(word));

@@ -296,10 +296,9 @@ export function toJson(value: Value, named: ReadonlyMap<string, Value>): string 
   return json(value, style, 0);
 }
 
-/** Python's `[start:stop:step]` of a list or a text; of other values there is none. @throws TypeError */
+/** Python's `[start:stop:step]` of a list or a text. @throws TypeError */
 export function slice(value: Value, bounds: readonly (Value | undefined)[]): Value {
-  if (value instanceof Undefined) throw new TypeError(describe(value));
-  if (!hasPlaces(value)) return new Undefined(`a slice of a ${typeOf(value)}`);
+  if (!hasPlaces(value)) throw new TypeError(`${describe(value)} has no slices`);
   const items = iterate(value);
   const [start, stop, step = 1] = bounds.map((bound) =>
     bound === undefined || bound === null ? undefined : intOf(bound),

@@ -3,6 +3,7 @@ import { afterAll, expect, test } from 'vitest';
 import type { ShaderSpec } from '../../../src/gpu/kernel.ts';
 import { shaderText } from '../../../src/gpu/shader.ts';
 import { defaultTuning, type Tuning } from '../../../src/kernels/tuning.ts';
+import { DTYPES } from '../../../src/quant/index.ts';
 import { shadersOf } from '../../support/asked-shaders.ts';
 import { covers, openTestGpu, variantOf } from '../../support/gpu-features.ts';
 import { TINY_MODEL_NAMES } from '../../support/tiny-models.ts';
@@ -52,7 +53,7 @@ test.each(TINY_MODEL_NAMES)('%s', async (name) => {
   expect(texts).toBeGreaterThan(25);
 });
 
-test.each(['f16', 'q8', 'q4'] as const)('weights in %s', async (dtype) => {
+test.each(DTYPES.filter((dtype) => dtype !== 'f32'))('weights in %s', async (dtype) => {
   const specs = [gpu, plainGpu].flatMap((on) => [
     ...shadersOf(on, forGpus, 'qwen2', dtype, 'f16'),
     ...shadersOf(on, forSoftware, 'qwen3', dtype, 'f32'),
