@@ -16,7 +16,7 @@ const FAMILIES = [
   ['llama', 'HuggingFaceTB/SmolLM2-135M-Instruct, meta-llama/Llama-3.2-1B', ['llama'], 'llama.ts', []],
   ['mistral', 'mistralai/Mistral-7B-Instruct-v0.3', ['mistral'], 'llama.ts', []],
   ['qwen2', 'Qwen/Qwen2.5-0.5B-Instruct', ['qwen2'], 'qwen.ts', []],
-  ['qwen3', 'Qwen/Qwen3-0.6B', ['qwen3', 'yarn'], 'qwen.ts', ROPE],
+  ['qwen3', 'Qwen/Qwen3-0.6B, Qwen/Qwen3-Embedding-0.6B', ['qwen3', 'yarn'], 'qwen.ts', ROPE],
   ['smollm3', 'HuggingFaceTB/SmolLM3-3B', ['smollm3'], 'smollm3.ts', []],
   ['granite', 'ibm-granite/granite-3.3-2b-instruct', ['granite'], 'granite.ts', FOLDS],
   ['granitemoehybrid', 'ibm-granite/granite-4.0-350m', ['granite4'], 'granite.ts', [...FOLDS, ...ROWS]],

@@ -91,7 +91,7 @@ export function checkpointOf(
   found: Map<string, TensorEntry>,
   wanted: readonly WantedTensor[],
 ): Checkpoint {
-  const tensors = checkTensors(found, wanted);
+  const tensors = checkTensors(named(found, wanted), wanted);
   let bytes = 0;
   let storedBytes = 0;
   for (const { start, end, stored } of tensors.values()) {
@@ -244,6 +244,15 @@ function isPlainPath(path: string): boolean {
     !/[\\:]/.test(path) &&
     path.split('/').every((part) => part !== '' && !/^\.\.?$/.test(part))
   );
+}
+
+/** A model that was saved without its head (Qwen3-Embedding) leaves the first part of the names out. */
+function named(found: Map<string, TensorEntry>, wanted: readonly WantedTensor[]): Map<string, TensorEntry> {
+  const stored = ({ name, within }: WantedTensor): string => within?.name ?? name;
+  const bare = (tensor: WantedTensor): string => stored(tensor).replace(/^model\./, '');
+  if (wanted.some((tensor) => found.has(stored(tensor))) || !wanted.some((tensor) => found.has(bare(tensor))))
+    return found;
+  return new Map([...found].map(([name, entry]) => [`model.${name}`, entry]));
 }
 
 /** Left by older exports, never needed. */

@@ -77,3 +77,13 @@ it('a model that is not tied needs both', async () => {
   await expect(load(stored, spec)).rejects.toMatchObject({ details: { tensor: HEAD } });
   await expect(load(renamed, spec)).rejects.toMatchObject({ details: { tensor: EMBED } });
 });
+
+it('a model that was saved without its head is the same, under shorter names', async () => {
+  const bare = stored.map((tensor) => ({ ...tensor, name: tensor.name.replace(/^model\./, '') }));
+  expect(await load(bare)).toEqual(await load(stored));
+  const [, ...others] = bare;
+  await expect(load(others)).rejects.toMatchObject({
+    code: 'bad-checkpoint',
+    message: expect.stringContaining(EMBED),
+  });
+});
