@@ -5,6 +5,7 @@ import { openCheckpoint } from '../../src/formats/checkpoint.ts';
 import { encodeSafetensors, type NamedTensor } from '../../src/formats/safetensors.ts';
 import { Ledger } from '../../src/gpu/buffer.ts';
 import type { Gpu } from '../../src/gpu/device.ts';
+import { F16Fit } from '../../src/model/f16-fit.ts';
 import { foldsOf, isPlain, rotatedPlace } from '../../src/model/fold.ts';
 import { fillFromCheckpoint } from '../../src/model/load.ts';
 import { tensorsOf } from '../../src/model/spec.ts';
@@ -35,7 +36,12 @@ const phi = { ...base, model_type: 'phi3', partial_rotary_factor: 0.5 };
 const at = 'model.layers.0';
 
 /** What is written to the GPU, by buffer; `stored` are the tensors of the file. */
-async function load(json: object, stored: Record<string, readonly number[]>) {
+async function load(
+  json: object,
+  stored: Record<string, readonly number[]>,
+  options: { dtype?: 'f32' | 'f16'; as?: 'F32' | 'F16'; fit?: F16Fit } = {},
+) {
+  const { dtype = 'f32', as = 'F32', fit } = options;
   const spec = specOf(json);
   const written = new Map<string, Float32Array>();
   const device = {
@@ -55,12 +61,12 @@ async function load(json: object, stored: Record<string, readonly number[]>) {
   // Each value tells its place.
   const tensors = Object.entries(stored).map(([name, shape]): NamedTensor => {
     const length = shape.reduce((a, b) => a * b, 1);
-    return { name, dtype: 'F32', shape, data: Float32Array.from({ length }, (_, i) => i + 1) };
+    return { name, dtype: as, shape, data: Float32Array.from({ length }, (_, i) => i + 1) };
   });
   const files = memorySource({ 'model.safetensors': encodeSafetensors(tensors) });
   const checkpoint = await openCheckpoint(files, tensorsOf(spec));
-  const { fill } = allocateWeights(gpu, new Ledger(gpu), spec, 'f32');
-  await fillFromCheckpoint(gpu, fill, checkpoint, tensorsOf(spec));
+  const { fill } = allocateWeights(gpu, new Ledger(gpu), spec, dtype);
+  await fillFromCheckpoint(gpu, fill, checkpoint, tensorsOf(spec), { fit });
   return written;
 }
 
@@ -83,6 +89,15 @@ it('multipliers are in the weights, and the head of a tied model is rid of the e
   expect(written.get('block 0 qkv vectors')![64]).toBeCloseTo(scale, 5);
   expect(written.get('block 0 qkv vectors')![72]).toBe(1);
   expect(written.get('head vectors')![1]).toBeCloseTo(2 / 48, 6);
+});
+
+it('what a factor takes past f16 is told, also of tensors that are stored as f16', async () => {
+  const { 'lm_head.weight': _, ...stored } = own;
+  const fit = new F16Fit();
+  await load({ ...granite, embedding_multiplier: 1000 }, stored, { dtype: 'f16', as: 'F16', fit });
+  expect(fit.misfits).toEqual(['model.embed_tokens.weight']);
+  const large = load({ ...granite, embedding_multiplier: 1000 }, stored, { dtype: 'f16', as: 'F16' });
+  await expect(large).rejects.toMatchObject({ code: 'bad-checkpoint' });
 });
 
 it('an own head has the factor of the logits alone', () => {
