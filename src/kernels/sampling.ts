@@ -19,7 +19,7 @@ import {
 import { type Activations, COUNT } from './tensor.ts';
 import { type Tuning, VOCABULARY_THREADS } from './tuning.ts';
 
-/** Of the sequences. */
+/** Of the next step's rows. */
 const SAMPLERS = reads('samplers', 'Sampler', ({ step }) => [step.next + step.count, SAMPLER_BYTES / 4]);
 
 /** A sampler as shaders/shared/sampling.wgsl has it. */
@@ -46,10 +46,11 @@ export const SAMPLE: Kernel<VocabularyConstant> = {
   *cpu({ constants: { STRIDE4, VOCAB, WG }, step, floats, words, pick }) {
     for (const row of pick(step.count)) {
       const to = step.next + row;
-      const position = words('next_rows', 4 * to, 4)[2]!;
+      const next = words('next_rows', 4 * to, 4);
+      const [position, reply] = [next[2]!, next[3]!];
       const sampler = samplerOf(words('samplers', 8 * to, 8));
       const logits = floats('logits', row * 4 * STRIDE4, VOCAB);
-      yield* taken(to, drawn(logits, sampler, { threads: WG, position, sequence: to }), position);
+      yield* taken(to, drawn(logits, sampler, { threads: WG, position, reply }), position);
     }
   },
 };
@@ -79,9 +80,10 @@ export const ADJUST: Kernel<VocabularyConstant | 'HAS_BIAS' | 'HAS_MASK' | 'MASK
   *cpu({ constants, step, floats, words, pick }) {
     const { STRIDE4, VOCAB, HAS_BIAS, HAS_MASK, MASK_WORDS } = constants;
     for (const row of pick(step.count)) {
-      const sequence = step.next + row;
-      const sampler = samplerOf(words('samplers', 8 * sequence, 8));
-      const [last] = words('next_rows', 4 * sequence, 4);
+      const place = step.next + row;
+      const sampler = samplerOf(words('samplers', 8 * place, 8));
+      const next = words('next_rows', 4 * place, 4);
+      const [last, sequence] = [next[0]!, next[1]!];
       for (const i of pick(VOCAB)) {
         const at = row * 4 * STRIDE4 + i;
         const to = sequence * VOCAB + i;
