@@ -1,4 +1,4 @@
-import { LAST_FILE } from '../src/convert/handle-folder.ts';
+import { REPORT_FILE } from '../src/convert/report.ts';
 import { canCache } from '../src/formats/cache-files.ts';
 import type { Choice } from './chat/picker.ts';
 
@@ -21,7 +21,7 @@ export async function savedModels(clean = false): Promise<FileSystemDirectoryHan
   const found: FileSystemDirectoryHandle[] = [];
   for await (const [name, entry] of (place as unknown as Entries) ?? []) {
     const folder = entry as FileSystemDirectoryHandle;
-    const isComplete = await folder.getFileHandle(LAST_FILE).catch(() => undefined);
+    const isComplete = await folder.getFileHandle(REPORT_FILE).catch(() => undefined);
     if (isComplete) found.push(folder);
     else if (clean) await place!.removeEntry(name, { recursive: true }).catch(() => {});
   }

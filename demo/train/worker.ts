@@ -1,7 +1,7 @@
 // Trains in a worker: jax computes on the thread that calls it, and the page must stay alive.
 import { type Endpoint, Peer } from '../../src/api/rpc.ts';
 import { specOf } from '../../src/families/index.ts';
-import { type ModelSpec, parameterCount } from '../../src/model/spec.ts';
+import { parameterCount } from '../../src/model/spec.ts';
 import { type Batch, BatchStream, heldOutBatches } from '../../src/train/batches.ts';
 import { Bpe } from '../../src/train/bpe.ts';
 import { chatData } from '../../src/train/chat-corpus.ts';
@@ -23,7 +23,7 @@ const EVERY = 10;
 interface Session {
   settings: TrainSettings;
   bpe: Bpe;
-  configs: { json: object; spec: ModelSpec }[];
+  configs: readonly object[];
   models: TrainingModel[];
   stream: BatchStream;
   heldOut: Batch[];
@@ -35,7 +35,8 @@ let session: Session | undefined;
 const methods = {
   /** Creates both models, to be trained on the user's text or else on the built-in chats. @returns their parameters */
   async begin(settings: TrainSettings, text?: { name: string; bytes: Uint8Array }): Promise<number[]> {
-    const configs = configsOf(settings).map((json) => ({ json, spec: specOf(json) }));
+    const configs = configsOf(settings);
+    const specs = configs.map((json) => specOf(json));
     const { seed, rows, length, steps, learningRate } = settings;
     const data = text
       ? textData(paragraphsOf(text.name, text.bytes), seed, length)
@@ -48,16 +49,16 @@ const methods = {
       settings,
       bpe,
       configs,
-      models: configs.map(({ spec }, i) => ({
+      models: specs.map((spec, i) => ({
         name: NAMES[i]!,
-        trainer: new Trainer(spec, initialWeights(spec, seed), { schedule, length }),
+        trainer: new Trainer(spec, { weights: initialWeights(spec, seed) }, { schedule, length }),
         curve: [],
       })),
       stream: new BatchStream(data.training(bpe), shape),
       heldOut: heldOutBatches(data, bpe, shape, 1),
       state: undefined,
     };
-    return configs.map(({ spec }) => parameterCount(spec));
+    return specs.map(parameterCount);
   },
 
   /** Goes on to the last step, or until the signal. @returns steps done */
@@ -79,10 +80,9 @@ const methods = {
   async files(which: 0 | 1): Promise<File[]> {
     const { models, configs, bpe, settings, state } = session!;
     const { trainer, curve } = models[which]!;
-    const { json, spec } = configs[which]!;
     const weights = await trainer.weights();
     const training = { ...settings, step: trainer.step, tokens: state?.tokens ?? 0, curve };
-    const files = modelFiles({ configJson: json, spec, weights, bpe, training });
+    const files = modelFiles({ configJson: configs[which]!, weights, bpe, training });
     return Object.entries(files).map(([name, content]) => new File([content], name));
   },
 };

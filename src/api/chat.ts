@@ -1,4 +1,4 @@
-import { keptPart } from '../part.ts';
+import { lazy } from '../lazy.ts';
 import type { CallOptions, ChatCompletions, ChatModel } from './openai.ts';
 import type { ChatRequest } from './openai-request.ts';
 
@@ -9,7 +9,7 @@ export interface Chat {
 
 /** The chat of a model; its code is fetched with the first request. */
 export function chatOf(model: ChatModel): Chat {
-  const completions = keptPart(async () => (await import('./openai.ts')).chatCompletions(model));
+  const completions = lazy(async () => (await import('./openai.ts')).chatCompletions(model));
   const create = async (request: ChatRequest, call?: CallOptions) =>
     (await completions()).create(request, call);
   return { completions: { create } as ChatCompletions };

@@ -2,13 +2,13 @@ import type { Choice, Estimate } from '../engine/estimate.ts';
 import type { LoadOptions } from '../engine/types.ts';
 import { ShishuError } from '../errors.ts';
 import type { SourceLike } from '../formats/source.ts';
-import { part } from '../part.ts';
+import { importModule } from '../lazy.ts';
 import { chatOf } from './chat.ts';
 import type { CrashedLoad } from './crash-notes.ts';
 import type { Model } from './model.ts';
 import type { WorkerLoadOptions } from './remote.ts';
 
-const crashNotes = () => part(() => import('./crash-notes.ts'));
+const crashNotes = () => importModule(() => import('./crash-notes.ts'));
 
 /** Options of `loadModel` for a model in the page's own thread. */
 export interface LocalLoadOptions extends LoadOptions {
@@ -34,10 +34,10 @@ export async function loadModel(
       details: { option: 'worker' },
     });
   const starting = options.worker
-    ? part(() => import('./remote.ts')).then(
+    ? importModule(() => import('./remote.ts')).then(
         (remote) => () => remote.loadModelInWorker(source, options as WorkerLoadOptions),
       )
-    : part(() => import('../engine/engine.ts')).then((engine) => async () => {
+    : importModule(() => import('../engine/engine.ts')).then((engine) => async () => {
         const model = await engine.loadModel(source, options as LocalLoadOptions);
         return Object.assign(model, { chat: chatOf(model) });
       });
@@ -78,7 +78,7 @@ export interface LoadEstimate extends Estimate {
  * @throws ShishuError those of `loadModel`, but for `does-not-fit` and `out-of-memory`
  */
 export async function estimate(source: SourceLike, options: LoadOptions = {}): Promise<LoadEstimate> {
-  const engine = await part(() => import('../engine/estimate.ts'));
+  const engine = await importModule(() => import('../engine/estimate.ts'));
   const name = (await crashNotes()).crashNoteName(source);
   const crashed = (await crashedLoads()).find(({ model }) => model === name);
   if (!crashed) return engine.estimate(source, options);

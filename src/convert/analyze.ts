@@ -1,7 +1,6 @@
 import type { Runner } from '../engine/runner.ts';
 import { throwIfAborted } from '../errors.ts';
 import { markdownTable } from '../markdown.ts';
-import { pruned } from '../model/prune.ts';
 import {
   elements,
   feedForwardTensors,
@@ -159,6 +158,7 @@ export async function analyze(
     onProgress,
   }: Pick<CalibrateOptions, 'signal' | 'onProgress'> & { storedBytes: number },
 ): Promise<{ analysis: Analysis; fits: Map<number, Fit> }> {
+  const model = { runner, plan };
   const { spec } = runner.parts;
   const attending = plan.filter((block) => block.kind === 'attention');
   const layers = attending.map(({ layer }) => layer);
@@ -172,24 +172,23 @@ export async function analyze(
     onProgress?.(done, total);
     return value;
   };
-  const whole = await step(wholePerplexity({ runner, plan }, windows.test, signal));
+  const whole = await step(wholePerplexity(model, windows.test, signal));
   const fits = await calibrate(runner, plan, windows, layers, {
     signal,
     onProgress: (at, of) => onProgress?.(done + (calibrating * at) / of, total),
   });
   done += calibrating;
   const measured = await step(measureMaps(runner, plan, layers, windows.test, signal));
-  const modes = Object.fromEntries(layers.map((layer) => [layer, 'linear' as const]));
   const position = windows.test[0]!.length - 1;
   const attentionTimes = await timeBlocks(runner, plan, position);
-  const mapTimes = await timeBlocks(runner, pruned(plan, modes, fits), position);
+  const mapTimes = await timeBlocks(runner, prunedModel(model, layers, 'linear').plan, position);
   const bytesOf = (tensors: readonly TensorSpec[]): number =>
     tensors.reduce((sum, tensor) => sum + storedBytes * elements(tensor), 0);
   const blocks: BlockReport[] = [];
   for (const block of attending) {
     const { layer } = block;
     const under = (mode: 'skip' | 'linear'): Promise<number> =>
-      step(perplexity(prunedModel({ runner, plan }, [layer], mode), windows.test, signal));
+      step(perplexity(prunedModel(model, [layer], mode), windows.test, signal));
     blocks.push({
       layer,
       ...measured.get(layer)!,

@@ -13,7 +13,7 @@ import { type Target, targetOf } from './choose.ts';
 import type { Fit } from './fit.ts';
 import { checkHealing, type Healing, type HealOptions, heal, type Log } from './heal.ts';
 import { bytesOf, type OnGpu, type OpenOptions, refuseChild, withOnGpu } from './on-gpu.ts';
-import type { ConvertReport } from './report.ts';
+import { type ConvertReport, REPORT_FILE } from './report.ts';
 import type { Share } from './share.ts';
 import { measureSpeed } from './speed.ts';
 import { type Stage, type Staged, tensorFile } from './staged.ts';
@@ -204,7 +204,7 @@ export async function convert(
       const order = orderWithout(options.order, layers);
       await staged.write(ANALYSIS_FILE, `${JSON.stringify({ order }, null, 2)}\n`);
     }
-    await staged.write('report.json', `${JSON.stringify(report, null, 2)}\n`);
+    await staged.write(REPORT_FILE, `${JSON.stringify(report, null, 2)}\n`);
     throwIfAborted(signal);
     await staged.commit();
     return report;

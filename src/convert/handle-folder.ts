@@ -42,10 +42,7 @@ export async function writeHandle(
   }
 }
 
-/** The file that is written last: a folder that has it is complete. */
-export const LAST_FILE = 'report.json';
-
-/** Begins a new folder inside `parent` (a browser's file system); it is complete when it has `LAST_FILE`. */
+/** Begins a new folder inside `parent` (a browser's file system); it is complete when it has `REPORT_FILE`. */
 export async function stageHandle(parent: FileSystemDirectoryHandle, name: string): Promise<Staged> {
   const found = await parent.getDirectoryHandle(name).catch(() => undefined);
   if (found)

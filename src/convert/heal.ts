@@ -121,11 +121,15 @@ export async function heal(
   const shape = shapeOf(windows, parent.spec.vocabSize);
   const steps = Math.max(1, Math.round(options.tokens / (shape.rows * (shape.length + 1))));
   log(`healing: preparing ${steps} steps`);
-  const trainer = new Trainer(child.spec, await readWeights(child.checkpoint, child.spec), {
-    schedule: { steps, learningRate, warmUp: Math.min(20, Math.ceil(steps / 10)) },
-    length: shape.length,
-    teacher: { spec: parent.spec, weights: await readWeights(parent.checkpoint, parent.spec), mix },
-  });
+  const trainer = new Trainer(
+    child.spec,
+    { weights: await readWeights(child.checkpoint, child.spec) },
+    {
+      schedule: { steps, learningRate, warmUp: Math.min(20, Math.ceil(steps / 10)) },
+      length: shape.length,
+      teacher: { spec: parent.spec, weights: await readWeights(parent.checkpoint, parent.spec), mix },
+    },
+  );
   try {
     const pad = parent.spec.eosTokenIds[0] ?? 0;
     const { tokens, seconds } = await run([{ name: 'child', trainer, curve: [] }], {

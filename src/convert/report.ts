@@ -3,7 +3,10 @@ import type { Share } from './share.ts';
 import type { Speed } from './speed.ts';
 import type { TokenCounts } from './windows.ts';
 
-/** What a conversion did; `report.json` of the child's folder. */
+/** The file of a child's folder that is written last: a folder that has it is complete. */
+export const REPORT_FILE = 'report.json';
+
+/** What a conversion did, as in `REPORT_FILE`. */
 export interface ConvertReport {
   /** Attention blocks before the first that lost it. */
   front: number;

@@ -11,12 +11,12 @@ import { type Gpu, type GpuOptions, lossOr, openGpuBeside, throwIfLost } from '.
 import { checkProfile } from '../gpu/profile.ts';
 import type { WeightDtype } from '../kernels/tensor.ts';
 import type { Choice } from '../kernels/tuning.ts';
+import { importModule } from '../lazy.ts';
 import { F16Fit } from '../model/f16-fit.ts';
 import type { ForwardParts } from '../model/forward.ts';
 import { fillFromCheckpoint } from '../model/load.ts';
 import { type ModelSpec, planOf, tensorsOf } from '../model/spec.ts';
 import type { FillPlan } from '../model/weights.ts';
-import { part } from '../part.ts';
 import { DTYPES, DTYPES_TEXT } from '../quant/index.ts';
 import type { TuningStore } from './kept-tuning.ts';
 import { LocalModel, type ModelParts } from './model.ts';
@@ -282,7 +282,7 @@ async function openModel(
   const failed = new AbortController();
   const headers = readHeaders(folder, options);
   const texts = readTexts(folder, headers, anySignal(failed.signal, signal));
-  const testing = options.selfTest === false ? undefined : part(() => import('./check-kernels.ts'));
+  const testing = options.selfTest === false ? undefined : importModule(() => import('./check-kernels.ts'));
   // Whoever awaits them sees their errors.
   for (const begun of [texts, testing]) begun?.catch(() => {});
   const [{ spec, checkpoint, sizes, requantized }, gpu] = await openGpuBeside(headers, {
@@ -302,7 +302,7 @@ async function openModel(
     // A CPU's times say nothing of a GPU, also with a GPU's kernels.
     const { tune = !gpu.software && gpu.profile === 'gpu' && gpuOptions.tuning === undefined } = options;
     const choose = (parts: ForwardParts, filled: Promise<void>): Promise<Partial<Choice>> =>
-      part(() => import('./kept-tuning.ts'))
+      importModule(() => import('./kept-tuning.ts'))
         .then(({ keptTuning }) => keptTuning(parts, plan, filled, gpuOptions.tuningStore, { signal }))
         .catch(() => ({}));
     if (requantized.length > 0)

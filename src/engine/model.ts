@@ -5,8 +5,8 @@ import { guardMemory } from '../gpu/buffer.ts';
 import { type Gpu, lossOr, throwIfLost } from '../gpu/device.ts';
 import type { Constraint, Masks } from '../grammar/constraint.ts';
 import type { WeightDtype } from '../kernels/tensor.ts';
+import { importModule, lazy } from '../lazy.ts';
 import { kvBytesPerToken, type Plan, parameterCount } from '../model/spec.ts';
-import { keptPart, part } from '../part.ts';
 import { generateReplies } from './generate.ts';
 import type { EngineModel } from './model-interface.ts';
 import { completeOrder, type ModeSetting, modesOf, type PruneOrder, planInModes } from './modes.ts';
@@ -59,7 +59,7 @@ export class LocalModel implements EngineModel {
   #running: { plan: Plan; dispatchesPerToken: number };
   #pruneOrder: PruneOrder | undefined;
   #disposed = false;
-  readonly #masks = keptPart(async () => {
+  readonly #masks = lazy(async () => {
     const { MaskCache } = await import('./mask-cache.ts');
     const { tokenizer, runner } = this.#parts;
     return new MaskCache(tokenizer, runner.parts.spec.vocabSize);
@@ -233,7 +233,9 @@ export class LocalModel implements EngineModel {
   async setLinearMaps(maps: LinearMaps): Promise<void> {
     this.#live();
     await this.#scheduler.alone(async () => {
-      const { checkLinearMaps, installLinearMap } = await part(() => import('../model/linear-maps.ts'));
+      const { checkLinearMaps, installLinearMap } = await importModule(
+        () => import('../model/linear-maps.ts'),
+      );
       const { plan, runner, gpu } = this.#live();
       const { spec, weights } = runner.parts;
       const entries = checkLinearMaps(plan, spec.hiddenSize, maps);

@@ -108,7 +108,10 @@ export class Scheduler {
     leave();
   }
 
-  /** Waits for those before it, and runs while no sequence has a slot and no step is under way. */
+  /**
+   * Waits for those before it, and runs while no sequence has a slot and no step is under way: what uses the runner itself, and what
+   * changes weights or frees buffers.
+   */
   async alone<T>(run: () => Promise<T>, signal?: AbortSignal): Promise<T> {
     const leave = await this.#places.enter(undefined, signal);
     try {
@@ -198,13 +201,15 @@ export class Scheduler {
   /** Begins sequences that have their turn for the first time, or in another plan. */
   async #beginAll(): Promise<boolean> {
     let moved = false;
+    const ready = new Set<Plan>();
     for (const sequence of this.#leave.keys()) {
       try {
         if (sequence.children.length > 0) this.#shareWithChildren(sequence);
         if (sequence.error !== undefined || sequence.parent || (sequence.plan && !sequence.stale)) continue;
         moved = true;
         const plan = sequence.wantedPlan;
-        await this.#host.ready(plan);
+        if (!ready.has(plan)) await this.#host.ready(plan);
+        ready.add(plan);
         // It may have left meanwhile.
         if (sequence.slot) this.#begin(sequence, plan);
       } catch (error) {
@@ -245,7 +250,7 @@ export class Scheduler {
   /** Those that the next step can take further: in the plan of the one that waits for longest. */
   #members(): Sequence[] {
     const runnable = [...this.#leave.keys()].filter(
-      (sequence) => sequence.runnable && (sequence.rest > 0 || this.#next.includes(sequence)),
+      (sequence) => sequence.canRun() && (sequence.rest > 0 || this.#next.includes(sequence)),
     );
     const [longest] = [...runnable].sort((a, b) => a.lastStep - b.lastStep);
     return longest ? runnable.filter(({ plan }) => planKey(plan!) === planKey(longest.plan!)) : [];

@@ -122,8 +122,8 @@ export class Sequence {
     return this.tokens.length - this.computed - (this.children.length > 0 ? 1 : 0);
   }
 
-  /** A step can take it further. */
-  get runnable(): boolean {
+  /** Whether a step can take it further; one with much that is unread pauses until all has been read. */
+  canRun(): boolean {
     const ahead = this.unread.length + this.inFlight;
     if (ahead >= MOST_UNREAD) this.#paused = true;
     else if (this.unread.length === 0) this.#paused = false;

@@ -1,6 +1,6 @@
 // Which GGUF file a source is, and how it becomes a model's folder.
 import { ShishuError } from '../errors.ts';
-import { keptPart } from '../part.ts';
+import { lazy } from '../lazy.ts';
 import { hubGguf } from './hub.ts';
 import type { RawSource, StreamingSource } from './raw-source.ts';
 import type { Source } from './source.ts';
@@ -56,7 +56,7 @@ function later(name: string, open: () => Promise<RawSource>): RawSource {
 
 /** The model in a GGUF file of a folder; what reads it is fetched when it is first asked. */
 export function ggufIn(folder: Source, file: string): StreamingSource {
-  const open = keptPart(async () => (await import('./gguf/folder.ts')).ggufFolder(folder, file));
+  const open = lazy(async () => (await import('./gguf/folder.ts')).ggufFolder(folder, file));
   return {
     ...later(`${file} of ${folder.name}`, open),
     readHead: async (...args) => (await open()).readHead(...args),

@@ -1,4 +1,4 @@
-import { part } from '../part.ts';
+import { importModule } from '../lazy.ts';
 import type { ChatTemplate, TemplateText } from './chat-template.ts';
 import { isObject, type Json, readOptionalJson } from './json.ts';
 import { otherKind } from './other-kind.ts';
@@ -40,7 +40,7 @@ export async function readChatTemplate(
   const choose = (withTools: boolean): TemplateText | undefined =>
     (withTools ? named.get('tool_use') : undefined) ?? named.get('default');
   // Models without a template have no use for what runs it.
-  return (await part(() => import('./chat-template.ts'))).chatTemplate(choose, config);
+  return (await importModule(() => import('./chat-template.ts'))).chatTemplate(choose, config);
 }
 
 function fromFile(file: string, bytes: Uint8Array): TemplateText {

@@ -1,12 +1,12 @@
+import { specOf } from '../families/index.ts';
 import { encodeSafetensors, type NamedTensor } from '../formats/safetensors.ts';
-import { type ModelSpec, ownTensors } from '../model/spec.ts';
+import { ownTensors } from '../model/spec.ts';
 import type { Bpe } from './bpe.ts';
 import type { CpuWeights } from './weights.ts';
 
 export interface ModelFolder {
   /** `config.json` as it was given. */
   configJson: object;
-  spec: ModelSpec;
   weights: CpuWeights;
   bpe: Bpe;
   /** `training.json` */
@@ -17,7 +17,8 @@ const json = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`;
 
 /** The files of a folder that the engine loads, by name: f16 safetensors, config, tokenizer; and `training.json`. */
 export function modelFiles(model: ModelFolder): Record<string, string | Uint8Array<ArrayBuffer>> {
-  const { configJson, spec, weights, bpe, training } = model;
+  const { configJson, weights, bpe, training } = model;
+  const spec = specOf(configJson);
   const tensors = ownTensors(spec).map(({ name, shape }): NamedTensor => {
     return { name, dtype: 'F16', shape, data: weights[name]!.data };
   });

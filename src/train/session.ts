@@ -20,7 +20,7 @@ import { initialWeights } from './model.ts';
 import type { Schedule } from './optimizer.ts';
 import { type RunProgress, type RunState, run, type TrainingModel } from './run.ts';
 import { paragraphsOf, textData } from './text-data.ts';
-import { type Snapshot, startJax, type Teacher, Trainer } from './trainer.ts';
+import { startJax, type Teacher, Trainer } from './trainer.ts';
 import type { CpuWeights } from './weights.ts';
 
 /** What `shishulm train` was asked for. */
@@ -168,9 +168,9 @@ export async function train(request: TrainRequest): Promise<void> {
   const models = configFiles.map((file, i): TrainingModel => {
     const { name, spec } = file;
     const resumed = checkpoint?.models[i];
-    const newWeights = (): CpuWeights =>
-      initial ? startingWeights(file, from!, initial) : initialWeights(spec, seed);
-    const start: CpuWeights | Snapshot = resumed?.snapshot ?? newWeights();
+    const start = resumed?.snapshot ?? {
+      weights: initial ? startingWeights(file, from!, initial) : initialWeights(spec, seed),
+    };
     log(
       `${name}: ${parameterCount(spec).toLocaleString('en')} parameters, ${attentionOf(spec).size} attention blocks of ${spec.blocks.length}`,
     );
@@ -194,17 +194,15 @@ export async function train(request: TrainRequest): Promise<void> {
       run: state,
       settings: { ...settings, schedule },
     });
-    for (const [i, { name, configJson, snapshot, curve }] of snapshots.entries()) {
-      const { spec } = configFiles[i]!;
+    for (const { name, configJson, snapshot, curve } of snapshots)
       await writeModelFolder(configFiles.length === 1 ? out : join(out, name), {
         configJson,
-        spec,
         bpe,
         weights: snapshot.weights,
         training: {
           ...settings,
           schedule,
-          parameters: parameterCount(spec),
+          parameters: parameterCount(specOf(configJson)),
           ...(request.teacher && { teacher: request.teacher, mix }),
           step: snapshot.step,
           tokens: state.tokens,
@@ -212,7 +210,6 @@ export async function train(request: TrainRequest): Promise<void> {
           curve,
         },
       });
-    }
   };
 
   let saved = performance.now();

@@ -34,7 +34,8 @@ function randomBatch(spec: ModelSpec, { rows, length, seed }: StepShape): Batch 
 /** A new model that is trained on one batch over and over; `step` gives the ms until the loss of a step is known. */
 export function makeStepper(spec: ModelSpec, shape: StepShape) {
   const schedule = { steps: 1000, learningRate: 1e-3, warmUp: 10 };
-  const trainer = new Trainer(spec, initialWeights(spec, shape.seed), { schedule, length: shape.length });
+  const weights = initialWeights(spec, shape.seed);
+  const trainer = new Trainer(spec, { weights }, { schedule, length: shape.length });
   const batch = randomBatch(spec, shape);
   return {
     async step(): Promise<number> {

@@ -31,11 +31,17 @@ export function paragraphsOf(file: string, bytes: Uint8Array): string[] {
  */
 export const textData = (paragraphs: readonly string[], seed: number, length: number): TrainingData => ({
   texts: () => paragraphs,
-  training: (bpe) => (index) => {
-    const hash = hashOf(`${seed}/${index}`);
-    const ids = bpe.encode(BEGIN + paragraphs[hash % paragraphs.length]);
-    const from = ids.length > length ? hashOf(`window/${hash}`) % (ids.length - length) : 0;
-    const window = ids.slice(from, from + length + 1);
-    return { ids: window, weights: window.map(() => 1) };
+  training: (bpe) => {
+    // A file without blank lines is one paragraph, of which every sample is a window.
+    const encoded: number[][] = [];
+    return (index) => {
+      const hash = hashOf(`${seed}/${index}`);
+      const at = hash % paragraphs.length;
+      encoded[at] ??= bpe.encode(BEGIN + paragraphs[at]);
+      const ids = encoded[at];
+      const from = ids.length > length ? hashOf(`window/${hash}`) % (ids.length - length) : 0;
+      const window = ids.slice(from, from + length + 1);
+      return { ids: window, weights: window.map(() => 1) };
+    };
   },
 });

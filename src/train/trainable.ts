@@ -11,7 +11,8 @@ export function checkTrainable(spec: ModelSpec): void {
   for (const mixer of attentionOf(spec).values()) {
     if (mixer.q.bias || mixer.out.bias) refuse('biases');
     if (typeof mixer.qkNorm === 'object') refuse('weighted norms of q and k');
-    if (mixer.rope?.scaling.type !== 'none') refuse('scaled rotary embeddings');
+    if (!mixer.rope) refuse('attention without rotary embeddings');
+    else if (mixer.rope.scaling.type !== 'none') refuse('scaled rotary embeddings');
   }
   if (spec.blocks.some(({ feedForward }) => feedForward.down.bias)) refuse('biases');
 }

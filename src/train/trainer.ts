@@ -27,6 +27,9 @@ export interface Snapshot {
   second: CpuWeights;
 }
 
+/** What training starts from: a new model's weights, or a snapshot. */
+export type Start = Pick<Snapshot, 'weights'> & Partial<Snapshot>;
+
 /** A model to distil. */
 export interface Teacher {
   spec: ModelSpec;
@@ -77,25 +80,20 @@ export class Trainer {
   readonly #gradients: (params: Params, ...inputs: [...Inputs, Constants, Tensor[]]) => [Tensor, Params];
   readonly #update: typeof adamW;
 
-  /**
-   * @param start a new model's weights, or a checkpoint's
-   * @param length tokens a row
-   */
+  /** @param length tokens a row */
   constructor(
     spec: ModelSpec,
-    start: CpuWeights | Snapshot,
+    { step = 0, weights, first, second }: Start,
     { schedule, length, teacher }: { schedule: Schedule; length: number; teacher?: Teacher },
   ) {
     checkTrainable(spec);
     this.spec = spec;
     this.#schedule = schedule;
     this.#constants = constantsOf(spec, length);
-    const snapshot = 'step' in start && typeof start.step === 'number' ? (start as Snapshot) : undefined;
-    this.#step = snapshot?.step ?? 0;
-    this.#params = toDevice(snapshot?.weights ?? (start as CpuWeights), spec);
-    this.#moments = snapshot
-      ? { first: toDevice(snapshot.first, spec), second: toDevice(snapshot.second, spec) }
-      : { first: zerosLike(this.#params), second: zerosLike(this.#params) };
+    this.#step = step;
+    this.#params = toDevice(weights, spec);
+    const moment = (of?: CpuWeights): Params => (of ? toDevice(of, spec) : zerosLike(this.#params));
+    this.#moments = { first: moment(first), second: moment(second) };
     if (teacher) {
       checkTrainable(teacher.spec);
       this.#teacher = {

@@ -43,14 +43,8 @@ beforeAll(async () => {
     ['child', child],
   ] as const) {
     const configJson = { ...sizes, ...kind };
-    const spec = specOf(configJson);
-    await writeModelFolder(join(folder, name), {
-      configJson,
-      spec,
-      bpe,
-      weights: initialWeights(spec, 1),
-      training: {},
-    });
+    const weights = initialWeights(specOf(configJson), 1);
+    await writeModelFolder(join(folder, name), { configJson, bpe, weights, training: {} });
   }
 });
 afterAll(() => rm(folder, { recursive: true }));

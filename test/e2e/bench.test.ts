@@ -1,20 +1,12 @@
 import { readFile } from 'node:fs/promises';
-import type { Browser, Page } from 'playwright';
-import { afterAll, afterEach, beforeAll, expect, inject, test } from 'vitest';
+import type { Page } from 'playwright';
+import { expect, inject, test } from 'vitest';
 import type { BenchResult } from '../../src/bench/result.ts';
-import { launchBrowser } from '../support/browser.ts';
+import { type Tab, tabs } from '../support/tabs.ts';
 
 const LONG = 180_000;
 
-let browser: Browser;
-const pages: Page[] = [];
-beforeAll(async () => {
-  browser = await launchBrowser();
-});
-afterAll(() => browser.close());
-afterEach(async () => {
-  for (const page of pages.splice(0)) await page.close();
-});
+const open = tabs();
 
 const SMALL = new URLSearchParams({
   parent: 'Tiny-1M',
@@ -26,16 +18,8 @@ const SMALL = new URLSearchParams({
   repetitions: '2',
 });
 
-/** Opens the page; `problems` collects its errors. */
-async function openBench(
-  hash = '',
-  width = 1200,
-  script: () => void = () => {},
-): Promise<{ page: Page; problems: string[] }> {
-  const page = await browser.newPage({ viewport: { width, height: 800 } });
-  pages.push(page);
-  const problems: string[] = [];
-  page.on('pageerror', (error) => problems.push(error.message));
+async function openBench(hash = '', width = 1200, script: () => void = () => {}): Promise<Tab> {
+  const { page, problems } = await open({ viewport: { width, height: 800 } });
   await page.addInitScript(script);
   await page.goto(new URL(`bench.html${hash}`, inject('demoUrl')).href);
   await page.waitForSelector('#openers button, .notice');

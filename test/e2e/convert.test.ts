@@ -1,29 +1,22 @@
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Browser, Page } from 'playwright';
-import { afterAll, afterEach, beforeAll, expect, inject, test } from 'vitest';
+import type { Page } from 'playwright';
+import { expect, inject, test } from 'vitest';
 import type { ConvertReport } from '../../src/convert/report.ts';
-import { launchBrowser } from '../support/browser.ts';
 import { charTokenizerFiles } from '../support/char-tokenizer.ts';
+import { tabs } from '../support/tabs.ts';
 import { tinyFiles, tinyModel } from '../support/tiny-models.ts';
 
 const LONG = 120_000;
 const withParent = existsSync(join(import.meta.dirname, '../../demo/public/models/parent/config.json'));
 
-let browser: Browser;
+const openTab = tabs();
 let page: Page;
 let problems: string[];
-beforeAll(async () => {
-  browser = await launchBrowser();
-});
-afterAll(() => browser.close());
-afterEach(() => page.context().close());
 
 async function open(width = 1200): Promise<void> {
-  page = await (await browser.newContext({ viewport: { width, height: 800 } })).newPage();
-  problems = [];
-  page.on('pageerror', (error) => problems.push(error.message));
+  ({ page, problems } = await openTab({ viewport: { width, height: 800 } }));
   await page.goto(new URL('convert.html', inject('demoUrl')).href);
   // The form is wired once the included parent is in it, or there is none.
   await page.waitForSelector(withParent ? '#openers button' : '#settings');

@@ -1,25 +1,18 @@
 import { readFile } from 'node:fs/promises';
-import type { Browser, Page } from 'playwright';
-import { afterAll, afterEach, beforeAll, expect, inject, test } from 'vitest';
+import type { Page } from 'playwright';
+import { expect, inject, test } from 'vitest';
 import { readHeader } from '../../src/formats/safetensors.ts';
-import { launchBrowser } from '../support/browser.ts';
 import { memorySource } from '../support/memory-source.ts';
+import { tabs } from '../support/tabs.ts';
 
 const LONG = 120_000;
 
-let browser: Browser;
+const openTab = tabs();
 let page: Page;
 let problems: string[];
-beforeAll(async () => {
-  browser = await launchBrowser();
-});
-afterAll(() => browser.close());
-afterEach(() => page.close());
 
 async function open(fields: Record<string, string>): Promise<void> {
-  page = await browser.newPage({ viewport: { width: 360, height: 800 } });
-  problems = [];
-  page.on('pageerror', (error) => problems.push(error.message));
+  ({ page, problems } = await openTab({ viewport: { width: 360, height: 800 } }));
   await page.goto(new URL('train.html', inject('demoUrl')).href);
   await page.click('summary');
   for (const [name, value] of Object.entries(fields)) await page.fill(`[name=${name}]`, value);

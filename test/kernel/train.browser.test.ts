@@ -32,7 +32,7 @@ it('trains parent and child side by side in a page: the loss of both falls', asy
   const schedule = { steps: STEPS, learningRate: 0.01, warmUp: 5 };
   models = [parent, child].map((spec, i) => ({
     name: `${i}`,
-    trainer: new Trainer(spec, initialWeights(spec, 1), { schedule, length: shape.length }),
+    trainer: new Trainer(spec, { weights: initialWeights(spec, 1) }, { schedule, length: shape.length }),
     curve: [],
   }));
   const stream = new BatchStream(chatData(toyCorpus, 1).training(bpe), { ...shape, pad: bpe.id(END) });

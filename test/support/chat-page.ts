@@ -1,10 +1,11 @@
 // The chat page, as tests drive it.
 import { readdir } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import type { Browser, BrowserContextOptions, Page } from 'playwright';
-import { afterAll, afterEach, beforeAll, expect, inject } from 'vitest';
-import { browserName, launchBrowser } from './browser.ts';
+import type { BrowserContextOptions, Page } from 'playwright';
+import { expect, inject } from 'vitest';
+import { browserName } from './browser.ts';
 import { byteTokenizerFiles } from './byte-tokenizer.ts';
+import { type Tab, tabs } from './tabs.ts';
 import { randomModel, tinyFiles } from './tiny-models.ts';
 
 /**
@@ -15,24 +16,13 @@ export type Open = (
   options?: BrowserContextOptions,
   prepare?: (page: Page) => Promise<unknown>,
   search?: string,
-) => Promise<{ page: Page; problems: string[] }>;
+) => Promise<Tab>;
 
 /** A browser for the tests of a file, its tabs closed behind each. */
 export function chatPages(): Open {
-  let browser: Browser;
-  const pages: Page[] = [];
-  beforeAll(async () => {
-    browser = await launchBrowser();
-  });
-  afterAll(() => browser.close());
-  afterEach(async () => {
-    for (const page of pages.splice(0)) await page.context().close();
-  });
+  const open = tabs();
   return async (options = {}, prepare = async () => {}, search = '') => {
-    const page = await (await browser.newContext(options)).newPage();
-    pages.push(page);
-    const problems: string[] = [];
-    page.on('pageerror', (error) => problems.push(error.message));
+    const { page, problems } = await open(options);
     page.on('console', (message) => {
       // A self-test that fails is a warning, for slower kernels do.
       if (message.type() === 'error' || /computes wrongly/.test(message.text()))

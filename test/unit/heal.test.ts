@@ -59,7 +59,7 @@ async function checkpointOf(spec: ModelSpec, weights: CpuWeights) {
 
 /** Perplexity of held-out text. */
 async function perplexityOf(spec: ModelSpec, weights: CpuWeights): Promise<number> {
-  const trainer = new Trainer(spec, weights, { schedule, length: LENGTH });
+  const trainer = new Trainer(spec, { weights }, { schedule, length: LENGTH });
   const loss = await trainer.loss(streamOf(heldOut, heldOut.length).next());
   trainer.dispose();
   return Math.exp(loss);
@@ -70,7 +70,7 @@ describe('healing', () => {
   let pruned: CpuWeights;
   beforeAll(async () => {
     await startJax();
-    const trainer = new Trainer(parent, initialWeights(parent, 1), { schedule, length: LENGTH });
+    const trainer = new Trainer(parent, { weights: initialWeights(parent, 1) }, { schedule, length: LENGTH });
     const stream = streamOf(windowsFrom(3, 400), 16);
     for (let i = 0; i < schedule.steps; i++) await trainer.train(stream.next());
     taught = await trainer.weights();

@@ -104,6 +104,8 @@ it('refuses by name what the trainer does not have', () => {
   const qwen = { ...sizes, num_hidden_layers: 1 };
   expect(() => checkTrainable(specOf({ ...qwen, model_type: 'qwen2' }))).toThrow(/no biases/);
   expect(() => checkTrainable(specOf({ ...qwen, model_type: 'qwen3' }))).toThrow(/weighted norms/);
+  const smollm = { ...qwen, model_type: 'smollm3', no_rope_layers: [0] };
+  expect(() => checkTrainable(specOf(smollm))).toThrow(/no attention without rotary embeddings/);
 });
 
 it('names the package that is not installed, and passes on every other error', async () => {

@@ -7,7 +7,7 @@ import { CONTEXT_WEIGHT, chatData, sampleOf } from '../../src/train/chat-corpus.
 import { textOf } from '../../src/train/chat-format.ts';
 import { initialWeights } from '../../src/train/model.ts';
 import { run, type TrainingModel } from '../../src/train/run.ts';
-import { startJax, Trainer } from '../../src/train/trainer.ts';
+import { type Start, startJax, Trainer } from '../../src/train/trainer.ts';
 
 const texts = Array.from({ length: 1000 }, (_, i) => textOf(chatAt(1, i).turns));
 const bpe = Bpe.train(texts, 512);
@@ -52,8 +52,8 @@ describe('batches', () => {
 
 describe('training', () => {
   beforeAll(() => startJax());
-  const trainer = (spec: typeof parent, steps: number, from?: object) =>
-    new Trainer(spec, (from as never) ?? initialWeights(spec, 1), {
+  const trainer = (spec: typeof parent, steps: number, from?: Start) =>
+    new Trainer(spec, from ?? { weights: initialWeights(spec, 1) }, {
       schedule: { steps, learningRate: 4e-3, warmUp: 5 },
       length: 96,
     });
@@ -111,11 +111,15 @@ describe('training', () => {
 
   it('a student is drawn to its teacher', async () => {
     const teacher = { spec: parent, weights: initialWeights(parent, 7), mix: 1 };
-    const student = new Trainer(child, initialWeights(child, 8), {
-      schedule: { steps: 30, learningRate: 4e-3, warmUp: 5 },
-      length: 96,
-      teacher,
-    });
+    const student = new Trainer(
+      child,
+      { weights: initialWeights(child, 8) },
+      {
+        schedule: { steps: 30, learningRate: 4e-3, warmUp: 5 },
+        length: 96,
+        teacher,
+      },
+    );
     const stream = new BatchStream(source, shape);
     const losses: number[] = [];
     for (let i = 0; i < 30; i++) losses.push((await student.train(stream.next())).loss);

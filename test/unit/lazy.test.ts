@@ -1,10 +1,10 @@
-// Parts of the package are fetched when first used; one that could not be is asked for again at the next call.
+// Features are fetched when first used; one that could not be is asked for again at the next call.
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it, vi } from 'vitest';
 import { chatOf } from '../../src/api/chat.ts';
 import { once } from '../../src/engine/sampler.ts';
-import { keptPart } from '../../src/part.ts';
+import { lazy } from '../../src/lazy.ts';
 
 const blip = vi.hoisted(() => ({ chat: true }));
 vi.mock('../../src/api/openai.ts', async (original) => {
@@ -18,9 +18,9 @@ vi.mock('../../src/api/openai.ts', async (original) => {
   };
 });
 
-it('a part whose fetch failed is fetched at the next call, and kept from then on', async () => {
+it('a value whose modules could not be fetched is created at the next call, and kept from then on', async () => {
   let calls = 0;
-  const kept = keptPart(async () => {
+  const kept = lazy(async () => {
     if (++calls === 1) throw new TypeError('Failed to fetch dynamically imported module');
     return { calls };
   });
@@ -32,7 +32,7 @@ it('a part whose fetch failed is fetched at the next call, and kept from then on
 
 it('two calls at once fetch once', async () => {
   let calls = 0;
-  const kept = keptPart(async () => ++calls);
+  const kept = lazy(async () => ++calls);
   expect(await Promise.all([kept(), kept()])).toEqual([1, 1]);
 });
 
@@ -65,8 +65,8 @@ it('no file of the engine keeps the promise of a fetch by itself', () => {
   );
   for (const file of files) {
     const text = readFileSync(file, 'utf8');
-    expect(`${file} ${text.match(/\?\?= (part|import)\(/g) ?? ''}`).toBe(`${file} `);
+    expect(`${file} ${text.match(/\?\?= (importModule|import)\(/g) ?? ''}`).toBe(`${file} `);
     for (const { index } of text.matchAll(/\bimport\(/g))
-      expect(text.slice(Math.max(0, index - 140), index)).toMatch(/[pP]art\(|Part\(async/);
+      expect(text.slice(Math.max(0, index - 140), index)).toMatch(/importModule\(|lazy\(async/);
   }
 });
