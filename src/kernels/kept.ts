@@ -66,11 +66,11 @@ export function keep(
 export function drawn(
   logits: ArrayLike<number>,
   sampler: SamplerWords,
-  { threads, position, sequence }: { threads: number; position: number; sequence: number },
+  { threads, position, reply }: { threads: number; position: number; reply: number },
 ): number {
   const { ids, probabilities, close } = keep(logits, sampler);
   if (ids.length === 1 && !close) return ids[0]!;
-  const draw = hash((hash((hash(sampler.seed) + position) >>> 0) ^ sequence) >>> 0);
+  const draw = hash((hash((hash(sampler.seed) + position) >>> 0) ^ reply) >>> 0);
   // A thread has every `threads`-th token; the first thread's come first.
   const order = Array.from(ids.keys()).sort(
     (a, b) => (ids[a]! % threads) - (ids[b]! % threads) || ids[a]! - ids[b]!,

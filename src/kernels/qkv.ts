@@ -70,8 +70,8 @@ export const kvShape = ({ constants: c }: Asked<QkvConstant>): readonly number[]
 ];
 
 export const qkvBindings = ({ imports }: Asked<QkvConstant>): Binding<QkvConstant>[] => [
-  // What kv_write_f16.wgsl notes is behind the rows.
-  writes('q', 'vec2f', ({ constants, step }) => [step.rows * constants.Q_STRIDE + 4]),
+  // What kv_write_f16.wgsl notes of each sequence is behind the rows.
+  writes('q', 'vec2f', ({ constants: c, step }) => [step.rows * c.Q_STRIDE + 2 * c.SEQUENCES]),
   imports.KV_WRITE === 'kv_write_f16' ? writes('kv', 'u32', kvShape, 'f16') : writes('kv', 'vec2f', kvShape),
   // cos and sin of two neighbouring frequencies
   reads('rope', 'vec4f', ({ constants: c }) => [c.CONTEXT, c.HEAD_DIM]),

@@ -19,7 +19,7 @@ import {
 import { type Activations, COUNT } from './tensor.ts';
 import { type Tuning, VOCABULARY_THREADS } from './tuning.ts';
 
-/** Of the sequences. */
+/** Of the next step's rows. */
 const SAMPLERS = reads('samplers', 'Sampler', ({ step }) => [step.next + step.count, SAMPLER_BYTES / 4]);
 
 /** A sampler as shaders/shared/sampling.wgsl has it. */
@@ -46,10 +46,10 @@ export const SAMPLE: Kernel<VocabularyConstant> = {
   *cpu({ constants: { STRIDE4, VOCAB, WG }, step, floats, words, pick }) {
     for (const row of pick(step.count)) {
       const to = step.next + row;
-      const position = words('next_rows', 4 * to, 4)[2]!;
+      const [, , position = 0, reply = 0] = words('next_rows', 4 * to, 4);
       const sampler = samplerOf(words('samplers', 8 * to, 8));
       const logits = floats('logits', row * 4 * STRIDE4, VOCAB);
-      yield* taken(to, drawn(logits, sampler, { threads: WG, position, sequence: to }), position);
+      yield* taken(to, drawn(logits, sampler, { threads: WG, position, reply }), position);
     }
   },
 };
@@ -79,9 +79,8 @@ export const ADJUST: Kernel<VocabularyConstant | 'HAS_BIAS' | 'HAS_MASK' | 'MASK
   *cpu({ constants, step, floats, words, pick }) {
     const { STRIDE4, VOCAB, HAS_BIAS, HAS_MASK, MASK_WORDS } = constants;
     for (const row of pick(step.count)) {
-      const sequence = step.next + row;
-      const sampler = samplerOf(words('samplers', 8 * sequence, 8));
-      const [last] = words('next_rows', 4 * sequence, 4);
+      const sampler = samplerOf(words('samplers', 8 * (step.next + row), 8));
+      const [last, sequence = 0] = words('next_rows', 4 * (step.next + row), 4);
       for (const i of pick(VOCAB)) {
         const at = row * 4 * STRIDE4 + i;
         const to = sequence * VOCAB + i;

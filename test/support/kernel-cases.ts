@@ -151,7 +151,8 @@ function contentOf(
       case 'rows':
         return words((i) => rowOf(spec, i >> 2, step.rows)[i & 3]!);
       case 'next_rows':
-        return words((i) => [7 + (i >> 2), i >> 2, 4 + (i >> 2), 0][i & 3]!);
+        // Sequences backwards.
+        return words((i) => [7 + (i >> 2), count / 4 - 1 - (i >> 2), 4 + (i >> 2), 2 + (i >> 2)][i & 3]!);
       case 'samplers':
         return words((i) => {
           const sampler = { ...SAMPLERS[(i >> 3) % SAMPLERS.length]!, seed: 31 * (i >> 3) };
