@@ -59,6 +59,7 @@ export function wirePicker(
   };
   wireIncluded(included, take);
   wireFolder(take);
+  wireFile(take);
   wireUrl(take);
   listenForDrops((name, source) => take(fromDisk(name, source)), fail);
 }
@@ -117,6 +118,17 @@ export function wireFolder(take: (choice: Choice) => void): void {
     input.value = '';
     if (files.length === 0) return;
     take(fromDisk(files[0]!.webkitRelativePath.split('/')[0] || 'files', files));
+  });
+}
+
+/** Wires #pick-file and #file-input; a model in several GGUF files needs all of them. */
+function wireFile(take: (choice: Choice) => void): void {
+  const input = byId('file-input', HTMLInputElement);
+  byId('pick-file', HTMLButtonElement).addEventListener('click', () => input.click());
+  input.addEventListener('change', () => {
+    const files = [...(input.files ?? [])];
+    input.value = '';
+    if (files.length > 0) take(fromDisk(files[0]!.name, files));
   });
 }
 

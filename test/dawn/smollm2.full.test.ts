@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { loadModel } from '../../src/engine/engine.ts';
 import { estimate } from '../../src/engine/estimate.ts';
 import type { LoadOptions } from '../../src/engine/types.ts';
-import { openFolder } from '../../src/formats/node-folder.ts';
+import { openFolder, openModelPath } from '../../src/formats/node-folder.ts';
 import { loadTokenizer } from '../../src/formats/tokenizer.ts';
 import { type Gpu, openGpu } from '../../src/gpu/device.ts';
 import expected from '../fixtures/smollm2-score.json' with { type: 'json' };
@@ -23,6 +23,26 @@ describe.runIf(SMOLLM2.runs)(SMOLLM2.name, () => {
     const tokenizer = await loadTokenizer(await openFolder(SMOLLM2.folder), 49152);
     expect(tokenizer.encode(expected.text)).toEqual(expected.tokenIds);
   });
+
+  test('its GGUF file: the same ids, and in f32 the perplexity of transformers', async () => {
+    const model = await loadModel(await openModelPath(SMOLLM2.gguf()), {
+      device: gpu.device,
+      contextLength: 256,
+      dtype: 'f32',
+      kv: 'f32',
+      selfTest: false,
+    });
+    try {
+      expect(await model.encode(expected.text)).toEqual(expected.tokenIds);
+      const { nll } = await model.score(expected.tokenIds);
+      expect(Math.abs(nll - expected.gguf.nll)).toBeLessThan(2e-5);
+      expect(await model.applyChatTemplate([{ role: 'user', content: 'Hi' }])).toMatch(
+        /^<\|im_start\|>system\n.*SmolLM.*<\|im_start\|>user\nHi<\|im_end\|>\n<\|im_start\|>assistant\n$/s,
+      );
+    } finally {
+      await model.dispose();
+    }
+  }, 300_000);
 
   test('perplexity in f32 is that of transformers; as f16, with f16 keys and values, it is within 0.1 %', async () => {
     const wide = await load({ dtype: 'f32', kv: 'f32', selfTest: false });
