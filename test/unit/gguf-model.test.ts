@@ -15,6 +15,7 @@ import { loadTokenizer } from '../../src/formats/tokenizer.ts';
 import { tensorsOf } from '../../src/model/spec.ts';
 import expected from '../fixtures/tiny-llama.json' with { type: 'json' };
 import { type FileTensor, ggufFile, type Typed } from '../support/gguf-file.ts';
+import { mulberry32 } from '../support/random.ts';
 import { sentencepieceFiles } from '../support/sentencepiece-tokenizer.ts';
 
 const FIXTURES = join(import.meta.dirname, '../fixtures');
@@ -293,6 +294,36 @@ describe('what is not read is refused by its key', () => {
     expect(error.message).toMatch(message);
     expect(error.code).toBe(code);
   });
+});
+
+it('200 damaged files give a model or a typed error', async () => {
+  let refused = 0;
+  for (let seed = 1; seed <= 200; seed++) {
+    const random = mulberry32(seed);
+    const damaged = bytes.slice();
+    for (let i = 0; i < 6; i++) {
+      // The first keys as likely as the long lists of tokens and merges behind them.
+      const at = 24 + Math.floor(random() * (random() < 0.5 ? 900 : 12_000));
+      damaged[at] =
+        random() < 0.5 ? damaged[at]! ^ (1 << Math.floor(random() * 8)) : Math.floor(random() * 256);
+    }
+    const source = openSource(new File([damaged], 'm.gguf'));
+    const load = async (): Promise<void> => {
+      const specs = specsOf(await configOf(source));
+      checkpointOf(source, await readEntries(source), tensorsOf(specs[0]));
+      const tokenizer = await loadTokenizer(source, 320);
+      tokenizer.decode(tokenizer.encode('the lighthouse <|end|> é'));
+    };
+    const error = await load().then(
+      () => undefined,
+      (e: unknown) => e,
+    );
+    if (error === undefined) continue;
+    expect(error, `seed ${seed}: ${(error as Error).stack}`).toBeInstanceOf(ShishuError);
+    expect((error as ShishuError).message.length).toBeLessThan(2000);
+    refused++;
+  }
+  expect(refused).toBeGreaterThan(100);
 });
 
 describe('a SentencePiece vocabulary with scores', () => {
