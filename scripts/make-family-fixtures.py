@@ -48,11 +48,68 @@ LLAMA3 = {
     "original_max_position_embeddings": 48,
 }
 
+PHI3 = {
+    "hidden_size": 32,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "original_max_position_embeddings": CONTEXT,
+    "tie_word_embeddings": True,
+}
+LONG = [1.0, 1.5, 2.0, 3.0, 5.0, 8.0, 9.0, 10.0]
+LONGROPE = {"rope_type": "longrope", "rope_theta": 500.0, "short_factor": [1.0] * 8, "long_factor": LONG}
+SHORT = {**LONGROPE, "short_factor": [1.0, 1.1, 1.2, 1.3, 1.5, 2.0], "long_factor": LONG[:6]}
+
 # Each: config class, fields beside the common ones, context.
 FAMILIES = {
     "llama": ("LlamaConfig", {"rope_parameters": LLAMA3, "tie_word_embeddings": True}),
+    "mistral": ("MistralConfig", {"head_dim": 12, "sliding_window": None, "tie_word_embeddings": False}),
     "qwen2": ("Qwen2Config", {"tie_word_embeddings": True}),
     "qwen3": ("Qwen3Config", {"head_dim": 12, "tie_word_embeddings": False}),
+    "yarn": (
+        "Qwen3Config",
+        {
+            "head_dim": 12,
+            "rope_parameters": {
+                "rope_type": "yarn",
+                "rope_theta": 200.0,
+                "factor": 4.0,
+                "original_max_position_embeddings": 32,
+            },
+        },
+    ),
+    "granite": (
+        "GraniteConfig",
+        {
+            "embedding_multiplier": 12.0,
+            "residual_multiplier": 0.22,
+            "attention_multiplier": 0.2,
+            "logits_scaling": 3.0,
+            "tie_word_embeddings": True,
+            "attention_bias": True,
+        },
+    ),
+    "granite4": (
+        "GraniteMoeHybridConfig",
+        {
+            "layer_types": ["full_attention"] * 2,
+            "num_local_experts": 0,
+            "num_experts_per_tok": 0,
+            "shared_intermediate_size": 48,
+            "position_embedding_type": "rope",
+            "embedding_multiplier": 12.0,
+            "residual_multiplier": 0.263,
+            "attention_multiplier": 0.2,
+            "logits_scaling": 4.0,
+            "tie_word_embeddings": True,
+            "mamba_n_heads": 4,
+        },
+    ),
+    # Short factors, for a context that is not past the original one; and long ones.
+    "phi3": ("Phi3Config", {**PHI3, "rope_parameters": {**SHORT, "partial_rotary_factor": 0.75}}, CONTEXT),
+    "phi3-long": (
+        "Phi3Config",
+        {**PHI3, "original_max_position_embeddings": 16, "rope_parameters": LONGROPE, "tie_word_embeddings": False},
+    ),
     "smollm3": ("SmolLM3Config", {"num_hidden_layers": 4, "no_rope_layer_interval": 2, "rope_theta": 5000.0}),
 }
 
@@ -60,6 +117,9 @@ FAMILIES = {
 def draw(model: torch.nn.Module, seed: int) -> None:
     """Weights with which activations and logits stay near 1, and every gain and bias counts."""
     generator = torch.Generator().manual_seed(seed)
+    config = model.config
+    # As much of a token's own embedding in the last hidden state as without multipliers: a tied model would echo.
+    share = getattr(config, "residual_multiplier", 1.0) / getattr(config, "embedding_multiplier", 1.0)
     # Norms that add 1 to their gains are told by what they start with.
     for name, value in model.named_parameters():
         normal = torch.randn(value.shape, generator=generator)
@@ -67,7 +127,7 @@ def draw(model: torch.nn.Module, seed: int) -> None:
             mean = float(value.data.mean()) if "norm" in name else 0.0
             value.data = mean + 0.2 * normal
         elif "embed_tokens" in name:
-            value.data = 0.3 * normal
+            value.data = 0.3 * share * normal
         else:
             gain = 2 if any(part in name for part in ("q_proj", "k_proj", "qkv_proj", "lm_head")) else 1
             value.data = gain * normal / value.shape[1] ** 0.5
@@ -81,6 +141,8 @@ def greedy(model: torch.nn.Module, prompt: list[int]) -> tuple[list[int], float]
         logits = model(torch.tensor([ids]), use_cache=False).logits[0, -1]
         best = torch.topk(logits, 2).values
         lead = min(lead, float((best[0] - best[1]) / logits.abs().max()))
+        if lead < LEAD:
+            break
         ids.append(int(logits.argmax()))
     return ids[len(prompt) :], lead
 
@@ -128,6 +190,7 @@ def make(name: str) -> None:
 
 
 if __name__ == "__main__":
+    torch.set_num_threads(1)
     with torch.no_grad():
         for wanted in sys.argv[1:] or FAMILIES:
             make(wanted)

@@ -4,6 +4,7 @@ import type { Checkpoint } from '../formats/checkpoint.ts';
 import { bytesToF32, firstF16Overflow } from '../formats/float.ts';
 import type { Json } from '../formats/json.ts';
 import { type NamedTensor, tensorBytes } from '../formats/safetensors.ts';
+import { isPlain } from '../model/fold.ts';
 import {
   type AttentionMixer,
   attentionOf,
@@ -116,6 +117,15 @@ export function childConfig(parentJson: Json, parent: ModelSpec, shape: ChildSha
     throw new ShishuError(
       'unsupported',
       'The norms of q and k have weights, which shishu-llama has no place for.',
+      {
+        details: { modelType: parent.modelType },
+        mend: 'Prune this model as it runs instead, with setModes.',
+      },
+    );
+  if (!isPlain(parent))
+    throw new ShishuError(
+      'unsupported',
+      'The weights are scaled as they are read, which shishu-llama has no place for.',
       {
         details: { modelType: parent.modelType },
         mend: 'Prune this model as it runs instead, with setModes.',

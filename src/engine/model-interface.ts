@@ -16,9 +16,10 @@ import type {
 } from './types.ts';
 
 /**
- * A loaded model, in the page's thread or in a worker. Calls queue: one runs at a time, in the order they were made. Every
- * method is asynchronous: its errors are rejections, those of a stream come with the first step. A model that was disposed
- * answers each call with `disposed`.
+ * A loaded model, in the page's thread or in a worker. As many replies run together as the model was loaded with a `batch`
+ * for; the others wait, in the order they were asked for. Scores, logits and what changes the model (linear maps, freed KV
+ * buffers) run alone. Every method is asynchronous: its errors are rejections, those of a stream come with the first step. A
+ * model that was disposed answers each call with `disposed`.
  */
 export interface EngineModel {
   /**

@@ -1,6 +1,14 @@
 // What families that descend from Llama have in common: how their configs name sizes, and their checkpoints tensors.
 import { LARGEST_HEAD } from '../kernels/tensor.ts';
-import type { AttentionMixer, BlockSpec, FeedForward, LinearMixer, ModelSpec, Rope } from '../model/spec.ts';
+import type {
+  AttentionMixer,
+  BlockSpec,
+  FeedForward,
+  LinearMixer,
+  Matrix,
+  ModelSpec,
+  Rope,
+} from '../model/spec.ts';
 import { fail, flag, isCount, type Json, need, positive, refuse, size } from './fields.ts';
 import { ropeOf } from './rope.ts';
 
@@ -27,10 +35,10 @@ export interface Sizes {
   rope: Rope | undefined;
 }
 
-/** @param absent what a family's configs leave out where it is so */
+/** @param absent what a family's configs leave out where it is so; `partialRotary`: a part of each head may rotate */
 export function sizesOf(
   json: Json,
-  absent: { maxPositions: number; headDim?: number; theta?: number },
+  absent: { maxPositions: number; headDim?: number; theta?: number; partialRotary?: boolean },
 ): Sizes {
   const hiddenSize = need(json, 'hidden_size');
   const heads = need(json, 'num_attention_heads');
@@ -54,7 +62,7 @@ export function sizesOf(
     intermediateSize: need(json, 'intermediate_size'),
     vocabSize: need(json, 'vocab_size'),
     maxPositions,
-    rope: ropeOf(json, maxPositions, absent.theta),
+    rope: ropeOf(json, { headDim, maxPositions, theta: absent.theta, partial: absent.partialRotary }),
   };
 }
 
@@ -90,6 +98,29 @@ export function attention(
     v: projection('v', kvHeads * headDim, hiddenSize, qkvBias),
     out: projection('o', hiddenSize, heads * headDim, outBias),
   };
+}
+
+/** Matrices that are stored as one, one after the other. */
+function fused(name: string, matrices: readonly Matrix[]): Matrix[] {
+  const rows = matrices.reduce((sum, matrix) => sum + matrix.rows, 0);
+  let row = 0;
+  return matrices.map((matrix) => {
+    const part = { ...matrix, within: { name, row, rows } };
+    row += matrix.rows;
+    return part;
+  });
+}
+
+/** Attention whose q, k and v are stored as one. */
+export function fusedQkv(mixer: AttentionMixer, name: string): AttentionMixer {
+  const [q, k, v] = fused(name, [mixer.q, mixer.k, mixer.v]) as [Matrix, Matrix, Matrix];
+  return { ...mixer, q, k, v };
+}
+
+/** A feed-forward whose gate and up are stored as one. */
+export function fusedGateUp(of: FeedForward, names: { gateUp: string; down: string }): FeedForward {
+  const [gate, up] = fused(names.gateUp, [of.gate, of.up]) as [Matrix, Matrix];
+  return { ...of, gate, up, down: { ...of.down, name: names.down } };
 }
 
 /** A layer's linear map; of two factors with a `rank`. */

@@ -36,6 +36,8 @@ const isSize = (value: unknown): value is number =>
 export const isCount = (value: unknown): value is number => value === 0 || isSize(value);
 const isPositive = (value: unknown): value is number =>
   typeof value === 'number' && Number.isFinite(value) && value > 0;
+export const isNumbers = (value: unknown): value is number[] =>
+  Array.isArray(value) && value.every(isPositive);
 const isBoolean = (value: unknown): value is boolean => typeof value === 'boolean';
 const isString = (value: unknown): value is string => typeof value === 'string';
 

@@ -17,3 +17,18 @@ export const LLAMA: Family = {
     return [model(json, sizes, blocks, json.model_type === 'mobilellm')];
   },
 };
+
+/** Mistral: Llama's layout without biases. A window that is narrower than the context is refused. */
+export const MISTRAL: Family = {
+  modelTypes: ['mistral'],
+  read(json) {
+    // A config that names no window has this one; null is none.
+    refuseUnsupported({ sliding_window: 4096, ...json });
+    const sizes = sizesOf(json, { maxPositions: 131072 });
+    const blocks = stack(json, (layer) => ({
+      mixer: attention(sizes, layer),
+      feedForward: feedForward(sizes, layer),
+    }));
+    return [model(json, sizes, blocks)];
+  },
+};

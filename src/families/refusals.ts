@@ -1,5 +1,6 @@
 // What other models of the same names have, and this engine does not run: refused by name, never ignored.
-import { count, field, flag, isCount, isObject, type Json, refuse, text } from './fields.ts';
+import { count, field, flag, isCount, isObject, type Json, refuse, size, text } from './fields.ts';
+import { KNOWN } from './known.ts';
 
 /** Fields that change the sums in some family, and the values with which they do not; null never does. */
 const NEUTRAL: Record<string, readonly unknown[]> = {
@@ -38,6 +39,9 @@ const NEUTRAL: Record<string, readonly unknown[]> = {
   use_qk_norm: [false],
   add_cross_attention: [false],
   // Other stacks.
+  full_attn_mod: [1],
+  interpolate_factor: [1],
+  lm_head_bias: [false],
   layer_sharing: [false],
   parallel_attn: [false],
   use_parallel_residual: [false],
@@ -92,7 +96,9 @@ export function refuseUnsupported(
   const odd = layerTypesOf(json)?.find((each) => !layerTypes.includes(each as string));
   if (odd !== undefined) refuse(`layer type ${JSON.stringify(odd)} is not supported.`);
   const window = count(json, 'sliding_window') ?? 0;
-  if (window > 0 && windowed(json)) refuse(`a sliding window (${window}) is not supported.`);
+  // A window as wide as the context hides nothing.
+  const hides = window > 0 && window < (size(json, 'max_position_embeddings') ?? Number.POSITIVE_INFINITY);
+  if (hides && windowed(json)) refuse(`a sliding window (${window}) is not supported.`);
   for (const name of ['num_experts', 'num_local_experts', 'n_routed_experts'])
     if ((field(json, name, 'a number', isCount) ?? 0) > 0) refuse('mixtures of experts are not supported.');
   for (const [name, values] of Object.entries(NEUTRAL)) {
@@ -100,6 +106,12 @@ export function refuseUnsupported(
     if (value !== undefined && value !== null && !values.includes(value) && !fields.includes(name))
       refuse(`"${name}" is ${JSON.stringify(value)}, which is not supported.`);
   }
+  for (const [name, value] of Object.entries(json))
+    if (value !== null && !KNOWN.has(name) && !Object.hasOwn(NEUTRAL, name) && !fields.includes(name))
+      refuse(
+        `"${name}" (${JSON.stringify(value)}) is not known.`,
+        'Leave it out of config.json where it says nothing of the sums.',
+      );
   const { no_rope_layers: rotated } = json;
   if (!fields.includes('no_rope_layers') && Array.isArray(rotated) && rotated.some((each) => each !== 1))
     refuse('layers without rotary embeddings ("no_rope_layers") are not supported.');

@@ -8,6 +8,18 @@ export type LayerType = 'full_attention' | 'linear_map' | 'mlp_only';
 
 const LAYER_TYPES: readonly LayerType[] = ['full_attention', 'linear_map', 'mlp_only'];
 
+const FIELDS = [
+  'use_qk_norm',
+  'num_decoder_front',
+  'num_mlp',
+  'num_mlp_shared',
+  'num_decoder_end',
+  'intermediate_size_mlp',
+  'linear_layers',
+  'linear_rank',
+  'shared_mlps',
+];
+
 /** The stack: each block's type, and the layer whose MLP it uses. */
 interface Stack {
   types: readonly LayerType[];
@@ -84,7 +96,7 @@ function stackOf(json: Json): Stack {
 export const SHISHU: Family = {
   modelTypes: ['shishu-llama'],
   read(json) {
-    refuseUnsupported(json, { fields: ['use_qk_norm'], layerTypes: LAYER_TYPES });
+    refuseUnsupported(json, { fields: FIELDS, layerTypes: LAYER_TYPES });
     const sizes = sizesOf(json, { maxPositions: 2048 });
     const stack = stackOf(json);
     const rank = size(json, 'linear_rank');

@@ -15,6 +15,8 @@ export interface WantedTensor {
   shape: readonly number[];
   /** It repeats this tensor; either of them may be left out. */
   copyOf?: string;
+  /** The stored tensor of which it is rows from `row` on, of `rows`; without it, one of its own name. */
+  within?: { name: string; row: number; rows: number };
 }
 
 /** A tensor whose dtype the engine can read. */
@@ -251,7 +253,7 @@ function checkTensors(
   found: Map<string, TensorEntry>,
   wanted: readonly WantedTensor[],
 ): Map<string, UsableTensor> {
-  const names = new Set(wanted.map((spec) => spec.name));
+  const names = new Set(wanted.map(({ name, within }) => within?.name ?? name));
   const extra = [...found.keys()].filter((name) => !names.has(name) && !HARMLESS.test(name));
   if (extra.length > 0) throw extraError(extra, found, wanted);
   // Which of two that share their values is stored is the exporter's choice.
@@ -259,21 +261,30 @@ function checkTensors(
   for (const { name, copyOf } of wanted)
     if (copyOf !== undefined && found.has(name) && !found.has(copyOf)) copies.set(copyOf, name);
   const missing = wanted.filter(
-    ({ name, copyOf }) => copyOf === undefined && !found.has(name) && !copies.has(name),
+    ({ name, copyOf, within }) =>
+      copyOf === undefined && !found.has(within?.name ?? name) && !copies.has(name),
   );
   if (missing.length > 0)
     throw new ShishuError(
       'bad-checkpoint',
-      `The checkpoint lacks ${list(missing.map((spec) => spec.name))}.`,
+      `The checkpoint lacks ${list([...new Set(missing.map(({ name, within }) => within?.name ?? name))])}.`,
       {
-        details: { tensor: missing[0]!.name, count: missing.length },
+        details: { tensor: missing[0]!.within?.name ?? missing[0]!.name, count: missing.length },
         mend: 'config.json may belong to another model, or a shard may be left out.',
       },
     );
   const tensors = new Map<string, UsableTensor>();
-  for (const { name, shape, copyOf } of wanted) {
-    const stored = copies.get(name) ?? name;
+  for (const { name, shape, copyOf, within } of wanted) {
+    const stored = within?.name ?? copies.get(name) ?? name;
     const entry = found.get(stored);
+    if (within && entry) {
+      const [rows, ...others] = shape;
+      const whole = checkTensor(stored, entry, [within.rows, ...others]);
+      const row = (whole.end - whole.start) / within.rows;
+      const start = whole.start + within.row * row;
+      tensors.set(name, { ...whole, shape, start, end: start + rows! * row });
+      continue;
+    }
     // One that stands in for another is no second copy.
     if (entry && copies.get(copyOf ?? '') !== name) tensors.set(name, checkTensor(stored, entry, shape));
   }

@@ -1,11 +1,12 @@
 import { ShishuError, throwIfAborted } from '../errors.ts';
-import type { Checkpoint, Span } from '../formats/checkpoint.ts';
+import type { Checkpoint, Span, UsableTensor } from '../formats/checkpoint.ts';
 import { CHUNK_BYTES, free, LANES, PREFETCHED_CHUNKS } from '../formats/concurrency.ts';
 import { bytesToF32 } from '../formats/float.ts';
 import { watchErrors } from '../gpu/buffer.ts';
 import type { Gpu } from '../gpu/device.ts';
 import { rowBytes, stride, type WeightDtype } from '../kernels/tensor.ts';
 import type { F16Fit } from './f16-fit.ts';
+import type { Fold } from './fold.ts';
 import { type Packer, packerOf } from './pack.ts';
 import type { TensorSpec } from './spec.ts';
 import type { FillPlan, RowPlace } from './weights.ts';
@@ -44,11 +45,28 @@ function* runs(
   let row = 0;
   while (row < rows) {
     const { part, row: at } = place(row);
-    let end = Math.min(rows, row + most);
-    while (place(end - 1).part !== part) end--;
+    let end = row + 1;
+    for (; end < Math.min(rows, row + most); end++) {
+      const next = place(end);
+      if (next.part !== part || next.row !== at + end - row) break;
+    }
     yield { row, end, part, at };
     row = end;
   }
+}
+
+/** Stored values, widened, as the model has them. */
+function valuesOf(
+  bytes: Uint8Array<ArrayBuffer>,
+  dtype: UsableTensor['dtype'],
+  fold: Fold | undefined,
+): Float32Array<ArrayBuffer> {
+  const values = bytesToF32(bytes, dtype);
+  if (!fold) return values;
+  // What was read is its owner's.
+  const own = values.buffer === bytes.buffer ? values.slice() : values;
+  for (let i = 0; i < own.length; i++) own[i] = fold.times * own[i]! + fold.plus;
+  return own;
 }
 
 /** A part of a tensor, and what to do with its bytes. */
@@ -66,13 +84,16 @@ function* piecesOf(
 ): Generator<Piece> {
   const write = (buffer: GPUBuffer, offset: number, data: ArrayBufferView<ArrayBuffer>): void =>
     gpu.device.queue.writeBuffer(buffer, offset, data.buffer, data.byteOffset, data.byteLength);
-  const vector = (tensor: string, use: (values: Float32Array<ArrayBuffer>) => void): Piece => {
+  const vector = (
+    { tensor, fold }: { tensor: string; fold?: Fold | undefined },
+    use: (values: Float32Array<ArrayBuffer>) => void,
+  ): Piece => {
     const entry = tensors.get(tensor)!;
-    return { ...entry, tensor, use: (bytes) => use(bytesToF32(bytes, entry.dtype)) };
+    return { ...entry, tensor, use: (bytes) => use(valuesOf(bytes, entry.dtype, fold)) };
   };
 
   for (const matrix of fill.matrices) {
-    const { tensor, weight } = matrix;
+    const { tensor, weight, fold } = matrix;
     const { file, start, dtype } = tensors.get(tensor)!;
     const storedRow = weight.cols * (dtype === 'F32' ? 4 : 2);
     const size = rowBytes(weight.dtype, weight.cols);
@@ -83,8 +104,8 @@ function* piecesOf(
         start: start + row * storedRow,
         end: start + end * storedRow,
         use(bytes) {
-          const values = bytesToF32(bytes, dtype);
-          const narrowed = weight.dtype === 'f16' && dtype !== 'F16';
+          const values = valuesOf(bytes, dtype, fold);
+          const narrowed = weight.dtype === 'f16' && (dtype !== 'F16' || fold !== undefined);
           if (narrowed && fit && !fit.add(tensor, values)) return;
           const { codes, scales } = packers.get(weight.dtype)!(values, weight.cols, tensor);
           const to = weight.parts[part]!;
@@ -99,17 +120,22 @@ function* piecesOf(
   for (const bias of fill.biases) {
     const { weight } = bias;
     const before = weight.hasGain ? stride(weight.cols) : 0;
-    yield vector(bias.tensor, (values) => {
+    yield vector(bias, (values) => {
       for (const { row, end, part, at } of runs(bias, bias.rows))
         write(weight.parts[part]!.vectors!, 4 * (before + at), values.subarray(row, end));
     });
   }
-  for (const { tensor, weight } of fill.gains)
-    yield vector(tensor, (values) => {
-      for (const { vectors } of weight.parts) write(vectors!, 0, values);
+  for (const gain of fill.gains)
+    yield vector(gain, (values) => {
+      for (const { vectors } of gain.weight.parts) write(vectors!, 0, values);
     });
-  for (const { tensor, buffer, at } of fill.plain)
-    yield vector(tensor, (values) => write(buffer, 4 * at, values));
+  for (const plain of fill.plain)
+    yield vector(plain, (values) => {
+      const { buffer, at, place } = plain;
+      const placed = place ? new Float32Array(values.length) : values;
+      if (place) for (const [i, value] of values.entries()) placed[place(i)] = value;
+      write(buffer, 4 * at, placed);
+    });
 }
 
 /** Neighbours in a file make one read: small tensors would cost a way to the server each. */

@@ -8,6 +8,15 @@ export interface Matrix {
   /** Inputs. */
   cols: number;
   bias: boolean;
+  /** The larger matrix whose rows these are in the file; without it, one of its own. */
+  within?: Within;
+}
+
+/** Rows from `row` on of the stored tensors `{name}.weight` and `{name}.bias`, of `rows` rows. */
+export interface Within {
+  name: string;
+  row: number;
+  rows: number;
 }
 
 /** How rotary frequencies are scaled for contexts longer than those of training. */
@@ -20,12 +29,27 @@ export type RopeScaling =
       lowFreqFactor: number;
       highFreqFactor: number;
       originalMaxPositions: number;
-    };
+    }
+  | {
+      type: 'yarn';
+      factor: number;
+      betaFast: number;
+      betaSlow: number;
+      originalMaxPositions: number;
+      /** Whether the range between scaled and kept frequencies begins and ends at whole dimensions. */
+      truncate: boolean;
+    }
+  /** A factor for each pair: the short ones for contexts up to the original one, the long ones for longer contexts. */
+  | { type: 'longrope'; short: readonly number[]; long: readonly number[]; originalMaxPositions: number };
 
 /** Rotary position embeddings. */
 export interface Rope {
   theta: number;
   scaling: RopeScaling;
+  /** Dimensions of each head that rotate, the first ones; without it, all. */
+  rotated?: number;
+  /** Factor of cosines and sines; 1 where left out. */
+  amplitude?: number;
 }
 
 /** `x += O(attention(QKV(RMSNorm(x))))`: causal grouped-query attention; owns one KV buffer. */
@@ -36,6 +60,8 @@ export interface AttentionMixer {
   headDim: number;
   /** Undefined: positions are not encoded in this block. */
   rope: Rope | undefined;
+  /** Factor of scores; without it, `1 / sqrt(headDim)`. */
+  scoreScale?: number;
   /** RMS norm of each head of q and k: the tensors of their gains before RoPE, or a norm without gains. */
   qkNorm: { q: string; k: string } | 'weightless' | undefined;
   /** Tensor of the gain of the norm before, `(hidden)`. */
@@ -98,6 +124,10 @@ export interface ModelSpec {
   /** `(vocab, hidden)`; of a tied model a copy of the embedding. */
   head: Matrix;
   tied: boolean;
+  /** Factors of rows of the embedding, of what blocks add to the hidden states, and of logits; 1 where left out. */
+  scales?: { embedding?: number; residual?: number; logits?: number };
+  /** Added to the stored gains of norms; 0 where left out. */
+  gainOffset?: number;
   bosTokenId: number | undefined;
   eosTokenIds: readonly number[];
 }
@@ -137,12 +167,19 @@ export interface TensorSpec {
    * embedding it is.
    */
   copyOf?: string;
+  /** The stored tensor of which it is rows from `row` on; without it, one of its own name. */
+  within?: Within;
 }
 
-const matrixTensors = ({ name, rows, cols, bias }: Matrix, copy?: Matrix): TensorSpec[] => [
-  { name: `${name}.weight`, shape: [rows, cols], ...(copy && { copyOf: `${copy.name}.weight` }) },
-  ...(bias ? [{ name: `${name}.bias`, shape: [rows], ...(copy && { copyOf: `${copy.name}.bias` }) }] : []),
-];
+function matrixTensors({ name, rows, cols, bias, within }: Matrix, copy?: Matrix): TensorSpec[] {
+  const tensor = (part: 'weight' | 'bias', shape: readonly number[]): TensorSpec => ({
+    name: `${name}.${part}`,
+    shape,
+    ...(copy && { copyOf: `${copy.name}.${part}` }),
+    ...(within && { within: { ...within, name: `${within.name}.${part}` } }),
+  });
+  return [tensor('weight', [rows, cols]), ...(bias ? [tensor('bias', [rows])] : [])];
+}
 
 /** Tensors of a block before its feed-forward. */
 export function mixerTensors(mixer: Mixer, hiddenSize: number): TensorSpec[] {

@@ -2,17 +2,22 @@ import type { Ledger } from '../gpu/buffer.ts';
 import type { Gpu } from '../gpu/device.ts';
 import { rowBytes, stride, type Weight, type WeightDtype } from '../kernels/tensor.ts';
 import { FORMATS } from '../quant/index.ts';
-import type { Matrix, ModelSpec } from './spec.ts';
+import { type Fold, foldsOf, rotatedPlace } from './fold.ts';
+import type { AttentionMixer, Matrix, ModelSpec } from './spec.ts';
+
+/** A tensor of a checkpoint, and what its values become as they are read. */
+interface Read {
+  tensor: string;
+  fold?: Fold | undefined;
+}
 
 /** A norm's gain, whole in each part of the weight that follows the norm. */
-interface GainPlace {
-  tensor: string;
+interface GainPlace extends Read {
   weight: Weight;
 }
 
 /** Rows of a stored tensor inside a weight; of its matrix, or of its bias. */
-export interface RowPlace {
-  tensor: string;
+export interface RowPlace extends Read {
   weight: Weight;
   rows: number;
   /** Where row r of the tensor goes. */
@@ -20,10 +25,11 @@ export interface RowPlace {
 }
 
 /** A small vector on its own: `at` counts elements. */
-interface PlainPlace {
-  tensor: string;
+interface PlainPlace extends Read {
   buffer: GPUBuffer;
   at: number;
+  /** Where element i goes behind `at`; without it, to i. */
+  place?: ((i: number) => number) | undefined;
 }
 
 /** What is to be read from a checkpoint, and where it goes. */
@@ -77,6 +83,8 @@ interface Stacked {
   /** Tensor of the gain of the norm before. */
   gain?: string;
   dtype?: WeightDtype;
+  /** Where row r of these matrices goes among their rows; without it, all rows stay in order. */
+  order?: { of: readonly Matrix[]; place: (row: number) => number } | undefined;
 }
 
 const sum = (numbers: readonly number[]): number => numbers.reduce((a, b) => a + b, 0);
@@ -88,15 +96,27 @@ class Allocator {
   readonly #ledger: Ledger;
   readonly #dtype: WeightDtype;
   readonly #wide: ReadonlySet<string>;
+  readonly #folds: ReadonlyMap<string, Fold>;
 
-  constructor(gpu: Gpu, ledger: Ledger, dtype: WeightDtype, wide: ReadonlySet<string>) {
+  constructor(
+    gpu: Gpu,
+    ledger: Ledger,
+    dtype: WeightDtype,
+    wide: ReadonlySet<string>,
+    folds: ReadonlyMap<string, Fold>,
+  ) {
     this.#gpu = gpu;
     this.#ledger = ledger;
     this.#dtype = dtype;
     this.#wide = wide;
+    this.#folds = folds;
   }
 
-  matrix({ label, matrices, halves = false, unit, gain, dtype: asked }: Stacked): Weight {
+  #read(tensor: string): Read {
+    return { tensor, fold: this.#folds.get(tensor) };
+  }
+
+  matrix({ label, matrices, halves = false, unit, gain, dtype: asked, order }: Stacked): Weight {
     const [{ cols, bias }] = matrices as [Matrix];
     const wide = matrices.some(({ name }) => this.#wide.has(`${name}.weight`));
     const dtype = wide ? 'f32' : (asked ?? this.#dtype);
@@ -117,21 +137,23 @@ class Allocator {
       });
     }
     let first = 0;
-    for (const { name, rows: count } of matrices) {
+    for (const matrix of matrices) {
+      const { name, rows: count } = matrix;
       const before = first;
       // A part of halves holds equal shares of both; row0 counts both.
-      const place = halves
+      const inOrder = halves
         ? (row: number) => {
             const part = Math.floor((2 * row) / most);
             const share = weight.parts[part]!;
             return { part, row: row - share.row0 / 2 + (before > 0 ? share.rows / 2 : 0) };
           }
         : (row: number) => ({ part: Math.floor((before + row) / most), row: (before + row) % most });
-      this.fill.matrices.push({ tensor: `${name}.weight`, weight, rows: count, place });
-      if (bias) this.fill.biases.push({ tensor: `${name}.bias`, weight, rows: count, place });
+      const place = order?.of.includes(matrix) ? (row: number) => inOrder(order.place(row)) : inOrder;
+      this.fill.matrices.push({ ...this.#read(`${name}.weight`), weight, rows: count, place });
+      if (bias) this.fill.biases.push({ ...this.#read(`${name}.bias`), weight, rows: count, place });
       first += count;
     }
-    if (gain !== undefined) this.fill.gains.push({ tensor: gain, weight });
+    if (gain !== undefined) this.fill.gains.push({ ...this.#read(gain), weight });
     return weight;
   }
 
@@ -141,9 +163,10 @@ class Allocator {
   }
 
   /** Vectors one after the other. */
-  plain(label: string, vectors: readonly string[], length: number): GPUBuffer {
+  plain(label: string, vectors: readonly string[], length: number, place?: (i: number) => number): GPUBuffer {
     const buffer = this.#ledger.storage(label, 4 * length * vectors.length, 'weights');
-    for (const [i, tensor] of vectors.entries()) this.fill.plain.push({ tensor, buffer, at: i * length });
+    for (const [i, tensor] of vectors.entries())
+      this.fill.plain.push({ ...this.#read(tensor), buffer, at: i * length, place });
     return buffer;
   }
 
@@ -151,9 +174,16 @@ class Allocator {
   withGain(weight: Weight, gain: string): Weight {
     const tied: Weight = { ...weight, hasGain: true, parts: [] };
     tied.parts = weight.parts.map((part) => ({ ...part, vectors: this.vectorsFor('head', tied, part.rows) }));
-    this.fill.gains.push({ tensor: gain, weight: tied });
+    this.fill.gains.push({ ...this.#read(gain), weight: tied });
     return tied;
   }
+}
+
+/** Where rows of q and k go, and elements of their gains, where a part of each head rotates. */
+function headOrder(mixer: AttentionMixer): ((row: number) => number) | undefined {
+  const { headDim, rope } = mixer;
+  if (rope?.rotated === undefined) return undefined;
+  return (row) => row - (row % headDim) + rotatedPlace(mixer, row % headDim);
 }
 
 /**
@@ -167,7 +197,7 @@ export function allocateWeights(
   dtype: WeightDtype,
   wide: ReadonlySet<string> = new Set(),
 ): { weights: Weights; fill: FillPlan } {
-  const make = new Allocator(gpu, ledger, dtype, wide);
+  const make = new Allocator(gpu, ledger, dtype, wide, foldsOf(spec));
   const table = (label: string, matrix: Matrix, gain?: string): Weight =>
     make.matrix({
       label,
@@ -182,12 +212,19 @@ export function allocateWeights(
   for (const [layer, { mixer, feedForward }] of spec.blocks.entries()) {
     if (mixer.kind === 'attention') {
       const { q, k, v, out, headDim, norm, qkNorm } = mixer;
+      const place = headOrder(mixer);
       weights.attention.set(layer, {
-        qkv: make.matrix({ label: `block ${layer} qkv`, matrices: [q, k, v], unit: headDim, gain: norm }),
+        qkv: make.matrix({
+          label: `block ${layer} qkv`,
+          matrices: [q, k, v],
+          unit: headDim,
+          gain: norm,
+          order: place && { of: [q, k], place },
+        }),
         out: make.matrix({ label: `block ${layer} out`, matrices: [out], unit: 4 }),
         qkGains:
           typeof qkNorm === 'object'
-            ? make.plain(`block ${layer} q and k norms`, [qkNorm.q, qkNorm.k], headDim)
+            ? make.plain(`block ${layer} q and k norms`, [qkNorm.q, qkNorm.k], headDim, place)
             : undefined,
       });
     }

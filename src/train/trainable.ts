@@ -1,4 +1,5 @@
 import { ShishuError } from '../errors.ts';
+import { isPlain } from '../model/fold.ts';
 import { attentionOf, type ModelSpec } from '../model/spec.ts';
 
 /** @throws ShishuError `unsupported` for a config that the engine runs and the trainer doesn't. */
@@ -14,6 +15,7 @@ export function checkTrainable(spec: ModelSpec): void {
     if (!mixer.rope) refuse('attention without rotary embeddings');
     else if (mixer.rope.scaling.type !== 'none') refuse('scaled rotary embeddings');
   }
+  if (!isPlain(spec)) refuse('factors beside the weights');
   if (spec.blocks.some(({ feedForward }) => feedForward.down.bias)) refuse('biases');
 }
 

@@ -6,7 +6,12 @@ import type { LoadOptions } from '../../src/engine/types.ts';
 import type { Gpu } from '../../src/gpu/device.ts';
 import type { Tuning } from '../../src/kernels/tuning.ts';
 import { charTokenizerFiles } from '../support/char-tokenizer.ts';
-import { FAMILY_FIXTURES, type FamilyFixture, familyFixture } from '../support/family-fixtures.ts';
+import {
+  difference,
+  FAMILY_FIXTURES,
+  type FamilyFixture,
+  familyFixture,
+} from '../support/family-fixtures.ts';
 import { openTestGpu } from '../support/gpu-features.ts';
 import { memorySource } from '../support/memory-source.ts';
 import { forGpus, forSoftware } from '../support/tunings.ts';
@@ -18,16 +23,6 @@ beforeAll(async () => {
 afterAll(() => gpu.close());
 
 const TOLERANCE = 1e-4;
-
-/** Largest difference, relative to the largest of the expected values. */
-function difference(found: Float32Array, expected: Float32Array): number {
-  expect(found.length).toBe(expected.length);
-  const spread = expected.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
-  return found.reduce((most, value, i) => {
-    const apart = Math.abs(value - expected[i]!) / spread;
-    return Number.isNaN(apart) ? Number.POSITIVE_INFINITY : Math.max(most, apart);
-  }, 0);
-}
 
 describe.each(FAMILY_FIXTURES)('%s', (name) => {
   let fixture: FamilyFixture;

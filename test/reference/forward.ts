@@ -1,5 +1,13 @@
-import { type AttentionMixer, type Block, type ModelSpec, type Plan, planOf } from '../../src/model/spec.ts';
-import { add, argmax, attention, embed, linear, rmsNorm, rope, swiglu } from './kernels.ts';
+import {
+  type AttentionMixer,
+  type Block,
+  type Matrix,
+  type ModelSpec,
+  type Plan,
+  planOf,
+} from '../../src/model/spec.ts';
+import { add, argmax, attention, embed, linear, rmsNorm, swiglu } from './kernels.ts';
+import { rotate } from './rope.ts';
 
 /** A tensor of a checkpoint: row-major, widened to f32. */
 export interface ReferenceTensor {
@@ -8,6 +16,10 @@ export interface ReferenceTensor {
 }
 export type ReferenceTensors = ReadonlyMap<string, ReferenceTensor>;
 
+/** x times a factor. */
+const scaled = (x: Float32Array, factor = 1): Float32Array =>
+  factor === 1 ? x : x.map((value) => factor * value);
+
 type Lookup = (name: string) => Float32Array;
 type OptionalLookup = (name: string) => Float32Array | undefined;
 
@@ -15,7 +27,7 @@ type OptionalLookup = (name: string) => Float32Array | undefined;
 function selfAttention(
   spec: ModelSpec,
   mixer: AttentionMixer,
-  at: string,
+  context: number,
   x: Float32Array,
   get: Lookup,
   find: OptionalLookup,
@@ -23,29 +35,27 @@ function selfAttention(
   const { hiddenSize: d, rmsNormEps: eps } = spec;
   const { heads, kvHeads, headDim, qkNorm } = mixer;
   const positions = Array.from({ length: x.length / d }, (_, i) => i);
-  const n = rmsNorm(x, d, get(`${at}.input_layernorm.weight`), eps);
-  const project = (part: string): Float32Array =>
-    linear(n, get(`${at}.self_attn.${part}.weight`), d, find(`${at}.self_attn.${part}.bias`));
-  let q = project('q_proj');
-  let k = project('k_proj');
-  const v = project('v_proj');
+  const n = rmsNorm(x, d, get(mixer.norm), eps);
+  const project = ({ name }: Matrix): Float32Array =>
+    linear(n, get(`${name}.weight`), d, find(`${name}.bias`));
+  let q = project(mixer.q);
+  let k = project(mixer.k);
+  const v = project(mixer.v);
   if (typeof qkNorm === 'object') {
-    q = rmsNorm(q, headDim, get(`${at}.self_attn.q_norm.weight`), eps);
-    k = rmsNorm(k, headDim, get(`${at}.self_attn.k_norm.weight`), eps);
+    q = rmsNorm(q, headDim, get(qkNorm.q), eps);
+    k = rmsNorm(k, headDim, get(qkNorm.k), eps);
   }
-  q = rope(q, heads, mixer, positions);
-  k = rope(k, kvHeads, mixer, positions);
+  q = rotate(q, heads, mixer, context);
+  k = rotate(k, kvHeads, mixer, context);
   if (qkNorm === 'weightless') {
     q = rmsNorm(q, headDim, undefined, eps);
     k = rmsNorm(k, headDim, undefined, eps);
   }
-  const mixed = attention(q, k, v, positions, mixer);
-  return linear(
-    mixed,
-    get(`${at}.self_attn.o_proj.weight`),
-    heads * headDim,
-    find(`${at}.self_attn.o_proj.bias`),
-  );
+  // Attention divides scores by the root of the head's size.
+  const asked = mixer.scoreScale === undefined ? 1 : mixer.scoreScale * Math.sqrt(headDim);
+  const mixed = attention(scaled(q, asked), k, v, positions, mixer);
+  const { name } = mixer.out;
+  return linear(mixed, get(`${name}.weight`), heads * headDim, find(`${name}.bias`));
 }
 
 /** What a block adds to x before its MLP half, or nothing; `kinds` says for each position what stands there. */
@@ -53,6 +63,7 @@ function mixing(
   spec: ModelSpec,
   kinds: readonly Block['kind'][],
   layer: number,
+  context: number,
   x: Float32Array,
   get: Lookup,
   find: OptionalLookup,
@@ -66,7 +77,7 @@ function mixing(
   const { mixer } = spec.blocks[layer]!;
   const attended =
     mixer.kind === 'attention' && some('attention')
-      ? selfAttention(spec, mixer, at, x, get, find)
+      ? selfAttention(spec, mixer, context, x, get, find)
       : undefined;
   const mapped = some('linear')
     ? linearMap(d, `${at}.linear_attn`, rmsNorm(x, d, undefined, eps), get, find)
@@ -92,15 +103,15 @@ function mlpHalf(
   get: Lookup,
   find: OptionalLookup,
 ): Float32Array {
-  const at = `model.layers.${block.mlp}`;
-  const n = rmsNorm(x, spec.hiddenSize, get(`${at}.post_attention_layernorm.weight`), spec.rmsNormEps);
+  const { norm, gate, up, down } = spec.blocks[block.mlp]!.feedForward;
+  const n = rmsNorm(x, spec.hiddenSize, get(norm), spec.rmsNormEps);
   return swiglu(n, spec.hiddenSize, {
-    gate: get(`${at}.mlp.gate_proj.weight`),
-    up: get(`${at}.mlp.up_proj.weight`),
-    down: get(`${at}.mlp.down_proj.weight`),
-    gateBias: find(`${at}.mlp.gate_proj.bias`),
-    upBias: find(`${at}.mlp.up_proj.bias`),
-    downBias: find(`${at}.mlp.down_proj.bias`),
+    gate: get(`${gate.name}.weight`),
+    up: get(`${up.name}.weight`),
+    down: get(`${down.name}.weight`),
+    gateBias: find(`${gate.name}.bias`),
+    upBias: find(`${up.name}.bias`),
+    downBias: find(`${down.name}.bias`),
   });
 }
 
@@ -113,12 +124,14 @@ export function referenceLogits(
   tensors: ReferenceTensors,
   tokens: readonly number[],
   plan: Plan = planOf(spec),
+  context = tokens.length,
 ): Float32Array {
   return referenceScheduled(
     spec,
     tensors,
     tokens,
     tokens.map(() => plan),
+    context,
   );
 }
 
@@ -131,6 +144,7 @@ export function referenceScheduled(
   tensors: ReferenceTensors,
   tokens: readonly number[],
   plans: readonly Plan[],
+  context = tokens.length,
 ): Float32Array {
   const { hiddenSize: d } = spec;
   const find: OptionalLookup = (name) => tensors.get(name)?.data;
@@ -139,16 +153,17 @@ export function referenceScheduled(
     if (!data) throw new Error(`the reference has no tensor ${name}`);
     return data;
   };
-  const table = get('model.embed_tokens.weight');
-  let x = embed(table, d, tokens);
+  const table = get(`${spec.embedding.name}.weight`);
+  const scales = spec.scales ?? {};
+  let x = scaled(embed(table, d, tokens), scales.embedding);
   for (const [i, block] of plans[0]!.entries()) {
     const kinds = plans.map((plan) => plan[i]!.kind);
-    const mixed = mixing(spec, kinds, block.layer, x, get, find);
-    if (mixed) x = add(x, mixed);
-    x = add(x, mlpHalf(spec, block, x, get, find));
+    const mixed = mixing(spec, kinds, block.layer, context, x, get, find);
+    if (mixed) x = add(x, scaled(mixed, scales.residual));
+    x = add(x, scaled(mlpHalf(spec, block, x, get, find), scales.residual));
   }
-  const n = rmsNorm(x, d, get('model.norm.weight'), spec.rmsNormEps);
-  return linear(n, spec.tied ? table : get('lm_head.weight'), d);
+  const n = rmsNorm(x, d, get(spec.norm), spec.rmsNormEps);
+  return scaled(linear(n, spec.tied ? table : get(`${spec.head.name}.weight`), d), scales.logits);
 }
 
 /** The likeliest continuation of `count` tokens, everything computed anew for each; stop tokens are not obeyed. */

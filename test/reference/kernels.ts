@@ -55,6 +55,7 @@ export function inverseFrequencies(headDim: number, theta: number, scaling: Rope
     const f = theta ** ((-2 * i) / headDim);
     if (scaling.type === 'none') return f;
     if (scaling.type === 'linear') return f / scaling.factor;
+    if (scaling.type !== 'llama3') throw new Error(`the reference has no rope of type ${scaling.type}`);
     const { factor, lowFreqFactor: low, highFreqFactor: high, originalMaxPositions: original } = scaling;
     const wavelength = (2 * Math.PI) / f;
     if (wavelength > original / low) return f / factor;

@@ -43,3 +43,13 @@ export async function familyFixture(name: string): Promise<FamilyFixture> {
     skipped: { ...expected.skipped, logits: unpacked(expected.skipped.logits) },
   };
 }
+
+/** Largest difference, relative to the largest of the expected values. */
+export function difference(found: Float32Array, expected: Float32Array): number {
+  if (found.length !== expected.length) return Number.POSITIVE_INFINITY;
+  const spread = expected.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+  return found.reduce((most, value, i) => {
+    const apart = Math.abs(value - expected[i]!) / spread;
+    return Number.isNaN(apart) ? Number.POSITIVE_INFINITY : Math.max(most, apart);
+  }, 0);
+}

@@ -64,8 +64,9 @@ describe('the config of a child keeps what changes sums', () => {
   test('fields that only shishu-llama reads are not taken over', () => {
     const { configJson } = tinyModel('llama', 1);
     const own = { intermediate_size_mlp: 7, linear_rank: 3, linear_layers: [], shared_mlps: [[0, 1]] };
-    const { child } = childOf({ ...configJson, ...own });
-    expect(child).toEqual(childOf(configJson).child);
+    // A parent's own family would refuse them.
+    const child = childConfig({ ...configJson, ...own }, specOf(configJson), shape);
+    expect(specOf(child)).toEqual(childOf(configJson).child);
   });
 });
 

@@ -18,6 +18,15 @@ const rope = (extra: object) => {
 };
 const none = { type: 'none' };
 const linear = { type: 'linear', factor: 4 };
+const yarn = {
+  type: 'yarn',
+  factor: 4,
+  betaFast: 32,
+  betaSlow: 1,
+  originalMaxPositions: 128,
+  truncate: true,
+};
+const [ones, twos] = [Array(8).fill(1), Array(8).fill(2)];
 const llama3 = { rope_type: 'llama3', factor: 8, low_freq_factor: 1, high_freq_factor: 4 };
 
 describe('rotary embeddings', () => {
@@ -67,6 +76,35 @@ describe('rotary embeddings', () => {
       { theta: 500, scaling: linear },
     ],
     ['all of each head', { partial_rotary_factor: 1 }, { theta: 10000, scaling: none }],
+    [
+      "dynamic, which scales only contexts past the model's own",
+      { rope_scaling: { rope_type: 'dynamic', factor: 4 } },
+      { theta: 10000, scaling: none },
+    ],
+    [
+      'YaRN, with what it leaves out',
+      { rope_scaling: { type: 'yarn', factor: 4, original_max_position_embeddings: 128 } },
+      { theta: 10000, scaling: yarn, amplitude: 0.1 * Math.log(4) + 1 },
+    ],
+    [
+      'YaRN with a factor of the attention',
+      {
+        rope_scaling: { type: 'yarn', factor: 4, original_max_position_embeddings: 128, attention_factor: 1 },
+      },
+      { theta: 10000, scaling: yarn },
+    ],
+    [
+      'longrope, by its old name, raised by the ratio of the contexts',
+      {
+        rope_scaling: { type: 'su', short_factor: ones, long_factor: twos },
+        original_max_position_embeddings: 128,
+      },
+      {
+        theta: 10000,
+        scaling: { type: 'longrope', short: ones, long: twos, originalMaxPositions: 128 },
+        amplitude: Math.sqrt(1 + Math.log(4) / Math.log(128)),
+      },
+    ],
   ])('%s', (_, extra, expected) => expect(rope(extra)).toEqual(expected));
 
   it("takes llama3's first context from the top, the object, or the model's own, in this order", () => {
@@ -92,9 +130,8 @@ describe('rotary embeddings', () => {
       { rope_parameters: { rope_type: 'default', partial_rotary_factor: 0.5 } },
     ],
     [/"rotary_pct"/, { rotary_pct: 0.25 }],
-    [/"yarn"/, { rope_scaling: { type: 'yarn', factor: 4, original_max_position_embeddings: 128 } }],
-    [/"dynamic"/, { rope_scaling: { rope_type: 'dynamic', factor: 4 } }],
-    [/"longrope"/, { rope_scaling: { rope_type: 'longrope', short_factor: [1], long_factor: [1] } }],
+    [/"proportional"/, { rope_scaling: { rope_type: 'proportional' } }],
+    [/"beta_slow"/, { rope_scaling: { rope_type: 'dynamic', factor: 4, beta_slow: 2 } }],
     [/"toString"/, { rope_scaling: { rope_type: 'toString' } }],
     [/"mrope_section"/, { rope_scaling: { type: 'default', mrope_section: [1, 2] } }],
     [/"attention_factor"/, { rope_scaling: { type: 'linear', factor: 4, attention_factor: 2 } }],
@@ -137,6 +174,36 @@ describe('other fields that change the sums', () => {
     ['layer type "sliding_attention"', { model_type: 'qwen3', layer_types: ['sliding_attention'] }],
     ['"gemma3_text"', { model_type: 'gemma3_text' }],
   ])('refuses %s by name', (name, extra) => {
+    const error = { code: 'unsupported', message: expect.stringContaining(name) };
+    expect(() => specOf({ ...base, ...extra })).toThrow(expect.objectContaining(error));
+  });
+
+  it.each<[string, object]>([
+    ['short_factor', { rope_scaling: { type: 'longrope', short_factor: [1], long_factor: twos } }],
+    ['long_factor', { rope_scaling: { type: 'longrope', short_factor: ones } }],
+    ['long_factor', { rope_scaling: { type: 'longrope', short_factor: ones, long_factor: [...ones, 1] } }],
+    ['low_freq_factor', { rope_scaling: { rope_type: 'llama3', factor: 4 } }],
+    ['partial_rotary_factor', { model_type: 'phi3', partial_rotary_factor: 1.5 }],
+    ['partial_rotary_factor', { model_type: 'phi3', partial_rotary_factor: 0.2 }],
+    ['no_rope_layers', { model_type: 'smollm3', no_rope_layers: [1] }],
+    ['no_rope_layers', { model_type: 'smollm3', no_rope_layers: [1, 2] }],
+  ])('%s that cannot be is an error', (name, extra) => {
+    const error = { code: 'bad-config', message: expect.stringContaining(name) };
+    expect(() => specOf({ ...base, ...extra })).toThrow(expect.objectContaining(error));
+  });
+
+  it.each<[string, object]>([
+    ['gate_multiplier', { gate_multiplier: 0.5 }],
+    ['use_gate', { use_gate: false }],
+    ['sliding window (128)', { model_type: 'mistral', sliding_window: 128 }],
+    ['sliding window (4096)', { model_type: 'mistral', max_position_embeddings: 8192 }],
+    // Of one family, and not of another.
+    ['embedding_multiplier', { model_type: 'qwen3', embedding_multiplier: 12 }],
+    ['num_decoder_front', { num_decoder_front: 1 }],
+    ['no_rope_layer_interval', { no_rope_layer_interval: 4 }],
+    ['Mamba', { model_type: 'granitemoehybrid', num_local_experts: 0 }],
+    ['"mamba"', { model_type: 'granitemoehybrid', layer_types: ['mamba', 'attention'] }],
+  ])('refuses %s, which nothing is known of, by name', (name, extra) => {
     const error = { code: 'unsupported', message: expect.stringContaining(name) };
     expect(() => specOf({ ...base, ...extra })).toThrow(expect.objectContaining(error));
   });

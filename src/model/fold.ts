@@ -1,0 +1,57 @@
+// Factors of a model that its weights take in as they are read, so that no kernel knows of them.
+import type { AttentionMixer, Matrix, ModelSpec } from './spec.ts';
+
+/** What a stored value becomes: `times * value + plus`. */
+export interface Fold {
+  times: number;
+  plus: number;
+}
+
+/** How a head's dimensions lie so that the rotated ones come in pairs of halves of the whole head; the place of dimension `d`. */
+export function rotatedPlace({ headDim, rope }: Pick<AttentionMixer, 'headDim' | 'rope'>, d: number): number {
+  const rotated = rope?.rotated ?? headDim;
+  // Two runs of each half: what rotates, and what does not.
+  const [turning, still] = [rotated / 2, (headDim - rotated) / 2];
+  if (d < rotated) return d < turning ? d : headDim / 2 + (d - turning);
+  const at = d - rotated;
+  return at < still ? turning + at : headDim / 2 + turning + (at - still);
+}
+
+/** What tensors become as they are read, by name; those that are left out stay as they are. */
+export function foldsOf(spec: ModelSpec): ReadonlyMap<string, Fold> {
+  const { embedding: scaled = 1, residual = 1, logits = 1 } = spec.scales ?? {};
+  const offset = spec.gainOffset ?? 0;
+  const folds = new Map<string, Fold>();
+  const add = (tensor: string, times: number, plus = 0): void => {
+    if (times !== 1 || plus !== 0) folds.set(tensor, { times, plus });
+  };
+  const matrix = ({ name, bias }: Matrix, times: number): void => {
+    add(`${name}.weight`, times);
+    if (bias) add(`${name}.bias`, times);
+  };
+  const gain = (tensor: string, times = 1): void => add(tensor, times, offset * times);
+  matrix(spec.embedding, scaled);
+  for (const { mixer, feedForward } of spec.blocks) {
+    if (mixer.kind === 'attention') {
+      const { headDim, scoreScale, qkNorm } = mixer;
+      // Attention divides scores by the root of the head's size.
+      const asked = scoreScale === undefined ? 1 : scoreScale * Math.sqrt(headDim);
+      gain(mixer.norm);
+      matrix(mixer.out, residual);
+      if (typeof qkNorm === 'object') {
+        gain(qkNorm.q, asked);
+        gain(qkNorm.k);
+      } else matrix(mixer.q, asked);
+    }
+    gain(feedForward.norm);
+    matrix(feedForward.down, residual);
+  }
+  // A tied head is the embedding with its factor.
+  gain(spec.norm, logits / (spec.tied ? scaled : 1));
+  return folds;
+}
+
+/** Whether the tensors of a checkpoint are the weights as they are. */
+export const isPlain = (spec: ModelSpec): boolean =>
+  foldsOf(spec).size === 0 &&
+  spec.blocks.every(({ mixer }) => mixer.kind !== 'attention' || mixer.rope?.rotated === undefined);
