@@ -26,7 +26,7 @@ export function otherKind(bytes: Uint8Array): OtherKind | undefined {
     );
   if (isOf(bytes, 0x1f, 0x8b)) return kind('packed with gzip', PACKED);
   if (isOf(bytes, 0x28, 0xb5, 0x2f, 0xfd)) return kind('packed with zstd', PACKED);
-  if (begin.startsWith('GGUF')) return kind('a GGUF file', 'Use the model as safetensors.');
+  if (begin.startsWith('GGUF')) return kind('a GGUF file', 'Give the file by a name that ends in .gguf.');
   if (begin.startsWith('PK\x03\x04'))
     return kind("a zip archive, as PyTorch's checkpoints are", 'Convert the weights to safetensors.');
   const text = begin.replace(/^\xef\xbb\xbf/, '').trimStart();

@@ -15,6 +15,7 @@ import { loadTokenizer } from '../../src/formats/tokenizer.ts';
 import { tensorsOf } from '../../src/model/spec.ts';
 import expected from '../fixtures/tiny-llama.json' with { type: 'json' };
 import { type FileTensor, ggufFile, type Typed } from '../support/gguf-file.ts';
+import { mulberry32 } from '../support/random.ts';
 import { sentencepieceFiles } from '../support/sentencepiece-tokenizer.ts';
 
 const FIXTURES = join(import.meta.dirname, '../fixtures');
@@ -293,6 +294,71 @@ describe('what is not read is refused by its key', () => {
     expect(error.message).toMatch(message);
     expect(error.code).toBe(code);
   });
+});
+
+it.each([
+  ['qwen2', ['attn_q.bias', 'attn_k.bias', 'attn_v.bias'], 4],
+  ['qwen3', ['attn_q_norm.weight', 'attn_k_norm.weight'], 8],
+] as const)('%s: its tensors by name, rows of q in their own order', async (architecture, own, headDim) => {
+  const own8 = (name: string): number => (name.includes('norm') ? headDim : 2 * headDim);
+  const counted = (name: string, shape: number[]): FileTensor => {
+    const values = Float32Array.from({ length: shape.reduce((a, b) => a * b) }, (_, i) => i);
+    return { name, shape, type: 0, data: new Uint8Array(values.buffer) };
+  };
+  const block = (name: string, ...shape: number[]) => counted(`blk.0.${name}`, shape);
+  const tensors = [
+    counted('token_embd.weight', [4, 8]),
+    counted('output_norm.weight', [8]),
+    counted('output.weight', [4, 8]),
+    ...['attn_q', 'attn_k', 'attn_v'].map((name) => block(`${name}.weight`, 2 * headDim, 8)),
+    block('attn_output.weight', 8, 2 * headDim),
+    ...['attn_norm', 'ffn_norm'].map((name) => block(`${name}.weight`, 8)),
+    ...['ffn_gate', 'ffn_up', 'ffn_down'].map((name) => block(`${name}.weight`, 8, 8)),
+    ...own.map((name) => block(name, own8(name))),
+  ];
+  const metadata = Object.fromEntries(
+    Object.entries({ ...CONFIG, 'qwen2.attention.key_length': { kind: 'u32', value: headDim } as const }).map(
+      ([key, value]) => [key.replace('qwen2', architecture), value],
+    ),
+  ) as Record<string, Typed>;
+  metadata['general.architecture'] = { kind: 'string', value: architecture };
+  const source = folderOf({ 'm.gguf': ggufFile(metadata, tensors) });
+  const [spec] = specsOf(await configOf(source));
+  expect(spec).toMatchObject({ modelType: architecture, tied: false, vocabSize: 4, rmsNormEps: 1e-6 });
+  const checkpoint = checkpointOf(source, await readEntries(source), tensorsOf(spec));
+  expect(checkpoint.tensors.size).toBe(tensors.length);
+  const rows = bytesToF32(await checkpoint.read('model.layers.0.self_attn.q_proj.weight'), 'F32');
+  expect(Array.from(rows.slice(0, 20))).toEqual(Array.from({ length: 20 }, (_, i) => i));
+});
+
+it('200 damaged files give a model or a typed error', async () => {
+  let refused = 0;
+  for (let seed = 1; seed <= 200; seed++) {
+    const random = mulberry32(seed);
+    const damaged = bytes.slice();
+    for (let i = 0; i < 6; i++) {
+      // The first keys as likely as the long lists of tokens and merges behind them.
+      const at = 24 + Math.floor(random() * (random() < 0.5 ? 900 : 12_000));
+      damaged[at] =
+        random() < 0.5 ? damaged[at]! ^ (1 << Math.floor(random() * 8)) : Math.floor(random() * 256);
+    }
+    const source = openSource(new File([damaged], 'm.gguf'));
+    const load = async (): Promise<void> => {
+      const specs = specsOf(await configOf(source));
+      checkpointOf(source, await readEntries(source), tensorsOf(specs[0]));
+      const tokenizer = await loadTokenizer(source, 320);
+      tokenizer.decode(tokenizer.encode('the lighthouse <|end|> é'));
+    };
+    const error = await load().then(
+      () => undefined,
+      (e: unknown) => e,
+    );
+    if (error === undefined) continue;
+    expect(error, `seed ${seed}: ${(error as Error).stack}`).toBeInstanceOf(ShishuError);
+    expect((error as ShishuError).message.length).toBeLessThan(2000);
+    refused++;
+  }
+  expect(refused).toBeGreaterThan(100);
 });
 
 describe('a SentencePiece vocabulary with scores', () => {

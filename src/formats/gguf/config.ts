@@ -63,13 +63,21 @@ export function configOf(
         `is ${number(key)} where heads are ${headDim} wide, which is not supported.`,
         'unsupported',
       );
+  const blocks = need('block_count');
+  // Nothing is made for blocks that cannot be there.
+  if (blocks > tensors.size)
+    keys.refuse(
+      own('block_count'),
+      `is ${blocks}, where the file has ${tensors.size} tensors.`,
+      'bad-checkpoint',
+    );
   const embedding = tensors.get('token_embd.weight');
   const vocabSize = number('vocab_size') ?? embedding?.shape[0];
   const config: Json = {
     model_type: architecture.modelType,
     hidden_size: hiddenSize,
     intermediate_size: need('feed_forward_length'),
-    num_hidden_layers: need('block_count'),
+    num_hidden_layers: blocks,
     num_attention_heads: heads,
     num_key_value_heads: number('attention.head_count_kv') ?? heads,
     head_dim: headDim,
