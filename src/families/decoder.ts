@@ -199,4 +199,11 @@ export function model(
 
 /** One block a layer, as many as the config says. */
 export const stack = (json: Json, block: (layer: number) => BlockSpec): BlockSpec[] =>
-  Array.from({ length: need(json, 'num_hidden_layers') }, (_, layer) => block(layer));
+  Array.from({ length: checkedLayers(need(json, 'num_hidden_layers')) }, (_, layer) => block(layer));
+
+/** Far more blocks than any model has: a damaged config must not fill the memory. */
+const MOST_LAYERS = 10_000;
+
+/** @throws ShishuError `unsupported` */
+export const checkedLayers = (layers: number): number =>
+  layers <= MOST_LAYERS ? layers : refuse(`the model has ${layers} blocks, at most ${MOST_LAYERS} are read.`);

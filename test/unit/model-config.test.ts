@@ -172,6 +172,7 @@ describe('other fields that change the sums', () => {
       { model_type: 'qwen2', sliding_window: 128, use_sliding_window: true, max_window_layers: 1 },
     ],
     ['layer type "sliding_attention"', { model_type: 'qwen3', layer_types: ['sliding_attention'] }],
+    ['2147483647 blocks', { num_hidden_layers: 2147483647 }],
     ['"gemma3_text"', { model_type: 'gemma3_text' }],
   ])('refuses %s by name', (name, extra) => {
     const error = { code: 'unsupported', message: expect.stringContaining(name) };
@@ -294,6 +295,7 @@ describe('the stack of a ShishuLM', () => {
   it.each<[RegExp, object]>([
     [/"num_decoder_front" is missing/, {}],
     [/both describe the stack/, { layer_types: types, num_decoder_front: 1, num_mlp: 4 }],
+    [/2000000001 blocks, at most 10000/, { num_decoder_front: 1, num_mlp: 2e9 }],
     [/"num_hidden_layers" is 4, "layer_types" lists 5/, { layer_types: types, num_hidden_layers: 4 }],
     [/layer type "sliding_attention"/, { layer_types: ['sliding_attention'] }],
     [/both name the linear maps/, { layer_types: types, linear_layers: [2] }],
