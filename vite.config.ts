@@ -1,39 +1,10 @@
 import { join } from 'node:path';
-import { defineConfig, type Rolldown, type UserConfig } from 'vite';
+import { defineConfig, type UserConfig } from 'vite';
 import { reportSize } from './scripts/report-size.ts';
 import { stripShaders } from './scripts/strip-wgsl.ts';
 
 const demo = join(import.meta.dirname, 'demo');
 const target = 'es2023';
-
-/** A module and all that it imports statically. */
-function closureOf(entry: string, context: Rolldown.ChunkingContext): Set<string> {
-  const all = new Set<string>();
-  const add = (id: string): void => {
-    if (all.has(id)) return;
-    all.add(id);
-    for (const imported of context.getModuleInfo(id)?.importedIds ?? []) add(imported);
-  };
-  add(join(import.meta.dirname, 'src', entry));
-  return all;
-}
-
-let closures: { engine: Set<string>; page: Set<string> } | undefined;
-
-/**
- * What a loaded model needs from the start stays in one file, whoever else uses some of it: small files, each compressed by
- * itself, take more bytes. A page whose models run in a worker must do without it.
- */
-function chunkOf(id: string, context: Rolldown.ChunkingContext): string | null {
-  closures ??= {
-    engine: closureOf('engine/engine.ts', context),
-    page: new Set(
-      ['index.ts', 'api/remote.ts', 'api/openai.ts'].flatMap((entry) => [...closureOf(entry, context)]),
-    ),
-  };
-  if (!closures.engine.has(id)) return null;
-  return closures.page.has(id) ? 'common' : 'engine';
-}
 
 /**
  * `vite build --mode lib`: the package. Its dependencies stay imports, for the user's bundler or import map; the worker,
@@ -66,9 +37,6 @@ const lib: UserConfig = {
       output: {
         chunkFileNames: 'chunks/[name]-[hash].js',
         minify: { compress: true, mangle: true, codegen: true },
-        codeSplitting: {
-          groups: [{ name: chunkOf }],
-        },
       },
     },
   },

@@ -2,13 +2,11 @@
 import { gzipSync } from 'node:zlib';
 import type { Plugin, Rolldown } from 'vite';
 
-const ENGINE = ['src/index.ts', 'src/engine/engine.ts', 'src/engine/estimate.ts'];
+const ENGINE = ['src/index.ts', 'src/engine/engine.ts', 'src/engine/estimate.ts', 'src/api/crash-notes.ts'];
 
 /** Uses of the package, by the modules that they fetch; what those import statically comes with them. */
 const USES: Record<string, readonly string[]> = {
-  'engine (loadModel, estimate)': [...ENGINE],
-  'engine, tuning of GPUs': [...ENGINE, 'src/engine/kept-tuning.ts'],
-  'engine, self-test, crash notes': [...ENGINE, 'src/engine/check-kernels.ts', 'src/api/crash-notes.ts'],
+  'engine (loadModel, estimate)': ENGINE,
   'engine, chat': [...ENGINE, 'src/api/openai.ts'],
   'engine, constraints': [...ENGINE, 'src/engine/mask-cache.ts'],
   'page of a model in a worker': ['src/index.ts', 'src/api/remote.ts'],

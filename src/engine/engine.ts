@@ -11,14 +11,14 @@ import { type Gpu, type GpuOptions, lossOr, openGpuBeside, throwIfLost } from '.
 import { checkProfile } from '../gpu/profile.ts';
 import type { WeightDtype } from '../kernels/tensor.ts';
 import type { Choice } from '../kernels/tuning.ts';
-import { importModule } from '../lazy.ts';
 import { F16Fit } from '../model/f16-fit.ts';
 import type { ForwardParts } from '../model/forward.ts';
 import { fillFromCheckpoint } from '../model/load.ts';
 import { type ModelSpec, planOf, tensorsOf } from '../model/spec.ts';
 import type { FillPlan } from '../model/weights.ts';
 import { DTYPES, DTYPES_TEXT } from '../quant/index.ts';
-import type { TuningStore } from './kept-tuning.ts';
+import { checkKernels } from './check-kernels.ts';
+import { keptTuning, type TuningStore } from './kept-tuning.ts';
 import { LocalModel, type ModelParts } from './model.ts';
 import { Runner } from './runner.ts';
 import { allocateParts, misfit, type RunnerOptions, sizeLimits, sizeOf } from './size.ts';
@@ -282,9 +282,8 @@ async function openModel(
   const failed = new AbortController();
   const headers = readHeaders(folder, options);
   const texts = readTexts(folder, headers, anySignal(failed.signal, signal));
-  const testing = options.selfTest === false ? undefined : importModule(() => import('./check-kernels.ts'));
   // Whoever awaits them sees their errors.
-  for (const begun of [texts, testing]) begun?.catch(() => {});
+  texts.catch(() => {});
   const [{ spec, checkpoint, sizes, requantized }, gpu] = await openGpuBeside(headers, {
     device: options.device,
     profile: options.profile,
@@ -302,9 +301,7 @@ async function openModel(
     // A CPU's times say nothing of a GPU, also with a GPU's kernels.
     const { tune = !gpu.software && gpu.profile === 'gpu' && gpuOptions.tuning === undefined } = options;
     const choose = (parts: ForwardParts, filled: Promise<void>): Promise<Partial<Choice>> =>
-      importModule(() => import('./kept-tuning.ts'))
-        .then(({ keptTuning }) => keptTuning(parts, plan, filled, gpuOptions.tuningStore, { signal }))
-        .catch(() => ({}));
+      keptTuning(parts, plan, filled, gpuOptions.tuningStore, { signal });
     if (requantized.length > 0)
       tell(
         `The weights are stored as ${requantized.join(' and ')}; they are kept as ${sizes.dtype}. The option "dtype" chooses another.`,
@@ -359,17 +356,11 @@ async function openModel(
       return load(wide);
     });
     made = runner.ledger;
-    const checked = testing
-      ? await (await testing).checkKernels(
-          runner,
-          plan,
-          { ...wanted, wide },
-          {
-            warn,
-            widen: sizes.kv === 'auto' ? refuseMisfit : undefined,
-          },
-        )
-      : { runner, selfTest: NO_TEST };
+    const widen = sizes.kv === 'auto' ? refuseMisfit : undefined;
+    const checked =
+      options.selfTest === false
+        ? { runner, selfTest: NO_TEST }
+        : await checkKernels(runner, plan, { ...wanted, wide }, { warn, widen });
     const [tokenizer, eosTokenIds] = await texts;
     const dispatchesPerToken = (await checked.runner.decodeDispatches(plan)).length;
     throwIfLost(gpu);

@@ -5,7 +5,8 @@ import { guardMemory } from '../gpu/buffer.ts';
 import { type Gpu, lossOr, throwIfLost } from '../gpu/device.ts';
 import type { Constraint, Masks } from '../grammar/constraint.ts';
 import type { WeightDtype } from '../kernels/tensor.ts';
-import { importModule, lazy } from '../lazy.ts';
+import { lazy } from '../lazy.ts';
+import { checkLinearMaps, installLinearMap } from '../model/linear-maps.ts';
 import { kvBytesPerToken, type Plan, parameterCount } from '../model/spec.ts';
 import { generateReplies } from './generate.ts';
 import type { EngineModel } from './model-interface.ts';
@@ -233,9 +234,6 @@ export class LocalModel implements EngineModel {
   async setLinearMaps(maps: LinearMaps): Promise<void> {
     this.#live();
     await this.#scheduler.alone(async () => {
-      const { checkLinearMaps, installLinearMap } = await importModule(
-        () => import('../model/linear-maps.ts'),
-      );
       const { plan, runner, gpu } = this.#live();
       const { spec, weights } = runner.parts;
       const entries = checkLinearMaps(plan, spec.hiddenSize, maps);
