@@ -78,10 +78,13 @@ describe.each(FAMILY_FIXTURES)('%s', (name) => {
     ['GPUs', forGpus],
     ['software adapters', forSoftware],
   ];
-  test.each(inject('full') ? tunings : [])('kernels for %s, in chunks and token by token', async (_, tuning) => {
-    for (const chunk of [1, 7, 24]) {
-      const found = await withModel((model) => model.logits(fixture.prompt), { tuning, chunk });
-      expect(difference(found, fixture.logits)).toBeLessThan(TOLERANCE);
-    }
-  });
+  test.each(inject('full') ? tunings : [])(
+    'kernels for %s, in chunks and token by token',
+    async (_, tuning) => {
+      for (const chunk of [1, 7, 24]) {
+        const found = await withModel((model) => model.logits(fixture.prompt), { tuning, chunk });
+        expect(difference(found, fixture.logits)).toBeLessThan(TOLERANCE);
+      }
+    },
+  );
 });
