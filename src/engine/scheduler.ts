@@ -240,8 +240,10 @@ export class Scheduler {
       from,
       children.map(({ slot }) => slot!.index),
     );
+    const notCopied = parent.plan.flatMap(({ kind, layer }) => (kind === 'attention' ? [] : [layer]));
     for (const child of children) {
       child.slot!.prefix = parent.prefix.copy();
+      child.slot!.prefix.release(notCopied);
       child.parent = undefined;
     }
     parent.children = [];

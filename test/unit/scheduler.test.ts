@@ -1,0 +1,74 @@
+// Whose turn it is, and which slot a sequence gets: on a runner without a GPU.
+import { expect, test } from 'vitest';
+import { checkOptions } from '../../src/engine/options.ts';
+import { Scheduler } from '../../src/engine/scheduler.ts';
+import { Sequence } from '../../src/engine/sequence.ts';
+import type { GenerateOptions } from '../../src/engine/types.ts';
+import type { Plan } from '../../src/model/spec.ts';
+import { FakeRunner } from '../support/fake-runner.ts';
+
+const VOCAB = 100;
+const FULL: Plan = [0, 1, 2].map((layer) => ({ kind: 'attention', layer, mlp: layer }));
+const SKIP: Plan = FULL.map((block) => (block.layer === 1 ? { ...block, kind: 'mlp' } : block));
+
+function setUp(sequences: number, { rows = 8 } = {}) {
+  const runner = new FakeRunner(sequences, 3, rows);
+  const scheduler = new Scheduler(runner.asRunner(), { ready: async () => {}, still() {} });
+  return { runner, scheduler };
+}
+
+interface Call {
+  prompt: readonly number[];
+  most?: number;
+  n?: number;
+  plan?: () => Plan;
+  options?: GenerateOptions;
+  /** After each token of the first reply. */
+  each?: (count: number) => unknown;
+}
+
+/** As replies are made, without their text. */
+async function reply(
+  scheduler: Scheduler,
+  { prompt, most = 4, n = 1, plan = () => FULL, options = {}, each = () => {} }: Call,
+): Promise<{ tokens: number[][]; cached: number; slots: number[] }> {
+  const checked = checkOptions(options, VOCAB);
+  const sequences = Array.from(
+    { length: n },
+    (_, reply) =>
+      new Sequence({
+        promptTokenIds: prompt,
+        options: checked,
+        reply,
+        enders: new Set(),
+        limit: most,
+        constraint: undefined,
+        plan,
+      }),
+  );
+  const tokens = sequences.map((): number[] => []);
+  try {
+    await scheduler.admit(sequences, checked.signal);
+    const slots = sequences.map(({ slot }) => slot!.index);
+    for (let i = 0; i < most; i++) {
+      for (const [j, sequence] of sequences.entries())
+        tokens[j]!.push(await scheduler.next(sequence, ({ tokenId }) => tokenId));
+      await each(i + 1);
+    }
+    return { tokens, cached: sequences[0]!.cachedTokens!, slots };
+  } finally {
+    for (const sequence of sequences) scheduler.leave(sequence);
+  }
+}
+
+const text = (length: number, seed: number): number[] =>
+  Array.from({ length }, (_, i) => (seed * 37 + i * i * 11 + i) % 90);
+
+test('replies of one prompt get no K and V of layers that the prompt did not run in', async () => {
+  const { runner, scheduler } = setUp(2);
+  const prompt = text(20, 1);
+  await reply(scheduler, { prompt });
+  await reply(scheduler, { prompt: [...prompt, 5], n: 2, plan: () => SKIP });
+  await Promise.all([reply(scheduler, { prompt }), reply(scheduler, { prompt })]);
+  expect(runner.wrong).toEqual([]);
+});
