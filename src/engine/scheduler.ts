@@ -234,16 +234,19 @@ export class Scheduler {
   #shareWithChildren(parent: Sequence): void {
     if (!parent.plan || parent.stale || parent.rest > 0 || parent.prefix.length < parent.computed) return;
     const children = parent.children.filter(({ slot }) => slot);
-    const from = parent.slot!.index;
+    const { index, prefix } = parent.slot!;
     this.#runner.copyKv(
       parent.plan,
-      from,
+      index,
       children.map(({ slot }) => slot!.index),
     );
     const notCopied = parent.plan.flatMap(({ kind, layer }) => (kind === 'attention' ? [] : [layer]));
     for (const child of children) {
-      child.slot!.prefix = parent.prefix.copy();
-      child.slot!.prefix.release(notCopied);
+      const given = parent.prefix.copy();
+      given.release(notCopied);
+      child.given = given;
+      // Unless a reset has come meanwhile, it is kept.
+      if (prefix === parent.prefix) child.slot!.prefix = given;
       child.parent = undefined;
     }
     parent.children = [];

@@ -80,6 +80,8 @@ export class Sequence {
   inFlight = 0;
   /** A sequence with the same prompt, whose K and V it is given. */
   parent: Sequence | undefined;
+  /** What it was given, until it begins. */
+  given: PrefixCache | undefined;
   /** Those that wait for this one's prompt. */
   children: readonly Sequence[] = [];
   /** Step in which it ran last, as a count. */
@@ -148,7 +150,8 @@ export class Sequence {
     this.inFlight = 0;
     this.beginning++;
     this.plan = plan;
-    this.prefix = this.slot!.prefix;
+    this.prefix = this.given ?? this.slot!.prefix;
+    this.given = undefined;
     this.computed = this.prefix.reusable(this.tokens, plan);
     this.cachedTokens ??= this.computed;
     // Until it has run, only what it keeps is sure.

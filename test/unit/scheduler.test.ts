@@ -1,6 +1,7 @@
 // Whose turn it is, and which slot a sequence gets: on a runner without a GPU.
 import { expect, test } from 'vitest';
 import { checkOptions } from '../../src/engine/options.ts';
+import { PrefixCache } from '../../src/engine/prefix-cache.ts';
 import { Scheduler } from '../../src/engine/scheduler.ts';
 import { Sequence } from '../../src/engine/sequence.ts';
 import type { GenerateOptions } from '../../src/engine/types.ts';
@@ -71,4 +72,18 @@ test('replies of one prompt get no K and V of layers that the prompt did not run
   await reply(scheduler, { prompt: [...prompt, 5], n: 2, plan: () => SKIP });
   await Promise.all([reply(scheduler, { prompt }), reply(scheduler, { prompt })]);
   expect(runner.wrong).toEqual([]);
+});
+
+test('a reset while a prompt runs leaves nothing of it in the slots of its replies', async () => {
+  const { runner, scheduler } = setUp(2);
+  const prompt = text(20, 1);
+  const forget = (): void => {
+    for (const slot of scheduler.slots) slot.prefix = new PrefixCache();
+  };
+  const made = reply(scheduler, { prompt, n: 2 });
+  while (runner.rows === 0) await Promise.resolve();
+  forget();
+  const { tokens } = await made;
+  expect(tokens[1]).toEqual(tokens[0]);
+  expect(scheduler.slots.map(({ prefix }) => prefix.length)).toEqual([0, 0]);
 });
