@@ -65,8 +65,8 @@ export class Scheduler {
   }
 
   /**
-   * Waits until there are slots for the sequences, which have one prompt: it runs once. The first gets the slot with the longest
-   * beginning of it.
+   * Waits until there are slots for the sequences, which have one prompt: it runs once. The first gets the slot with the
+   * longest beginning of it, where that is worth more than what else is there.
    * @throws ShishuError `aborted`, `disposed`, `device-lost`
    */
   async admit(sequences: readonly Sequence[], signal?: AbortSignal): Promise<void> {
@@ -80,8 +80,7 @@ export class Scheduler {
       leave();
       throw error;
     }
-    const plan = first!.wantedPlan;
-    first!.slot = this.#takeSlot(({ prefix }) => prefix.reusable(first!.tokens, plan));
+    first!.slot = this.#takeSlot(this.#worthOf(first!));
     first!.children = others;
     for (const other of others) {
       other.slot = this.#takeSlot(() => 0);
@@ -90,9 +89,25 @@ export class Scheduler {
     for (const sequence of sequences) this.#leave.set(sequence, () => leave(1));
   }
 
-  /** Takes the free slot of the highest worth, of equals the one that was not taken for longest. */
+  /**
+   * What a slot has of a sequence's text: nothing where more of another would be lost, which begins alike, as chats with one
+   * system prompt do. Where no slot is empty, one that has most of the text counts too.
+   */
+  #worthOf({ tokens, wantedPlan }: Sequence): (slot: Slot) => number {
+    const full = [...this.#free].every(({ prefix }) => prefix.length > 0);
+    return ({ prefix }) => {
+      const cached = prefix.reusable(tokens, wantedPlan);
+      const whole = full ? Math.min(prefix.length, tokens.length) : prefix.length;
+      return 2 * cached >= whole ? cached : 0;
+    };
+  }
+
+  /** Takes the free slot of the highest worth; of equals an empty one, then the one that was not taken for longest. */
   #takeSlot(worth: (slot: Slot) => number): Slot {
-    const [slot] = [...this.#free].sort((a, b) => worth(b) - worth(a) || a.taken - b.taken);
+    const filled = ({ prefix }: Slot): number => Math.min(prefix.length, 1);
+    const [slot] = [...this.#free].sort(
+      (a, b) => worth(b) - worth(a) || filled(a) - filled(b) || a.taken - b.taken,
+    );
     this.#free.delete(slot!);
     slot!.taken = ++this.#admissions;
     return slot!;

@@ -87,3 +87,48 @@ test('a reset while a prompt runs leaves nothing of it in the slots of its repli
   expect(tokens[1]).toEqual(tokens[0]);
   expect(scheduler.slots.map(({ prefix }) => prefix.length)).toEqual([0, 0]);
 });
+
+test('a text that shares a short beginning with another leaves it its slot, while one is empty or longer unused', async () => {
+  const { runner, scheduler } = setUp(3);
+  const prefix = text(8, 1);
+  const [a, b, c, d] = [2, 3, 4, 5].map((seed) => [...prefix, ...text(30, seed)]) as [
+    number[],
+    number[],
+    number[],
+    number[],
+  ];
+  const slotOf = async (prompt: readonly number[], most = 4): Promise<number> =>
+    (await reply(scheduler, { prompt, most })).slots[0]!;
+  expect([await slotOf(a), await slotOf(b), await slotOf(c)]).toEqual([0, 1, 2]);
+  // Each goes on where it was.
+  for (const [i, prompt] of [a, b, c].entries()) {
+    const { tokens } = await reply(scheduler, { prompt });
+    const further = await reply(scheduler, { prompt: [...prompt, ...tokens[0]!, 1, 2] });
+    expect(further).toMatchObject({ slots: [i], cached: prompt.length + 3 });
+  }
+  // The one that was not used for longest goes.
+  expect(await slotOf(d)).toBe(0);
+  // The same prompt again is the same text, however long its reply was.
+  expect(await slotOf(b, 60)).toBe(1);
+  expect(await slotOf(c)).toBe(2);
+  expect(await slotOf(d)).toBe(0);
+  expect(await slotOf(b)).toBe(1);
+  expect(runner.wrong).toEqual([]);
+});
+
+test('a reply is made anew in its slot where it is shorter than its prompt, else in an empty one', async () => {
+  const { scheduler } = setUp(2);
+  const [short, long] = [text(10, 1), text(30, 2)];
+  await reply(scheduler, { prompt: long, most: 8 });
+  expect(await reply(scheduler, { prompt: long, most: 40 })).toMatchObject({ slots: [0], cached: 29 });
+  const { slots } = await reply(scheduler, { prompt: short, most: 40 });
+  expect(slots).toEqual([1]);
+});
+
+test('a slot that was forgotten is taken before one that is full', async () => {
+  const { scheduler } = setUp(2);
+  await reply(scheduler, { prompt: text(10, 1) });
+  await reply(scheduler, { prompt: text(10, 2) });
+  scheduler.slots[1]!.prefix = new PrefixCache();
+  expect((await reply(scheduler, { prompt: text(10, 3) })).slots).toEqual([1]);
+});
