@@ -179,9 +179,14 @@ export class Scheduler {
     try {
       const { tokens, logprobs, notes } = await flight.done;
       for (const { sequence, end, place } of shares()) {
+        const overflow = notes && overflowOf(notes, sequence.slot!.index);
+        if (overflow) {
+          // It is not cached: who runs it again is to be told, too.
+          sequence.error ??= overflow;
+          continue;
+        }
         sequence.ran(end);
         if (place === undefined) continue;
-        sequence.error ??= notes && overflowOf(notes, sequence.slot!.index);
         sequence.add(tokens[place]!, logprobs?.[place]);
       }
     } catch (error) {

@@ -1,5 +1,5 @@
 // Whose turn it is, and which slot a sequence gets: on a runner without a GPU.
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { checkOptions } from '../../src/engine/options.ts';
 import { PrefixCache } from '../../src/engine/prefix-cache.ts';
 import { Scheduler } from '../../src/engine/scheduler.ts';
@@ -131,4 +131,29 @@ test('a slot that was forgotten is taken before one that is full', async () => {
   await reply(scheduler, { prompt: text(10, 2) });
   scheduler.slots[1]!.prefix = new PrefixCache();
   expect((await reply(scheduler, { prompt: text(10, 3) })).slots).toEqual([1]);
+});
+
+describe('what does not fit an f16 cache', () => {
+  const unsupported = { code: 'unsupported' };
+
+  test('is told again where the same text is asked for again', async () => {
+    const { runner, scheduler } = setUp(1);
+    runner.most = 96;
+    const prompt = [...text(12, 1), 98, ...text(12, 2)];
+    await expect(reply(scheduler, { prompt })).rejects.toMatchObject(unsupported);
+    await expect(reply(scheduler, { prompt })).rejects.toMatchObject(unsupported);
+    await reply(scheduler, { prompt: text(12, 1) });
+  });
+
+  test('is told where the prompt was aborted before its end', async () => {
+    const { runner, scheduler } = setUp(1);
+    runner.most = 96;
+    const prompt = [98, ...text(60, 2)];
+    const abort = new AbortController();
+    const first = reply(scheduler, { prompt, options: { signal: abort.signal } });
+    while (runner.rows < 16) await Promise.resolve();
+    abort.abort();
+    await expect(first).rejects.toThrow();
+    await expect(reply(scheduler, { prompt })).rejects.toMatchObject(unsupported);
+  });
 });
