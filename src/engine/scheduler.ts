@@ -126,11 +126,14 @@ export class Scheduler {
   /**
    * Waits for those before it, and runs while no sequence has a slot and no step is under way: what uses the runner itself, and what
    * changes weights or frees buffers.
+   * @throws ShishuError `aborted`, `disposed`, `device-lost`
    */
   async alone<T>(run: () => Promise<T>, signal?: AbortSignal): Promise<T> {
     const leave = await this.#places.enter(undefined, signal);
     try {
       while (await this.#settle());
+      // A model that was lost is loaded again beside this one: whoever is let in now would not be alone there.
+      this.#host.still();
       return await run();
     } finally {
       leave();

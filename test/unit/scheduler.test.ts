@@ -5,6 +5,7 @@ import { PrefixCache } from '../../src/engine/prefix-cache.ts';
 import { Scheduler } from '../../src/engine/scheduler.ts';
 import { Sequence } from '../../src/engine/sequence.ts';
 import type { GenerateOptions } from '../../src/engine/types.ts';
+import { ShishuError } from '../../src/errors.ts';
 import type { Plan } from '../../src/model/spec.ts';
 import { FakeRunner } from '../support/fake-runner.ts';
 
@@ -156,4 +157,24 @@ describe('what does not fit an f16 cache', () => {
     await expect(first).rejects.toThrow();
     await expect(reply(scheduler, { prompt })).rejects.toMatchObject(unsupported);
   });
+});
+
+test('what waits to be alone does not run when its model is gone', async () => {
+  let gone = false;
+  const scheduler = new Scheduler(new FakeRunner(1, 3, 8).asRunner(), {
+    ready: async () => {},
+    still() {
+      if (gone) throw new ShishuError('device-lost', 'Gone.');
+    },
+  });
+  let ran = false;
+  const made = reply(scheduler, { prompt: text(3, 1), each: () => new Promise(() => {}) });
+  const waiting = scheduler.alone(async () => {
+    ran = true;
+  });
+  gone = true;
+  scheduler.close();
+  await expect(waiting).rejects.toMatchObject({ code: 'device-lost' });
+  expect(ran).toBe(false);
+  void made.catch(() => {});
 });
