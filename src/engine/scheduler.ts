@@ -131,6 +131,8 @@ export class Scheduler {
   async alone<T>(run: () => Promise<T>, signal?: AbortSignal): Promise<T> {
     const leave = await this.#places.enter(undefined, signal);
     try {
+      // Whoever was aborted has left, and its step may not be submitted yet.
+      await this.#turn;
       while (await this.#settle());
       // A model that was lost is loaded again beside this one: whoever is let in now would not be alone there.
       this.#host.still();
@@ -157,10 +159,12 @@ export class Scheduler {
       const token = sequence.stale ? undefined : sequence.unread.shift();
       if (token) return take(token);
       if (!moved) throw new Error('No step takes the sequence further.');
+      // Another's turn may have begun before this sequence came, and all others may have left since.
+      const others = this.#turn !== undefined;
       this.#turn ??= this.step().finally(() => {
         this.#turn = undefined;
       });
-      moved = await this.#turn;
+      moved = (await this.#turn) || others;
     }
   }
 

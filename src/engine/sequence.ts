@@ -131,6 +131,8 @@ export class Sequence {
     else if (this.unread.length === 0) this.#paused = false;
     const sampled = this.tokens.length - this.promptLength + this.inFlight;
     return (
+      // It may have been admitted since those before began.
+      this.plan !== undefined &&
       !this.ended &&
       this.error === undefined &&
       !this.parent &&

@@ -15,7 +15,10 @@ const SKIP: Plan = FULL.map((block) => (block.layer === 1 ? { ...block, kind: 'm
 
 function setUp(sequences: number, { rows = 8 } = {}) {
   const runner = new FakeRunner(sequences, 3, rows);
-  const scheduler = new Scheduler(runner.asRunner(), { ready: async () => {}, still() {} });
+  const ready = async (): Promise<void> => {
+    for (let i = 0; i < 5; i++) await Promise.resolve();
+  };
+  const scheduler = new Scheduler(runner.asRunner(), { ready, still() {} });
   return { runner, scheduler };
 }
 
@@ -177,4 +180,60 @@ test('what waits to be alone does not run when its model is gone', async () => {
   await expect(waiting).rejects.toMatchObject({ code: 'device-lost' });
   expect(ran).toBe(false);
   void made.catch(() => {});
+});
+
+const sequenceOf = (promptTokenIds: readonly number[], limit: number, options: GenerateOptions = {}) =>
+  new Sequence({
+    promptTokenIds,
+    options: checkOptions(options, VOCAB),
+    reply: 0,
+    enders: new Set(),
+    limit,
+    constraint: undefined,
+    plan: () => FULL,
+  });
+
+test('sequences may leave at any moment of a step', async () => {
+  const { runner, scheduler } = setUp(2);
+  const expected = await reply(scheduler, { prompt: text(20, 9), most: 6 });
+  for (let moment = 0; moment < 60; moment++) {
+    const abort = new AbortController();
+    const left = sequenceOf(text(20, moment), 9, { signal: abort.signal });
+    await scheduler.admit([left], abort.signal);
+    const reading = (async () => {
+      for (let i = 0; i < 9; i++) await scheduler.next(left, () => {});
+    })().catch(() => {});
+    for (let i = 0; i < moment; i++) await Promise.resolve();
+    abort.abort();
+    scheduler.leave(left);
+    const rows = scheduler.alone(async () => {
+      const before = runner.rows;
+      for (let i = 0; i < 30; i++) await Promise.resolve();
+      return runner.rows - before;
+    });
+    const next = reply(scheduler, { prompt: text(20, 9), most: 6 });
+    expect(await rows, `left at ${moment}`).toBe(0);
+    expect((await next).tokens).toEqual(expected.tokens);
+    await reading;
+  }
+  expect(runner.wrong).toEqual([]);
+});
+
+test('a sequence that comes as all others leave gets a step', async () => {
+  const expected = await reply(setUp(1).scheduler, { prompt: text(20, 9), most: 6 });
+  for (let moment = 0; moment < 12; moment++)
+    for (let wait = 0; wait < 3; wait++) {
+      const { scheduler } = setUp(2);
+      const left = sequenceOf(text(4, 1), 9);
+      await scheduler.admit([left]);
+      // All that was begun has been read.
+      while (left.tokens.length < 4 + 9) await scheduler.next(left, () => {});
+      const coming = reply(scheduler, { prompt: text(20, 9), most: 6 });
+      for (let i = 0; i < moment; i++) await Promise.resolve();
+      const last = scheduler.next(left, () => {}).catch(() => {});
+      for (let i = 0; i < wait; i++) await Promise.resolve();
+      scheduler.leave(left);
+      expect((await coming).tokens).toEqual(expected.tokens);
+      await last;
+    }
 });
