@@ -61,7 +61,12 @@ export async function* generateReplies(
   const open = () => replies.filter(({ reply }) => !reply.finishReason);
   const chunks: BatchChunk[] = [];
   let begun = performance.now();
+  const leave = (): void => {
+    for (const { sequence } of replies) scheduler.leave(sequence);
+  };
   try {
+    // Whoever aborts a call may never read it to its end.
+    options.signal?.addEventListener('abort', leave);
     await scheduler.admit(
       replies.map(({ sequence }) => sequence),
       options.signal,
@@ -85,7 +90,8 @@ export async function* generateReplies(
     if (!(error instanceof ShishuError && error.code === 'aborted')) throw await lossOr(gpu, error);
     for (const { reply } of open()) reply.finishReason = 'aborted';
   } finally {
-    for (const { sequence } of replies) scheduler.leave(sequence);
+    options.signal?.removeEventListener('abort', leave);
+    leave();
   }
   yield* chunks;
   for (const { index, reply } of replies) {

@@ -2,7 +2,8 @@ import { throwIfAborted } from '../errors.ts';
 
 interface Waiting {
   count: number;
-  enter: () => void;
+  /** False where it gave up. */
+  enter: (given: boolean) => void;
 }
 
 /** A number of places; who wants some waits for those who came before. */
@@ -23,13 +24,17 @@ export class Places {
    */
   async enter(count = this.size, signal?: AbortSignal): Promise<(leaving?: number) => void> {
     throwIfAborted(signal);
-    await new Promise<void>((enter) => {
+    let giveUp = (): void => {};
+    const given = await new Promise<boolean>((enter) => {
       const mine = { count, enter };
+      giveUp = () => this.#giveUp(mine);
       this.#waiting.push(mine);
-      signal?.addEventListener('abort', () => this.#giveUp(mine), { once: true });
+      signal?.addEventListener('abort', giveUp);
       this.#admit();
     });
-    throwIfAborted(signal);
+    signal?.removeEventListener('abort', giveUp);
+    // Who is let in and aborted in one moment has the places: it is to give them back.
+    if (!given) throwIfAborted(signal);
     return (leaving = count) => {
       this.#free += leaving;
       this.#admit();
@@ -47,7 +52,7 @@ export class Places {
       if (!this.#closed && first.count > this.#free) return;
       this.#waiting.shift();
       this.#free -= first.count;
-      first.enter();
+      first.enter(true);
     }
   }
 
@@ -55,7 +60,7 @@ export class Places {
     const at = this.#waiting.indexOf(mine);
     if (at < 0) return;
     this.#waiting.splice(at, 1);
-    mine.enter();
+    mine.enter(false);
     this.#admit();
   }
 }

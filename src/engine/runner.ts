@@ -7,7 +7,7 @@ import type { Width } from '../kernels/tuning.ts';
 import { type ForwardParts, ROW_BYTES, recordBlocks, recordHead } from '../model/forward.ts';
 import type { Plan } from '../model/spec.ts';
 import { clearNote, overflowOf, readOverflow } from './kv-range.ts';
-import { GREEDY, once, type Sampled, Sampler, type SamplingKind } from './sampler.ts';
+import { GREEDY, once, type Sampled, Sampler, type SamplingKind, type SamplingPass } from './sampler.ts';
 
 /** Steps in flight: the next is encoded before the last one's tokens are read back. */
 export const IN_FLIGHT = 2;
@@ -59,8 +59,8 @@ export interface Step {
   context: number;
 }
 
-/** What a step without logits leaves. */
-const NOTHING: Sampled = { tokens: new Uint32Array(), logprobs: undefined, notes: undefined };
+/** How a step without logits samples. */
+const NOTHING: SamplingPass = { dispatches: [], top: undefined };
 
 /**
  * Whether a model runs the kernels for few rows from the start: for batches, and on GPUs for prompts of few tokens too, which
@@ -233,14 +233,9 @@ export class Runner {
     if (this.#inFlight === 0 || written !== this.#written)
       writeStep(this.#gpu, this.parts.scratch.step, step);
     this.#written = written;
-    let done: Promise<Sampled>;
-    if (count === 0) {
-      this.#submit(step, [blocks], { before });
-      done = this.#gpu.device.queue.onSubmittedWorkDone().then(() => NOTHING);
-    } else
-      done = this.sampler.take(sampling, step, (dispatches, after) =>
-        this.#submit(step, [blocks, head, dispatches], { before, after }),
-      );
+    const done = this.sampler.take(count === 0 ? NOTHING : sampling, step, (dispatches, after) =>
+      this.#submit(step, count === 0 ? [blocks] : [blocks, head, dispatches], { before, after }),
+    );
     this.#inFlight++;
     const landed = (): void => void this.#inFlight--;
     done.then(landed, landed);

@@ -65,8 +65,8 @@ export class Scheduler {
   }
 
   /**
-   * Waits until there are slots for the sequences, which have one prompt: it runs once. The first gets the slot with the longest
-   * beginning of it.
+   * Waits until there are slots for the sequences, which have one prompt: it runs once. The first gets the slot with the
+   * longest beginning of it, where that is worth more than what else is there.
    * @throws ShishuError `aborted`, `disposed`, `device-lost`
    */
   async admit(sequences: readonly Sequence[], signal?: AbortSignal): Promise<void> {
@@ -80,8 +80,7 @@ export class Scheduler {
       leave();
       throw error;
     }
-    const plan = first!.wantedPlan;
-    first!.slot = this.#takeSlot(({ prefix }) => prefix.reusable(first!.tokens, plan));
+    first!.slot = this.#takeSlot(this.#worthOf(first!));
     first!.children = others;
     for (const other of others) {
       other.slot = this.#takeSlot(() => 0);
@@ -90,9 +89,25 @@ export class Scheduler {
     for (const sequence of sequences) this.#leave.set(sequence, () => leave(1));
   }
 
-  /** Takes the free slot of the highest worth, of equals the one that was not taken for longest. */
+  /**
+   * What a slot has of a sequence's text: nothing where more of another would be lost, which begins alike, as chats with one
+   * system prompt do. Where no slot is empty, one that has most of the text counts too.
+   */
+  #worthOf({ tokens, wantedPlan }: Sequence): (slot: Slot) => number {
+    const full = [...this.#free].every(({ prefix }) => prefix.length > 0);
+    return ({ prefix }) => {
+      const cached = prefix.reusable(tokens, wantedPlan);
+      const whole = full ? Math.min(prefix.length, tokens.length) : prefix.length;
+      return 2 * cached >= whole ? cached : 0;
+    };
+  }
+
+  /** Takes the free slot of the highest worth; of equals an empty one, then the one that was not taken for longest. */
   #takeSlot(worth: (slot: Slot) => number): Slot {
-    const [slot] = [...this.#free].sort((a, b) => worth(b) - worth(a) || a.taken - b.taken);
+    const filled = ({ prefix }: Slot): number => Math.min(prefix.length, 1);
+    const [slot] = [...this.#free].sort(
+      (a, b) => worth(b) - worth(a) || filled(a) - filled(b) || a.taken - b.taken,
+    );
     this.#free.delete(slot!);
     slot!.taken = ++this.#admissions;
     return slot!;
@@ -111,11 +126,16 @@ export class Scheduler {
   /**
    * Waits for those before it, and runs while no sequence has a slot and no step is under way: what uses the runner itself, and what
    * changes weights or frees buffers.
+   * @throws ShishuError `aborted`, `disposed`, `device-lost`
    */
   async alone<T>(run: () => Promise<T>, signal?: AbortSignal): Promise<T> {
     const leave = await this.#places.enter(undefined, signal);
     try {
+      // Whoever was aborted has left, and its step may not be submitted yet.
+      await this.#turn;
       while (await this.#settle());
+      // A model that was lost is loaded again beside this one: whoever is let in now would not be alone there.
+      this.#host.still();
       return await run();
     } finally {
       leave();
@@ -139,10 +159,12 @@ export class Scheduler {
       const token = sequence.stale ? undefined : sequence.unread.shift();
       if (token) return take(token);
       if (!moved) throw new Error('No step takes the sequence further.');
+      // Another's turn may have begun before this sequence came, and all others may have left since.
+      const others = this.#turn !== undefined;
       this.#turn ??= this.step().finally(() => {
         this.#turn = undefined;
       });
-      moved = await this.#turn;
+      moved = (await this.#turn) || others;
     }
   }
 
@@ -164,9 +186,14 @@ export class Scheduler {
     try {
       const { tokens, logprobs, notes } = await flight.done;
       for (const { sequence, end, place } of shares()) {
+        const overflow = notes && overflowOf(notes, sequence.slot!.index);
+        if (overflow) {
+          // It is not cached: who runs it again is to be told, too.
+          sequence.error ??= overflow;
+          continue;
+        }
         sequence.ran(end);
         if (place === undefined) continue;
-        sequence.error ??= notes && overflowOf(notes, sequence.slot!.index);
         sequence.add(tokens[place]!, logprobs?.[place]);
       }
     } catch (error) {
@@ -234,14 +261,19 @@ export class Scheduler {
   #shareWithChildren(parent: Sequence): void {
     if (!parent.plan || parent.stale || parent.rest > 0 || parent.prefix.length < parent.computed) return;
     const children = parent.children.filter(({ slot }) => slot);
-    const from = parent.slot!.index;
+    const { index, prefix } = parent.slot!;
     this.#runner.copyKv(
       parent.plan,
-      from,
+      index,
       children.map(({ slot }) => slot!.index),
     );
+    const notCopied = parent.plan.flatMap(({ kind, layer }) => (kind === 'attention' ? [] : [layer]));
     for (const child of children) {
-      child.slot!.prefix = parent.prefix.copy();
+      const given = parent.prefix.copy();
+      given.release(notCopied);
+      child.given = given;
+      // Unless a reset has come meanwhile, it is kept.
+      if (prefix === parent.prefix) child.slot!.prefix = given;
       child.parent = undefined;
     }
     parent.children = [];

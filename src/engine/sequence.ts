@@ -80,6 +80,8 @@ export class Sequence {
   inFlight = 0;
   /** A sequence with the same prompt, whose K and V it is given. */
   parent: Sequence | undefined;
+  /** What it was given, until it begins. */
+  given: PrefixCache | undefined;
   /** Those that wait for this one's prompt. */
   children: readonly Sequence[] = [];
   /** Step in which it ran last, as a count. */
@@ -129,6 +131,8 @@ export class Sequence {
     else if (this.unread.length === 0) this.#paused = false;
     const sampled = this.tokens.length - this.promptLength + this.inFlight;
     return (
+      // It may have been admitted since those before began.
+      this.plan !== undefined &&
       !this.ended &&
       this.error === undefined &&
       !this.parent &&
@@ -148,7 +152,8 @@ export class Sequence {
     this.inFlight = 0;
     this.beginning++;
     this.plan = plan;
-    this.prefix = this.slot!.prefix;
+    this.prefix = this.given ?? this.slot!.prefix;
+    this.given = undefined;
     this.computed = this.prefix.reusable(this.tokens, plan);
     this.cachedTokens ??= this.computed;
     // Until it has run, only what it keeps is sure.

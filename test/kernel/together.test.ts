@@ -163,6 +163,29 @@ test('an abort ends one of two', async () => {
   expect(whole.tokenIds).toEqual((await reply(alone, B)).tokenIds);
 });
 
+test('a call that is aborted frees its slots at once, though nobody reads it on', async () => {
+  const abort = new AbortController();
+  const options = { ...A.options, signal: abort.signal };
+  const begun = pair.generateBatch(A.prompt, 2, options);
+  await begun.next();
+  abort.abort();
+  expect((await reply(pair, B)).tokenIds).toEqual((await reply(alone, B)).tokenIds);
+  let next = await begun.next();
+  while (!next.done) next = await begun.next();
+  expect(next.value.map(({ finishReason }) => finishReason)).toEqual(['aborted', 'aborted']);
+});
+
+test('a call that is aborted in the moment it begins frees its slots', async () => {
+  for (let round = 0; round < 3; round++) {
+    const abort = new AbortController();
+    const begun = pair.generateBatch(A.prompt, 2, { ...A.options, signal: abort.signal });
+    const first = begun.next();
+    abort.abort();
+    expect(await first).toMatchObject({ done: true, value: [{ finishReason: 'aborted' }, {}] });
+  }
+  await expectAsAlone([A, B]);
+});
+
 test('a third call waits for a slot, in its turn, or until it is aborted', async () => {
   const abort = new AbortController();
   const order: number[] = [];

@@ -47,6 +47,37 @@ test('one who gives up lets the next in', async () => {
   await expect(enter('late', 1, abort.signal)).rejects.toMatchObject({ code: 'aborted' });
 });
 
+test('who is let in and aborted in one moment loses no place', async () => {
+  const places = new Places(1);
+  const abort = new AbortController();
+  const first = places.enter(1, abort.signal);
+  abort.abort();
+  (await first)();
+  const leave = await places.enter();
+  const late = new AbortController();
+  const next = places.enter(1, late.signal);
+  leave();
+  late.abort();
+  (await next)();
+  await places.enter();
+});
+
+test('a signal that outlives many keeps none of them', async () => {
+  const places = new Places(1);
+  const { signal } = new AbortController();
+  const listeners = new Set<unknown>();
+  for (const name of ['addEventListener', 'removeEventListener'] as const) {
+    const own = signal[name].bind(signal) as typeof signal.addEventListener;
+    signal[name] = (type: string, listener: EventListener) => {
+      if (name === 'addEventListener') listeners.add(listener);
+      else listeners.delete(listener);
+      own(type, listener);
+    };
+  }
+  for (let i = 0; i < 3; i++) (await places.enter(1, signal))();
+  expect(listeners.size).toBe(0);
+});
+
 test('closed, it holds nobody', async () => {
   const places = new Places(1);
   await places.enter();
