@@ -327,3 +327,47 @@ describe('the stack of a ShishuLM', () => {
     expect(others).toEqual([]);
   });
 });
+
+describe('fields of published configs that change nothing', () => {
+  const harmless = {
+    _attn_implementation_internal: 'sdpa',
+    _commit_hash: null,
+    _flash_attn_2_enabled: true,
+    _name_or_path: 'a/b',
+    attention_dropout: 0,
+    attention_probs_dropout_prob: 0,
+    attn_pdrop: 0,
+    auto_map: {},
+    bf16: true,
+    bos_token: '<s>',
+    classifier_dropout: 0.1,
+    dtype: 'bfloat16',
+    for_llm_compressor: false,
+    fp16: false,
+    initializer_range: 0.02,
+    is_llama_config: true,
+    max_sequence_length: 2048,
+    max_window_layers: 28,
+    model_parallel: false,
+    neftune_noise_alpha: 5,
+    output_past: true,
+    pad_token_id: -1,
+    pretraining_tp: 1,
+    rope_interleaved: false,
+    seq_length: 2048,
+    tokenizer_model_max_length: 2048,
+    torch_dtype: 'bfloat16',
+    'transformers.js_config': { kv_cache_dtype: { q4f16: 'float16' } },
+    transformers_version: '4.47.1',
+    trl_version: '0.12',
+    unsloth_version: '2025.1',
+    use_cache: true,
+    use_flash_attn: true,
+    use_mrope: false,
+    use_sliding_window: false,
+  };
+  it.each(['llama', 'mistral', 'qwen2', 'qwen3', 'granite', 'smollm3', 'phi3'])('of %s', (model_type) => {
+    const json = { ...base, model_type, head_dim: 16 };
+    expect(specOf({ ...json, ...harmless })).toEqual(specOf(json));
+  });
+});
