@@ -1,5 +1,14 @@
 import type { BlockSpec, ModelSpec } from '../model/spec.ts';
-import { attention, type Family, feedForward, linearMap, model, type Sizes, sizesOf } from './decoder.ts';
+import {
+  attention,
+  checkBlocks,
+  type Family,
+  feedForward,
+  linearMap,
+  model,
+  type Sizes,
+  sizesOf,
+} from './decoder.ts';
 import { count, fail, field, flag, isCount, type Json, size } from './fields.ts';
 import { layerTypesOf, refuseUnsupported } from './refusals.ts';
 
@@ -41,7 +50,7 @@ function runOf(json: Json): Stack {
       `"num_mlp_shared" ${sharedPairs} pairs need ${2 * sharedPairs} MLP-only blocks, "num_mlp" is ${mlpOnly}.`,
       'Lower num_mlp_shared: it counts pairs.',
     );
-  const layers = front + mlpOnly + end;
+  const layers = checkBlocks(front + mlpOnly + end);
   if (layers === 0) fail('the model has no blocks.');
   const declared = count(json, 'num_hidden_layers');
   if (declared !== undefined && declared !== layers)

@@ -16,6 +16,7 @@ const rope = (extra: object) => {
   const { mixer } = specOf({ ...base, ...extra }).blocks[0]!;
   return (mixer as AttentionMixer).rope!;
 };
+const run = { model_type: 'shishu-llama', num_decoder_front: 1, num_mlp: 1 };
 const none = { type: 'none' };
 const linear = { type: 'linear', factor: 4 };
 const yarn = {
@@ -187,6 +188,9 @@ describe('other fields that change the sums', () => {
     ['partial_rotary_factor', { model_type: 'phi3', partial_rotary_factor: 0.2 }],
     ['no_rope_layers', { model_type: 'smollm3', no_rope_layers: [1] }],
     ['no_rope_layers', { model_type: 'smollm3', no_rope_layers: [1, 2] }],
+    ['2000000000 blocks', { num_hidden_layers: 2e9 }],
+    ['2000000001 blocks', { ...run, num_hidden_layers: undefined, num_decoder_front: 2e9 }],
+    ['2000000001 blocks', { ...run, num_hidden_layers: undefined, num_mlp: 2e9 }],
   ])('%s that cannot be is an error', (name, extra) => {
     const error = { code: 'bad-config', message: expect.stringContaining(name) };
     expect(() => specOf({ ...base, ...extra })).toThrow(expect.objectContaining(error));
