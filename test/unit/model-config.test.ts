@@ -300,7 +300,10 @@ describe('the stack of a ShishuLM', () => {
     [/both describe the stack/, { layer_types: types, num_decoder_front: 1, num_mlp: 4 }],
     [/"num_hidden_layers" is 4, "layer_types" lists 5/, { layer_types: types, num_hidden_layers: 4 }],
     [/layer type "sliding_attention"/, { layer_types: ['sliding_attention'] }],
-    [/both name the linear maps/, { layer_types: types, linear_layers: [2] }],
+    [/"linear_layers" says nothing/, { layer_types: types, linear_layers: [2] }],
+    [/"num_mlp_shared" says nothing/, { layer_types: types, num_mlp_shared: 1 }],
+    [/"num_decoder_end" says nothing/, { layer_types: types, num_decoder_end: 1 }],
+    [/"shared_mlps" says nothing/, { num_decoder_front: 1, num_mlp: 2, shared_mlps: [[1, 2]] }],
     [/"shared_mlps" holds \[1,5\]/, { layer_types: types, shared_mlps: [[1, 5]] }],
     [/"shared_mlps" holds \[2,1\]/, { layer_types: types, shared_mlps: [[2, 1]] }],
     [
