@@ -257,6 +257,9 @@ describe('other fields that change the sums', () => {
       maxPositions: 32768,
       biases: { ...none, qkv: true },
     });
+    expect(of({ model_type: 'phi3' })).toMatchObject({ maxPositions: 4096, rmsNormEps: 1e-5, tied: false });
+    const dense = { model_type: 'granitemoehybrid', num_local_experts: 0, layer_types: ['attention'] };
+    expect(of(dense)).toMatchObject({ maxPositions: 2048, rmsNormEps: 1e-6, tied: false });
     expect(of({ model_type: 'qwen3', attention_bias: true })).toMatchObject({
       maxPositions: 32768,
       headDim: 128,
