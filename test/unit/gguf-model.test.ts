@@ -228,6 +228,18 @@ describe('what is not read is refused by its key', () => {
       /block_count/,
     ],
     [
+      'an epsilon that is no number',
+      { 'qwen2.attention.layer_norm_rms_epsilon': { kind: 'f32', value: Number.NaN } },
+      'bad-checkpoint',
+      /epsilon" is "NaN"/,
+    ],
+    [
+      'a base without end',
+      { 'qwen2.rope.freq_base': { kind: 'f32', value: Number.POSITIVE_INFINITY } },
+      'bad-checkpoint',
+      /freq_base" is "Infinity"/,
+    ],
+    [
       'layers that differ',
       { 'qwen2.attention.head_count': { kind: 'array', of: 'u32', value: [2, 4] } },
       'unsupported',
@@ -237,6 +249,22 @@ describe('what is not read is refused by its key', () => {
     const error = await refusal({ ...CONFIG, ...changed });
     expect(error.message).toMatch(message);
     expect(error).toMatchObject({ code, details: { file: 'm.gguf' } });
+  });
+
+  it('a token that the model lacks is none, as converters write it', async () => {
+    const metadata: Record<string, Typed> = {
+      ...BPE,
+      'tokenizer.ggml.bos_token_id': { kind: 'i32', value: -1 },
+      'tokenizer.ggml.eos_token_id': u32(2),
+      'tokenizer.ggml.padding_token_id': u32(2 ** 32 - 1),
+      'tokenizer.ggml.unknown_token_id': { kind: 'i32', value: -1 },
+    };
+    const source = folderOf({ 'm.gguf': ggufFile(metadata, [EMBEDDING]) });
+    const config = await configOf(source);
+    expect(config.bos_token_id).toBeUndefined();
+    expect(config.eos_token_id).toBe(2);
+    const tokenizer = await readJson(source, 'tokenizer_config.json', { code: 'bad-tokenizer' });
+    expect(tokenizer).toEqual({ eos_token: 'ab', add_bos_token: false, add_eos_token: false });
   });
 
   it('a missing key, and factors of rotation that no known scaling makes', async () => {

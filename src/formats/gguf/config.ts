@@ -98,8 +98,8 @@ export function configOf(
     embedding_multiplier: number('embedding_scale'),
     attn_logit_softcapping: number('attn_logit_softcapping'),
     final_logit_softcapping: number('final_logit_softcapping'),
-    bos_token_id: keys.number('tokenizer.ggml.bos_token_id'),
-    eos_token_id: keys.number('tokenizer.ggml.eos_token_id'),
+    bos_token_id: keys.tokenId('tokenizer.ggml.bos_token_id'),
+    eos_token_id: keys.tokenId('tokenizer.ggml.eos_token_id'),
   };
   if (keys.flag(own('attention.causal')) === false) config.is_causal = false;
   const [unknown] = keys.unread(`${name}.`).filter((key) => !HARMLESS.map(own).includes(key));
