@@ -267,6 +267,21 @@ describe('what is not read is refused by its key', () => {
     expect(tokenizer).toEqual({ eos_token: 'ab', add_bos_token: false, add_eos_token: false });
   });
 
+  it("YaRN's factor of attention is multiplied by the file's, as llama.cpp does", async () => {
+    const metadata: Record<string, Typed> = {
+      ...CONFIG,
+      'qwen2.rope.scaling.type': { kind: 'string', value: 'yarn' },
+      'qwen2.rope.scaling.factor': { kind: 'f32', value: 4 },
+      'qwen2.rope.scaling.attn_factor': { kind: 'f32', value: 1.5 },
+    };
+    const { rope_scaling } = await configOf(folderOf({ 'm.gguf': ggufFile(metadata, [EMBEDDING]) }));
+    expect(rope_scaling).toEqual({
+      rope_type: 'yarn',
+      factor: 4,
+      attention_factor: 1.5 * (1 + 0.1 * Math.log(4)),
+    });
+  });
+
   it('a missing key, and factors of rotation that no known scaling makes', async () => {
     const { 'qwen2.context_length': _, ...missing } = CONFIG;
     expect((await refusal(missing)).message).toMatch(/"qwen2\.context_length" is missing/);

@@ -124,11 +124,13 @@ function scalingOf(
     return llama3Of(keys, factors, headDim, theta, original);
   }
   if ((type === undefined && (factor ?? 1) === 1) || type === 'none') return undefined;
+  // llama.cpp multiplies YaRN's own factor by it, where config.json's takes the place of that.
+  const yarn = type === 'yarn' ? 1 + 0.1 * Math.log(Math.max(1, factor ?? 1)) : 1;
   return {
     rope_type: type ?? 'linear',
     factor,
     ...(original !== undefined && { original_max_position_embeddings: original }),
-    ...(attention !== undefined && attention !== 1 && { attention_factor: attention }),
+    ...(attention !== undefined && attention !== 1 && { attention_factor: attention * yarn }),
   };
 }
 
