@@ -50,6 +50,8 @@ const DROPPED = [
   'num_mlp',
   'num_mlp_shared',
   'num_decoder_end',
+  'no_rope_layers',
+  'no_rope_layer_interval',
 ];
 
 /** What a child computes with and takes over from its parent; biases that it alone has are zeros. */
