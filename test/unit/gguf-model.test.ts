@@ -282,6 +282,16 @@ describe('what is not read is refused by its key', () => {
     });
   });
 
+  it('keys of published files that say nothing of the sums are read past', async () => {
+    const metadata: Record<string, Typed> = {
+      ...CONFIG,
+      'qwen2.pooling_type': u32(3),
+      'qwen2.use_parallel_residual': { kind: 'bool', value: true },
+    };
+    const of = (keys: Record<string, Typed>) => configOf(folderOf({ 'm.gguf': ggufFile(keys, [EMBEDDING]) }));
+    expect(await of(metadata)).toEqual(await of(CONFIG));
+  });
+
   it('a missing key, and factors of rotation that no known scaling makes', async () => {
     const { 'qwen2.context_length': _, ...missing } = CONFIG;
     expect((await refusal(missing)).message).toMatch(/"qwen2\.context_length" is missing/);

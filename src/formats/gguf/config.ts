@@ -22,6 +22,10 @@ const HARMLESS = [
   'rope.scaling.finetuned',
   'expert_used_count',
   'attention.layer_norm_epsilon',
+  // How embeddings are made of the last hidden states.
+  'pooling_type',
+  // Written of every model once; the architectures that are read have none.
+  'use_parallel_residual',
 ];
 
 /** Factors by which llama3's scaling divides each frequency. */
