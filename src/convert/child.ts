@@ -46,6 +46,12 @@ const DROPPED = [
   'linear_layers',
   'linear_rank',
   'shared_mlps',
+  'num_decoder_front',
+  'num_mlp',
+  'num_mlp_shared',
+  'num_decoder_end',
+  'no_rope_layers',
+  'no_rope_layer_interval',
 ];
 
 /** What a child computes with and takes over from its parent; biases that it alone has are zeros. */

@@ -197,13 +197,13 @@ export function model(
   };
 }
 
+/** Far more than any model has: nothing is made for blocks that cannot be there. */
+const MOST_BLOCKS = 10_000;
+
+/** @throws ShishuError `bad-config` for more blocks than any model has */
+export const checkBlocks = (count: number): number =>
+  count > MOST_BLOCKS ? fail(`it tells of ${count} blocks, expected at most ${MOST_BLOCKS}.`) : count;
+
 /** One block a layer, as many as the config says. */
 export const stack = (json: Json, block: (layer: number) => BlockSpec): BlockSpec[] =>
-  Array.from({ length: checkedLayers(need(json, 'num_hidden_layers')) }, (_, layer) => block(layer));
-
-/** Far more blocks than any model has: a damaged config must not fill the memory. */
-const MOST_LAYERS = 10_000;
-
-/** @throws ShishuError `unsupported` */
-export const checkedLayers = (layers: number): number =>
-  layers <= MOST_LAYERS ? layers : refuse(`the model has ${layers} blocks, at most ${MOST_LAYERS} are read.`);
+  Array.from({ length: checkBlocks(need(json, 'num_hidden_layers')) }, (_, layer) => block(layer));

@@ -15,10 +15,10 @@ import { refuseUnsupported } from './refusals.ts';
 const MULTIPLIERS = ['embedding_multiplier', 'residual_multiplier', 'attention_multiplier', 'logits_scaling'];
 
 /** The model of blocks that have no factors yet. */
-function multiplied(json: Json, sizes: Sizes, blocks: readonly BlockSpec[], tied: boolean): ModelSpec {
+function multiplied(json: Json, sizes: Sizes, blocks: readonly BlockSpec[]): ModelSpec {
   const factor = (name: string): number => positive(json, name) ?? 1;
   return {
-    ...model(json, sizes, blocks, tied),
+    ...model(json, sizes, blocks),
     scales: {
       embedding: factor('embedding_multiplier'),
       residual: factor('residual_multiplier'),
@@ -47,7 +47,7 @@ export const GRANITE: Family = {
       mixer: scaledAttention(json, sizes, layer),
       feedForward: feedForward(sizes, layer, { bias }),
     }));
-    return [multiplied(json, sizes, blocks, false)];
+    return [multiplied(json, sizes, blocks)];
   },
 };
 
@@ -91,6 +91,6 @@ export const GRANITE4: Family = {
         down: `model.layers.${layer}.shared_mlp.output_linear`,
       }),
     }));
-    return [multiplied(json, sizes, blocks, true)];
+    return [multiplied(json, sizes, blocks)];
   },
 };

@@ -26,6 +26,7 @@ export const PHI3: Family = {
         }),
       };
     });
-    return [model(json, sizes, blocks)];
+    // Another epsilon than the other families where a config names none.
+    return [model({ rms_norm_eps: 1e-5, ...json }, sizes, blocks)];
   },
 };

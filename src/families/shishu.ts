@@ -1,7 +1,7 @@
 import type { BlockSpec, ModelSpec } from '../model/spec.ts';
 import {
   attention,
-  checkedLayers,
+  checkBlocks,
   type Family,
   feedForward,
   linearMap,
@@ -38,8 +38,19 @@ interface Stack {
 const isList = (value: unknown): value is number[] => Array.isArray(value) && value.every(isCount);
 const isGroups = (value: unknown): value is number[][] => Array.isArray(value) && value.every(isList);
 
+/** Refuses what belongs to the other of the two ways to describe the stack. */
+function refuseOther(json: Json, names: readonly string[], way: string): void {
+  for (const name of names) {
+    const { [name]: value } = json;
+    // A count of none says nothing.
+    if (value !== undefined && value !== null && value !== 0)
+      fail(`"${name}" says nothing of a stack by ${way}.`, 'Describe the stack in one way.');
+  }
+}
+
 /** The public layout: attention blocks, MLP-only blocks (pairs that share an MLP first), attention blocks. */
 function runOf(json: Json): Stack {
+  refuseOther(json, ['shared_mlps'], '"num_decoder_front" and "num_mlp"');
   const needed = (name: string): number => count(json, name) ?? fail(`"${name}" is missing.`);
   const front = needed('num_decoder_front');
   const mlpOnly = needed('num_mlp');
@@ -50,7 +61,7 @@ function runOf(json: Json): Stack {
       `"num_mlp_shared" ${sharedPairs} pairs need ${2 * sharedPairs} MLP-only blocks, "num_mlp" is ${mlpOnly}.`,
       'Lower num_mlp_shared: it counts pairs.',
     );
-  const layers = checkedLayers(front + mlpOnly + end);
+  const layers = checkBlocks(front + mlpOnly + end);
   if (layers === 0) fail('the model has no blocks.');
   const declared = count(json, 'num_hidden_layers');
   if (declared !== undefined && declared !== layers)
@@ -78,7 +89,7 @@ function listedStack(json: Json, types: readonly LayerType[]): Stack {
   const declared = count(json, 'num_hidden_layers');
   if (declared !== undefined && declared !== layers)
     fail(`"num_hidden_layers" is ${declared}, "layer_types" lists ${layers}.`);
-  if (json.linear_layers !== undefined) fail('"linear_layers" and "layer_types" both name the linear maps.');
+  refuseOther(json, ['linear_layers', 'num_mlp_shared', 'num_decoder_end'], '"layer_types"');
   const owners = types.map((_, layer) => layer);
   const grouped = new Set<number>();
   for (const group of field(json, 'shared_mlps', 'a list of lists of layer indices', isGroups) ?? [])

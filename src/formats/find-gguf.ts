@@ -14,7 +14,16 @@ export function ggufPlace(address: string | URL): { folder: string; file: string
   const [path = '', rest = ''] = splitAt(String(address), /[?#]/);
   if (!isGguf(path)) return undefined;
   const cut = path.lastIndexOf('/') + 1;
-  return { folder: `${path.slice(0, cut) || './'}${rest}`, file: decodeURIComponent(path.slice(cut)) };
+  return { folder: `${path.slice(0, cut) || './'}${rest}`, file: decoded(path.slice(cut)) };
+}
+
+/** A name of an address; one with a percent sign that begins no code is taken as it is written. */
+function decoded(name: string): string {
+  try {
+    return decodeURIComponent(name);
+  } catch {
+    return name;
+  }
 }
 
 function splitAt(text: string, mark: RegExp): [string, string] {

@@ -61,6 +61,22 @@ describe('the config of a child keeps what changes sums', () => {
     }
   });
 
+  test('of SmolLM3, where the blocks without rotary embeddings are those that lose their attention', () => {
+    const { configJson } = tinyModel('llama', 1);
+    const json = { ...configJson, model_type: 'smollm3', num_hidden_layers: 8, no_rope_layer_interval: 4 };
+    const of = (layers: number[]) => childConfig(json, specOf(json), { ...shape, layers });
+    expect(attentionOf(specOf(of([3, 7]))).size).toBe(6);
+    expect(() => of([3])).toThrow(/no place for the parent's rotary embeddings of block 7/);
+  });
+
+  test('of a ShishuLM with all of its attention: blocks that are no run', () => {
+    const { configJson } = tinyModel('shishu', 1);
+    const json = { ...configJson, num_decoder_front: 2, num_mlp: 0, num_mlp_shared: 0, num_decoder_end: 1 };
+    const scattered = { layers: [0, 2], sharedPairs: 0, linear: false };
+    const child = specOf(childConfig(json, specOf(json), scattered));
+    expect(planOf(child).map(({ kind }) => kind)).toEqual(['mlp', 'attention', 'mlp']);
+  });
+
   test('fields that only shishu-llama reads are not taken over', () => {
     const { configJson } = tinyModel('llama', 1);
     const own = { intermediate_size_mlp: 7, linear_rank: 3, linear_layers: [], shared_mlps: [[0, 1]] };

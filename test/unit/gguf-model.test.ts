@@ -163,6 +163,7 @@ describe('ways to name a file', () => {
     ['owner/name@v2/q4/m.gguf', { folder: 'owner/name@v2', file: 'q4/m.gguf' }],
     ['./models/m.gguf', { folder: './models/', file: 'm.gguf' }],
     ['https://x.test/a/m%20n.gguf?k=1', { folder: 'https://x.test/a/?k=1', file: 'm n.gguf' }],
+    ['https://x.test/a/50%.gguf', { folder: 'https://x.test/a/', file: '50%.gguf' }],
     ['owner/name', undefined],
     ['https://x.test/a/?file=m.gguf', undefined],
   ])('%s', (address, place) => {
@@ -227,6 +228,18 @@ describe('what is not read is refused by its key', () => {
       /block_count/,
     ],
     [
+      'an epsilon that is no number',
+      { 'qwen2.attention.layer_norm_rms_epsilon': { kind: 'f32', value: Number.NaN } },
+      'bad-checkpoint',
+      /epsilon" is "NaN"/,
+    ],
+    [
+      'a base without end',
+      { 'qwen2.rope.freq_base': { kind: 'f32', value: Number.POSITIVE_INFINITY } },
+      'bad-checkpoint',
+      /freq_base" is "Infinity"/,
+    ],
+    [
       'layers that differ',
       { 'qwen2.attention.head_count': { kind: 'array', of: 'u32', value: [2, 4] } },
       'unsupported',
@@ -236,6 +249,47 @@ describe('what is not read is refused by its key', () => {
     const error = await refusal({ ...CONFIG, ...changed });
     expect(error.message).toMatch(message);
     expect(error).toMatchObject({ code, details: { file: 'm.gguf' } });
+  });
+
+  it('a token that the model lacks is none, as converters write it', async () => {
+    const metadata: Record<string, Typed> = {
+      ...BPE,
+      'tokenizer.ggml.bos_token_id': { kind: 'i32', value: -1 },
+      'tokenizer.ggml.eos_token_id': u32(2),
+      'tokenizer.ggml.padding_token_id': u32(2 ** 32 - 1),
+      'tokenizer.ggml.unknown_token_id': { kind: 'i32', value: -1 },
+    };
+    const source = folderOf({ 'm.gguf': ggufFile(metadata, [EMBEDDING]) });
+    const config = await configOf(source);
+    expect(config.bos_token_id).toBeUndefined();
+    expect(config.eos_token_id).toBe(2);
+    const tokenizer = await readJson(source, 'tokenizer_config.json', { code: 'bad-tokenizer' });
+    expect(tokenizer).toEqual({ eos_token: 'ab', add_bos_token: false, add_eos_token: false });
+  });
+
+  it("YaRN's factor of attention is multiplied by the file's, as llama.cpp does", async () => {
+    const metadata: Record<string, Typed> = {
+      ...CONFIG,
+      'qwen2.rope.scaling.type': { kind: 'string', value: 'yarn' },
+      'qwen2.rope.scaling.factor': { kind: 'f32', value: 4 },
+      'qwen2.rope.scaling.attn_factor': { kind: 'f32', value: 1.5 },
+    };
+    const { rope_scaling } = await configOf(folderOf({ 'm.gguf': ggufFile(metadata, [EMBEDDING]) }));
+    expect(rope_scaling).toEqual({
+      rope_type: 'yarn',
+      factor: 4,
+      attention_factor: 1.5 * (1 + 0.1 * Math.log(4)),
+    });
+  });
+
+  it('keys of published files that say nothing of the sums are read past', async () => {
+    const metadata: Record<string, Typed> = {
+      ...CONFIG,
+      'qwen2.pooling_type': u32(3),
+      'qwen2.use_parallel_residual': { kind: 'bool', value: true },
+    };
+    const of = (keys: Record<string, Typed>) => configOf(folderOf({ 'm.gguf': ggufFile(keys, [EMBEDDING]) }));
+    expect(await of(metadata)).toEqual(await of(CONFIG));
   });
 
   it('a missing key, and factors of rotation that no known scaling makes', async () => {

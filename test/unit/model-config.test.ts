@@ -16,6 +16,7 @@ const rope = (extra: object) => {
   const { mixer } = specOf({ ...base, ...extra }).blocks[0]!;
   return (mixer as AttentionMixer).rope!;
 };
+const run = { model_type: 'shishu-llama', num_decoder_front: 1, num_mlp: 1 };
 const none = { type: 'none' };
 const linear = { type: 'linear', factor: 4 };
 const yarn = {
@@ -172,7 +173,6 @@ describe('other fields that change the sums', () => {
       { model_type: 'qwen2', sliding_window: 128, use_sliding_window: true, max_window_layers: 1 },
     ],
     ['layer type "sliding_attention"', { model_type: 'qwen3', layer_types: ['sliding_attention'] }],
-    ['2147483647 blocks', { num_hidden_layers: 2147483647 }],
     ['"gemma3_text"', { model_type: 'gemma3_text' }],
   ])('refuses %s by name', (name, extra) => {
     const error = { code: 'unsupported', message: expect.stringContaining(name) };
@@ -188,6 +188,9 @@ describe('other fields that change the sums', () => {
     ['partial_rotary_factor', { model_type: 'phi3', partial_rotary_factor: 0.2 }],
     ['no_rope_layers', { model_type: 'smollm3', no_rope_layers: [1] }],
     ['no_rope_layers', { model_type: 'smollm3', no_rope_layers: [1, 2] }],
+    ['2000000000 blocks', { num_hidden_layers: 2e9 }],
+    ['2000000001 blocks', { ...run, num_hidden_layers: undefined, num_decoder_front: 2e9 }],
+    ['2000000001 blocks', { ...run, num_hidden_layers: undefined, num_mlp: 2e9 }],
   ])('%s that cannot be is an error', (name, extra) => {
     const error = { code: 'bad-config', message: expect.stringContaining(name) };
     expect(() => specOf({ ...base, ...extra })).toThrow(expect.objectContaining(error));
@@ -254,6 +257,9 @@ describe('other fields that change the sums', () => {
       maxPositions: 32768,
       biases: { ...none, qkv: true },
     });
+    expect(of({ model_type: 'phi3' })).toMatchObject({ maxPositions: 4096, rmsNormEps: 1e-5, tied: false });
+    const dense = { model_type: 'granitemoehybrid', num_local_experts: 0, layer_types: ['attention'] };
+    expect(of(dense)).toMatchObject({ maxPositions: 2048, rmsNormEps: 1e-6, tied: false });
     expect(of({ model_type: 'qwen3', attention_bias: true })).toMatchObject({
       maxPositions: 32768,
       headDim: 128,
@@ -295,10 +301,12 @@ describe('the stack of a ShishuLM', () => {
   it.each<[RegExp, object]>([
     [/"num_decoder_front" is missing/, {}],
     [/both describe the stack/, { layer_types: types, num_decoder_front: 1, num_mlp: 4 }],
-    [/2000000001 blocks, at most 10000/, { num_decoder_front: 1, num_mlp: 2e9 }],
     [/"num_hidden_layers" is 4, "layer_types" lists 5/, { layer_types: types, num_hidden_layers: 4 }],
     [/layer type "sliding_attention"/, { layer_types: ['sliding_attention'] }],
-    [/both name the linear maps/, { layer_types: types, linear_layers: [2] }],
+    [/"linear_layers" says nothing/, { layer_types: types, linear_layers: [2] }],
+    [/"num_mlp_shared" says nothing/, { layer_types: types, num_mlp_shared: 1 }],
+    [/"num_decoder_end" says nothing/, { layer_types: types, num_decoder_end: 1 }],
+    [/"shared_mlps" says nothing/, { num_decoder_front: 1, num_mlp: 2, shared_mlps: [[1, 2]] }],
     [/"shared_mlps" holds \[1,5\]/, { layer_types: types, shared_mlps: [[1, 5]] }],
     [/"shared_mlps" holds \[2,1\]/, { layer_types: types, shared_mlps: [[2, 1]] }],
     [
@@ -327,5 +335,49 @@ describe('the stack of a ShishuLM', () => {
     expect(widths(first)).toEqual([32, 96, 96, 32, 96]);
     expect(widths(second)).toEqual([96, 96, 96, 96, 96]);
     expect(others).toEqual([]);
+  });
+});
+
+describe('fields of published configs that change nothing', () => {
+  const harmless = {
+    _attn_implementation_internal: 'sdpa',
+    _commit_hash: null,
+    _flash_attn_2_enabled: true,
+    _name_or_path: 'a/b',
+    attention_dropout: 0,
+    attention_probs_dropout_prob: 0,
+    attn_pdrop: 0,
+    auto_map: {},
+    bf16: true,
+    bos_token: '<s>',
+    classifier_dropout: 0.1,
+    dtype: 'bfloat16',
+    for_llm_compressor: false,
+    fp16: false,
+    initializer_range: 0.02,
+    is_llama_config: true,
+    max_sequence_length: 2048,
+    max_window_layers: 28,
+    model_parallel: false,
+    neftune_noise_alpha: 5,
+    output_past: true,
+    pad_token_id: -1,
+    pretraining_tp: 1,
+    rope_interleaved: false,
+    seq_length: 2048,
+    tokenizer_model_max_length: 2048,
+    torch_dtype: 'bfloat16',
+    'transformers.js_config': { kv_cache_dtype: { q4f16: 'float16' } },
+    transformers_version: '4.47.1',
+    trl_version: '0.12',
+    unsloth_version: '2025.1',
+    use_cache: true,
+    use_flash_attn: true,
+    use_mrope: false,
+    use_sliding_window: false,
+  };
+  it.each(['llama', 'mistral', 'qwen2', 'qwen3', 'granite', 'smollm3', 'phi3'])('of %s', (model_type) => {
+    const json = { ...base, model_type, head_dim: 16 };
+    expect(specOf({ ...json, ...harmless })).toEqual(specOf(json));
   });
 });

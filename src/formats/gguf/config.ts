@@ -22,6 +22,10 @@ const HARMLESS = [
   'rope.scaling.finetuned',
   'expert_used_count',
   'attention.layer_norm_epsilon',
+  // How embeddings are made of the last hidden states.
+  'pooling_type',
+  // Written of every model once; the architectures that are read have none.
+  'use_parallel_residual',
 ];
 
 /** Factors by which llama3's scaling divides each frequency. */
@@ -98,8 +102,8 @@ export function configOf(
     embedding_multiplier: number('embedding_scale'),
     attn_logit_softcapping: number('attn_logit_softcapping'),
     final_logit_softcapping: number('final_logit_softcapping'),
-    bos_token_id: keys.number('tokenizer.ggml.bos_token_id'),
-    eos_token_id: keys.number('tokenizer.ggml.eos_token_id'),
+    bos_token_id: keys.tokenId('tokenizer.ggml.bos_token_id'),
+    eos_token_id: keys.tokenId('tokenizer.ggml.eos_token_id'),
   };
   if (keys.flag(own('attention.causal')) === false) config.is_causal = false;
   const [unknown] = keys.unread(`${name}.`).filter((key) => !HARMLESS.map(own).includes(key));
@@ -124,11 +128,13 @@ function scalingOf(
     return llama3Of(keys, factors, headDim, theta, original);
   }
   if ((type === undefined && (factor ?? 1) === 1) || type === 'none') return undefined;
+  // llama.cpp multiplies YaRN's own factor by it, where config.json's takes the place of that.
+  const yarn = type === 'yarn' ? 1 + 0.1 * Math.log(Math.max(1, factor ?? 1)) : 1;
   return {
     rope_type: type ?? 'linear',
     factor,
     ...(original !== undefined && { original_max_position_embeddings: original }),
-    ...(attention !== undefined && attention !== 1 && { attention_factor: attention }),
+    ...(attention !== undefined && attention !== 1 && { attention_factor: attention * yarn }),
   };
 }
 

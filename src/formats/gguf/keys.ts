@@ -35,7 +35,8 @@ export class Keys {
   }
 
   number(key: string): number | undefined {
-    const value = this.#value(key, 'a number', (v): v is number => typeof v === 'number');
+    // What is not finite would be lost in JSON, and a default would take its place.
+    const value = this.#value(key, 'a number', (v): v is number => Number.isFinite(v));
     // Whole numbers come as they are; fractions have been rounded to f32, and the number that was meant has fewest digits.
     return value === undefined || Number.isInteger(value) ? value : shortest(value);
   }
@@ -46,8 +47,14 @@ export class Keys {
     if (!isList(value)) return this.number(key);
     this.#read.add(key);
     const [first, ...others] = Array.from(value as ArrayLike<GgufValue>);
-    if (typeof first === 'number' && others.every((each) => each === first)) return first;
+    if (Number.isFinite(first) && others.every((each) => each === first)) return first as number;
     return this.refuse(key, 'differs from layer to layer, which is not supported.', 'unsupported');
+  }
+
+  /** The id of a token; none where it is -1, as converters write it of tokens that a model lacks. */
+  tokenId(key: string): number | undefined {
+    const id = this.number(key);
+    return id === -1 || id === 2 ** 32 - 1 ? undefined : id;
   }
 
   text(key: string): string | undefined {

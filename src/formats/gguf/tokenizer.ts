@@ -36,7 +36,7 @@ export function tokenizerOf(file: string, metadata: Metadata): TokenizerJson {
   const model = keys.need(keys.text(at('model')), at('model'), 'bad-tokenizer');
   const special = (name: string): string | undefined => {
     const key = at(`${name}_token_id`);
-    const id = keys.number(key);
+    const id = keys.tokenId(key);
     if (id === undefined) return undefined;
     const text = keys.texts(at('tokens'))![id];
     return text ?? keys.refuse(key, `is ${id}, which is no token.`, 'bad-tokenizer');
@@ -53,7 +53,7 @@ export function tokenizerOf(file: string, metadata: Metadata): TokenizerJson {
             'Supported: gpt2, llama.',
           );
   const ends = ['eos', 'eot', 'eom'].map(
-    (name) => [special(name), keys.number(at(`${name}_token_id`))] as const,
+    (name) => [special(name), keys.tokenId(at(`${name}_token_id`))] as const,
   );
   const addBos = keys.flag(at('add_bos_token')) ?? made.addBos;
   return {
