@@ -125,7 +125,7 @@ export function childConfig(parentJson: Json, parent: ModelSpec, shape: ChildSha
   if (!isPlain(parent))
     throw new ShishuError(
       'unsupported',
-      'The weights are scaled as they are read, which shishu-llama has no place for.',
+      'Scaled weights, windows, norms after or another activation than silu: shishu-llama has no place for them.',
       {
         details: { modelType: parent.modelType },
         mend: 'Prune this model as it runs instead, with setModes.',

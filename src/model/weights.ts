@@ -45,6 +45,8 @@ export interface AttentionWeights {
   out: Weight;
   /** Gains of the norms of q and k, `(2, headDim)`, where the model has them. */
   qkGains: GPUBuffer | undefined;
+  /** Gain of the norm of what is added, `(stride(hidden))`. */
+  gainAfter: GPUBuffer | undefined;
 }
 
 /** The linear map that stands in for a block's attention: `up (down z) + b`, or `up z + b` where it is whole. */
@@ -58,6 +60,7 @@ export interface LinearWeights {
 export interface MlpWeights {
   gateUp: Weight;
   down: Weight;
+  gainAfter: GPUBuffer | undefined;
 }
 
 /** Every weight of a model; blocks that share an MLP share its entry. */
@@ -209,6 +212,8 @@ export function allocateWeights(
   const embed = table('embedding', spec.embedding);
   const head = spec.tied ? make.withGain(embed, spec.norm) : table('head', spec.head, spec.norm);
   const weights: Weights = { embed, head, attention: new Map(), linear: new Map(), mlp: new Map() };
+  const after = (label: string, name: string | undefined): GPUBuffer | undefined =>
+    name === undefined ? undefined : make.plain(label, [name], stride(spec.hiddenSize));
   for (const [layer, { mixer, feedForward }] of spec.blocks.entries()) {
     if (mixer.kind === 'attention') {
       const { q, k, v, out, headDim, norm, qkNorm } = mixer;
@@ -226,6 +231,7 @@ export function allocateWeights(
           typeof qkNorm === 'object'
             ? make.plain(`block ${layer} q and k norms`, [qkNorm.q, qkNorm.k], headDim, place)
             : undefined,
+        gainAfter: after(`block ${layer} norm after attention`, mixer.normAfter),
       });
     }
     if (mixer.kind === 'linear') {
@@ -235,7 +241,7 @@ export function allocateWeights(
       weights.linear.set(layer, { down: down && map(down), up: map(up) });
     }
     if (feedForward.owner !== layer) continue;
-    const { gate, up, down, norm } = feedForward;
+    const { gate, up, down, norm, normAfter } = feedForward;
     weights.mlp.set(layer, {
       gateUp: make.matrix({
         label: `block ${layer} gate and up`,
@@ -245,6 +251,7 @@ export function allocateWeights(
         gain: norm,
       }),
       down: make.matrix({ label: `block ${layer} down`, matrices: [down], unit: 4 }),
+      gainAfter: after(`block ${layer} norm after MLP`, normAfter),
     });
   }
   return { weights, fill: make.fill };
