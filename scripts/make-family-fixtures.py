@@ -130,6 +130,7 @@ FAMILIES = {
         "Qwen3Config",
         {"head_dim": 12, "sliding_window": 5, "use_sliding_window": True, "max_window_layers": 1},
     ),
+    "olmo2": ("Olmo2Config", {"tie_word_embeddings": False}),
     "smollm3": ("SmolLM3Config", {"num_hidden_layers": 4, "no_rope_layer_interval": 2, "rope_theta": 5000.0}),
 }
 

@@ -20,6 +20,7 @@ const WINDOWS = [
 ];
 const NORM_AFTER = ['shaders/norm.wgsl', 'src/kernels/norm.ts', 'src/model/weights.ts', 'src/model/fold.ts'];
 const GELU = ['shaders/shared/out_swiglu.wgsl', 'src/kernels/matmul.ts'];
+const NORM_WHOLE = ['shaders/rope.wgsl', 'src/kernels/rope.ts', 'src/kernels/matmul.ts', 'src/model/spec.ts'];
 const ROWS = ['src/model/spec.ts', 'src/formats/checkpoint.ts', 'src/families/decoder.ts'];
 
 /**
@@ -47,6 +48,13 @@ const FAMILIES = [
   ['granite', 'ibm-granite/granite-3.3-2b-instruct', ['granite'], 'granite.ts', FOLDS],
   ['granitemoehybrid', 'ibm-granite/granite-4.0-350m', ['granite4'], 'granite.ts', [...FOLDS, ...ROWS]],
   ['phi3', 'microsoft/Phi-4-mini-instruct', ['phi3', 'phi3-long'], 'phi.ts', [...ROPE, ...ROWS, ...FOLDS]],
+  [
+    'olmo2',
+    'allenai/OLMo-2-0425-1B-Instruct',
+    ['olmo2'],
+    'olmo.ts',
+    [...NORM_AFTER, ...NORM_WHOLE, 'src/model/forward.ts'],
+  ],
   [
     'gemma3_text',
     'google/gemma-3-270m-it, google/gemma-3-1b-it',

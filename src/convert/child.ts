@@ -225,7 +225,7 @@ const linearTensors = ({ down, up }: LinearMixer, { W, b, factors }: LinearMap):
 
 /** What the tensors of a feed-forward are, and their names. */
 function mlpTensors(own: FeedForward): [keyof MlpTensors, string][] {
-  const tensors: [keyof MlpTensors, string][] = [['norm', own.norm]];
+  const tensors: [keyof MlpTensors, string][] = [['norm', own.norm!]];
   for (const which of ['gate', 'up', 'down'] as const) {
     const { name, bias } = own[which];
     tensors.push([which, `${name}.weight`]);

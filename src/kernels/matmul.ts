@@ -55,7 +55,7 @@ const LOGITS: Fixed = { ...PLAIN, BIAS: false, HEAD: true };
 const OF_MANY = [...inBlocks([...QKV, ...GATED, PLAIN, ADDED]), LOGITS];
 const OF_FEW = [
   ...combine([...inBlocks([...QKV, ...GATED, PLAIN]), LOGITS], [{ NORM: true }]),
-  ...combine(inBlocks([PLAIN, ADDED]), [{ NORM: false }]),
+  ...combine(inBlocks([GATED[0]!, PLAIN, ADDED]), [{ NORM: false }]),
 ];
 
 const PROJECTION_SIZES = {

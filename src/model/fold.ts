@@ -29,7 +29,9 @@ export function foldsOf(spec: ModelSpec): ReadonlyMap<string, Fold> {
     add(`${name}.weight`, times);
     if (bias) add(`${name}.bias`, times);
   };
-  const gain = (tensor: string, times = 1): void => add(tensor, times, offset * times);
+  const gain = (tensor: string | undefined, times = 1): void => {
+    if (tensor !== undefined) add(tensor, times, offset * times);
+  };
   /** What is added to x: a factor before a norm would be lost. */
   const added = (of: Matrix, normAfter: string | undefined): void => {
     if (normAfter === undefined) matrix(of, residual);
@@ -60,9 +62,13 @@ export function foldsOf(spec: ModelSpec): ReadonlyMap<string, Fold> {
 export const isPlain = (spec: ModelSpec): boolean =>
   foldsOf(spec).size === 0 &&
   spec.blocks.every(
-    ({ mixer, feedForward: { activation = 'silu', normAfter } }) =>
+    ({ mixer, feedForward: { activation = 'silu', norm, normAfter } }) =>
       activation === 'silu' &&
+      norm !== undefined &&
       normAfter === undefined &&
       (mixer.kind !== 'attention' ||
-        (mixer.rope?.rotated === undefined && mixer.window === undefined && mixer.normAfter === undefined)),
+        (mixer.rope?.rotated === undefined &&
+          mixer.window === undefined &&
+          mixer.norm !== undefined &&
+          mixer.normAfter === undefined)),
   );

@@ -138,6 +138,7 @@ export function recordBlocks(
         rope: scratch.ropes.get(ropeKey(shape))!,
         rows,
       };
+      const whole = typeof shape.qkNorm === 'object' && shape.qkNorm.whole === true;
       const qkv = shape.qkNorm && { buffer: scratch.qkv!, cols: qkvSize(shape) };
       const attended = { buffer: scratch.attended, cols: qSize(shape) };
       project(gpu, tuning, recorder, {
@@ -145,12 +146,20 @@ export function recordBlocks(
         x,
         weight: own.qkv,
         out: qkv ? { kind: 'plain', to: qkv, residual: false } : { kind: 'qkv', ...place },
-        norm: normed,
+        norm: own.qkv.hasGain ? normed : undefined,
         width,
         step,
       });
       if (qkv)
-        normAndRope(gpu, tuning, recorder, { label: 'rope', qkv, gains: own.qkGains, eps, place, step });
+        normAndRope(gpu, tuning, recorder, {
+          label: 'rope',
+          qkv,
+          gains: own.qkGains,
+          whole,
+          eps,
+          place,
+          step,
+        });
       attention(tuning, recorder, {
         label: 'attention',
         place,
@@ -172,7 +181,7 @@ export function recordBlocks(
       x,
       weight: gateUp,
       out: { kind: 'swiglu', to: hidden, activation },
-      norm: normed,
+      norm: gateUp.hasGain ? normed : undefined,
       width,
       step,
     });

@@ -66,10 +66,13 @@ export interface AttentionMixer {
   window?: number | undefined;
   /** Factor of scores; without it, `1 / sqrt(headDim)`. */
   scoreScale?: number;
-  /** RMS norm of each head of q and k: the tensors of their gains before RoPE, or a norm without gains. */
-  qkNorm: { q: string; k: string } | 'weightless' | undefined;
-  /** Tensor of the gain of the norm before, `(hidden)`. */
-  norm: string;
+  /**
+   * RMS norm of each head of q and k: the tensors of their gains before RoPE, or a norm without gains. With `whole`, of all heads
+   * of q as one vector, and of k.
+   */
+  qkNorm: { q: string; k: string; whole?: boolean } | 'weightless' | undefined;
+  /** Tensor of the gain of the norm before, `(hidden)`; without it, there is none. */
+  norm: string | undefined;
   /** Of the norm of what is added to x, where there is one. */
   normAfter?: string;
   /** `(heads * headDim, hidden)` */
@@ -101,8 +104,8 @@ export interface FeedForward {
   width: number;
   /** silu where left out; gelu is the one with tanh. */
   activation?: Activation;
-  /** Tensor of the gain of the norm before, `(hidden)`. */
-  norm: string;
+  /** Tensor of the gain of the norm before, `(hidden)`; without it, there is none. */
+  norm: string | undefined;
   /** Of the norm of what is added to x, where there is one. */
   normAfter?: string;
   /** `(width, hidden)` */
@@ -191,17 +194,23 @@ function matrixTensors({ name, rows, cols, bias, within }: Matrix, copy?: Matrix
   return [tensor('weight', [rows, cols]), ...(bias ? [tensor('bias', [rows])] : [])];
 }
 
+/** Gains of the norms of q and k, where they have them. */
+export function qkGains({ qkNorm, headDim, heads, kvHeads }: AttentionMixer): TensorSpec[] {
+  if (typeof qkNorm !== 'object') return [];
+  const sizes = qkNorm.whole ? [heads * headDim, kvHeads * headDim] : [headDim, headDim];
+  return [qkNorm.q, qkNorm.k].map((name, i) => ({ name, shape: [sizes[i]!] }));
+}
+
 /** Tensors of a block before its feed-forward. */
 export function mixerTensors(mixer: Mixer, hiddenSize: number): TensorSpec[] {
   if (mixer.kind === 'none') return [];
   if (mixer.kind === 'linear')
     return [mixer.down, mixer.up].flatMap((matrix) => (matrix ? matrixTensors(matrix) : []));
-  const { norm, normAfter, q, k, v, out, qkNorm, headDim } = mixer;
-  const gains = typeof qkNorm === 'object' ? [qkNorm.q, qkNorm.k] : [];
+  const { norm, normAfter, q, k, v, out } = mixer;
   return [
-    { name: norm, shape: [hiddenSize] },
+    ...(norm === undefined ? [] : [{ name: norm, shape: [hiddenSize] }]),
     ...[q, k, v, out].flatMap((matrix) => matrixTensors(matrix)),
-    ...gains.map((name) => ({ name, shape: [headDim] })),
+    ...qkGains(mixer),
     ...(normAfter === undefined ? [] : [{ name: normAfter, shape: [hiddenSize] }]),
   ];
 }

@@ -3,7 +3,14 @@ import type { Gpu } from '../gpu/device.ts';
 import { rowBytes, stride, type Weight, type WeightDtype } from '../kernels/tensor.ts';
 import { FORMATS } from '../quant/index.ts';
 import { type Fold, foldsOf, rotatedPlace } from './fold.ts';
-import type { AttentionMixer, Matrix, ModelSpec } from './spec.ts';
+import {
+  type AttentionMixer,
+  elements,
+  type Matrix,
+  type ModelSpec,
+  qkGains,
+  type TensorSpec,
+} from './spec.ts';
 
 /** A tensor of a checkpoint, and what its values become as they are read. */
 interface Read {
@@ -43,7 +50,7 @@ export interface FillPlan {
 export interface AttentionWeights {
   qkv: Weight;
   out: Weight;
-  /** Gains of the norms of q and k, `(2, headDim)`, where the model has them. */
+  /** Gains of the norms of q and k, one after the other, where the model has them. */
   qkGains: GPUBuffer | undefined;
   /** Gain of the norm of what is added, `(stride(hidden))`. */
   gainAfter: GPUBuffer | undefined;
@@ -84,7 +91,7 @@ interface Stacked {
   /** Rows that must stay in one part. */
   unit: number;
   /** Tensor of the gain of the norm before. */
-  gain?: string;
+  gain?: string | undefined;
   dtype?: WeightDtype;
   /** Where row r of these matrices goes among their rows; without it, all rows stay in order. */
   order?: { of: readonly Matrix[]; place: (row: number) => number } | undefined;
@@ -166,10 +173,15 @@ class Allocator {
   }
 
   /** Vectors one after the other. */
-  plain(label: string, vectors: readonly string[], length: number, place?: (i: number) => number): GPUBuffer {
-    const buffer = this.#ledger.storage(label, 4 * length * vectors.length, 'weights');
-    for (const [i, tensor] of vectors.entries())
-      this.fill.plain.push({ ...this.#read(tensor), buffer, at: i * length, place });
+  plain(
+    label: string,
+    vectors: readonly TensorSpec[],
+    { place, size }: { place?: ((i: number) => number) | undefined; size?: number } = {},
+  ): GPUBuffer {
+    const lengths = vectors.map(elements);
+    const buffer = this.#ledger.storage(label, 4 * (size ?? sum(lengths)), 'weights');
+    for (const [i, { name }] of vectors.entries())
+      this.fill.plain.push({ ...this.#read(name), buffer, at: sum(lengths.slice(0, i)), place });
     return buffer;
   }
 
@@ -201,6 +213,7 @@ export function allocateWeights(
   wide: ReadonlySet<string> = new Set(),
 ): { weights: Weights; fill: FillPlan } {
   const make = new Allocator(gpu, ledger, dtype, wide, foldsOf(spec));
+  const { hiddenSize } = spec;
   const table = (label: string, matrix: Matrix, gain?: string): Weight =>
     make.matrix({
       label,
@@ -213,7 +226,9 @@ export function allocateWeights(
   const head = spec.tied ? make.withGain(embed, spec.norm) : table('head', spec.head, spec.norm);
   const weights: Weights = { embed, head, attention: new Map(), linear: new Map(), mlp: new Map() };
   const after = (label: string, name: string | undefined): GPUBuffer | undefined =>
-    name === undefined ? undefined : make.plain(label, [name], stride(spec.hiddenSize));
+    name === undefined
+      ? undefined
+      : make.plain(label, [{ name, shape: [hiddenSize] }], { size: stride(hiddenSize) });
   for (const [layer, { mixer, feedForward }] of spec.blocks.entries()) {
     if (mixer.kind === 'attention') {
       const { q, k, v, out, headDim, norm, qkNorm } = mixer;
@@ -229,7 +244,7 @@ export function allocateWeights(
         out: make.matrix({ label: `block ${layer} out`, matrices: [out], unit: 4 }),
         qkGains:
           typeof qkNorm === 'object'
-            ? make.plain(`block ${layer} q and k norms`, [qkNorm.q, qkNorm.k], headDim, place)
+            ? make.plain(`block ${layer} q and k norms`, qkGains(mixer), { place })
             : undefined,
         gainAfter: after(`block ${layer} norm after attention`, mixer.normAfter),
       });

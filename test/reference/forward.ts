@@ -43,15 +43,15 @@ function selfAttention(
   const { hiddenSize: d, rmsNormEps: eps } = spec;
   const { heads, kvHeads, headDim, qkNorm } = mixer;
   const positions = Array.from({ length: x.length / d }, (_, i) => i);
-  const n = rmsNorm(x, d, get(mixer.norm), eps);
+  const n = mixer.norm === undefined ? x : rmsNorm(x, d, get(mixer.norm), eps);
   const project = ({ name }: Matrix): Float32Array =>
     linear(n, get(`${name}.weight`), d, find(`${name}.bias`));
   let q = project(mixer.q);
   let k = project(mixer.k);
   const v = project(mixer.v);
   if (typeof qkNorm === 'object') {
-    q = rmsNorm(q, headDim, get(qkNorm.q), eps);
-    k = rmsNorm(k, headDim, get(qkNorm.k), eps);
+    q = rmsNorm(q, qkNorm.whole ? heads * headDim : headDim, get(qkNorm.q), eps);
+    k = rmsNorm(k, qkNorm.whole ? kvHeads * headDim : headDim, get(qkNorm.k), eps);
   }
   q = rotate(q, heads, mixer, context);
   k = rotate(k, kvHeads, mixer, context);
@@ -132,7 +132,7 @@ function mlpHalf(
 ): Float32Array {
   const { feedForward } = spec.blocks[block.mlp]!;
   const { norm, gate, up, down, activation } = feedForward;
-  const n = rmsNorm(x, spec.hiddenSize, get(norm), spec.rmsNormEps);
+  const n = norm === undefined ? x : rmsNorm(x, spec.hiddenSize, get(norm), spec.rmsNormEps);
   const weights = {
     gate: get(`${gate.name}.weight`),
     up: get(`${up.name}.weight`),

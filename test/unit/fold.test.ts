@@ -134,6 +134,18 @@ it('gains of Gemma are 1 more than stored, those after a block too; scores are s
   expect(row(written.get('block 0 out')!, 0)).toEqual([1, 2, 3, 4, 5, 6, 7, 8]);
 });
 
+it('gains of all heads of q and of k are one after the other', async () => {
+  const olmo = { ...base, model_type: 'olmo2', num_attention_heads: 2, num_key_value_heads: 1 };
+  const shapes = Object.fromEntries(tensorsOf(specOf(olmo)).map(({ name, shape }) => [name, shape]));
+  expect(shapes[`${at}.self_attn.q_norm.weight`]).toEqual([8]);
+  expect(shapes[`${at}.self_attn.k_norm.weight`]).toEqual([4]);
+  expect(Object.keys(shapes).some((name) => name.includes('input_layernorm'))).toBe(false);
+  const { 'lm_head.weight': _, ...stored } = shapes;
+  const written = await load(olmo, stored);
+  expect([...written.get('block 0 q and k norms')!]).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 1, 2, 3, 4]);
+  expect(written.has('block 0 qkv vectors')).toBe(false);
+});
+
 it('what is scaled before a norm is scaled after it', () => {
   const gemma = specOf({ ...base, model_type: 'gemma3_text', head_dim: 8, num_key_value_heads: 1 });
   const folds = foldsOf({ ...gemma, scales: { residual: 0.5 } });
@@ -210,7 +222,8 @@ it('training refuses what would be trained as another model', () => {
       feedForward: { ...feedForward, ...extra },
     })),
   });
-  for (const spec of [windowed, withBlock({ activation: 'gelu' }), withBlock({ normAfter: 'a' })]) {
+  const without = withBlock({ norm: undefined });
+  for (const spec of [windowed, without, withBlock({ activation: 'gelu' }), withBlock({ normAfter: 'a' })]) {
     expect(isPlain(spec)).toBe(false);
     expect(() => checkTrainable(spec)).toThrow(expect.objectContaining({ code: 'unsupported' }));
   }
