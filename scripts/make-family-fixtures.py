@@ -110,6 +110,27 @@ FAMILIES = {
         "Phi3Config",
         {**PHI3, "original_max_position_embeddings": 16, "rope_parameters": LONGROPE, "tie_word_embeddings": False},
     ),
+    # A window narrower than the prompt, two bases of RoPE, norms before and after.
+    "gemma3": (
+        "Gemma3TextConfig",
+        {
+            "num_hidden_layers": 3,
+            "head_dim": 12,
+            "query_pre_attn_scalar": 20,
+            "sliding_window": 7,
+            "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+            "rope_parameters": {
+                "sliding_attention": {"rope_type": "default", "rope_theta": 50.0},
+                "full_attention": {"rope_type": "linear", "factor": 4.0, "rope_theta": 1000.0},
+            },
+        },
+    ),
+    "mistral-window": ("MistralConfig", {"sliding_window": 6, "tie_word_embeddings": False}),
+    "qwen3-window": (
+        "Qwen3Config",
+        {"head_dim": 12, "sliding_window": 5, "use_sliding_window": True, "max_window_layers": 1},
+    ),
+    "olmo2": ("Olmo2Config", {"tie_word_embeddings": False}),
     "smollm3": ("SmolLM3Config", {"num_hidden_layers": 4, "no_rope_layer_interval": 2, "rope_theta": 5000.0}),
 }
 
@@ -120,6 +141,8 @@ def draw(model: torch.nn.Module, seed: int) -> None:
     config = model.config
     # As much of a token's own embedding in the last hidden state as without multipliers: a tied model would echo.
     share = getattr(config, "residual_multiplier", 1.0) / getattr(config, "embedding_multiplier", 1.0)
+    # Gemma multiplies embeddings by this.
+    share /= float(getattr(model.get_input_embeddings(), "embed_scale", 1.0))
     # Norms that add 1 to their gains are told by what they start with.
     for name, value in model.named_parameters():
         normal = torch.randn(value.shape, generator=generator)

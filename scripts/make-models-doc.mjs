@@ -6,6 +6,21 @@ import { stripVTControlCharacters } from 'node:util';
 
 const FOLDS = ['src/model/spec.ts', 'src/model/fold.ts', 'src/model/weights.ts', 'src/model/load.ts'];
 const ROPE = ['src/families/rope.ts', 'src/model/rope.ts', 'src/model/spec.ts'];
+const WINDOWS = [
+  ...['attention', 'attention_decode', 'attention_tiled', 'attention_reduce', 'shared/attention_out'].map(
+    (name) => `shaders/${name}.wgsl`,
+  ),
+  ...[
+    'kernels/attention.ts',
+    'model/spec.ts',
+    'model/forward.ts',
+    'families/decoder.ts',
+    'families/refusals.ts',
+  ].map((name) => `src/${name}`),
+];
+const NORM_AFTER = ['shaders/norm.wgsl', 'src/kernels/norm.ts', 'src/model/weights.ts', 'src/model/fold.ts'];
+const GELU = ['shaders/shared/out_swiglu.wgsl', 'src/kernels/matmul.ts'];
+const NORM_WHOLE = ['shaders/rope.wgsl', 'src/kernels/rope.ts', 'src/kernels/matmul.ts', 'src/model/spec.ts'];
 const ROWS = ['src/model/spec.ts', 'src/formats/checkpoint.ts', 'src/families/decoder.ts'];
 
 /**
@@ -14,13 +29,39 @@ const ROWS = ['src/model/spec.ts', 'src/formats/checkpoint.ts', 'src/families/de
  */
 const FAMILIES = [
   ['llama', 'HuggingFaceTB/SmolLM2-135M-Instruct, meta-llama/Llama-3.2-1B', ['llama'], 'llama.ts', []],
-  ['mistral', 'mistralai/Mistral-7B-Instruct-v0.3', ['mistral'], 'llama.ts', []],
+  [
+    'mistral',
+    'mistralai/Mistral-7B-Instruct-v0.1, -v0.3',
+    ['mistral', 'mistral-window'],
+    'llama.ts',
+    WINDOWS,
+  ],
   ['qwen2', 'Qwen/Qwen2.5-0.5B-Instruct', ['qwen2'], 'qwen.ts', []],
-  ['qwen3', 'Qwen/Qwen3-0.6B, Qwen/Qwen3-Embedding-0.6B', ['qwen3', 'yarn'], 'qwen.ts', ROPE],
+  [
+    'qwen3',
+    'Qwen/Qwen3-0.6B, Qwen/Qwen3-Embedding-0.6B',
+    ['qwen3', 'qwen3-window', 'yarn'],
+    'qwen.ts',
+    [...ROPE, ...WINDOWS],
+  ],
   ['smollm3', 'HuggingFaceTB/SmolLM3-3B', ['smollm3'], 'smollm3.ts', []],
   ['granite', 'ibm-granite/granite-3.3-2b-instruct', ['granite'], 'granite.ts', FOLDS],
   ['granitemoehybrid', 'ibm-granite/granite-4.0-350m', ['granite4'], 'granite.ts', [...FOLDS, ...ROWS]],
   ['phi3', 'microsoft/Phi-4-mini-instruct', ['phi3', 'phi3-long'], 'phi.ts', [...ROPE, ...ROWS, ...FOLDS]],
+  [
+    'olmo2',
+    'allenai/OLMo-2-0425-1B-Instruct',
+    ['olmo2'],
+    'olmo.ts',
+    [...NORM_AFTER, ...NORM_WHOLE, 'src/model/forward.ts'],
+  ],
+  [
+    'gemma3_text',
+    'google/gemma-3-270m-it, google/gemma-3-1b-it',
+    ['gemma3'],
+    'gemma.ts',
+    [...WINDOWS, ...NORM_AFTER, ...GELU],
+  ],
 ];
 
 const said = stripVTControlCharacters(await text(process.stdin));
@@ -53,8 +94,9 @@ ${rows.join('\n')}
 
 \`mobilellm\` is read as \`llama\`; \`shishu-llama\` is the project's own. Rotary embeddings: default, linear, dynamic (up to the
 model's own context), llama3, YaRN and longrope, whose long factors count where the model is loaded with a context past the
-original one. A sliding window narrower than the context, and any field of a config that is neither read nor known to change
-nothing, is refused by name.
+original one. Sliding windows of Mistral, Phi-3, Qwen 2 and 3 and Gemma 3 are masked by the attention kernels, which read no key
+before the window; their KV cache still holds the whole context. Any field of a config that is neither read nor known to change
+nothing is refused by name. Gemma's embeddings are multiplied by the root of the hidden size itself, which BF16 would round.
 
 `;
 const doc = new URL('../docs/models.md', import.meta.url);

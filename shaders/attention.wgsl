@@ -20,7 +20,8 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   }
   let at = rows[row];
   let splits = select(split_count(at.position), 1u, wide);
-  if (split >= splits || at.position >= CONTEXT) {
+  let first = first_seen(at.position);
+  if (split >= splits || at.position >= CONTEXT || (!wide && split < first / SPLIT)) {
     return;
   }
   // Heads past the group repeat its last one and are not written.
@@ -37,7 +38,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   var sum = vec4f();
   let end = select(min((split + 1u) * SPLIT, at.position + 1u), at.position + 1u, wide);
   // Four positions at a time; those past the end repeat the last and weigh nothing.
-  for (var p = split * SPLIT; p < end; p += 4u) {
+  for (var p = max(split * SPLIT, first); p < end; p += 4u) {
     let position = min(p + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(end - 1u));
     // Scores of four heads at each position.
     var s0 = vec4f();

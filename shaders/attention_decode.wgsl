@@ -25,9 +25,10 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
   let splits = split_count(at.position);
   let used = min(GROUP - quad * 4u, 4u);
   let first_head = kv_head * GROUP + quad * 4u;
-  let start = split * SPLIT;
-  // Nothing for a split past the row's position: no thread then does more than meet the barriers.
-  let count = select(0u, min(SPLIT, at.position + 1u - start), split < splits && at.position < CONTEXT);
+  let start = max(split * SPLIT, first_seen(at.position));
+  // Nothing for a split past the row's position or before its window: no thread then does more than meet the barriers.
+  let some = split < splits && split >= first_split(at.position) && at.position < CONTEXT;
+  let count = select(0u, min((split + 1u) * SPLIT, at.position + 1u) - start, some);
 
   for (var i = lid; i < used * DIM4; i += WG) {
     query[i] = q[row * Q_STRIDE4 + first_head * DIM4 + i];

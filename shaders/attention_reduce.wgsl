@@ -11,13 +11,14 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   if (head >= HEADS || splits == 1u || rows[row].position >= CONTEXT) {
     return;
   }
+  let first = first_split(rows[row].position);
   var overall = -3.0e38;
-  for (var s = 0u; s < splits; s++) {
+  for (var s = first; s < splits; s++) {
     overall = max(overall, parts[part_at(row, head, s) + DIM4].x);
   }
   var value = vec4f();
   var sum = 0.0;
-  for (var s = 0u; s < splits; s++) {
+  for (var s = first; s < splits; s++) {
     let at = part_at(row, head, s);
     let scale = exp(parts[at + DIM4].x - overall);
     value += parts[at + d] * scale;

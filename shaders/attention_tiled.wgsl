@@ -29,6 +29,11 @@ fn dots(q0: vec4f, q1: vec4f, q2: vec4f, q3: vec4f, k: vec4f) -> vec4f {
   return vec4f(dot(q0, k), dot(q1, k), dot(q2, k), dot(q3, k));
 }
 
+// Whether queries at four positions attend to position p.
+fn seen(p: u32, position: vec4<u32>) -> vec4<bool> {
+  return (vec4<u32>(p) <= position) & (position - vec4<u32>(p) < vec4<u32>(WINDOW));
+}
+
 // Each of four queries' weight times the same four values.
 fn outer(w: vec4f, v: vec4f) -> mat4x4f {
   return mat4x4f(w.x * v, w.y * v, w.z * v, w.w * v);
@@ -74,17 +79,19 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
   while (next_row < after) {
     let start = next_row;
     let sequence = rows[start].sequence;
+    var begin = CONTEXT;
     var length = 0u;
     while (next_row < after && rows[next_row].sequence == sequence) {
       let reach = rows[next_row].position + 1u;
       length = select(length, max(length, reach), reach <= CONTEXT);
+      begin = min(begin, first_seen(reach - 1u));
       next_row++;
     }
     let here = written & (row >= vec4<u32>(start)) & (row < vec4<u32>(next_row));
     let k_at = k_element(sequence, kv_head, 0u, 0u) / 4u;
     let v_at = v_element(sequence, kv_head, 0u, 0u) / 4u;
 
-    for (var p0 = 0u; p0 < length; p0 += POSITIONS) {
+    for (var p0 = begin; p0 < length; p0 += POSITIONS) {
       // Scores of four queries at four positions: p0 + tx, then every LANES.
       var s0 = vec4f();
       var s1 = vec4f();
@@ -116,13 +123,16 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
         }
         workgroupBarrier();
       }
-      // Positions that a query sees: those before its own, of its own sequence.
+      // Positions that a query sees: the window that ends with its own, of its own sequence.
       let p = p0 + tx;
-      let seen = select(vec4<u32>(), position + 1u, here);
-      s0 = select(vec4f(-3.0e38), s0 * scale, vec4<u32>(p) < seen);
-      s1 = select(vec4f(-3.0e38), s1 * scale, vec4<u32>(p + LANES) < seen);
-      s2 = select(vec4f(-3.0e38), s2 * scale, vec4<u32>(p + 2u * LANES) < seen);
-      s3 = select(vec4f(-3.0e38), s3 * scale, vec4<u32>(p + 3u * LANES) < seen);
+      let sees0 = here & seen(p, position);
+      let sees1 = here & seen(p + LANES, position);
+      let sees2 = here & seen(p + 2u * LANES, position);
+      let sees3 = here & seen(p + 3u * LANES, position);
+      s0 = select(vec4f(-3.0e38), s0 * scale, sees0);
+      s1 = select(vec4f(-3.0e38), s1 * scale, sees1);
+      s2 = select(vec4f(-3.0e38), s2 * scale, sees2);
+      s3 = select(vec4f(-3.0e38), s3 * scale, sees3);
       lane_largest[tx * (QUERIES / 4u) + ty] = max(max(s0, s1), max(s2, s3));
       workgroupBarrier();
       var peak = largest;
@@ -133,10 +143,10 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
       largest = peak;
       let weight_at = tx * (QUERIES / 4u) + ty;
       // What is not seen weighs nothing even where a query has seen nothing yet.
-      weights[weight_at] = select(vec4f(), exp(s0 - peak), vec4<u32>(p) < seen);
-      weights[weight_at + WG] = select(vec4f(), exp(s1 - peak), vec4<u32>(p + LANES) < seen);
-      weights[weight_at + 2u * WG] = select(vec4f(), exp(s2 - peak), vec4<u32>(p + 2u * LANES) < seen);
-      weights[weight_at + 3u * WG] = select(vec4f(), exp(s3 - peak), vec4<u32>(p + 3u * LANES) < seen);
+      weights[weight_at] = select(vec4f(), exp(s0 - peak), sees0);
+      weights[weight_at + WG] = select(vec4f(), exp(s1 - peak), sees1);
+      weights[weight_at + 2u * WG] = select(vec4f(), exp(s2 - peak), sees2);
+      weights[weight_at + 3u * WG] = select(vec4f(), exp(s3 - peak), sees3);
 
       sum *= shrink;
       a0 = scaled(a0, shrink);

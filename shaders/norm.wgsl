@@ -1,4 +1,5 @@
-// RMSNorm: out (rows, K) = x / sqrt(mean(x^2) + EPS) * gain; NORM_GAIN false: no gain. LANES neighbours share a row.
+// RMSNorm: out (rows, K) = x / sqrt(mean(x^2) + EPS) * gain; NORM_GAIN false: no gain. ADD: added to out. LANES
+// neighbours share a row.
 #import step
 #import REDUCE
 
@@ -17,7 +18,11 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
   if (row < count) {
     for (var i = lid % LANES; i < X_STRIDE4; i += LANES) {
       let gain = select(vec4f(1.0), vectors[i], NORM_GAIN);
-      out[row * X_STRIDE4 + i] = x[at + i] * gain * scale;
+      var value = x[at + i] * gain * scale;
+      if (ADD) {
+        value += out[row * X_STRIDE4 + i];
+      }
+      out[row * X_STRIDE4 + i] = value;
     }
   }
 }

@@ -1,4 +1,4 @@
-// For models that normalise q and k: RMS norm of each head (with weights, or NORM_GAIN false: without; rotation keeps the norm,
+// For models that normalise q and k: RMS norm of each head, or with WHOLE of all of q's heads and of all of k's (with weights, or NORM_GAIN false: without; rotation keeps the norm,
 // so before and after RoPE are the same), then RoPE, then q, k, v to where attention reads them. LANES neighbours share a head.
 #import step
 #import REDUCE
@@ -12,11 +12,18 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
   let head = item % all;
   let at = (row * X_STRIDE + head * HEAD_DIM) / 2u;
   let half = HEAD_DIM / 4u;
-  var squares = 0.0;
-  for (var i = lid % LANES; i < 2u * half; i += LANES) {
-    squares += dot(x[at + i], x[at + i]);
+  // What is normalised together.
+  var start = at;
+  var heads = 1u;
+  if (WHOLE) {
+    start = (row * X_STRIDE + select(HEADS * HEAD_DIM, 0u, head < HEADS)) / 2u;
+    heads = select(KV_HEADS, HEADS, head < HEADS);
   }
-  let scale = inverseSqrt(reduce(vec4f(squares), lid).x / f32(HEAD_DIM) + EPS);
+  var squares = 0.0;
+  for (var i = lid % LANES; i < 2u * half * heads; i += LANES) {
+    squares += dot(x[start + i], x[start + i]);
+  }
+  let scale = inverseSqrt(reduce(vec4f(squares), lid).x / f32(HEAD_DIM * heads) + EPS);
   if (item / all >= step.rows) {
     return;
   }
@@ -25,7 +32,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
     if (head < HEADS + KV_HEADS) {
       value *= scale;
       if (NORM_GAIN) {
-        let gain = select(HEAD_DIM / 2u, 0u, head < HEADS);
+        let gain = select(select(HEAD_DIM / 2u, 0u, head < HEADS), head * HEAD_DIM / 2u, WHOLE);
         value *= vec4f(vectors[gain + i], vectors[gain + i + half]);
       }
     }

@@ -11,6 +11,15 @@ fn split_count(position: u32) -> u32 {
   return position / SPLIT + 1u;
 }
 
+// The first position that a row at this one attends to, and the split that it is in.
+fn first_seen(position: u32) -> u32 {
+  return position + 1u - min(position + 1u, WINDOW);
+}
+
+fn first_split(position: u32) -> u32 {
+  return first_seen(position) / SPLIT;
+}
+
 fn part_at(row: u32, head: u32, split: u32) -> u32 {
   return ((row * HEADS + head) * SPLITS + split) * (DIM4 + 1u);
 }

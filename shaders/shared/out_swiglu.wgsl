@@ -1,4 +1,4 @@
-// Epilogue: out (rows, OUT_STRIDE) = silu(gate) * up, two neighbouring outputs at a time. The weight's first N / 2 rows are
+// Epilogue: out (rows, OUT_STRIDE) = silu(gate) * up, or with GELU gelu(gate) * up, two neighbouring outputs at a time. The weight's first N / 2 rows are
 // the gate's, the rest up's.
 
 const WIDTH = N / 2u;
@@ -22,6 +22,11 @@ fn finish(row: u32, v: u32, sums: vec4f) {
       up[j] += vectors[(at + WIDTH) / 4u][(at + WIDTH) % 4u];
     }
   }
-  let value = gate / (1.0 + exp(-gate)) * up;
+  var inner = gate;
+  if (GELU) {
+    // (1 + tanh(z)) / 2 = 1 / (1 + exp(-2 z)), z = sqrt(2 / pi) (gate + 0.044715 gate^3)
+    inner = 1.5957691216 * (gate + 0.044715 * gate * gate * gate);
+  }
+  let value = gate / (1.0 + exp(-inner)) * up;
   out[(row * OUT_STRIDE + ROW0 + i) / 2u] = vec2f(value.x, select(0.0, value.y, i + 1u < WIDTH));
 }

@@ -131,7 +131,7 @@ export function childConfig(parentJson: Json, parent: ModelSpec, shape: ChildSha
   if (!isPlain(parent))
     throw new ShishuError(
       'unsupported',
-      'The weights are scaled as they are read, which shishu-llama has no place for.',
+      'Scaled weights, windows, norms after or another activation than silu: shishu-llama has no place for them.',
       {
         details: { modelType: parent.modelType },
         mend: 'Prune this model as it runs instead, with setModes.',
@@ -231,7 +231,7 @@ const linearTensors = ({ down, up }: LinearMixer, { W, b, factors }: LinearMap):
 
 /** What the tensors of a feed-forward are, and their names. */
 function mlpTensors(own: FeedForward): [keyof MlpTensors, string][] {
-  const tensors: [keyof MlpTensors, string][] = [['norm', own.norm]];
+  const tensors: [keyof MlpTensors, string][] = [['norm', own.norm!]];
   for (const which of ['gate', 'up', 'down'] as const) {
     const { name, bias } = own[which];
     tensors.push([which, `${name}.weight`]);

@@ -76,7 +76,13 @@ export function attention(
     qkvBias = false,
     outBias = false,
     qkNorm,
-  }: { qkvBias?: boolean; outBias?: boolean; qkNorm?: 'weighted' | 'weightless' | undefined } = {},
+    window,
+  }: {
+    qkvBias?: boolean;
+    outBias?: boolean;
+    qkNorm?: 'weighted' | 'weightless' | undefined;
+    window?: number | undefined;
+  } = {},
 ): AttentionMixer {
   const at = `${layerName(layer)}.self_attn`;
   const projection = (name: string, rows: number, cols: number, bias: boolean) => ({
@@ -91,6 +97,7 @@ export function attention(
     kvHeads,
     headDim,
     rope,
+    window,
     qkNorm: qkNorm === 'weighted' ? { q: `${at}.q_norm.weight`, k: `${at}.k_norm.weight` } : qkNorm,
     norm: `${layerName(layer)}.input_layernorm.weight`,
     q: projection('q', heads * headDim, hiddenSize, qkvBias),

@@ -1,15 +1,29 @@
 import type { ModelSpec } from '../model/spec.ts';
 import type { Family } from './decoder.ts';
 import { fail, isObject, refuse, text } from './fields.ts';
+import { GEMMA3 } from './gemma.ts';
 import { GRANITE, GRANITE4 } from './granite.ts';
 import { LLAMA, MISTRAL } from './llama.ts';
+import { OLMO2 } from './olmo.ts';
 import { PHI3 } from './phi.ts';
 import { QWEN2, QWEN3 } from './qwen.ts';
 import { SHISHU } from './shishu.ts';
 import { SMOLLM3 } from './smollm3.ts';
 
 /** Every family that there is. */
-const FAMILIES: readonly Family[] = [LLAMA, MISTRAL, QWEN2, QWEN3, SMOLLM3, GRANITE, GRANITE4, PHI3, SHISHU];
+const FAMILIES: readonly Family[] = [
+  LLAMA,
+  MISTRAL,
+  QWEN2,
+  QWEN3,
+  SMOLLM3,
+  GRANITE,
+  GRANITE4,
+  PHI3,
+  GEMMA3,
+  OLMO2,
+  SHISHU,
+];
 
 /**
  * What a parsed `config.json` says, the likeliest reading first: where it leaves a shape open, the tensors decide.

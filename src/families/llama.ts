@@ -1,6 +1,6 @@
 import { attention, type Family, feedForward, model, sizesOf, stack } from './decoder.ts';
 import { flag } from './fields.ts';
-import { refuseUnsupported } from './refusals.ts';
+import { refuseUnsupported, WINDOWS, windowOf } from './refusals.ts';
 
 /** Llama, and what is published in its layout: SmolLM2, and MobileLLM, whose embedding is its head unless the config says otherwise. */
 export const LLAMA: Family = {
@@ -18,15 +18,16 @@ export const LLAMA: Family = {
   },
 };
 
-/** Mistral: Llama's layout without biases. A window that is narrower than the context is refused. */
+/** Mistral: Llama's layout without biases, in older ones with a window. */
 export const MISTRAL: Family = {
   modelTypes: ['mistral'],
-  read(json) {
+  read(given) {
     // A config that names no window has this one; null is none.
-    refuseUnsupported({ sliding_window: 4096, ...json });
+    const json = { sliding_window: 4096, ...given };
+    refuseUnsupported(json, { windowed: WINDOWS.windowed });
     const sizes = sizesOf(json, { maxPositions: 131072 });
     const blocks = stack(json, (layer) => ({
-      mixer: attention(sizes, layer),
+      mixer: attention(sizes, layer, { window: windowOf(json) }),
       feedForward: feedForward(sizes, layer),
     }));
     return [model(json, sizes, blocks)];

@@ -1,5 +1,5 @@
 // What other models of the same names have, and this engine does not run: refused by name, never ignored.
-import { count, field, flag, isCount, isObject, type Json, refuse, size, text } from './fields.ts';
+import { count, fail, field, flag, isCount, isObject, type Json, refuse, size, text } from './fields.ts';
 import { KNOWN } from './known.ts';
 
 /** Fields that change the sums in some family, and the values with which they do not; null never does. */
@@ -72,11 +72,31 @@ interface Reads {
   fields?: readonly string[];
   /** Values of `layer_types`. */
   layerTypes?: readonly string[];
-  /** Whether the window of `sliding_window` is on. Default: unless `use_sliding_window` says no. */
+  /** Activations of the feed-forward, the one that a config does not name first. Default: silu. */
+  activations?: readonly string[];
+  /** Whether the window of `sliding_window` is on and not read. Default: on unless `use_sliding_window` says no. */
   windowed?: (json: Json) => boolean;
 }
 
-export const usesWindow = (json: Json): boolean => flag(json, 'use_sliding_window') ?? true;
+const usesWindow = (json: Json): boolean => flag(json, 'use_sliding_window') ?? true;
+
+/** Families that read the window themselves. */
+export const WINDOWS = { layerTypes: ['full_attention', 'sliding_attention'], windowed: () => false };
+
+/** The width of `sliding_window`; one as wide as the context hides nothing. */
+export function windowOf(json: Json): number | undefined {
+  const window = count(json, 'sliding_window') ?? 0;
+  const hides = window > 0 && window < (size(json, 'max_position_embeddings') ?? Number.POSITIVE_INFINITY);
+  return hides ? window : undefined;
+}
+
+/** Whether each layer has the window, where a config lists them. */
+export function slidingLayers(json: Json): ((layer: number) => boolean) | undefined {
+  const listed = layerTypesOf(json);
+  const layers = size(json, 'num_hidden_layers') ?? 0;
+  if (listed && listed.length !== layers) fail(`"layer_types" lists ${listed.length} of ${layers} layers.`);
+  return listed && ((layer) => listed[layer] === 'sliding_attention');
+}
 
 /** The kind of each block, where a config lists them. */
 export const layerTypesOf = (json: Json): readonly unknown[] | undefined =>
@@ -85,20 +105,18 @@ export const layerTypesOf = (json: Json): readonly unknown[] | undefined =>
 /** @throws ShishuError `unsupported` naming the field */
 export function refuseUnsupported(
   json: Json,
-  { fields = [], layerTypes = ['full_attention'], windowed = usesWindow }: Reads = {},
+  { fields = [], layerTypes = ['full_attention'], activations = SILU, windowed = usesWindow }: Reads = {},
 ): void {
   isQuantized(json);
   for (const name of ['hidden_act', 'hidden_activation']) {
-    const activation = text(json, name) ?? 'silu';
-    if (!SILU.includes(activation))
-      refuse(`activation "${activation}" is not supported.`, 'Supported: silu.');
+    const activation = text(json, name) ?? activations[0]!;
+    if (!activations.includes(activation))
+      refuse(`activation "${activation}" is not supported.`, `Supported: ${activations[0]}.`);
   }
   const odd = layerTypesOf(json)?.find((each) => !layerTypes.includes(each as string));
   if (odd !== undefined) refuse(`layer type ${JSON.stringify(odd)} is not supported.`);
-  const window = count(json, 'sliding_window') ?? 0;
-  // A window as wide as the context hides nothing.
-  const hides = window > 0 && window < (size(json, 'max_position_embeddings') ?? Number.POSITIVE_INFINITY);
-  if (hides && windowed(json)) refuse(`a sliding window (${window}) is not supported.`);
+  const window = windowOf(json);
+  if (window && windowed(json)) refuse(`a sliding window (${window}) is not supported.`);
   for (const name of ['num_experts', 'num_local_experts', 'n_routed_experts'])
     if ((field(json, name, 'a number', isCount) ?? 0) > 0) refuse('mixtures of experts are not supported.');
   for (const [name, values] of Object.entries(NEUTRAL)) {

@@ -22,6 +22,8 @@ export interface Attention {
   out: Activations;
   /** Room for the parts of a split sequence: see `attentionPartsBytes`. */
   parts: GPUBuffer;
+  /** The last positions that a row attends to, its own among them; without it, all. */
+  window?: number | undefined;
   width: Width;
   step: GPUBuffer;
 }
@@ -38,6 +40,7 @@ const SIZES = {
   // A workgroup holds the scores of a split.
   SPLIT: [1, 256],
   SPLITS: COUNT,
+  WINDOW: COUNT,
 } as const;
 
 type AttentionConstant = QkvConstant | keyof typeof SIZES;
@@ -70,6 +73,10 @@ const partAt = (
   split: number,
 ): number => ((row * HEADS + head) * SPLITS + split) * (HEAD_DIM + 4);
 
+/** The first position that a row at this one attends to. */
+const firstSeen = ({ WINDOW }: Record<'WINDOW', number>, position: number): number =>
+  Math.max(0, position + 1 - WINDOW);
+
 /** What a kernel leaves that reads K and V; `whole`: it does not split the sequence. */
 function* attended(launch: TwinLaunch<AttentionConstant>, whole: boolean): Iterable<Result> {
   const { constants: c, floats, pick } = launch;
@@ -81,9 +88,11 @@ function* attended(launch: TwinLaunch<AttentionConstant>, whole: boolean): Itera
     for (const head of pick(c.HEADS, 2)) {
       const kvHead = Math.floor((head * c.KV_HEADS) / c.HEADS);
       const q = floats('q', row * 4 * c.Q_STRIDE4 + head * HEAD_DIM, HEAD_DIM);
-      for (let split = 0; split < splits; split++) {
-        const from = split * SPLIT;
-        const count = splits === 1 ? position + 1 : Math.min(SPLIT, position + 1 - from);
+      const first = firstSeen(c, position);
+      for (let split = whole ? 0 : Math.floor(first / SPLIT); split < splits; split++) {
+        const from = Math.max(first, split * SPLIT);
+        const end = splits === 1 ? position + 1 : Math.min((split + 1) * SPLIT, position + 1);
+        const count = end - from;
         const scores = new Float64Array(count);
         for (let dim = 0; dim < HEAD_DIM; dim += 4) {
           const k = floats('kv', keyAt(launch, sequence, kvHead, from, dim), 4 * count);
@@ -160,9 +169,10 @@ export const ATTENTION_REDUCE: Kernel<AttentionConstant | 'WG' | 'WIDE_FROM'> = 
       const position = words('rows', 4 * row, 4)[2]!;
       const splits = Math.floor(position / c.SPLIT) + 1;
       if (splits === 1 || position >= c.CONTEXT) continue;
+      const first = Math.floor(firstSeen(c, position) / c.SPLIT);
       for (const head of pick(c.HEADS, 2)) {
-        const parts = Array.from({ length: splits }, (_, split) =>
-          floats('parts', partAt(c, row, head, split), c.HEAD_DIM + 2),
+        const parts = Array.from({ length: splits - first }, (_, i) =>
+          floats('parts', partAt(c, row, head, first + i), c.HEAD_DIM + 2),
         );
         const overall = Math.max(...parts.map((part) => part[c.HEAD_DIM]!));
         const shares = parts.map((part) => Math.exp(part[c.HEAD_DIM]! - overall));
@@ -211,6 +221,7 @@ export function attention(tuning: Tuning, recorder: Recorder, call: Attention): 
     OUT_STRIDE4: stride(call.out.cols) / 4,
     SPLIT: tuning.split,
     SPLITS: splitsOf(tuning, place.context),
+    WINDOW: Math.min(call.window ?? place.context, place.context),
   };
   // Without barriers, a thread takes the whole sequence where there are rows enough.
   const WIDE_FROM = cooperative ? COUNT[1] : tuning.wideFrom;

@@ -40,7 +40,7 @@ import {
 
 /** Where sums go: q, k and v; gate and up; values that others read; what is added to the hidden states. */
 const QKV = combine([{ OUT: 'out_qkv' }], KV_WRITES);
-const GATED: Fixed = { OUT: 'out_swiglu', RESIDUAL: false };
+const GATED = combine([{ OUT: 'out_swiglu', RESIDUAL: false }], [{ GELU: false }, { GELU: true }]);
 const PLAIN: Fixed = { OUT: 'out_plain', RESIDUAL: false };
 const ADDED: Fixed = { OUT: 'out_plain', RESIDUAL: true };
 
@@ -52,10 +52,10 @@ const inBlocks = (outputs: readonly Fixed[]): Fixed[] =>
 const LOGITS: Fixed = { ...PLAIN, BIAS: false, HEAD: true };
 
 /** Projections of many rows, whose norm is a launch of its own; and of few, which normalise on the way. */
-const OF_MANY = [...inBlocks([...QKV, GATED, PLAIN, ADDED]), LOGITS];
+const OF_MANY = [...inBlocks([...QKV, ...GATED, PLAIN, ADDED]), LOGITS];
 const OF_FEW = [
-  ...combine([...inBlocks([...QKV, GATED, PLAIN]), LOGITS], [{ NORM: true }]),
-  ...combine(inBlocks([PLAIN, ADDED]), [{ NORM: false }]),
+  ...combine([...inBlocks([...QKV, ...GATED, PLAIN]), LOGITS], [{ NORM: true }]),
+  ...combine(inBlocks([GATED[0]!, PLAIN, ADDED]), [{ NORM: false }]),
 ];
 
 const PROJECTION_SIZES = {
@@ -87,6 +87,7 @@ type ProjectionConstant =
   | 'BIAS_AT'
   | 'OUT_STRIDE'
   | 'RESIDUAL'
+  | 'GELU'
   | 'HEAD';
 
 /** Rows and columns of a tile of matmul.wgsl. */
@@ -117,10 +118,14 @@ function projectionBindings(asked: Asked<ProjectionConstant>): Binding<Projectio
   ];
 }
 
+const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));
+/** `gelu(x) = x sigmoid(geluInner(x))`, the one with tanh. */
+const geluInner = (x: number): number => 2 * Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3);
+
 /** What both kernels leave. */
 function* projected(launch: TwinLaunch<ProjectionConstant>, norm?: { K: number; EPS: number }) {
   const { constants, imports, step, floats, pick } = launch;
-  const { N, ROW0, HEAD, BIAS, BIAS_AT, OUT_STRIDE, RESIDUAL, HEAD_DIM } = constants;
+  const { N, ROW0, HEAD, BIAS, BIAS_AT, OUT_STRIDE, RESIDUAL, GELU, HEAD_DIM } = constants;
   const padded = 4 * constants.X_STRIDE4;
   const rows = pick(rowsOf(step, HEAD));
   const gain = norm && floats('vectors', 0, padded);
@@ -166,9 +171,12 @@ function* projected(launch: TwinLaunch<ProjectionConstant>, norm?: { K: number; 
       const [gates, ups] = [sums(v), sums(v + width)];
       const products = gates.map((gate, i): Sum => {
         const up = ups[i]!;
-        const silu = gate.value / (1 + Math.exp(-gate.value));
-        const scale = 1.1 * gate.scale * (Math.abs(up.value) + 0.01 * up.scale) + up.scale * Math.abs(silu);
-        return { value: silu * up.value, scale };
+        const active = gate.value * sigmoid(GELU ? geluInner(gate.value) : gate.value);
+        // The steepest slope of each.
+        const slope = GELU ? 1.13 : 1.1;
+        const scale =
+          slope * gate.scale * (Math.abs(up.value) + 0.01 * up.scale) + up.scale * Math.abs(active);
+        return { value: active * up.value, scale };
       });
       yield* column(v, products);
     }
@@ -219,12 +227,15 @@ export const MATMUL: Kernel<ProjectionConstant> = {
   cpu: (launch) => projected(launch),
 };
 
+/** What a gate goes through: silu, or gelu as computed with tanh. */
+export type Activation = 'silu' | 'gelu';
+
 /** Where a projection's sums go. */
 export type Output =
   /** `(rows, stride(cols))`, added to what is there with `residual`. */
   | { kind: 'plain'; to: Activations; residual: boolean }
-  /** `(rows, stride(weight.rows / 2))`: silu of the first half times the second. */
-  | { kind: 'swiglu'; to: Activations }
+  /** `(rows, stride(weight.rows / 2))`: the first half, activated, times the second. */
+  | { kind: 'swiglu'; to: Activations; activation: Activation }
   /** q to its buffer, k and v to the cache, rotated. */
   | ({ kind: 'qkv' } & QkvPlace);
 
@@ -250,6 +261,7 @@ function outputConstants(out: Output): Record<string, ShaderConstant> {
   return {
     OUT_STRIDE: stride(out.to.cols),
     RESIDUAL: out.kind === 'plain' && out.residual,
+    ...(out.kind === 'swiglu' && { GELU: out.activation === 'gelu' }),
   };
 }
 

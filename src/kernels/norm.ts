@@ -15,14 +15,15 @@ export function rmsScale(x: Float32Array, size: number, eps: number): number {
   return 1 / Math.sqrt(squares / size + eps);
 }
 
-export const NORM: Kernel<'WG' | 'LANES' | 'K' | 'X_STRIDE4' | 'EPS' | 'HEAD' | 'NORM_GAIN'> = {
+export const NORM: Kernel<'WG' | 'LANES' | 'K' | 'X_STRIDE4' | 'EPS' | 'HEAD' | 'NORM_GAIN' | 'ADD'> = {
   name: 'norm',
   choices: [
     REDUCTIONS,
     [
-      { HEAD: false, NORM_GAIN: true },
-      { HEAD: true, NORM_GAIN: true },
-      { HEAD: false, NORM_GAIN: false },
+      { HEAD: false, NORM_GAIN: true, ADD: false },
+      { HEAD: true, NORM_GAIN: true, ADD: false },
+      { HEAD: false, NORM_GAIN: false, ADD: false },
+      { HEAD: false, NORM_GAIN: true, ADD: true },
     ],
   ],
   sizes: { K: COUNT, X_STRIDE4: COUNT, EPS: SMALL },
@@ -34,7 +35,7 @@ export const NORM: Kernel<'WG' | 'LANES' | 'K' | 'X_STRIDE4' | 'EPS' | 'HEAD' | 
   ],
   grid: ({ constants: { HEAD, LANES, WG }, step }) => [Math.ceil((rowsOf(step, HEAD) * LANES) / WG), 1, 1],
   *cpu({ constants, step, floats, pick }) {
-    const { K, EPS, HEAD, NORM_GAIN } = constants;
+    const { K, EPS, HEAD, NORM_GAIN, ADD } = constants;
     const padded = 4 * constants.X_STRIDE4;
     const gain = NORM_GAIN ? floats('vectors', 0, padded) : undefined;
     const first = HEAD ? step.first : 0;
@@ -43,13 +44,15 @@ export const NORM: Kernel<'WG' | 'LANES' | 'K' | 'X_STRIDE4' | 'EPS' | 'HEAD' | 
       const by = rmsScale(x, K, EPS);
       for (const i of pick(padded, 32)) {
         const value = x[i]! * by * (gain ? gain[i]! : 1);
-        yield { binding: 'out', at: row * padded + i, value, scale: Math.abs(value) };
+        const at = row * padded + i;
+        const before = ADD ? floats('out', at, 1)[0]! : 0;
+        yield { binding: 'out', at, value: before + value, scale: Math.abs(before) + Math.abs(value) };
       }
     }
   },
 };
 
-/** RMSNorm of the rows of x: `out (rows, stride(cols))`. */
+/** RMSNorm of the rows of x: `out (rows, stride(cols))`, or added to what is there. */
 export function norm(
   gpu: Gpu,
   tuning: Tuning,
@@ -60,6 +63,7 @@ export function norm(
     /** The gain; without it the norm has none. */
     vectors?: GPUBuffer;
     out: GPUBuffer;
+    add?: boolean;
     eps: number;
     head: boolean;
     step: GPUBuffer;
@@ -80,6 +84,7 @@ export function norm(
         EPS: call.eps,
         HEAD: call.head,
         NORM_GAIN: call.vectors !== undefined,
+        ADD: call.add ?? false,
       },
     },
     bind: { x: x.buffer, vectors: call.vectors ?? x.buffer, out: call.out, step: call.step },

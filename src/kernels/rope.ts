@@ -19,15 +19,26 @@ import { REDUCTIONS, reduceInclude, type Tuning } from './tuning.ts';
 
 export type { HeadShape, QkvPlace } from './qkv.ts';
 
-export const ROPE: Kernel<QkvConstant | 'WG' | 'LANES' | 'X_STRIDE' | 'EPS' | 'NORM_GAIN'> = {
+export const ROPE: Kernel<QkvConstant | 'WG' | 'LANES' | 'X_STRIDE' | 'EPS' | 'NORM_GAIN' | 'WHOLE'> = {
   name: 'rope',
-  choices: [REDUCTIONS, KV_WRITES, [{ NORM_GAIN: false }, { NORM_GAIN: true }]],
+  choices: [
+    REDUCTIONS,
+    KV_WRITES,
+    [
+      { NORM_GAIN: false, WHOLE: false },
+      { NORM_GAIN: true, WHOLE: false },
+      { NORM_GAIN: true, WHOLE: true },
+    ],
+  ],
   sizes: { ...QKV_SIZES, X_STRIDE: COUNT, EPS: SMALL },
   bindings: (asked) => [
     // q's heads, k's, v's
     reads('x', 'vec2f', ({ constants, step }) => [step.rows, constants.X_STRIDE]),
-    // gains of q, then of k
-    reads('vectors', 'vec2f', ({ constants }) => [2, constants.HEAD_DIM]),
+    // gains of q, then of k: of a head, or of all heads
+    reads('vectors', 'vec2f', ({ constants: { WHOLE, HEADS, KV_HEADS, HEAD_DIM } }) => [
+      WHOLE ? HEADS + KV_HEADS : 2,
+      HEAD_DIM,
+    ]),
     ...qkvBindings(asked),
     STEP,
   ],
@@ -35,14 +46,18 @@ export const ROPE: Kernel<QkvConstant | 'WG' | 'LANES' | 'X_STRIDE' | 'EPS' | 'N
     return [Math.ceil((step.rows * (HEADS + 2 * KV_HEADS) * LANES) / WG), 1, 1];
   },
   *cpu(launch) {
-    const { HEADS, KV_HEADS, HEAD_DIM, X_STRIDE, EPS, NORM_GAIN } = launch.constants;
+    const { HEADS, KV_HEADS, HEAD_DIM, X_STRIDE, EPS, NORM_GAIN, WHOLE } = launch.constants;
     for (const row of launch.pick(launch.step.rows))
       for (const head of pickHeads(launch, 0, HEADS + 2 * KV_HEADS)) {
         const x = launch.floats('x', row * X_STRIDE + head * HEAD_DIM, HEAD_DIM);
         const normed = head < HEADS + KV_HEADS;
-        const by = normed ? rmsScale(x, HEAD_DIM, EPS) : 1;
-        const gain =
-          normed && NORM_GAIN ? launch.floats('vectors', head < HEADS ? 0 : HEAD_DIM, HEAD_DIM) : undefined;
+        const [first, heads] = !WHOLE ? [head, 1] : head < HEADS ? [0, HEADS] : [HEADS, KV_HEADS];
+        const together = heads * HEAD_DIM;
+        const by = normed
+          ? rmsScale(launch.floats('x', row * X_STRIDE + first * HEAD_DIM, together), together, EPS)
+          : 1;
+        const own = WHOLE ? head : head < HEADS ? 0 : 1;
+        const gain = normed && NORM_GAIN ? launch.floats('vectors', own * HEAD_DIM, HEAD_DIM) : undefined;
         const sum = (i: number): Sum => {
           const value = x[i]! * by * (gain ? gain[i]! : 1);
           return { value, scale: Math.abs(value) };
@@ -63,6 +78,8 @@ export function normAndRope(
     qkv: Activations;
     /** Gains of q `(headDim)` and k `(headDim)`; undefined: a norm without weights. */
     gains: GPUBuffer | undefined;
+    /** The heads of q are normalised as one vector, and those of k; then so are the gains. */
+    whole: boolean;
     eps: number;
     place: QkvPlace;
     step: GPUBuffer;
@@ -81,6 +98,7 @@ export function normAndRope(
         X_STRIDE: stride(qkv.cols),
         EPS: call.eps,
         NORM_GAIN: call.gains !== undefined,
+        WHOLE: call.whole,
         ...qkvConstants(place.shape, place.sequences, place.context),
       },
     },

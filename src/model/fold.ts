@@ -29,7 +29,14 @@ export function foldsOf(spec: ModelSpec): ReadonlyMap<string, Fold> {
     add(`${name}.weight`, times);
     if (bias) add(`${name}.bias`, times);
   };
-  const gain = (tensor: string, times = 1): void => add(tensor, times, offset * times);
+  const gain = (tensor: string | undefined, times = 1): void => {
+    if (tensor !== undefined) add(tensor, times, offset * times);
+  };
+  /** What is added to x: a factor before a norm would be lost. */
+  const added = (of: Matrix, normAfter: string | undefined): void => {
+    if (normAfter === undefined) matrix(of, residual);
+    else gain(normAfter, residual);
+  };
   matrix(spec.embedding, scaled);
   for (const { mixer, feedForward } of spec.blocks) {
     if (mixer.kind === 'attention') {
@@ -37,21 +44,31 @@ export function foldsOf(spec: ModelSpec): ReadonlyMap<string, Fold> {
       // Attention divides scores by the root of the head's size.
       const asked = scoreScale === undefined ? 1 : scoreScale * Math.sqrt(headDim);
       gain(mixer.norm);
-      matrix(mixer.out, residual);
+      added(mixer.out, mixer.normAfter);
       if (typeof qkNorm === 'object') {
         gain(qkNorm.q, asked);
         gain(qkNorm.k);
       } else matrix(mixer.q, asked);
     }
     gain(feedForward.norm);
-    matrix(feedForward.down, residual);
+    added(feedForward.down, feedForward.normAfter);
   }
   // A tied head is the embedding with its factor.
   gain(spec.norm, logits / (spec.tied ? scaled : 1));
   return folds;
 }
 
-/** Whether the tensors of a checkpoint are the weights as they are. */
+/** Whether the tensors of a checkpoint are the weights as they are, and blocks compute what those of a ShishuLM do. */
 export const isPlain = (spec: ModelSpec): boolean =>
   foldsOf(spec).size === 0 &&
-  spec.blocks.every(({ mixer }) => mixer.kind !== 'attention' || mixer.rope?.rotated === undefined);
+  spec.blocks.every(
+    ({ mixer, feedForward: { activation = 'silu', norm, normAfter } }) =>
+      activation === 'silu' &&
+      norm !== undefined &&
+      normAfter === undefined &&
+      (mixer.kind !== 'attention' ||
+        (mixer.rope?.rotated === undefined &&
+          mixer.window === undefined &&
+          mixer.norm !== undefined &&
+          mixer.normAfter === undefined)),
+  );

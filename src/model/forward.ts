@@ -3,10 +3,10 @@ import type { Gpu } from '../gpu/device.ts';
 import { type Dispatch, Recorder } from '../gpu/recorder.ts';
 import { attention, attentionPartsBytes } from '../kernels/attention.ts';
 import { embed } from '../kernels/embed.ts';
-import { project } from '../kernels/matmul.ts';
+import { type Output, project } from '../kernels/matmul.ts';
 import { norm } from '../kernels/norm.ts';
 import { normAndRope, type QkvPlace } from '../kernels/rope.ts';
-import { type Activations, stride } from '../kernels/tensor.ts';
+import { type Activations, stride, type Weight } from '../kernels/tensor.ts';
 import type { Tuning, Width } from '../kernels/tuning.ts';
 import type { KvCache } from './kvcache.ts';
 import { type RotatedHead, ropeTable } from './rope.ts';
@@ -113,6 +113,15 @@ export function recordBlocks(
   const normed = { eps, normed: scratch.normed };
   const shapes = attentionOf(spec);
   const recorder = new Recorder(gpu);
+  /** Adds a projection to the hidden states, or with a gain its norm. */
+  const add = (label: string, from: Activations, weight: Weight, gain: GPUBuffer | undefined): void => {
+    const to = gain ? { buffer: scratch.normed, cols: x.cols } : x;
+    const out: Output = { kind: 'plain', to, residual: !gain };
+    project(gpu, tuning, recorder, { label, x: from, weight, out, width, step });
+    if (!gain) return;
+    const call = { label: `${label} norm`, x: to, vectors: gain, out: x.buffer, add: true };
+    norm(gpu, tuning, recorder, { ...call, eps, head: false, step });
+  };
   embed(recorder, { table: weights.embed, rows, out: x, step });
   for (const { kind, layer, mlp } of plan) {
     recorder.block = layer;
@@ -129,6 +138,7 @@ export function recordBlocks(
         rope: scratch.ropes.get(ropeKey(shape))!,
         rows,
       };
+      const whole = typeof shape.qkNorm === 'object' && shape.qkNorm.whole === true;
       const qkv = shape.qkNorm && { buffer: scratch.qkv!, cols: qkvSize(shape) };
       const attended = { buffer: scratch.attended, cols: qSize(shape) };
       project(gpu, tuning, recorder, {
@@ -136,50 +146,46 @@ export function recordBlocks(
         x,
         weight: own.qkv,
         out: qkv ? { kind: 'plain', to: qkv, residual: false } : { kind: 'qkv', ...place },
-        norm: normed,
+        norm: own.qkv.hasGain ? normed : undefined,
         width,
         step,
       });
       if (qkv)
-        normAndRope(gpu, tuning, recorder, { label: 'rope', qkv, gains: own.qkGains, eps, place, step });
+        normAndRope(gpu, tuning, recorder, {
+          label: 'rope',
+          qkv,
+          gains: own.qkGains,
+          whole,
+          eps,
+          place,
+          step,
+        });
       attention(tuning, recorder, {
         label: 'attention',
         place,
         out: attended,
         parts: scratch.parts,
+        window: shape.window,
         width,
         step,
       });
-      project(gpu, tuning, recorder, {
-        label: 'out',
-        x: attended,
-        weight: own.out,
-        out: { kind: 'plain', to: x, residual: true },
-        width,
-        step,
-      });
+      add('out', attended, own.out, own.gainAfter);
     } else if (kind === 'linear') {
       recordLinear(parts, recorder, layer, x, width);
     }
-    const { gateUp, down } = weights.mlp.get(mlp)!;
+    const { gateUp, down, gainAfter } = weights.mlp.get(mlp)!;
+    const { activation = 'silu' } = spec.blocks[mlp]!.feedForward;
     const hidden = { buffer: scratch.hidden, cols: down.cols };
     project(gpu, tuning, recorder, {
       label: 'gate and up',
       x,
       weight: gateUp,
-      out: { kind: 'swiglu', to: hidden },
-      norm: normed,
+      out: { kind: 'swiglu', to: hidden, activation },
+      norm: gateUp.hasGain ? normed : undefined,
       width,
       step,
     });
-    project(gpu, tuning, recorder, {
-      label: 'down',
-      x: hidden,
-      weight: down,
-      out: { kind: 'plain', to: x, residual: true },
-      width,
-      step,
-    });
+    add('down', hidden, down, gainAfter);
   }
   return recorder.finish();
 }

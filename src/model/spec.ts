@@ -1,5 +1,7 @@
 // A model as data. A family's file makes it of a config; weights, KV cache, forward, size, training and conversion read it.
 
+import type { Activation } from '../kernels/matmul.ts';
+
 /** A matrix of a checkpoint: `{name}.weight (rows, cols)` and, with `bias`, `{name}.bias (rows)`. */
 export interface Matrix {
   name: string;
@@ -52,7 +54,7 @@ export interface Rope {
   amplitude?: number;
 }
 
-/** `x += O(attention(QKV(RMSNorm(x))))`: causal grouped-query attention; owns one KV buffer. */
+/** `x += O(attention(QKV(RMSNorm(x))))`, or with a norm after, `x += RMSNorm(O(…))`: causal grouped-query attention; owns one KV buffer. */
 export interface AttentionMixer {
   kind: 'attention';
   heads: number;
@@ -60,12 +62,19 @@ export interface AttentionMixer {
   headDim: number;
   /** Undefined: positions are not encoded in this block. */
   rope: Rope | undefined;
+  /** The last positions that a token attends to, its own among them; without it, all. */
+  window?: number | undefined;
   /** Factor of scores; without it, `1 / sqrt(headDim)`. */
   scoreScale?: number;
-  /** RMS norm of each head of q and k: the tensors of their gains before RoPE, or a norm without gains. */
-  qkNorm: { q: string; k: string } | 'weightless' | undefined;
-  /** Tensor of the gain of the norm before, `(hidden)`. */
-  norm: string;
+  /**
+   * RMS norm of each head of q and k: the tensors of their gains before RoPE, or a norm without gains. With `whole`, of all heads
+   * of q as one vector, and of k.
+   */
+  qkNorm: { q: string; k: string; whole?: boolean } | 'weightless' | undefined;
+  /** Tensor of the gain of the norm before, `(hidden)`; without it, there is none. */
+  norm: string | undefined;
+  /** Of the norm of what is added to x, where there is one. */
+  normAfter?: string;
   /** `(heads * headDim, hidden)` */
   q: Matrix;
   /** `(kvHeads * headDim, hidden)` */
@@ -87,14 +96,18 @@ export interface LinearMixer {
 /** What a block does before its feed-forward; `none` is nothing. */
 export type Mixer = AttentionMixer | LinearMixer | { kind: 'none' };
 
-/** `x += down(silu(gate(n)) * up(n))`, `n = RMSNorm(x)`. */
+/** `x += down(act(gate(n)) * up(n))`, `n = RMSNorm(x)`; or with a norm after, `x += RMSNorm(down(…))`. */
 export interface FeedForward {
   /** The layer whose weights it uses: its own, or another's, of which its own tensors are copies then. */
   owner: number;
   /** Width of gate and up. */
   width: number;
-  /** Tensor of the gain of the norm before, `(hidden)`. */
-  norm: string;
+  /** silu where left out; gelu is the one with tanh. */
+  activation?: Activation;
+  /** Tensor of the gain of the norm before, `(hidden)`; without it, there is none. */
+  norm: string | undefined;
+  /** Of the norm of what is added to x, where there is one. */
+  normAfter?: string;
   /** `(width, hidden)` */
   gate: Matrix;
   up: Matrix;
@@ -181,24 +194,35 @@ function matrixTensors({ name, rows, cols, bias, within }: Matrix, copy?: Matrix
   return [tensor('weight', [rows, cols]), ...(bias ? [tensor('bias', [rows])] : [])];
 }
 
+/** Gains of the norms of q and k, where they have them. */
+export function qkGains({ qkNorm, headDim, heads, kvHeads }: AttentionMixer): TensorSpec[] {
+  if (typeof qkNorm !== 'object') return [];
+  const sizes = qkNorm.whole ? [heads * headDim, kvHeads * headDim] : [headDim, headDim];
+  return [qkNorm.q, qkNorm.k].map((name, i) => ({ name, shape: [sizes[i]!] }));
+}
+
 /** Tensors of a block before its feed-forward. */
 export function mixerTensors(mixer: Mixer, hiddenSize: number): TensorSpec[] {
   if (mixer.kind === 'none') return [];
   if (mixer.kind === 'linear')
     return [mixer.down, mixer.up].flatMap((matrix) => (matrix ? matrixTensors(matrix) : []));
-  const { norm, q, k, v, out, qkNorm, headDim } = mixer;
-  const gains = typeof qkNorm === 'object' ? [qkNorm.q, qkNorm.k] : [];
+  const { norm, normAfter, q, k, v, out } = mixer;
   return [
-    { name: norm, shape: [hiddenSize] },
+    ...(norm === undefined ? [] : [{ name: norm, shape: [hiddenSize] }]),
     ...[q, k, v, out].flatMap((matrix) => matrixTensors(matrix)),
-    ...gains.map((name) => ({ name, shape: [headDim] })),
+    ...qkGains(mixer),
+    ...(normAfter === undefined ? [] : [{ name: normAfter, shape: [hiddenSize] }]),
   ];
 }
 
 /** Tensors of a feed-forward, as copies of another's. */
 export function feedForwardTensors(own: FeedForward, hiddenSize: number, copy?: FeedForward): TensorSpec[] {
+  const norms = (['norm', 'normAfter'] as const).flatMap((which): TensorSpec[] => {
+    const [name, copyOf] = [own[which], copy?.[which]];
+    return name === undefined ? [] : [{ name, shape: [hiddenSize], ...(copyOf && { copyOf }) }];
+  });
   return [
-    { name: own.norm, shape: [hiddenSize], ...(copy && { copyOf: copy.norm }) },
+    ...norms,
     ...(['gate', 'up', 'down'] as const).flatMap((which) => matrixTensors(own[which], copy?.[which])),
   ];
 }

@@ -3,7 +3,14 @@ import type { Gpu } from '../gpu/device.ts';
 import { rowBytes, stride, type Weight, type WeightDtype } from '../kernels/tensor.ts';
 import { FORMATS } from '../quant/index.ts';
 import { type Fold, foldsOf, rotatedPlace } from './fold.ts';
-import type { AttentionMixer, Matrix, ModelSpec } from './spec.ts';
+import {
+  type AttentionMixer,
+  elements,
+  type Matrix,
+  type ModelSpec,
+  qkGains,
+  type TensorSpec,
+} from './spec.ts';
 
 /** A tensor of a checkpoint, and what its values become as they are read. */
 interface Read {
@@ -43,8 +50,10 @@ export interface FillPlan {
 export interface AttentionWeights {
   qkv: Weight;
   out: Weight;
-  /** Gains of the norms of q and k, `(2, headDim)`, where the model has them. */
+  /** Gains of the norms of q and k, one after the other, where the model has them. */
   qkGains: GPUBuffer | undefined;
+  /** Gain of the norm of what is added, `(stride(hidden))`. */
+  gainAfter: GPUBuffer | undefined;
 }
 
 /** The linear map that stands in for a block's attention: `up (down z) + b`, or `up z + b` where it is whole. */
@@ -58,6 +67,7 @@ export interface LinearWeights {
 export interface MlpWeights {
   gateUp: Weight;
   down: Weight;
+  gainAfter: GPUBuffer | undefined;
 }
 
 /** Every weight of a model; blocks that share an MLP share its entry. */
@@ -81,7 +91,7 @@ interface Stacked {
   /** Rows that must stay in one part. */
   unit: number;
   /** Tensor of the gain of the norm before. */
-  gain?: string;
+  gain?: string | undefined;
   dtype?: WeightDtype;
   /** Where row r of these matrices goes among their rows; without it, all rows stay in order. */
   order?: { of: readonly Matrix[]; place: (row: number) => number } | undefined;
@@ -163,10 +173,15 @@ class Allocator {
   }
 
   /** Vectors one after the other. */
-  plain(label: string, vectors: readonly string[], length: number, place?: (i: number) => number): GPUBuffer {
-    const buffer = this.#ledger.storage(label, 4 * length * vectors.length, 'weights');
-    for (const [i, tensor] of vectors.entries())
-      this.fill.plain.push({ ...this.#read(tensor), buffer, at: i * length, place });
+  plain(
+    label: string,
+    vectors: readonly TensorSpec[],
+    { place, size }: { place?: ((i: number) => number) | undefined; size?: number } = {},
+  ): GPUBuffer {
+    const lengths = vectors.map(elements);
+    const buffer = this.#ledger.storage(label, 4 * (size ?? sum(lengths)), 'weights');
+    for (const [i, { name }] of vectors.entries())
+      this.fill.plain.push({ ...this.#read(name), buffer, at: sum(lengths.slice(0, i)), place });
     return buffer;
   }
 
@@ -198,6 +213,7 @@ export function allocateWeights(
   wide: ReadonlySet<string> = new Set(),
 ): { weights: Weights; fill: FillPlan } {
   const make = new Allocator(gpu, ledger, dtype, wide, foldsOf(spec));
+  const { hiddenSize } = spec;
   const table = (label: string, matrix: Matrix, gain?: string): Weight =>
     make.matrix({
       label,
@@ -209,6 +225,10 @@ export function allocateWeights(
   const embed = table('embedding', spec.embedding);
   const head = spec.tied ? make.withGain(embed, spec.norm) : table('head', spec.head, spec.norm);
   const weights: Weights = { embed, head, attention: new Map(), linear: new Map(), mlp: new Map() };
+  const after = (label: string, name: string | undefined): GPUBuffer | undefined =>
+    name === undefined
+      ? undefined
+      : make.plain(label, [{ name, shape: [hiddenSize] }], { size: stride(hiddenSize) });
   for (const [layer, { mixer, feedForward }] of spec.blocks.entries()) {
     if (mixer.kind === 'attention') {
       const { q, k, v, out, headDim, norm, qkNorm } = mixer;
@@ -224,8 +244,9 @@ export function allocateWeights(
         out: make.matrix({ label: `block ${layer} out`, matrices: [out], unit: 4 }),
         qkGains:
           typeof qkNorm === 'object'
-            ? make.plain(`block ${layer} q and k norms`, [qkNorm.q, qkNorm.k], headDim, place)
+            ? make.plain(`block ${layer} q and k norms`, qkGains(mixer), { place })
             : undefined,
+        gainAfter: after(`block ${layer} norm after attention`, mixer.normAfter),
       });
     }
     if (mixer.kind === 'linear') {
@@ -235,7 +256,7 @@ export function allocateWeights(
       weights.linear.set(layer, { down: down && map(down), up: map(up) });
     }
     if (feedForward.owner !== layer) continue;
-    const { gate, up, down, norm } = feedForward;
+    const { gate, up, down, norm, normAfter } = feedForward;
     weights.mlp.set(layer, {
       gateUp: make.matrix({
         label: `block ${layer} gate and up`,
@@ -245,6 +266,7 @@ export function allocateWeights(
         gain: norm,
       }),
       down: make.matrix({ label: `block ${layer} down`, matrices: [down], unit: 4 }),
+      gainAfter: after(`block ${layer} norm after MLP`, normAfter),
     });
   }
   return { weights, fill: make.fill };

@@ -266,10 +266,10 @@ export function forward(params: Params, tokens: Tensor, constants: Constants, sp
   const table = (): Tensor => weightOf(params, spec.embedding);
   let x = table().slice(tokens.reshape([rows * length]));
   for (const { mixer, feedForward } of spec.blocks) {
-    if (mixer.kind === 'attention') x = x.ref.add(attention(norm(x, mixer.norm), mixer, inputs));
+    if (mixer.kind === 'attention') x = x.ref.add(attention(norm(x, mixer.norm!), mixer, inputs));
     if (mixer.kind === 'linear') x = x.ref.add(linear(rmsNormalize(x, spec.rmsNormEps), mixer, inputs));
     const own = spec.blocks[feedForward.owner]!.feedForward;
-    x = x.ref.add(mlp(norm(x, own.norm), own, inputs));
+    x = x.ref.add(mlp(norm(x, own.norm!), own, inputs));
   }
   x = norm(x, spec.norm);
   const logits = np.matmul(x, spec.tied ? table().transpose() : weightOf(params, spec.head));

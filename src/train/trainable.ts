@@ -15,7 +15,8 @@ export function checkTrainable(spec: ModelSpec): void {
     if (!mixer.rope) refuse('attention without rotary embeddings');
     else if (mixer.rope.scaling.type !== 'none') refuse('scaled rotary embeddings');
   }
-  if (!isPlain(spec)) refuse('factors beside the weights');
+  if (!isPlain(spec))
+    refuse('factors beside the weights, windows, norms after, or another activation than silu');
   if (spec.blocks.some(({ feedForward }) => feedForward.down.bias)) refuse('biases');
 }
 

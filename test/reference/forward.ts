@@ -23,6 +23,14 @@ const scaled = (x: Float32Array, factor = 1): Float32Array =>
 type Lookup = (name: string) => Float32Array;
 type OptionalLookup = (name: string) => Float32Array | undefined;
 
+/** The norm of what a block adds, where it has one. */
+const normAfter = (
+  { hiddenSize, rmsNormEps }: ModelSpec,
+  x: Float32Array,
+  { normAfter: gain }: { normAfter?: string },
+  get: Lookup,
+): Float32Array => (gain === undefined ? x : rmsNorm(x, hiddenSize, get(gain), rmsNormEps));
+
 /** Output of a block's attention without the residual; x `(tokens, hidden)` is the block's input. */
 function selfAttention(
   spec: ModelSpec,
@@ -35,15 +43,15 @@ function selfAttention(
   const { hiddenSize: d, rmsNormEps: eps } = spec;
   const { heads, kvHeads, headDim, qkNorm } = mixer;
   const positions = Array.from({ length: x.length / d }, (_, i) => i);
-  const n = rmsNorm(x, d, get(mixer.norm), eps);
+  const n = mixer.norm === undefined ? x : rmsNorm(x, d, get(mixer.norm), eps);
   const project = ({ name }: Matrix): Float32Array =>
     linear(n, get(`${name}.weight`), d, find(`${name}.bias`));
   let q = project(mixer.q);
   let k = project(mixer.k);
   const v = project(mixer.v);
   if (typeof qkNorm === 'object') {
-    q = rmsNorm(q, headDim, get(qkNorm.q), eps);
-    k = rmsNorm(k, headDim, get(qkNorm.k), eps);
+    q = rmsNorm(q, qkNorm.whole ? heads * headDim : headDim, get(qkNorm.q), eps);
+    k = rmsNorm(k, qkNorm.whole ? kvHeads * headDim : headDim, get(qkNorm.k), eps);
   }
   q = rotate(q, heads, mixer, context);
   k = rotate(k, kvHeads, mixer, context);
@@ -55,7 +63,26 @@ function selfAttention(
   const asked = mixer.scoreScale === undefined ? 1 : mixer.scoreScale * Math.sqrt(headDim);
   const mixed = attention(scaled(q, asked), k, v, positions, mixer);
   const { name } = mixer.out;
-  return linear(mixed, get(`${name}.weight`), heads * headDim, find(`${name}.bias`));
+  return normAfter(
+    spec,
+    linear(mixed, get(`${name}.weight`), heads * headDim, find(`${name}.bias`)),
+    mixer,
+    get,
+  );
+}
+
+/** Tensors whose values are gains less an offset. */
+function gainsOf({ gainOffset, norm, blocks }: ModelSpec): ReadonlySet<string | undefined> {
+  if (!gainOffset) return new Set();
+  const ofBlocks = blocks.flatMap(({ mixer, feedForward }) => [
+    ...(mixer.kind === 'attention' ? [mixer.norm, mixer.normAfter] : []),
+    ...(mixer.kind === 'attention' && typeof mixer.qkNorm === 'object'
+      ? [mixer.qkNorm.q, mixer.qkNorm.k]
+      : []),
+    feedForward.norm,
+    feedForward.normAfter,
+  ]);
+  return new Set([norm, ...ofBlocks]);
 }
 
 /** What a block adds to x before its MLP half, or nothing; `kinds` says for each position what stands there. */
@@ -103,16 +130,18 @@ function mlpHalf(
   get: Lookup,
   find: OptionalLookup,
 ): Float32Array {
-  const { norm, gate, up, down } = spec.blocks[block.mlp]!.feedForward;
-  const n = rmsNorm(x, spec.hiddenSize, get(norm), spec.rmsNormEps);
-  return swiglu(n, spec.hiddenSize, {
+  const { feedForward } = spec.blocks[block.mlp]!;
+  const { norm, gate, up, down, activation } = feedForward;
+  const n = norm === undefined ? x : rmsNorm(x, spec.hiddenSize, get(norm), spec.rmsNormEps);
+  const weights = {
     gate: get(`${gate.name}.weight`),
     up: get(`${up.name}.weight`),
     down: get(`${down.name}.weight`),
     gateBias: find(`${gate.name}.bias`),
     upBias: find(`${up.name}.bias`),
     downBias: find(`${down.name}.bias`),
-  });
+  };
+  return normAfter(spec, swiglu(n, spec.hiddenSize, weights, activation), feedForward, get);
 }
 
 /**
@@ -148,10 +177,11 @@ export function referenceScheduled(
 ): Float32Array {
   const { hiddenSize: d } = spec;
   const find: OptionalLookup = (name) => tensors.get(name)?.data;
+  const gains = gainsOf(spec);
   const get: Lookup = (name) => {
     const data = find(name);
     if (!data) throw new Error(`the reference has no tensor ${name}`);
-    return data;
+    return gains.has(name) ? data.map((gain) => gain + spec.gainOffset!) : data;
   };
   const table = get(`${spec.embedding.name}.weight`);
   const scales = spec.scales ?? {};

@@ -105,7 +105,7 @@ export function rope(
 
 /**
  * Causal attention with grouped heads: query head h reads KV head `floor(h / (heads / kvHeads))`, a row at position
- * p attends to positions 0..p, scores are scaled by `1 / sqrt(headDim)`.
+ * p attends to positions 0..p, or the last `window` of them, scores are scaled by `1 / sqrt(headDim)`.
  * q and result `(rows, heads, headDim)`; k and v `(cached positions, kvHeads, headDim)`; positions `(rows)`.
  */
 export function attention(
@@ -113,7 +113,7 @@ export function attention(
   k: Float32Array,
   v: Float32Array,
   positions: ArrayLike<number>,
-  { heads, kvHeads, headDim }: Pick<AttentionMixer, 'heads' | 'kvHeads' | 'headDim'>,
+  { heads, kvHeads, headDim, window }: Pick<AttentionMixer, 'heads' | 'kvHeads' | 'headDim' | 'window'>,
 ): Float32Array {
   const out = new Float32Array(q.length);
   for (let r = 0; r < positions.length; r++)
@@ -125,7 +125,8 @@ export function attention(
       for (let p = 0; p < scores.length; p++) {
         let dot = 0;
         for (let c = 0; c < headDim; c++) dot += q[query + c]! * k[slot(p) + c]!;
-        scores[p] = dot / Math.sqrt(headDim);
+        const seen = window === undefined || positions[r]! - p < window;
+        scores[p] = seen ? dot / Math.sqrt(headDim) : Number.NEGATIVE_INFINITY;
       }
       const weights = softmax(scores);
       for (let c = 0; c < headDim; c++) {
@@ -147,11 +148,21 @@ export interface MlpWeights {
   downBias?: Float32Array | undefined;
 }
 
-/** `down(silu(gate(x)) * up(x))`, `silu(a) = a / (1 + exp(-a))`; x and result `(rows, d)`. */
-export function swiglu(x: Float32Array, d: number, weights: MlpWeights): Float32Array {
+const ACTIVATIONS = {
+  silu: (a: number): number => a / (1 + Math.exp(-a)),
+  gelu: (a: number): number => 0.5 * a * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (a + 0.044715 * a ** 3))),
+};
+
+/** `down(act(gate(x)) * up(x))`; x and result `(rows, d)`. */
+export function swiglu(
+  x: Float32Array,
+  d: number,
+  weights: MlpWeights,
+  activation: keyof typeof ACTIVATIONS = 'silu',
+): Float32Array {
   const gate = linear(x, weights.gate, d, weights.gateBias);
   const up = linear(x, weights.up, d, weights.upBias);
-  const hidden = gate.map((a, i) => (a / (1 + Math.exp(-a))) * up[i]!);
+  const hidden = gate.map((a, i) => ACTIVATIONS[activation](a) * up[i]!);
   return linear(hidden, weights.down, weights.down.length / d, weights.downBias);
 }
 

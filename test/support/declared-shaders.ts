@@ -4,7 +4,17 @@ import { KERNELS } from '../../src/kernels/all.ts';
 
 /** Sizes of a small model and of a large one; a kernel takes those that it has, no larger than it allows. */
 const SMALL = {
-  ...{ HEADS: 1, KV_HEADS: 1, HEAD_DIM: 4, SEQUENCES: 1, CONTEXT: 1, SPLIT: 64, SPLITS: 1, WIDE_FROM: 5 },
+  ...{
+    HEADS: 1,
+    KV_HEADS: 1,
+    HEAD_DIM: 4,
+    SEQUENCES: 1,
+    CONTEXT: 1,
+    SPLIT: 64,
+    SPLITS: 1,
+    WIDE_FROM: 5,
+    WINDOW: 1,
+  },
   ...{ Q_STRIDE: 64, Q_STRIDE4: 16, OUT_STRIDE: 64, OUT_STRIDE4: 16, X_STRIDE: 64, X_STRIDE4: 16 },
   ...{ K: 4, N: 4, ROW0: 0, BIAS_AT: 0, EPS: 1e-6, UNITS: 8, VOCAB: 260, STRIDE4: 80, MASK_WORDS: 9, TOP: 0 },
 };
@@ -19,7 +29,7 @@ const LARGE: typeof SMALL = {
     X_STRIDE4: 2048,
   },
   ...{ K: 8192, N: 262_144, ROW0: 65_536, BIAS_AT: 8192, EPS: 1e-5, UNITS: 1024, VOCAB: 262_144 },
-  ...{ STRIDE4: 65_536, MASK_WORDS: 8192, TOP: 20, WIDE_FROM: 17 },
+  ...{ STRIDE4: 65_536, MASK_WORDS: 8192, TOP: 20, WIDE_FROM: 17, WINDOW: 4096 },
 };
 
 const specOf = (

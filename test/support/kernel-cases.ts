@@ -27,6 +27,7 @@ interface Odd {
   headDim: number;
   vocab: number;
   wideFrom: number;
+  window: number;
   top: number;
 }
 
@@ -35,8 +36,30 @@ const CONTEXT = 53;
 const SPLIT = 16;
 
 const ODD: readonly Odd[] = [
-  { rows: 6, cols: 37, outputs: 45, heads: 3, kvHeads: 1, headDim: 12, vocab: 67, wideFrom: 9, top: 0 },
-  { rows: 13, cols: 129, outputs: 83, heads: 10, kvHeads: 2, headDim: 20, vocab: 301, wideFrom: 5, top: 7 },
+  {
+    rows: 6,
+    cols: 37,
+    outputs: 45,
+    heads: 3,
+    kvHeads: 1,
+    headDim: 12,
+    vocab: 67,
+    wideFrom: 9,
+    window: 53,
+    top: 0,
+  },
+  {
+    rows: 13,
+    cols: 129,
+    outputs: 83,
+    heads: 10,
+    kvHeads: 2,
+    headDim: 20,
+    vocab: 301,
+    wideFrom: 5,
+    window: 21,
+    top: 7,
+  },
 ];
 
 /** Query heads, KV heads and sizes of a head that attention has more of: groups and vectors that do not fill what shares them. */
@@ -85,6 +108,7 @@ const SIZES: Record<string, (place: Place) => number> = {
   SPLITS: () => Math.ceil(CONTEXT / SPLIT),
   // Where sequences are not split, there is nothing to add up.
   WIDE_FROM: ({ odd, kernel }) => (kernel.name === 'attention_reduce' ? 99 : odd.wideFrom),
+  WINDOW: ({ odd }) => odd.window,
   VOCAB: ({ odd }) => odd.vocab,
   STRIDE4: ({ odd, kernel }) => stride('VOCAB' in kernel.sizes ? odd.vocab : odd.cols) / 4,
   MASK_WORDS: ({ odd }) => Math.ceil(odd.vocab / 32),

@@ -111,6 +111,48 @@ it('an offset of gains is scaled with them', () => {
   expect(foldsOf(spec).get(`${at}.input_layernorm.weight`)).toEqual({ times: 1, plus: 1 });
 });
 
+it('gains of Gemma are 1 more than stored, those after a block too; scores are scaled by the gain of q', async () => {
+  const gemma = {
+    ...base,
+    model_type: 'gemma3_text',
+    num_key_value_heads: 1,
+    head_dim: 8,
+    query_pre_attn_scalar: 2,
+  };
+  const shapes = Object.fromEntries(tensorsOf(specOf(gemma)).map(({ name, shape }) => [name, shape]));
+  const { 'lm_head.weight': _, ...stored } = shapes;
+  const written = await load(gemma, stored);
+  const gains = [2, 3, 4, 5, 6, 7, 8, 9];
+  for (const after of ['attention', 'MLP'])
+    expect(row(written.get(`block 0 norm after ${after}`)!, 0)).toEqual(gains);
+  expect(written.get('block 0 norm after MLP')).toHaveLength(64);
+  expect(row(written.get('block 0 gate and up vectors')!, 0)).toEqual(gains);
+  expect([...written.get('block 0 q and k norms')!]).toEqual([...gains.map((gain) => 2 * gain), ...gains]);
+  expect(written.get('embedding')![1]).toBeCloseTo(2 * Math.sqrt(8), 5);
+  // The head of a tied model is rid of the embedding's factor.
+  expect(written.get('head vectors')![1]).toBeCloseTo(3 / Math.sqrt(8), 6);
+  expect(row(written.get('block 0 out')!, 0)).toEqual([1, 2, 3, 4, 5, 6, 7, 8]);
+});
+
+it('gains of all heads of q and of k are one after the other', async () => {
+  const olmo = { ...base, model_type: 'olmo2', num_attention_heads: 2, num_key_value_heads: 1 };
+  const shapes = Object.fromEntries(tensorsOf(specOf(olmo)).map(({ name, shape }) => [name, shape]));
+  expect(shapes[`${at}.self_attn.q_norm.weight`]).toEqual([8]);
+  expect(shapes[`${at}.self_attn.k_norm.weight`]).toEqual([4]);
+  expect(Object.keys(shapes).some((name) => name.includes('input_layernorm'))).toBe(false);
+  const { 'lm_head.weight': _, ...stored } = shapes;
+  const written = await load(olmo, stored);
+  expect([...written.get('block 0 q and k norms')!]).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 1, 2, 3, 4]);
+  expect(written.has('block 0 qkv vectors')).toBe(false);
+});
+
+it('what is scaled before a norm is scaled after it', () => {
+  const gemma = specOf({ ...base, model_type: 'gemma3_text', head_dim: 8, num_key_value_heads: 1 });
+  const folds = foldsOf({ ...gemma, scales: { residual: 0.5 } });
+  expect(folds.has(`${at}.self_attn.o_proj.weight`)).toBe(false);
+  expect(folds.get(`${at}.post_feedforward_layernorm.weight`)).toEqual({ times: 0.5, plus: 0.5 });
+});
+
 const fused: Record<string, readonly number[]> = {
   'model.embed_tokens.weight': [20, 8],
   'model.norm.weight': [8],
@@ -168,4 +210,21 @@ it('training refuses what would be trained as another model', () => {
     expect(() => checkTrainable(spec)).toThrow(expect.objectContaining({ code: 'unsupported' }));
   }
   expect(isPlain(specOf({ ...base, model_type: 'llama' }))).toBe(true);
+  const mistral = { ...base, model_type: 'mistral' };
+  expect(isPlain(specOf(mistral))).toBe(true);
+  // Each of these alone.
+  const windowed = specOf({ ...mistral, sliding_window: 8 });
+  const plain = specOf(mistral);
+  const withBlock = (extra: object) => ({
+    ...plain,
+    blocks: plain.blocks.map(({ mixer, feedForward }) => ({
+      mixer,
+      feedForward: { ...feedForward, ...extra },
+    })),
+  });
+  const without = withBlock({ norm: undefined });
+  for (const spec of [windowed, without, withBlock({ activation: 'gelu' }), withBlock({ normAfter: 'a' })]) {
+    expect(isPlain(spec)).toBe(false);
+    expect(() => checkTrainable(spec)).toThrow(expect.objectContaining({ code: 'unsupported' }));
+  }
 });

@@ -168,12 +168,12 @@ describe('other fields that change the sums', () => {
     ['quantized ("awq")', { quantization_config: { quant_method: 'awq' } }],
     ['quantized ("4 bits")', { quantization: { group_size: 64, bits: 4 } }],
     ['sliding window (128)', { sliding_window: 128 }],
-    [
-      'sliding window (128)',
-      { model_type: 'qwen2', sliding_window: 128, use_sliding_window: true, max_window_layers: 1 },
-    ],
+    // Of layers with a window, where the window is off.
     ['layer type "sliding_attention"', { model_type: 'qwen3', layer_types: ['sliding_attention'] }],
-    ['"gemma3_text"', { model_type: 'gemma3_text' }],
+    ['"gemma2"', { model_type: 'gemma2' }],
+    ['final_logit_softcapping', { model_type: 'gemma3_text', final_logit_softcapping: 30 }],
+    ['use_bidirectional_attention', { model_type: 'gemma3_text', use_bidirectional_attention: true }],
+    ['activation "silu"', { model_type: 'gemma3_text', hidden_activation: 'silu' }],
   ])('refuses %s by name', (name, extra) => {
     const error = { code: 'unsupported', message: expect.stringContaining(name) };
     expect(() => specOf({ ...base, ...extra })).toThrow(expect.objectContaining(error));
@@ -191,6 +191,8 @@ describe('other fields that change the sums', () => {
     ['2000000000 blocks', { num_hidden_layers: 2e9 }],
     ['2000000001 blocks', { ...run, num_hidden_layers: undefined, num_decoder_front: 2e9 }],
     ['2000000001 blocks', { ...run, num_hidden_layers: undefined, num_mlp: 2e9 }],
+    ['layer_types', { model_type: 'gemma3_text', layer_types: ['full_attention'] }],
+    ['rope_parameters', { model_type: 'gemma3_text', rope_parameters: { rope_type: 'default' } }],
   ])('%s that cannot be is an error', (name, extra) => {
     const error = { code: 'bad-config', message: expect.stringContaining(name) };
     expect(() => specOf({ ...base, ...extra })).toThrow(expect.objectContaining(error));
@@ -199,8 +201,6 @@ describe('other fields that change the sums', () => {
   it.each<[string, object]>([
     ['gate_multiplier', { gate_multiplier: 0.5 }],
     ['use_gate', { use_gate: false }],
-    ['sliding window (128)', { model_type: 'mistral', sliding_window: 128 }],
-    ['sliding window (4096)', { model_type: 'mistral', max_position_embeddings: 8192 }],
     // Of one family, and not of another.
     ['embedding_multiplier', { model_type: 'qwen3', embedding_multiplier: 12 }],
     ['num_decoder_front', { num_decoder_front: 1 }],
@@ -231,6 +231,46 @@ describe('other fields that change the sums', () => {
     const window = { sliding_window: 128, use_sliding_window: true, max_window_layers: 2 };
     for (const model_type of ['qwen2', 'qwen3'])
       expect(specOf({ ...base, model_type, ...window }).blocks).toHaveLength(2);
+  });
+
+  it('reads windows, of all layers or of some', () => {
+    const windows = (extra: object) =>
+      specOf({ ...base, ...extra }).blocks.map(({ mixer }) => (mixer as AttentionMixer).window);
+    expect(windows({ model_type: 'mistral', sliding_window: 128 })).toEqual([128, 128]);
+    expect(windows({ model_type: 'mistral', max_position_embeddings: 8192 })).toEqual([4096, 4096]);
+    expect(windows({ model_type: 'mistral', sliding_window: null })).toEqual([undefined, undefined]);
+    expect(windows({ model_type: 'phi3', sliding_window: 128 })).toEqual([128, 128]);
+    const used = { sliding_window: 128, use_sliding_window: true };
+    const some = ['sliding_attention', 'full_attention'];
+    for (const model_type of ['qwen2', 'qwen3']) {
+      expect(windows({ ...used, model_type, max_window_layers: 1 })).toEqual([undefined, 128]);
+      expect(windows({ ...used, model_type, layer_types: some })).toEqual([128, undefined]);
+      expect(windows({ model_type, sliding_window: 128, max_window_layers: 0 })).toEqual([
+        undefined,
+        undefined,
+      ]);
+    }
+    const gemma = { model_type: 'gemma3_text', sliding_window: 128 };
+    expect(windows({ ...gemma, layer_types: some })).toEqual([128, undefined]);
+    expect(windows({ ...gemma, sliding_window_pattern: 2 })).toEqual([128, undefined]);
+    expect(windows(gemma)).toEqual([128, 128]);
+  });
+
+  it('reads both ways in which configs of Gemma 3 say how layers rotate', () => {
+    const linear = { rope_type: 'linear', factor: 8 };
+    const gemma = { ...base, model_type: 'gemma3_text', sliding_window_pattern: 2 };
+    const flat = { rope_theta: 1e6, rope_local_base_freq: 300, rope_scaling: linear };
+    const full_attention = { ...linear, rope_theta: 1e6 };
+    const sliding_attention = { rope_type: 'default', rope_theta: 300 };
+    const { rope_theta: _, ...rest } = { rope_theta: 0, ...gemma };
+    const spec = specOf({ ...gemma, ...flat });
+    expect(spec).toEqual(specOf({ ...rest, rope_parameters: { full_attention, sliding_attention } }));
+    expect(spec.blocks.map(({ mixer }) => (mixer as AttentionMixer).rope)).toEqual([
+      { theta: 300, scaling: { type: 'none' } },
+      { theta: 1e6, scaling: { type: 'linear', factor: 8 } },
+    ]);
+    expect(spec.gainOffset).toBe(1);
+    expect(spec.tied).toBe(true);
   });
 
   it('fills in what each family leaves out', () => {

@@ -77,7 +77,7 @@ describe('weights in parts', () => {
       projectionCase(rig, {
         ...few,
         weight: halves,
-        out: { kind: 'swiglu', to: rig.output(3, 37) },
+        out: { kind: 'swiglu', activation: 'silu', to: rig.output(3, 37) },
         norm: true,
       }),
       projectionCase(rig, { ...few, weight: qkv, out: { kind: 'qkv', ...place }, norm: true }),
