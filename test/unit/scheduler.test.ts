@@ -255,8 +255,8 @@ test('calls at random, with resets, changes of modes and aborts: none attends to
     const { runner, scheduler } = setUp(sequences, { rows: 4 });
     let running = FULL;
     const client = async (): Promise<void> => {
-      for (let i = 0; i < 30; i++) {
-        const prompt = [...text(6, 0), ...text(1 + random(14), random(3))];
+      for (let i = 0; i < 40; i++) {
+        const prompt = [...text(12, 1 + random(5)), ...text(1 + random(4), random(3))];
         const n = 1 + random(sequences);
         const abort = new AbortController();
         const own = [FULL, SKIP][random(2)]!;
