@@ -76,7 +76,7 @@ const reasonOf = (result: GenerateResult): 'stop' | 'length' =>
 /**
  * OpenAI's chat completions over a model: `create({messages, stream, ...})` answers in its shapes. A field that is not
  * supported is an error that names it. `n` replies decode together when the model was loaded with `batch: n` or more; otherwise
- * they are made one after the other. Either way the prompt runs once.
+ * they are made one after the other. Either way the prompt runs once, unless another call takes its place in the cache between two.
  * @throws ShishuError from `create`: `bad-argument`, and those of `Model.generate`
  */
 export function chatCompletions(model: ChatModel, { name = 'shishulm' }: ChatOptions = {}): ChatCompletions {

@@ -198,13 +198,14 @@ export class LocalModel implements EngineModel {
     return planInModes(plan, setting, this.#pruneOrder, runner.parts.weights.linear);
   }
 
-  /** Makes what a plan lacks to run. */
-  async #ready(plan: Plan): Promise<void> {
+  /** Makes what a plan lacks to run; nothing of it is freed until `then` has run. */
+  async #ready(plan: Plan, then = async (_: Runner): Promise<void> => {}): Promise<void> {
     const release = await this.#changes.enter();
     try {
       const parts = this.#live();
       this.#still(parts);
       await parts.runner.ready(plan);
+      await then(parts.runner);
     } finally {
       release();
     }
@@ -212,9 +213,10 @@ export class LocalModel implements EngineModel {
 
   async setModes(setting: ModeSetting, { releaseKv = false }: { releaseKv?: boolean } = {}): Promise<void> {
     const plan = this.#planOf(setting);
-    await this.#ready(plan);
-    const { length } = await this.#live().runner.decodeDispatches(plan);
-    this.#running = { plan, dispatchesPerToken: length };
+    await this.#ready(plan, async (runner) => {
+      const { length } = await runner.decodeDispatches(plan);
+      this.#running = { plan, dispatchesPerToken: length };
+    });
     if (releaseKv) await this.releaseUnusedKv();
   }
 
@@ -226,8 +228,14 @@ export class LocalModel implements EngineModel {
 
   async releaseUnusedKv(): Promise<void> {
     await this.#scheduler.alone(async () => {
-      const gone = this.#live().runner.releaseUnusedKv(this.#running.plan);
-      for (const { prefix } of this.#scheduler.slots) prefix.release(gone);
+      // A change of modes may be making what this would free.
+      const release = await this.#changes.enter();
+      try {
+        const gone = this.#live().runner.releaseUnusedKv(this.#running.plan);
+        for (const { prefix } of this.#scheduler.slots) prefix.release(gone);
+      } finally {
+        release();
+      }
     });
   }
 

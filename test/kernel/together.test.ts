@@ -258,6 +258,17 @@ describe('modes', () => {
   });
 });
 
+test('KV is not freed of a plan that is being made ready', async () => {
+  const expected = await reply(alone, A);
+  for (let wait = 0; wait < 12; wait++) {
+    await alone.setModes({ 1: 'skip' }, { releaseKv: true });
+    const back = alone.setModes({});
+    for (let i = 0; i < wait; i++) await Promise.resolve();
+    await Promise.all([back, alone.releaseUnusedKv()]);
+  }
+  expect((await reply(alone, A)).tokenIds).toEqual(expected.tokenIds);
+});
+
 test('two conversations keep what is cached of each', async () => {
   await pair.reset();
   const first = await together(pair, [A, B]);

@@ -237,3 +237,48 @@ test('a sequence that comes as all others leave gets a step', async () => {
       await last;
     }
 });
+
+test('calls at random, with resets, changes of modes and aborts: none attends to what is not its own', async () => {
+  const expected = new Map<string, number[]>();
+  const alone = async (prompt: readonly number[]): Promise<number[]> => {
+    const key = prompt.join();
+    if (!expected.has(key))
+      expected.set(key, (await reply(setUp(1).scheduler, { prompt, most: 12 })).tokens[0]!);
+    return expected.get(key)!;
+  };
+  let state = 1;
+  const random = (below: number): number => {
+    state = (Math.imul(state, 1103515245) + 12345) >>> 0;
+    return Math.floor((state / 2 ** 32) * below);
+  };
+  for (const sequences of [1, 2, 3]) {
+    const { runner, scheduler } = setUp(sequences, { rows: 4 });
+    let running = FULL;
+    const client = async (): Promise<void> => {
+      for (let i = 0; i < 40; i++) {
+        const prompt = [...text(12, 1 + random(5)), ...text(1 + random(4), random(3))];
+        const n = 1 + random(sequences);
+        const abort = new AbortController();
+        const own = [FULL, SKIP][random(2)]!;
+        const stop = random(4) === 0 ? 1 + random(10) : 99;
+        const plan = random(2) === 0 ? () => own : () => running;
+        const call: Call = { prompt, most: 1 + random(12), n, plan, options: { signal: abort.signal } };
+        const each = (count: number): void => {
+          if (count === stop) abort.abort();
+          if (random(20) === 0) running = [FULL, SKIP][random(2)]!;
+          if (random(20) === 0) for (const slot of scheduler.slots) slot.prefix = new PrefixCache();
+        };
+        const made = await reply(scheduler, { ...call, each }).catch((error: unknown) => {
+          expect(error).toMatchObject({ code: 'aborted' });
+        });
+        for (const tokens of made?.tokens ?? [])
+          expect(tokens).toEqual((await alone(prompt)).slice(0, call.most));
+        if (random(6) === 0) await scheduler.alone(async () => {});
+      }
+    };
+    await Promise.all([client(), client(), client(), client()]);
+    expect(runner.wrong).toEqual([]);
+    // No slot is lost.
+    await scheduler.alone(async () => {});
+  }
+});
