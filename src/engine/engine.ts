@@ -218,7 +218,8 @@ async function readFor(
       spec,
       checkpoint,
       stored: blocks.join(' and ') || storedDtype(checkpoint, spec),
-      requantized: dtype === 'auto' ? blocks : [],
+      // Beside f16 they are f32, which holds them exactly.
+      requantized: dtype === 'auto' && kept.dtype !== 'f16' ? blocks : [],
       sizes: { ...sizes, ...kept },
     };
   } catch (error) {

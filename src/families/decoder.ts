@@ -38,7 +38,13 @@ export interface Sizes {
 /** @param absent what a family's configs leave out where it is so; `partialRotary`: a part of each head may rotate */
 export function sizesOf(
   json: Json,
-  absent: { maxPositions: number; headDim?: number; theta?: number; partialRotary?: boolean },
+  absent: {
+    maxPositions: number;
+    originalMaxPositions?: number;
+    headDim?: number;
+    theta?: number;
+    partialRotary?: boolean;
+  },
 ): Sizes {
   const hiddenSize = need(json, 'hidden_size');
   const heads = need(json, 'num_attention_heads');
@@ -62,7 +68,13 @@ export function sizesOf(
     intermediateSize: need(json, 'intermediate_size'),
     vocabSize: need(json, 'vocab_size'),
     maxPositions,
-    rope: ropeOf(json, { headDim, maxPositions, theta: absent.theta, partial: absent.partialRotary }),
+    rope: ropeOf(json, {
+      headDim,
+      maxPositions,
+      originalMaxPositions: absent.originalMaxPositions,
+      theta: absent.theta,
+      partial: absent.partialRotary,
+    }),
   };
 }
 

@@ -15,7 +15,7 @@ export const PHI3: Family = {
   modelTypes: ['phi3'],
   read(json) {
     refuseUnsupported(json, { windowed: WINDOWS.windowed });
-    const sizes = sizesOf(json, { maxPositions: 4096, partialRotary: true });
+    const sizes = sizesOf(json, { maxPositions: 4096, originalMaxPositions: 4096, partialRotary: true });
     const blocks = stack(json, (layer) => {
       const at = `model.layers.${layer}`;
       return {

@@ -62,6 +62,8 @@ function yarnAmplitude(parameters: Json, factor: number): number {
 export interface RopeContext {
   headDim: number;
   maxPositions: number;
+  /** The context before it was scaled, where a config names none; without it, `maxPositions`. */
+  originalMaxPositions?: number | undefined;
   /** The base where a config names none. */
   theta?: number | undefined;
   /** Whether the family reads `partial_rotary_factor`. */
@@ -70,7 +72,7 @@ export interface RopeContext {
 
 /** @throws ShishuError `bad-config`, `unsupported` */
 export function ropeOf(json: Json, context: RopeContext): Rope {
-  const { headDim, maxPositions, partial = false } = context;
+  const { headDim, partial = false } = context;
   for (const name of PARTIAL.slice(partial ? 1 : 0))
     if ((positive(json, name) ?? 1) !== 1)
       refuse(`"${name}" ${json[name]}: rotating a part of each head is not supported.`);
@@ -82,7 +84,7 @@ export function ropeOf(json: Json, context: RopeContext): Rope {
   checkFields(parameters, type, partial);
   const theta = positive(parameters, 'rope_theta') ?? positive(json, 'rope_theta') ?? context.theta ?? 10000;
   const rotated = partial ? rotatedOf(json, parameters, headDim) : undefined;
-  const { scaling, amplitude } = scalingOf(json, parameters, type, maxPositions, rotated ?? headDim);
+  const { scaling, amplitude } = scalingOf(json, parameters, type, context, rotated ?? headDim);
   const plain = { theta, scaling, ...(rotated !== undefined && { rotated }) };
   return amplitude === 1 ? plain : { ...plain, amplitude };
 }
@@ -91,13 +93,13 @@ function scalingOf(
   json: Json,
   parameters: Json,
   type: string,
-  maxPositions: number,
+  { maxPositions, originalMaxPositions: otherwise = maxPositions }: RopeContext,
   rotated: number,
 ): { scaling: RopeScaling; amplitude: number } {
   const number = (name: string): number =>
     positive(parameters, name) ?? fail(`the rope scaling has no "${name}".`);
   const original = 'original_max_position_embeddings';
-  const originalMaxPositions = size(json, original) ?? positive(parameters, original) ?? maxPositions;
+  const originalMaxPositions = size(json, original) ?? positive(parameters, original) ?? otherwise;
   const given = positive(parameters, 'attention_factor');
   switch (type) {
     case 'linear':

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { readHeaders } from '../../src/engine/engine.ts';
 import { ShishuError } from '../../src/errors.ts';
 import { specsOf } from '../../src/families/index.ts';
 import { checkpointOf, readEntries } from '../../src/formats/checkpoint.ts';
@@ -383,6 +384,29 @@ it.each([
   expect(checkpoint.tensors.size).toBe(tensors.length);
   const rows = bytesToF32(await checkpoint.read('model.layers.0.self_attn.q_proj.weight'), 'F32');
   expect(Array.from(rows.slice(0, 20))).toEqual(Array.from({ length: 20 }, (_, i) => i));
+});
+
+it('a few blocks beside f16 are widened, and not said to be kept in fewer bits', async () => {
+  const tensor = (name: string, type: number, ...shape: number[]): FileTensor => {
+    const values = shape.reduce((a, b) => a * b);
+    const size = { 0: 4 * values, 1: 2 * values, 8: (values / 32) * 34 }[type];
+    return { name, shape, type, data: new Uint8Array(size!) };
+  };
+  const block = (name: string, type: number, ...shape: number[]) => tensor(`blk.0.${name}`, type, ...shape);
+  const tensors = [
+    tensor('token_embd.weight', 1, 512, 32),
+    tensor('output_norm.weight', 0, 32),
+    ...['q', 'k', 'v', 'output'].map((name) => block(`attn_${name}.weight`, 8, 32, 32)),
+    ...['q', 'k', 'v'].map((name) => block(`attn_${name}.bias`, 0, 32)),
+    ...['attn_norm', 'ffn_norm'].map((name) => block(`${name}.weight`, 0, 32)),
+    ...['ffn_gate', 'ffn_up', 'ffn_down'].map((name) => block(`${name}.weight`, 8, 32, 32)),
+  ];
+  const size = { kind: 'u32', value: 32 } as const;
+  const metadata = { ...CONFIG, 'qwen2.embedding_length': size, 'qwen2.feed_forward_length': size };
+  const { sizes, requantized } = await readHeaders(folderOf({ 'm.gguf': ggufFile(metadata, tensors) }), {});
+  expect(sizes.dtype).toBe('f16');
+  expect(sizes.wide).toContain('model.layers.0.self_attn.q_proj.weight');
+  expect(requantized).toEqual([]);
 });
 
 it('200 damaged files give a model or a typed error', async () => {

@@ -70,10 +70,22 @@ describe('pieces of templates', () => {
       `{{ ${'('.repeat(2500)}1${')'.repeat(2500)} }}`,
       `{{ ${'1 + '.repeat(9999)}1 }}`,
       '{{ "a" * 9007199254740993 }}',
+      '{{ [0] * 1000000000 }}',
+      '{% set n = namespace(a=[0]) %}{% for i in range(40) %}{% set n.a = n.a + n.a %}{% endfor %}',
+      '{{ 10 ** 100000000 }}',
+      '{{ "%.3000000f" % 1.5 }}',
+      '{{ "{:.3000000e}".format(1.5) }}',
+      '{{ 1.5|round(3000000) }}',
       '{% break %}',
       '{% macro m() %}{% continue %}{% endmacro %}{{ m() }}',
     ])
       expect(() => new Template(text).render({}), text.slice(0, 80)).toThrow(TemplateFault);
+    expect(new Template('{{ 1 ** 100000000 }}{{ (-1) ** 100000001 }}{{ 0 ** 99999999 }}').render({})).toBe(
+      '1-10',
+    );
+    expect(new Template('{{ ([1, 2] * 50000)|length }}{{ (1,) * 2 }}{{ [1] * -1 }}').render({})).toBe(
+      '100000(1, 1)[]',
+    );
     const deep = '{% macro m(n) %}{% if n %}{{ m(n - 1) }}{% else %}end{% endif %}{% endmacro %}{{ m(150) }}';
     expect(new Template(deep).render({})).toBe('end');
   });

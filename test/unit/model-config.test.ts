@@ -108,6 +108,16 @@ describe('rotary embeddings', () => {
     ],
   ])('%s', (_, extra, expected) => expect(rope(extra)).toEqual(expected));
 
+  it("takes Phi-3's first context from its own default where the config names none", () => {
+    const json = { model_type: 'phi3', max_position_embeddings: 16384 };
+    const rope_scaling = { type: 'longrope', short_factor: ones, long_factor: twos };
+    const { scaling, amplitude } = rope({ ...json, rope_scaling });
+    expect(scaling).toMatchObject({ originalMaxPositions: 4096 });
+    expect(amplitude).toBe(Math.sqrt(1 + Math.log(4) / Math.log(4096)));
+    const named = { ...rope_scaling, original_max_position_embeddings: 1024 };
+    expect(rope({ ...json, rope_scaling: named }).scaling).toMatchObject({ originalMaxPositions: 1024 });
+  });
+
   it("takes llama3's first context from the top, the object, or the model's own, in this order", () => {
     const first = (extra: object) =>
       (rope(extra).scaling as { originalMaxPositions: number }).originalMaxPositions;

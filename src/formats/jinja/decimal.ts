@@ -1,4 +1,5 @@
 // Decimal digits of floats, rounded as Python does: by the exact value, halves to the even neighbour.
+import { TemplateFault } from './faults.ts';
 
 /** The whole number nearest to a fraction, halves to the even one. */
 export function nearest(numerator: bigint, denominator: bigint): bigint {
@@ -10,8 +11,12 @@ export function nearest(numerator: bigint, denominator: bigint): bigint {
   return up ? below + one : below;
 }
 
-/** The whole number nearest to a finite float times a power of ten. */
+/** Far more digits than a float has; what a damaged template asks for must end. */
+const MOST_DIGITS = 10_000;
+
+/** The whole number nearest to a finite float times a power of ten. @throws TemplateFault for too many digits */
 export function scaled(value: number, power: number): bigint {
+  if (Math.abs(power) > MOST_DIGITS) throw new TemplateFault(`${Math.abs(power)} digits are too many`);
   // A float is a whole number over a power of two.
   let [numerator, halvings] = [value, 0];
   for (; !Number.isInteger(numerator); halvings++) numerator *= 2;

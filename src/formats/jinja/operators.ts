@@ -1,5 +1,6 @@
 // Python's operators.
 import { quotient } from './decimal.ts';
+import { TemplateFault } from './faults.ts';
 import { formatPercent } from './format.ts';
 import {
   describe,
@@ -26,18 +27,16 @@ export function arithmetic(operator: string, left: Value, right: Value): Value {
   if (operator === '~') return str(left) + str(right);
   if (operator === '+') {
     if (typeof left === 'string' && typeof right === 'string') return left + right;
-    if (isListOrTuple(left) && isListOrTuple(right) && typeOf(left) === typeOf(right))
+    if (isListOrTuple(left) && isListOrTuple(right) && typeOf(left) === typeOf(right)) {
+      checkLength(left.length + right.length);
       return left.concat(right);
+    }
   }
   if (operator === '%' && typeof left === 'string') return formatPercent(left, right);
   if (operator === '*') {
     const [many, count] = isNumber(left) ? [right, left] : [left, right];
     if (typeof many === 'string') return many.repeat(Math.max(0, intOf(count)));
-    if (isListOrTuple(many))
-      return Array.from({ length: Math.max(0, intOf(count)) }).reduce<Value[]>(
-        (all) => all.concat(many),
-        many.slice(0, 0),
-      );
+    if (isListOrTuple(many)) return repeated(many, Math.max(0, intOf(count)));
   }
   if (!isNumber(left) || !isNumber(right))
     throw new TypeError(`"${operator}" cannot be used on ${describe(left)} and ${describe(right)}`);
@@ -57,6 +56,29 @@ export function arithmetic(operator: string, left: Value, right: Value): Value {
   return x ** y;
 }
 
+/** Most items of a list that is made by a number, and most bits of a power: what a damaged template asks for must end. */
+const MOST_ITEMS = 1_000_000;
+const MOST_BITS = 1_000_000;
+
+/** @throws TemplateFault */
+function checkLength(items: number): void {
+  if (items > MOST_ITEMS) throw new TemplateFault(`a list of ${items} items is too long`);
+}
+
+function repeated(many: Value[], count: number): Value[] {
+  checkLength(many.length * count);
+  // Of the same kind.
+  const all = many.slice(0, 0);
+  if (many.length > 0) for (let i = 0; i < count; i++) for (const each of many) all.push(each);
+  return all;
+}
+
+function power(a: bigint, b: bigint): bigint {
+  if (a.toString(2).length * Number(b) > MOST_BITS && a * a > BigInt(1))
+    throw new TemplateFault(`a power with the exponent ${b} has too many digits`);
+  return a ** b;
+}
+
 /** Division of floats towards minus infinity, as Python does it. */
 function divided(x: number, y: number): { quotient: number; rest: number } {
   const rest = x % y;
@@ -74,7 +96,7 @@ function wholes(operator: string, a: bigint, b: bigint): bigint {
   if (operator === '+') return a + b;
   if (operator === '-') return a - b;
   if (operator === '*') return a * b;
-  if (operator === '**') return a ** b;
+  if (operator === '**') return power(a, b);
   // Python rounds towards minus infinity.
   const rest = ((a % b) + b) % b;
   return operator === '%' ? rest : (a - rest) / b;
