@@ -21,11 +21,11 @@ fn place(row: u32, head: u32, j: u32, value: vec4f) {
     q[to / 2u] = low;
     q[(to + half) / 2u] = high;
   } else if (head < HEADS + KV_HEADS) {
-    kv_store(k_element(at.sequence, head - HEADS, at.position, j), low);
-    kv_store(k_element(at.sequence, head - HEADS, at.position, j + half), high);
+    kv_store(at.sequence, k_element(at.sequence, head - HEADS, at.position, j), low);
+    kv_store(at.sequence, k_element(at.sequence, head - HEADS, at.position, j + half), high);
   } else {
     let to = v_element(at.sequence, head - HEADS - KV_HEADS, at.position, j);
-    kv_store(to, low);
-    kv_store(to + half, high);
+    kv_store(at.sequence, to, low);
+    kv_store(at.sequence, to + half, high);
   }
 }
