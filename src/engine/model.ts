@@ -1,12 +1,11 @@
 import { ShishuError } from '../errors.ts';
 import type { ChatTemplateOptions, ThoughtTags, ToolFormat } from '../formats/chat-template.ts';
 import type { Tokenizer } from '../formats/tokenizer.ts';
-import { guardMemory } from '../gpu/buffer.ts';
 import { type Gpu, lossOr, throwIfLost } from '../gpu/device.ts';
 import type { Constraint, Masks } from '../grammar/constraint.ts';
 import type { WeightDtype } from '../kernels/tensor.ts';
 import { lazy } from '../lazy.ts';
-import { checkLinearMaps, installLinearMap } from '../model/linear-maps.ts';
+import { checkLinearMaps, installLinearMaps } from '../model/linear-maps.ts';
 import { kvBytesPerToken, type Plan, parameterCount } from '../model/spec.ts';
 import { generateReplies } from './generate.ts';
 import type { EngineModel } from './model-interface.ts';
@@ -246,9 +245,7 @@ export class LocalModel implements EngineModel {
       const { spec, weights } = runner.parts;
       const entries = checkLinearMaps(plan, spec.hiddenSize, maps);
       this.#forget();
-      await guardMemory(gpu, 'linear maps', () => {
-        for (const [layer, map] of entries) installLinearMap(gpu, runner.ledger, weights, layer, map);
-      });
+      await installLinearMaps(gpu, runner.ledger, weights, entries);
     });
   }
 

@@ -1,5 +1,5 @@
 import { ShishuError } from '../errors.ts';
-import type { Ledger } from '../gpu/buffer.ts';
+import { guardMemory, type Ledger } from '../gpu/buffer.ts';
 import type { Gpu } from '../gpu/device.ts';
 import { rowBytes, type Weight } from '../kernels/tensor.ts';
 import { padRows } from './pack.ts';
@@ -73,6 +73,31 @@ export function installLinearMap(
   for (const { row0, rows, codes, vectors } of map.up.parts) {
     queue.writeBuffer(codes, 0, padRows(W.subarray(row0 * d, (row0 + rows) * d), d));
     queue.writeBuffer(vectors!, 0, b.subarray(row0, row0 + rows));
+  }
+}
+
+/**
+ * Puts maps on the GPU. Where they do not fit, those that are new are gone again.
+ * @throws ShishuError `out-of-memory`
+ */
+export async function installLinearMaps(
+  gpu: Gpu,
+  ledger: Ledger,
+  weights: Weights,
+  maps: readonly (readonly [layer: number, LinearMapData])[],
+): Promise<void> {
+  const before = new Set(weights.linear.keys());
+  try {
+    await guardMemory(gpu, 'linear maps', () => {
+      for (const [layer, map] of maps) installLinearMap(gpu, ledger, weights, layer, map);
+    });
+  } catch (error) {
+    for (const [layer, { up }] of [...weights.linear].filter(([layer]) => !before.has(layer))) {
+      weights.linear.delete(layer);
+      for (const { codes, vectors } of up.parts)
+        for (const buffer of [codes, vectors!]) ledger.release(buffer);
+    }
+    throw error;
   }
 }
 

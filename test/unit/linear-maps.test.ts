@@ -3,8 +3,9 @@ import { expect, test } from 'vitest';
 import { Ledger } from '../../src/gpu/buffer.ts';
 import type { Gpu } from '../../src/gpu/device.ts';
 import { stride } from '../../src/kernels/tensor.ts';
-import { installLinearMap } from '../../src/model/linear-maps.ts';
+import { installLinearMap, installLinearMaps } from '../../src/model/linear-maps.ts';
 import type { Weights } from '../../src/model/weights.ts';
+import { adapterOf, paperGpu } from '../support/paper-gpu.ts';
 
 test.each([
   [2 ** 27, 1],
@@ -39,4 +40,24 @@ test.each([
     expect(up.parts.flatMap(({ vectors }) => [...written.get(vectors)!])).toEqual([...b]);
     if (binding > 1) for (const { codes } of up.parts) expect(codes.size).toBeLessThanOrEqual(binding);
   }
+});
+
+test('maps that do not fit are gone again, those that were there stay', async () => {
+  const gpu = paperGpu(adapterOf('gpu', false));
+  const device = gpu.device as unknown as Record<string, unknown>;
+  device.pushErrorScope = () => {};
+  device.popErrorScope = async () => null;
+  const ledger = new Ledger(gpu);
+  const weights = { linear: new Map() } as unknown as Weights;
+  const map = { W: new Float32Array(64), b: new Float32Array(8) };
+  await installLinearMaps(gpu, ledger, weights, [[1, map]]);
+  const bytes = ledger.bytes();
+  device.popErrorScope = async () => ({ message: 'no room' });
+  const failed = installLinearMaps(gpu, ledger, weights, [
+    [1, map],
+    [2, map],
+  ]);
+  await expect(failed).rejects.toMatchObject({ code: 'out-of-memory' });
+  expect([...weights.linear.keys()]).toEqual([1]);
+  expect(ledger.bytes()).toBe(bytes);
 });
