@@ -23,8 +23,8 @@ export { type ErrorCode, type ErrorDetails, type ErrorExtra, ShishuError } from 
 export { type CachedFile, deleteCached, listCached } from './formats/cache-files.ts';
 export type { ChatTemplateOptions, ThoughtTags, ToolFormat } from './formats/chat-template.ts';
 export type { HubOptions } from './formats/hub.ts';
+export type { SourceLike } from './formats/open-source.ts';
 export type { RawSource } from './formats/raw-source.ts';
-export type { SourceLike } from './formats/source.ts';
 export type { Profile, ProfileOption } from './gpu/profile.ts';
 export type { Constraint } from './grammar/constraint.ts';
 export type { LinearMapData } from './model/linear-maps.ts';

@@ -1,6 +1,6 @@
 import { ANALYSIS_FILE } from '../../src/convert/analysis-file.ts';
 import { readOptionalJson } from '../../src/formats/json.ts';
-import { openSource } from '../../src/formats/source.ts';
+import { openSource } from '../../src/formats/open-source.ts';
 import type { Model, PruneOrder } from '../../src/index.ts';
 import { byId, el } from './dom.ts';
 import { Estimate, type Estimated, FULL } from './estimate.ts';

@@ -1,8 +1,7 @@
-import type { SourceLike } from '../../src/formats/source.ts';
-
 type Take = (name: string, source: SourceLike) => void;
 
 /** Takes a folder, or the files of one, that is dropped anywhere on the page. */
+import type { SourceLike } from '../../src/formats/open-source.ts';
 export function listenForDrops(take: Take, fail: (error: unknown) => void): void {
   const { classList } = document.body;
   const bringsFiles = (event: DragEvent): boolean => event.dataTransfer?.types.includes('Files') ?? false;

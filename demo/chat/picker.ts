@@ -1,5 +1,5 @@
 import { decodeUri } from '../../src/decode-uri.ts';
-import type { SourceLike } from '../../src/formats/source.ts';
+import type { SourceLike } from '../../src/formats/open-source.ts';
 import { byId, el } from './dom.ts';
 import { listenForDrops } from './drop.ts';
 import type { SavedChoice } from './store.ts';

@@ -3,7 +3,7 @@ import type { ConvertOptions } from '../../src/convert/convert.ts';
 import { SHARES } from '../../src/convert/share.ts';
 import { ShishuError } from '../../src/errors.ts';
 import { isHubId } from '../../src/formats/hub.ts';
-import type { SourceLike } from '../../src/formats/source.ts';
+import type { SourceLike } from '../../src/formats/open-source.ts';
 import { byId, el } from '../chat/dom.ts';
 import { listenForDrops } from '../chat/drop.ts';
 import { type Choice, wireFolder } from '../chat/picker.ts';

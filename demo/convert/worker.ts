@@ -11,7 +11,7 @@ import type { ConvertReport } from '../../src/convert/report.ts';
 import { textWindows } from '../../src/convert/text.ts';
 import type { Windows } from '../../src/convert/windows.ts';
 import { ShishuError } from '../../src/errors.ts';
-import { openSource } from '../../src/formats/source.ts';
+import { openSource } from '../../src/formats/open-source.ts';
 import type { ProfileOption } from '../../src/gpu/profile.ts';
 import { BEGIN } from '../../src/train/chat-format.ts';
 import { chatText } from '../corpus/text.ts';

@@ -1,7 +1,7 @@
 import type { LoadOptions } from '../engine/types.ts';
 import { openTable } from '../formats/database.ts';
 import { isHubId } from '../formats/hub.ts';
-import type { SourceLike } from '../formats/source.ts';
+import type { SourceLike } from '../formats/open-source.ts';
 
 /** What a model is loaded with, as far as memory goes; what was left to its default is absent. */
 export type CrashNoteOptions = Pick<LoadOptions, 'dtype' | 'kv' | 'contextLength' | 'batch'>;

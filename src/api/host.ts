@@ -1,7 +1,7 @@
 import type { EngineModel } from '../engine/model-interface.ts';
 import type { LoadOptions, ReloadOptions } from '../engine/types.ts';
 import { ShishuError } from '../errors.ts';
-import type { SourceLike } from '../formats/source.ts';
+import type { SourceLike } from '../formats/open-source.ts';
 import { dataOf, MEMBER_ROWS, type ModelData } from './model.ts';
 import { type Endpoint, type Methods, Peer, Transferred } from './rpc.ts';
 import { openTransferable, type TransferableSource } from './transferable.ts';

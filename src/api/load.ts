@@ -1,7 +1,7 @@
 import type { Choice, Estimate } from '../engine/estimate.ts';
 import type { LoadOptions } from '../engine/types.ts';
 import { ShishuError } from '../errors.ts';
-import type { SourceLike } from '../formats/source.ts';
+import type { SourceLike } from '../formats/open-source.ts';
 import { importModule } from '../lazy.ts';
 import { chatOf } from './chat.ts';
 import type { CrashedLoad } from './crash-notes.ts';

@@ -1,6 +1,6 @@
 import { ShishuError } from '../errors.ts';
 import { isHubId } from '../formats/hub.ts';
-import type { SourceLike } from '../formats/source.ts';
+import type { SourceLike } from '../formats/open-source.ts';
 
 /** A source in a form that clones: what cannot be cloned (a page's object with `read`) is called back. */
 export type TransferableSource =

@@ -4,7 +4,8 @@ import type { EngineModel } from '../engine/model-interface.ts';
 import type { LoadOptions } from '../engine/types.ts';
 import { ShishuError } from '../errors.ts';
 import { openModelPath } from '../formats/node-folder.ts';
-import { openSource, type Source } from '../formats/source.ts';
+import { openSource } from '../formats/open-source.ts';
+import type { Source } from '../formats/source.ts';
 import { provideGpu } from './gpu.ts';
 import { tuningFile } from './tuning-file.ts';
 

@@ -1,5 +1,5 @@
 import { ShishuError } from '../errors.ts';
-import { openSource } from '../formats/source.ts';
+import { openSource } from '../formats/open-source.ts';
 import type { Staged } from './staged.ts';
 
 /** An error of the File System API as a ShishuError. */

@@ -1,4 +1,4 @@
-import { openSource } from '../formats/source.ts';
+import { openSource } from '../formats/open-source.ts';
 import type { Staged } from './staged.ts';
 
 /** A folder that stays in memory. */

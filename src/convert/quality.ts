@@ -1,7 +1,7 @@
 import { ofTokens, scoreOf } from '../engine/scoring.ts';
 import { ShishuError } from '../errors.ts';
 import { readJson } from '../formats/json.ts';
-import type { SourceLike } from '../formats/source.ts';
+import type { SourceLike } from '../formats/open-source.ts';
 import { markdownTable } from '../markdown.ts';
 import type { Mode } from '../model/prune.ts';
 import { Bpe } from '../train/bpe.ts';

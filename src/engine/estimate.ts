@@ -1,4 +1,4 @@
-import { openSource, type SourceLike } from '../formats/source.ts';
+import { openSource, type SourceLike } from '../formats/open-source.ts';
 import { openGpuBeside } from '../gpu/device.ts';
 import type { Profile } from '../gpu/profile.ts';
 import type { WeightDtype } from '../kernels/tensor.ts';

@@ -1,8 +1,9 @@
 import { anySignal, ShishuError, throwIfAborted } from '../errors.ts';
 import { lanesOf } from './concurrency.ts';
 import { isObject, readJson } from './json.ts';
-import { readHeader, type SafetensorsHeader, type TensorEntry } from './safetensors.ts';
+import { readHeader, type SafetensorsHeader } from './safetensors.ts';
 import { mayBeMissing, type Source } from './source.ts';
+import type { TensorEntry } from './tensor-entry.ts';
 
 const SINGLE = 'model.safetensors';
 const INDEX = 'model.safetensors.index.json';

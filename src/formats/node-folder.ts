@@ -2,7 +2,8 @@ import { open, readdir, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { ShishuError } from '../errors.ts';
 import { ggufIn } from './find-gguf.ts';
-import { checkedSource, openSource, type Source } from './source.ts';
+import { openSource } from './open-source.ts';
+import { checkedSource, type Source } from './source.ts';
 
 /** Largest single read that Node takes. */
 const MOST_BYTES = 2 ** 30;

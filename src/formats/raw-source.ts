@@ -1,6 +1,5 @@
-import type { TensorEntry } from './safetensors.ts';
-
 /** What a kind of storage must offer to become a Source; nothing it returns is trusted. */
+import type { TensorEntry } from './tensor-entry.ts';
 export interface RawSource {
   name?: string;
   /** Bytes `[start, end)`, or undefined when the file is not there. Called for several ranges at once. */

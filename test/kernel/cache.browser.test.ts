@@ -1,7 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { canCache, deleteCached, listCached } from '../../src/formats/cache-files.ts';
 import { CHUNK_BYTES, PREFETCHED_CHUNKS, slots } from '../../src/formats/concurrency.ts';
-import { openSource, readOptional, type Source, type SourceOptions } from '../../src/formats/source.ts';
+import { openSource, type SourceOptions } from '../../src/formats/open-source.ts';
+import { readOptional, type Source } from '../../src/formats/source.ts';
 
 const FOLDER = 'https://models.example/tiny/';
 const WEIGHTS = 'model.safetensors';

@@ -1,9 +1,10 @@
 // What a model will take, foretold from headers, against what it takes.
+
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { loadModel } from '../../src/engine/engine.ts';
 import { estimate } from '../../src/engine/estimate.ts';
 import type { LoadOptions } from '../../src/engine/types.ts';
-import type { SourceLike } from '../../src/formats/source.ts';
+import type { SourceLike } from '../../src/formats/open-source.ts';
 import type { Gpu } from '../../src/gpu/device.ts';
 import { charTokenizerFiles } from '../support/char-tokenizer.ts';
 import { countingDevice } from '../support/counting-device.ts';

@@ -1,6 +1,7 @@
 // The GPU goes away: while a model loads, while it writes a reply, while it waits; and the model is reloaded.
+
 import { expect, test } from 'vitest';
-import type { SourceLike } from '../../src/formats/source.ts';
+import type { SourceLike } from '../../src/formats/open-source.ts';
 import { openGpu } from '../../src/gpu/device.ts';
 import { type LoadOptions, loadModel, type Model } from '../../src/index.ts';
 import { charTokenizerFiles } from '../support/char-tokenizer.ts';

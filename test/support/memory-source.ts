@@ -1,4 +1,5 @@
-import { openSource, type Source } from '../../src/formats/source.ts';
+import { openSource } from '../../src/formats/open-source.ts';
+import type { Source } from '../../src/formats/source.ts';
 
 /** A model folder in memory: texts and bytes by file name. */
 export function memorySource(files: Readonly<Record<string, string | Uint8Array>>, name = 'memory'): Source {

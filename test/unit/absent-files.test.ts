@@ -1,10 +1,12 @@
 // Files that a folder may lack, asked of servers that say so in their own ways; and files that are something else.
+
 import { gzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import { readHeaders } from '../../src/engine/engine.ts';
 import { readEosIds } from '../../src/formats/generation.ts';
 import { readJson } from '../../src/formats/json.ts';
-import { openSource, readOptional } from '../../src/formats/source.ts';
+import { openSource } from '../../src/formats/open-source.ts';
+import { readOptional } from '../../src/formats/source.ts';
 import { loadTokenizer } from '../../src/formats/tokenizer.ts';
 import { byteTokenizerFiles } from '../support/byte-tokenizer.ts';
 import { memorySource } from '../support/memory-source.ts';

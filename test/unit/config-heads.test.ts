@@ -1,8 +1,9 @@
 // Heads that attention cannot compute are refused by name when the config is read, before a weight is.
+
 import { expect, test } from 'vitest';
 import { readHeaders } from '../../src/engine/engine.ts';
 import { specOf } from '../../src/families/index.ts';
-import { openSource } from '../../src/formats/source.ts';
+import { openSource } from '../../src/formats/open-source.ts';
 import { memorySource } from '../support/memory-source.ts';
 import { tinyFiles, tinyModel } from '../support/tiny-models.ts';
 

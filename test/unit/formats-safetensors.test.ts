@@ -1,13 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import { openCheckpoint, type WantedTensor } from '../../src/formats/checkpoint.ts';
 import { bytesToF32 } from '../../src/formats/float.ts';
+import { openSource } from '../../src/formats/open-source.ts';
 import {
   encodeHeader,
   encodeSafetensors,
   type NamedTensor,
   readHeader,
 } from '../../src/formats/safetensors.ts';
-import { openSource } from '../../src/formats/source.ts';
 import { memorySource } from '../support/memory-source.ts';
 
 const FILE = 'model.safetensors';

@@ -5,7 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openFolder } from '../../src/formats/node-folder.ts';
-import { openSource, readOptional, type Source } from '../../src/formats/source.ts';
+import { openSource } from '../../src/formats/open-source.ts';
+import { readOptional, type Source } from '../../src/formats/source.ts';
 
 const content = Uint8Array.from({ length: 300_000 }, (_, i) => (i * 7) % 251);
 

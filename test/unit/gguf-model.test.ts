@@ -1,4 +1,5 @@
 // A GGUF file as a model: the config, tensors in the order that families know, the tokenizer, and every way to name the file.
+
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -11,7 +12,8 @@ import { bytesToF32 } from '../../src/formats/float.ts';
 import { readEosIds } from '../../src/formats/generation.ts';
 import { readJson } from '../../src/formats/json.ts';
 import { openFolder } from '../../src/formats/node-folder.ts';
-import { openSource, type Source } from '../../src/formats/source.ts';
+import { openSource } from '../../src/formats/open-source.ts';
+import type { Source } from '../../src/formats/source.ts';
 import { loadTokenizer } from '../../src/formats/tokenizer.ts';
 import { tensorsOf } from '../../src/model/spec.ts';
 import expected from '../fixtures/tiny-llama.json' with { type: 'json' };

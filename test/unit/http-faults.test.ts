@@ -2,7 +2,8 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ShishuError } from '../../src/errors.ts';
-import { openSource, type Source, type SourceOptions } from '../../src/formats/source.ts';
+import { openSource, type SourceOptions } from '../../src/formats/open-source.ts';
+import type { Source } from '../../src/formats/source.ts';
 
 const content = new Uint8Array(400_000).map((_, i) => (i * 2654435761) >>> 13);
 const FILE = 'model.safetensors';

@@ -1,9 +1,11 @@
 // Weights are read by several requests at once, through faults, and with no more of them under way than allowed.
+
 import { createHash } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import { type Checkpoint, openCheckpoint } from '../../src/formats/checkpoint.ts';
 import { LANES, lanesOf, slots } from '../../src/formats/concurrency.ts';
-import { openSource, type Source } from '../../src/formats/source.ts';
+import { openSource } from '../../src/formats/open-source.ts';
+import type { Source } from '../../src/formats/source.ts';
 import { Ledger } from '../../src/gpu/buffer.ts';
 import type { Gpu } from '../../src/gpu/device.ts';
 import type { WeightDtype } from '../../src/kernels/tensor.ts';

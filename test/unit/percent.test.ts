@@ -1,7 +1,8 @@
 // A percent sign that begins no escape, wherever an address or a part of one is taken apart.
+
 import { describe, expect, test } from 'vitest';
 import { decodeUri } from '../../src/decode-uri.ts';
-import { openSource } from '../../src/formats/source.ts';
+import { openSource } from '../../src/formats/open-source.ts';
 
 const refusal = (text: string) =>
   expect.objectContaining({ code: 'bad-argument', message: expect.stringContaining(text) });

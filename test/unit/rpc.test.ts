@@ -13,8 +13,8 @@ import type {
   Message,
 } from '../../src/engine/types.ts';
 import { ShishuError } from '../../src/errors.ts';
+import type { SourceLike } from '../../src/formats/open-source.ts';
 import type { RawSource } from '../../src/formats/raw-source.ts';
-import type { SourceLike } from '../../src/formats/source.ts';
 
 const open: Peer[] = [];
 afterEach(() => {

@@ -1,5 +1,5 @@
-import type { TensorEntry } from '../safetensors.ts';
 import type { Source } from '../source.ts';
+import type { TensorEntry } from '../tensor-entry.ts';
 import type { GgufTensor } from './header.ts';
 import { familyName } from './names.ts';
 import { type BlockType, TYPES } from './types.ts';
