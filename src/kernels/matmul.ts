@@ -1,5 +1,3 @@
-// shaders/matvec.wgsl and matmul.wgsl: `x W'`, with what comes before and after.
-import type { Gpu } from '../gpu/device.ts';
 import {
   type Asked,
   type Binding,
@@ -9,34 +7,16 @@ import {
   type Launch,
   type Result,
   reads,
-  type ShaderConstant,
   STEP,
   type TwinLaunch,
   writes,
 } from '../gpu/kernel.ts';
-import { type Recorder, spread } from '../gpu/recorder.ts';
-import { norm, rmsScale, rowsOf } from './norm.ts';
-import {
-  KV_WRITES,
-  pickHeads,
-  placed,
-  QKV_SIZES,
-  type QkvConstant,
-  type QkvPlace,
-  qkvBindings,
-  qkvConstants,
-  type Sum,
-} from './qkv.ts';
-import { type Activations, COUNT, PLACE, SMALL, stride, type Weight } from './tensor.ts';
-import { REDUCTIONS, reduceInclude, rowsInclude, type Tuning, type Width } from './tuning.ts';
-import {
-  unitConstants,
-  WEIGHTS,
-  type WeightConstant,
-  weightBindings,
-  weightInclude,
-  weightRow,
-} from './weight-rows.ts';
+import { spread } from '../gpu/recorder.ts';
+import { rmsScale, rowsOf } from './norm.ts';
+import { KV_WRITES, pickHeads, placed, QKV_SIZES, type QkvConstant, qkvBindings, type Sum } from './qkv.ts';
+import { COUNT, PLACE, SMALL } from './tensor.ts';
+import { REDUCTIONS } from './tuning.ts';
+import { WEIGHTS, type WeightConstant, weightBindings, weightRow } from './weight-rows.ts';
 
 /** Where sums go: q, k and v; gate and up; values that others read; what is added to the hidden states. */
 const QKV = combine([{ OUT: 'out_qkv' }], KV_WRITES);
@@ -226,113 +206,3 @@ export const MATMUL: Kernel<ProjectionConstant> = {
   ],
   cpu: (launch) => projected(launch),
 };
-
-/** What a gate goes through: silu, or gelu as computed with tanh. */
-export type Activation = 'silu' | 'gelu';
-
-/** Where a projection's sums go. */
-export type Output =
-  /** `(rows, stride(cols))`, added to what is there with `residual`. */
-  | { kind: 'plain'; to: Activations; residual: boolean }
-  /** `(rows, stride(weight.rows / 2))`: the first half, activated, times the second. */
-  | { kind: 'swiglu'; to: Activations; activation: Activation }
-  /** q to its buffer, k and v to the cache, rotated. */
-  | ({ kind: 'qkv' } & QkvPlace);
-
-export interface Projection {
-  label: string;
-  x: Activations;
-  weight: Weight;
-  out: Output;
-  /** RMS-normalise x first, with the weight's gain; `normed` has room for the rows of x. */
-  norm?: { eps: number; normed: GPUBuffer } | undefined;
-  /** Only the rows whose logits are wanted. */
-  head?: boolean;
-  /** Rows of x that it is made for. */
-  width: Width;
-  step: GPUBuffer;
-}
-
-/** Weight rows of which a thread that has rows of its own takes eight: of fewer there would be too few threads. */
-const MANY_ROWS = 512;
-
-function outputConstants(out: Output): Record<string, ShaderConstant> {
-  if (out.kind === 'qkv') return qkvConstants(out.shape, out.sequences, out.context);
-  return {
-    OUT_STRIDE: stride(out.to.cols),
-    RESIDUAL: out.kind === 'plain' && out.residual,
-    ...(out.kind === 'swiglu' && { GELU: out.activation === 'gelu' }),
-  };
-}
-
-const outputBindings = (out: Output): Record<string, GPUBuffer> =>
-  out.kind === 'qkv' ? { q: out.q, kv: out.kv, rope: out.rope, rows: out.rows } : { out: out.to.buffer };
-
-/** `out = x W^T + b` in one launch a part of the weight, the norm before and what follows fused. */
-export function project(gpu: Gpu, tuning: Tuning, recorder: Recorder, call: Projection): void {
-  const { weight, out, width, head = false } = call;
-  const tiled = width === 'many' && tuning.wide === 'tiled';
-  let { x, norm: fused } = call;
-  // Few rows are bound by their weights, and normalise on the way; of many rows, each four weight rows would do so anew.
-  if (fused && width === 'many') {
-    const { eps, normed } = fused;
-    norm(gpu, tuning, recorder, {
-      label: `${call.label} norm`,
-      x,
-      vectors: weight.parts[0]!.vectors!,
-      out: normed,
-      eps,
-      head,
-      step: call.step,
-    });
-    x = { buffer: normed, cols: x.cols };
-    fused = undefined;
-  }
-  const padded = stride(weight.cols);
-  const { workgroup, lanes } = tuning.matvec;
-  const rows = rowsInclude(gpu, lanes, width);
-  const tokens = width === 'one' ? 1 : width === 'many' && rows === 'x_subgroup' ? 8 : 4;
-  for (const part of weight.parts) {
-    const shared = lanes === 1 && part.rows >= MANY_ROWS ? 8 : 4;
-    recorder.add({
-      label: call.label,
-      shader: {
-        kernel: tiled ? MATMUL : MATVEC,
-        imports: {
-          WEIGHT: weightInclude(weight.dtype),
-          OUT: `out_${out.kind}`,
-          ...(!tiled && { REDUCE: reduceInclude(gpu, lanes), X: rows }),
-          ...(out.kind === 'qkv' && { KV_WRITE: `kv_write_${out.kvDtype}` }),
-        },
-        constants: {
-          ...(!tiled && {
-            WG: workgroup,
-            LANES: lanes,
-            TOKENS: tokens,
-            ROWS: shared,
-            NORM: fused !== undefined,
-            EPS: fused?.eps ?? 0,
-            K: weight.cols,
-          }),
-          ...unitConstants(weight.dtype, weight.cols),
-          X_STRIDE4: padded / 4,
-          N: part.rows,
-          // The halves of a swiglu part are output rows of their own.
-          ROW0: out.kind === 'swiglu' ? part.row0 / 2 : part.row0,
-          BIAS: weight.hasBias,
-          BIAS_AT: weight.hasGain ? padded : 0,
-          HEAD: head,
-          ...outputConstants(out),
-        },
-      },
-      bind: {
-        x: x.buffer,
-        weight: part.codes,
-        scales: part.scales,
-        vectors: part.vectors ?? part.codes,
-        step: call.step,
-        ...outputBindings(out),
-      },
-    });
-  }
-}

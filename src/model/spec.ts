@@ -1,6 +1,6 @@
 // A model as data. A family's file makes it of a config; weights, KV cache, forward, size, training and conversion read it.
 
-import type { Activation } from '../kernels/matmul.ts';
+import type { Activation } from '../kernels/project.ts';
 
 /** A matrix of a checkpoint: `{name}.weight (rows, cols)` and, with `bias`, `{name}.bias (rows)`. */
 export interface Matrix {

@@ -2,7 +2,7 @@
 // launch is held against its CPU twin.
 import { afterAll, describe, expect, test } from 'vitest';
 import { embed } from '../../../src/kernels/embed.ts';
-import { type Output, project } from '../../../src/kernels/matmul.ts';
+import { type Output, project } from '../../../src/kernels/project.ts';
 import { argmax } from '../../../src/kernels/sample.ts';
 import type { Weight } from '../../../src/kernels/tensor.ts';
 import { defaultTuning, type Tuning, type Width } from '../../../src/kernels/tuning.ts';
