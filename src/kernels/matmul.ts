@@ -1,3 +1,4 @@
+// shaders/matvec.wgsl and matmul.wgsl: `x W'`, with what comes before and after.
 import {
   type Asked,
   type Binding,
