@@ -1,6 +1,6 @@
 import { REPORT_FILE } from '../src/convert/report.ts';
 import { canCache } from '../src/formats/cache-files.ts';
-import type { Choice } from './chat/picker.ts';
+import type { ModelChoice } from './chat/picker.ts';
 
 const FOLDER = 'shishulm-made';
 
@@ -29,7 +29,7 @@ export async function savedModels(clean = false): Promise<FileSystemDirectoryHan
 }
 
 /** Saved models as entries of the chat page's list. */
-export async function savedChoices(): Promise<Choice[]> {
+export async function savedChoices(): Promise<ModelChoice[]> {
   return (await savedModels().catch(() => [])).map((folder) => ({
     label: folder.name,
     description: 'Made in this browser, on the conversion page.',

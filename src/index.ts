@@ -14,7 +14,7 @@ export type { ChatContent, ChatMessage, ChatRequest, ResponseFormat } from './ap
 export type * from './api/openai-types.ts';
 export type { WorkerLoadOptions } from './api/remote.ts';
 export type { ChatTool } from './api/tool-calls.ts';
-export type { Choice, Estimate } from './engine/estimate.ts';
+export type { Estimate, FittingSize } from './engine/estimate.ts';
 export type { EngineModel } from './engine/model-interface.ts';
 export type { ModeSetting, PruneOrder } from './engine/modes.ts';
 export type { ModelSize } from './engine/size.ts';

@@ -12,7 +12,7 @@ import {
 } from '../../src/bench.ts';
 import { ShishuError } from '../../src/errors.ts';
 import { byId, el } from '../chat/dom.ts';
-import type { Choice } from '../chat/picker.ts';
+import type { ModelChoice } from '../chat/picker.ts';
 import { addDtypes } from '../dtypes.ts';
 import { type Field, fieldOf, markField, refuseField, unmarkFields } from '../fields.ts';
 
@@ -27,7 +27,7 @@ interface Pair {
 }
 
 /** The embedded models whose folders are called parent and child, first; then the presets with their first child. */
-function pairsOf(included: readonly Choice[]): Pair[] {
+function pairsOf(included: readonly ModelChoice[]): Pair[] {
   const find = (id: string): string | undefined => {
     const source = included.find(({ saved }) => saved.kind === 'included' && saved.id === id)?.source;
     // Relative to the page, so that a link holds wherever the page is served from.
@@ -52,7 +52,7 @@ export class Form {
   readonly #pairs: readonly Pair[];
   readonly #software: boolean;
 
-  constructor(included: readonly Choice[], software: boolean) {
+  constructor(included: readonly ModelChoice[], software: boolean) {
     this.#pairs = pairsOf(included);
     this.#software = software;
     const pairs = byId('openers', HTMLDivElement);

@@ -5,7 +5,7 @@ import type { Model, PruneOrder } from '../../src/index.ts';
 import { byId, el } from './dom.ts';
 import { Estimate, type Estimated, FULL } from './estimate.ts';
 import { bytes, digits } from './format.ts';
-import type { Choice } from './picker.ts';
+import type { ModelChoice } from './picker.ts';
 
 /** How many of the model's attention blocks attend: a slider, and what that does to speed, memory and perplexity. */
 export class Attention {
@@ -43,7 +43,7 @@ export class Attention {
   }
 
   /** Shows the slider of a model that was just loaded, with all of its attention; without a model nothing. */
-  async show(loaded: { model: Model; choice: Choice } | undefined): Promise<void> {
+  async show(loaded: { model: Model; choice: ModelChoice } | undefined): Promise<void> {
     this.#estimate.stop();
     this.#model = loaded?.model;
     this.#conversation = [];
@@ -159,7 +159,7 @@ const attending = ({ info }: Model): string[] =>
   Object.keys(info.modes).filter((layer) => info.modes[Number(layer)] === 'attention');
 
 /** The order that came with the model. Included ones are asked only when their list says so. */
-async function orderOf({ source, analysed = true }: Choice): Promise<PruneOrder | undefined> {
+async function orderOf({ source, analysed = true }: ModelChoice): Promise<PruneOrder | undefined> {
   if (!analysed) return undefined;
   const json = await readOptionalJson(openSource(source, { cache: true }), ANALYSIS_FILE, {
     code: 'bad-config',

@@ -8,7 +8,7 @@ import { announce, byId, el, isComposing } from './dom.ts';
 import { Loader } from './loader.ts';
 import { Log } from './log.ts';
 import { clearNotices, showError, showNote } from './notices.ts';
-import { type Choice, fromUrl, showChosen, wirePicker } from './picker.ts';
+import { fromUrl, type ModelChoice, showChosen, wirePicker } from './picker.ts';
 import { fitted, promptOf, streamReply } from './reply.ts';
 import { Settings } from './settings.ts';
 import { Status } from './status.ts';
@@ -36,7 +36,7 @@ type Load =
 
 /** The page: one model, one conversation. */
 export class Chat {
-  readonly #included: readonly Choice[];
+  readonly #included: readonly ModelChoice[];
   readonly #exchanges: Exchange[];
   readonly #saved = restore();
   readonly #settings: Settings;
@@ -51,12 +51,12 @@ export class Chat {
   readonly #clear = byId('clear', HTMLButtonElement);
   readonly #dtype = byId('dtype', HTMLSelectElement);
   /** The model that is wanted: loaded, loading or failed. */
-  #choice: Choice | undefined;
+  #choice: ModelChoice | undefined;
   #running: AbortController | undefined;
   /** Counts the loads: what comes of an earlier one is of no interest. */
   #loads = 0;
 
-  constructor(included: readonly Choice[], profile: ProfileOption) {
+  constructor(included: readonly ModelChoice[], profile: ProfileOption) {
     this.#included = included;
     this.#profile = profile;
     this.#loader = new Loader(profile);
@@ -86,7 +86,7 @@ export class Chat {
       );
   }
 
-  #find(saved: SavedChoice): Choice | undefined {
+  #find(saved: SavedChoice): ModelChoice | undefined {
     if (saved.kind === 'url') return fromUrl(saved.url);
     if (saved.kind === 'folder') return undefined;
     return this.#included.find(({ saved: own }) => own.kind === 'included' && own.id === saved.id);
@@ -133,7 +133,7 @@ export class Chat {
     }
   }
 
-  async #load(choice: Choice, how: Load = { kind: 'first' }): Promise<void> {
+  async #load(choice: ModelChoice, how: Load = { kind: 'first' }): Promise<void> {
     const number = ++this.#loads;
     this.#running?.abort();
     clearNotices();
@@ -167,7 +167,7 @@ export class Chat {
   }
 
   /** Whether the tab ended when this model was last loaded; then the reader is asked, and offered less of it. */
-  async #crashed(choice: Choice, number: number): Promise<boolean> {
+  async #crashed(choice: ModelChoice, number: number): Promise<boolean> {
     const name = crashNoteName(choice.source);
     if (!(await crashedLoads()).some(({ model }) => model === name)) return number !== this.#loads;
     const dtype = this.#dtype.value as Dtype;
@@ -242,7 +242,7 @@ export class Chat {
     }
   }
 
-  #failed(exchange: Exchange, choice: Choice, error: unknown): void {
+  #failed(exchange: Exchange, choice: ModelChoice, error: unknown): void {
     if (exchange.reply || !this.#exchanges.includes(exchange)) {
       exchange.ended = 'aborted';
     } else {

@@ -2,12 +2,12 @@ import type { LoadOptions, LoadProgress, ReloadOptions } from '../../src/engine/
 import { loadModel, type Model, type ProfileOption } from '../../src/index.ts';
 import { announce, byId } from './dom.ts';
 import { bytes } from './format.ts';
-import type { Choice } from './picker.ts';
+import type { ModelChoice } from './picker.ts';
 
 /** Loads one model at a time, with a bar and a way out; a model that is replaced is freed first. */
 export class Loader {
   /** The model that is ready, and where it came from. */
-  loaded: { model: Model; choice: Choice } | undefined;
+  loaded: { model: Model; choice: ModelChoice } | undefined;
   readonly #place = byId('loading', HTMLDivElement);
   readonly #bar = byId('load-bar', HTMLProgressElement);
   readonly #text = byId('load-text', HTMLSpanElement);
@@ -26,7 +26,7 @@ export class Loader {
   }
 
   /** Frees the model at hand and loads another; undefined when cancelled, or replaced by a later choice. */
-  load(choice: Choice, size: Pick<LoadOptions, 'dtype' | 'contextLength'>): Promise<Model | undefined> {
+  load(choice: ModelChoice, size: Pick<LoadOptions, 'dtype' | 'contextLength'>): Promise<Model | undefined> {
     return this.#begin(choice.label, async (options) => {
       const last = this.loaded;
       this.loaded = undefined;

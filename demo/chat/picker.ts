@@ -5,7 +5,7 @@ import { listenForDrops } from './drop.ts';
 import type { SavedChoice } from './store.ts';
 
 /** A model that the reader chose. */
-export interface Choice {
+export interface ModelChoice {
   label: string;
   description?: string;
   source: SourceLike;
@@ -31,7 +31,7 @@ interface Included {
 const LIST = new URL('models/models.json', document.baseURI);
 
 /** The models that are served with the page; none when there is no list. @throws SyntaxError when it is not JSON. */
-export async function includedModels(): Promise<Choice[]> {
+export async function includedModels(): Promise<ModelChoice[]> {
   const response = await fetch(LIST).catch(() => undefined);
   // A server of one-page apps answers a missing file with a page.
   if (!response?.ok || response.headers.get('Content-Type')?.startsWith('text/html')) return [];
@@ -48,12 +48,12 @@ export async function includedModels(): Promise<Choice[]> {
 
 /** Wires the model panel: the included models, a folder by picker or by drop, an address. */
 export function wirePicker(
-  included: readonly Choice[],
-  choose: (choice: Choice) => void,
+  included: readonly ModelChoice[],
+  choose: (choice: ModelChoice) => void,
   fail: (error: unknown) => void,
 ): void {
   const panel = byId('model-panel', HTMLDetailsElement);
-  const take = (choice: Choice): void => {
+  const take = (choice: ModelChoice): void => {
     panel.open = false;
     choose(choice);
   };
@@ -65,7 +65,7 @@ export function wirePicker(
 }
 
 /** Marks the chosen one of the included models, and names the model in the header. */
-export function showChosen(choice: Choice | undefined): void {
+export function showChosen(choice: ModelChoice | undefined): void {
   byId('model-name', HTMLSpanElement).textContent = choice?.label ?? 'none';
   for (const button of byId('included-list', HTMLDivElement).querySelectorAll('button'))
     button.setAttribute(
@@ -74,7 +74,7 @@ export function showChosen(choice: Choice | undefined): void {
     );
 }
 
-export function fromUrl(url: string): Choice {
+export function fromUrl(url: string): ModelChoice {
   const { pathname, hostname } = new URL(url);
   const last = pathname.split('/').filter(Boolean).at(-1) ?? hostname;
   // What cannot be an address is the load's to say.
@@ -82,11 +82,11 @@ export function fromUrl(url: string): Choice {
   return { label, source: url, saved: { kind: 'url', url }, openers: [] };
 }
 
-function fromDisk(name: string, source: SourceLike): Choice {
+function fromDisk(name: string, source: SourceLike): ModelChoice {
   return { label: name, source, saved: { kind: 'folder', name }, openers: [] };
 }
 
-function wireIncluded(included: readonly Choice[], take: (choice: Choice) => void): void {
+function wireIncluded(included: readonly ModelChoice[], take: (choice: ModelChoice) => void): void {
   byId('included', HTMLElement).hidden = included.length === 0;
   byId('included-list', HTMLDivElement).replaceChildren(
     ...included.map((choice) => {
@@ -103,7 +103,7 @@ function wireIncluded(included: readonly Choice[], take: (choice: Choice) => voi
 }
 
 /** Wires #pick-folder and #folder-input. */
-export function wireFolder(take: (choice: Choice) => void): void {
+export function wireFolder(take: (choice: ModelChoice) => void): void {
   const input = byId('folder-input', HTMLInputElement);
   byId('pick-folder', HTMLButtonElement).addEventListener('click', async () => {
     if (!('showDirectoryPicker' in window)) return input.click();
@@ -122,7 +122,7 @@ export function wireFolder(take: (choice: Choice) => void): void {
 }
 
 /** Wires #pick-file and #file-input; a model in several GGUF files needs all of them. */
-function wireFile(take: (choice: Choice) => void): void {
+function wireFile(take: (choice: ModelChoice) => void): void {
   const input = byId('file-input', HTMLInputElement);
   byId('pick-file', HTMLButtonElement).addEventListener('click', () => input.click());
   input.addEventListener('change', () => {
@@ -132,7 +132,7 @@ function wireFile(take: (choice: Choice) => void): void {
   });
 }
 
-function wireUrl(take: (choice: Choice) => void): void {
+function wireUrl(take: (choice: ModelChoice) => void): void {
   byId('url-form', HTMLFormElement).addEventListener('submit', (event) => {
     event.preventDefault();
     take(fromUrl(byId('url', HTMLInputElement).value));

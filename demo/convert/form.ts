@@ -6,7 +6,7 @@ import { isHubId } from '../../src/formats/hub.ts';
 import type { SourceLike } from '../../src/formats/open-source.ts';
 import { byId, el } from '../chat/dom.ts';
 import { listenForDrops } from '../chat/drop.ts';
-import { type Choice, wireFolder } from '../chat/picker.ts';
+import { type ModelChoice, wireFolder } from '../chat/picker.ts';
 import { type Field, fieldOf, markField, refuseField, unmarkFields } from '../fields.ts';
 import type { TextChoice } from './worker.ts';
 
@@ -42,7 +42,7 @@ export class ParentForm {
   /** A folder from the disk; it gives way when the field is written in. */
   #folder: Parent | undefined;
 
-  constructor(included: readonly Choice[], fail: (error: unknown) => void) {
+  constructor(included: readonly ModelChoice[], fail: (error: unknown) => void) {
     const parent = this.#field('parent');
     byId('openers', HTMLDivElement).replaceChildren(
       ...included.map(({ label, source }) => {

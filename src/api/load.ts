@@ -1,4 +1,4 @@
-import type { Choice, Estimate } from '../engine/estimate.ts';
+import type { Estimate, FittingSize } from '../engine/estimate.ts';
 import type { LoadOptions } from '../engine/types.ts';
 import { ShishuError } from '../errors.ts';
 import type { SourceLike } from '../formats/open-source.ts';
@@ -69,7 +69,7 @@ export interface LoadEstimate extends Estimate {
   /** The last load of this model never ended: see `crashedLoads`. */
   crashed?: CrashedLoad;
   /** Then the largest choice that takes clearly less than what crashed. */
-  smaller?: Choice;
+  smaller?: FittingSize;
 }
 
 /**

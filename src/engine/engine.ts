@@ -11,7 +11,7 @@ import { guardMemory, Ledger } from '../gpu/buffer.ts';
 import { type Gpu, type GpuOptions, lossOr, openGpuBeside, throwIfLost } from '../gpu/device.ts';
 import { checkProfile } from '../gpu/profile.ts';
 import type { WeightDtype } from '../kernels/tensor.ts';
-import type { Choice } from '../kernels/tuning.ts';
+import type { TunedKernels } from '../kernels/tuning.ts';
 import { F16Fit } from '../model/f16-fit.ts';
 import type { ForwardParts } from '../model/forward.ts';
 import { fillFromCheckpoint } from '../model/load.ts';
@@ -51,7 +51,7 @@ export async function makeRunner(
     choose,
     signal,
   }: {
-    choose?: ((parts: ForwardParts, filled: Promise<void>) => Promise<Partial<Choice>>) | undefined;
+    choose?: ((parts: ForwardParts, filled: Promise<void>) => Promise<Partial<TunedKernels>>) | undefined;
     signal?: AbortSignal | undefined;
   } = {},
 ): Promise<Runner> {
@@ -302,7 +302,7 @@ async function openModel(
     const auto = (options.dtype ?? 'auto') === 'auto';
     // A CPU's times say nothing of a GPU, also with a GPU's kernels.
     const { tune = !gpu.software && gpu.profile === 'gpu' && gpuOptions.tuning === undefined } = options;
-    const choose = (parts: ForwardParts, filled: Promise<void>): Promise<Partial<Choice>> =>
+    const choose = (parts: ForwardParts, filled: Promise<void>): Promise<Partial<TunedKernels>> =>
       keptTuning(parts, plan, filled, gpuOptions.tuningStore, { signal });
     if (requantized.length > 0)
       tell(

@@ -12,7 +12,7 @@ import type { KvDtype, LoadOptions, ModelBytes } from './types.ts';
 const SHORTEST_CONTEXT = 256;
 
 /** A way to load the model that fits. */
-export interface Choice {
+export interface FittingSize {
   dtype: WeightDtype;
   /** The longest context that fits, of powers of two, the model's longest and the one asked for. */
   contextLength: number;
@@ -44,7 +44,7 @@ export interface Estimate {
   /** Why not. */
   reason?: string;
   /** For each dtype that fits with this kv and batch, from the truest. */
-  choices: Choice[];
+  choices: FittingSize[];
 }
 
 /** Share of a load that crashed which a smaller one may take. */
@@ -64,7 +64,7 @@ export async function smallerThan(
   source: SourceLike,
   options: LoadOptions,
   crashed: Pick<LoadOptions, 'dtype' | 'kv' | 'contextLength' | 'batch'>,
-): Promise<Choice | undefined> {
+): Promise<FittingSize | undefined> {
   const folder = openSource(source, { fetch: options.fetch, hub: options.hub });
   const [{ spec, sizes: asked }, gpu] = await openGpuBeside(
     readHeaders(folder, { ...crashed, ...(options.signal && { signal: options.signal }) }),
@@ -117,7 +117,7 @@ export async function estimate(
     const contexts = new Set([spec.maxPositions, sizes.contextLength]);
     for (let context = SHORTEST_CONTEXT; context < spec.maxPositions; context *= 2) contexts.add(context);
     const longestFirst = [...contexts].sort((a, b) => b - a);
-    const choices: Choice[] = [];
+    const choices: FittingSize[] = [];
     for (const dtype of DTYPES)
       for (const contextLength of longestFirst) {
         const tried = sized(dtype, contextLength);

@@ -1,6 +1,6 @@
 import { openTable } from '../formats/database.ts';
 import { shadersDigest } from '../gpu/shader.ts';
-import { type Choice, VARIANTS } from '../kernels/tuning.ts';
+import { type TunedKernels, VARIANTS } from '../kernels/tuning.ts';
 import type { ForwardParts } from '../model/forward.ts';
 import type { Plan } from '../model/spec.ts';
 import { type TuneOptions, tune } from './tune.ts';
@@ -8,7 +8,7 @@ import { type TuneOptions, tune } from './tune.ts';
 /** Where choices of `tune` are kept between visits. */
 export interface TuningStore {
   get(key: string): Promise<unknown>;
-  set(key: string, choice: Choice): Promise<void>;
+  set(key: string, choice: TunedKernels): Promise<void>;
 }
 
 const DATABASE = 'shishulm-tuning';
@@ -22,7 +22,7 @@ function browserStore(): TuningStore | undefined {
 }
 
 /** A kept choice, if it is one that `tune` could make today: what is kept outside may be anything. */
-function choiceOf(kept: unknown): Choice | undefined {
+function choiceOf(kept: unknown): TunedKernels | undefined {
   if (typeof kept !== 'object' || kept === null) return undefined;
   const choice: Record<string, unknown> = {};
   for (const [name, variants] of Object.entries(VARIANTS)) {
@@ -30,7 +30,7 @@ function choiceOf(kept: unknown): Choice | undefined {
     choice[name] = variants.find((variant: unknown) => JSON.stringify(variant) === found);
     if (choice[name] === undefined) return undefined;
   }
-  return choice as unknown as Choice;
+  return choice as unknown as TunedKernels;
 }
 
 /** What a choice depends on: the adapter and its driver, the profile, the kernels' text, the model's shapes and dtypes. */
@@ -62,7 +62,7 @@ export async function keptTuning(
   filled: Promise<void>,
   store: TuningStore | undefined = browserStore(),
   options?: TuneOptions,
-): Promise<Partial<Choice>> {
+): Promise<Partial<TunedKernels>> {
   try {
     const key = keyOf(parts);
     const kept = choiceOf(await store?.get(key).catch(() => undefined));

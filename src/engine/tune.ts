@@ -1,6 +1,6 @@
 import { Ledger, readBuffer, watchErrors } from '../gpu/buffer.ts';
 import { type Dispatch, encode, type StepShape, writeStep } from '../gpu/recorder.ts';
-import { type Choice, type Tuning, VARIANTS, type Width } from '../kernels/tuning.ts';
+import { type TunedKernels, type Tuning, VARIANTS, type Width } from '../kernels/tuning.ts';
 import { type ForwardParts, ROW_BYTES, recordBlocks, recordHead } from '../model/forward.ts';
 import type { Plan } from '../model/spec.ts';
 
@@ -37,7 +37,7 @@ export async function tune(
   parts: ForwardParts,
   plan: Plan,
   { budgetMs = BUDGET_MS, signal }: TuneOptions = {},
-): Promise<Choice> {
+): Promise<TunedKernels> {
   const { gpu, scratch, spec, kv } = parts;
   const { device } = gpu;
   const until = performance.now() + budgetMs;
@@ -88,7 +88,7 @@ export async function tune(
 
   let best = parts.tuning;
   /** Tries variants of one phase in turn on top of the best so far. */
-  const choose = async (width: Width, variants: readonly Partial<Choice>[]): Promise<void> => {
+  const choose = async (width: Width, variants: readonly Partial<TunedKernels>[]): Promise<void> => {
     const expected = await logitsWith(best, width);
     // Nothing to tell right from wrong by.
     if (!expected.logits.every(Number.isFinite) || expected.logits.every((value) => value === 0)) return;

@@ -47,7 +47,7 @@ export const ARGMAX: Kernel<VocabularyConstant> = {
 };
 
 /** Rows of logits `(rows, stride(vocab))`, and where a choice among them goes. */
-export interface Choice {
+export interface SamplingTarget {
   logits: Activations;
   /** The next step's rows: token and position are written. */
   next: GPUBuffer;
@@ -66,7 +66,11 @@ export const vocabConstants = (tuning: Tuning, logits: Activations): Record<stri
 });
 
 /** The likeliest token of each row, the lowest id among equals. */
-export function argmax(tuning: Tuning, recorder: Recorder, { logits, next, sampled, step }: Choice): void {
+export function argmax(
+  tuning: Tuning,
+  recorder: Recorder,
+  { logits, next, sampled, step }: SamplingTarget,
+): void {
   recorder.add({
     label: 'argmax',
     shader: { kernel: ARGMAX, constants: vocabConstants(tuning, logits) },

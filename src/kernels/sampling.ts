@@ -4,13 +4,13 @@ import type { Recorder } from '../gpu/recorder.ts';
 import { drawn, type SamplerWords } from './kept.ts';
 import { bestOf, logSumExp } from './math.ts';
 import {
-  type Choice,
   logitsBinding,
   MAX_TOP,
   maskWords,
   NEXT,
   rowGrid,
   SAMPLER_BYTES,
+  type SamplingTarget,
   taken,
   VOCABULARY_SIZES,
   type VocabularyConstant,
@@ -157,7 +157,11 @@ export const SCORE: Kernel<VocabularyConstant> = {
 };
 
 /** Draws a token of each row by its sequence's sampler. */
-export function sample(tuning: Tuning, recorder: Recorder, call: Choice & { samplers: GPUBuffer }): void {
+export function sample(
+  tuning: Tuning,
+  recorder: Recorder,
+  call: SamplingTarget & { samplers: GPUBuffer },
+): void {
   const { logits, next, sampled, samplers, step } = call;
   recorder.add({
     label: 'sample',
@@ -180,7 +184,7 @@ export interface Adjustments {
 export function adjust(
   tuning: Tuning,
   recorder: Recorder,
-  call: Omit<Choice, 'sampled'> & Adjustments & { samplers: GPUBuffer; adjusted: Activations },
+  call: Omit<SamplingTarget, 'sampled'> & Adjustments & { samplers: GPUBuffer; adjusted: Activations },
 ): void {
   const { logits, next, counts, bias, mask, samplers, step } = call;
   recorder.add({

@@ -40,7 +40,7 @@ export const PLAIN_TUNING: Tuning = {
 };
 
 /** What `tune` chooses; the rest sizes buffers, and stays. */
-export type Choice = Pick<Tuning, 'matvec' | 'attention' | 'wide' | 'wideAttention'>;
+export type TunedKernels = Pick<Tuning, 'matvec' | 'attention' | 'wide' | 'wideAttention'>;
 
 /** Variants that `tune` tries, likely ones first. */
 export const VARIANTS = {
@@ -54,7 +54,7 @@ export const VARIANTS = {
   attention: ['cooperative', 'direct'],
   wide: ['tiled', 'matvec'],
   wideAttention: ['tiled', 'direct'],
-} as const satisfies { [K in keyof Choice]: readonly Choice[K][] };
+} as const satisfies { [K in keyof TunedKernels]: readonly TunedKernels[K][] };
 
 /** Threads of the kernels that go over the vocabulary: of software adapters, of GPUs. */
 export const VOCABULARY_THREADS: readonly Fixed[] = [{ WG: 16 }, { WG: 256 }];

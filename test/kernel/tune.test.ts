@@ -9,7 +9,7 @@ import type { LoadOptions } from '../../src/engine/types.ts';
 import type { Gpu } from '../../src/gpu/device.ts';
 import type { ShaderSpec } from '../../src/gpu/kernel.ts';
 import type { Pipeline, PipelineCache } from '../../src/gpu/pipeline.ts';
-import type { Choice } from '../../src/kernels/tuning.ts';
+import type { TunedKernels } from '../../src/kernels/tuning.ts';
 import type { ForwardParts } from '../../src/model/forward.ts';
 import { type Plan, planOf } from '../../src/model/spec.ts';
 import { charTokenizerFiles } from '../support/char-tokenizer.ts';
@@ -24,13 +24,13 @@ beforeAll(async () => {
 afterAll(() => gpu.close());
 
 /** The default of software adapters, on every adapter. */
-const plain: Choice = {
+const plain: TunedKernels = {
   matvec: { workgroup: 16, lanes: 1 },
   attention: 'direct',
   wide: 'matvec',
   wideAttention: 'direct',
 };
-const forGpus: Choice = {
+const forGpus: TunedKernels = {
   matvec: { workgroup: 128, lanes: 32 },
   attention: 'cooperative',
   wide: 'tiled',
@@ -61,8 +61,8 @@ function turned(parts: ForwardParts, turn: (spec: ShaderSpec) => ShaderSpec): Fo
   return { ...parts, gpu: { ...gpu, pipelines: { get } as unknown as PipelineCache } };
 }
 
-function memoryStore(kept?: unknown): TuningStore & { sets: [string, Choice][] } {
-  const sets: [string, Choice][] = [];
+function memoryStore(kept?: unknown): TuningStore & { sets: [string, TunedKernels][] } {
+  const sets: [string, TunedKernels][] = [];
   return {
     sets,
     get: async (key) => sets.find(([its]) => its === key)?.[1] ?? kept,
