@@ -104,7 +104,3 @@ export function encode(
   }
   return launched;
 }
-
-/** How many launches a step takes. */
-export const countDispatches = (dispatches: readonly Dispatch[], step: StepShape): number =>
-  dispatches.filter(({ grid }) => grid(step) !== undefined).length;
