@@ -1,5 +1,6 @@
 import { ShishuError } from '../errors.ts';
 import type { ChatTemplateOptions, ThoughtTags, ToolFormat } from '../formats/chat-template.ts';
+import type { SourceLike } from '../formats/open-source.ts';
 import type { Tokenizer } from '../formats/tokenizer.ts';
 import { type Gpu, lossOr, throwIfLost } from '../gpu/device.ts';
 import type { Constraint, Masks } from '../grammar/constraint.ts';
@@ -7,6 +8,7 @@ import type { WeightDtype } from '../kernels/tensor.ts';
 import { lazy } from '../lazy.ts';
 import { checkLinearMaps, installLinearMaps } from '../model/linear-maps.ts';
 import { kvBytesPerToken, type Plan, parameterCount } from '../model/spec.ts';
+import { type AdapterHost, Adapters } from './adapters.ts';
 import { generateReplies } from './generate.ts';
 import type { EngineModel } from './model-interface.ts';
 import { completeOrder, type ModeSetting, modesOf, type PruneOrder, planInModes } from './modes.ts';
@@ -18,6 +20,8 @@ import type { Runner } from './runner.ts';
 import { Scheduler } from './scheduler.ts';
 import { logitsOf, ofTokens, scoreOf } from './scoring.ts';
 import type {
+  AdapterInfo,
+  AdapterOptions,
   BatchChunk,
   GenerateChunk,
   GenerateOptions,
@@ -34,9 +38,8 @@ import type {
 } from './types.ts';
 
 /** What `loadModel` puts together. */
-export interface ModelParts {
+export interface ModelParts extends AdapterHost {
   gpu: Gpu;
-  runner: Runner;
   tokenizer: Tokenizer;
   /** As loaded: all of the model's attention. */
   plan: Plan;
@@ -58,6 +61,7 @@ export class LocalModel implements EngineModel {
   /** The plan that runs now, and what a token takes in it. */
   #running: { plan: Plan; dispatchesPerToken: number };
   #pruneOrder: PruneOrder | undefined;
+  #adapters = new Adapters();
   #disposed = false;
   readonly #masks = lazy(async () => {
     const { MaskCache } = await import('./mask-cache.ts');
@@ -110,6 +114,7 @@ export class LocalModel implements EngineModel {
       bytes: runner.ledger.byPurpose(),
       selfTest,
       dispatchesPerToken,
+      adapters: this.#adapters.info,
       adapter: gpu.name,
       profile: gpu.profile,
     };
@@ -175,6 +180,7 @@ export class LocalModel implements EngineModel {
       });
     const checked = checkOptions(options, runner.parts.spec.vocabSize);
     const ownPlan = checked.modes && this.#planOf(checked.modes);
+    const adapter = this.#adapters.find(checked.adapter);
     const promptTokenIds = promptIds(parts, prompt, checked);
     const masks = checked.constraint && (await this.#masksOf(checked.constraint));
     this.#still(parts);
@@ -187,6 +193,7 @@ export class LocalModel implements EngineModel {
         options: checked,
         masks,
         plan: () => ownPlan ?? this.#running.plan,
+        adapter,
       },
     );
   }
@@ -249,12 +256,36 @@ export class LocalModel implements EngineModel {
     });
   }
 
+  async loadAdapter(source: SourceLike, options: AdapterOptions = {}): Promise<AdapterInfo> {
+    const parts = this.#live();
+    const scheduler = this.#scheduler;
+    return this.#adapters.load(parts, source, options, (run, signal) =>
+      scheduler.alone(async () => {
+        // A model that was loaded again is another.
+        this.#still(parts);
+        try {
+          await run(this.#running.plan);
+        } catch (error) {
+          this.#live();
+          throw await lossOr(parts.gpu, error);
+        }
+      }, signal),
+    );
+  }
+
+  async unloadAdapter(name: string): Promise<void> {
+    this.#live();
+    this.#adapters.find(name);
+    await this.#scheduler.alone(() => this.#adapters.unload(this.#live().runner, name));
+  }
+
   async #whole<T>(
     given: TokenIds,
-    { modes, signal }: WholeOptions,
-    run: (runner: Runner, plan: Plan, tokenIds: readonly number[]) => Promise<T>,
+    { modes, signal, adapter: name }: WholeOptions,
+    run: (runner: Runner, plan: Plan, tokenIds: readonly number[], adapted: boolean) => Promise<T>,
   ): Promise<T> {
     this.#live();
+    const adapter = this.#adapters.find(name);
     const tokenIds = idList(given);
     const ownPlan = modes && this.#planOf(modes);
     if (tokenIds.length === 0) throw new ShishuError('bad-argument', 'There are no tokens.');
@@ -277,9 +308,10 @@ export class LocalModel implements EngineModel {
         const prefix = new PrefixCache();
         this.#scheduler.slots[0]!.prefix = prefix;
         await this.#ready(plan);
-        const value = await run(parts.runner, plan, tokenIds);
+        parts.runner.parts.adapters?.choose(0, adapter);
+        const value = await run(parts.runner, plan, tokenIds, adapter !== undefined);
         // A prompt that begins with this text need not run it again.
-        prefix.append(tokenIds, plan);
+        prefix.append(tokenIds, plan, adapter);
         return value;
       } catch (error) {
         this.#live();
@@ -289,8 +321,8 @@ export class LocalModel implements EngineModel {
   }
 
   score(tokenIds: TokenIds, options: WholeOptions = {}): Promise<Score> {
-    return this.#whole(tokenIds, options, async (runner, plan, tokenIds) => {
-      const { logprobs: next, top1 } = await scoreOf(runner, plan, tokenIds, options.signal);
+    return this.#whole(tokenIds, options, async (runner, plan, tokenIds, adapted) => {
+      const { logprobs: next, top1 } = await scoreOf(runner, plan, tokenIds, options.signal, adapted);
       const logprobs = ofTokens(next);
       const total = logprobs.reduce((sum, value) => sum + value, 0);
       return { nll: tokenIds.length > 1 ? -total / (tokenIds.length - 1) : 0, logprobs, top1 };
@@ -298,8 +330,8 @@ export class LocalModel implements EngineModel {
   }
 
   logits(tokenIds: TokenIds, options: WholeOptions = {}): Promise<Float32Array<ArrayBuffer>> {
-    return this.#whole(tokenIds, options, (runner, plan, tokenIds) =>
-      logitsOf(runner, plan, tokenIds, options.signal),
+    return this.#whole(tokenIds, options, (runner, plan, tokenIds, adapted) =>
+      logitsOf(runner, plan, tokenIds, options.signal, adapted),
     );
   }
 
@@ -335,8 +367,11 @@ export class LocalModel implements EngineModel {
     this.#scheduler.close();
     this.#scheduler = this.#schedule(parts);
     this.#changes = new Places(1);
+    const adapters = this.#adapters.sources;
+    this.#adapters = new Adapters();
     const kept = modes.filter(([layer, mode]) => mode !== 'linear' || linear.has(Number(layer)));
     await this.setModes(Object.fromEntries(kept));
+    for (const [name, source] of adapters) await this.loadAdapter(source, { name });
   }
 
   async dispose(): Promise<void> {

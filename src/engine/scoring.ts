@@ -12,6 +12,7 @@ export async function logitsOf(
   plan: Plan,
   tokens: readonly number[],
   signal?: AbortSignal,
+  adapted = false,
 ): Promise<Float32Array<ArrayBuffer>> {
   const {
     gpu,
@@ -20,11 +21,12 @@ export async function logitsOf(
   const vocab = logits.cols;
   const padded = stride(vocab);
   const out = new Float32Array(tokens.length * vocab);
-  await runner.headRows(plan, tokens, signal, [], async (position, rows) => {
+  const take = async (position: number, rows: number): Promise<void> => {
     const values = new Float32Array(await readBuffer(gpu, logits.buffer, 0, 4 * rows * padded));
     for (let r = 0; r < rows; r++)
       out.set(values.subarray(r * padded, r * padded + vocab), (position + r) * vocab);
-  });
+  };
+  await runner.headRows(plan, tokens, signal, [], take, adapted);
   return out;
 }
 
@@ -34,6 +36,7 @@ export async function scoreOf(
   plan: Plan,
   tokens: readonly number[],
   signal?: AbortSignal,
+  adapted = false,
 ): Promise<{ logprobs: Float32Array; top1: Uint32Array }> {
   const { gpu, tuning, scratch } = runner.parts;
   const held: GPUBuffer[] = [];
@@ -57,7 +60,7 @@ export async function scoreOf(
         Uint32Array.from({ length: scratch.rows }, (_, i) => tokens[at + i + 1] ?? 0),
       );
     write(0);
-    await runner.headRows(plan, tokens, signal, dispatches, async (position, rows) => {
+    const take = async (position: number, rows: number): Promise<void> => {
       const first = position % scratch.rows;
       const pairs = await readBuffer(gpu, scores, 8 * first, 8 * rows);
       const bits = new Uint32Array(pairs);
@@ -67,7 +70,8 @@ export async function scoreOf(
         top1[position + r] = bits[2 * r + 1]!;
       }
       if (first + rows === scratch.rows) write(position + rows);
-    });
+    };
+    await runner.headRows(plan, tokens, signal, dispatches, take, adapted);
     return { logprobs, top1 };
   } finally {
     for (const buffer of held) runner.ledger.release(buffer);

@@ -195,7 +195,7 @@ class Allocator {
 }
 
 /** Where rows of q and k go, and elements of their gains, where a part of each head rotates. */
-function headOrder(mixer: AttentionMixer): ((row: number) => number) | undefined {
+export function headOrder(mixer: AttentionMixer): ((row: number) => number) | undefined {
   const { headDim, rope } = mixer;
   if (rope?.rotated === undefined) return undefined;
   return (row) => row - (row % headDim) + rotatedPlace(mixer, row % headDim);
