@@ -19,6 +19,7 @@ const OPTIONS = {
   share: text,
   heal: text,
   'heal-lr': text,
+  lora: text,
   force: flag,
 } as const;
 
@@ -39,6 +40,7 @@ export const command: Command = {
   --heal TOKENS        then distil it to its parent on so many tokens of the calibration text (or more text after it),
                        on the CPU; needs the package @jax-js/jax
   --heal-lr X          its peak learning rate (0.001)
+  --lora ADAPTER       merge a LoRA adapter of peft (a folder or its URL) into the parent first
   --force              replace OUT
 ${TEXT_HELP}
   --adapter NAME       the GPU to use, by part of its name
@@ -61,6 +63,7 @@ ${TEXT_HELP}
       sharePairs: wholeNumberOf('share-pairs', values['share-pairs'], 0, 9999) ?? 0,
       share,
       heal,
+      adapter: values.lora === undefined ? undefined : await openModelFolder(values.lora),
       force: values.force ?? false,
       log,
       ...(await textOptionsOf(values, signal)),

@@ -36,6 +36,18 @@ export async function openModel(
   }
 }
 
+/** Loads the adapter of `--lora`; gives what chooses it. */
+export async function loadLora(
+  model: EngineModel,
+  path: string | undefined,
+  signal: AbortSignal,
+): Promise<{ adapter?: string }> {
+  if (path === undefined) return {};
+  const name = 'lora';
+  await model.loadAdapter(await openModelFolder(path), { name, signal });
+  return { adapter: name };
+}
+
 /** The text of a file; `-` is stdin. */
 export async function readText(path: string): Promise<string> {
   try {
