@@ -1,9 +1,9 @@
 // What a prefix cache says that rings still hold, against rings that are written.
 import { expect, test } from 'vitest';
 import { PrefixCache } from '../../src/engine/prefix-cache.ts';
-import { kvBytes, kvCapacity, type Plan } from '../../src/model/spec.ts';
+import { specOf } from '../../src/families/index.ts';
+import { type AttentionMixer, kvBytes, kvCapacity, type Plan, planOf } from '../../src/model/spec.ts';
 import { mulberry32 } from '../support/random.ts';
-import { tinyModel } from '../support/tiny-models.ts';
 
 const PLAN: Plan = [0, 1].map((layer) => ({ kind: 'attention', layer, mlp: layer }));
 
@@ -30,7 +30,9 @@ test.each([
     const upTo = (position: number): string => tokens.slice(0, position + 1).join();
     const { prefix, ring } = slot;
     const most = prefix.reusable(tokens, PLAN);
-    const seen = Array.from({ length: most }, (_, position) => position).slice(Math.max(0, most + 1 - window));
+    const seen = Array.from({ length: most }, (_, position) => position).slice(
+      Math.max(0, most + 1 - window),
+    );
     const there = seen.every((position) => ring[position % capacity] === upTo(position));
     const start = prefix.reusable(tokens, PLAN, rings);
     expect(start).toBe(there ? most : 0);
@@ -47,4 +49,33 @@ test.each([
   }
   expect(reused).toBeGreaterThan(500);
   expect(lost).toBeGreaterThan(50);
+});
+
+test.each([
+  [
+    'Gemma 3 270M',
+    { model_type: 'gemma3_text', hidden_size: 640, intermediate_size: 2048, num_hidden_layers: 18 },
+    { num_attention_heads: 4, num_key_value_heads: 1, head_dim: 256, sliding_window: 512 },
+    [4096, 75.5, 24.4],
+  ],
+  [
+    'Gemma 3 1B',
+    { model_type: 'gemma3_text', hidden_size: 1152, intermediate_size: 6912, num_hidden_layers: 26 },
+    { num_attention_heads: 4, num_key_value_heads: 1, head_dim: 256, sliding_window: 512 },
+    [32_768, 872.4, 151.5],
+  ],
+  [
+    'Mistral 7B v0.1',
+    { model_type: 'mistral', hidden_size: 4096, intermediate_size: 14336, num_hidden_layers: 32 },
+    { num_attention_heads: 32, num_key_value_heads: 8, sliding_window: 4096 },
+    [32_768, 4295.0, 570.4],
+  ],
+])('KV bytes of %s are those that docs/models.md tells', (_, size, heads, [context, whole, rings]) => {
+  const spec = specOf({ ...size, ...heads, vocab_size: 32_000, max_position_embeddings: 32_768 });
+  const held = (room: (mixer: AttentionMixer) => number): number =>
+    kvBytes(spec, planOf(spec), 2, room) / 1e6;
+  expect(held(() => context!)).toBeCloseTo(whole!, 1);
+  expect(held((mixer) => kvCapacity(mixer, { context: context!, rows: 256 }))).toBeCloseTo(rings!, 1);
+  // A context that the window and a chunk fill has no ring.
+  expect(held((mixer) => kvCapacity(mixer, { context: 700, rows: 256 }))).toBe(held(() => 700));
 });
