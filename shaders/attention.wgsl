@@ -12,7 +12,6 @@
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   let wide = step.rows >= WIDE_FROM;
   let row = select(id.z, id.x, wide);
-  let split = select(id.x, 0u, wide);
   let kv_head = id.y / QUADS;
   let quad = id.y % QUADS;
   if (row >= step.rows) {
@@ -21,7 +20,8 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   let at = rows[row];
   let splits = select(split_count(at.position), 1u, wide);
   let first = first_seen(at.position);
-  if (split >= splits || at.position >= CONTEXT || (!wide && split < first / SPLIT)) {
+  let split = select(first / SPLIT + id.x, 0u, wide);
+  if (split >= splits || at.position >= CONTEXT) {
     return;
   }
   // Heads past the group repeat its last one and are not written.

@@ -20,14 +20,14 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
   let row = wid.z;
   let kv_head = wid.y / QUADS;
   let quad = wid.y % QUADS;
-  let split = wid.x;
   let at = rows[row];
+  let split = first_split(at.position) + wid.x;
   let splits = split_count(at.position);
   let used = min(GROUP - quad * 4u, 4u);
   let first_head = kv_head * GROUP + quad * 4u;
   let start = max(split * SPLIT, first_seen(at.position));
-  // Nothing for a split past the row's position or before its window: no thread then does more than meet the barriers.
-  let some = split < splits && split >= first_split(at.position) && at.position < CONTEXT;
+  // Nothing for a split past the row's position: no thread then does more than meet the barriers.
+  let some = split < splits && at.position < CONTEXT;
   let count = select(0u, min((split + 1u) * SPLIT, at.position + 1u) - start, some);
 
   for (var i = lid; i < used * DIM4; i += WG) {

@@ -134,7 +134,7 @@ export const ATTENTION: Kernel<AttentionConstant | 'WG' | 'WIDE_FROM'> = {
   grid({ constants: c, step }) {
     return step.rows >= c.WIDE_FROM
       ? [Math.ceil(step.rows / c.WG), quadsOf(c), 1]
-      : [Math.ceil(splitsUsed(step, c.SPLIT) / c.WG), quadsOf(c), step.rows];
+      : [Math.ceil(splitsSeen(step, c) / c.WG), quadsOf(c), step.rows];
   },
   cpu: (launch) => attended(launch, launch.step.rows >= launch.constants.WIDE_FROM),
 };
@@ -144,7 +144,7 @@ export const ATTENTION_DECODE: Kernel<AttentionConstant | 'WG'> = {
   choices: [KV_READS, [{ WG: 64 }]],
   sizes: SIZES,
   bindings,
-  grid: ({ constants: c, step }) => [splitsUsed(step, c.SPLIT), quadsOf(c), step.rows],
+  grid: ({ constants: c, step }) => [splitsSeen(step, c), quadsOf(c), step.rows],
   cpu: (launch) => attended(launch, false),
 };
 
@@ -202,6 +202,10 @@ const splitsOf = (tuning: Tuning, context: number): number => Math.ceil(context 
 
 /** Splits that the longest row has. */
 const splitsUsed = (step: StepShape, split: number): number => Math.ceil(step.context / split);
+
+/** Splits that a row attends to, at most: its window may begin within one. */
+const splitsSeen = (step: StepShape, { SPLIT, WINDOW }: Record<'SPLIT' | 'WINDOW', number>): number =>
+  Math.min(splitsUsed(step, SPLIT), Math.ceil((WINDOW - 1) / SPLIT) + 1);
 
 /** Bytes of the parts that `rows` rows leave. */
 export function attentionPartsBytes(
