@@ -81,7 +81,7 @@ ${GPU_HELP}
     const perToken = kvBytesPerToken(spec, plan, each);
     const held = { context: contextLength, rows: mostRows({ profile }, sizes) };
     const kv = kvBytes(spec, plan, each, (mixer) => kvCapacity(mixer, held));
-    const past = kvBytes(spec, plan, each, ({ window }) => (window === undefined ? 1 : 0));
+    const past = kvBytes(spec, plan, each, (mixer) => (kvCapacity(mixer, held) < contextLength ? 0 : 1));
     const bytes = { weights, kv, kvPerToken: perToken, total: weights + kv };
     if (values.json)
       return printJson({
