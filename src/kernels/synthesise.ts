@@ -1,7 +1,7 @@
 // shaders/synthesise.wgsl
 import { type Kernel, writes } from '../gpu/kernel.ts';
 import { type Recorder, spread } from '../gpu/recorder.ts';
-import { FORMATS } from '../quant/index.ts';
+import { DTYPES, VALUE_FORMATS, type ValueDtype } from '../quant/index.ts';
 import { hash } from './math.ts';
 import { rowBytes, type Weight, type WeightPart } from './tensor.ts';
 
@@ -12,7 +12,11 @@ export const SYNTHESISE: Kernel<'WG' | 'BITS' | 'SIGNED' | 'LEVEL' | 'SCALES'> =
   name: 'synthesise',
   choices: [
     [{ WG: WORKGROUP }],
-    Object.values(FORMATS).map(({ bits, signed, level }) => ({ BITS: bits, SIGNED: signed, LEVEL: level })),
+    DTYPES.map((dtype) => VALUE_FORMATS[dtype]).map(({ bits, signed, level }) => ({
+      BITS: bits,
+      SIGNED: signed,
+      LEVEL: level,
+    })),
     [{ SCALES: false }, { SCALES: true }],
   ],
   sizes: {},
@@ -54,7 +58,7 @@ export const SYNTHESISE: Kernel<'WG' | 'BITS' | 'SIGNED' | 'LEVEL' | 'SCALES'> =
 export const SYNTHESISE_BYTES = 16;
 
 /**
- * Fills a part's codes, `(rows, stride(cols))` in the weight's dtype, and its scales with random values of deviation
+ * Fills a part's codes, `(rows, stride(cols))` in the part's dtype, one of `DTYPES`, and its scales with random values of deviation
  * 1/sqrt(cols); one launch each, with a uniform each from `uniform`.
  */
 export function synthesise(
@@ -62,9 +66,10 @@ export function synthesise(
   call: { weight: Weight; part: WeightPart; seed: number; uniform: (data: Uint32Array) => GPUBuffer },
 ): void {
   const { weight, part, seed } = call;
-  const { dtype, cols } = weight;
+  const { cols } = weight;
+  const dtype = part.dtype as ValueDtype;
   const bytes = rowBytes(dtype, cols);
-  const { bits, signed, level } = FORMATS[dtype];
+  const { bits, signed, level } = VALUE_FORMATS[dtype];
   const fill = (out: GPUBuffer, perRow: number, scales: boolean): void => {
     const words = (part.rows * perRow) / 4;
     recorder.add({

@@ -1,4 +1,5 @@
 import { f16ToF32 } from '../formats/float.ts';
+import type { BlockType } from '../formats/gguf/types.ts';
 
 /** Values along a quantized block. */
 export const BLOCK = 32;
@@ -17,7 +18,25 @@ export interface PackedRows {
   scales: Uint16Array<ArrayBuffer> | undefined;
 }
 
-/** One way to keep a weight matrix: all that the engine knows of it. */
+/** What is bound as scales: WGSL's element, and so many bytes for so many values of a row. */
+export interface Scales {
+  readonly load: 'u32' | 'vec4<u32>';
+  readonly bytes: number;
+  readonly values: number;
+}
+
+/** How blocks of a GGUF file become what the GPU keeps. */
+export interface Repack {
+  /** Where a block has f16 numbers, in bytes. */
+  readonly halves: readonly number[];
+  /** Blocks of whole rows `(rows, cols)` in the format's own layout: the same codes and scales. */
+  repack(
+    blocks: Uint8Array<ArrayBuffer>,
+    cols: number,
+  ): { codes: ArrayBufferView<ArrayBuffer>; scales: ArrayBufferView<ArrayBuffer> };
+}
+
+/** One way to keep a weight matrix: all that kernels know of it. */
 export interface WeightFormat {
   /** The include in shaders/shared/ that reads a unit, without `.wgsl`. */
   readonly reader: string;
@@ -27,23 +46,32 @@ export interface WeightFormat {
   readonly unit: 4 | 8;
   /** Bits of one code. */
   readonly bits: number;
-  /** Whether integer codes are two's complement; others count from the least value. */
-  readonly signed: boolean;
-  /** f16 scales, one for each block of a row. */
-  readonly scaled: boolean;
-  /** The code that stands for the largest value, in random weights. */
-  readonly level: number;
+  readonly scales: Scales | undefined;
   /** The format that tables of tokens, embedding and head, are kept in when matrices are kept in this one. */
   readonly table: 'f32' | 'f16' | 'q8';
+  /** GGUF's blocks that it holds as they are, by their type. */
+  readonly blocks?: Readonly<Partial<Record<BlockType, Repack>>>;
+  /** The first `cols` values of one row of what is kept, as the reader gives them. */
+  decode(codes: ArrayBuffer, scales: ArrayBuffer | undefined, cols: number): Float32Array<ArrayBuffer>;
+}
+
+/** A format that values can be rounded to. */
+export interface ValueFormat extends WeightFormat {
+  /** Whether integer codes are two's complement; others count from the least value. */
+  readonly signed: boolean;
+  /** The code that stands for the largest value, in random weights. */
+  readonly level: number;
   /** Why a value cannot be kept, after "which". */
   readonly refusal: string;
   /** Index of the first value that cannot be kept, or -1. */
   firstRefused(values: Float32Array): number;
   /** Rows `(rows, stride(cols))`, without refused values, as the GPU keeps them. */
   encode(padded: Float32Array<ArrayBuffer>): PackedRows;
-  /** The first `cols` values of one row of what `encode` made, as the reader gives them. */
-  decode(codes: ArrayBuffer, scales: ArrayBuffer | undefined, cols: number): Float32Array<ArrayBuffer>;
 }
+
+/** The same bytes at a place that is a multiple of `of`. */
+export const alignedTo = (bytes: Uint8Array<ArrayBuffer>, of: number): Uint8Array<ArrayBuffer> =>
+  bytes.byteOffset % of === 0 ? bytes : bytes.slice();
 
 /** Index of the first value that is no finite number, or -1. */
 export function firstNotFinite(values: Float32Array): number {
@@ -71,9 +99,9 @@ export function decodeBlocks(
 /** What formats with a scale for each block have in common. */
 export const BLOCKED = {
   unit: 8,
-  scaled: true,
+  scales: { load: 'u32', bytes: 2, values: BLOCK },
   // Few bits are too few for the table that both ends of the model go through.
   table: 'q8',
   refusal: 'cannot be quantized',
   firstRefused: firstNotFinite,
-} as const satisfies Partial<WeightFormat>;
+} as const satisfies Partial<ValueFormat>;

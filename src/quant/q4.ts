@@ -1,5 +1,5 @@
 import { f16ToF32, f32ToF16 } from '../formats/float.ts';
-import { BLOCK, BLOCKED, decodeBlocks, extremeOf, type PackedRows, type WeightFormat } from './format.ts';
+import { BLOCK, BLOCKED, decodeBlocks, extremeOf, type PackedRows, type ValueFormat } from './format.ts';
 
 /** What the value of greatest magnitude may be in units of the scale: past -8 it is clipped, for the sake of the others. */
 const EXTREMES = [-8.8, -8.4, -8, -7.6, -7.2, -6.8];
@@ -49,7 +49,7 @@ function encode(values: Float32Array): PackedRows {
 }
 
 /** Codes of four bits with a scale for each block. */
-export const q4: WeightFormat = {
+export const q4: ValueFormat = {
   ...BLOCKED,
   reader: 'weight_q4',
   load: 'u32',
