@@ -1,5 +1,5 @@
 import type { Range } from '../gpu/kernel.ts';
-import { BLOCK, stride } from '../quant/format.ts';
+import { BLOCK, LARGE_BLOCK, stride, type WeightFormat } from '../quant/format.ts';
 import { FORMATS, type WeightDtype } from '../quant/index.ts';
 
 export { BLOCK, stride, type WeightDtype };
@@ -23,7 +23,7 @@ export interface WeightPart {
   dtype: WeightDtype;
   /** `(rows, stride(cols))` in the part's dtype. */
   codes: GPUBuffer;
-  /** For formats with scales. */
+  /** What is beside the blocks, for formats that have blocks. */
   scales: GPUBuffer | undefined;
   /** f32: the gain `(stride(cols))` of the norm before the projection, if any, then the bias `(rows)`, if any. */
   vectors: GPUBuffer | undefined;
@@ -40,12 +40,10 @@ export interface Weight {
 
 /** Bytes of one row. */
 export function rowBytes(dtype: WeightDtype, cols: number): { codes: number; scales: number } {
-  const { bits, scales } = FORMATS[dtype];
+  const { bits, perBlock, large }: WeightFormat = FORMATS[dtype];
   const padded = stride(cols);
-  return {
-    codes: (bits * padded) / 8,
-    scales: scales ? scales.bytes * Math.ceil(padded / scales.values) : 0,
-  };
+  const scales = large ? large.bytes * Math.ceil(padded / LARGE_BLOCK) : (2 * perBlock * padded) / BLOCK;
+  return { codes: (bits * padded) / 8, scales };
 }
 
 /** Rows of x, `(rows, stride(cols))` f32. */

@@ -32,6 +32,8 @@ export function packerOf(dtype: ValueDtype): Packer {
   };
 }
 
+const F16_MOST = 65504;
+
 /** The dtypes that hold GGUF's blocks of a type as they are. */
 const KEPT = new Map<BlockType, WeightDtype>(
   (Object.keys(FORMATS) as WeightDtype[]).flatMap((dtype) =>
@@ -56,12 +58,15 @@ export function packBlocks(
   cols: number,
   tensor: string,
 ): ReturnType<Repack['repack']> {
-  const { halves, repack } = formatOf(KEPT.get(type)!).blocks![type]!;
+  const { halves, most = F16_MOST, repack } = formatOf(KEPT.get(type)!).blocks![type]!;
   const { bytes } = TYPES[type];
   for (const half of halves)
-    for (let at = half + 1; at < blocks.length; at += bytes)
-      if ((blocks[at]! & 0x7c) === 0x7c)
-        refuse([f16ToF32(blocks[at - 1]! | (blocks[at]! << 8))], 0, tensor, 'no format of blocks can hold');
+    for (let at = half; at < blocks.length; at += bytes) {
+      // Of most the exponent alone tells.
+      if ((blocks[at + 1]! & 0x7c) < 0x70) continue;
+      const number = f16ToF32(blocks[at]! | (blocks[at + 1]! << 8));
+      if (!(Math.abs(number) <= most)) refuse([number], 0, tensor, 'blocks cannot hold');
+    }
   return repack(blocks, cols);
 }
 

@@ -7,7 +7,7 @@ export const bf16: ValueFormat = {
   load: 'vec4<u32>',
   unit: 8,
   bits: 16,
-  scales: undefined,
+  perBlock: 0,
   signed: false,
   level: 1,
   table: 'f16',

@@ -8,7 +8,7 @@ export const f16: ValueFormat = {
   unit: 8,
   bits: 16,
   signed: false,
-  scales: undefined,
+  perBlock: 0,
   level: 1,
   table: 'f16',
   refusal: 'f16 cannot hold',

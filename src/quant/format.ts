@@ -14,21 +14,25 @@ export const stride = (cols: number): number => Math.ceil(cols / PAD) * PAD;
 export interface PackedRows {
   /** `(rows, stride(cols))` in the dtype. */
   codes: ArrayBufferView<ArrayBuffer>;
-  /** `(rows, stride(cols) / 32)` f16 bits, for formats with scales. */
+  /** f16 bits of `(rows, stride(cols) / 32)` blocks: the scale of each, or its scale and its minimum. */
   scales: Uint16Array<ArrayBuffer> | undefined;
 }
 
-/** What is bound as scales: WGSL's element, and so many bytes for so many values of a row. */
-export interface Scales {
+/** Values along a block of GGUF's K types. */
+export const LARGE_BLOCK = 256;
+
+/** What formats with blocks of `LARGE_BLOCK` values bind as scales: WGSL's element, and the bytes of a block. */
+export interface LargeBlocks {
   readonly load: 'u32' | 'vec4<u32>';
   readonly bytes: number;
-  readonly values: number;
 }
 
 /** How blocks of a GGUF file become what the GPU keeps. */
 export interface Repack {
   /** Where a block has f16 numbers, in bytes. */
   readonly halves: readonly number[];
+  /** The largest of them that can be kept (default: f16's). */
+  readonly most?: number;
   /** Blocks of whole rows `(rows, cols)` in the format's own layout: the same codes and scales. */
   repack(
     blocks: Uint8Array<ArrayBuffer>,
@@ -46,7 +50,10 @@ export interface WeightFormat {
   readonly unit: 4 | 8;
   /** Bits of one code. */
   readonly bits: number;
-  readonly scales: Scales | undefined;
+  /** f16 numbers beside each block of a row: none, a scale, or a scale and then a minimum: `scale * code + minimum`. */
+  readonly perBlock: 0 | 1 | 2;
+  /** What is bound as scales of formats that have none per block of 32. */
+  readonly large?: LargeBlocks;
   /** The format that tables of tokens, embedding and head, are kept in when matrices are kept in this one. */
   readonly table: 'f32' | 'f16' | 'q8';
   /** GGUF's blocks that it holds as they are, by their type. */
@@ -86,20 +93,25 @@ export function extremeOf(values: Float32Array, at: number): number {
   return extreme;
 }
 
-/** Values of a row from its codes and the scales of its blocks. */
+/** Values of a row from its codes, and what is beside its blocks. */
 export function decodeBlocks(
   code: (index: number) => number,
   scales: ArrayBuffer | undefined,
   cols: number,
+  perBlock: 1 | 2,
 ): Float32Array<ArrayBuffer> {
   const factors = Float32Array.from(new Uint16Array(scales!), f16ToF32);
-  return Float32Array.from({ length: cols }, (_, i) => code(i) * factors[Math.floor(i / BLOCK)]!);
+  return Float32Array.from({ length: cols }, (_, i) => {
+    const block = Math.floor(i / BLOCK);
+    return perBlock === 1
+      ? code(i) * factors[block]!
+      : code(i) * factors[2 * block]! + factors[2 * block + 1]!;
+  });
 }
 
 /** What formats with a scale for each block have in common. */
 export const BLOCKED = {
   unit: 8,
-  scales: { load: 'u32', bytes: 2, values: BLOCK },
   // Few bits are too few for the table that both ends of the model go through.
   table: 'q8',
   refusal: 'cannot be quantized',

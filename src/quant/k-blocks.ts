@@ -2,13 +2,13 @@
 import { f16ToF32 } from '../formats/float.ts';
 import { alignedTo, type WeightFormat } from './format.ts';
 
-export const K_BLOCK = 256;
 const LOW = 0x0f0f0f0f;
 
 export const K_TYPES = {
   load: 'u32',
   unit: 8,
   bits: 4,
+  perBlock: 0,
   table: 'q8',
 } as const satisfies Partial<WeightFormat>;
 

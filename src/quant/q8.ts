@@ -51,11 +51,12 @@ export const q8: ValueFormat = {
   load: 'vec2<u32>',
   bits: 8,
   signed: true,
+  perBlock: 1,
   level: 127,
   encode,
   blocks: { Q8_0: { halves: [0], repack } },
   decode(codes, scales, cols) {
     const bytes = new Int8Array(codes);
-    return decodeBlocks((i) => bytes[i]!, scales, cols);
+    return decodeBlocks((i) => bytes[i]!, scales, cols, 1);
   },
 };
