@@ -1,5 +1,5 @@
 import type { Range } from '../gpu/kernel.ts';
-import { BLOCK, LARGE_BLOCK, stride, type WeightFormat } from '../quant/format.ts';
+import { BLOCK, stride, type WeightFormat } from '../quant/format.ts';
 import { FORMATS, type WeightDtype } from '../quant/index.ts';
 
 export { BLOCK, stride, type WeightDtype };
@@ -40,9 +40,9 @@ export interface Weight {
 
 /** Bytes of one row. */
 export function rowBytes(dtype: WeightDtype, cols: number): { codes: number; scales: number } {
-  const { bits, perBlock, large }: WeightFormat = FORMATS[dtype];
+  const { bits, perBlock, beside }: WeightFormat = FORMATS[dtype];
   const padded = stride(cols);
-  const scales = large ? large.bytes * Math.ceil(padded / LARGE_BLOCK) : (2 * perBlock * padded) / BLOCK;
+  const scales = beside ? beside.bytes * Math.ceil(padded / beside.values) : (2 * perBlock * padded) / BLOCK;
   return { codes: (bits * padded) / 8, scales };
 }
 

@@ -26,12 +26,12 @@ export function unitConstants(dtype: WeightDtype, cols: number): { UNIT: number;
 
 export function weightBindings(asked: Asked<WeightConstant>): Binding<WeightConstant>[] {
   const dtype = dtypeOf(asked);
-  const { load, perBlock, large }: WeightFormat = FORMATS[dtype];
+  const { load, perBlock, beside }: WeightFormat = FORMATS[dtype];
   const bytes = rowBytes(dtype, asked.constants.UNIT * asked.constants.UNITS);
   return [
     reads('weight', load, ({ constants: { N } }) => [N, bytes.codes], 'u8'),
-    ...(perBlock || large
-      ? [reads<'N'>('scales', large?.load ?? 'u32', ({ constants: { N } }) => [N, bytes.scales], 'u8')]
+    ...(perBlock || beside
+      ? [reads<'N'>('scales', beside?.load ?? 'u32', ({ constants: { N } }) => [N, bytes.scales], 'u8')]
       : []),
   ];
 }

@@ -18,13 +18,11 @@ export interface PackedRows {
   scales: Uint16Array<ArrayBuffer> | undefined;
 }
 
-/** Values along a block of GGUF's K types. */
-export const LARGE_BLOCK = 256;
-
-/** What formats with blocks of `LARGE_BLOCK` values bind as scales: WGSL's element, and the bytes of a block. */
-export interface LargeBlocks {
-  readonly load: 'u32' | 'vec4<u32>';
+/** What a format binds as scales that has more than f16 numbers beside its blocks: WGSL's element, and bytes for so many values. */
+export interface Beside {
+  readonly load: 'u32' | 'vec2<u32>' | 'vec4<u32>';
   readonly bytes: number;
+  readonly values: number;
 }
 
 /** How blocks of a GGUF file become what the GPU keeps. */
@@ -52,8 +50,7 @@ export interface WeightFormat {
   readonly bits: number;
   /** f16 numbers beside each block of a row: none, a scale, or a scale and then a minimum: `scale * code + minimum`. */
   readonly perBlock: 0 | 1 | 2;
-  /** What is bound as scales of formats that have none per block of 32. */
-  readonly large?: LargeBlocks;
+  readonly beside?: Beside;
   /** The format that tables of tokens, embedding and head, are kept in when matrices are kept in this one. */
   readonly table: 'f32' | 'f16' | 'q8';
   /** GGUF's blocks that it holds as they are, by their type. */

@@ -4,6 +4,7 @@ import { f32 } from './f32.ts';
 import type { ValueFormat, WeightFormat } from './format.ts';
 import { q4 } from './q4.ts';
 import { q4_k } from './q4_k.ts';
+import { q5 } from './q5.ts';
 import { q5_k } from './q5_k.ts';
 import { q6_k } from './q6_k.ts';
 import { q8 } from './q8.ts';
@@ -17,7 +18,10 @@ export const VALUE_FORMATS = { ...CHOICES, bf16 } as const satisfies Record<stri
 /**
  * Every weight format. A new one costs its file here, its reader in shaders/shared/, and a line in this list.
  */
-export const FORMATS = { ...VALUE_FORMATS, q6_k, q5_k, q4_k } as const satisfies Record<string, WeightFormat>;
+export const FORMATS = { ...VALUE_FORMATS, q6_k, q5, q5_k, q4_k } as const satisfies Record<
+  string,
+  WeightFormat
+>;
 
 /** A format that can be asked for. */
 export type ChosenDtype = keyof typeof CHOICES;

@@ -1,8 +1,10 @@
-// What the formats of GGUF's K types have in common: blocks of 256 values, codes of which four bits are together.
+// What the formats of GGUF's K types and of Q5 have in common: words of four bits of each of 8 codes, and more of them elsewhere.
 import { f16ToF32 } from '../formats/float.ts';
 import { alignedTo, type WeightFormat } from './format.ts';
 
 const LOW = 0x0f0f0f0f;
+/** Values along a block of the K types. */
+export const K_BLOCK = 256;
 
 export const K_TYPES = {
   load: 'u32',

@@ -1,5 +1,5 @@
 import type { Repack, WeightFormat } from './format.ts';
-import { K_TYPES, kScale, lowOf, unitOf, wordsOf } from './k-blocks.ts';
+import { K_BLOCK, K_TYPES, kScale, lowOf, unitOf, wordsOf } from './k-blocks.ts';
 
 /** Words of a block: 4 of scales, 32 of codes, in which 8 words are the low and the high halves of 64 values. */
 function repack(blocks: Uint8Array<ArrayBuffer>): ReturnType<Repack['repack']> {
@@ -25,7 +25,7 @@ function repack(blocks: Uint8Array<ArrayBuffer>): ReturnType<Repack['repack']> {
 export const q4_k: WeightFormat = {
   ...K_TYPES,
   reader: 'weight_q4_k',
-  large: { load: 'vec4<u32>', bytes: 16 },
+  beside: { load: 'vec4<u32>', bytes: 16, values: K_BLOCK },
   blocks: { Q4_K: { halves: [0, 2], repack } },
   decode(codes, scales, cols) {
     const [units, heads] = [new Uint32Array(codes), new Uint32Array(scales!)];

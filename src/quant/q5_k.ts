@@ -1,5 +1,5 @@
 import type { Repack, WeightFormat } from './format.ts';
-import { K_TYPES, kScale, lowOf, unitOf, wordsOf } from './k-blocks.ts';
+import { K_BLOCK, K_TYPES, kScale, lowOf, unitOf, wordsOf } from './k-blocks.ts';
 
 /** Words of a block: 4 of scales; 8 of fifth bits, bit j of byte i for value i of the j-th 32; 32 of codes, as Q4_K's. */
 function repack(blocks: Uint8Array<ArrayBuffer>): ReturnType<Repack['repack']> {
@@ -30,7 +30,7 @@ function repack(blocks: Uint8Array<ArrayBuffer>): ReturnType<Repack['repack']> {
 export const q5_k: WeightFormat = {
   ...K_TYPES,
   reader: 'weight_q5_k',
-  large: { load: 'vec4<u32>', bytes: 48 },
+  beside: { load: 'vec4<u32>', bytes: 48, values: K_BLOCK },
   blocks: { Q5_K: { halves: [0, 2], repack } },
   decode(codes, scales, cols) {
     const [units, heads] = [new Uint32Array(codes), new Uint32Array(scales!)];

@@ -1,6 +1,6 @@
 import { f16ToF32 } from '../formats/float.ts';
 import { alignedTo, type Repack, type WeightFormat } from './format.ts';
-import { K_TYPES, lowOf, unitOf } from './k-blocks.ts';
+import { K_BLOCK, K_TYPES, lowOf, unitOf } from './k-blocks.ts';
 
 /** Halves of a block in the file, and words of its scales on the GPU. */
 const HALVES = 105;
@@ -40,7 +40,7 @@ function repack(blocks: Uint8Array<ArrayBuffer>): ReturnType<Repack['repack']> {
 export const q6_k: WeightFormat = {
   ...K_TYPES,
   reader: 'weight_q6_k',
-  large: { load: 'u32', bytes: 4 * WORDS },
+  beside: { load: 'u32', bytes: 4 * WORDS, values: K_BLOCK },
   blocks: { Q6_K: { halves: [208], repack } },
   decode(codes, scales, cols) {
     const [units, heads, bytes] = [new Uint32Array(codes), new Uint32Array(scales!), new Int8Array(scales!)];

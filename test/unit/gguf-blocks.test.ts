@@ -27,7 +27,7 @@ it.each(Object.entries(fixture.types))('%s', (type, { blocks, values }) => {
   expect(bits(new Uint8Array(found.buffer))).toEqual(bits(expected));
 });
 
-const KEPT = ['Q8_0', 'Q4_0', 'Q4_1', 'Q4_K', 'Q5_K', 'Q6_K'] as const;
+const KEPT = ['Q8_0', 'Q4_0', 'Q4_1', 'Q5_0', 'Q5_1', 'Q4_K', 'Q5_K', 'Q6_K'] as const;
 
 // Rows of one block and of two, from any place in memory.
 it.each(KEPT.flatMap((type) => [1, 2].map((perRow) => [type, perRow] as const)))(
