@@ -45,6 +45,7 @@ export interface ModelParts {
   selfTest: SelfTest;
   dtype: WeightDtype;
   f32Tensors: readonly string[];
+  formats: ModelInfo['formats'];
 }
 
 /** A model that runs in this thread. As many replies run at once as it was loaded for (`batch`); others wait for those before. */
@@ -93,7 +94,7 @@ export class LocalModel implements EngineModel {
   }
 
   get info(): ModelInfo {
-    const { runner, plan, gpu, selfTest, dtype, f32Tensors } = this.#live();
+    const { runner, plan, gpu, selfTest, dtype, f32Tensors, formats } = this.#live();
     const { plan: running, dispatchesPerToken } = this.#running;
     const { spec, kv } = runner.parts;
     return {
@@ -103,6 +104,7 @@ export class LocalModel implements EngineModel {
       parameters: parameterCount(spec),
       dtype,
       f32Tensors,
+      formats,
       kv: kv.dtype,
       kvBytesPerToken: kvBytesPerToken(spec, running, kv.dtype === 'f32' ? 4 : 2),
       contextLength: kv.context,

@@ -4,15 +4,17 @@ import type { Constraint } from '../grammar/constraint.ts';
 import type { LinearMapData } from '../model/linear-maps.ts';
 import type { Mode } from '../model/prune.ts';
 import type { ModelSpec, Plan } from '../model/spec.ts';
-import type { WeightDtype } from '../quant/index.ts';
+import type { ChosenDtype, WeightDtype } from '../quant/index.ts';
 import type { ModeSetting } from './modes.ts';
+import type { FormatShare } from './weight-formats.ts';
 
 /**
- * How weights are kept on the GPU. `auto` keeps F16 and BF16 checkpoints as f16, F32 ones as f32. A BF16 tensor that f16 does not
+ * How weights are kept on the GPU. `auto` keeps F16 and BF16 checkpoints as f16, F32 ones as f32, and each matrix of a GGUF file in
+ * the blocks that it is stored in (`ModelInfo.formats`). A BF16 tensor that f16 does not
  * hold stays f32 (`ModelInfo.f32Tensors`): one with a value past 65504, or whose values are so tiny that the ones below 2^-24,
  * f16's least, would weigh.
  */
-export type Dtype = 'auto' | WeightDtype;
+export type Dtype = 'auto' | ChosenDtype;
 export type KvDtype = 'f32' | 'f16';
 
 export interface LoadProgress {
@@ -238,7 +240,10 @@ export interface ModelInfo {
   /** How each attention block of the plan runs, by layer. */
   modes: Readonly<Record<number, Mode>>;
   parameters: number;
-  dtype: Exclude<Dtype, 'auto'>;
+  /** What most weights are in: a `Dtype`, or of a GGUF file a format of its blocks. */
+  dtype: WeightDtype;
+  /** All formats that matrices are in, of most bytes first. */
+  formats: readonly FormatShare[];
   /** Matrices that are kept as f32 though `dtype` is f16: f16 does not hold one of their values, or one of a matrix's beside them. */
   f32Tensors: readonly string[];
   kv: KvDtype;

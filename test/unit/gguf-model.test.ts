@@ -388,7 +388,7 @@ it.each([
   expect(Array.from(rows.slice(0, 20))).toEqual(Array.from({ length: 20 }, (_, i) => i));
 });
 
-it('a few blocks beside f16 are widened, and not said to be kept in fewer bits', async () => {
+it('unasked each matrix stays as it is stored, and nothing is said', async () => {
   const tensor = (name: string, type: number, ...shape: number[]): FileTensor => {
     const values = shape.reduce((a, b) => a * b);
     const size = { 0: 4 * values, 1: 2 * values, 8: (values / 32) * 34 }[type];
@@ -405,10 +405,11 @@ it('a few blocks beside f16 are widened, and not said to be kept in fewer bits',
   ];
   const size = { kind: 'u32', value: 32 } as const;
   const metadata = { ...CONFIG, 'qwen2.embedding_length': size, 'qwen2.feed_forward_length': size };
-  const { sizes, requantized } = await readHeaders(folderOf({ 'm.gguf': ggufFile(metadata, tensors) }), {});
-  expect(sizes.dtype).toBe('f16');
-  expect(sizes.wide).toContain('model.layers.0.self_attn.q_proj.weight');
-  expect(requantized).toEqual([]);
+  const { sizes, note } = await readHeaders(folderOf({ 'm.gguf': ggufFile(metadata, tensors) }), {});
+  expect(sizes).toMatchObject({ dtype: 'f16', asStored: true });
+  expect(sizes.own?.get('model.embed_tokens.weight')).toBe('f16');
+  expect(sizes.own?.get('model.layers.0.self_attn.q_proj.weight')).toBe('q8');
+  expect(note).toBeUndefined();
 });
 
 it('200 damaged files give a model or a typed error', async () => {

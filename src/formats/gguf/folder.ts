@@ -54,7 +54,10 @@ export function ggufFolder(source: Source, file: string): StreamingSource {
   };
   return {
     name: `${file} of ${source.name}`,
-    tensors: async (signal) => (await opening(signal)).weights.entries,
+    async tensors(signal, asBlocks) {
+      const { weights } = await opening(signal);
+      return asBlocks ? weights.blocks : weights.entries;
+    },
     async read(name, start, end, signal) {
       const { weights } = await opening(signal);
       if (weights.has(name)) return weights.read(name, start, end, signal);
