@@ -9,6 +9,7 @@ export interface Fold {
 
 /** How a head's dimensions lie so that the rotated ones come in pairs of halves of the whole head; the place of dimension `d`. */
 export function rotatedPlace({ headDim, rope }: Pick<AttentionMixer, 'headDim' | 'rope'>, d: number): number {
+  if (rope?.interleaved) return (d % 2) * (headDim / 2) + (d >> 1);
   const rotated = rope?.rotated ?? headDim;
   // Two runs of each half: what rotates, and what does not.
   const [turning, still] = [rotated / 2, (headDim - rotated) / 2];
@@ -68,6 +69,7 @@ export const isPlain = (spec: ModelSpec): boolean =>
       normAfter === undefined &&
       (mixer.kind !== 'attention' ||
         (mixer.rope?.rotated === undefined &&
+          !mixer.rope?.interleaved &&
           mixer.window === undefined &&
           mixer.norm !== undefined &&
           mixer.normAfter === undefined)),

@@ -52,6 +52,8 @@ export interface Rope {
   rotated?: number;
   /** Factor of cosines and sines; 1 where left out. */
   amplitude?: number;
+  /** Dimensions 2i and 2i + 1 of a head rotate together; without it, i and i + half. Of heads that rotate whole. */
+  interleaved?: boolean;
 }
 
 /** `x += O(attention(QKV(RMSNorm(x))))`, or with a norm after, `x += RMSNorm(O(…))`: causal grouped-query attention; owns one KV buffer. */

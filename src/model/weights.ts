@@ -194,10 +194,10 @@ class Allocator {
   }
 }
 
-/** Where rows of q and k go, and elements of their gains, where a part of each head rotates. */
+/** Where rows of q and k go, and elements of their gains, where the pairs that rotate are not those of the halves of a head. */
 function headOrder(mixer: AttentionMixer): ((row: number) => number) | undefined {
   const { headDim, rope } = mixer;
-  if (rope?.rotated === undefined) return undefined;
+  if (rope?.rotated === undefined && !rope?.interleaved) return undefined;
   return (row) => row - (row % headDim) + rotatedPlace(mixer, row % headDim);
 }
 
