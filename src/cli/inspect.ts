@@ -14,7 +14,7 @@ import { weightBytes } from './weight-bytes.ts';
 
 /** Runs of like blocks: `12 attention, 10 MLP-only (5 shared pairs)`. */
 function planText(plan: Plan): string {
-  const names = { attention: 'attention', linear: 'linear', mlp: 'MLP-only' };
+  const names = { attention: 'attention', linear: 'linear', conv: 'convolution', mlp: 'MLP-only' };
   const kinds: { kind: keyof typeof names; blocks: number; shared: number }[] = [];
   for (const { kind, layer, mlp } of plan) {
     let last = kinds.at(-1);

@@ -3,6 +3,7 @@ import type { Family } from './decoder.ts';
 import { fail, isObject, refuse, text } from './fields.ts';
 import { GEMMA3 } from './gemma.ts';
 import { GRANITE, GRANITE4 } from './granite.ts';
+import { LFM2 } from './lfm2.ts';
 import { LLAMA, MISTRAL } from './llama.ts';
 import { LLAMA4 } from './llama4.ts';
 import { OLMO2 } from './olmo.ts';
@@ -24,6 +25,7 @@ const FAMILIES: readonly Family[] = [
   GEMMA3,
   OLMO2,
   LLAMA4,
+  LFM2,
   SHISHU,
 ];
 

@@ -51,6 +51,10 @@ export function foldsOf(spec: ModelSpec): ReadonlyMap<string, Fold> {
         gain(qkNorm.k);
       } else matrix(mixer.q, asked);
     }
+    if (mixer.kind === 'conv') {
+      gain(mixer.norm);
+      added(mixer.out, undefined);
+    }
     gain(feedForward.norm);
     added(feedForward.down, feedForward.normAfter);
   }
@@ -67,6 +71,7 @@ export const isPlain = (spec: ModelSpec): boolean =>
       activation === 'silu' &&
       norm !== undefined &&
       normAfter === undefined &&
+      mixer.kind !== 'conv' &&
       (mixer.kind !== 'attention' ||
         (mixer.rope?.rotated === undefined &&
           !mixer.rope?.interleaved &&

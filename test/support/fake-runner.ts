@@ -33,7 +33,7 @@ export class FakeRunner {
     this.parts = {
       spec: { vocabSize: 100 },
       scratch: { rows, q },
-      kv: { sequences, dtype: 'f16' },
+      kv: { sequences, dtype: 'f16', rings: new Map() },
       gpu: { device: { queue: { writeBuffer } } },
     };
   }

@@ -86,7 +86,8 @@ const SIZES: Record<string, (place: Place) => number> = {
   K: ({ odd }) => odd.cols,
   UNITS: ({ odd, fixed }) => stride(odd.cols) / Number(fixed.UNIT),
   X_STRIDE4: ({ odd }) => stride(odd.cols) / 4,
-  X_STRIDE: (place) => stride(qkvRows(place)),
+  X_STRIDE: (place) => stride(place.kernel.name === 'conv' ? 3 * place.odd.cols : qkvRows(place)),
+  SEEN_STRIDE: ({ odd }) => stride(odd.cols),
   N(place) {
     // A part of a weight: of q, k and v the first head is another's.
     if (isQkv(place)) return qkvRows(place) - place.odd.headDim;
@@ -94,13 +95,15 @@ const SIZES: Record<string, (place: Place) => number> = {
   },
   ROW0: (place) => (isQkv(place) ? place.odd.headDim : 8),
   BIAS_AT: ({ odd, fixed }) => (fixed.NORM ? stride(odd.cols) : 0),
-  OUT_STRIDE: ({ odd }) => stride(8 + odd.outputs),
+  OUT_STRIDE: ({ odd, kernel }) => stride(kernel.name === 'conv' ? odd.cols : 8 + odd.outputs),
   EPS: () => 0.05,
   HEADS: ({ odd }) => odd.heads,
   KV_HEADS: ({ odd }) => odd.kvHeads,
   HEAD_DIM: ({ odd }) => odd.headDim,
   SEQUENCES: () => SEQUENCES,
   CONTEXT: () => CONTEXT,
+  CAPACITY: () => 11,
+  TAPS: ({ odd }) => 3 + (odd.rows % 3),
   Q_STRIDE: ({ odd }) => stride(odd.heads * odd.headDim),
   Q_STRIDE4: ({ odd }) => stride(odd.heads * odd.headDim) / 4,
   OUT_STRIDE4: ({ odd }) => stride(odd.heads * odd.headDim) / 4,
