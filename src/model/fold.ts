@@ -63,7 +63,7 @@ export function foldsOf(spec: ModelSpec): ReadonlyMap<string, Fold> {
   return folds;
 }
 
-/** Whether the tensors of a checkpoint are the weights as they are, and blocks compute what those of a ShishuLM do. */
+/** Whether the tensors of a checkpoint are the weights as they are but for the order of rows, and blocks compute what those of a ShishuLM do. */
 export const isPlain = (spec: ModelSpec): boolean =>
   foldsOf(spec).size === 0 &&
   spec.blocks.every(
@@ -74,7 +74,6 @@ export const isPlain = (spec: ModelSpec): boolean =>
       mixer.kind !== 'conv' &&
       (mixer.kind !== 'attention' ||
         (mixer.rope?.rotated === undefined &&
-          !mixer.rope?.interleaved &&
           mixer.window === undefined &&
           mixer.norm !== undefined &&
           mixer.normAfter === undefined)),

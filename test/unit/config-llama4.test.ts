@@ -1,7 +1,6 @@
 // What configs of dense Llama 4 (MobileLLM-R1) say.
 import { expect, it } from 'vitest';
 import { specOf } from '../../src/families/index.ts';
-import { isPlain } from '../../src/model/fold.ts';
 import type { AttentionMixer } from '../../src/model/spec.ts';
 
 /** As the configs of MobileLLM-R1 are. */
@@ -42,7 +41,6 @@ it('is read with its own names, width, norms and rotation', () => {
   });
   expect(mixer).toMatchObject({ qkNorm: 'weightless', rope: { theta: 5e5, interleaved: true } });
   expect(spec).toMatchObject({ maxPositions: 32768, tied: true });
-  expect(isPlain(spec)).toBe(false);
 });
 
 it('layers that do not rotate have no norm of q and k', () => {
