@@ -88,7 +88,7 @@ ${GPU_HELP}
       (sum, bytes) => sum + bytes,
       kvBytes(spec, plan, each, (mixer) => kvCapacity(mixer, held)),
     );
-    const past = kvBytes(spec, plan, each, ({ window }) => (window === undefined ? 1 : 0));
+    const past = kvBytes(spec, plan, each, (mixer) => (kvCapacity(mixer, held) < contextLength ? 0 : 1));
     const bytes = { weights, kv, kvPerToken: perToken, total: weights + kv };
     if (values.json)
       return printJson({
