@@ -5,6 +5,7 @@ import { type Dispatch, encode, type StepShape, writeStep } from '../gpu/recorde
 import type { Sampler as SamplerOptions } from '../kernels/sample.ts';
 import type { Width } from '../kernels/tuning.ts';
 import { type ForwardParts, ROW_BYTES, recordBlocks, recordHead } from '../model/forward.ts';
+import { caches } from '../model/kvcache.ts';
 import type { Plan } from '../model/spec.ts';
 import { clearNote, overflowOf, readOverflow } from './kv-range.ts';
 import { GREEDY, once, type Sampled, Sampler, type SamplingKind, type SamplingPass } from './sampler.ts';
@@ -272,13 +273,13 @@ export class Runner {
     }
   }
 
-  /** Gives the K and V of one sequence to others, in the blocks that attend. */
+  /** Gives the K and V of one sequence to others, and what convolutions see of it. */
   copyKv(plan: Plan, from: number, to: readonly number[]): void {
     const { kv } = this.parts;
     const { device } = this.#gpu;
     const spare = this.ledger.storage('KV copy', kv.sequenceBytes, 'scratch');
     const encoder = device.createCommandEncoder();
-    for (const { kind, layer } of plan) if (kind === 'attention') kv.copy(encoder, layer, from, to, spare);
+    for (const { kind, layer } of plan) if (caches(kind)) kv.copy(encoder, layer, from, to, spare);
     device.queue.submit([encoder.finish()]);
     this.ledger.release(spare);
   }

@@ -1,5 +1,6 @@
 import type { Kernel } from '../gpu/kernel.ts';
 import { ATTENTION, ATTENTION_DECODE, ATTENTION_REDUCE, ATTENTION_TILED } from './attention.ts';
+import { CONV } from './conv.ts';
 import { EMBED } from './embed.ts';
 import { MATMUL, MATVEC } from './matmul.ts';
 import { MOMENT_VECTORS, MOMENTS } from './moments.ts';
@@ -16,6 +17,7 @@ export const KERNELS: readonly Kernel[] = [
   MATMUL,
   NORM,
   ROPE,
+  CONV,
   ATTENTION,
   ATTENTION_DECODE,
   ATTENTION_TILED,

@@ -9,6 +9,7 @@ export interface Fold {
 
 /** How a head's dimensions lie so that the rotated ones come in pairs of halves of the whole head; the place of dimension `d`. */
 export function rotatedPlace({ headDim, rope }: Pick<AttentionMixer, 'headDim' | 'rope'>, d: number): number {
+  if (rope?.interleaved) return (d % 2) * (headDim / 2) + (d >> 1);
   const rotated = rope?.rotated ?? headDim;
   // Two runs of each half: what rotates, and what does not.
   const [turning, still] = [rotated / 2, (headDim - rotated) / 2];
@@ -50,6 +51,10 @@ export function foldsOf(spec: ModelSpec): ReadonlyMap<string, Fold> {
         gain(qkNorm.k);
       } else matrix(mixer.q, asked);
     }
+    if (mixer.kind === 'conv') {
+      gain(mixer.norm);
+      added(mixer.out, undefined);
+    }
     gain(feedForward.norm);
     added(feedForward.down, feedForward.normAfter);
   }
@@ -58,7 +63,7 @@ export function foldsOf(spec: ModelSpec): ReadonlyMap<string, Fold> {
   return folds;
 }
 
-/** Whether the tensors of a checkpoint are the weights as they are, and blocks compute what those of a ShishuLM do. */
+/** Whether the tensors of a checkpoint are the weights as they are but for the order of rows, and blocks compute what those of a ShishuLM do. */
 export const isPlain = (spec: ModelSpec): boolean =>
   foldsOf(spec).size === 0 &&
   spec.blocks.every(
@@ -66,6 +71,7 @@ export const isPlain = (spec: ModelSpec): boolean =>
       activation === 'silu' &&
       norm !== undefined &&
       normAfter === undefined &&
+      mixer.kind !== 'conv' &&
       (mixer.kind !== 'attention' ||
         (mixer.rope?.rotated === undefined &&
           mixer.window === undefined &&

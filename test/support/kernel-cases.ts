@@ -124,7 +124,8 @@ const SIZES: Record<string, (place: Place) => number> = {
   K: colsOf,
   UNITS: (place) => stride(colsOf(place)) / Number(place.fixed.UNIT),
   X_STRIDE4: (place) => stride(colsOf(place)) / 4,
-  X_STRIDE: (place) => stride(qkvRows(place)),
+  X_STRIDE: (place) => stride(place.kernel.name === 'conv' ? 3 * place.odd.cols : qkvRows(place)),
+  SEEN_STRIDE: ({ odd }) => stride(odd.cols),
   N(place) {
     // A part of a weight: of q, k and v the first head is another's.
     if (isQkv(place)) return qkvRows(place) - place.odd.headDim;
@@ -132,7 +133,7 @@ const SIZES: Record<string, (place: Place) => number> = {
   },
   ROW0: (place) => (isQkv(place) ? place.odd.headDim : 8),
   BIAS_AT: (place) => (place.fixed.NORM ? stride(colsOf(place)) : 0),
-  OUT_STRIDE: ({ odd }) => stride(8 + odd.outputs),
+  OUT_STRIDE: ({ odd, kernel }) => stride(kernel.name === 'conv' ? odd.cols : 8 + odd.outputs),
   EPS: () => 0.05,
   HEADS: ({ odd }) => odd.heads,
   KV_HEADS: ({ odd }) => odd.kvHeads,
@@ -140,6 +141,7 @@ const SIZES: Record<string, (place: Place) => number> = {
   SEQUENCES: () => SEQUENCES,
   CONTEXT: () => CONTEXT,
   CAPACITY: ({ odd, kernel }) => (odd.ring ? odd.window + rowsEach(rowsOf(odd, kernel)) : CONTEXT),
+  TAPS: ({ odd }) => 3 + (odd.rows % 3),
   Q_STRIDE: ({ odd }) => stride(odd.heads * odd.headDim),
   Q_STRIDE4: ({ odd }) => stride(odd.heads * odd.headDim) / 4,
   OUT_STRIDE4: ({ odd }) => stride(odd.heads * odd.headDim) / 4,
