@@ -45,6 +45,7 @@ export const MEMBERS = {
     kind: 'call',
     transfer: ({ logprobs, top1 }) => [logprobs.buffer as ArrayBuffer, top1.buffer as ArrayBuffer],
   },
+  embed: { kind: 'call', transfer: ({ embeddings }) => embeddings.map(({ buffer }) => buffer) },
   logits: { kind: 'call', transfer: (logits) => [logits.buffer] },
   setModes: { kind: 'call' },
   setPruneOrder: { kind: 'call' },
