@@ -12,6 +12,7 @@ import {
   type StepShape,
   type TwinLaunch,
 } from '../../src/gpu/kernel.ts';
+import { packSpans } from '../../src/kernels/pool.ts';
 import { packSampler } from '../../src/kernels/sample.ts';
 import { rowBytes, stride } from '../../src/kernels/tensor.ts';
 import { all, BYTES, twinLaunch } from '../../src/kernels/twin.ts';
@@ -230,6 +231,18 @@ function contentOf(
       case 'next_rows':
         // Sequences backwards.
         return words((i) => [7 + (i >> 2), count / 4 - 1 - (i >> 2), 4 + (i >> 2), 2 + (i >> 2)][i & 3]!);
+      case 'spans':
+        // One after the other, places backwards.
+        return new Uint32Array(
+          packSpans(
+            all(shape[0]!).map((s) => ({
+              first: s,
+              count: Math.min(1 + (s % 3), step.rows - s),
+              place: shape[0]! - s,
+              scale: 0.25 * (s + 1),
+            })),
+          ),
+        );
       case 'samplers':
         return words((i) => {
           const sampler = { ...SAMPLERS[(i >> 3) % SAMPLERS.length]!, seed: 31 * (i >> 3) };
