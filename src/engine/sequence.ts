@@ -1,6 +1,7 @@
 import type { ConstrainedReply } from '../grammar/constraint.ts';
 import type { Logprobs } from '../kernels/sampling.ts';
 import type { LoadedAdapter } from '../model/adapters.ts';
+import type { Ring } from '../model/kvcache.ts';
 import type { Plan } from '../model/spec.ts';
 import type { CheckedOptions } from './options.ts';
 import { PrefixCache } from './prefix-cache.ts';
@@ -148,7 +149,7 @@ export class Sequence {
   }
 
   /** Begins, or begins anew in another plan: what was read is known, and need not run where it is cached. */
-  begin(plan: Plan): void {
+  begin(plan: Plan, rings?: ReadonlyMap<number, Ring>): void {
     this.tokens.length -= this.unread.length;
     this.unread.length = 0;
     this.#counted = this.tokens.length;
@@ -158,7 +159,7 @@ export class Sequence {
     this.plan = plan;
     this.prefix = this.given ?? this.slot!.prefix;
     this.given = undefined;
-    this.computed = this.prefix.reusable(this.tokens, plan, this.adapter);
+    this.computed = this.prefix.reusable(this.tokens, plan, rings, this.adapter);
     this.cachedTokens ??= this.computed;
     // Until it has run, only what it keeps is sure.
     this.prefix.truncate(this.computed);

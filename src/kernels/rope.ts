@@ -105,7 +105,7 @@ export function normAndRope(
         NORM: call.norm,
         NORM_GAIN: call.gains !== undefined,
         WHOLE: call.whole,
-        ...qkvConstants(place.shape, place.sequences, place.context),
+        ...qkvConstants(place),
       },
     },
     bind: {

@@ -11,8 +11,8 @@ import type { Matrix, ModelSpec } from './spec.ts';
 const WEIGHTS = 'adapter_model.safetensors';
 const PREFIX = 'base_model.model.';
 
-/** What projections share an input, and so one launch: q, k and v; what follows attention; gate and up; down. */
-export type Projection = 'qkv' | 'out' | 'gateUp' | 'down';
+/** What projections share an input, and so one launch: q, k and v; what follows attention; both of a convolution; gate and up; down. */
+export type Projection = 'qkv' | 'out' | 'convIn' | 'convOut' | 'gateUp' | 'down';
 
 /** Where rows of a module's outputs go: to the matrix of a projection of a layer. */
 export interface Place {
@@ -70,6 +70,10 @@ export function modulesOf({ blocks }: ModelSpec): Module[] {
     if (mixer.kind === 'attention') {
       add(layer, 'qkv', [mixer.q, mixer.k, mixer.v]);
       add(layer, 'out', [mixer.out]);
+    }
+    if (mixer.kind === 'conv') {
+      add(layer, 'convIn', [mixer.in]);
+      add(layer, 'convOut', [mixer.out]);
     }
     const { owner, gate, up, down } = feedForward;
     if (owner === layer) {

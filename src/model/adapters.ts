@@ -6,7 +6,7 @@ import { type LoraSite, MOST_ADAPTERS } from '../kernels/lora.ts';
 import { rowBytes, stride, type Weight } from '../kernels/tensor.ts';
 import type { Adapter, LowRank, Place, Projection } from './adapter.ts';
 import { foldsOf } from './fold.ts';
-import { attentionOf, type ModelSpec } from './spec.ts';
+import { attentionOf, convOf, type ModelSpec } from './spec.ts';
 import { headOrder, type Weights } from './weights.ts';
 
 /** Vectors of four in a row of B. */
@@ -197,6 +197,13 @@ export class AdapterSet {
         ? { weight: own.qkv, matrices: [q.rows, k.rows, v.rows] }
         : { weight: own.out, matrices: [out.rows] };
     }
+    const conv = convOf(spec).get(Number(layer));
+    if (conv && (projection === 'convIn' || projection === 'convOut')) {
+      const own = weights.conv.get(Number(layer))!;
+      return projection === 'convIn'
+        ? { weight: own.in, matrices: [conv.in.rows] }
+        : { weight: own.out, matrices: [conv.out.rows] };
+    }
     const { gate, up, down } = spec.blocks[Number(layer)]!.feedForward;
     const own = weights.mlp.get(Number(layer))!;
     return projection === 'gateUp'
@@ -325,8 +332,15 @@ export class AdapterSet {
     }
     const table = make(`adapters' table of block ${key}`, words.byteLength, 'weights');
     this.#host.gpu.device.queue.writeBuffer(table, 0, words);
-    const part = { row0: 0, rows, codes, scales: undefined, vectors: weight.parts[0]!.vectors };
-    const a: Weight = { dtype: 'f32', rows, cols, parts: [part], hasGain, hasBias: false };
+    const part = {
+      dtype: 'f32' as const,
+      row0: 0,
+      rows,
+      codes,
+      scales: undefined,
+      vectors: weight.parts[0]!.vectors,
+    };
+    const a: Weight = { rows, cols, parts: [part], hasGain, hasBias: false };
     return { a, b, table, matrices, rank: rows, items: vectors, entries: kept };
   }
 
