@@ -6,7 +6,7 @@ Needs peft 0.21.2, transformers 5.24.0 and torch 2.15.0 (pip install peft==0.21.
     python3 scripts/make-adapter-fixtures.py [name...]
 
 A folder holds adapter_config.json and adapter_model.safetensors (BF16) as peft saves them, and expected.json: the family, a
-prompt, its logits with the adapter (base64 of little-endian f32, a row a token), the tokens that follow greedily, logits of the
+prompt, logits of its last tokens with the adapter (base64 of little-endian f32, a row a token), the tokens that follow greedily, logits of the
 last token where one layer's attention is left out, and sums of the rows of some merged matrices. Factors are drawn until no
 greedy choice is close.
 """
@@ -22,6 +22,8 @@ import transformers
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent / "test" / "fixtures"
 GREEDY = 24
+# Tokens of the prompt whose logits are kept, the last ones.
+ROWS = 6
 # The least lead of a greedy choice over the next, relative to the largest logit.
 LEAD = 2e-3
 
@@ -47,6 +49,10 @@ ADAPTERS = {
     "phi3": ("phi3", {"r": 3, "lora_alpha": 9, "target_modules": r".*\.(qkv_proj|o_proj|gate_up_proj|down_proj)"}),
     # Factors that are folded into weights.
     "granite": ("granite", {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "k_proj", "o_proj", "up_proj", "down_proj"]}),
+    # Projections of short convolutions.
+    "lfm2": ("lfm2", {"r": 3, "lora_alpha": 6, "target_modules": "all-linear"}),
+    # Neighbours rotate together: rows of q and k go elsewhere.
+    "llama4": ("llama4", {"r": 3, "lora_alpha": 6, "target_modules": ["q_proj", "k_proj", "v_proj"]}),
     # Norms of q and k, and after attention and MLP; gelu.
     "gemma3": ("gemma3", {"r": 4, "lora_alpha": 8, "target_modules": "all-linear", "exclude_modules": ["k_proj"]}),
 }
@@ -108,7 +114,7 @@ def make(name: str) -> None:
         "family": family,
         "prompt": prompt,
         "greedy": tokens,
-        "logits": packed(model(torch.tensor([prompt]), use_cache=False).logits[0]),
+        "logits": packed(model(torch.tensor([prompt]), use_cache=False).logits[0, -ROWS:]),
         "skipped": {"layer": 1, "logits": packed(without_attention(model, 1, prompt))},
     }
     config = model.peft_config["default"]

@@ -12,12 +12,12 @@ const WEIGHTS = 'adapter_model.safetensors';
 const PREFIX = 'base_model.model.';
 
 /** What projections share an input, and so one launch: q, k and v; what follows attention; both of a convolution; gate and up; down. */
-export type Projection = 'qkv' | 'out' | 'convIn' | 'convOut' | 'gateUp' | 'down';
+export type ProjectionName = 'qkv' | 'out' | 'convIn' | 'convOut' | 'gateUp' | 'down';
 
 /** Where rows of a module's outputs go: to the matrix of a projection of a layer. */
 export interface Place {
   layer: number;
-  projection: Projection;
+  projection: ProjectionName;
   /** Which of the projection's matrices it is. */
   index: number;
   matrix: Matrix;
@@ -57,7 +57,7 @@ export interface Adapter {
 /** Modules of a model that adapters may be of: all but embedding and head. */
 export function modulesOf({ blocks }: ModelSpec): Module[] {
   const modules = new Map<string, Module>();
-  const add = (layer: number, projection: Projection, matrices: readonly Matrix[]): void => {
+  const add = (layer: number, projection: ProjectionName, matrices: readonly Matrix[]): void => {
     for (const [index, matrix] of matrices.entries()) {
       const { name, row, rows } = matrix.within ?? { ...matrix, row: 0 };
       const module = modules.get(name) ?? { names: [name], rows, cols: matrix.cols, places: [] };

@@ -4,7 +4,7 @@ import { guardMemory, type Ledger } from '../gpu/buffer.ts';
 import type { Gpu } from '../gpu/device.ts';
 import { type LoraSite, MOST_ADAPTERS } from '../kernels/lora.ts';
 import { rowBytes, stride, type Weight } from '../kernels/tensor.ts';
-import type { Adapter, LowRank, Place, Projection } from './adapter.ts';
+import type { Adapter, LowRank, Place, ProjectionName } from './adapter.ts';
 import { foldsOf } from './fold.ts';
 import { attentionOf, convOf, type ModelSpec } from './spec.ts';
 import { headOrder, type Weights } from './weights.ts';
@@ -59,7 +59,7 @@ export interface AdapterHost {
   memoryLimit: number | undefined;
 }
 
-const keyOf = (layer: number, projection: Projection): string => `${layer} ${projection}`;
+const keyOf = (layer: number, projection: ProjectionName): string => `${layer} ${projection}`;
 
 /** The adapters of a model. Sequences choose among them by numbers from 1 up; 0 is none. */
 export class AdapterSet {
@@ -77,7 +77,7 @@ export class AdapterSet {
   }
 
   /** What adapters add to a projection of a layer; undefined where none does. */
-  site(layer: number, projection: Projection): Site | undefined {
+  site(layer: number, projection: ProjectionName): Site | undefined {
     return this.#sites.get(keyOf(layer, projection));
   }
 
@@ -188,7 +188,7 @@ export class AdapterSet {
   }
 
   #weightOf(key: string): { weight: Weight; matrices: readonly number[] } {
-    const [layer, projection] = key.split(' ') as [string, Projection];
+    const [layer, projection] = key.split(' ') as [string, ProjectionName];
     const { spec, weights } = this.#host;
     if (projection === 'qkv' || projection === 'out') {
       const { q, k, v, out } = attentionOf(spec).get(Number(layer))!;

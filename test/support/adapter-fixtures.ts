@@ -15,6 +15,7 @@ export interface AdapterFixture {
   base: FamilyFixture;
   prompt: number[];
   greedy: number[];
+  /** Of the last tokens of the prompt. */
   logits: Float32Array;
   skipped: { layer: number; logits: Float32Array };
   /** Sums of the rows of the matrices that it changes, once it is merged into them. */
