@@ -6,7 +6,7 @@ import { prepareJax } from '../train/node-jax.ts';
 import { type Command, flag, text, usageError, wholeNumberOf } from './args.ts';
 import { healOptionsOf, parseTextCommand, TEXT_HELP, textOptionsOf } from './convert-options.ts';
 import { provideGpu } from './gpu.ts';
-import { log, openModelFolder, print, printJson } from './io.ts';
+import { log, openLora, openModelFolder, print, printJson } from './io.ts';
 
 const OPTIONS = {
   out: { type: 'string', short: 'o' },
@@ -63,7 +63,7 @@ ${TEXT_HELP}
       sharePairs: wholeNumberOf('share-pairs', values['share-pairs'], 0, 9999) ?? 0,
       share,
       heal,
-      adapter: values.lora === undefined ? undefined : await openModelFolder(values.lora),
+      adapter: await openLora(values.lora),
       force: values.force ?? false,
       log,
       ...(await textOptionsOf(values, signal)),

@@ -11,7 +11,7 @@ import {
   text,
   usageError,
 } from './args.ts';
-import { loadLora, openModel, print, printJson, readText } from './io.ts';
+import { loadLora, openLora, openModel, print, printJson, readText } from './io.ts';
 
 const NUMBERS = {
   'max-tokens': 'maxTokens',
@@ -149,10 +149,11 @@ ${COMMON_HELP}: {text, promptTokenIds, tokenIds, finishReason, usage, timings}`,
     if (options.logprobs && !values.json) throw usageError('--logprobs needs --json.');
     const loadOptions = { ...loadOptionsOf(values), adapter: values.adapter, signal };
     const prompt = await promptOf(values);
+    const lora = await openLora(values.lora);
     const model = await openModel(folder, loadOptions);
     try {
       const chunks: GenerateChunk[] = [];
-      const adapter = await loadLora(model, values.lora, signal);
+      const adapter = await loadLora(model, lora, signal);
       const ids = idWriter((text) => process.stdout.write(text));
       const result = await collect(model.generate(prompt, { ...options, ...adapter, signal }), (chunk) => {
         chunks.push(chunk);

@@ -36,15 +36,19 @@ export async function openModel(
   }
 }
 
+/** The folder of `--lora`. */
+export const openLora = async (path: string | undefined): Promise<Source | undefined> =>
+  path === undefined ? undefined : openModelFolder(path);
+
 /** Loads the adapter of `--lora`; gives what chooses it. */
 export async function loadLora(
   model: EngineModel,
-  path: string | undefined,
+  source: Source | undefined,
   signal: AbortSignal,
 ): Promise<{ adapter?: string }> {
-  if (path === undefined) return {};
+  if (!source) return {};
   const name = 'lora';
-  await model.loadAdapter(await openModelFolder(path), { name, signal });
+  await model.loadAdapter(source, { name, signal });
   return { adapter: name };
 }
 

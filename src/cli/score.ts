@@ -10,7 +10,7 @@ import {
   wholeNumberOf,
 } from './args.ts';
 import { COMPARED, type ComparedText, compareDtypes, comparisonText, dtypesOf } from './compare.ts';
-import { loadLora, openModel, print, printJson, readText } from './io.ts';
+import { loadLora, openLora, openModel, print, printJson, readText } from './io.ts';
 
 const OPTIONS = {
   text,
@@ -78,12 +78,13 @@ ${COMMON_HELP}: {nll, perplexity, tokens, top1}; top1[i] is the likeliest token 
       );
       return values.json ? printJson(comparison) : print(comparisonText(comparison));
     }
+    const lora = await openLora(values.lora);
     const model = await openModel(folder, loadOptions);
     try {
       const ids = typeof given === 'string' ? await model.encode(given) : given!;
       if (ids.length < 2)
         throw usageError(`There is nothing to predict in ${ids.length} token(s).`, 'Give at least 2 tokens.');
-      const adapter = await loadLora(model, values.lora, signal);
+      const adapter = await loadLora(model, lora, signal);
       const { nll, top1 } = await model.score(ids, { ...adapter, signal });
       const perplexity = Math.exp(nll);
       if (values.json) return printJson({ nll, perplexity, tokens: ids.length, top1: [...top1] });

@@ -5,7 +5,8 @@ import { readAdapter } from '../model/adapter.ts';
 import { AdapterSet, type LoadedAdapter } from '../model/adapters.ts';
 import type { Plan } from '../model/spec.ts';
 import type { Runner } from './runner.ts';
-import type { AdapterInfo, AdapterOptions } from './types.ts';
+import { selfTest } from './self-test.ts';
+import type { AdapterInfo, AdapterOptions, SelfTest } from './types.ts';
 
 /** What adapters need of the model that they are for. */
 export interface AdapterHost {
@@ -13,6 +14,7 @@ export interface AdapterHost {
   /** Opens a folder as the model's was opened. */
   open: (like: SourceLike) => Source;
   memoryLimit: number | undefined;
+  selfTest: Pick<SelfTest, 'kernels'>;
 }
 
 interface Named {
@@ -64,9 +66,12 @@ export class Adapters {
     });
   }
 
-  /** @param alone runs what changes the model, when no step is under way */
+  /**
+   * @param alone runs what changes the model, when no step is under way; K and V of sequence 0 are written over
+   * @throws ShishuError those of `Model.loadAdapter`
+   */
   async load(
-    { runner, open, memoryLimit }: AdapterHost,
+    { runner, open, memoryLimit, selfTest: { kernels } }: AdapterHost,
     source: SourceLike,
     options: AdapterOptions,
     alone: (run: (plan: Plan) => Promise<void>, signal: AbortSignal | undefined) => Promise<void>,
@@ -89,6 +94,7 @@ export class Adapters {
       const { spec, gpu, weights, kv, scratch } = runner.parts;
       const adapter = await readAdapter(open(source), spec, signal);
       const { rank, targets } = adapter;
+      const tested = kernels !== 'off';
       let info: AdapterInfo | undefined;
       await alone(async (plan) => {
         const { ledger, parts } = runner;
@@ -106,6 +112,19 @@ export class Adapters {
         runner.forgetAdapted();
         try {
           await runner.warm(plan, true);
+          if (tested) {
+            set.choose(0, loaded);
+            const [wrong] = await selfTest(runner, plan, true);
+            if (wrong)
+              throw new ShishuError(
+                'self-test',
+                `The kernels of adapters compute wrongly here: ${wrong.kernel}.`,
+                {
+                  details: { kernels: [wrong.kernel], found: wrong.found, expected: wrong.expected },
+                  mend: 'Merge the adapter into the model, or update the browser or the GPU driver.',
+                },
+              );
+          }
         } catch (error) {
           await set.remove(loaded);
           runner.forgetAdapted();

@@ -254,6 +254,7 @@ export class LocalModel implements EngineModel {
       scheduler.alone(async () => {
         // A model that was loaded again is another.
         this.#still(parts);
+        scheduler.slots[0]!.prefix = new PrefixCache();
         try {
           await run(this.#running.plan);
         } catch (error) {

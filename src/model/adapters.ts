@@ -29,6 +29,8 @@ export interface Site extends LoraSite {
   /** A's of all adapters; the gain of the norm before is that of the projection's own weight. */
   a: Weight;
   entries: ReadonlyMap<number, Entry>;
+  /** What the table holds. */
+  words: Uint32Array<ArrayBuffer>;
 }
 
 /** What a forward writes over beside the model's own scratch. */
@@ -67,12 +69,14 @@ export class AdapterSet {
   readonly sequences: number;
   readonly #host: AdapterHost;
   readonly #loaded = new Set<LoadedAdapter>();
+  readonly #chosen: Uint32Array<ArrayBuffer>;
   #sites = new Map<string, Site>();
   #scratch: Partial<Record<keyof AdapterScratch, GPUBuffer>> = {};
 
   constructor(host: AdapterHost) {
     this.#host = host;
     this.sequences = host.sequences;
+    this.#chosen = new Uint32Array(host.sequences);
     this.chosen = host.ledger.storage('adapters of sequences', 4 * host.sequences, 'scratch');
   }
 
@@ -88,13 +92,22 @@ export class AdapterSet {
     return buffer;
   }
 
+  /** What the buffers hold that decide where kernels read. */
+  get known(): [GPUBuffer, ArrayBuffer][] {
+    return [
+      [this.chosen, this.#chosen.slice().buffer],
+      ...[...this.#sites.values()].map(({ table, words }): [GPUBuffer, ArrayBuffer] => [table, words.buffer]),
+    ];
+  }
+
   /** From now on the rows of a sequence are an adapter's, or of none. */
   choose(sequence: number, adapter: LoadedAdapter | undefined): void {
     if (adapter && !this.#loaded.has(adapter))
       throw new ShishuError('bad-argument', 'The adapter was unloaded before the reply began.', {
         details: { option: 'adapter' },
       });
-    this.#host.gpu.device.queue.writeBuffer(this.chosen, 4 * sequence, new Uint32Array([adapter?.id ?? 0]));
+    this.#chosen[sequence] = adapter?.id ?? 0;
+    this.#host.gpu.device.queue.writeBuffer(this.chosen, 0, this.#chosen);
   }
 
   /**
@@ -341,7 +354,7 @@ export class AdapterSet {
       vectors: weight.parts[0]!.vectors,
     };
     const a: Weight = { rows, cols, parts: [part], hasGain, hasBias: false };
-    return { a, b, table, matrices, rank: rows, items: vectors, entries: kept };
+    return { a, b, table, words, matrices, rank: rows, items: vectors, entries: kept };
   }
 
   /** Buffers that are large enough for all projections; those that are stay. */

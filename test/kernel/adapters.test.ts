@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { loadModel } from '../../src/engine/engine.ts';
 import type { EngineModel } from '../../src/engine/model-interface.ts';
 import type { GenerateOptions, LoadOptions } from '../../src/engine/types.ts';
-import type { Gpu } from '../../src/gpu/device.ts';
+import { type Gpu, openGpu } from '../../src/gpu/device.ts';
 import type { Tuning } from '../../src/kernels/tuning.ts';
 import { ADAPTER_FIXTURES, type AdapterFixture, adapterFixture } from '../support/adapter-fixtures.ts';
 import { charTokenizerFiles } from '../support/char-tokenizer.ts';
@@ -144,6 +144,24 @@ test('beside quantised weights and a narrow KV cache', async () => {
       expect(await off(model, fixture)).toBeLessThan(0.05);
     },
     { dtype: 'q8', kv: 'f16' },
+  );
+});
+
+test('a model that is loaded again after its GPU was lost has its adapters', async () => {
+  const fixture = await adapterFixture('llama-attention');
+  const { device } = await openGpu();
+  await withModel(
+    fixture,
+    async (model) => {
+      await model.loadAdapter(memorySource(fixture.files), { name: 'own' });
+      const { adapters, bytes } = model.info;
+      device.destroy();
+      await expect(off(model, fixture)).rejects.toMatchObject({ code: 'device-lost' });
+      await model.reload();
+      expect(model.info).toMatchObject({ adapters, bytes });
+      expect(await off(model, fixture)).toBeLessThan(TOLERANCE);
+    },
+    { device },
   );
 });
 
