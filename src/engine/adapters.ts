@@ -1,8 +1,8 @@
 import { refuseOption, ShishuError } from '../errors.ts';
 import type { SourceLike } from '../formats/open-source.ts';
 import type { Source } from '../formats/source.ts';
-import { readAdapter } from '../model/adapter.ts';
-import { AdapterSet, type LoadedAdapter } from '../model/adapters.ts';
+import { importModule } from '../lazy.ts';
+import type { LoadedAdapter } from '../model/adapters.ts';
 import type { Plan } from '../model/spec.ts';
 import type { Runner } from './runner.ts';
 import { selfTest } from './self-test.ts';
@@ -92,6 +92,8 @@ export class Adapters {
     this.#loading.add(name);
     try {
       const { spec, gpu, weights, kv, scratch } = runner.parts;
+      // What reads them is fetched with the first one.
+      const { AdapterSet, readAdapter } = await importModule(() => import('../model/lora.ts'));
       const adapter = await readAdapter(open(source), spec, signal);
       const { rank, targets } = adapter;
       const tested = kernels !== 'off';
