@@ -1,8 +1,10 @@
 import { readHeaders, sizesOn } from '../engine/engine.ts';
 import { mostRows } from '../engine/size.ts';
 import type { FormatShare } from '../engine/weight-formats.ts';
+import { convBytes } from '../model/kvcache.ts';
 import {
   attentionOf,
+  convOf,
   kvBytes,
   kvBytesPerToken,
   kvCapacity,
@@ -18,7 +20,7 @@ import { weightBytes } from './weight-bytes.ts';
 
 /** Runs of like blocks: `12 attention, 10 MLP-only (5 shared pairs)`. */
 function planText(plan: Plan): string {
-  const names = { attention: 'attention', linear: 'linear', mlp: 'MLP-only' };
+  const names = { attention: 'attention', linear: 'linear', conv: 'convolution', mlp: 'MLP-only' };
   const kinds: { kind: keyof typeof names; blocks: number; shared: number }[] = [];
   for (const { kind, layer, mlp } of plan) {
     let last = kinds.at(-1);
@@ -77,9 +79,10 @@ ${GPU_HELP}
     const { spec, stored, sizes: asked } = headers;
     const plan = planOf(spec);
     const windows = new Set([...attentionOf(spec).values()].flatMap(({ window }) => window ?? []));
+    const convolutions = [...convOf(spec).values()];
     // A GPU runs more of a prompt at once, which rings have room for.
     const profile =
-      asked.kv === 'auto' || windows.size > 0
+      asked.kv === 'auto' || windows.size > 0 || convolutions.length > 0
         ? await profileHere(options.profile ?? 'auto', values.adapter)
         : 'gpu';
     const sizes = sizesOn({ profile }, asked);
@@ -90,7 +93,11 @@ ${GPU_HELP}
     const each = kvDtype === 'f32' ? 4 : 2;
     const perToken = kvBytesPerToken(spec, plan, each);
     const held = { context: contextLength, rows: mostRows({ profile }, sizes) };
-    const kv = kvBytes(spec, plan, each, (mixer) => kvCapacity(mixer, held));
+    const seen = convolutions.map((mixer) => convBytes(mixer, spec.hiddenSize, held));
+    const kv = seen.reduce(
+      (sum, bytes) => sum + bytes,
+      kvBytes(spec, plan, each, (mixer) => kvCapacity(mixer, held)),
+    );
     const past = kvBytes(spec, plan, each, (mixer) => (kvCapacity(mixer, held) < contextLength ? 0 : 1));
     const bytes = { weights, kv, kvPerToken: perToken, total: weights + kv };
     if (values.json)

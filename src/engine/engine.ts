@@ -1,6 +1,7 @@
 import { anySignal, refuseOption, throwIfAborted } from '../errors.ts';
 import { specsOf } from '../families/index.ts';
 import { type Checkpoint, checkpointOf, readEntries, type UsableTensor } from '../formats/checkpoint.ts';
+import { embeddingFilesOf } from '../formats/embedding-files.ts';
 import { readEosIds } from '../formats/generation.ts';
 import { readJson } from '../formats/json.ts';
 import { openSource, type SourceLike } from '../formats/open-source.ts';
@@ -15,7 +16,7 @@ import type { TunedKernels } from '../kernels/tuning.ts';
 import { F16Fit } from '../model/f16-fit.ts';
 import type { ForwardParts } from '../model/forward.ts';
 import { fillFromCheckpoint } from '../model/load.ts';
-import { type ModelSpec, planOf, tensorsOf } from '../model/spec.ts';
+import { type ModelSpec, planOf, tensorsOf, withoutHead } from '../model/spec.ts';
 import type { FillPlan } from '../model/weights.ts';
 import { DTYPES, DTYPES_TEXT } from '../quant/index.ts';
 import { checkKernels } from './check-kernels.ts';
@@ -186,7 +187,8 @@ async function readFor(
   try {
     const specs = specsOf(await json);
     const sizes = { ...checked, contextLength: contextOf(options, specs[0]) };
-    const { spec, checkpoint } = checkpointFor(folder, await entries, specs);
+    const found = await entries;
+    const { spec, checkpoint } = checkpointFor(folder, found, withoutHead(specs, found));
     const blocks = blockTypes(checkpoint);
     const kept = dtype === 'auto' ? autoFormats(spec, checkpoint) : undefined;
     return {
@@ -232,7 +234,11 @@ function readTexts(folder: Source, headers: Promise<Headers>, signal: AbortSigna
     spec.then(({ vocabSize }) => vocabSize),
     signal,
   );
-  return Promise.all([tokenizer, readEosIds(folder, spec, tokenizer, signal)]);
+  return Promise.all([
+    tokenizer,
+    readEosIds(folder, spec, tokenizer, signal),
+    embeddingFilesOf(folder, signal),
+  ]);
 }
 
 /** Tensors that f16 was to hold and does not. */
@@ -342,7 +348,7 @@ async function openModel(
       options.selfTest === false
         ? { runner, selfTest: NO_TEST }
         : await checkKernels(runner, plan, { ...wanted, own }, { warn, widen });
-    const [tokenizer, eosTokenIds] = await texts;
+    const [tokenizer, eosTokenIds, embeddingFiles] = await texts;
     const dispatchesPerToken = (await checked.runner.decodeDispatches(plan)).length;
     throwIfLost(gpu);
     phase = 'ready';
@@ -351,6 +357,7 @@ async function openModel(
       gpu,
       ...checked,
       tokenizer,
+      embeddingFiles,
       plan,
       eosTokenIds,
       dispatchesPerToken,

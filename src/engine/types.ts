@@ -156,6 +156,35 @@ export interface WholeOptions {
   signal?: AbortSignal;
 }
 
+/** A text, or its token ids, or a list of them. */
+export type EmbedInput = string | TokenIds | readonly (string | TokenIds)[];
+
+/** How texts become vectors. An unknown option, or one out of range, is an error that names it. */
+export interface EmbedOptions extends WholeOptions {
+  /** The hidden state of the last token, or the mean of all. Default: what the model's files name, else `last`. */
+  pooling?: 'last' | 'mean';
+  /** Make each vector's length 1. Default: as the model's files say; true where they say nothing. */
+  normalize?: boolean;
+  /**
+   * What is put before each text: a prompt of the model's files by its name, as `query`, or a text, as it is. Default: the
+   * prompt that the files say, else none.
+   */
+  instruction?: string;
+  /** Keep the first numbers of each vector, of models that were trained for it; `normalize` comes after that. */
+  dimensions?: number;
+  /** Cut texts that are longer than the context (default: they are an error). */
+  truncate?: boolean;
+  /** Told as texts are done. */
+  onProgress?: (progress: { texts: number; total: number }) => void;
+}
+
+/** What `model.embed` returns, in the order of the texts. */
+export interface Embeddings {
+  embeddings: Float32Array<ArrayBuffer>[];
+  /** Tokens of each text, with its instruction and the special tokens around it. */
+  tokens: number[];
+}
+
 /** Maps that stand in for attention, by layer. */
 export type LinearMaps = Readonly<Record<number, LinearMapData>>;
 

@@ -5,6 +5,7 @@ import { FORMATS } from '../quant/index.ts';
 import { type Fold, foldsOf, rotatedPlace } from './fold.ts';
 import {
   type AttentionMixer,
+  convTensors,
   elements,
   type Matrix,
   type ModelSpec,
@@ -56,6 +57,13 @@ export interface AttentionWeights {
   gainAfter: GPUBuffer | undefined;
 }
 
+export interface ConvWeights {
+  in: Weight;
+  /** f32: `(taps, hidden)`, then the bias `(hidden)`, if any. */
+  taps: GPUBuffer;
+  out: Weight;
+}
+
 /** The linear map that stands in for a block's attention: `up (down z) + b`, or `up z + b` where it is whole. */
 export interface LinearWeights {
   /** `(rank, hidden)` */
@@ -79,6 +87,8 @@ export interface Weights {
   attention: Map<number, AttentionWeights>;
   /** By layer. */
   linear: Map<number, LinearWeights>;
+  /** By layer. */
+  conv: Map<number, ConvWeights>;
   /** By the layer whose weights they are. */
   mlp: Map<number, MlpWeights>;
 }
@@ -202,12 +212,17 @@ class Allocator {
   plain(
     label: string,
     vectors: readonly TensorSpec[],
-    { place, size }: { place?: ((i: number) => number) | undefined; size?: number } = {},
+    { place, size }: { place?: ((i: number, vector: number) => number) | undefined; size?: number } = {},
   ): GPUBuffer {
     const lengths = vectors.map(elements);
     const buffer = this.#ledger.storage(label, 4 * (size ?? sum(lengths)), 'weights');
     for (const [i, { name }] of vectors.entries())
-      this.fill.plain.push({ ...this.#read(name), buffer, at: sum(lengths.slice(0, i)), place });
+      this.fill.plain.push({
+        ...this.#read(name),
+        buffer,
+        at: sum(lengths.slice(0, i)),
+        place: place && ((element) => place(element, i)),
+      });
     return buffer;
   }
 
@@ -220,10 +235,10 @@ class Allocator {
   }
 }
 
-/** Where rows of q and k go, and elements of their gains, where a part of each head rotates. */
+/** Where rows of q and k go, and elements of their gains, where the pairs that rotate are not those of the halves of a head. */
 function headOrder(mixer: AttentionMixer): ((row: number) => number) | undefined {
   const { headDim, rope } = mixer;
-  if (rope?.rotated === undefined) return undefined;
+  if (rope?.rotated === undefined && !rope?.interleaved) return undefined;
   return (row) => row - (row % headDim) + rotatedPlace(mixer, row % headDim);
 }
 
@@ -250,7 +265,14 @@ export function allocateWeights(
     });
   const embed = table('embedding', spec.embedding);
   const head = spec.tied ? make.withGain(embed, spec.norm) : table('head', spec.head, spec.norm);
-  const weights: Weights = { embed, head, attention: new Map(), linear: new Map(), mlp: new Map() };
+  const weights: Weights = {
+    embed,
+    head,
+    attention: new Map(),
+    linear: new Map(),
+    conv: new Map(),
+    mlp: new Map(),
+  };
   const after = (label: string, name: string | undefined): GPUBuffer | undefined =>
     name === undefined
       ? undefined
@@ -280,6 +302,17 @@ export function allocateWeights(
       const map = (matrix: Matrix): Weight =>
         make.matrix({ label: `block ${layer} linear`, matrices: [matrix], unit: 4 });
       weights.linear.set(layer, { down: down && map(down), up: map(up) });
+    }
+    if (mixer.kind === 'conv') {
+      const { norm, out, taps } = mixer;
+      weights.conv.set(layer, {
+        in: make.matrix({ label: `block ${layer} conv in`, matrices: [mixer.in], unit: 4, gain: norm }),
+        // Stored by channel.
+        taps: make.plain(`block ${layer} conv`, convTensors(mixer, hiddenSize), {
+          place: (i, vector) => (vector === 0 ? (i % taps) * hiddenSize + Math.floor(i / taps) : i),
+        }),
+        out: make.matrix({ label: `block ${layer} conv out`, matrices: [out], unit: 4 }),
+      });
     }
     if (feedForward.owner !== layer) continue;
     const { gate, up, down, norm, normAfter } = feedForward;

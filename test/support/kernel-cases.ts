@@ -12,6 +12,7 @@ import {
   type StepShape,
   type TwinLaunch,
 } from '../../src/gpu/kernel.ts';
+import { packSpans } from '../../src/kernels/pool.ts';
 import { packSampler } from '../../src/kernels/sample.ts';
 import { rowBytes, stride } from '../../src/kernels/tensor.ts';
 import { all, BYTES, twinLaunch } from '../../src/kernels/twin.ts';
@@ -124,7 +125,8 @@ const SIZES: Record<string, (place: Place) => number> = {
   K: colsOf,
   UNITS: (place) => stride(colsOf(place)) / Number(place.fixed.UNIT),
   X_STRIDE4: (place) => stride(colsOf(place)) / 4,
-  X_STRIDE: (place) => stride(qkvRows(place)),
+  X_STRIDE: (place) => stride(place.kernel.name === 'conv' ? 3 * place.odd.cols : qkvRows(place)),
+  SEEN_STRIDE: ({ odd }) => stride(odd.cols),
   N(place) {
     // A part of a weight: of q, k and v the first head is another's.
     if (isQkv(place)) return qkvRows(place) - place.odd.headDim;
@@ -132,7 +134,7 @@ const SIZES: Record<string, (place: Place) => number> = {
   },
   ROW0: (place) => (isQkv(place) ? place.odd.headDim : 8),
   BIAS_AT: (place) => (place.fixed.NORM ? stride(colsOf(place)) : 0),
-  OUT_STRIDE: ({ odd }) => stride(8 + odd.outputs),
+  OUT_STRIDE: ({ odd, kernel }) => stride(kernel.name === 'conv' ? odd.cols : 8 + odd.outputs),
   EPS: () => 0.05,
   HEADS: ({ odd }) => odd.heads,
   KV_HEADS: ({ odd }) => odd.kvHeads,
@@ -140,6 +142,7 @@ const SIZES: Record<string, (place: Place) => number> = {
   SEQUENCES: () => SEQUENCES,
   CONTEXT: () => CONTEXT,
   CAPACITY: ({ odd, kernel }) => (odd.ring ? odd.window + rowsEach(rowsOf(odd, kernel)) : CONTEXT),
+  TAPS: ({ odd }) => 3 + (odd.rows % 3),
   Q_STRIDE: ({ odd }) => stride(odd.heads * odd.headDim),
   Q_STRIDE4: ({ odd }) => stride(odd.heads * odd.headDim) / 4,
   OUT_STRIDE4: ({ odd }) => stride(odd.heads * odd.headDim) / 4,
@@ -228,6 +231,18 @@ function contentOf(
       case 'next_rows':
         // Sequences backwards.
         return words((i) => [7 + (i >> 2), count / 4 - 1 - (i >> 2), 4 + (i >> 2), 2 + (i >> 2)][i & 3]!);
+      case 'spans':
+        // One after the other, places backwards.
+        return new Uint32Array(
+          packSpans(
+            all(shape[0]!).map((s) => ({
+              first: s,
+              count: Math.min(1 + (s % 3), step.rows - s),
+              place: shape[0]! - s,
+              scale: 0.25 * (s + 1),
+            })),
+          ),
+        );
       case 'samplers':
         return words((i) => {
           const sampler = { ...SAMPLERS[(i >> 3) % SAMPLERS.length]!, seed: 31 * (i >> 3) };

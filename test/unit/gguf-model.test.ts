@@ -7,6 +7,7 @@ import { readHeaders } from '../../src/engine/engine.ts';
 import { ShishuError } from '../../src/errors.ts';
 import { specsOf } from '../../src/families/index.ts';
 import { checkpointOf, readEntries } from '../../src/formats/checkpoint.ts';
+import { embeddingFilesOf } from '../../src/formats/embedding-files.ts';
 import { ggufPlace } from '../../src/formats/find-gguf.ts';
 import { bytesToF32 } from '../../src/formats/float.ts';
 import { readEosIds } from '../../src/formats/generation.ts';
@@ -293,6 +294,20 @@ describe('what is not read is refused by its key', () => {
     };
     const of = (keys: Record<string, Typed>) => configOf(folderOf({ 'm.gguf': ggufFile(keys, [EMBEDDING]) }));
     expect(await of(metadata)).toEqual(await of(CONFIG));
+  });
+
+  it('how states are pooled is what sentence-transformers would say, for those who ask', async () => {
+    const filesOf = async (type: number) =>
+      (
+        await embeddingFilesOf(
+          folderOf({ 'm.gguf': ggufFile({ ...CONFIG, 'qwen2.pooling_type': u32(type) }, [EMBEDDING]) }),
+        )
+      )();
+    expect(await filesOf(0)).toBeUndefined();
+    expect(await filesOf(1)).toMatchObject({ pooling: ['mean'], normalize: true });
+    expect(await filesOf(3)).toMatchObject({ pooling: ['lasttoken'], normalize: true });
+    expect((await filesOf(4))!.pooling).toEqual(['rank']);
+    expect((await filesOf(9))!.pooling).toEqual(['type 9']);
   });
 
   it('a missing key, and factors of rotation that no known scaling makes', async () => {
