@@ -1,6 +1,7 @@
 import { ShishuError } from '../errors.ts';
 import type { ChatTemplateOptions, ThoughtTags, ToolFormat } from '../formats/chat-template.ts';
 import type { EmbeddingFiles } from '../formats/embedding-files.ts';
+import type { SamplingDefaults } from '../formats/generation.ts';
 import type { Tokenizer } from '../formats/tokenizer.ts';
 import { type Gpu, lossOr, throwIfLost } from '../gpu/device.ts';
 import type { Constraint, Masks } from '../grammar/constraint.ts';
@@ -48,6 +49,7 @@ export interface ModelParts {
   /** As loaded: all of the model's attention. */
   plan: Plan;
   eosTokenIds: readonly number[];
+  sampling: SamplingDefaults;
   dispatchesPerToken: number;
   selfTest: SelfTest;
   dtype: WeightDtype;
@@ -101,7 +103,7 @@ export class LocalModel implements EngineModel {
   }
 
   get info(): ModelInfo {
-    const { runner, plan, gpu, selfTest, dtype, f32Tensors, formats } = this.#live();
+    const { runner, plan, gpu, selfTest, dtype, f32Tensors, formats, sampling } = this.#live();
     const { plan: running, dispatchesPerToken } = this.#running;
     const { spec, kv } = runner.parts;
     return {
@@ -112,6 +114,7 @@ export class LocalModel implements EngineModel {
       dtype,
       f32Tensors,
       formats,
+      sampling,
       kv: kv.dtype,
       kvBytesPerToken: kvBytesPerToken(spec, running, kv.dtype === 'f32' ? 4 : 2),
       contextLength: kv.context,
