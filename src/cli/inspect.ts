@@ -1,5 +1,6 @@
 import { readHeaders, sizesOn } from '../engine/engine.ts';
 import { mostRows } from '../engine/size.ts';
+import type { FormatShare } from '../engine/weight-formats.ts';
 import { convBytes } from '../model/kvcache.ts';
 import {
   attentionOf,
@@ -49,6 +50,14 @@ function shapeText(spec: ModelSpec): string {
   return `hidden ${spec.hiddenSize}, MLP ${[...widths].join(' and ')}${[...heads].join('')}`;
 }
 
+/** `q8`, or with the bytes of each where there are several. */
+const formatsText = (formats: readonly FormatShare[]): string =>
+  formats.length === 1
+    ? formats[0]!.dtype
+    : formats
+        .map(({ dtype, tensors, bytes }) => `${dtype} (${tensors} matrices, ${megabytes(bytes)})`)
+        .join(', ');
+
 const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(2)} MB`;
 
 /** `shishulm inspect`: reads headers only, and needs no GPU. */
@@ -59,7 +68,7 @@ export const command: Command = {
 
 ${MODEL_HELP}
 ${GPU_HELP}
-  --json           one JSON object on stdout: {spec, plan, parameters, bytes, dtype, f32Tensors, kv,
+  --json           one JSON object on stdout: {spec, plan, parameters, bytes, dtype, f32Tensors, formats, kv,
                    contextLength}`,
 
   async run(argv) {
@@ -77,9 +86,10 @@ ${GPU_HELP}
         ? await profileHere(options.profile ?? 'auto', values.adapter)
         : 'gpu';
     const sizes = sizesOn({ profile }, asked);
-    const { dtype, wide = new Set<string>(), kv: kvDtype, contextLength } = sizes;
+    const { dtype, own = new Map(), kv: kvDtype, contextLength } = sizes;
+    const f32Tensors = dtype === 'f16' ? [...own].flatMap(([name, as]) => (as === 'f32' ? [name] : [])) : [];
     const parameters = parameterCount(spec);
-    const weights = weightBytes(spec, dtype, wide);
+    const { weights, formats } = weightBytes(spec, sizes);
     const each = kvDtype === 'f32' ? 4 : 2;
     const perToken = kvBytesPerToken(spec, plan, each);
     const held = { context: contextLength, rows: mostRows({ profile }, sizes) };
@@ -97,7 +107,8 @@ ${GPU_HELP}
         parameters,
         bytes,
         dtype,
-        f32Tensors: [...wide],
+        f32Tensors,
+        formats,
         kv: kvDtype,
         contextLength,
       });
@@ -108,7 +119,7 @@ ${GPU_HELP}
       shape: shapeText(spec),
       vocabulary: `${vocabSize}${tied ? ', tied' : ''}`,
       parameters: parameters.toLocaleString('en-US'),
-      weights: `${megabytes(weights)} as ${dtype}${wide.size > 0 ? `, ${wide.size} tensors as f32` : ''}`,
+      weights: `${megabytes(weights)} as ${formatsText(formats)}`,
       'KV cache': `${megabytes(kv)} for ${contextLength} tokens, ${perToken} bytes a token as ${kvDtype}${past < perToken ? `, ${past} past the window of ${[...windows].join(', ')}` : ''}`,
       total: `${megabytes(bytes.total)}, and scratch`,
     };

@@ -123,7 +123,7 @@ export function checkedSource(raw: RawSource, fresh = false, streaming?: Streami
       return size;
     },
     ...(raw.list && { list: () => raw.list!() }),
-    ...(raw.tensors && { tensors: (signal) => raw.tensors!(signal) }),
+    ...(raw.tensors && { tensors: (...args) => raw.tensors!(...args) }),
   };
   return source;
 }

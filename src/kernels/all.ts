@@ -5,6 +5,7 @@ import { EMBED } from './embed.ts';
 import { MATMUL, MATVEC } from './matmul.ts';
 import { MOMENT_VECTORS, MOMENTS } from './moments.ts';
 import { NORM } from './norm.ts';
+import { POOL } from './pool.ts';
 import { ROPE } from './rope.ts';
 import { ARGMAX } from './sample.ts';
 import { ADJUST, SAMPLE, SCORE, TOP_LOGPROBS } from './sampling.ts';
@@ -27,6 +28,7 @@ export const KERNELS: readonly Kernel[] = [
   ADJUST,
   TOP_LOGPROBS,
   SCORE,
+  POOL,
   MOMENTS,
   MOMENT_VECTORS,
   SYNTHESISE,

@@ -18,9 +18,13 @@ export function rotatedPlace({ headDim, rope }: Pick<AttentionMixer, 'headDim' |
   return at < still ? turning + at : headDim / 2 + turning + (at - still);
 }
 
+/** What is folded into the gain of the last norm for the logits' sake. A tied head is the embedding with its factor. */
+export const headFactor = ({ scales = {}, tied }: Pick<ModelSpec, 'scales' | 'tied'>): number =>
+  (scales.logits ?? 1) / (tied ? (scales.embedding ?? 1) : 1);
+
 /** What tensors become as they are read, by name; those that are left out stay as they are. */
 export function foldsOf(spec: ModelSpec): ReadonlyMap<string, Fold> {
-  const { embedding: scaled = 1, residual = 1, logits = 1 } = spec.scales ?? {};
+  const { embedding: scaled = 1, residual = 1 } = spec.scales ?? {};
   const offset = spec.gainOffset ?? 0;
   const folds = new Map<string, Fold>();
   const add = (tensor: string, times: number, plus = 0): void => {
@@ -58,8 +62,7 @@ export function foldsOf(spec: ModelSpec): ReadonlyMap<string, Fold> {
     gain(feedForward.norm);
     added(feedForward.down, feedForward.normAfter);
   }
-  // A tied head is the embedding with its factor.
-  gain(spec.norm, logits / (spec.tied ? scaled : 1));
+  gain(spec.norm, headFactor(spec));
   return folds;
 }
 

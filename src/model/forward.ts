@@ -5,6 +5,7 @@ import { attention, attentionPartsBytes } from '../kernels/attention.ts';
 import { conv } from '../kernels/conv.ts';
 import { embed } from '../kernels/embed.ts';
 import { norm } from '../kernels/norm.ts';
+import { pool } from '../kernels/pool.ts';
 import { type Output, project } from '../kernels/project.ts';
 import { normAndRope, type QkvPlace } from '../kernels/rope.ts';
 import { type Activations, stride, type Weight } from '../kernels/tensor.ts';
@@ -264,5 +265,20 @@ export function recordHead(
     width,
     step: scratch.step,
   });
+  return recorder.finish();
+}
+
+/** Records final norm over all rows, and sums of spans of them `(places, stride(hidden))`; no head is run. */
+export function recordPool(
+  { gpu, tuning, spec, weights, scratch }: ForwardParts,
+  spans: GPUBuffer,
+  out: GPUBuffer,
+): Promise<Dispatch[]> {
+  const recorder = new Recorder(gpu);
+  const { x, normed, step } = scratch;
+  const vectors = weights.head.parts[0]!.vectors!;
+  const eps = spec.rmsNormEps;
+  norm(gpu, tuning, recorder, { label: 'final norm', x, vectors, out: normed, eps, head: false, step });
+  pool(recorder, { x: { buffer: normed, cols: x.cols }, spans, out, step });
   return recorder.finish();
 }

@@ -156,6 +156,8 @@ export interface ModelSpec {
   /** `(vocab, hidden)`; of a tied model a copy of the embedding. */
   head: Matrix;
   tied: boolean;
+  /** The checkpoint has no head, and the embedding only stands in its place: the model makes no logits. */
+  headless?: true;
   /** Factors of rows of the embedding, of what blocks add to the hidden states, and of logits; 1 where left out. */
   scales?: { embedding?: number; residual?: number; logits?: number };
   /** Added to the stored gains of norms; 0 where left out. */
@@ -316,6 +318,17 @@ export function kvBytes(
     const mixer = attention.get(layer)!;
     return sum + 2 * bytesPerElement * kvElements(mixer) * positions(mixer);
   }, 0);
+}
+
+/** Readings of a config, with one without a head where a checkpoint was saved so: its names lack the first part, too. */
+export function withoutHead(
+  specs: readonly [ModelSpec, ...ModelSpec[]],
+  found: { has(name: string): boolean },
+): [ModelSpec, ...ModelSpec[]] {
+  const [spec, ...others] = specs;
+  const saved = [spec.embedding, spec.head].some(({ name }) => found.has(`${name}.weight`));
+  const headless: ModelSpec[] = saved || spec.tied ? [] : [{ ...spec, tied: true, headless: true }];
+  return [spec, ...others, ...headless];
 }
 
 /** Bytes of K and V that one token adds, while blocks with a window have room; past it they add nothing. */

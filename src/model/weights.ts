@@ -115,20 +115,20 @@ class Allocator {
   readonly #gpu: Gpu;
   readonly #ledger: Ledger;
   readonly #dtype: WeightDtype;
-  readonly #wide: ReadonlySet<string>;
+  readonly #own: ReadonlyMap<string, WeightDtype>;
   readonly #folds: ReadonlyMap<string, Fold>;
 
   constructor(
     gpu: Gpu,
     ledger: Ledger,
     dtype: WeightDtype,
-    wide: ReadonlySet<string>,
+    own: ReadonlyMap<string, WeightDtype>,
     folds: ReadonlyMap<string, Fold>,
   ) {
     this.#gpu = gpu;
     this.#ledger = ledger;
     this.#dtype = dtype;
-    this.#wide = wide;
+    this.#own = own;
     this.#folds = folds;
   }
 
@@ -138,28 +138,35 @@ class Allocator {
 
   matrix({ label, matrices, halves = false, unit, gain, dtype: asked, order }: Stacked): Weight {
     const [{ cols, bias }] = matrices as [Matrix];
-    const wide = matrices.some(({ name }) => this.#wide.has(`${name}.weight`));
-    const dtype = wide ? 'f32' : (asked ?? this.#dtype);
     const rows = sum(matrices.map((matrix) => matrix.rows));
-    const bytes = rowBytes(dtype, cols);
-    const most = Math.max(unit, Math.floor(this.#gpu.limits.binding / bytes.codes / unit) * unit);
-    const weight: Weight = { dtype, rows, cols, parts: [], hasGain: gain !== undefined, hasBias: bias };
-    for (let row0 = 0; row0 < rows; row0 += most) {
-      const count = Math.min(most, rows - row0);
-      weight.parts.push({
-        row0,
-        rows: count,
-        codes: this.#ledger.storage(label, count * bytes.codes, 'weights'),
-        scales: bytes.scales
-          ? this.#ledger.storage(`${label} scales`, count * bytes.scales, 'weights')
-          : undefined,
-        vectors: this.vectorsFor(label, weight, count),
-      });
-    }
+    const weight: Weight = { rows, cols, parts: [], hasGain: gain !== undefined, hasBias: bias };
+    const sections = this.#sections(matrices, asked ?? this.#dtype, halves).map(
+      ({ dtype, first, rows: inSection }) => {
+        const bytes = rowBytes(dtype, cols);
+        const most = Math.max(unit, Math.floor(this.#gpu.limits.binding / bytes.codes / unit) * unit);
+        const part0 = weight.parts.length;
+        for (let row0 = first; row0 < first + inSection; row0 += most) {
+          const count = Math.min(most, first + inSection - row0);
+          weight.parts.push({
+            row0,
+            rows: count,
+            dtype,
+            codes: this.#ledger.storage(label, count * bytes.codes, 'weights'),
+            scales: bytes.scales
+              ? this.#ledger.storage(`${label} scales`, count * bytes.scales, 'weights')
+              : undefined,
+            vectors: this.vectorsFor(label, weight, count),
+          });
+        }
+        return { first, most, part0 };
+      },
+    );
     let first = 0;
     for (const matrix of matrices) {
       const { name, rows: count } = matrix;
       const before = first;
+      const section = sections.findLast((one) => one.first <= before)!;
+      const { most, part0 } = section;
       // A part of halves holds equal shares of both; row0 counts both.
       const inOrder = halves
         ? (row: number) => {
@@ -167,7 +174,10 @@ class Allocator {
             const share = weight.parts[part]!;
             return { part, row: row - share.row0 / 2 + (before > 0 ? share.rows / 2 : 0) };
           }
-        : (row: number) => ({ part: Math.floor((before + row) / most), row: (before + row) % most });
+        : (row: number) => {
+            const at = before + row - section.first;
+            return { part: part0 + Math.floor(at / most), row: at % most };
+          };
       const place = order?.of.includes(matrix) ? (row: number) => inOrder(order.place(row)) : inOrder;
       this.fill.matrices.push({ ...this.#read(`${name}.weight`), weight, rows: count, place });
       if (bias) this.fill.biases.push({ ...this.#read(`${name}.bias`), weight, rows: count, place });
@@ -175,6 +185,22 @@ class Allocator {
     }
     if (gain !== undefined) this.fill.gains.push({ ...this.#read(gain), weight });
     return weight;
+  }
+
+  /** Runs of matrices that are kept in one dtype, by their rows: all in f32 where one is, or where halves differ. */
+  #sections(matrices: readonly Matrix[], dtype: WeightDtype, halves: boolean) {
+    const own = matrices.map(({ name }) => this.#own.get(`${name}.weight`) ?? dtype);
+    const wide = own.includes('f32') || (halves && new Set(own).size > 1);
+    const sections: { dtype: WeightDtype; first: number; rows: number }[] = [];
+    let first = 0;
+    for (const [i, { rows }] of matrices.entries()) {
+      const last = sections.at(-1);
+      const kept = wide ? 'f32' : own[i]!;
+      if (last?.dtype === kept) last.rows += rows;
+      else sections.push({ dtype: kept, first, rows });
+      first += rows;
+    }
+    return sections;
   }
 
   vectorsFor(label: string, { hasGain, hasBias, cols }: Weight, rows: number): GPUBuffer | undefined {
@@ -218,16 +244,16 @@ function headOrder(mixer: AttentionMixer): ((row: number) => number) | undefined
 
 /**
  * Allocates all weights of a model; `fill` says what to write into them.
- * @param wide tensors that are kept as f32, with those that share a matrix with them
+ * @param own tensors that are kept in another dtype; where one is f32, those that share a matrix with it are too
  */
 export function allocateWeights(
   gpu: Gpu,
   ledger: Ledger,
   spec: ModelSpec,
   dtype: WeightDtype,
-  wide: ReadonlySet<string> = new Set(),
+  own: ReadonlyMap<string, WeightDtype> = new Map(),
 ): { weights: Weights; fill: FillPlan } {
-  const make = new Allocator(gpu, ledger, dtype, wide, foldsOf(spec));
+  const make = new Allocator(gpu, ledger, dtype, own, foldsOf(spec));
   const { hiddenSize } = spec;
   const table = (label: string, matrix: Matrix, gain?: string): Weight =>
     make.matrix({

@@ -198,7 +198,7 @@ test.each(TINY_MODEL_NAMES)('the bytes of %s without a GPU are those of the ledg
     const model = await loadModel(await openFolder(path), { dtype, device: gpu.device });
     try {
       const { spec, bytes } = model.info;
-      expect(weightBytes(spec, dtype)).toBe(bytes.weights);
+      expect(weightBytes(spec, { dtype }).weights).toBe(bytes.weights);
     } finally {
       await model.dispose();
     }

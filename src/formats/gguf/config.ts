@@ -9,11 +9,12 @@ const HARMLESS = [
   'rope.scaling.finetuned',
   'expert_used_count',
   'attention.layer_norm_epsilon',
-  // How embeddings are made of the last hidden states.
-  'pooling_type',
   // Written of every model once; the architectures that are read have none.
   'use_parallel_residual',
 ];
+
+/** How embeddings are made of the last hidden states, by `pooling_type`, from 1 up, in the words of sentence-transformers. */
+const POOLINGS = ['mean', 'cls', 'lasttoken', 'rank'];
 
 /** Factors by which llama3's scaling divides each frequency. */
 const ROPE_FACTORS = 'rope_freqs.weight';
@@ -31,7 +32,14 @@ export function configOf(
   file: string,
   { metadata, tensors }: GgufHeader,
   factors: ReadonlyMap<string, Float32Array> = new Map(),
-): { config: Json; headDim: number; interleaved: boolean; names: Readonly<Record<string, string>> } {
+): {
+  config: Json;
+  headDim: number;
+  interleaved: boolean;
+  /** Names of tensors that the architecture alone has. */
+  names: Readonly<Record<string, string>>;
+  pooling: string | undefined;
+} {
   const keys = new Keys(file, metadata);
   const name = keys.need(keys.text('general.architecture'), 'general.architecture');
   const architecture = Object.hasOwn(ARCHITECTURES, name) ? ARCHITECTURES[name] : undefined;
@@ -99,11 +107,13 @@ export function configOf(
     architecture.more?.({ keys, number, own, headDim, hiddenSize, heads, blocks, factors }),
   );
   if (keys.flag(own('attention.causal')) === false) config.is_causal = false;
+  const type = number('pooling_type') ?? 0;
+  const pooling = type > 0 ? (POOLINGS[type - 1] ?? `type ${type}`) : undefined;
   const [unknown] = keys.unread(`${name}.`).filter((key) => !HARMLESS.map(own).includes(key));
   if (unknown !== undefined)
     keys.refuse(unknown, 'is not known, and may change what the model computes.', 'unsupported');
   const { interleaved = false, names = {} } = architecture;
-  return { config, headDim, interleaved, names };
+  return { config, headDim, interleaved, names, pooling };
 }
 
 function scalingOf(
