@@ -120,7 +120,7 @@ hidden size itself, which BF16 would round.
 
 MobileLLM-R1 is a dense Llama 4: experts are refused. Its context goes up to where all layers attend to all that is before, unscaled:
 one chunk, where the config has layers of chunked attention, and up to \`floor_scale\` where layers that do not rotate scale their
-queries. \`convert\` makes a ShishuLM of it, without healing.
+queries. \`convert\` makes a ShishuLM of it.
 
 Most blocks of LFM2 are short convolutions, which see the last 3 positions. What they see is kept by position, for as many positions as
 run at once and those 3 (f32, in \`bytes.kv\`), so that conversations go on, go back and break off by the rule of [sliding
