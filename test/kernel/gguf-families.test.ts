@@ -15,7 +15,9 @@ afterAll(() => gpu.close());
 test.each(GGUF_FAMILIES)('%s: logits are those of transformers', async (name) => {
   const { file, context, prompt, logits } = await ggufFamily(name);
   const options = { device: gpu.device, contextLength: context, kv: 'f32', selfTest: false } as const;
-  const model = await loadModel(file, { ...options, dtype: 'f32' });
-  expect(difference(await model.logits(prompt), logits)).toBeLessThan(1e-4);
-  await model.dispose();
+  for (const dtype of ['f32', 'auto'] as const) {
+    const model = await loadModel(file, { ...options, dtype });
+    expect(difference(await model.logits(prompt), logits), dtype).toBeLessThan(1e-4);
+    await model.dispose();
+  }
 });
