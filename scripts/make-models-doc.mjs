@@ -47,7 +47,13 @@ const FAMILIES = [
   ['smollm3', 'HuggingFaceTB/SmolLM3-3B', ['smollm3'], 'smollm3.ts', []],
   ['granite', 'ibm-granite/granite-3.3-2b-instruct', ['granite'], 'granite.ts', FOLDS],
   ['granitemoehybrid', 'ibm-granite/granite-4.0-350m', ['granite4'], 'granite.ts', [...FOLDS, ...ROWS]],
-  ['phi3', 'microsoft/Phi-4-mini-instruct', ['phi3', 'phi3-long', 'phi3-window'], 'phi.ts', [...ROPE, ...ROWS, ...FOLDS]],
+  [
+    'phi3',
+    'microsoft/Phi-4-mini-instruct',
+    ['phi3', 'phi3-long', 'phi3-window'],
+    'phi.ts',
+    [...ROPE, ...ROWS, ...FOLDS],
+  ],
   [
     'olmo2',
     'allenai/OLMo-2-0425-1B-Instruct',
