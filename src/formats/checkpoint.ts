@@ -82,7 +82,11 @@ export async function readEntries(source: Source, signal?: AbortSignal): Promise
     return (await readHeader(source, SINGLE, signal)).tensors;
   } catch (error) {
     if (!mayBeMissing(error)) throw error;
-    return readShards(source, error, signal);
+    return readShards(source, error, signal).catch(async (failure) => {
+      const other = mayBeMissing(failure) && (await source.tensors?.(signal, true));
+      if (other) return other;
+      throw failure;
+    });
   }
 }
 
