@@ -112,7 +112,7 @@ async function factsOf({ asked, label, weights, spec, plan, runner }: Session): 
     parameters: parameterCount(spec),
     layers: spec.blocks.length,
     attentionBlocks: plan.filter(({ kind }) => kind === 'attention').length,
-    dtype: [...parts.weights.mlp.values()][0]!.down.dtype,
+    dtype: [...parts.weights.mlp.values()][0]!.down.parts[0]!.dtype,
     kv: parts.kv.dtype,
     context: parts.kv.context,
     maxPositions: spec.maxPositions,

@@ -36,7 +36,7 @@ const COMMON = {
 } as const;
 
 export const MODEL_HELP = `  --dtype D        weights on the GPU: auto, ${DTYPES_TEXT} (auto: f16 where stored as F16 or
-                   BF16, but for tensors that f16 does not hold; q8 where in a GGUF's blocks; else f32)
+                   BF16, but for tensors that f16 does not hold; as a GGUF file has them; else f32)
   --kv D           KV cache: auto, f32 or f16 (auto: f16 on a GPU, f32 where a CPU plays one)
   --context N      tokens of context (the model's, at most 4096)`;
 const PROFILE_HELP = `  --profile P      kernels and defaults of software (a CPU that plays GPU) or of gpu (auto: by the adapter)`;

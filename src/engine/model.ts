@@ -1,5 +1,6 @@
 import { ShishuError } from '../errors.ts';
 import type { ChatTemplateOptions, ThoughtTags, ToolFormat } from '../formats/chat-template.ts';
+import type { EmbeddingFiles } from '../formats/embedding-files.ts';
 import type { Tokenizer } from '../formats/tokenizer.ts';
 import { type Gpu, lossOr, throwIfLost } from '../gpu/device.ts';
 import type { Constraint, Masks } from '../grammar/constraint.ts';
@@ -7,18 +8,23 @@ import type { WeightDtype } from '../kernels/tensor.ts';
 import { lazy } from '../lazy.ts';
 import { checkLinearMaps, installLinearMaps } from '../model/linear-maps.ts';
 import { kvBytesPerToken, type Plan, parameterCount } from '../model/spec.ts';
+import { checkEmbedOptions, embedTexts, pooledStates } from './embedding.ts';
 import { generateReplies } from './generate.ts';
 import type { EngineModel } from './model-interface.ts';
 import { completeOrder, type ModeSetting, modesOf, type PruneOrder, planInModes } from './modes.ts';
 import { checkOptions } from './options.ts';
 import { Places } from './places.ts';
 import { PrefixCache } from './prefix-cache.ts';
-import { checkIds, idList, promptIds } from './prompt.ts';
-import type { Runner } from './runner.ts';
+import { checkHead, checkIds, idList, promptIds } from './prompt.ts';
+import type { Runner, WholeCall } from './runner.ts';
 import { Scheduler } from './scheduler.ts';
 import { logitsOf, ofTokens, scoreOf } from './scoring.ts';
+import type { Slot } from './sequence.ts';
 import type {
   BatchChunk,
+  Embeddings,
+  EmbedInput,
+  EmbedOptions,
   GenerateChunk,
   GenerateOptions,
   GenerateResult,
@@ -38,6 +44,8 @@ export interface ModelParts {
   gpu: Gpu;
   runner: Runner;
   tokenizer: Tokenizer;
+  /** @throws ShishuError what is wrong with them */
+  embeddingFiles(): EmbeddingFiles | undefined;
   /** As loaded: all of the model's attention. */
   plan: Plan;
   eosTokenIds: readonly number[];
@@ -45,6 +53,7 @@ export interface ModelParts {
   selfTest: SelfTest;
   dtype: WeightDtype;
   f32Tensors: readonly string[];
+  formats: ModelInfo['formats'];
 }
 
 /** A model that runs in this thread. As many replies run at once as it was loaded for (`batch`); others wait for those before. */
@@ -93,7 +102,7 @@ export class LocalModel implements EngineModel {
   }
 
   get info(): ModelInfo {
-    const { runner, plan, gpu, selfTest, dtype, f32Tensors } = this.#live();
+    const { runner, plan, gpu, selfTest, dtype, f32Tensors, formats } = this.#live();
     const { plan: running, dispatchesPerToken } = this.#running;
     const { spec, kv } = runner.parts;
     return {
@@ -103,6 +112,7 @@ export class LocalModel implements EngineModel {
       parameters: parameterCount(spec),
       dtype,
       f32Tensors,
+      formats,
       kv: kv.dtype,
       kvBytesPerToken: kvBytesPerToken(spec, running, kv.dtype === 'f32' ? 4 : 2),
       contextLength: kv.context,
@@ -168,6 +178,7 @@ export class LocalModel implements EngineModel {
   ): AsyncGenerator<BatchChunk, GenerateResult[], undefined> {
     const parts = this.#live();
     const { runner } = parts;
+    checkHead(runner.parts.spec);
     if (!Number.isInteger(n) || n < 1 || n > runner.sequences)
       throw new ShishuError('bad-argument', `${n} replies are asked for, the batch is ${runner.sequences}.`, {
         details: { replies: n, limit: runner.sequences },
@@ -252,9 +263,9 @@ export class LocalModel implements EngineModel {
   async #whole<T>(
     given: TokenIds,
     { modes, signal }: WholeOptions,
-    run: (runner: Runner, plan: Plan, tokenIds: readonly number[]) => Promise<T>,
+    run: (runner: Runner, plan: Plan, tokenIds: readonly number[], call: WholeCall) => Promise<T>,
   ): Promise<T> {
-    this.#live();
+    checkHead(this.#live().runner.parts.spec);
     const tokenIds = idList(given);
     const ownPlan = modes && this.#planOf(modes);
     if (tokenIds.length === 0) throw new ShishuError('bad-argument', 'There are no tokens.');
@@ -270,27 +281,37 @@ export class LocalModel implements EngineModel {
           mend: 'Load the model with a larger contextLength, or use fewer tokens.',
         },
       );
+    return this.#alone(1, signal, async (runner, [slot]) => {
+      const { index: sequence, prefix } = slot!;
+      const plan = ownPlan ?? this.#running.plan;
+      await this.#ready(plan);
+      const value = await run(runner, plan, tokenIds, { sequence, signal });
+      // A prompt that begins with this text need not run it again.
+      prefix.append(tokenIds, plan);
+      return value;
+    });
+  }
+
+  /** Runs alone, with up to `most` slots that hold nothing. */
+  #alone<T>(
+    most: number,
+    signal: AbortSignal | undefined,
+    run: (runner: Runner, slots: readonly Slot[]) => Promise<T>,
+  ): Promise<T> {
     return this.#scheduler.alone(async () => {
-      const parts = this.#live();
+      const { runner, gpu } = this.#live();
       try {
-        const plan = ownPlan ?? this.#running.plan;
-        const prefix = new PrefixCache();
-        this.#scheduler.slots[0]!.prefix = prefix;
-        await this.#ready(plan);
-        const value = await run(parts.runner, plan, tokenIds);
-        // A prompt that begins with this text need not run it again.
-        prefix.append(tokenIds, plan);
-        return value;
+        return await run(runner, this.#scheduler.vacate(most));
       } catch (error) {
         this.#live();
-        throw await lossOr(parts.gpu, error);
+        throw await lossOr(gpu, error);
       }
     }, signal);
   }
 
   score(tokenIds: TokenIds, options: WholeOptions = {}): Promise<Score> {
-    return this.#whole(tokenIds, options, async (runner, plan, tokenIds) => {
-      const { logprobs: next, top1 } = await scoreOf(runner, plan, tokenIds, options.signal);
+    return this.#whole(tokenIds, options, async (runner, plan, tokenIds, call) => {
+      const { logprobs: next, top1 } = await scoreOf(runner, plan, tokenIds, call);
       const logprobs = ofTokens(next);
       const total = logprobs.reduce((sum, value) => sum + value, 0);
       return { nll: tokenIds.length > 1 ? -total / (tokenIds.length - 1) : 0, logprobs, top1 };
@@ -298,8 +319,20 @@ export class LocalModel implements EngineModel {
   }
 
   logits(tokenIds: TokenIds, options: WholeOptions = {}): Promise<Float32Array<ArrayBuffer>> {
-    return this.#whole(tokenIds, options, (runner, plan, tokenIds) =>
-      logitsOf(runner, plan, tokenIds, options.signal),
+    return this.#whole(tokenIds, options, logitsOf);
+  }
+
+  async embed(input: EmbedInput, given: EmbedOptions = {}): Promise<Embeddings> {
+    const parts = this.#live();
+    const { modes, ...options } = checkEmbedOptions(given, parts.runner.parts.spec.hiddenSize);
+    const { signal } = options;
+    const plan = modes ? this.#planOf(modes) : this.#running.plan;
+    return embedTexts(parts, input, options, (texts) =>
+      this.#alone(texts.length, signal, async (runner, slots) => {
+        await this.#ready(plan);
+        const sequences = slots.map(({ index }) => index);
+        return pooledStates(runner, plan, sequences, texts, signal);
+      }),
     );
   }
 

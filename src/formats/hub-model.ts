@@ -113,10 +113,10 @@ export function orHubGguf(
       await folder.readSpans(file, cuts, use, signal);
       return true;
     },
-    async tensors(signal, lacking) {
+    async tensors(signal, asBlocks, lacking) {
       if (!lacking) return undefined;
       const model = await instead(signal);
-      if (model) return model.tensors?.(signal);
+      if (model) return model.tensors?.(signal, asBlocks);
       const file = await among();
       if (file === undefined) return undefined;
       throw new ShishuError('bad-argument', `${named} has its weights in a GGUF file alone.`, {

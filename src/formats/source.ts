@@ -128,7 +128,7 @@ export function checkedSource(raw: RawSource, fresh = false, streaming?: Streami
       return size;
     },
     ...(raw.list && { list: () => raw.list!() }),
-    ...(raw.tensors && { tensors: (signal, lacking) => raw.tensors!(signal, lacking) }),
+    ...(raw.tensors && { tensors: (...args) => raw.tensors!(...args) }),
   };
   checked.add(source);
   return source;

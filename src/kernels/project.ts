@@ -39,7 +39,7 @@ export interface Projection {
 const MANY_ROWS = 512;
 
 function outputConstants(out: Output): Record<string, ShaderConstant> {
-  if (out.kind === 'qkv') return qkvConstants(out.shape, out.sequences, out.context);
+  if (out.kind === 'qkv') return qkvConstants(out);
   return {
     OUT_STRIDE: stride(out.to.cols),
     RESIDUAL: out.kind === 'plain' && out.residual,
@@ -81,7 +81,7 @@ export function project(gpu: Gpu, tuning: Tuning, recorder: Recorder, call: Proj
       shader: {
         kernel: tiled ? MATMUL : MATVEC,
         imports: {
-          WEIGHT: weightInclude(weight.dtype),
+          WEIGHT: weightInclude(part.dtype),
           OUT: `out_${out.kind}`,
           ...(!tiled && { REDUCE: reduceInclude(gpu, lanes), X: rows }),
           ...(out.kind === 'qkv' && { KV_WRITE: `kv_write_${out.kvDtype}` }),
@@ -96,7 +96,7 @@ export function project(gpu: Gpu, tuning: Tuning, recorder: Recorder, call: Proj
             EPS: fused?.eps ?? 0,
             K: weight.cols,
           }),
-          ...unitConstants(weight.dtype, weight.cols),
+          ...unitConstants(part.dtype, weight.cols),
           X_STRIDE4: padded / 4,
           N: part.rows,
           // The halves of a swiglu part are output rows of their own.

@@ -1,13 +1,13 @@
-import type { WeightFormat } from './format.ts';
+import type { ValueFormat } from './format.ts';
 
 /** Values as they are. */
-export const f32: WeightFormat = {
+export const f32: ValueFormat = {
   reader: 'weight_f32',
   load: 'vec4f',
   unit: 4,
   bits: 32,
   signed: false,
-  scaled: false,
+  perBlock: 0,
   level: 1,
   table: 'f32',
   refusal: 'f32 cannot hold',

@@ -6,6 +6,7 @@ import type { Pipeline, PipelineCache } from '../../src/gpu/pipeline.ts';
 import { Recorder } from '../../src/gpu/recorder.ts';
 import { addMoments } from '../../src/kernels/moments.ts';
 import { norm } from '../../src/kernels/norm.ts';
+import { pool } from '../../src/kernels/pool.ts';
 import { argmax, MAX_TOP } from '../../src/kernels/sample.ts';
 import { adjust, sample, score, topLogprobs } from '../../src/kernels/sampling.ts';
 import { synthesise } from '../../src/kernels/synthesise.ts';
@@ -46,7 +47,7 @@ export function shadersOf(
   const size = { rows: 8, decodeRows: 8, logitRows: 8, context: 600, sequences: 2 };
   const scratch = allocateScratch(ledger, tuning, spec, size);
   const { weights } = allocateWeights(real, ledger, spec, dtype);
-  const kv = new KvCache(ledger, spec, { dtype: kvDtype, sequences: 2, context: size.context });
+  const kv = new KvCache(ledger, spec, { ...size, dtype: kvDtype });
   const any = scratch.parts;
   const hidden = { buffer: any, cols: spec.hiddenSize };
   const parts = { gpu: on, tuning, spec, weights, kv, scratch };
@@ -69,6 +70,7 @@ export function shadersOf(
     for (const part of weight.parts) synthesise(recorder, { weight, part, seed: 1, uniform: () => any });
   for (const layer of weights.linear.keys()) recordLinear(parts, recorder, layer, hidden, 'many');
   norm(on, tuning, recorder, { label: 'z', x: scratch.x, out: any, eps: 1e-6, head: false, step });
+  pool(recorder, { x: scratch.x, spans: any, out: any, step });
   const to = { G: any, C: any, vectors: any, odd: any };
   addMoments(recorder, { d: spec.hiddenSize, z: any, before: any, after: any, rows: any, to, step });
   ledger.releaseAll();

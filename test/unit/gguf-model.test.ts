@@ -7,6 +7,7 @@ import { readHeaders } from '../../src/engine/engine.ts';
 import { ShishuError } from '../../src/errors.ts';
 import { specsOf } from '../../src/families/index.ts';
 import { checkpointOf, readEntries } from '../../src/formats/checkpoint.ts';
+import { embeddingFilesOf } from '../../src/formats/embedding-files.ts';
 import { ggufPlace } from '../../src/formats/find-gguf.ts';
 import { bytesToF32 } from '../../src/formats/float.ts';
 import { readEosIds } from '../../src/formats/generation.ts';
@@ -293,6 +294,20 @@ describe('what is not read is refused by its key', () => {
     expect(await of(metadata)).toEqual(await of(CONFIG));
   });
 
+  it('how states are pooled is what sentence-transformers would say, for those who ask', async () => {
+    const filesOf = async (type: number) =>
+      (
+        await embeddingFilesOf(
+          folderOf({ 'm.gguf': ggufFile({ ...CONFIG, 'qwen2.pooling_type': u32(type) }, [EMBEDDING]) }),
+        )
+      )();
+    expect(await filesOf(0)).toBeUndefined();
+    expect(await filesOf(1)).toMatchObject({ pooling: ['mean'], normalize: true });
+    expect(await filesOf(3)).toMatchObject({ pooling: ['lasttoken'], normalize: true });
+    expect((await filesOf(4))!.pooling).toEqual(['rank']);
+    expect((await filesOf(9))!.pooling).toEqual(['type 9']);
+  });
+
   it('a missing key, and factors of rotation that no known scaling makes', async () => {
     const { 'qwen2.context_length': _, ...missing } = CONFIG;
     expect((await refusal(missing)).message).toMatch(/"qwen2\.context_length" is missing/);
@@ -386,7 +401,7 @@ it.each([
   expect(Array.from(rows.slice(0, 20))).toEqual(Array.from({ length: 20 }, (_, i) => i));
 });
 
-it('a few blocks beside f16 are widened, and not said to be kept in fewer bits', async () => {
+it('unasked each matrix stays as it is stored, and nothing is said', async () => {
   const tensor = (name: string, type: number, ...shape: number[]): FileTensor => {
     const values = shape.reduce((a, b) => a * b);
     const size = { 0: 4 * values, 1: 2 * values, 8: (values / 32) * 34 }[type];
@@ -403,10 +418,11 @@ it('a few blocks beside f16 are widened, and not said to be kept in fewer bits',
   ];
   const size = { kind: 'u32', value: 32 } as const;
   const metadata = { ...CONFIG, 'qwen2.embedding_length': size, 'qwen2.feed_forward_length': size };
-  const { sizes, requantized } = await readHeaders(folderOf({ 'm.gguf': ggufFile(metadata, tensors) }), {});
-  expect(sizes.dtype).toBe('f16');
-  expect(sizes.wide).toContain('model.layers.0.self_attn.q_proj.weight');
-  expect(requantized).toEqual([]);
+  const { sizes, note } = await readHeaders(folderOf({ 'm.gguf': ggufFile(metadata, tensors) }), {});
+  expect(sizes).toMatchObject({ dtype: 'f16', asStored: true });
+  expect(sizes.own?.get('model.embed_tokens.weight')).toBe('f16');
+  expect(sizes.own?.get('model.layers.0.self_attn.q_proj.weight')).toBe('q8');
+  expect(note).toBeUndefined();
 });
 
 it('200 damaged files give a model or a typed error', async () => {

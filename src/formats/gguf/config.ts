@@ -22,11 +22,12 @@ const HARMLESS = [
   'rope.scaling.finetuned',
   'expert_used_count',
   'attention.layer_norm_epsilon',
-  // How embeddings are made of the last hidden states.
-  'pooling_type',
   // Written of every model once; the architectures that are read have none.
   'use_parallel_residual',
 ];
+
+/** How embeddings are made of the last hidden states, by `pooling_type`, from 1 up, in the words of sentence-transformers. */
+const POOLINGS = ['mean', 'cls', 'lasttoken', 'rank'];
 
 /** Factors by which llama3's scaling divides each frequency. */
 export const ROPE_FACTORS = 'rope_freqs.weight';
@@ -42,7 +43,7 @@ export function configOf(
   file: string,
   { metadata, tensors }: GgufHeader,
   ropeFactors?: Float32Array,
-): { config: Json; headDim: number; interleaved: boolean } {
+): { config: Json; headDim: number; interleaved: boolean; pooling: string | undefined } {
   const keys = new Keys(file, metadata);
   const name = keys.need(keys.text('general.architecture'), 'general.architecture');
   const architecture = Object.hasOwn(ARCHITECTURES, name) ? ARCHITECTURES[name] : undefined;
@@ -106,10 +107,12 @@ export function configOf(
     eos_token_id: keys.tokenId('tokenizer.ggml.eos_token_id'),
   };
   if (keys.flag(own('attention.causal')) === false) config.is_causal = false;
+  const type = number('pooling_type') ?? 0;
+  const pooling = type > 0 ? (POOLINGS[type - 1] ?? `type ${type}`) : undefined;
   const [unknown] = keys.unread(`${name}.`).filter((key) => !HARMLESS.map(own).includes(key));
   if (unknown !== undefined)
     keys.refuse(unknown, 'is not known, and may change what the model computes.', 'unsupported');
-  return { config, headDim, interleaved: architecture.interleaved };
+  return { config, headDim, interleaved: architecture.interleaved, pooling };
 }
 
 function scalingOf(

@@ -13,10 +13,17 @@ type Bytes = Uint8Array<ArrayBuffer>;
 interface Opened {
   weights: GgufWeights;
   config: unknown;
+  pooling: string | undefined;
   texts: () => TokenizerJson;
 }
 
 const json = (value: unknown): Bytes => new TextEncoder().encode(JSON.stringify(value));
+
+/** What sentence-transformers would say of a file that says how its states are pooled; llama.cpp makes them of length 1. */
+const POOLED = [
+  { type: 'Pooling', path: '1_Pooling' },
+  { type: 'Normalize', path: '' },
+];
 
 async function open(source: Source, file: string, signal?: AbortSignal): Promise<Opened> {
   const header = await readGguf(source, file, signal);
@@ -24,11 +31,11 @@ async function open(source: Source, file: string, signal?: AbortSignal): Promise
   const factors = tensors.get(ROPE_FACTORS);
   tensors.delete(ROPE_FACTORS);
   const bytes = factors && (await source.read(factors.file, factors.start, factors.end, signal));
-  const { config, headDim, interleaved } = configOf(file, header, bytes && bytesToF32(bytes, 'F32'));
+  const { headDim, interleaved, ...read } = configOf(file, header, bytes && bytesToF32(bytes, 'F32'));
   const weights = new GgufWeights(source, tensors, (name) =>
     interleaved && isQueryOrKey(name) ? headDim : undefined,
   );
-  return { weights, config, texts: () => tokenizerOf(file, header.metadata) };
+  return { weights, ...read, texts: () => tokenizerOf(file, header.metadata) };
 }
 
 /**
@@ -45,8 +52,10 @@ export function ggufFolder(source: Source, file: string): StreamingSource {
     return opened;
   };
   const made = async (name: string, signal?: AbortSignal): Promise<Bytes | undefined> => {
-    const { config, texts } = await opening(signal);
+    const { config, pooling, texts } = await opening(signal);
     if (name === 'config.json') return json(config);
+    if (name === 'modules.json' && pooling) return json(POOLED);
+    if (name === `${POOLED[0]!.path}/config.json`) return json({ pooling_mode: pooling });
     if (name === 'tokenizer.json') return json(texts().tokenizer);
     if (name === 'tokenizer_config.json') return json(texts().tokenizerConfig);
     if (name === 'generation_config.json') return json(texts().generationConfig);
@@ -54,7 +63,10 @@ export function ggufFolder(source: Source, file: string): StreamingSource {
   };
   return {
     name: `${file} of ${source.name}`,
-    tensors: async (signal) => (await opening(signal)).weights.entries,
+    async tensors(signal, asBlocks) {
+      const { weights } = await opening(signal);
+      return asBlocks ? weights.blocks : weights.entries;
+    },
     async read(name, start, end, signal) {
       const { weights } = await opening(signal);
       if (weights.has(name)) return weights.read(name, start, end, signal);

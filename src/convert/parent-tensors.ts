@@ -1,0 +1,47 @@
+// Where a child's tensors are among its parent's: other families name them otherwise, and order the rows of heads.
+import { rotatedPlace } from '../model/fold.ts';
+import type { ModelSpec } from '../model/spec.ts';
+
+/** A stored tensor of the parent. */
+interface ParentTensor {
+  name: string;
+  /** Where row r of it goes. */
+  place?: (row: number) => number;
+}
+
+/** The parent's tensors by the child's names; those that are left out have one name and order. */
+export function parentTensors(parent: ModelSpec, child: ModelSpec): ReadonlyMap<string, ParentTensor> {
+  const tensors = new Map<string, ParentTensor>();
+  const add = (to: string, name: string, place?: ParentTensor['place']): void => {
+    if (to === name && !place) return;
+    for (const part of ['weight', 'bias'])
+      tensors.set(`${to}.${part}`, { name: `${name}.${part}`, ...(place && { place }) });
+  };
+  for (const [layer, { mixer, feedForward }] of parent.blocks.entries()) {
+    const own = child.blocks[layer]!;
+    for (const which of ['gate', 'up', 'down'] as const)
+      add(own.feedForward[which].name, feedForward[which].name);
+    if (mixer.kind !== 'attention' || own.mixer.kind !== 'attention' || !mixer.rope?.interleaved) continue;
+    const { headDim } = mixer;
+    for (const which of ['q', 'k'] as const)
+      add(
+        own.mixer[which].name,
+        mixer[which].name,
+        (row) => row - (row % headDim) + rotatedPlace(mixer, row % headDim),
+      );
+  }
+  return tensors;
+}
+
+/** Rows in their places. */
+export function placeRows(
+  bytes: Uint8Array<ArrayBuffer>,
+  rows: number,
+  place: (row: number) => number,
+): Uint8Array<ArrayBuffer> {
+  const out = new Uint8Array(bytes.length);
+  const size = bytes.length / rows;
+  for (let row = 0; row < rows; row++)
+    out.set(bytes.subarray(row * size, (row + 1) * size), place(row) * size);
+  return out;
+}
