@@ -35,10 +35,16 @@ export async function openModelFolder(model: string, cache: SourceOptions['cache
   const address = /^(https?|hf):/i.test(model);
   if (!address && (!isHubId(model) || (await stat(model).catch(() => undefined))))
     return openModelPath(model);
-  if (cache) provideStorage();
+  const keep = async (): Promise<SourceOptions['cache']> => {
+    if (cache) await provideStorage();
+    return cache;
+  };
   return openSource(model, {
     hub: hubHere(),
-    cache,
+    cache: await keep().catch((error: Error) => {
+      log(`Downloads are not kept: ${error.message}.`);
+      return false;
+    }),
     sleep: tellingSleep,
     ...(!address && { note: `and no folder or file ${model} is here` }),
     warn: log,

@@ -1,5 +1,5 @@
 // The part of the browser's file system that the cache of downloads needs, in a folder of this machine.
-import { mkdir, open, readdir, rename, rm, stat, statfs } from 'node:fs/promises';
+import { access, constants, mkdir, open, readdir, rename, rm, stat, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { cacheFolder } from './user-folder.ts';
 
@@ -104,14 +104,15 @@ class FolderHandle {
   }
 }
 
-/** Gives Node a `navigator.storage` in which downloads are kept, as pages have one. */
-export function provideStorage(folder = cacheFolder()): void {
+/** Gives Node a `navigator.storage` in which downloads are kept, as pages have one. @throws where the folder cannot be written to */
+export async function provideStorage(folder = cacheFolder()): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  await access(folder, constants.W_OK);
   if (!globalThis.navigator)
     Object.defineProperty(globalThis, 'navigator', { value: {}, configurable: true });
   const storage = {
     getDirectory: async () => new FolderHandle(folder, ''),
     async estimate() {
-      await mkdir(folder, { recursive: true });
       const { bavail, bsize } = await statfs(folder);
       return { quota: bavail * bsize };
     },

@@ -191,6 +191,17 @@ describe('downloads', () => {
     expect(await load('some/tiny')).toEqual(fresh);
   });
 
+  it('go without a folder to keep them in', async () => {
+    const file = join(home, 'no-folder');
+    writeFileSync(file, '');
+    vi.stubEnv('XDG_CACHE_HOME', file);
+    const told = vi.spyOn(process.stderr, 'write').mockReturnValue(true);
+    await load('some/tiny');
+    expect(told).toHaveBeenCalledWith(expect.stringMatching(/not kept: ENOTDIR/));
+    told.mockRestore();
+    expect(hub.asked.length).toBeGreaterThan(0);
+  });
+
   it('that were cut off go on where they stopped, and damage is fetched anew', async () => {
     const source = await openModelFolder('some/large');
     await source.read('model.safetensors', 0, 100);
