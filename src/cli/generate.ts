@@ -140,7 +140,7 @@ export const command: Command = {
   --ignore-eos             go on past the model's end-of-text tokens
   --logprobs               with --json: the log-probability of each token (nats)
   --top-logprobs N         and of the N likeliest
-  --lora ADAPTER           with a LoRA adapter of peft: a folder, or its URL
+  --lora ADAPTER           with a LoRA adapter of peft, named as a model is
 ${COMMON_HELP}: {text, promptTokenIds, tokenIds, finishReason, usage, timings}`,
 
   async run(argv, signal) {

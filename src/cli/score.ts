@@ -33,7 +33,7 @@ export const command: Command = {
   --corpus         with --compare: of held-out chats of the built-in corpus
   --tokens N       with --compare: tokens of text, about (4000)
   --seed N         with --compare: of the text (1)
-  --lora ADAPTER   with a LoRA adapter of peft: a folder, or its URL
+  --lora ADAPTER   with a LoRA adapter of peft, named as a model is
 ${COMMON_HELP}: {nll, perplexity, tokens, top1}; top1[i] is the likeliest token after token i;
                    with --compare {tokens, scores: [{dtype, nll, perplexity, ratio}]}`,
 

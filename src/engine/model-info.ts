@@ -4,14 +4,15 @@ import { modesOf } from './modes.ts';
 import type { Runner } from './runner.ts';
 import type { AdapterInfo, ModelInfo } from './types.ts';
 
-interface Loaded extends Pick<ModelInfo, 'plan' | 'selfTest' | 'dtype' | 'f32Tensors' | 'formats'> {
+interface Loaded
+  extends Pick<ModelInfo, 'plan' | 'selfTest' | 'dtype' | 'f32Tensors' | 'formats' | 'sampling'> {
   gpu: Gpu;
   runner: Runner;
 }
 
 /** What is told of a model. */
 export function infoOf(
-  { runner, plan, gpu, selfTest, dtype, f32Tensors, formats }: Loaded,
+  { runner, plan, gpu, selfTest, dtype, f32Tensors, formats, sampling }: Loaded,
   { plan: running, dispatchesPerToken }: { plan: Plan; dispatchesPerToken: number },
   adapters: readonly AdapterInfo[],
 ): ModelInfo {
@@ -24,6 +25,7 @@ export function infoOf(
     dtype,
     f32Tensors,
     formats,
+    sampling,
     kv: kv.dtype,
     kvBytesPerToken: kvBytesPerToken(spec, running, kv.dtype === 'f32' ? 4 : 2),
     contextLength: kv.context,

@@ -1,16 +1,16 @@
 import { ShishuError } from '../errors.ts';
 import type { ChatTemplateOptions, ThoughtTags, ToolFormat } from '../formats/chat-template.ts';
 import type { EmbeddingFiles } from '../formats/embedding-files.ts';
+import type { SamplingDefaults } from '../formats/generation.ts';
 import type { SourceLike } from '../formats/open-source.ts';
 import type { Tokenizer } from '../formats/tokenizer.ts';
 import { type Gpu, lossOr, throwIfLost } from '../gpu/device.ts';
 import type { Constraint, Masks } from '../grammar/constraint.ts';
 import type { WeightDtype } from '../kernels/tensor.ts';
-import { lazy } from '../lazy.ts';
+import { importModule, lazy } from '../lazy.ts';
 import { checkLinearMaps, installLinearMaps } from '../model/linear-maps.ts';
 import type { Plan } from '../model/spec.ts';
 import { type AdapterHost, Adapters } from './adapters.ts';
-import { checkEmbedOptions, embedTexts, pooledStates } from './embedding.ts';
 import { generateReplies } from './generate.ts';
 import { infoOf } from './model-info.ts';
 import type { EngineModel } from './model-interface.ts';
@@ -53,6 +53,7 @@ export interface ModelParts extends AdapterHost {
   /** As loaded: all of the model's attention. */
   plan: Plan;
   eosTokenIds: readonly number[];
+  sampling: SamplingDefaults;
   dispatchesPerToken: number;
   selfTest: SelfTest;
   dtype: WeightDtype;
@@ -324,6 +325,9 @@ export class LocalModel implements EngineModel {
 
   async embed(input: EmbedInput, given: EmbedOptions = {}): Promise<Embeddings> {
     const parts = this.#live();
+    const { checkEmbedOptions, embedTexts, pooledStates } = await importModule(
+      () => import('./embedding.ts'),
+    );
     const { modes, adapter: name, ...options } = checkEmbedOptions(given, parts.runner.parts.spec.hiddenSize);
     const { signal } = options;
     const plan = modes ? this.#planOf(modes) : this.#running.plan;
