@@ -1,14 +1,14 @@
 import { ShishuError } from '../errors.ts';
 import type { ChatTemplateOptions, ThoughtTags, ToolFormat } from '../formats/chat-template.ts';
 import type { EmbeddingFiles } from '../formats/embedding-files.ts';
+import type { SamplingDefaults } from '../formats/generation.ts';
 import type { Tokenizer } from '../formats/tokenizer.ts';
 import { type Gpu, lossOr, throwIfLost } from '../gpu/device.ts';
 import type { Constraint, Masks } from '../grammar/constraint.ts';
 import type { WeightDtype } from '../kernels/tensor.ts';
-import { lazy } from '../lazy.ts';
+import { importModule, lazy } from '../lazy.ts';
 import { checkLinearMaps, installLinearMaps } from '../model/linear-maps.ts';
 import { kvBytesPerToken, type Plan, parameterCount } from '../model/spec.ts';
-import { checkEmbedOptions, embedTexts, pooledStates } from './embedding.ts';
 import { generateReplies } from './generate.ts';
 import type { EngineModel } from './model-interface.ts';
 import { completeOrder, type ModeSetting, modesOf, type PruneOrder, planInModes } from './modes.ts';
@@ -49,6 +49,7 @@ export interface ModelParts {
   /** As loaded: all of the model's attention. */
   plan: Plan;
   eosTokenIds: readonly number[];
+  sampling: SamplingDefaults;
   dispatchesPerToken: number;
   selfTest: SelfTest;
   dtype: WeightDtype;
@@ -102,7 +103,7 @@ export class LocalModel implements EngineModel {
   }
 
   get info(): ModelInfo {
-    const { runner, plan, gpu, selfTest, dtype, f32Tensors, formats } = this.#live();
+    const { runner, plan, gpu, selfTest, dtype, f32Tensors, formats, sampling } = this.#live();
     const { plan: running, dispatchesPerToken } = this.#running;
     const { spec, kv } = runner.parts;
     return {
@@ -113,6 +114,7 @@ export class LocalModel implements EngineModel {
       dtype,
       f32Tensors,
       formats,
+      sampling,
       kv: kv.dtype,
       kvBytesPerToken: kvBytesPerToken(spec, running, kv.dtype === 'f32' ? 4 : 2),
       contextLength: kv.context,
@@ -324,6 +326,9 @@ export class LocalModel implements EngineModel {
 
   async embed(input: EmbedInput, given: EmbedOptions = {}): Promise<Embeddings> {
     const parts = this.#live();
+    const { checkEmbedOptions, embedTexts, pooledStates } = await importModule(
+      () => import('./embedding.ts'),
+    );
     const { modes, ...options } = checkEmbedOptions(given, parts.runner.parts.spec.hiddenSize);
     const { signal } = options;
     const plan = modes ? this.#planOf(modes) : this.#running.plan;

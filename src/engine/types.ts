@@ -1,3 +1,4 @@
+import type { SamplingDefaults } from '../formats/generation.ts';
 import type { HubOptions } from '../formats/hub.ts';
 import type { Profile, ProfileOption } from '../gpu/profile.ts';
 import type { Constraint } from '../grammar/constraint.ts';
@@ -273,6 +274,8 @@ export interface ModelInfo {
   dtype: WeightDtype;
   /** All formats that matrices are in, of most bytes first. */
   formats: readonly FormatShare[];
+  /** How the model's own files say to choose tokens, to be given to `generate`: `{ ...info.sampling }`; empty where they do not. */
+  sampling: SamplingDefaults;
   /** Matrices that are kept as f32 though `dtype` is f16: f16 does not hold one of their values, or one of a matrix's beside them. */
   f32Tensors: readonly string[];
   kv: KvDtype;
