@@ -143,6 +143,20 @@ test('a reply is made anew in its slot where it is shorter than its prompt, else
   expect(slots).toEqual([1]);
 });
 
+test('what runs alone empties the slots that hold least, and that nobody took for longest', async () => {
+  const { scheduler } = setUp(3);
+  await reply(scheduler, { prompt: text(10, 1) });
+  await reply(scheduler, { prompt: text(12, 2) });
+  const indices = (most: number): number[] => scheduler.vacate(most).map(({ index }) => index);
+  expect(indices(1)).toEqual([2]);
+  // As a score leaves it: the next one takes it again.
+  scheduler.slots[2]!.prefix.append([1, 2, 3], FULL);
+  expect(indices(1)).toEqual([2]);
+  expect(indices(2)).toEqual([2, 0]);
+  expect(scheduler.slots.map(({ prefix }) => prefix.length > 0)).toEqual([false, true, false]);
+  expect(indices(9)).toHaveLength(3);
+});
+
 test('a slot that was forgotten is taken before one that is full', async () => {
   const { scheduler } = setUp(2);
   await reply(scheduler, { prompt: text(10, 1) });
