@@ -13,7 +13,15 @@ import {
   parameterCount,
   planOf,
 } from '../model/spec.ts';
-import { type Command, GPU_HELP, loadOptionsOf, MODEL_HELP, parseCommand, refuseOptions } from './args.ts';
+import {
+  type Command,
+  cacheOf,
+  GPU_HELP,
+  loadOptionsOf,
+  MODEL_HELP,
+  parseCommand,
+  refuseOptions,
+} from './args.ts';
 import { profileHere } from './gpu.ts';
 import { openModelFolder, print, printJson } from './io.ts';
 import { weightBytes } from './weight-bytes.ts';
@@ -75,7 +83,10 @@ ${GPU_HELP}
     const { values, folder } = parseCommand(argv, {});
     refuseOptions(values, ['tune', 'no-tune']);
     const options = loadOptionsOf(values);
-    const headers = await readHeaders(await openModelFolder(folder), options);
+    const headers = await readHeaders(
+      await openModelFolder(folder, cacheOf(values) === true ? 'kept-only' : false),
+      options,
+    );
     const { spec, stored, sizes: asked } = headers;
     const plan = planOf(spec);
     const windows = new Set([...attentionOf(spec).values()].flatMap(({ window }) => window ?? []));
@@ -112,12 +123,12 @@ ${GPU_HELP}
         kv: kvDtype,
         contextLength,
       });
-    const { vocabSize, tied } = spec;
+    const { vocabSize, tied, headless } = spec;
     const rows = {
       model: `${spec.modelType}, ${plan.length} blocks, stored as ${stored}`,
       blocks: planText(plan),
       shape: shapeText(spec),
-      vocabulary: `${vocabSize}${tied ? ', tied' : ''}`,
+      vocabulary: `${vocabSize}${headless ? ', no head' : tied ? ', tied' : ''}`,
       parameters: parameters.toLocaleString('en-US'),
       weights: `${megabytes(weights)} as ${formatsText(formats)}`,
       'KV cache': `${megabytes(kv)} for ${contextLength} tokens, ${perToken} bytes a token as ${kvDtype}${past < perToken ? `, ${past} past the window of ${[...windows].join(', ')}` : ''}`,

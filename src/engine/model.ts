@@ -6,10 +6,9 @@ import type { Tokenizer } from '../formats/tokenizer.ts';
 import { type Gpu, lossOr, throwIfLost } from '../gpu/device.ts';
 import type { Constraint, Masks } from '../grammar/constraint.ts';
 import type { WeightDtype } from '../kernels/tensor.ts';
-import { lazy } from '../lazy.ts';
+import { importModule, lazy } from '../lazy.ts';
 import { checkLinearMaps, installLinearMaps } from '../model/linear-maps.ts';
 import { kvBytesPerToken, type Plan, parameterCount } from '../model/spec.ts';
-import { checkEmbedOptions, embedTexts, pooledStates } from './embedding.ts';
 import { generateReplies } from './generate.ts';
 import type { EngineModel } from './model-interface.ts';
 import { completeOrder, type ModeSetting, modesOf, type PruneOrder, planInModes } from './modes.ts';
@@ -327,6 +326,9 @@ export class LocalModel implements EngineModel {
 
   async embed(input: EmbedInput, given: EmbedOptions = {}): Promise<Embeddings> {
     const parts = this.#live();
+    const { checkEmbedOptions, embedTexts, pooledStates } = await importModule(
+      () => import('./embedding.ts'),
+    );
     const { modes, ...options } = checkEmbedOptions(given, parts.runner.parts.spec.hiddenSize);
     const { signal } = options;
     const plan = modes ? this.#planOf(modes) : this.#running.plan;

@@ -13,7 +13,7 @@ import { SHISHU } from './shishu.ts';
 import { SMOLLM3 } from './smollm3.ts';
 
 /** Every family that there is. */
-const FAMILIES: readonly Family[] = [
+export const FAMILIES: readonly Family[] = [
   LLAMA,
   MISTRAL,
   QWEN2,

@@ -90,7 +90,11 @@ export async function readEntries(
     return (await readHeader(source, SINGLE, signal)).tensors;
   } catch (error) {
     if (!mayBeMissing(error)) throw error;
-    return readShards(source, error, signal);
+    return readShards(source, error, signal).catch(async (failure) => {
+      const other = mayBeMissing(failure) && (await source.tensors?.(signal, asBlocks, true));
+      if (other) return other;
+      throw failure;
+    });
   }
 }
 

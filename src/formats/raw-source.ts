@@ -16,8 +16,13 @@ export interface RawSource {
   /**
    * Where the weights lie, of storage that has them in no safetensors files; undefined where it has.
    * @param asBlocks where quantised blocks lie as they are stored, not where the values that they make do
+   * @param lacking safetensors files were looked for, and are not there
    */
-  tensors?(signal?: AbortSignal, asBlocks?: boolean): Promise<Map<string, TensorEntry> | undefined>;
+  tensors?(
+    signal?: AbortSignal,
+    asBlocks?: boolean,
+    lacking?: boolean,
+  ): Promise<Map<string, TensorEntry> | undefined>;
 }
 
 /** The beginning of a file. */

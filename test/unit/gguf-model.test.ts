@@ -166,8 +166,6 @@ describe('ways to name a file', () => {
   });
 
   it.each([
-    ['owner/name/m.gguf', { folder: 'owner/name', file: 'm.gguf' }],
-    ['owner/name@v2/q4/m.gguf', { folder: 'owner/name@v2', file: 'q4/m.gguf' }],
     ['./models/m.gguf', { folder: './models/', file: 'm.gguf' }],
     ['https://x.test/a/m%20n.gguf?k=1', { folder: 'https://x.test/a/?k=1', file: 'm n.gguf' }],
     ['https://x.test/a/50%.gguf', { folder: 'https://x.test/a/', file: '50%.gguf' }],
