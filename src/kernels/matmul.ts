@@ -15,7 +15,7 @@ import {
 import { spread } from '../gpu/recorder.ts';
 import { rmsScale, rowsOf } from './norm.ts';
 import { KV_WRITES, pickHeads, placed, QKV_SIZES, type QkvConstant, qkvBindings, type Sum } from './qkv.ts';
-import { COUNT, PLACE, SMALL } from './tensor.ts';
+import { COUNT, FACTOR, PLACE, SMALL } from './tensor.ts';
 import { REDUCTIONS } from './tuning.ts';
 import { WEIGHTS, type WeightConstant, weightBindings, weightRow } from './weight-rows.ts';
 
@@ -45,6 +45,7 @@ const PROJECTION_SIZES = {
   X_STRIDE4: COUNT,
   N: COUNT,
   ROW0: PLACE,
+  FACTOR,
   BIAS_AT: PLACE,
   OUT_STRIDE: COUNT,
 } as const;
@@ -115,7 +116,7 @@ export function gated(gate: Sum, up: Sum, gelu: boolean): Sum {
 /** What both kernels leave. */
 function* projected(launch: TwinLaunch<ProjectionConstant>, norm?: { K: number; EPS: number }) {
   const { constants, imports, step, floats, pick } = launch;
-  const { N, ROW0, HEAD, BIAS, BIAS_AT, OUT_STRIDE, RESIDUAL, GELU, HEAD_DIM } = constants;
+  const { N, ROW0, FACTOR: factor, HEAD, BIAS, BIAS_AT, OUT_STRIDE, RESIDUAL, GELU, HEAD_DIM } = constants;
   const padded = 4 * constants.X_STRIDE4;
   const rows = pick(rowsOf(step, HEAD));
   const gain = norm && floats('vectors', 0, padded);
@@ -132,7 +133,7 @@ function* projected(launch: TwinLaunch<ProjectionConstant>, norm?: { K: number; 
       let value = bias;
       let squares = bias * bias;
       for (let i = 0; i < padded; i++) {
-        const term = w[i]! * x[i]!;
+        const term = factor * w[i]! * x[i]!;
         value += term;
         squares += term * term;
       }

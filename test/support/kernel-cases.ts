@@ -143,6 +143,7 @@ const SIZES: Record<string, (place: Place) => number> = {
   BIAS_AT: (place) => (place.fixed.NORM ? stride(colsOf(place)) : 0),
   OUT_STRIDE: ({ odd, kernel }) => stride(kernel.name === 'conv' ? odd.cols : 8 + odd.outputs),
   EPS: () => 0.05,
+  FACTOR: () => 1.5,
   HEADS: ({ odd }) => odd.heads,
   KV_HEADS: ({ odd }) => odd.kvHeads,
   HEAD_DIM: ({ odd }) => odd.headDim,
