@@ -39,8 +39,8 @@ export interface WeightFormat {
   readonly refusal: string;
   /** Index of the first value that cannot be kept, or -1. */
   firstRefused(values: Float32Array): number;
-  /** Rows `(rows, stride(cols))`, without refused values, as the GPU keeps them. */
-  encode(padded: Float32Array<ArrayBuffer>): PackedRows;
+  /** Rows `(rows, perRow)`, padded and without refused values, as the GPU keeps them. */
+  encode(padded: Float32Array<ArrayBuffer>, perRow: number): PackedRows;
   /** The first `cols` values of one row of what `encode` made, as the reader gives them. */
   decode(codes: ArrayBuffer, scales: ArrayBuffer | undefined, cols: number): Float32Array<ArrayBuffer>;
 }

@@ -165,7 +165,7 @@ function contentOf(
     )!;
     const cols = constants.UNIT! * constants.UNITS!;
     const rows = bytes / rowBytes(dtype, cols)[name === 'weight' ? 'codes' : 'scales'];
-    return FORMATS[dtype].encode(Float32Array.from({ length: rows * cols }, () => 2 * random() - 1));
+    return FORMATS[dtype].encode(Float32Array.from({ length: rows * cols }, () => 2 * random() - 1), cols);
   };
   const binding = spec.kernel.bindings(launch).find((one) => one.name === name)!;
   const { numbers } = binding;
