@@ -1,10 +1,13 @@
 import type { EngineModel } from '../engine/model-interface.ts';
 import type { Chat } from './chat.ts';
+import type { EmbeddingsClient } from './embeddings.ts';
 
 /** What `loadModel` gives: the same in the page's thread and in a worker. */
 export interface Model extends EngineModel {
   /** `chat.completions.create({messages, stream, ...})`, in OpenAI's shapes. */
   readonly chat: Chat;
+  /** `embeddings.create({input, ...})`, in OpenAI's shapes. */
+  readonly embeddings: EmbeddingsClient;
 }
 
 /**
@@ -23,7 +26,7 @@ type Carriage<Member> = Member extends (...args: never[]) => infer Answer
   ? Answer extends AsyncGenerator
     ? { kind: 'stream' }
     : Answer extends Promise<infer Value>
-      ? { kind: 'call'; transfer?: (value: Value) => Transferable[] }
+      ? { kind: 'call'; transfer?: (value: Value) => Transferable[]; source?: true }
       : never
   : { kind: 'data' };
 
@@ -45,11 +48,14 @@ export const MEMBERS = {
     kind: 'call',
     transfer: ({ logprobs, top1 }) => [logprobs.buffer as ArrayBuffer, top1.buffer as ArrayBuffer],
   },
+  embed: { kind: 'call', transfer: ({ embeddings }) => embeddings.map(({ buffer }) => buffer) },
   logits: { kind: 'call', transfer: (logits) => [logits.buffer] },
   setModes: { kind: 'call' },
   setPruneOrder: { kind: 'call' },
   releaseUnusedKv: { kind: 'call' },
   setLinearMaps: { kind: 'call' },
+  loadAdapter: { kind: 'call', source: true },
+  unloadAdapter: { kind: 'call' },
   reset: { kind: 'call' },
 } satisfies MemberTable<Carried>;
 
@@ -64,6 +70,8 @@ export type ModelData = Pick<Carried, DataName>;
 interface Row {
   kind: 'data' | 'call' | 'stream';
   transfer?(value: unknown): Transferable[];
+  /** Its first argument is a source, which crosses in a form of its own. */
+  source?: true;
 }
 
 export const MEMBER_ROWS = Object.entries(MEMBERS) as [keyof Carried, Row][];

@@ -2,7 +2,7 @@ import type { EngineModel } from '../engine/model-interface.ts';
 import type { LoadOptions, ReloadOptions } from '../engine/types.ts';
 import { ShishuError } from '../errors.ts';
 import type { SourceLike } from '../formats/open-source.ts';
-import { chatOf } from './chat.ts';
+import { withClient } from './chat.ts';
 import type { LoadedModel } from './host.ts';
 import { type Carried, MEMBER_ROWS, type Model, type ModelData } from './model.ts';
 import { Peer } from './rpc.ts';
@@ -118,7 +118,7 @@ function remoteModel(
       return disposed;
     },
   });
-  return Object.assign(model, { chat: chatOf(model) });
+  return withClient(model);
 }
 
 /**
@@ -127,12 +127,13 @@ function remoteModel(
  */
 function carriedOver(live: () => Opened): Carried {
   const members: PropertyDescriptorMap = {};
-  for (const [name, { kind }] of MEMBER_ROWS) {
+  for (const [name, { kind, source }] of MEMBER_ROWS) {
     if (kind === 'data') members[name] = { get: () => live().data[name as keyof ModelData] };
     else if (kind === 'call')
       members[name] = {
         async value(...args: unknown[]) {
           const { connection, id } = live();
+          if (source) args[0] = toTransferable(args[0] as SourceLike);
           return connection.peer.call(name, id, ...args);
         },
       };

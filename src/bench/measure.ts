@@ -5,7 +5,7 @@ import { writeStep } from '../gpu/recorder.ts';
 import { type LaunchTime, timeLaunches } from '../gpu/timestamps.ts';
 import type { Weight } from '../kernels/tensor.ts';
 import { ROW_BYTES, recordBlocks } from '../model/forward.ts';
-import { kvBytesPerToken, type Plan } from '../model/spec.ts';
+import { kvBytes, type Plan } from '../model/spec.ts';
 import type { Session } from './open.ts';
 import { type Spread, spreadOf } from './stats.ts';
 
@@ -101,6 +101,10 @@ export function trafficPerToken(
       const { qkv, out } = weights.attention.get(layer)!;
       bytes += weightBytes(qkv) + weightBytes(out);
     }
+    if (kind === 'conv') {
+      const own = weights.conv.get(layer)!;
+      bytes += weightBytes(own.in) + own.taps.size + weightBytes(own.out);
+    }
     if (kind === 'linear') {
       const { down, up } = weights.linear.get(layer)!;
       bytes += (down ? weightBytes(down) : 0) + weightBytes(up);
@@ -108,7 +112,9 @@ export function trafficPerToken(
   }
   return {
     weightBytes: bytes,
-    kvBytes: (position + 1) * kvBytesPerToken(spec, plan, kv.dtype === 'f32' ? 4 : 2),
+    kvBytes: kvBytes(spec, plan, kv.dtype === 'f32' ? 4 : 2, ({ window = Number.POSITIVE_INFINITY }) =>
+      Math.min(position + 1, window),
+    ),
   };
 }
 

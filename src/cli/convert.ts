@@ -3,10 +3,10 @@ import { convertFolder } from '../convert/convert-folder.ts';
 import { reportText } from '../convert/report.ts';
 import { SHARES } from '../convert/share.ts';
 import { prepareJax } from '../train/node-jax.ts';
-import { type Command, flag, text, usageError, wholeNumberOf } from './args.ts';
+import { CACHE_HELP, type Command, cacheOf, flag, text, usageError, wholeNumberOf } from './args.ts';
 import { healOptionsOf, parseTextCommand, TEXT_HELP, textOptionsOf } from './convert-options.ts';
 import { provideGpu } from './gpu.ts';
-import { log, openModelFolder, print, printJson } from './io.ts';
+import { log, openLora, openModelFolder, print, printJson, showBytes } from './io.ts';
 
 const OPTIONS = {
   out: { type: 'string', short: 'o' },
@@ -19,6 +19,7 @@ const OPTIONS = {
   share: text,
   heal: text,
   'heal-lr': text,
+  lora: text,
   force: flag,
 } as const;
 
@@ -39,10 +40,12 @@ export const command: Command = {
   --heal TOKENS        then distil it to its parent on so many tokens of the calibration text (or more text after it),
                        on the CPU; needs the package @jax-js/jax
   --heal-lr X          its peak learning rate (0.001)
+  --lora ADAPTER       merge a LoRA adapter of peft, named as a model is, into the parent first
   --force              replace OUT
 ${TEXT_HELP}
   --adapter NAME       the GPU to use, by part of its name
   --profile P          kernels and defaults of software (a CPU that plays GPU) or of gpu (auto: by the adapter)
+${CACHE_HELP}
   --json               the report as one JSON object on stdout`,
 
   async run(argv, signal, corpus) {
@@ -61,13 +64,18 @@ ${TEXT_HELP}
       sharePairs: wholeNumberOf('share-pairs', values['share-pairs'], 0, 9999) ?? 0,
       share,
       heal,
+      adapter: await openLora(values.lora),
       force: values.force ?? false,
       log,
       ...(await textOptionsOf(values, signal)),
       corpus,
     };
     provideGpu(values.adapter);
-    const report = await convertFolder(await openModelFolder(folder), values.out, options, { profile });
+    const report = await convertFolder(await openModelFolder(folder, cacheOf(values)), values.out, options, {
+      profile,
+      signal,
+      onProgress: showBytes,
+    });
     if (values.json) printJson(report);
     else print(reportText(report));
   },

@@ -1,24 +1,35 @@
 import { ShishuError } from '../errors.ts';
 import type { ChatTemplateOptions, ThoughtTags, ToolFormat } from '../formats/chat-template.ts';
+import type { EmbeddingFiles } from '../formats/embedding-files.ts';
+import type { SamplingDefaults } from '../formats/generation.ts';
+import type { SourceLike } from '../formats/open-source.ts';
 import type { Tokenizer } from '../formats/tokenizer.ts';
 import { type Gpu, lossOr, throwIfLost } from '../gpu/device.ts';
 import type { Constraint, Masks } from '../grammar/constraint.ts';
 import type { WeightDtype } from '../kernels/tensor.ts';
-import { lazy } from '../lazy.ts';
+import { importModule, lazy } from '../lazy.ts';
 import { checkLinearMaps, installLinearMaps } from '../model/linear-maps.ts';
-import { kvBytesPerToken, type Plan, parameterCount } from '../model/spec.ts';
+import type { Plan } from '../model/spec.ts';
+import { type AdapterHost, Adapters } from './adapters.ts';
 import { generateReplies } from './generate.ts';
+import { infoOf } from './model-info.ts';
 import type { EngineModel } from './model-interface.ts';
 import { completeOrder, type ModeSetting, modesOf, type PruneOrder, planInModes } from './modes.ts';
 import { checkOptions } from './options.ts';
 import { Places } from './places.ts';
 import { PrefixCache } from './prefix-cache.ts';
-import { checkIds, idList, promptIds } from './prompt.ts';
-import type { Runner } from './runner.ts';
+import { checkHead, idList, promptIds, wholeIds } from './prompt.ts';
+import type { Runner, WholeCall } from './runner.ts';
 import { Scheduler } from './scheduler.ts';
 import { logitsOf, ofTokens, scoreOf } from './scoring.ts';
+import type { Slot } from './sequence.ts';
 import type {
+  AdapterInfo,
+  AdapterOptions,
   BatchChunk,
+  Embeddings,
+  EmbedInput,
+  EmbedOptions,
   GenerateChunk,
   GenerateOptions,
   GenerateResult,
@@ -34,17 +45,20 @@ import type {
 } from './types.ts';
 
 /** What `loadModel` puts together. */
-export interface ModelParts {
+export interface ModelParts extends AdapterHost {
   gpu: Gpu;
-  runner: Runner;
   tokenizer: Tokenizer;
+  /** @throws ShishuError what is wrong with them */
+  embeddingFiles(): EmbeddingFiles | undefined;
   /** As loaded: all of the model's attention. */
   plan: Plan;
   eosTokenIds: readonly number[];
+  sampling: SamplingDefaults;
   dispatchesPerToken: number;
   selfTest: SelfTest;
   dtype: WeightDtype;
   f32Tensors: readonly string[];
+  formats: ModelInfo['formats'];
 }
 
 /** A model that runs in this thread. As many replies run at once as it was loaded for (`batch`); others wait for those before. */
@@ -58,6 +72,7 @@ export class LocalModel implements EngineModel {
   /** The plan that runs now, and what a token takes in it. */
   #running: { plan: Plan; dispatchesPerToken: number };
   #pruneOrder: PruneOrder | undefined;
+  #adapters = new Adapters();
   #disposed = false;
   readonly #masks = lazy(async () => {
     const { MaskCache } = await import('./mask-cache.ts');
@@ -93,26 +108,7 @@ export class LocalModel implements EngineModel {
   }
 
   get info(): ModelInfo {
-    const { runner, plan, gpu, selfTest, dtype, f32Tensors } = this.#live();
-    const { plan: running, dispatchesPerToken } = this.#running;
-    const { spec, kv } = runner.parts;
-    return {
-      spec,
-      plan,
-      modes: modesOf(plan, running),
-      parameters: parameterCount(spec),
-      dtype,
-      f32Tensors,
-      kv: kv.dtype,
-      kvBytesPerToken: kvBytesPerToken(spec, running, kv.dtype === 'f32' ? 4 : 2),
-      contextLength: kv.context,
-      batch: kv.sequences,
-      bytes: runner.ledger.byPurpose(),
-      selfTest,
-      dispatchesPerToken,
-      adapter: gpu.name,
-      profile: gpu.profile,
-    };
+    return infoOf(this.#live(), this.#running, this.#adapters.info);
   }
 
   get hasChatTemplate(): boolean {
@@ -168,6 +164,7 @@ export class LocalModel implements EngineModel {
   ): AsyncGenerator<BatchChunk, GenerateResult[], undefined> {
     const parts = this.#live();
     const { runner } = parts;
+    checkHead(runner.parts.spec);
     if (!Number.isInteger(n) || n < 1 || n > runner.sequences)
       throw new ShishuError('bad-argument', `${n} replies are asked for, the batch is ${runner.sequences}.`, {
         details: { replies: n, limit: runner.sequences },
@@ -175,6 +172,7 @@ export class LocalModel implements EngineModel {
       });
     const checked = checkOptions(options, runner.parts.spec.vocabSize);
     const ownPlan = checked.modes && this.#planOf(checked.modes);
+    const adapter = this.#adapters.find(checked.adapter);
     const promptTokenIds = promptIds(parts, prompt, checked);
     const masks = checked.constraint && (await this.#masksOf(checked.constraint));
     this.#still(parts);
@@ -187,6 +185,7 @@ export class LocalModel implements EngineModel {
         options: checked,
         masks,
         plan: () => ownPlan ?? this.#running.plan,
+        adapter,
       },
     );
   }
@@ -249,48 +248,71 @@ export class LocalModel implements EngineModel {
     });
   }
 
+  async loadAdapter(source: SourceLike, options: AdapterOptions = {}): Promise<AdapterInfo> {
+    const parts = this.#live();
+    const scheduler = this.#scheduler;
+    return this.#adapters.load(parts, source, options, (run, signal) =>
+      scheduler.alone(async () => {
+        // A model that was loaded again is another.
+        this.#still(parts);
+        scheduler.slots[0]!.prefix = new PrefixCache();
+        try {
+          await run(this.#running.plan);
+        } catch (error) {
+          this.#live();
+          throw await lossOr(parts.gpu, error);
+        }
+      }, signal),
+    );
+  }
+
+  async unloadAdapter(name: string): Promise<void> {
+    this.#live();
+    this.#adapters.find(name);
+    await this.#scheduler.alone(() => this.#adapters.unload(this.#live().runner, name));
+  }
+
   async #whole<T>(
     given: TokenIds,
-    { modes, signal }: WholeOptions,
-    run: (runner: Runner, plan: Plan, tokenIds: readonly number[]) => Promise<T>,
+    { modes, signal, adapter: name }: WholeOptions,
+    run: (runner: Runner, plan: Plan, tokenIds: readonly number[], call: WholeCall) => Promise<T>,
   ): Promise<T> {
-    this.#live();
-    const tokenIds = idList(given);
+    const tokenIds = wholeIds(this.#live().runner.parts, given);
+    const adapter = this.#adapters.find(name);
     const ownPlan = modes && this.#planOf(modes);
-    if (tokenIds.length === 0) throw new ShishuError('bad-argument', 'There are no tokens.');
-    const { spec, kv } = this.#parts.runner.parts;
-    checkIds(tokenIds, spec.vocabSize);
-    const { context } = kv;
-    if (tokenIds.length > context)
-      throw new ShishuError(
-        'context-full',
-        `There are ${tokenIds.length} tokens, the context holds ${context}.`,
-        {
-          details: { tokens: tokenIds.length, limit: context },
-          mend: 'Load the model with a larger contextLength, or use fewer tokens.',
-        },
-      );
+    return this.#alone(1, signal, async (runner, [slot]) => {
+      const { index: sequence, prefix } = slot!;
+      const plan = ownPlan ?? this.#running.plan;
+      await this.#ready(plan);
+      runner.parts.adapters?.choose(sequence, adapter);
+      const call = { sequence, signal, adapted: adapter !== undefined };
+      const value = await run(runner, plan, tokenIds, call);
+      // A prompt that begins with this text need not run it again.
+      prefix.append(tokenIds, plan, adapter);
+      return value;
+    });
+  }
+
+  /** Runs alone, with up to `most` slots that hold nothing. */
+  #alone<T>(
+    most: number,
+    signal: AbortSignal | undefined,
+    run: (runner: Runner, slots: readonly Slot[]) => Promise<T>,
+  ): Promise<T> {
     return this.#scheduler.alone(async () => {
-      const parts = this.#live();
+      const { runner, gpu } = this.#live();
       try {
-        const plan = ownPlan ?? this.#running.plan;
-        const prefix = new PrefixCache();
-        this.#scheduler.slots[0]!.prefix = prefix;
-        await this.#ready(plan);
-        const value = await run(parts.runner, plan, tokenIds);
-        // A prompt that begins with this text need not run it again.
-        prefix.append(tokenIds, plan);
-        return value;
+        return await run(runner, this.#scheduler.vacate(most));
       } catch (error) {
         this.#live();
-        throw await lossOr(parts.gpu, error);
+        throw await lossOr(gpu, error);
       }
     }, signal);
   }
 
   score(tokenIds: TokenIds, options: WholeOptions = {}): Promise<Score> {
-    return this.#whole(tokenIds, options, async (runner, plan, tokenIds) => {
-      const { logprobs: next, top1 } = await scoreOf(runner, plan, tokenIds, options.signal);
+    return this.#whole(tokenIds, options, async (runner, plan, tokenIds, call) => {
+      const { logprobs: next, top1 } = await scoreOf(runner, plan, tokenIds, call);
       const logprobs = ofTokens(next);
       const total = logprobs.reduce((sum, value) => sum + value, 0);
       return { nll: tokenIds.length > 1 ? -total / (tokenIds.length - 1) : 0, logprobs, top1 };
@@ -298,8 +320,25 @@ export class LocalModel implements EngineModel {
   }
 
   logits(tokenIds: TokenIds, options: WholeOptions = {}): Promise<Float32Array<ArrayBuffer>> {
-    return this.#whole(tokenIds, options, (runner, plan, tokenIds) =>
-      logitsOf(runner, plan, tokenIds, options.signal),
+    return this.#whole(tokenIds, options, logitsOf);
+  }
+
+  async embed(input: EmbedInput, given: EmbedOptions = {}): Promise<Embeddings> {
+    const parts = this.#live();
+    const { checkEmbedOptions, embedTexts, pooledStates } = await importModule(
+      () => import('./embedding.ts'),
+    );
+    const { modes, adapter: name, ...options } = checkEmbedOptions(given, parts.runner.parts.spec.hiddenSize);
+    const { signal } = options;
+    const plan = modes ? this.#planOf(modes) : this.#running.plan;
+    const adapter = this.#adapters.find(name);
+    return embedTexts(parts, input, options, (texts) =>
+      this.#alone(texts.length, signal, async (runner, slots) => {
+        await this.#ready(plan);
+        const sequences = slots.map(({ index }) => index);
+        for (const sequence of sequences) runner.parts.adapters?.choose(sequence, adapter);
+        return pooledStates(runner, plan, sequences, texts, { signal, adapted: adapter !== undefined });
+      }),
     );
   }
 
@@ -335,8 +374,11 @@ export class LocalModel implements EngineModel {
     this.#scheduler.close();
     this.#scheduler = this.#schedule(parts);
     this.#changes = new Places(1);
+    const adapters = this.#adapters.sources;
+    this.#adapters = new Adapters();
     const kept = modes.filter(([layer, mode]) => mode !== 'linear' || linear.has(Number(layer)));
     await this.setModes(Object.fromEntries(kept));
+    for (const [name, source] of adapters) await this.loadAdapter(source, { name });
   }
 
   async dispose(): Promise<void> {

@@ -25,10 +25,11 @@ export interface CheckedOptions {
   addGenerationPrompt: boolean;
   tools: readonly object[] | undefined;
   modes: ModeSetting | undefined;
+  adapter: string | undefined;
   signal: AbortSignal | undefined;
 }
 
-const number = (low: number, high: number, { whole = false, above = false } = {}) => {
+export const number = (low: number, high: number, { whole = false, above = false } = {}) => {
   const range = above ? `above ${low} and at most ${high}` : `${low} to ${high}`;
   const wanted = `${whole ? 'a whole number' : 'a number'} from ${range}`;
   return (name: string, value: unknown): number =>
@@ -40,7 +41,7 @@ const number = (low: number, high: number, { whole = false, above = false } = {}
       : refuseOption(name, value, wanted);
 };
 
-const flag = (name: string, value: unknown): boolean =>
+export const flag = (name: string, value: unknown): boolean =>
   typeof value === 'boolean' ? value : refuseOption(name, value, 'true or false');
 
 const list =
@@ -50,6 +51,23 @@ const list =
 
 const isText = (value: unknown): value is string => typeof value === 'string' && value !== '';
 const strings = list(isText, 'a text or a list of texts, none empty');
+
+type OptionChecks<T> = { [K in keyof Required<T>]: (name: string, value: unknown) => unknown };
+
+/** Options that are given, each as its check returns it. @throws ShishuError `bad-argument` naming an unknown one */
+export function givenOptions<T extends object>(options: T, checks: OptionChecks<T>): Partial<T> {
+  const given: Partial<Record<keyof T, unknown>> = {};
+  for (const [name, value] of Object.entries(options)) {
+    if (!Object.hasOwn(checks, name))
+      throw new ShishuError('bad-argument', `There is no option "${name}".`, {
+        details: { option: name },
+        mend: `Options: ${Object.keys(checks).join(', ')}.`,
+      });
+    const known = name as keyof T;
+    if (value !== undefined) given[known] = checks[known](name, value);
+  }
+  return given as Partial<T>;
+}
 
 /**
  * Checks the options of one reply.
@@ -70,7 +88,7 @@ export function checkOptions(options: GenerateOptions, vocabSize: number): Check
     });
     return new Map(entries);
   };
-  const checks: { [K in keyof Required<GenerateOptions>]: (name: string, value: unknown) => unknown } = {
+  const checks: OptionChecks<GenerateOptions> = {
     maxTokens: number(1, 2 ** 31 - 1, { whole: true }),
     temperature: number(0, 100),
     topK: number(0, 2 ** 31 - 1, { whole: true }),
@@ -96,20 +114,12 @@ export function checkOptions(options: GenerateOptions, vocabSize: number): Check
     ),
     // The model judges them by its plan.
     modes: (_, value) => value,
+    // And knows their names.
+    adapter: (name, value) => (isText(value) ? value : refuseOption(name, value, "an adapter's name")),
     signal: (name, value) =>
       value instanceof AbortSignal ? value : refuseOption(name, value, 'an AbortSignal'),
   };
-  const given: Partial<Record<keyof GenerateOptions, unknown>> = {};
-  for (const [name, value] of Object.entries(options)) {
-    if (!Object.hasOwn(checks, name))
-      throw new ShishuError('bad-argument', `There is no option "${name}".`, {
-        details: { option: name },
-        mend: `Options: ${Object.keys(checks).join(', ')}.`,
-      });
-    const known = name as keyof GenerateOptions;
-    if (value !== undefined) given[known] = checks[known](name, value);
-  }
-  const { logprobs, topLogprobs, ...rest } = given;
+  const { logprobs, topLogprobs, ...rest } = givenOptions(options, checks);
   if (topLogprobs !== undefined && logprobs !== true)
     refuseOption('topLogprobs', topLogprobs, 'to be used with "logprobs": true');
   return {
@@ -130,6 +140,7 @@ export function checkOptions(options: GenerateOptions, vocabSize: number): Check
     addGenerationPrompt: true,
     tools: undefined,
     modes: undefined,
+    adapter: undefined,
     signal: undefined,
     ...(rest as Partial<CheckedOptions>),
     top: logprobs === true ? ((topLogprobs as number | undefined) ?? 0) : undefined,

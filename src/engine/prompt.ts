@@ -1,5 +1,7 @@
 import { ShishuError } from '../errors.ts';
 import type { Tokenizer } from '../formats/tokenizer.ts';
+import type { ForwardParts } from '../model/forward.ts';
+import type { ModelSpec } from '../model/spec.ts';
 import type { CheckedOptions } from './options.ts';
 import type { Runner } from './runner.ts';
 import type { Message, Prompt, TokenIds } from './types.ts';
@@ -12,6 +14,37 @@ export function checkIds(ids: readonly number[], vocabSize: number): void {
     throw new ShishuError('bad-argument', `Token id ${odd} is not below the vocabulary's ${vocabSize}.`, {
       details: { tokenId: Number(odd), limit: vocabSize },
     });
+}
+
+/** @throws ShishuError `unsupported` for a model that makes no logits */
+export function checkHead({ headless, head }: ModelSpec): void {
+  if (!headless) return;
+  const tensor = `${head.name}.weight`;
+  throw new ShishuError('unsupported', `The model has no head ("${tensor}"): it makes embeddings alone.`, {
+    details: { tensor },
+    mend: 'Use embed, or a checkpoint with its head.',
+  });
+}
+
+/** Token ids of a text that runs whole. @throws ShishuError `bad-argument`, `context-full`, `unsupported` */
+export function wholeIds(
+  { spec, kv }: Pick<ForwardParts, 'spec' | 'kv'>,
+  given: TokenIds,
+): readonly number[] {
+  checkHead(spec);
+  const ids = idList(given);
+  if (ids.length === 0) throw new ShishuError('bad-argument', 'There are no tokens.');
+  checkIds(ids, spec.vocabSize);
+  if (ids.length > kv.context)
+    throw new ShishuError(
+      'context-full',
+      `There are ${ids.length} tokens, the context holds ${kv.context}.`,
+      {
+        details: { tokens: ids.length, limit: kv.context },
+        mend: 'Load the model with a larger contextLength, or use fewer tokens.',
+      },
+    );
+  return ids;
 }
 
 /** A list of ids, however they are held. */

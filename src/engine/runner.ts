@@ -5,6 +5,7 @@ import { type Dispatch, encode, type StepShape, writeStep } from '../gpu/recorde
 import type { Sampler as SamplerOptions } from '../kernels/sample.ts';
 import type { Width } from '../kernels/tuning.ts';
 import { type ForwardParts, ROW_BYTES, recordBlocks, recordHead } from '../model/forward.ts';
+import { caches } from '../model/kvcache.ts';
 import type { Plan } from '../model/spec.ts';
 import { clearNote, overflowOf, readOverflow } from './kv-range.ts';
 import { GREEDY, once, type Sampled, Sampler, type SamplingKind, type SamplingPass } from './sampler.ts';
@@ -57,6 +58,17 @@ export interface Step {
   at: number;
   /** Tokens that the longest row attends to. */
   context: number;
+  /** Some rows are of sequences with an adapter. */
+  adapted?: boolean;
+}
+
+/** How tokens of one sequence run whole. */
+export interface WholeCall {
+  /** Its slot of the KV cache (default 0). */
+  sequence?: number;
+  signal?: AbortSignal | undefined;
+  /** The sequence has an adapter. */
+  adapted?: boolean;
 }
 
 /** How a step without logits samples. */
@@ -104,11 +116,11 @@ export class Runner {
     return rows === 1 ? 'one' : 'few';
   }
 
-  #recordBlocks(plan: Plan, rows: 'prompt' | 'next', width: Width): Promise<Dispatch[]> {
-    const key = `${rows} ${width} ${planKey(plan)}`;
+  #recordBlocks(plan: Plan, rows: 'prompt' | 'next', width: Width, adapted = false): Promise<Dispatch[]> {
+    const key = `${rows} ${width} ${planKey(plan)}${adapted ? ' adapted' : ''}`;
     const buffer = rows === 'prompt' ? this.#promptRows : this.#nextRows;
     if (this.#blocks.size >= MOST_RECORDINGS) this.#blocks.clear();
-    return once(this.#blocks, key, () => recordBlocks(this.parts, plan, buffer, width));
+    return once(this.#blocks, key, () => recordBlocks(this.parts, plan, buffer, width, adapted));
   }
 
   #recordHead(width: Width): Promise<Dispatch[]> {
@@ -116,13 +128,16 @@ export class Runner {
   }
 
   /** Compiles and binds what greedy decoding and prompts need, so that the first reply does not wait for it. */
-  async warm(plan: Plan): Promise<void> {
+  async warm(plan: Plan, adapted = false): Promise<void> {
     // One reply decodes alone, however large the batch is.
     const widths = new Set([this.#width(1, false), this.#width(this.sequences, false)]);
     const prompts: Width[] = needsFew(this.parts) ? ['many', 'few'] : ['many'];
     await Promise.all([
-      ...[...widths].flatMap((width) => [this.#recordBlocks(plan, 'next', width), this.#recordHead(width)]),
-      ...prompts.map((width) => this.#recordBlocks(plan, 'prompt', width)),
+      ...[...widths].flatMap((width) => [
+        this.#recordBlocks(plan, 'next', width, adapted),
+        this.#recordHead(width),
+      ]),
+      ...prompts.map((width) => this.#recordBlocks(plan, 'prompt', width, adapted)),
       this.sampler.prepare(GREEDY),
     ]);
   }
@@ -152,6 +167,11 @@ export class Runner {
     // They may bind what is freed.
     if (layers.length > 0) this.#blocks.clear();
     return layers;
+  }
+
+  /** Adapters have come or gone, and with them the buffers that recordings bind. */
+  forgetAdapted(): void {
+    for (const key of this.#blocks.keys()) if (key.endsWith(' adapted')) this.#blocks.delete(key);
   }
 
   /** The launches of one greedy decode step at a context. */
@@ -203,13 +223,13 @@ export class Runner {
    * the GPU, those from the host: the ones with logits are neighbours.
    */
   async run(call: Step): Promise<{ done: Promise<Sampled> }> {
-    const { plan, kind, rows, sampled, last, at, context } = call;
+    const { plan, kind, rows, sampled, last, at, context, adapted } = call;
     const count = sampled + last.length;
     const all = rows.length + count;
     // Where nothing comes from the host, the rows are read where they were sampled.
     const fromHost = all > sampled;
     const [blocks, head, sampling] = await Promise.all([
-      this.#recordBlocks(plan, fromHost ? 'prompt' : 'next', this.#width(all, fromHost)),
+      this.#recordBlocks(plan, fromHost ? 'prompt' : 'next', this.#width(all, fromHost), adapted),
       this.#recordHead(count > 1 ? 'few' : 'one'),
       this.sampler.prepare(kind),
     ]);
@@ -272,13 +292,13 @@ export class Runner {
     }
   }
 
-  /** Gives the K and V of one sequence to others, in the blocks that attend. */
+  /** Gives the K and V of one sequence to others, and what convolutions see of it. */
   copyKv(plan: Plan, from: number, to: readonly number[]): void {
     const { kv } = this.parts;
     const { device } = this.#gpu;
     const spare = this.ledger.storage('KV copy', kv.sequenceBytes, 'scratch');
     const encoder = device.createCommandEncoder();
-    for (const { kind, layer } of plan) if (kind === 'attention') kv.copy(encoder, layer, from, to, spare);
+    for (const { kind, layer } of plan) if (caches(kind)) kv.copy(encoder, layer, from, to, spare);
     device.queue.submit([encoder.finish()]);
     this.ledger.release(spare);
   }
@@ -311,29 +331,45 @@ export class Runner {
     }
   }
 
+  /** Submits rows without logits, and launches behind their blocks for which `count` is the step's. Nothing else may be in flight. */
+  async blockRows(
+    plan: Plan,
+    rows: readonly Row[],
+    count: number,
+    after: readonly Dispatch[],
+    adapted = false,
+  ): Promise<void> {
+    const blocks = await this.#recordBlocks(plan, 'prompt', this.#width(rows.length, true), adapted);
+    this.#writeRows(this.#promptRows, 0, rows);
+    const context = 1 + Math.max(...rows.map(({ position }) => position));
+    const step = { rows: rows.length, first: 0, count, next: 0, context };
+    writeStep(this.#gpu, this.parts.scratch.step, step);
+    this.#submit(step, [blocks, after]);
+  }
+
   /**
-   * Logits of all tokens of sequence 0 from position 0, in blocks of rows, which `scratch.logits (rows, stride(vocab))` holds
+   * Logits of all tokens of a sequence from position 0, in blocks of rows, which `scratch.logits (rows, stride(vocab))` holds
    * when `each` is called with the first one's position. Nothing else may be in flight.
    * @param after launched behind each block
    */
   async headRows(
     plan: Plan,
     tokens: readonly number[],
-    signal: AbortSignal | undefined,
+    { sequence = 0, signal, adapted = false }: WholeCall,
     after: readonly Dispatch[],
     each: (position: number, rows: number) => Promise<void>,
   ): Promise<void> {
     const { rows: most, logitRows } = this.parts.scratch;
-    clearNote(this.parts, 0);
+    clearNote(this.parts, sequence);
     for (let at = 0; at < tokens.length; at += most) {
       throwIfAborted(signal);
       const chunk = tokens.slice(at, at + most);
       const rows = chunk.length;
-      const blocks = await this.#recordBlocks(plan, 'prompt', this.#width(rows, true));
+      const blocks = await this.#recordBlocks(plan, 'prompt', this.#width(rows, true), adapted);
       this.#writeRows(
         this.#promptRows,
         0,
-        chunk.map((token, i) => ({ token, sequence: 0, position: at + i })),
+        chunk.map((token, i) => ({ token, sequence, position: at + i })),
       );
       for (let first = 0; first < rows; first += logitRows) {
         const count = Math.min(logitRows, rows - first);
@@ -344,7 +380,7 @@ export class Runner {
         await each(at + first, count);
       }
     }
-    const overflow = await readOverflow(this.parts, 0);
+    const overflow = await readOverflow(this.parts, sequence);
     if (overflow) throw overflow;
   }
 }

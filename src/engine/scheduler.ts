@@ -23,6 +23,10 @@ interface Flight {
   shares: readonly Share[];
 }
 
+/** An empty slot comes first, then the one that was not taken for longest. */
+const emptiest = (a: Slot, b: Slot): number =>
+  Math.min(a.prefix.length, 1) - Math.min(b.prefix.length, 1) || a.taken - b.taken;
+
 /** What the scheduler asks of the model. */
 export interface SchedulerHost {
   /** Makes what a plan lacks to run. */
@@ -93,24 +97,28 @@ export class Scheduler {
    * What a slot has of a sequence's text: nothing where more of another would be lost, which begins alike, as chats with one
    * system prompt do. Where no slot is empty, one that has most of the text counts too.
    */
-  #worthOf({ tokens, wantedPlan }: Sequence): (slot: Slot) => number {
+  #worthOf({ tokens, wantedPlan, adapter }: Sequence): (slot: Slot) => number {
     const full = [...this.#free].every(({ prefix }) => prefix.length > 0);
     return ({ prefix }) => {
-      const cached = prefix.reusable(tokens, wantedPlan);
+      const cached = prefix.reusable(tokens, wantedPlan, this.#runner.parts.kv.rings, adapter);
       const whole = full ? Math.min(prefix.length, tokens.length) : prefix.length;
       return 2 * cached >= whole ? cached : 0;
     };
   }
 
-  /** Takes the free slot of the highest worth; of equals an empty one, then the one that was not taken for longest. */
+  /** Takes the free slot of the highest worth; of equals the emptiest. */
   #takeSlot(worth: (slot: Slot) => number): Slot {
-    const filled = ({ prefix }: Slot): number => Math.min(prefix.length, 1);
-    const [slot] = [...this.#free].sort(
-      (a, b) => worth(b) - worth(a) || filled(a) - filled(b) || a.taken - b.taken,
-    );
+    const [slot] = [...this.#free].sort((a, b) => worth(b) - worth(a) || emptiest(a, b));
     this.#free.delete(slot!);
     slot!.taken = ++this.#admissions;
     return slot!;
+  }
+
+  /** Empties slots for what runs alone, up to `most`: the emptiest first, so that chats keep what is cached of them. */
+  vacate(most: number): Slot[] {
+    const slots = [...this.slots].sort(emptiest).slice(0, most);
+    for (const slot of slots) slot.prefix = new PrefixCache();
+    return slots;
   }
 
   /** Gives a sequence's slot back; what is cached stays. Twice is no error. */
@@ -247,12 +255,13 @@ export class Scheduler {
   }
 
   #begin(sequence: Sequence, plan: Plan): void {
-    sequence.begin(plan);
+    sequence.begin(plan, this.#runner.parts.kv.rings);
     this.#outdated ||= this.#next.includes(sequence);
     const { parts, sampler } = this.#runner;
     const { index } = sequence.slot!;
     const { vocabSize } = parts.spec;
     clearNote(parts, index);
+    parts.adapters?.choose(index, sequence.adapter);
     const [counts, bias] = [sequence.counts(vocabSize), sequence.bias(vocabSize)];
     sampler.setAdjustments(index, sequence.kind, { counts, bias });
   }
@@ -323,6 +332,8 @@ export class Scheduler {
         return true;
       }
     const first = ends.keys().next().value!;
+    // Whatever becomes of the step, rings lose what these positions take the place of.
+    for (const [sequence, end] of ends) sequence.prefix.wrote(end);
     const at = this.#next.length;
     try {
       const { done } = await this.#runner.run({
@@ -333,6 +344,7 @@ export class Scheduler {
         last,
         at,
         context: Math.max(...ends.values()),
+        adapted: [...ends.keys()].some(({ adapter }) => adapter !== undefined),
       });
       this.#steps++;
       const shares = [...ends].map(([sequence, end]): Share => {

@@ -1,19 +1,15 @@
 import { f16ToF32, f32ToF16 } from '../formats/float.ts';
-import { BLOCK, BLOCKED, type PackedRows, type WeightFormat } from './format.ts';
+import { BLOCK, BLOCKED, type PackedRows, type ValueFormat } from './format.ts';
 
 /** Values along a half of a block. */
 const HALF = 16;
 const TOP = 15;
+const F16_MOST = 65504;
 
-/** What is cut off a grid at both ends, as shares of the values' range: clipped, for the sake of the others. */
-const CUTS = [
-  [0, 0],
-  [0.06, 0],
-  [0, 0.06],
-  [0.06, 0.06],
-] as const;
+/** What may be cut off a grid at either end, as a share of the values' range: clipped, for the sake of the others. */
+const CUT = 0.06;
 
-/** Bit of a block's low half that says that its halves have grids of their own. */
+/** The sign of a block's scale: set where its halves have grids of their own. */
 const SPLIT = 0x8000;
 /** Bits of a fraction of a half's scale, of its place of zero, and the exponent of the least scale. */
 const FRACTION = 4;
@@ -52,46 +48,61 @@ interface Grid {
   low: number;
 }
 
+/** The numbers of a run of values that the search goes through again and again. */
+const weighted = new Float64Array(BLOCK);
+
 /**
  * The grid of least squared error among those that the codes of each cut ask for: with codes c of values w, the regression
  * of w on c, whose scale is cov(w, c) / var(c); it explains cov(w, c)^2 / var(c).
+ * @param weights how much each value's error matters, from `column` on
  */
 function gridOf(
   values: Float32Array,
   at: number,
   size: number,
-  [least, most]: readonly [number, number],
-  [weights, column]: readonly [Float32Array, number],
+  least: number,
+  most: number,
+  weights: Float32Array,
+  column: number,
   round: (scale: number) => number,
 ): Grid {
-  const range = most - least;
+  let sum = 0;
+  let mean = 0;
+  for (let i = 0; i < size; i++) {
+    const weight = weights[column + i]!;
+    weighted[i] = weight * values[at + i]!;
+    sum += weight;
+    mean += weighted[i]!;
+  }
+  mean /= sum;
   let best = -1;
   let scale = 0;
-  let [codeMean, mean] = [0, 0];
-  for (const [below, above] of CUTS) {
-    const inverse = TOP / (range * (1 - below - above));
+  let codeMean = 0;
+  for (let cut = 0; cut < 4; cut++) {
+    const below = cut % 2 ? CUT : 0;
+    const above = cut > 1 ? CUT : 0;
+    const step = ((most - least) * (1 - below - above)) / TOP;
+    const inverse = 1 / step;
     // Never below -1, so that cutting off the fraction rounds.
-    const offset = 0.5 - (least + below * range) * inverse;
-    let [sum, w1, c1, wc, cc] = [0, 0, 0, 0, 0];
+    const offset = 0.5 - (least + below * (most - least)) * inverse;
+    let c = 0;
+    let wc = 0;
+    let cc = 0;
     for (let i = 0; i < size; i++) {
-      const w = values[at + i]!;
-      const weight = weights[column + i]!;
-      const code = Math.min(TOP, (w * inverse + offset) | 0);
-      const weighted = weight * code;
-      sum += weight;
-      w1 += weight * w;
-      c1 += weighted;
-      wc += weighted * w;
-      cc += weighted * code;
+      const code = Math.min(TOP, (values[at + i]! * inverse + offset) | 0);
+      const part = weights[column + i]! * code;
+      c += part;
+      cc += part * code;
+      wc += weighted[i]! * code;
     }
-    const covariance = wc - (w1 * c1) / sum;
-    const variance = cc - (c1 * c1) / sum;
+    c /= sum;
+    const covariance = wc - mean * c * sum;
+    const variance = cc - c * c * sum;
     const explained = variance > 0 ? (covariance * covariance) / variance : 0;
     if (explained <= best) continue;
     best = explained;
-    scale = explained > 0 ? covariance / variance : 1 / inverse;
-    codeMean = c1 / sum;
-    mean = w1 / sum;
+    scale = explained > 0 ? covariance / variance : step;
+    codeMean = c;
   }
   scale = round(scale);
   return { scale, low: mean - scale * codeMean };
@@ -107,8 +118,10 @@ function scaleBits(scale: number): number {
   return rounded - ((127 + LEAST) << FRACTION);
 }
 
-const scaleOfBits = (code: number): number =>
-  2 ** (LEAST + (code >> FRACTION)) * (1 + (code & (2 ** FRACTION - 1)) / 2 ** FRACTION);
+function scaleOfBits(code: number): number {
+  word[0] = (code + ((127 + LEAST) << FRACTION)) << (23 - FRACTION);
+  return bits[0]!;
+}
 
 /** A half's grid from its sixteen bits. */
 function halfGrid(half: number): Grid {
@@ -140,7 +153,7 @@ function encode(values: Float32Array, perRow: number): PackedRows {
     const [least, most] = ends;
     if (least > 0 || most < 0) return undefined;
     if (least === most) return 0;
-    const { scale, low } = gridOf(values, at, HALF, ends, [weights, at % perRow], (found) =>
+    const { scale, low } = gridOf(values, at, HALF, least, most, weights, at % perRow, (found) =>
       scaleOfBits(Math.max(0, scaleBits(found))),
     );
     const code = scaleBits(scale);
@@ -151,7 +164,10 @@ function encode(values: Float32Array, perRow: number): PackedRows {
     const pair = at / HALF;
     const [first, second] = [extremes(at, HALF), extremes(at + HALF, HALF)];
     const ends: [number, number] = [Math.min(first[0], second[0]), Math.max(first[1], second[1])];
-    const plain: Grid = { scale: f16ToF32(f32ToF16((ends[1] - ends[0]) / TOP)), low: f16ToF32(f32ToF16(ends[0])) };
+    const plain: Grid = {
+      scale: f16ToF32(f32ToF16((ends[1] - ends[0]) / TOP)),
+      low: f16ToF32(f32ToF16(ends[0])),
+    };
     let grid = plain;
     if (!onGrid(values, at, plain)) {
       const halves = [half(at, first), half(at + HALF, second)] as const;
@@ -163,7 +179,9 @@ function encode(values: Float32Array, perRow: number): PackedRows {
         continue;
       }
       if (ends[1] > ends[0])
-        grid = gridOf(values, at, BLOCK, ends, [weights, at % perRow], (found) => f16ToF32(f32ToF16(found)));
+        grid = gridOf(values, at, BLOCK, ends[0], ends[1], weights, at % perRow, (found) =>
+          f16ToF32(f32ToF16(found)),
+        );
     }
     pairs[pair] = f32ToF16(grid.scale);
     pairs[pair + 1] = f32ToF16(grid.low);
@@ -184,10 +202,10 @@ function onGrid(values: Float32Array, at: number, { scale, low }: Grid): boolean
 }
 
 /**
- * Codes of four bits, and 32 bits for each block of 32: a scale and a minimum in f16; or, where the scale's sign is set, for
- * each half eight bits of scale and seven of the place of zero among the codes, in eighths.
+ * Codes of four bits, and 32 bits for each block of 32: a scale and a minimum in f16; or, where the scale has a sign, for each
+ * half eight bits of scale and seven of the place of zero among the codes, in eighths.
  */
-export const q4: WeightFormat = {
+export const q4: ValueFormat = {
   ...BLOCKED,
   reader: 'weight_q4',
   load: 'u32',
@@ -195,6 +213,8 @@ export const q4: WeightFormat = {
   signed: false,
   perBlock: 2,
   level: 8,
+  refusal: 'q4 cannot hold',
+  firstRefused: (values) => values.findIndex((value) => !(Math.abs(value) <= F16_MOST)),
   encode,
   decode(codes, scales, cols) {
     const bytes = new Uint8Array(codes);

@@ -1,6 +1,7 @@
 // Launches of every kernel in the registry with odd sizes, by the names of constants and bindings: a new kernel needs a line here
 // only for a name that no other has.
 import { f32ArrayToF16 } from '../../src/formats/float.ts';
+import { type BlockType, TYPES } from '../../src/formats/gguf/types.ts';
 import {
   askedOf,
   type Fixed,
@@ -11,10 +12,13 @@ import {
   type StepShape,
   type TwinLaunch,
 } from '../../src/gpu/kernel.ts';
+import { packSpans } from '../../src/kernels/pool.ts';
 import { packSampler } from '../../src/kernels/sample.ts';
 import { rowBytes, stride } from '../../src/kernels/tensor.ts';
 import { all, BYTES, twinLaunch } from '../../src/kernels/twin.ts';
+import { packBlocks } from '../../src/model/pack.ts';
 import { FORMATS, type WeightDtype } from '../../src/quant/index.ts';
+import { randomBlocks } from './gguf-file.ts';
 import { mulberry32 } from './random.ts';
 
 /** Sizes that are multiples of nothing. */
@@ -28,6 +32,8 @@ interface Odd {
   vocab: number;
   wideFrom: number;
   window: number;
+  /** The KV cache keeps the window and the rows that a sequence has in the launch. */
+  ring?: true;
   top: number;
 }
 
@@ -60,6 +66,33 @@ const ODD: readonly Odd[] = [
     window: 21,
     top: 7,
   },
+  // Rings.
+  {
+    rows: 14,
+    cols: 53,
+    outputs: 37,
+    heads: 6,
+    kvHeads: 2,
+    headDim: 12,
+    vocab: 101,
+    wideFrom: 5,
+    window: 9,
+    ring: true,
+    top: 3,
+  },
+  {
+    rows: 4,
+    cols: 21,
+    outputs: 29,
+    heads: 3,
+    kvHeads: 1,
+    headDim: 20,
+    vocab: 131,
+    wideFrom: 9,
+    window: 18,
+    ring: true,
+    top: 0,
+  },
 ];
 
 /** Query heads, KV heads and sizes of a head that attention has more of: groups and vectors that do not fill what shares them. */
@@ -76,31 +109,48 @@ const HEADS: readonly Partial<Odd>[] = [
 /** Kernels that take more rows at a time. */
 const ROWS: Record<string, number> = { matmul: 67, attention_tiled: 45, norm: 35 };
 
+const rowsOf = (odd: Odd, { name }: Kernel): number => ROWS[name] ?? odd.rows;
+const rowsEach = (rows: number): number => Math.ceil(rows / SEQUENCES);
+
 type Place = { odd: Odd; fixed: Fixed; kernel: Kernel };
 
 const qkvRows = ({ odd }: Place): number => (odd.heads + 2 * odd.kvHeads) * odd.headDim;
+/** Rows of blocks are whole blocks. */
+const colsOf = ({ odd, fixed }: Place): number =>
+  /_k$/.test(String(fixed.WEIGHT)) ? 256 * Math.ceil(odd.cols / 128) : odd.cols;
 const isQkv = ({ fixed }: Place): boolean => fixed.OUT === 'out_qkv';
 
 /** Each constant that is a size. */
 const SIZES: Record<string, (place: Place) => number> = {
-  K: ({ odd }) => odd.cols,
-  UNITS: ({ odd, fixed }) => stride(odd.cols) / Number(fixed.UNIT),
-  X_STRIDE4: ({ odd }) => stride(odd.cols) / 4,
-  X_STRIDE: (place) => stride(qkvRows(place)),
+  K: colsOf,
+  UNITS: (place) => stride(colsOf(place)) / Number(place.fixed.UNIT),
+  X_STRIDE4: (place) => stride(colsOf(place)) / 4,
+  X_STRIDE: (place) =>
+    stride(
+      place.kernel.name === 'conv'
+        ? 3 * place.odd.cols
+        : place.kernel.name === 'lora_gate'
+          ? 2 * place.odd.outputs
+          : qkvRows(place),
+    ),
+  SEEN_STRIDE: ({ odd }) => stride(odd.cols),
   N(place) {
     // A part of a weight: of q, k and v the first head is another's.
     if (isQkv(place)) return qkvRows(place) - place.odd.headDim;
     return place.fixed.OUT === 'out_swiglu' ? 2 * place.odd.outputs : place.odd.outputs;
   },
   ROW0: (place) => (isQkv(place) ? place.odd.headDim : 8),
-  BIAS_AT: ({ odd, fixed }) => (fixed.NORM ? stride(odd.cols) : 0),
-  OUT_STRIDE: ({ odd }) => stride(8 + odd.outputs),
+  BIAS_AT: (place) => (place.fixed.NORM ? stride(colsOf(place)) : 0),
+  OUT_STRIDE: ({ odd, kernel }) => stride(kernel.name === 'conv' ? odd.cols : 8 + odd.outputs),
   EPS: () => 0.05,
+  FACTOR: () => 1.5,
   HEADS: ({ odd }) => odd.heads,
   KV_HEADS: ({ odd }) => odd.kvHeads,
   HEAD_DIM: ({ odd }) => odd.headDim,
   SEQUENCES: () => SEQUENCES,
   CONTEXT: () => CONTEXT,
+  CAPACITY: ({ odd, kernel }) => (odd.ring ? odd.window + rowsEach(rowsOf(odd, kernel)) : CONTEXT),
+  TAPS: ({ odd }) => 3 + (odd.rows % 3),
   Q_STRIDE: ({ odd }) => stride(odd.heads * odd.headDim),
   Q_STRIDE4: ({ odd }) => stride(odd.heads * odd.headDim) / 4,
   OUT_STRIDE4: ({ odd }) => stride(odd.heads * odd.headDim) / 4,
@@ -113,13 +163,36 @@ const SIZES: Record<string, (place: Place) => number> = {
   STRIDE4: ({ odd, kernel }) => stride('VOCAB' in kernel.sizes ? odd.vocab : odd.cols) / 4,
   MASK_WORDS: ({ odd }) => Math.ceil(odd.vocab / 32),
   TOP: ({ odd }) => odd.top,
+  MATRICES: ({ kernel }) => (kernel.name === 'lora_gate' ? 2 : 3),
+  T_STRIDE4: () => stride(4 * LORA_T) / 4,
+  // Columns of the first of three matrices, and of the first two.
+  SECOND: ({ odd }) => odd.headDim,
+  THIRD: ({ odd }) => odd.headDim + 9,
+  WIDTH: ({ odd }) => odd.outputs,
+  // A weight of several parts.
+  PART: () => 32,
 };
+
+/** Adapters in turn: vectors of four in A x, and in a row of B, of each matrix. */
+const LORA_RANKS = [1, 3, 2];
+const LORA_T = LORA_RANKS.reduce((sum, rank) => sum + rank, 0);
+/** The one of the second adapter does not add to the second matrix. */
+const loraRank = (id: number, matrix: number): number =>
+  id === 0 || (id === 2 && matrix === 1) ? 0 : (LORA_RANKS[id - 1] ?? 0);
 
 /** Positions at the borders of splits, and one past the cache. */
 const BORDERS = [0, 15, 16, 31, 50, 12, CONTEXT];
 
+/** Of rings: the first position of each sequence. */
+const RING_STARTS = [44, 12, 3];
+
 /** Token, sequence and position of a row. */
-function rowOf({ kernel }: ShaderSpec, row: number, rows: number): number[] {
+function rowOf({ kernel, constants }: ShaderSpec, row: number, rows: number): number[] {
+  if (Number(constants.CAPACITY) < CONTEXT) {
+    // Chunks of several sequences; what a ring has lost of them is NaN, for the twin does not read it.
+    const sequence = Math.floor(row / rowsEach(rows));
+    return [(row * 11) % 60, sequence, RING_STARTS[sequence]! + (row % rowsEach(rows)), 0];
+  }
   // A chunk of one sequence, then decoded rows of several.
   if (kernel.name === 'attention_tiled' && row < 37) return [0, 1, 5 + row, 0];
   if (kernel.name.startsWith('attention')) return [0, row % SEQUENCES, BORDERS[row % BORDERS.length]!, 0];
@@ -165,7 +238,14 @@ function contentOf(
     )!;
     const cols = constants.UNIT! * constants.UNITS!;
     const rows = bytes / rowBytes(dtype, cols)[name === 'weight' ? 'codes' : 'scales'];
-    return FORMATS[dtype].encode(Float32Array.from({ length: rows * cols }, () => 2 * random() - 1), cols);
+    const format = FORMATS[dtype];
+    if ('encode' in format)
+      return format.encode(
+        Float32Array.from({ length: rows * cols }, () => 2 * random() - 1),
+        cols,
+      );
+    const type = Object.keys(format.blocks!)[0] as BlockType;
+    return packBlocks(type, randomBlocks(type, (rows * cols) / TYPES[type].values, random), cols, 'test');
   };
   const binding = spec.kernel.bindings(launch).find((one) => one.name === name)!;
   const { numbers } = binding;
@@ -177,6 +257,18 @@ function contentOf(
       case 'next_rows':
         // Sequences backwards.
         return words((i) => [7 + (i >> 2), count / 4 - 1 - (i >> 2), 4 + (i >> 2), 2 + (i >> 2)][i & 3]!);
+      case 'spans':
+        // One after the other, places backwards.
+        return new Uint32Array(
+          packSpans(
+            all(shape[0]!).map((s) => ({
+              first: s,
+              count: Math.min(1 + (s % 3), step.rows - s),
+              place: shape[0]! - s,
+              scale: 0.25 * (s + 1),
+            })),
+          ),
+        );
       case 'samplers':
         return words((i) => {
           const sampler = { ...SAMPLERS[(i >> 3) % SAMPLERS.length]!, seed: 31 * (i >> 3) };
@@ -185,6 +277,20 @@ function contentOf(
       case 'params':
         // 60 of 64 columns, or their scales.
         return new Uint32Array([items, 64 / (32 / constants.BITS!), 60, 5]);
+      case 'table': {
+        const of = constants.MATRICES!;
+        return words((i) => {
+          const [id, matrix] = [Math.floor((i >> 2) / of), (i >> 2) % of];
+          const rank = loraRank(id, matrix);
+          const before = LORA_RANKS.slice(0, id - 1).reduce((sum, each) => sum + each, 0);
+          // Each has an eighth of B.
+          return [rank ? before : 0, rank, rank ? Math.floor((items / 8) * (id + 2 * matrix - 1)) : 0, 0][
+            i & 3
+          ]!;
+        });
+      }
+      case 'chosen':
+        return words((i) => [2, 0, 3][i % 3]!);
       case 'targets':
       case 'sampled':
         return words(() => below(constants.VOCAB!));
@@ -249,11 +355,11 @@ export function bindingBytes(kernel: Kernel, launch: Launch): Map<string, number
 
 function caseOf(kernel: Kernel, fixed: Fixed, odd: Odd): KernelCase {
   const spec = specOf(kernel, fixed, odd);
-  const rows = ROWS[kernel.name] ?? odd.rows;
+  const rows = rowsOf(odd, kernel);
   const most = Math.max(...all(rows).map((row) => rowOf(spec, row, rows)[2]!));
   const context = 'CONTEXT' in kernel.sizes ? Math.min(CONTEXT, most + 1) : most + 1;
   const step: StepShape = { rows, first: 1, count: rows - 2, next: 1, context };
-  const items = kernel.name === 'synthesise' ? 130 : odd.cols;
+  const items = kernel.name === 'synthesise' ? 130 : kernel.name.startsWith('lora') ? 4096 : odd.cols;
   const random = mulberry32(7);
   const asked: Launch = { ...askedOf(spec), step, items };
   const before = new Map(

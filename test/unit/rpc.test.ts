@@ -338,6 +338,10 @@ function fakeModel(source: SourceLike, log: string[]): EngineModel {
     async score(ids) {
       return { nll: ids.length, logprobs: new Float32Array(ids), top1: new Uint32Array(ids) };
     },
+    embed: async (texts) => ({
+      embeddings: [Float32Array.of(1), Float32Array.of(texts.length)],
+      tokens: [1, 2],
+    }),
     logits: async (ids) => new Float32Array(ids),
     async setModes(setting, options) {
       log.push(`setModes ${JSON.stringify([setting, options])}`);
@@ -350,6 +354,13 @@ function fakeModel(source: SourceLike, log: string[]): EngineModel {
     async releaseUnusedKv() {
       model.info = { ...model.info, bytes: { ...model.info.bytes, kv: 0 } };
     },
+    async loadAdapter(source, { name = '' } = {}) {
+      const adapter = source as RawSource;
+      const bytes = adapter.read ? await adapter.read('adapter_config.json') : undefined;
+      log.push(`loadAdapter ${name} ${bytes?.length ?? String(source)}`);
+      return { name, rank: 4, bytes: 16, targets: [] };
+    },
+    unloadAdapter: async (name) => void log.push(`unloadAdapter ${name}`),
     setLinearMaps: async (maps) => void log.push(`setLinearMaps ${maps[1]!.W.length} ${maps[1]!.b[0]}`),
     encode: async (text) => [...text].map((c) => c.codePointAt(0)!),
     decode: async (ids) => String.fromCodePoint(...ids),
@@ -433,6 +444,10 @@ describe('models in a worker', () => {
       top1: Uint32Array.of(1, 2),
     });
     expect(await a.logits([7])).toEqual(Float32Array.of(7));
+    expect(await a.embed(['a', 'b', 'c'])).toEqual({
+      embeddings: [Float32Array.of(1), Float32Array.of(3)],
+      tokens: [1, 2],
+    });
     expect(await a.decode(await a.encode('ab'))).toBe('ab');
     expect(await b.applyChatTemplate([{ role: 'user', content: 'x' }])).toBe('<user>x');
     await b.reset();
@@ -455,10 +470,18 @@ describe('models in a worker', () => {
     const other = await loadModelInWorker('https://example.org/', { worker });
     await model.setPruneOrder([1, 0]);
     await model.setLinearMaps({ 1: { W: new Float32Array(4), b: Float32Array.of(3, 0) } });
+    // A source that the page reads.
+    const info = await model.loadAdapter({ read: () => new Uint8Array(5) }, { name: 'own' });
+    expect(info).toEqual({ name: 'own', rank: 4, bytes: 16, targets: [] });
+    await model.loadAdapter('https://models.test/adapter/', { name: 'far' });
+    await model.unloadAdapter('own');
     await model.setModes({ 1: 'linear' }, { releaseKv: true });
     expect(log).toEqual([
       'setPruneOrder 1,0',
       'setLinearMaps 4 3',
+      'loadAdapter own 5',
+      'loadAdapter far https://models.test/adapter/',
+      'unloadAdapter own',
       'setModes [{"1":"linear"},{"releaseKv":true}]',
     ]);
     expect(model.info.modes).toEqual({ 1: 'linear' });
