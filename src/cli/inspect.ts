@@ -123,12 +123,12 @@ ${GPU_HELP}
         kv: kvDtype,
         contextLength,
       });
-    const { vocabSize, tied } = spec;
+    const { vocabSize, tied, headless } = spec;
     const rows = {
       model: `${spec.modelType}, ${plan.length} blocks, stored as ${stored}`,
       blocks: planText(plan),
       shape: shapeText(spec),
-      vocabulary: `${vocabSize}${tied ? ', tied' : ''}`,
+      vocabulary: `${vocabSize}${headless ? ', no head' : tied ? ', tied' : ''}`,
       parameters: parameters.toLocaleString('en-US'),
       weights: `${megabytes(weights)} as ${formatsText(formats)}`,
       'KV cache': `${megabytes(kv)} for ${contextLength} tokens, ${perToken} bytes a token as ${kvDtype}${past < perToken ? `, ${past} past the window of ${[...windows].join(', ')}` : ''}`,

@@ -1,6 +1,7 @@
 // Where a child's tensors are among its parent's: other families name them otherwise, and order the rows of heads.
 import { rotatedPlace } from '../model/fold.ts';
 import type { ModelSpec } from '../model/spec.ts';
+import type { CpuWeights } from '../train/weights.ts';
 
 /** A stored tensor of the parent. */
 interface ParentTensor {
@@ -31,6 +32,30 @@ export function parentTensors(parent: ModelSpec, child: ModelSpec): ReadonlyMap<
       );
   }
   return tensors;
+}
+
+/** The same model with the rows of q and k in the order that all others have. */
+export const inUsualOrder = (spec: ModelSpec): ModelSpec => ({
+  ...spec,
+  blocks: spec.blocks.map((block) => {
+    const { mixer } = block;
+    if (mixer.kind !== 'attention' || !mixer.rope?.interleaved) return block;
+    const { interleaved: _, ...rope } = mixer.rope;
+    return { ...block, mixer: { ...mixer, rope } };
+  }),
+});
+
+/** Weights of a model as those of `inUsualOrder`. */
+export function weightsInUsualOrder(weights: CpuWeights, spec: ModelSpec): CpuWeights {
+  const placed = { ...weights };
+  for (const [name, { name: stored, place }] of parentTensors(spec, inUsualOrder(spec))) {
+    const tensor = weights[stored];
+    if (!tensor || !place) continue;
+    const { buffer, byteOffset, byteLength } = tensor.data;
+    const bytes = placeRows(new Uint8Array(buffer, byteOffset, byteLength), tensor.shape[0]!, place);
+    placed[name] = { ...tensor, data: new Float32Array(bytes.buffer) };
+  }
+  return placed;
 }
 
 /** Rows in their places. */

@@ -2,7 +2,7 @@ import { anySignal, refuseOption, throwIfAborted } from '../errors.ts';
 import { specsOf } from '../families/index.ts';
 import { type Checkpoint, checkpointOf, readEntries, type UsableTensor } from '../formats/checkpoint.ts';
 import { embeddingFilesOf } from '../formats/embedding-files.ts';
-import { readEosIds } from '../formats/generation.ts';
+import { readGeneration } from '../formats/generation.ts';
 import { readJson } from '../formats/json.ts';
 import { openSource, type SourceLike } from '../formats/open-source.ts';
 import type { Source } from '../formats/source.ts';
@@ -236,7 +236,7 @@ function readTexts(folder: Source, headers: Promise<Headers>, signal: AbortSigna
   );
   return Promise.all([
     tokenizer,
-    readEosIds(folder, spec, tokenizer, signal),
+    readGeneration(folder, spec, tokenizer, signal),
     embeddingFilesOf(folder, signal),
   ]);
 }
@@ -266,7 +266,8 @@ async function openModel(
 ): Promise<ModelParts> {
   const { onProgress, signal, hub, cache = true, warn } = options;
   const tell = warn ?? ((message: string) => console.warn(message));
-  const folder = openSource(source, { fetch: options.fetch, hub, cache, warn });
+  const sourceOptions = { fetch: options.fetch, hub, cache, warn };
+  const folder = openSource(source, sourceOptions);
   const failed = new AbortController();
   const headers = readHeaders(folder, options);
   const texts = readTexts(folder, headers, anySignal(failed.signal, signal));
@@ -348,7 +349,7 @@ async function openModel(
       options.selfTest === false
         ? { runner, selfTest: NO_TEST }
         : await checkKernels(runner, plan, { ...wanted, own }, { warn, widen });
-    const [tokenizer, eosTokenIds, embeddingFiles] = await texts;
+    const [tokenizer, generation, embeddingFiles] = await texts;
     const dispatchesPerToken = (await checked.runner.decodeDispatches(plan)).length;
     throwIfLost(gpu);
     phase = 'ready';
@@ -359,10 +360,12 @@ async function openModel(
       tokenizer,
       embeddingFiles,
       plan,
-      eosTokenIds,
+      ...generation,
       dispatchesPerToken,
       dtype: wanted.dtype,
       f32Tensors,
+      open: (like) => openSource(like, sourceOptions),
+      memoryLimit: options.memoryLimit,
       formats,
     };
   } catch (error) {

@@ -1,3 +1,4 @@
+import type { SamplingDefaults } from '../formats/generation.ts';
 import type { HubOptions } from '../formats/hub.ts';
 import type { Profile, ProfileOption } from '../gpu/profile.ts';
 import type { Constraint } from '../grammar/constraint.ts';
@@ -146,14 +147,35 @@ export interface GenerateOptions {
   tools?: readonly object[];
   /** How the attention blocks run in this reply, whatever `Model.setModes` says before or during it. */
   modes?: ModeSetting;
+  /** A LoRA adapter, by the name that `Model.loadAdapter` gave it (default: none). */
+  adapter?: string;
   signal?: AbortSignal;
 }
 
 /** How a text that is given whole runs. */
 export interface WholeOptions {
+  /** As in `GenerateOptions`. */
+  adapter?: string;
   /** Default: as `Model.setModes` said last. */
   modes?: ModeSetting;
   signal?: AbortSignal;
+}
+
+export interface AdapterOptions {
+  /** What replies choose it by (default: the last part of the source's name). */
+  name?: string;
+  signal?: AbortSignal;
+}
+
+/** A LoRA adapter that is loaded. */
+export interface AdapterInfo {
+  name: string;
+  /** The largest of its matrices. */
+  rank: number;
+  /** On the GPU, where its factors are f32. */
+  bytes: number;
+  /** What it adds to, as `q_proj`. */
+  targets: readonly string[];
 }
 
 /** A text, or its token ids, or a list of them. */
@@ -273,6 +295,8 @@ export interface ModelInfo {
   dtype: WeightDtype;
   /** All formats that matrices are in, of most bytes first. */
   formats: readonly FormatShare[];
+  /** How the model's own files say to choose tokens, to be given to `generate`: `{ ...info.sampling }`; empty where they do not. */
+  sampling: SamplingDefaults;
   /** Matrices that are kept as f32 though `dtype` is f16: f16 does not hold one of their values, or one of a matrix's beside them. */
   f32Tensors: readonly string[];
   kv: KvDtype;
@@ -286,6 +310,9 @@ export interface ModelInfo {
   selfTest: SelfTest;
   /** Compute dispatches that one decoded token takes in these modes (greedy, short context). */
   dispatchesPerToken: number;
+  /** LoRA adapters that are loaded. */
+  adapters: readonly AdapterInfo[];
+  /** The GPU's name. */
   adapter: string;
   /** Which kernels and defaults were taken; see `LoadOptions.profile`. */
   profile: Profile;

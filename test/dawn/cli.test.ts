@@ -9,6 +9,7 @@ import { loadModel } from '../../src/engine/engine.ts';
 import { openFolder } from '../../src/formats/node-folder.ts';
 import type { Gpu } from '../../src/gpu/device.ts';
 import { DTYPES } from '../../src/quant/index.ts';
+import { adapterFixture } from '../support/adapter-fixtures.ts';
 import { buildCli } from '../support/built-cli.ts';
 import { charTokenizerFiles } from '../support/char-tokenizer.ts';
 import { openTestGpu } from '../support/gpu-features.ts';
@@ -62,7 +63,17 @@ beforeAll(async () => {
 test('help and version', () => {
   expect(output(['--version'])).toMatch(/^\d+\.\d+\.\d+\n$/);
   const help = output(['--help']);
-  for (const name of ['inspect', 'generate', 'score', 'train', 'evaluate', 'analyze', 'convert', 'bench']) {
+  for (const name of [
+    'inspect',
+    'generate',
+    'score',
+    'embed',
+    'train',
+    'evaluate',
+    'analyze',
+    'convert',
+    'bench',
+  ]) {
     expect(help).toContain(`  ${name} `);
     expect(output([name, '--help'])).toMatch(new RegExp(`^shishulm ${name} `));
   }
@@ -92,6 +103,9 @@ describe("a user's mistake is exit 1 and one line that names it", () => {
     ['messages that are no JSON', ['generate', tiny, '--messages', odd], /odd\.json is not JSON/],
     ['a missing text', ['score', tiny, '--text', join(folder, 'none.txt')], /none\.txt/],
     ['a folder as text', ['score', tiny, '--text', folder], /it is a folder/],
+    ['nothing to embed', ['embed', tiny], /--text/],
+    ['a pooling that is none', ['embed', tiny, '--text', 'a', '--pooling', 'max'], /--pooling is max/],
+    ['one text to compare', ['embed', tiny, '--text', 'a', '--similarity'], /two texts/],
     ['bad ids', ['score', tiny, '--ids', '1,x'], /"x"/],
     ['a comparison with an unknown dtype', ['score', tiny, '--compare', 'q8,q9'], /"q9"/],
     ['one model to measure', ['bench', 'Tiny-1M'], /parent and a child/],
@@ -221,6 +235,53 @@ test('generate streams ids or text, or gives one JSON object', () => {
     output([...prompt, '--ids', '--kv', 'f32', '--profile', profile]),
   );
   expect(gpus).toBe(software);
+});
+
+test('generate and score with a LoRA adapter', async () => {
+  const { base, files, prompt, greedy } = await adapterFixture('llama-all');
+  const [model, adapter] = [join(folder, 'lora-base'), join(folder, 'lora')];
+  for (const [path, all] of [
+    [model, { ...base.files, ...charTokenizerFiles() }],
+    [adapter, files],
+  ] as const) {
+    mkdirSync(path);
+    for (const [file, bytes] of Object.entries(all)) writeFileSync(join(path, file), bytes);
+  }
+  const score = ['score', model, '--ids', `${[...prompt, ...greedy]}`, '--dtype', 'f32', '--json'];
+  const [plain, adapted] = [score, [...score, '--lora', adapter]].map((args) => JSON.parse(output(args)));
+  // What is likeliest with it was taken each time.
+  expect(adapted.top1.slice(prompt.length - 1, -1)).toEqual(greedy);
+  expect(adapted.nll).toBeLessThan(plain.nll);
+  const reply = ['generate', model, '--prompt', 'AB', '--max-tokens', '8', '--ids', '--ignore-eos'];
+  expect(output([...reply, '--lora', adapter])).not.toBe(output(reply));
+  for (const [args, message] of [
+    [[...reply, '--lora', model], /adapter_config.json is not in/],
+    [[...reply, '--lora', join(folder, 'none')], /no folder/],
+    [['score', model, '--compare', 'q8', '--lora', adapter], /--lora has no meaning with --compare/],
+  ] as const) {
+    const { status, stderr } = run(args);
+    expect(stderr).toMatch(message);
+    expect(status).toBe(1);
+  }
+});
+
+test('embed writes a line of JSON for each text, one object, or how alike they are', () => {
+  const model = join(root, 'test/fixtures/embeddings/qwen3');
+  const args = ['embed', model, '--text', 'The cat', '--file', '-', '--instruction', 'query'];
+  const input = 'Rivers flow\nThe cat\n';
+  const all = JSON.parse(output([...args, '--json'], { input }));
+  const lines = output(args, { input }).trim().split('\n');
+  expect(lines.map((line) => JSON.parse(line))).toEqual(
+    ['The cat', 'Rivers flow', 'The cat'].map((text, i) => ({
+      text,
+      tokens: all.tokens[i],
+      embedding: all.embeddings[i],
+    })),
+  );
+  expect(all.embeddings[0]).toHaveLength(24);
+  const alike = output([...args, '--similarity', '--dimensions', '8'], { input }).split('\n');
+  expect(alike[0]).toBe('1.0000 The cat');
+  expect(alike[1]).toMatch(/^-?0\.\d{4} Rivers flow$/);
 });
 
 test('score of a text from stdin is that of its ids', () => {

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { childConfig, childTensors } from '../../src/convert/child.ts';
+import { inUsualOrder, weightsInUsualOrder } from '../../src/convert/parent-tensors.ts';
 import { specOf } from '../../src/families/index.ts';
 import { openCheckpoint } from '../../src/formats/checkpoint.ts';
 import { bytesToF32 } from '../../src/formats/float.ts';
@@ -11,15 +12,10 @@ import {
   planOf,
   tensorsOf,
 } from '../../src/model/spec.ts';
+import { readWeights } from '../../src/train/weights.ts';
 import { type ReferenceTensor, referenceLogits } from '../reference/forward.ts';
 import { difference } from '../support/family-fixtures.ts';
-import {
-  memorySource,
-  randomModel,
-  type TinyModelName,
-  tinyFiles,
-  tinyModel,
-} from '../support/tiny-models.ts';
+import { memorySource, mobileR1, type TinyModelName, tinyFiles, tinyModel } from '../support/tiny-models.ts';
 
 const shape = { layers: [1], sharedPairs: 0, linear: false };
 const childOf = (json: Record<string, unknown>): { parent: ModelSpec; child: ModelSpec } => {
@@ -73,24 +69,10 @@ describe('the config of a child keeps what changes sums', () => {
   });
 
   test('of MobileLLM-R1, whose tensors have other names and order of rows', async () => {
-    const { configJson } = tinyModel('mobilellm', 1);
-    const { intermediate_size: width, num_hidden_layers: layers } = configJson as Record<string, number>;
-    const json = {
-      ...configJson,
-      model_type: 'llama4_text',
-      intermediate_size: 7,
-      intermediate_size_mlp: width,
-      num_local_experts: 16,
-      moe_layers: [],
-      no_rope_layers: Array(layers).fill(1),
-      use_qk_norm: true,
-      attn_temperature_tuning: false,
-      rope_theta: 100,
-    };
-    const parent = randomModel(json, 3);
+    const parent = mobileR1(3);
     const source = memorySource(tinyFiles(parent));
     const { spec } = parent;
-    const child = specOf(childConfig(json, spec, { ...shape, sharedPairs: 0 }));
+    const child = specOf(childConfig(parent.configJson, spec, shape));
     expect(mixers(child)[0]).toMatchObject({ qkNorm: 'weightless', rope: { theta: 100 } });
     const checkpoint = await openCheckpoint(source, tensorsOf(spec));
     const made = new Map<string, ReferenceTensor>();
@@ -108,6 +90,10 @@ describe('the config of a child keeps what changes sums', () => {
       referenceLogits(spec, parent.tensors, tokens, skip),
     ];
     expect(difference(found, expected)).toBeLessThan(1e-6);
+    // As its teacher in healing.
+    const teacher = weightsInUsualOrder(await readWeights(checkpoint, spec), spec);
+    const taught = referenceLogits(inUsualOrder(spec), new Map(Object.entries(teacher)), tokens);
+    expect(difference(taught, referenceLogits(spec, parent.tensors, tokens))).toBeLessThan(1e-6);
   });
 
   test('of LFM2 there is none', () => {

@@ -10,7 +10,7 @@ import { checkpointOf, readEntries } from '../../src/formats/checkpoint.ts';
 import { embeddingFilesOf } from '../../src/formats/embedding-files.ts';
 import { ggufPlace } from '../../src/formats/find-gguf.ts';
 import { bytesToF32 } from '../../src/formats/float.ts';
-import { readEosIds } from '../../src/formats/generation.ts';
+import { readGeneration } from '../../src/formats/generation.ts';
 import { readJson } from '../../src/formats/json.ts';
 import { openFolder } from '../../src/formats/node-folder.ts';
 import { openSource } from '../../src/formats/open-source.ts';
@@ -113,7 +113,10 @@ describe('the model of a file that Python wrote', () => {
     expect(tokenizer.applyChatTemplate([{ role: 'user', content: 'hi' }])).toBe(
       '<|begin|>user: hi<|eot|>assistant: ',
     );
-    expect(await readEosIds(source, { eosTokenIds: [], vocabSize: 320 }, tokenizer)).toEqual([1, 2]);
+    expect(await readGeneration(source, { eosTokenIds: [], vocabSize: 320 }, tokenizer)).toEqual({
+      eosTokenIds: [1, 2],
+      sampling: {},
+    });
   });
 });
 
@@ -267,6 +270,20 @@ describe('what is not read is refused by its key', () => {
     expect(config.eos_token_id).toBe(2);
     const tokenizer = await readJson(source, 'tokenizer_config.json', { code: 'bad-tokenizer' });
     expect(tokenizer).toEqual({ eos_token: 'ab', add_bos_token: false, add_eos_token: false });
+  });
+
+  it('says how to choose tokens, where the file does', async () => {
+    const f32 = (value: number): Typed => ({ kind: 'f32', value });
+    const metadata: Record<string, Typed> = {
+      ...BPE,
+      'general.sampling.temp': f32(0.6),
+      'general.sampling.top_k': { kind: 'i32', value: 20 },
+      'general.sampling.top_p': f32(0.95),
+      'general.sampling.penalty_repeat': f32(1.05),
+    };
+    const source = folderOf({ 'm.gguf': ggufFile(metadata, [EMBEDDING]) });
+    const { sampling } = await readGeneration(source, { eosTokenIds: [1], vocabSize: 3 }, { enders: [] });
+    expect(sampling).toEqual({ temperature: 0.6, topK: 20, topP: 0.95, repetitionPenalty: 1.05 });
   });
 
   it("YaRN's factor of attention is multiplied by the file's, as llama.cpp does", async () => {

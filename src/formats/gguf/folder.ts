@@ -1,9 +1,10 @@
+import { ShishuError } from '../../errors.ts';
 import { bytesToF32 } from '../float.ts';
 import type { StreamingSource } from '../raw-source.ts';
 import type { Source } from '../source.ts';
-import { configOf, ROPE_FACTORS } from './config.ts';
-import { readGguf } from './header.ts';
-import { isQueryOrKey } from './names.ts';
+import { configOf, ROPE_TENSORS } from './config.ts';
+import { type GgufTensor, readGguf } from './header.ts';
+import { familyName, isQueryOrKey } from './names.ts';
 import { type TokenizerJson, tokenizerOf } from './tokenizer.ts';
 import { GgufWeights } from './weights.ts';
 
@@ -19,6 +20,15 @@ interface Opened {
 
 const json = (value: unknown): Bytes => new TextEncoder().encode(JSON.stringify(value));
 
+/** Bytes of factors that no model has as many of. */
+const MOST_FACTORS = 4096;
+
+/** Convolutions have a dimension more, of one input channel. */
+const asFamilies = (name: string, tensor: GgufTensor): GgufTensor =>
+  name.endsWith('shortconv.conv.weight') && tensor.shape.length === 2
+    ? { ...tensor, shape: [tensor.shape[0]!, 1, tensor.shape[1]!] }
+    : tensor;
+
 /** What sentence-transformers would say of a file that says how its states are pooled; llama.cpp makes them of length 1. */
 const POOLED = [
   { type: 'Pooling', path: '1_Pooling' },
@@ -28,10 +38,29 @@ const POOLED = [
 async function open(source: Source, file: string, signal?: AbortSignal): Promise<Opened> {
   const header = await readGguf(source, file, signal);
   const tensors = new Map(header.tensors);
-  const factors = tensors.get(ROPE_FACTORS);
-  tensors.delete(ROPE_FACTORS);
-  const bytes = factors && (await source.read(factors.file, factors.start, factors.end, signal));
-  const { headDim, interleaved, ...read } = configOf(file, header, bytes && bytesToF32(bytes, 'F32'));
+  const factors = new Map<string, Float32Array>();
+  for (const name of ROPE_TENSORS) {
+    const found = tensors.get(name);
+    if (!found) continue;
+    tensors.delete(name);
+    // One for each pair of a head's dimensions.
+    if (found.type !== 'F32' || found.end - found.start > MOST_FACTORS)
+      throw new ShishuError(
+        'bad-checkpoint',
+        `${file}: tensor "${name}" is ${found.type} [${found.shape}].`,
+        {
+          details: { file, tensor: name, found: found.shape },
+          mend: 'Factors of rotary embeddings are F32, one for each pair of dimensions.',
+        },
+      );
+    factors.set(name, bytesToF32(await source.read(found.file, found.start, found.end, signal), 'F32'));
+  }
+  const { headDim, interleaved, names, ...read } = configOf(file, header, factors);
+  // Where the architecture has names of its own, what others are called says nothing.
+  for (const [name, tensor] of Object.keys(names).length > 0 ? [...tensors] : []) {
+    tensors.delete(name);
+    tensors.set(familyName(name, names), asFamilies(name, tensor));
+  }
   const weights = new GgufWeights(source, tensors, (name) =>
     interleaved && isQueryOrKey(name) ? headDim : undefined,
   );

@@ -1,0 +1,77 @@
+// Which format each matrix of a GGUF file is kept in, and how its blocks are read as they are.
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, it } from 'vitest';
+import { readHeaders } from '../../src/engine/engine.ts';
+import { readEntries } from '../../src/formats/checkpoint.ts';
+import { widen } from '../../src/formats/gguf/widen.ts';
+import { openSource } from '../../src/formats/open-source.ts';
+import { Ledger } from '../../src/gpu/buffer.ts';
+import { allocateWeights } from '../../src/model/weights.ts';
+import { FORMATS } from '../../src/quant/index.ts';
+import { adapterOf, paperGpu } from '../support/paper-gpu.ts';
+
+const bytes = new Uint8Array(readFileSync(join(import.meta.dirname, '../fixtures/tiny-llama.gguf')));
+const source = openSource(new File([bytes], 'tiny-llama.gguf'));
+
+it('each matrix is in its own format; gate and up of two kinds are f32, and that is said', async () => {
+  const { sizes, note } = await readHeaders(source, {});
+  const own = Object.fromEntries(
+    [...sizes.own!]
+      .filter(([name]) => !name.includes('layers.1'))
+      .map(([name, dtype]) => [name.split('.').at(-2), dtype]),
+  );
+  expect(own).toEqual({
+    embed_tokens: 'q8',
+    ...{ q_proj: 'q8', k_proj: 'q4', v_proj: 'q5', o_proj: 'q4' },
+    ...{ gate_proj: 'f32', up_proj: 'f32', down_proj: 'bf16' },
+  });
+  expect(note).toMatch(/Q5_1 as f32\.$/);
+});
+
+it('a matrix with a factor stays as it is stored: the kernels multiply', async () => {
+  const { spec, sizes } = await readHeaders(source, {});
+  const scaled = { ...spec, scales: { residual: 0.22, embedding: 12 } };
+  const gpu = paperGpu(adapterOf('gpu', false));
+  const { weights, fill } = allocateWeights(gpu, new Ledger(gpu), scaled, sizes.dtype, sizes.own);
+  const { out } = weights.attention.get(0)!;
+  expect(out.parts).toMatchObject([{ dtype: 'q4', factor: 0.22 }]);
+  expect(weights.mlp.get(0)!.down.parts).toMatchObject([{ dtype: 'bf16', factor: 0.22 }]);
+  expect(weights.embed.parts).toMatchObject([{ dtype: 'q8', factor: 12 }]);
+  expect(weights.head.parts).toMatchObject([{ dtype: 'q8', factor: 12 }]);
+  expect(fill.matrices.filter(({ fold }) => fold)).toEqual([]);
+  // The head's gain takes the table's factor back.
+  expect(fill.gains.find(({ weight }) => weight === weights.head)!.fold).toEqual({ times: 1 / 12, plus: 0 });
+  const { weights: rounded } = allocateWeights(gpu, new Ledger(gpu), scaled, 'q4');
+  expect(rounded.attention.get(0)!.out.parts[0]!.factor).toBeUndefined();
+});
+
+it('a dtype that is asked for is that of every matrix', async () => {
+  const { sizes, note } = await readHeaders(source, { dtype: 'q4' });
+  expect(sizes).toMatchObject({ dtype: 'q4', asStored: false, own: new Map() });
+  expect(note).toBeUndefined();
+});
+
+it('blocks make the values that are read without them, rows in the same order, wherever a span is cut', async () => {
+  const [values, blocks] = [await readEntries(source), await readEntries(source, undefined, true)];
+  expect([...blocks.keys()]).toEqual([...values.keys()]);
+  for (const [name, entry] of blocks) {
+    const wide = values.get(name)!;
+    const expected = await source.read(wide.file, wide.start, wide.end);
+    const length = entry.end - entry.start;
+    const cuts = [0, 1, Math.floor(length / 3), length].map((at) => entry.start + at);
+    const parts: Uint8Array[] = [];
+    await source.readSpans(entry.file, cuts, (part) => parts.push(part.slice()));
+    const stored = new Uint8Array(Buffer.concat(parts));
+    expect(stored.length, name).toBe(entry.stored!.bytes);
+    const read = entry.blocks ? new Uint8Array(widen(stored, entry.blocks).buffer) : stored;
+    expect(Buffer.from(read).equals(Buffer.from(expected)), name).toBe(true);
+  }
+});
+
+it('every format says what it holds: a type of blocks is in one alone', () => {
+  const types = Object.values(FORMATS).flatMap((format) =>
+    'blocks' in format ? Object.keys(format.blocks!) : [],
+  );
+  expect(types.sort()).toEqual(['Q4_0', 'Q4_1', 'Q4_K', 'Q5_0', 'Q5_1', 'Q5_K', 'Q6_K', 'Q8_0']);
+});
