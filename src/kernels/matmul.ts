@@ -104,6 +104,15 @@ const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));
 /** `gelu(x) = x sigmoid(geluInner(x))`, the one with tanh. */
 const geluInner = (x: number): number => 2 * Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3);
 
+/** An activated gate times up. */
+export function gated(gate: Sum, up: Sum, gelu: boolean): Sum {
+  const active = gate.value * sigmoid(gelu ? geluInner(gate.value) : gate.value);
+  // The steepest slope of each.
+  const slope = gelu ? 1.13 : 1.1;
+  const scale = slope * gate.scale * (Math.abs(up.value) + 0.01 * up.scale) + up.scale * Math.abs(active);
+  return { value: active * up.value, scale };
+}
+
 /** What both kernels leave. */
 function* projected(launch: TwinLaunch<ProjectionConstant>, norm?: { K: number; EPS: number }) {
   const { constants, imports, step, floats, pick } = launch;
@@ -151,15 +160,7 @@ function* projected(launch: TwinLaunch<ProjectionConstant>, norm?: { K: number; 
     const width = N / 2;
     for (const v of pick(width)) {
       const [gates, ups] = [sums(v), sums(v + width)];
-      const products = gates.map((gate, i): Sum => {
-        const up = ups[i]!;
-        const active = gate.value * sigmoid(GELU ? geluInner(gate.value) : gate.value);
-        // The steepest slope of each.
-        const slope = GELU ? 1.13 : 1.1;
-        const scale =
-          slope * gate.scale * (Math.abs(up.value) + 0.01 * up.scale) + up.scale * Math.abs(active);
-        return { value: active * up.value, scale };
-      });
+      const products = gates.map((gate, i) => gated(gate, ups[i]!, GELU !== 0));
       yield* column(v, products);
     }
     for (const v of padding(width, 2)) yield* column(v, []);

@@ -242,7 +242,7 @@ class Allocator {
 }
 
 /** Where rows of q and k go, and elements of their gains, where the pairs that rotate are not those of the halves of a head. */
-function headOrder(mixer: AttentionMixer): ((row: number) => number) | undefined {
+export function headOrder(mixer: AttentionMixer): ((row: number) => number) | undefined {
   const { headDim, rope } = mixer;
   if (rope?.rotated === undefined && !rope?.interleaved) return undefined;
   return (row) => row - (row % headDim) + rotatedPlace(mixer, row % headDim);

@@ -30,8 +30,8 @@ const SMALL = {
     VOCAB: 260,
     STRIDE4: 80,
     MASK_WORDS: 9,
-    TOP: 0,
   },
+  ...{ TOP: 0, MATRICES: 1, T_STRIDE4: 8, SECOND: 4, THIRD: 5, WIDTH: 4, PART: 8 },
 };
 const LARGE: typeof SMALL = {
   ...{ HEADS: 28, KV_HEADS: 4, HEAD_DIM: 256, SEQUENCES: 256, SPLIT: 256, SPLITS: 512 },
@@ -47,6 +47,7 @@ const LARGE: typeof SMALL = {
   },
   ...{ K: 8192, N: 262_144, ROW0: 65_536, FACTOR: 1, BIAS_AT: 8192, EPS: 1e-5, UNITS: 1024, VOCAB: 262_144 },
   ...{ STRIDE4: 65_536, MASK_WORDS: 8192, TOP: 20, WIDE_FROM: 17, WINDOW: 4096 },
+  ...{ MATRICES: 3, T_STRIDE4: 256, SECOND: 4096, THIRD: 5120, WIDTH: 14_336, PART: 16_384 },
 };
 
 const specOf = (

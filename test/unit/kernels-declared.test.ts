@@ -119,7 +119,7 @@ test('all that models and options ask for is declared', () => {
       for (const dtype of DTYPES)
         for (const name of TINY_MODEL_NAMES)
           for (const kv of ['f32', 'f16'] as const)
-            for (const spec of shadersOf(gpu, tuning, name, dtype, kv)) note(spec);
+            for (const spec of shadersOf(gpu, tuning, name, dtype, kv, { withAdapters: true })) note(spec);
     }
   const declared = KERNELS.flatMap((kernel) => permutations(kernel));
   console.info(`${asked.size} permutations asked for, ${declared.length} declared.`);
