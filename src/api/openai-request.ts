@@ -19,7 +19,7 @@ export interface ChatMessage {
 /** A request in OpenAI's names. `null` and left out are the same. Fields that are not here are refused. */
 export interface ChatRequest {
   messages: readonly ChatMessage[];
-  /** Only repeated in the answer: the model is the one that is loaded. */
+  /** The name of an adapter that is loaded chooses it; others are only repeated in the answer. */
   model?: string | null;
   stream?: boolean | null;
   stream_options?: { include_usage?: boolean } | null;
@@ -44,6 +44,7 @@ export interface ChatRequest {
   min_p?: number | null;
   repetition_penalty?: number | null;
   modes?: ModeSetting | null;
+  adapter?: string | null;
   /** `json_schema` and `json_object` constrain the reply: a whole one always parses, and validates. */
   response_format?: ResponseFormat | null;
   /** Functions that the model may call, where its chat template knows tools. */
@@ -103,6 +104,7 @@ const PASSED = {
   min_p: 'minP',
   repetition_penalty: 'repetitionPenalty',
   modes: 'modes',
+  adapter: 'adapter',
 } as const;
 
 const OWN = [

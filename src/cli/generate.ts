@@ -11,7 +11,7 @@ import {
   text,
   usageError,
 } from './args.ts';
-import { openModel, print, printJson, readText } from './io.ts';
+import { loadLora, openLora, openModel, print, printJson, readText } from './io.ts';
 
 const NUMBERS = {
   'max-tokens': 'maxTokens',
@@ -46,6 +46,7 @@ const OPTIONS = {
   'presence-penalty': text,
   seed: text,
   'top-logprobs': text,
+  lora: text,
 } as const;
 
 type Values = ReturnType<typeof parseCommand<typeof OPTIONS>>['values'];
@@ -139,6 +140,7 @@ export const command: Command = {
   --ignore-eos             go on past the model's end-of-text tokens
   --logprobs               with --json: the log-probability of each token (nats)
   --top-logprobs N         and of the N likeliest
+  --lora ADAPTER           with a LoRA adapter of peft, named as a model is
 ${COMMON_HELP}: {text, promptTokenIds, tokenIds, finishReason, usage, timings}`,
 
   async run(argv, signal) {
@@ -147,11 +149,13 @@ ${COMMON_HELP}: {text, promptTokenIds, tokenIds, finishReason, usage, timings}`,
     if (options.logprobs && !values.json) throw usageError('--logprobs needs --json.');
     const loadOptions = { ...loadOptionsOf(values), adapter: values.adapter, signal };
     const prompt = await promptOf(values);
+    const lora = await openLora(values.lora);
     const model = await openModel(folder, loadOptions);
     try {
       const chunks: GenerateChunk[] = [];
+      const adapter = await loadLora(model, lora, signal);
       const ids = idWriter((text) => process.stdout.write(text));
-      const result = await collect(model.generate(prompt, { ...options, signal }), (chunk) => {
+      const result = await collect(model.generate(prompt, { ...options, ...adapter, signal }), (chunk) => {
         chunks.push(chunk);
         if (values.json) return;
         if (values.ids) ids.more(chunks.map(({ tokenId }) => tokenId));

@@ -25,6 +25,7 @@ export interface CheckedOptions {
   addGenerationPrompt: boolean;
   tools: readonly object[] | undefined;
   modes: ModeSetting | undefined;
+  adapter: string | undefined;
   signal: AbortSignal | undefined;
 }
 
@@ -113,6 +114,8 @@ export function checkOptions(options: GenerateOptions, vocabSize: number): Check
     ),
     // The model judges them by its plan.
     modes: (_, value) => value,
+    // And knows their names.
+    adapter: (name, value) => (isText(value) ? value : refuseOption(name, value, "an adapter's name")),
     signal: (name, value) =>
       value instanceof AbortSignal ? value : refuseOption(name, value, 'an AbortSignal'),
   };
@@ -137,6 +140,7 @@ export function checkOptions(options: GenerateOptions, vocabSize: number): Check
     addGenerationPrompt: true,
     tools: undefined,
     modes: undefined,
+    adapter: undefined,
     signal: undefined,
     ...(rest as Partial<CheckedOptions>),
     top: logprobs === true ? ((topLogprobs as number | undefined) ?? 0) : undefined,

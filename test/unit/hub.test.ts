@@ -266,6 +266,14 @@ describe('what a hub refuses', () => {
     expect((await refusal('some/nothing', {}, { note })).message).toContain(`(${note})`);
   });
 
+  it('says why nobody answers', async () => {
+    const error = await refusal('some/tiny', { endpoint: 'http://127.0.0.1:1' });
+    expect(error).toMatchObject({
+      code: 'io',
+      message: expect.stringMatching(/config\.json of http.*fetch failed: /),
+    });
+  });
+
   it('waits as long as the hub asks, and says so where that is too long', async () => {
     hub.busy(1, { 'Retry-After': '7' });
     await headers('some/tiny');

@@ -121,7 +121,7 @@ test('all that models and options ask for is declared', () => {
       for (const dtype of DTYPES)
         for (const name of TINY_MODEL_NAMES)
           for (const kv of ['f32', 'f16'] as const)
-            for (const spec of shadersOf(gpu, tuning, name, dtype, kv)) note(spec);
+            for (const spec of shadersOf(gpu, tuning, name, dtype, kv, { withAdapters: true })) note(spec);
     }
   // Convolutions have no choices.
   for (const conv_bias of [false, true]) {

@@ -3,11 +3,13 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { readHeaders } from '../../src/engine/engine.ts';
-import { autoFormats, convertedText } from '../../src/engine/weight-formats.ts';
 import { readEntries } from '../../src/formats/checkpoint.ts';
 import { widen } from '../../src/formats/gguf/widen.ts';
 import { openSource } from '../../src/formats/open-source.ts';
+import { Ledger } from '../../src/gpu/buffer.ts';
+import { allocateWeights } from '../../src/model/weights.ts';
 import { FORMATS } from '../../src/quant/index.ts';
+import { adapterOf, paperGpu } from '../support/paper-gpu.ts';
 
 const bytes = new Uint8Array(readFileSync(join(import.meta.dirname, '../fixtures/tiny-llama.gguf')));
 const source = openSource(new File([bytes], 'tiny-llama.gguf'));
@@ -27,13 +29,21 @@ it('each matrix is in its own format; gate and up of two kinds are f32, and that
   expect(note).toMatch(/Q5_1 as f32\.$/);
 });
 
-it('a matrix that takes in a factor is rounded anew, and that is said', async () => {
-  const { spec, checkpoint } = await readHeaders(source, {});
-  const found = autoFormats({ ...spec, scales: { residual: 0.22 } }, checkpoint);
-  expect(found.own.get('model.layers.0.self_attn.o_proj.weight')).toBe('q8');
-  expect(found.own.get('model.layers.0.mlp.down_proj.weight')).toBe('f16');
-  expect(found.own.get('model.layers.0.self_attn.k_proj.weight')).toBe('q4');
-  expect(convertedText(found)).toContain('Q4_1 as q8');
+it('a matrix with a factor stays as it is stored: the kernels multiply', async () => {
+  const { spec, sizes } = await readHeaders(source, {});
+  const scaled = { ...spec, scales: { residual: 0.22, embedding: 12 } };
+  const gpu = paperGpu(adapterOf('gpu', false));
+  const { weights, fill } = allocateWeights(gpu, new Ledger(gpu), scaled, sizes.dtype, sizes.own);
+  const { out } = weights.attention.get(0)!;
+  expect(out.parts).toMatchObject([{ dtype: 'q4', factor: 0.22 }]);
+  expect(weights.mlp.get(0)!.down.parts).toMatchObject([{ dtype: 'bf16', factor: 0.22 }]);
+  expect(weights.embed.parts).toMatchObject([{ dtype: 'q8', factor: 12 }]);
+  expect(weights.head.parts).toMatchObject([{ dtype: 'q8', factor: 12 }]);
+  expect(fill.matrices.filter(({ fold }) => fold)).toEqual([]);
+  // The head's gain takes the table's factor back.
+  expect(fill.gains.find(({ weight }) => weight === weights.head)!.fold).toEqual({ times: 1 / 12, plus: 0 });
+  const { weights: rounded } = allocateWeights(gpu, new Ledger(gpu), scaled, 'q4');
+  expect(rounded.attention.get(0)!.out.parts[0]!.factor).toBeUndefined();
 });
 
 it('a dtype that is asked for is that of every matrix', async () => {
