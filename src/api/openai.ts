@@ -8,7 +8,8 @@ import type {
   Usage,
 } from '../engine/types.ts';
 import { ShishuError } from '../errors.ts';
-import type { ThoughtTags, ToolFormat } from '../formats/chat-template.ts';
+import type { ToolFormat } from '../formats/chat-template.ts';
+import type { ThoughtTags } from '../formats/reasoning.ts';
 import { type ChatRequest, type CheckedRequest, checkRequest, fieldError } from './openai-request.ts';
 import type {
   ChatCompletion,

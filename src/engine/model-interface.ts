@@ -1,4 +1,5 @@
-import type { ChatTemplateOptions, ThoughtTags, ToolFormat } from '../formats/chat-template.ts';
+import type { ChatTemplateOptions, ToolFormat } from '../formats/chat-template.ts';
+import type { ThoughtTags } from '../formats/reasoning.ts';
 import type { ModeSetting, PruneOrder } from './modes.ts';
 import type {
   BatchChunk,

@@ -1,5 +1,6 @@
 import { ShishuError } from '../errors.ts';
-import type { ChatTemplateOptions, ThoughtTags, ToolFormat } from '../formats/chat-template.ts';
+import type { ChatTemplateOptions, ToolFormat } from '../formats/chat-template.ts';
+import type { ThoughtTags } from '../formats/reasoning.ts';
 import type { Tokenizer } from '../formats/tokenizer.ts';
 import { type Gpu, lossOr, throwIfLost } from '../gpu/device.ts';
 import type { Constraint, Masks } from '../grammar/constraint.ts';

@@ -3,6 +3,8 @@ import { Refusal, TemplateFault } from './jinja/faults.ts';
 import { Template } from './jinja/template.ts';
 import { isObject, type Json } from './json.ts';
 import { unmarked } from './json-text.ts';
+import { THOUGHT_TAGS, type ThoughtTags } from './reasoning.ts';
+import { checkTemplateVariables, isReserved, type TemplateVariables } from './template-variables.ts';
 
 /** One turn of a conversation, as the template sees it. */
 export interface ChatTurn {
@@ -16,6 +18,8 @@ export interface ChatTemplateOptions {
   addGenerationPrompt?: boolean;
   /** JSON schemas of functions, for templates that know them. */
   tools?: readonly unknown[];
+  /** Further variables of the template, as `enable_thinking`: JSON values. One that it does not read is warned of. */
+  templateVariables?: TemplateVariables;
 }
 
 /**
@@ -24,12 +28,6 @@ export interface ChatTemplateOptions {
  */
 export type ToolFormat = 'hermes' | 'llama';
 
-/** What stands around a model's thought. */
-export interface ThoughtTags {
-  open: string;
-  close: string;
-}
-
 /** A model's Jinja template: the text of a conversation. */
 export interface ChatTemplate {
   (messages: readonly ChatTurn[], options?: ChatTemplateOptions): string;
@@ -37,6 +35,8 @@ export interface ChatTemplate {
   readonly toolFormat: ToolFormat | undefined;
   /** Those that it shows. */
   readonly thoughtTags: readonly ThoughtTags[];
+  /** Variables that it reads of `templateVariables`. */
+  variables(): readonly string[];
 }
 
 /** A template as its file holds it. */
@@ -60,11 +60,21 @@ export function chatTemplate(choose: Chooser, tokenizerConfig: Json): ChatTempla
     parsed.set(text, template);
     return template;
   };
+  let names: string[] | undefined;
+  const namesOf = (text: TemplateText): string[] => {
+    try {
+      return [...parse(text).variables];
+    } catch {
+      // Reported when a conversation uses it.
+      return [];
+    }
+  };
   const render = (
     messages: readonly ChatTurn[],
-    { addGenerationPrompt = true, tools }: ChatTemplateOptions = {},
+    { addGenerationPrompt = true, tools, templateVariables = {} }: ChatTemplateOptions = {},
   ): string => {
     checkMessages(messages);
+    checkTemplateVariables('templateVariables', templateVariables);
     const chosen = choose(tools !== undefined);
     if (!chosen)
       throw new ShishuError(
@@ -81,9 +91,10 @@ export function chatTemplate(choose: Chooser, tokenizerConfig: Json): ChatTempla
       });
     const context = {
       ...specialTokens,
+      documents: null,
+      ...templateVariables,
       messages: messages.map(withoutNulls),
       tools: tools ?? null,
-      documents: null,
       add_generation_prompt: addGenerationPrompt,
     };
     try {
@@ -96,6 +107,11 @@ export function chatTemplate(choose: Chooser, tokenizerConfig: Json): ChatTempla
   return Object.assign(render, {
     toolFormat: toolFormatOf(withTools),
     thoughtTags: thoughtTagsOf(withTools),
+    variables() {
+      const found = [choose(false), choose(true)].flatMap((each) => (each ? namesOf(each) : []));
+      names ??= [...new Set(found)].filter((name) => !isReserved(name)).sort();
+      return names;
+    },
   });
 }
 
@@ -129,16 +145,6 @@ function toolFormatOf(template: string): ToolFormat | undefined {
   if (template.includes('<tool_call>')) return template.includes('<function=') ? undefined : 'hermes';
   return template.includes('"parameters"') ? 'llama' : undefined;
 }
-
-const THOUGHT_TAGS: readonly ThoughtTags[] = [
-  ...['think', 'thinking', 'thought', 'thoughts', 'reasoning', 'seed:think'].map((name) => ({
-    open: `<${name}>`,
-    close: `</${name}>`,
-  })),
-  { open: '[THINK]', close: '[/THINK]' },
-  { open: '<|START_THINKING|>', close: '<|END_THINKING|>' },
-  { open: '<|begin_of_thought|>', close: '<|end_of_thought|>' },
-];
 
 const thoughtTagsOf = (template: string): ThoughtTags[] =>
   THOUGHT_TAGS.filter(({ open, close }) => template.includes(open) || template.includes(close));
