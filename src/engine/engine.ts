@@ -377,6 +377,7 @@ async function openModel(
       dispatchesPerToken,
       dtype: wanted.dtype,
       f32Tensors,
+      warn: tell,
     };
   } catch (error) {
     failed.abort();

@@ -30,8 +30,10 @@ export interface EngineModel {
   readonly hasChatTemplate: boolean;
   /** How the chat template has tools called; undefined where it has none, or in a form that is not known. */
   readonly toolFormat: ToolFormat | undefined;
-  /** What the chat template shows around the model's thoughts, as `<think>`. */
+  /** What stands around the model's reasoning, as `<think>`: tags that its chat template or its vocabulary has. */
   readonly thoughtTags: readonly ThoughtTags[];
+  /** Variables that the chat template reads besides those of every conversation, as `enable_thinking`. */
+  readonly templateVariables: readonly string[];
   /** Token ids of a text, with the special tokens that the model expects around it. */
   encode(text: string): Promise<number[]>;
   /** Text of token ids, without control tokens. */

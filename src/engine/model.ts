@@ -1,6 +1,7 @@
 import { ShishuError } from '../errors.ts';
 import type { ChatTemplateOptions, ToolFormat } from '../formats/chat-template.ts';
 import type { ThoughtTags } from '../formats/reasoning.ts';
+import { type TemplateVariables, unreadVariables } from '../formats/template-variables.ts';
 import type { Tokenizer } from '../formats/tokenizer.ts';
 import { type Gpu, lossOr, throwIfLost } from '../gpu/device.ts';
 import type { Constraint, Masks } from '../grammar/constraint.ts';
@@ -15,6 +16,7 @@ import { checkOptions } from './options.ts';
 import { Places } from './places.ts';
 import { PrefixCache } from './prefix-cache.ts';
 import { checkIds, idList, promptIds } from './prompt.ts';
+import { reasoningOf } from './reasoning.ts';
 import type { Runner } from './runner.ts';
 import { Scheduler } from './scheduler.ts';
 import { logitsOf, ofTokens, scoreOf } from './scoring.ts';
@@ -46,6 +48,7 @@ export interface ModelParts {
   selfTest: SelfTest;
   dtype: WeightDtype;
   f32Tensors: readonly string[];
+  warn: (message: string) => void;
 }
 
 /** A model that runs in this thread. As many replies run at once as it was loaded for (`batch`); others wait for those before. */
@@ -60,6 +63,7 @@ export class LocalModel implements EngineModel {
   #running: { plan: Plan; dispatchesPerToken: number };
   #pruneOrder: PruneOrder | undefined;
   #disposed = false;
+  readonly #warned = new Set<string>();
   readonly #masks = lazy(async () => {
     const { MaskCache } = await import('./mask-cache.ts');
     const { tokenizer, runner } = this.#parts;
@@ -128,6 +132,20 @@ export class LocalModel implements EngineModel {
     return this.#live().tokenizer.thoughtTags;
   }
 
+  get templateVariables(): readonly string[] {
+    return this.#live().tokenizer.templateVariables;
+  }
+
+  /** Once for each set of names. */
+  #warnOfUnread(variables: TemplateVariables = {}): void {
+    const { tokenizer, warn } = this.#live();
+    const names = Object.keys(variables).join();
+    if (names === '' || this.#warned.has(names)) return;
+    const warning = unreadVariables(variables, tokenizer.templateVariables);
+    if (warning) warn(warning);
+    this.#warned.add(names);
+  }
+
   async encode(text: string): Promise<number[]> {
     return this.#live().tokenizer.encode(text);
   }
@@ -137,7 +155,9 @@ export class LocalModel implements EngineModel {
   }
 
   async applyChatTemplate(messages: readonly Message[], options: ChatTemplateOptions = {}): Promise<string> {
-    return this.#live().tokenizer.applyChatTemplate(messages, options);
+    const text = this.#live().tokenizer.applyChatTemplate(messages, options);
+    this.#warnOfUnread(options.templateVariables);
+    return text;
   }
 
   /** A constraint, ready for use; the code for it is fetched with the first one. */
@@ -177,6 +197,8 @@ export class LocalModel implements EngineModel {
     const checked = checkOptions(options, runner.parts.spec.vocabSize);
     const ownPlan = checked.modes && this.#planOf(checked.modes);
     const promptTokenIds = promptIds(parts, prompt, checked);
+    const reasoning = reasoningOf(parts.tokenizer, prompt, promptTokenIds, checked);
+    this.#warnOfUnread(checked.templateVariables);
     const masks = checked.constraint && (await this.#masksOf(checked.constraint));
     this.#still(parts);
     return yield* generateReplies(
@@ -187,6 +209,7 @@ export class LocalModel implements EngineModel {
         replies: n,
         options: checked,
         masks,
+        reasoning,
         plan: () => ownPlan ?? this.#running.plan,
       },
     );

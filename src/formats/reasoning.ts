@@ -21,7 +21,7 @@ export const THOUGHT_TAGS: readonly ThoughtTags[] = [
 export interface Parted {
   text: string;
   /** Undefined where the reply does not reason, or is past it. */
-  reasoning: string | undefined;
+  reasoning?: string;
 }
 
 /**
@@ -47,6 +47,11 @@ export class ReasoningFilter {
     return this.#state === 'reasoning';
   }
 
+  /** The tag that ends the reasoning which has begun. */
+  get closing(): string | undefined {
+    return this.isReasoning ? this.#close : undefined;
+  }
+
   /** The tags that may come next. */
   get awaited(): readonly string[] {
     if (this.#state === 'start') return this.#tags.map(({ open }) => open);
@@ -60,7 +65,7 @@ export class ReasoningFilter {
 
   push(text: string): Parted {
     this.#held += text;
-    const parted: Parted = { text: '', reasoning: undefined };
+    const parted: Parted = { text: '' };
     if (this.#state === 'start') this.#start();
     if (this.#state === 'reasoning') this.#reason(parted);
     if (this.#state === 'closed') {
@@ -104,6 +109,6 @@ export class ReasoningFilter {
   flush(): Parted {
     const held = this.#take(this.#held.length);
     if (this.isReasoning) return { text: '', reasoning: held.replace(/[\r\n]+$/, '') };
-    return { text: held, reasoning: undefined };
+    return { text: held };
   }
 }

@@ -316,6 +316,7 @@ function fakeModel(source: SourceLike, log: string[]): EngineModel {
     hasChatTemplate: true,
     toolFormat: undefined,
     thoughtTags: [],
+    templateVariables: [],
     async *generate(
       prompt,
       options: GenerateOptions = {},
