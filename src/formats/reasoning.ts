@@ -70,8 +70,8 @@ export class ReasoningFilter {
     if (this.#state === 'reasoning') this.#reason(parted);
     if (this.#state === 'closed') {
       this.#held = this.#held.replace(/^[\r\n]+/, '');
-      parted.reasoning ??= '';
       if (this.#held) this.#state = 'answer';
+      else parted.reasoning ??= '';
     }
     if (this.#state === 'answer') parted.text = this.#take(this.#held.length);
     return parted;
