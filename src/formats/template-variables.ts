@@ -4,7 +4,6 @@ import { refuseOption, ShishuError } from '../errors.ts';
 export type TemplateVariables = Readonly<Record<string, unknown>>;
 
 const MAX_DEPTH = 100;
-const NAME = 'templateVariables';
 
 /** What a conversation has of its own, and what every template finds set. */
 const RESERVED: readonly string[] = [
@@ -55,5 +54,5 @@ export function unreadVariables(variables: TemplateVariables, read: readonly str
   if (unread.length === 0) return undefined;
   const named = unread.map((name) => JSON.stringify(name)).join(', ');
   const others = read.length > 0 ? `reads ${read.join(', ')}` : 'reads no variables';
-  return `Option "${NAME}": the chat template of the model does not read ${named}. It ${others}.`;
+  return `The chat template of the model does not read the variable ${named}. It ${others}.`;
 }

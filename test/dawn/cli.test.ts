@@ -12,6 +12,7 @@ import { DTYPES } from '../../src/quant/index.ts';
 import { buildCli } from '../support/built-cli.ts';
 import { charTokenizerFiles } from '../support/char-tokenizer.ts';
 import { openTestGpu } from '../support/gpu-features.ts';
+import { thinkingModel } from '../support/thinking-model.ts';
 import { TINY_MODEL_NAMES, tinyFiles, tinyModel } from '../support/tiny-models.ts';
 
 const root = join(import.meta.dirname, '../..');
@@ -88,6 +89,11 @@ describe("a user's mistake is exit 1 and one line that names it", () => {
     ['a bad number', ['generate', tiny, '--prompt', 'a', '--top-k', 'x'], /--top-k is "x"/],
     ['a number out of range', ['generate', tiny, '--prompt', 'a', '--top-p', '3'], /--top-p is 3/],
     ['a bad bias', ['generate', tiny, '--prompt', 'a', '--logit-bias', 'x'], /--logit-bias is "x"/],
+    ['a variable without a value', ['generate', tiny, '--template-variable', 'a'], /expected NAME=JSON/],
+    ['a variable that is no JSON', ['generate', tiny, '--template-variable', 'a=b'], /a is b.*'a="\.\.\."'/],
+    ['a variable of its own', ['generate', tiny, '--template-variable', 'tools=[]'], /"tools"/],
+    ['a variable of a text', ['generate', tiny, '--prompt', 'a', '--think'], /--messages/],
+    ['both', ['generate', tiny, '--think', '--no-think'], /either/],
     ['logprobs without JSON', ['generate', tiny, '--prompt', 'a', '--logprobs'], /--json/],
     ['messages that are no JSON', ['generate', tiny, '--messages', odd], /odd\.json is not JSON/],
     ['a missing text', ['score', tiny, '--text', join(folder, 'none.txt')], /none\.txt/],
@@ -210,6 +216,32 @@ test('generate streams ids or text, or gives one JSON object', () => {
     output([...prompt, '--ids', '--kv', 'f32', '--profile', profile]),
   );
   expect(gpus).toBe(software);
+});
+
+test('generate tells reasoning apart, and what the chat template is told', () => {
+  const path = join(folder, 'thinking');
+  mkdirSync(path, { recursive: true });
+  for (const [file, bytes] of Object.entries(thinkingModel())) writeFileSync(join(path, file), bytes);
+  const ask = (...args: string[]) =>
+    run(['generate', path, '--messages', '-', ...args], { input: '[{"role": "user", "content": "Why?"}]' });
+  const plain = ask();
+  expect([plain.stdout, plain.status]).toEqual(['Yes!\n', 0]);
+  expect(plain.stderr).toContain('Quick brown.\n\n');
+  const quick = ask('--no-think');
+  expect(quick.stdout).toBe('Yes!\n');
+  expect(quick.stderr).not.toContain('Quick');
+  const same = ask('--template-variable', 'enable_thinking=false', '--json');
+  expect(JSON.parse(same.stdout)).toMatchObject({ text: 'Yes!', usage: { completionTokens: 4 } });
+  expect(JSON.parse(same.stdout)).not.toHaveProperty('reasoning');
+  expect(JSON.parse(ask('--think', '--json').stdout)).toMatchObject({
+    text: 'Yes!',
+    reasoning: 'Quick brown.',
+  });
+  const budget = JSON.parse(ask('--reasoning-budget', '2', '--json').stdout);
+  expect([budget.text, budget.reasoning.slice(0, 4)]).toEqual(['Yes!', 'Qu\n\n']);
+  expect(ask('--max-tokens', '4').stderr).toContain('Qui\n\n');
+  const odd = ask('--template-variable', 'thinking=1');
+  expect(odd.stderr).toContain('does not read the variable "thinking". It reads enable_thinking.');
 });
 
 test('score of a text from stdin is that of its ids', () => {

@@ -14,7 +14,7 @@ import type { Plan } from '../../src/model/spec.ts';
 import { FakeRunner } from '../support/fake-runner.ts';
 import { memorySource } from '../support/memory-source.ts';
 import { mulberry32 } from '../support/random.ts';
-import { TEMPLATES, thinkingFiles } from '../support/thinking-tokenizer.ts';
+import { TEMPLATES, thinkingFiles } from '../support/thinking-model.ts';
 
 const THINK: ThoughtTags = { open: '<think>', close: '</think>' };
 
