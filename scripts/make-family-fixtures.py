@@ -110,6 +110,7 @@ FAMILIES = {
         "Phi3Config",
         {**PHI3, "original_max_position_embeddings": 16, "rope_parameters": LONGROPE, "tie_word_embeddings": False},
     ),
+    "phi3-window": ("Phi3Config", {**PHI3, "sliding_window": 6, "rope_theta": 500.0}),
     # A window narrower than the prompt, two bases of RoPE, norms before and after.
     "gemma3": (
         "Gemma3TextConfig",

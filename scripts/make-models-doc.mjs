@@ -47,7 +47,13 @@ const FAMILIES = [
   ['smollm3', 'HuggingFaceTB/SmolLM3-3B', ['smollm3'], 'smollm3.ts', []],
   ['granite', 'ibm-granite/granite-3.3-2b-instruct', ['granite'], 'granite.ts', FOLDS],
   ['granitemoehybrid', 'ibm-granite/granite-4.0-350m', ['granite4'], 'granite.ts', [...FOLDS, ...ROWS]],
-  ['phi3', 'microsoft/Phi-4-mini-instruct', ['phi3', 'phi3-long'], 'phi.ts', [...ROPE, ...ROWS, ...FOLDS]],
+  [
+    'phi3',
+    'microsoft/Phi-4-mini-instruct',
+    ['phi3', 'phi3-long', 'phi3-window'],
+    'phi.ts',
+    [...ROPE, ...ROWS, ...FOLDS],
+  ],
   [
     'olmo2',
     'allenai/OLMo-2-0425-1B-Instruct',
@@ -94,9 +100,9 @@ ${rows.join('\n')}
 
 \`mobilellm\` is read as \`llama\`; \`shishu-llama\` is the project's own. Rotary embeddings: default, linear, dynamic (up to the
 model's own context), llama3, YaRN and longrope, whose long factors count where the model is loaded with a context past the
-original one. Sliding windows of Mistral, Phi-3, Qwen 2 and 3 and Gemma 3 are masked by the attention kernels, which read no key
-before the window; their KV cache still holds the whole context. Any field of a config that is neither read nor known to change
-nothing is refused by name. Gemma's embeddings are multiplied by the root of the hidden size itself, which BF16 would round.
+original one. [Sliding windows](#sliding-windows) of Mistral, Phi-3, Qwen 2 and 3 and Gemma 3 cost what they hold. Any field of a
+config that is neither read nor known to change nothing is refused by name. Gemma's embeddings are multiplied by the root of the
+hidden size itself, which BF16 would round.
 
 `;
 const doc = new URL('../docs/models.md', import.meta.url);

@@ -12,7 +12,6 @@
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   let wide = step.rows >= WIDE_FROM;
   let row = select(id.z, id.x, wide);
-  let split = select(id.x, 0u, wide);
   let kv_head = id.y / QUADS;
   let quad = id.y % QUADS;
   if (row >= step.rows) {
@@ -21,7 +20,8 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   let at = rows[row];
   let splits = select(split_count(at.position), 1u, wide);
   let first = first_seen(at.position);
-  if (split >= splits || at.position >= CONTEXT || (!wide && split < first / SPLIT)) {
+  let split = select(first / SPLIT + id.x, 0u, wide);
+  if (split >= splits || at.position >= CONTEXT) {
     return;
   }
   // Heads past the group repeat its last one and are not written.
@@ -39,14 +39,14 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   let end = select(min((split + 1u) * SPLIT, at.position + 1u), at.position + 1u, wide);
   // Four positions at a time; those past the end repeat the last and weigh nothing.
   for (var p = max(split * SPLIT, first); p < end; p += 4u) {
-    let position = min(p + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(end - 1u));
+    let slot = kv_slots(min(p + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(end - 1u)));
     // Scores of four heads at each position.
     var s0 = vec4f();
     var s1 = vec4f();
     var s2 = vec4f();
     var s3 = vec4f();
     var d = 0u;
-    for (var k = k_at; k < k_at + DIM4 * CONTEXT; k += CONTEXT) {
+    for (var k = k_at; k < k_at + DIM4 * CAPACITY; k += CAPACITY) {
       let q0 = q[q_at.x + d];
       var q1 = vec4f();
       var q2 = vec4f();
@@ -60,10 +60,10 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
       if (GROUP > 3u) {
         q3 = q[q_at.w + d];
       }
-      let k0 = kv_load(k + position.x);
-      let k1 = kv_load(k + position.y);
-      let k2 = kv_load(k + position.z);
-      let k3 = kv_load(k + position.w);
+      let k0 = kv_load(k + slot.x);
+      let k1 = kv_load(k + slot.y);
+      let k2 = kv_load(k + slot.z);
+      let k3 = kv_load(k + slot.w);
       s0 += vec4f(dot(q0, k0), dot(q1, k0), dot(q2, k0), dot(q3, k0));
       s1 += vec4f(dot(q0, k1), dot(q1, k1), dot(q2, k1), dot(q3, k1));
       s2 += vec4f(dot(q0, k2), dot(q1, k2), dot(q2, k2), dot(q3, k2));
@@ -78,7 +78,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     let w3 = select(vec4f(), exp(s3 * scale - next), p + 3u < end);
     largest = next;
     sum = sum * shrink + w0 + w1 + w2 + w3;
-    let skip = position * DIM4;
+    let skip = slot * DIM4;
     for (var v = v_at; v < v_at + DIM4; v++) {
       let d = v - v_at;
       let v0 = kv_load(v + skip.x);

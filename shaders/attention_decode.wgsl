@@ -20,14 +20,14 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
   let row = wid.z;
   let kv_head = wid.y / QUADS;
   let quad = wid.y % QUADS;
-  let split = wid.x;
   let at = rows[row];
+  let split = first_split(at.position) + wid.x;
   let splits = split_count(at.position);
   let used = min(GROUP - quad * 4u, 4u);
   let first_head = kv_head * GROUP + quad * 4u;
   let start = max(split * SPLIT, first_seen(at.position));
-  // Nothing for a split past the row's position or before its window: no thread then does more than meet the barriers.
-  let some = split < splits && split >= first_split(at.position) && at.position < CONTEXT;
+  // Nothing for a split past the row's position: no thread then does more than meet the barriers.
+  let some = split < splits && at.position < CONTEXT;
   let count = select(0u, min((split + 1u) * SPLIT, at.position + 1u) - start, some);
 
   for (var i = lid; i < used * DIM4; i += WG) {
@@ -36,12 +36,13 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
   workgroupBarrier();
 
   let scale = inverseSqrt(f32(HEAD_DIM));
-  let k_at = k_element(at.sequence, kv_head, start, 0u) / 4u;
+  let k_at = k_element(at.sequence, kv_head, 0u, 0u) / 4u;
   var largest = vec4f(-3.0e38);
   for (var p = lid; p < count; p += WG) {
     var s = vec4f();
     var d = 0u;
-    for (var at_k = k_at + p; at_k < k_at + p + DIM4 * CONTEXT; at_k += CONTEXT) {
+    let first_k = k_at + kv_slot(start + p);
+    for (var at_k = first_k; at_k < first_k + DIM4 * CAPACITY; at_k += CAPACITY) {
       let k = kv_load(at_k);
       s.x += dot(query[d], k);
       if (GROUP > 1u) {
@@ -68,7 +69,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
   }
   largest = shared_lane[0];
 
-  let v_at = v_element(at.sequence, kv_head, start, 0u) / 4u;
+  let v_at = v_element(at.sequence, kv_head, 0u, 0u) / 4u;
   let d = lid % DIM4;
   let lane = lid / DIM4;
   var a0 = vec4f();
@@ -78,7 +79,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
   var sum = vec4f();
   for (var p = lane; p < select(0u, count, lane < LANES); p += LANES) {
     let w = exp(weights[p] - largest);
-    let v = kv_load(v_at + p * DIM4 + d);
+    let v = kv_load(v_at + kv_slot(start + p) * DIM4 + d);
     sum += w;
     a0 += w.x * v;
     a1 += w.y * v;

@@ -106,7 +106,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
         }
         for (var i = lid; i < DEPTH * POSITIONS; i += WG) {
           let d = min(d0 + i / POSITIONS, DIM4 - 1u);
-          kv_tile[i] = kv_load(k_at + d * CONTEXT + min(p0 + i % POSITIONS, length - 1u));
+          kv_tile[i] = kv_load(k_at + d * CAPACITY + kv_slot(min(p0 + i % POSITIONS, length - 1u)));
         }
         workgroupBarrier();
         for (var d = 0u; d < DEPTH; d++) {
@@ -157,7 +157,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
         let count = min(V_POSITIONS, POSITIONS - v0);
         for (var i = lid; i < count * DIM4; i += WG) {
           let from_last = min(p0 + v0 + i / DIM4, length - 1u);
-          kv_tile[i] = kv_load(v_at + from_last * DIM4 + i % DIM4);
+          kv_tile[i] = kv_load(v_at + kv_slot(from_last) * DIM4 + i % DIM4);
         }
         workgroupBarrier();
         for (var i = 0u; i < count; i++) {

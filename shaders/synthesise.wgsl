@@ -1,6 +1,7 @@
-// Fills weights (rows, cols), or their scales, with random values from a hash of index and seed: uniform with a standard
+// Fills weights (rows, cols), or what is beside their blocks, with random values from a hash of index and seed: uniform with a standard
 // deviation of 1/sqrt(cols), so that a projection keeps the size of its input. BITS: of one code (32 f32, 16 f16, fewer:
-// integers); with SCALES, f16 scales that give code LEVEL the largest value. What pads a row is zero.
+// integers); with SCALES, f16 scales that give code LEVEL the largest value, each alone (1) or with the minimum that makes the
+// middle code zero (2). What pads a row is zero.
 struct Params {
   words: u32,
   // u32 words from one row to the next.
@@ -26,8 +27,9 @@ const MIDDLE = 1u << (min(BITS, 31u) - 1u);
 const TURN = select(0u, MIDDLE, SIGNED);
 
 fn word_of(bits: u32, column: u32, peak: f32) -> u32 {
-  if (SCALES) {
-    return pack2x16float(vec2f(peak / f32(LEVEL)));
+  if (SCALES > 0u) {
+    let scale = peak / f32(LEVEL);
+    return pack2x16float(vec2f(scale, select(scale, -f32(MIDDLE) * scale, SCALES == 2u)));
   }
   if (BITS == 32u) {
     return bitcast<u32>(select(0.0, uniform_of(bits) * peak, column < params.cols));

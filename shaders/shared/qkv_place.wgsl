@@ -21,10 +21,11 @@ fn place(row: u32, head: u32, j: u32, value: vec4f) {
     q[to / 2u] = low;
     q[(to + half) / 2u] = high;
   } else if (head < HEADS + KV_HEADS) {
-    kv_store(at.sequence, k_element(at.sequence, head - HEADS, at.position, j), low);
-    kv_store(at.sequence, k_element(at.sequence, head - HEADS, at.position, j + half), high);
+    let slot = kv_slot(at.position);
+    kv_store(at.sequence, k_element(at.sequence, head - HEADS, slot, j), low);
+    kv_store(at.sequence, k_element(at.sequence, head - HEADS, slot, j + half), high);
   } else {
-    let to = v_element(at.sequence, head - HEADS - KV_HEADS, at.position, j);
+    let to = v_element(at.sequence, head - HEADS - KV_HEADS, kv_slot(at.position), j);
     kv_store(at.sequence, to, low);
     kv_store(at.sequence, to + half, high);
   }

@@ -5,7 +5,7 @@ import { writeStep } from '../gpu/recorder.ts';
 import { type LaunchTime, timeLaunches } from '../gpu/timestamps.ts';
 import type { Weight } from '../kernels/tensor.ts';
 import { ROW_BYTES, recordBlocks } from '../model/forward.ts';
-import { kvBytesPerToken, type Plan } from '../model/spec.ts';
+import { kvBytes, type Plan } from '../model/spec.ts';
 import type { Session } from './open.ts';
 import { type Spread, spreadOf } from './stats.ts';
 
@@ -108,7 +108,9 @@ export function trafficPerToken(
   }
   return {
     weightBytes: bytes,
-    kvBytes: (position + 1) * kvBytesPerToken(spec, plan, kv.dtype === 'f32' ? 4 : 2),
+    kvBytes: kvBytes(spec, plan, kv.dtype === 'f32' ? 4 : 2, ({ window = Number.POSITIVE_INFINITY }) =>
+      Math.min(position + 1, window),
+    ),
   };
 }
 

@@ -1,7 +1,10 @@
 import { readHeaders, sizesOn } from '../engine/engine.ts';
+import { mostRows } from '../engine/size.ts';
 import {
   attentionOf,
+  kvBytes,
   kvBytesPerToken,
+  kvCapacity,
   type ModelSpec,
   type Plan,
   parameterCount,
@@ -64,13 +67,21 @@ ${GPU_HELP}
     const headers = await readHeaders(await openModelFolder(folder), options);
     const { spec, stored, sizes: asked } = headers;
     const plan = planOf(spec);
+    const windows = new Set([...attentionOf(spec).values()].flatMap(({ window }) => window ?? []));
+    // A GPU runs more of a prompt at once, which rings have room for.
     const profile =
-      asked.kv === 'auto' ? await profileHere(options.profile ?? 'auto', values.adapter) : 'gpu';
-    const { dtype, wide = new Set<string>(), kv: kvDtype, contextLength } = sizesOn({ profile }, asked);
+      asked.kv === 'auto' || windows.size > 0
+        ? await profileHere(options.profile ?? 'auto', values.adapter)
+        : 'gpu';
+    const sizes = sizesOn({ profile }, asked);
+    const { dtype, wide = new Set<string>(), kv: kvDtype, contextLength } = sizes;
     const parameters = parameterCount(spec);
     const weights = weightBytes(spec, dtype, wide);
-    const perToken = kvBytesPerToken(spec, plan, kvDtype === 'f32' ? 4 : 2);
-    const kv = perToken * contextLength;
+    const each = kvDtype === 'f32' ? 4 : 2;
+    const perToken = kvBytesPerToken(spec, plan, each);
+    const held = { context: contextLength, rows: mostRows({ profile }, sizes) };
+    const kv = kvBytes(spec, plan, each, (mixer) => kvCapacity(mixer, held));
+    const past = kvBytes(spec, plan, each, (mixer) => (kvCapacity(mixer, held) < contextLength ? 0 : 1));
     const bytes = { weights, kv, kvPerToken: perToken, total: weights + kv };
     if (values.json)
       return printJson({
@@ -91,7 +102,7 @@ ${GPU_HELP}
       vocabulary: `${vocabSize}${tied ? ', tied' : ''}`,
       parameters: parameters.toLocaleString('en-US'),
       weights: `${megabytes(weights)} as ${dtype}${wide.size > 0 ? `, ${wide.size} tensors as f32` : ''}`,
-      'KV cache': `${megabytes(kv)} for ${contextLength} tokens, ${perToken} bytes a token as ${kvDtype}`,
+      'KV cache': `${megabytes(kv)} for ${contextLength} tokens, ${perToken} bytes a token as ${kvDtype}${past < perToken ? `, ${past} past the window of ${[...windows].join(', ')}` : ''}`,
       total: `${megabytes(bytes.total)}, and scratch`,
     };
     for (const [name, value] of Object.entries(rows)) print(`${name.padEnd(11)} ${value}`);

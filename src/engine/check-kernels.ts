@@ -2,12 +2,11 @@ import { ShishuError } from '../errors.ts';
 import { guardMemory } from '../gpu/buffer.ts';
 import type { Gpu } from '../gpu/device.ts';
 import { PLAIN_TUNING } from '../kernels/tuning.ts';
-import { KvCache } from '../model/kvcache.ts';
 import type { Plan } from '../model/spec.ts';
 import { clearNote, readOverflow } from './kv-range.ts';
 import { Runner } from './runner.ts';
 import { selfTest } from './self-test.ts';
-import { type RunnerOptions, scratchOf } from './size.ts';
+import { kvOf, type RunnerOptions, scratchOf } from './size.ts';
 import type { SelfTest } from './types.ts';
 
 /** The same device, as if it lacked what its drivers may do wrongly: subgroups. */
@@ -27,8 +26,7 @@ async function withWideKv({ parts, ledger }: Runner, plan: Plan, options: Runner
   ledger.releaseAll('scratch');
   ledger.releaseAll('kv');
   const wide = await guardMemory(gpu, 'the KV cache', () => {
-    const { contextLength: context, batch: sequences } = options;
-    const kv = new KvCache(ledger, spec, { dtype: 'f32', sequences, context });
+    const kv = kvOf(gpu, ledger, spec, options);
     return new Runner({ ...parts, kv, scratch: scratchOf(gpu, ledger, spec, tuning, options) }, ledger);
   });
   await wide.warm(plan);

@@ -1,3 +1,4 @@
+import type { Ring } from '../model/kvcache.ts';
 import type { Block, Plan } from '../model/spec.ts';
 
 /** Positions that ran in one plan, up to `end`; they begin where the run before ends. */
@@ -12,6 +13,8 @@ interface Run {
 const RANK = { mlp: 0, linear: 1, attention: 2 } as const satisfies Record<Block['kind'], number>;
 
 const attending = (plan: Plan): number[] => plan.flatMap((b) => (b.kind === 'attention' ? [b.layer] : []));
+
+const NO_RINGS: ReadonlyMap<number, Ring> = new Map();
 
 const sameModes = (a: Plan, b: Plan): boolean => a.every(({ kind }, i) => kind === b[i]!.kind);
 
@@ -33,14 +36,21 @@ const covers = (run: Run, plan: Plan): boolean =>
  *   beginning that ran in exactly the wanted modes is kept. What follows runs anew, so logits are those of a fresh run.
  *
  * Either way, a block that attends finds K and V of every position before: a slot that was not written is never read.
+ *
+ * A block with a window may keep its last positions only, in a ring: position p takes the place of p - capacity, also where the
+ * step that wrote it is thrown away. What follows position p runs only where the window before it has kept its place in every
+ * ring of the plan; else all runs anew, for what the window lacks was itself made of windows before it.
  */
 export class PrefixCache {
   readonly #tokens: number[];
   #runs: Run[];
+  /** Positions that were written since the text began, also by steps that were thrown away. */
+  #written: number;
 
-  constructor(tokens: readonly number[] = [], runs: readonly Run[] = []) {
+  constructor(tokens: readonly number[] = [], runs: readonly Run[] = [], written = 0) {
     this.#tokens = [...tokens];
     this.#runs = runs.map((run) => ({ ...run }));
+    this.#written = written;
   }
 
   /** Positions that are cached. */
@@ -50,11 +60,11 @@ export class PrefixCache {
 
   /** For a sequence that is given this one's K and V. */
   copy(): PrefixCache {
-    return new PrefixCache(this.#tokens, this.#runs);
+    return new PrefixCache(this.#tokens, this.#runs, this.#written);
   }
 
   /** Positions of a text that need not run under a plan; its last token always runs, for its logits. */
-  reusable(tokens: readonly number[], plan: Plan): number {
+  reusable(tokens: readonly number[], plan: Plan, rings: ReadonlyMap<number, Ring> = NO_RINGS): number {
     let same = 0;
     const most = Math.min(tokens.length - 1, this.#tokens.length);
     while (same < most && tokens[same] === this.#tokens[same]) same++;
@@ -66,11 +76,26 @@ export class PrefixCache {
       above &&= covered;
       if (exact === start && covered && sameModes(run.plan, plan)) exact = Math.min(same, run.end);
     }
-    return above ? same : exact;
+    const length = above ? same : exact;
+    return this.#hasWindow(length, plan, rings) ? length : 0;
+  }
+
+  /** Whether the rings that a plan attends to have what a token at this position sees before it. */
+  #hasWindow(position: number, plan: Plan, rings: ReadonlyMap<number, Ring>): boolean {
+    for (const [layer, { window, capacity }] of rings)
+      if (plan[layer]!.kind === 'attention' && Math.max(0, position + 1 - window) < this.#written - capacity)
+        return false;
+    return true;
+  }
+
+  /** Positions up to `end` are written, whether or not their step will count. */
+  wrote(end: number): void {
+    this.#written = Math.max(this.#written, end);
   }
 
   /** Forgets the positions from `length` on. */
   truncate(length: number): void {
+    if (length === 0) this.#written = 0;
     this.#tokens.length = Math.min(this.#tokens.length, length);
     this.#runs = this.#runs.filter((_, i) => (this.#runs[i - 1]?.end ?? 0) < length);
     const last = this.#runs.at(-1);
@@ -81,6 +106,7 @@ export class PrefixCache {
   append(tokens: readonly number[], plan: Plan): void {
     if (tokens.length === 0) return;
     for (const token of tokens) this.#tokens.push(token);
+    this.wrote(this.#tokens.length);
     const last = this.#runs.at(-1);
     const layers = attending(plan);
     if (last && sameModes(last.plan, plan) && layers.every((layer) => last.layers.has(layer)))

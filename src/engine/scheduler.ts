@@ -96,7 +96,7 @@ export class Scheduler {
   #worthOf({ tokens, wantedPlan }: Sequence): (slot: Slot) => number {
     const full = [...this.#free].every(({ prefix }) => prefix.length > 0);
     return ({ prefix }) => {
-      const cached = prefix.reusable(tokens, wantedPlan);
+      const cached = prefix.reusable(tokens, wantedPlan, this.#runner.parts.kv.rings);
       const whole = full ? Math.min(prefix.length, tokens.length) : prefix.length;
       return 2 * cached >= whole ? cached : 0;
     };
@@ -247,7 +247,7 @@ export class Scheduler {
   }
 
   #begin(sequence: Sequence, plan: Plan): void {
-    sequence.begin(plan);
+    sequence.begin(plan, this.#runner.parts.kv.rings);
     this.#outdated ||= this.#next.includes(sequence);
     const { parts, sampler } = this.#runner;
     const { index } = sequence.slot!;
@@ -323,6 +323,8 @@ export class Scheduler {
         return true;
       }
     const first = ends.keys().next().value!;
+    // Whatever becomes of the step, rings lose what these positions take the place of.
+    for (const [sequence, end] of ends) sequence.prefix.wrote(end);
     const at = this.#next.length;
     try {
       const { done } = await this.#runner.run({

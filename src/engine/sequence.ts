@@ -1,5 +1,6 @@
 import type { TokenConstraint } from '../grammar/constraint.ts';
 import type { Logprobs } from '../kernels/sampling.ts';
+import type { Ring } from '../model/kvcache.ts';
 import type { Plan } from '../model/spec.ts';
 import type { CheckedOptions } from './options.ts';
 import { PrefixCache } from './prefix-cache.ts';
@@ -151,7 +152,7 @@ export class Sequence {
   }
 
   /** Begins, or begins anew in another plan: what was read is known, and need not run where it is cached. */
-  begin(plan: Plan): void {
+  begin(plan: Plan, rings?: ReadonlyMap<number, Ring>): void {
     this.tokens.length -= this.unread.length;
     this.unread.length = 0;
     this.tokens.push(...this.#put);
@@ -163,7 +164,7 @@ export class Sequence {
     this.plan = plan;
     this.prefix = this.given ?? this.slot!.prefix;
     this.given = undefined;
-    this.computed = this.prefix.reusable(this.tokens, plan);
+    this.computed = this.prefix.reusable(this.tokens, plan, rings);
     this.cachedTokens ??= Math.min(this.computed, this.promptLength);
     // Until it has run, only what it keeps is sure.
     this.prefix.truncate(this.computed);

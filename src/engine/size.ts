@@ -23,6 +23,25 @@ export interface RunnerOptions {
   chunk?: number;
 }
 
+/** Most rows of a forward. */
+export const mostRows = (
+  { profile }: Pick<Gpu, 'profile'>,
+  {
+    contextLength,
+    batch,
+    chunk = profile === 'software' ? 64 : 256,
+  }: Pick<RunnerOptions, 'contextLength' | 'batch' | 'chunk'>,
+): number => Math.max(Math.min(contextLength, chunk), batch);
+
+/** The KV cache of a model of these sizes. */
+export const kvOf = (gpu: Gpu, ledger: Ledger, spec: ModelSpec, options: RunnerOptions): KvCache =>
+  new KvCache(ledger, spec, {
+    dtype: options.kv,
+    sequences: options.batch,
+    context: options.contextLength,
+    rows: mostRows(gpu, options),
+  });
+
 /** Buffers of a model, weights still empty; `fill` says what is to be written into them. */
 export function allocateParts(
   gpu: Gpu,
@@ -31,9 +50,8 @@ export function allocateParts(
   options: RunnerOptions,
 ): { parts: ForwardParts; fill: FillPlan } {
   const tuning = { ...defaultTuning(gpu), ...options.tuning };
-  const { contextLength: context, batch: sequences } = options;
   const { weights, fill } = allocateWeights(gpu, ledger, spec, options.dtype, options.wide);
-  const kv = new KvCache(ledger, spec, { dtype: options.kv, sequences, context });
+  const kv = kvOf(gpu, ledger, spec, options);
   const scratch = scratchOf(gpu, ledger, spec, tuning, options);
   return { parts: { gpu, tuning, spec, weights, kv, scratch }, fill };
 }
@@ -43,11 +61,12 @@ export function scratchOf(
   ledger: Ledger,
   spec: ModelSpec,
   tuning: Tuning,
-  { contextLength: context, batch: sequences, chunk = gpu.profile === 'software' ? 64 : 256 }: RunnerOptions,
+  options: RunnerOptions,
 ): Scratch {
-  const rows = Math.min(context, chunk);
+  const { contextLength: context, batch: sequences } = options;
+  const rows = mostRows(gpu, options);
   return allocateScratch(ledger, tuning, spec, {
-    rows: Math.max(rows, sequences),
+    rows,
     decodeRows: Math.max(sequences, tuning.wideFrom - 1),
     logitRows: Math.max(sequences, Math.min(rows, 32)),
     context,

@@ -269,7 +269,7 @@ export interface ModelInfo {
   /** Matrices that are kept as f32 though `dtype` is f16: f16 does not hold one of their values, or one of a matrix's beside them. */
   f32Tensors: readonly string[];
   kv: KvDtype;
-  /** Bytes of KV that a token adds to a sequence, in these modes. */
+  /** Bytes of KV that a token adds to a sequence, in these modes, while blocks with a window have room; past it they add nothing. */
   kvBytesPerToken: number;
   contextLength: number;
   /** Replies that can run at once. */

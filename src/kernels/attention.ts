@@ -93,13 +93,19 @@ function* attended(launch: TwinLaunch<AttentionConstant>, whole: boolean): Itera
         const from = Math.max(first, split * SPLIT);
         const end = splits === 1 ? position + 1 : Math.min((split + 1) * SPLIT, position + 1);
         const count = end - from;
+        // Up to where a ring begins anew, and what follows.
+        const before = Math.min(count, c.CAPACITY - (from % c.CAPACITY));
+        const read = (at: (position: number) => number, numbers: number): number[] => [
+          ...floats('kv', at(from), before * numbers),
+          ...(before < count ? floats('kv', at(from + before), (count - before) * numbers) : []),
+        ];
         const scores = new Float64Array(count);
         for (let dim = 0; dim < HEAD_DIM; dim += 4) {
-          const k = floats('kv', keyAt(launch, sequence, kvHead, from, dim), 4 * count);
+          const k = read((position) => keyAt(launch, sequence, kvHead, position, dim), 4);
           for (let i = 0; i < 4 * count; i++)
             scores[i >> 2]! += (k[i]! * q[dim + (i & 3)]!) / Math.sqrt(HEAD_DIM);
         }
-        const v = floats('kv', valueAt(launch, sequence, kvHead, from), count * HEAD_DIM);
+        const v = read((position) => valueAt(launch, sequence, kvHead, position), HEAD_DIM);
         const largest = scores.reduce((most, score) => Math.max(most, score));
         const weights = scores.map((score) => Math.exp(score - largest));
         const total = weights.reduce((sum, weight) => sum + weight);
@@ -128,7 +134,7 @@ export const ATTENTION: Kernel<AttentionConstant | 'WG' | 'WIDE_FROM'> = {
   grid({ constants: c, step }) {
     return step.rows >= c.WIDE_FROM
       ? [Math.ceil(step.rows / c.WG), quadsOf(c), 1]
-      : [Math.ceil(splitsUsed(step, c.SPLIT) / c.WG), quadsOf(c), step.rows];
+      : [Math.ceil(splitsSeen(step, c) / c.WG), quadsOf(c), step.rows];
   },
   cpu: (launch) => attended(launch, launch.step.rows >= launch.constants.WIDE_FROM),
 };
@@ -138,7 +144,7 @@ export const ATTENTION_DECODE: Kernel<AttentionConstant | 'WG'> = {
   choices: [KV_READS, [{ WG: 64 }]],
   sizes: SIZES,
   bindings,
-  grid: ({ constants: c, step }) => [splitsUsed(step, c.SPLIT), quadsOf(c), step.rows],
+  grid: ({ constants: c, step }) => [splitsSeen(step, c), quadsOf(c), step.rows],
   cpu: (launch) => attended(launch, false),
 };
 
@@ -197,6 +203,10 @@ const splitsOf = (tuning: Tuning, context: number): number => Math.ceil(context 
 /** Splits that the longest row has. */
 const splitsUsed = (step: StepShape, split: number): number => Math.ceil(step.context / split);
 
+/** Splits that a row attends to, at most: its window may begin within one. */
+const splitsSeen = (step: StepShape, { SPLIT, WINDOW }: Record<'SPLIT' | 'WINDOW', number>): number =>
+  Math.min(splitsUsed(step, SPLIT), Math.ceil((WINDOW - 1) / SPLIT) + 1);
+
 /** Bytes of the parts that `rows` rows leave. */
 export function attentionPartsBytes(
   tuning: Tuning,
@@ -216,7 +226,7 @@ export function attention(tuning: Tuning, recorder: Recorder, call: Attention): 
   const cooperative = !many && tuning.attention === 'cooperative';
   const kernel = tiled ? ATTENTION_TILED : cooperative ? ATTENTION_DECODE : ATTENTION;
   const constants = {
-    ...qkvConstants(place.shape, place.sequences, place.context),
+    ...qkvConstants(place),
     Q_STRIDE4: stride(heads * headDim) / 4,
     OUT_STRIDE4: stride(call.out.cols) / 4,
     SPLIT: tuning.split,

@@ -39,7 +39,7 @@ export interface Projection {
 const MANY_ROWS = 512;
 
 function outputConstants(out: Output): Record<string, ShaderConstant> {
-  if (out.kind === 'qkv') return qkvConstants(out.shape, out.sequences, out.context);
+  if (out.kind === 'qkv') return qkvConstants(out);
   return {
     OUT_STRIDE: stride(out.to.cols),
     RESIDUAL: out.kind === 'plain' && out.residual,

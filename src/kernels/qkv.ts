@@ -26,8 +26,9 @@ export interface QkvPlace {
   kv: GPUBuffer;
   kvDtype: 'f32' | 'f16';
   sequences: number;
-  /** Positions of the cache. */
+  /** Positions of the longest sequence, and of them those that the block's cache has room for: the last ones. */
   context: number;
+  capacity: number;
   /** `(context, headDim / 2)`: cos and sin. */
   rope: GPUBuffer;
   rows: GPUBuffer;
@@ -40,6 +41,7 @@ export const QKV_SIZES = {
   HEAD_DIM: HEAD,
   SEQUENCES: [1, 256],
   CONTEXT: COUNT,
+  CAPACITY: COUNT,
   Q_STRIDE: COUNT,
 } as const satisfies Record<string, Range>;
 
@@ -47,16 +49,18 @@ export type QkvConstant = keyof typeof QKV_SIZES;
 
 export const KV_WRITES = [{ KV_WRITE: 'kv_write_f32' }, { KV_WRITE: 'kv_write_f16' }] as const;
 
-export const qkvConstants = (
-  shape: HeadShape,
-  sequences: number,
-  context: number,
-): Record<QkvConstant, ShaderConstant> => ({
+export const qkvConstants = ({
+  shape,
+  sequences,
+  context,
+  capacity,
+}: Pick<QkvPlace, 'shape' | 'sequences' | 'context' | 'capacity'>): Record<QkvConstant, ShaderConstant> => ({
   HEADS: shape.heads,
   KV_HEADS: shape.kvHeads,
   HEAD_DIM: shape.headDim,
   SEQUENCES: sequences,
   CONTEXT: context,
+  CAPACITY: capacity,
   Q_STRIDE: stride(shape.heads * shape.headDim),
 });
 
@@ -65,7 +69,7 @@ export const kvShape = ({ constants: c }: Asked<QkvConstant>): readonly number[]
   2,
   c.SEQUENCES,
   c.KV_HEADS,
-  c.CONTEXT,
+  c.CAPACITY,
   c.HEAD_DIM,
 ];
 
@@ -86,7 +90,9 @@ export const keyAt = (
   position: number,
   dim: number,
 ): number =>
-  (((sequence * c.KV_HEADS + head) * (c.HEAD_DIM / 4) + (dim >> 2)) * c.CONTEXT + position) * 4 + (dim & 3);
+  (((sequence * c.KV_HEADS + head) * (c.HEAD_DIM / 4) + (dim >> 2)) * c.CAPACITY + (position % c.CAPACITY)) *
+    4 +
+  (dim & 3);
 
 /** Place of a vector of V. */
 export const valueAt = (
@@ -94,7 +100,9 @@ export const valueAt = (
   sequence: number,
   head: number,
   position: number,
-): number => ((c.SEQUENCES * c.KV_HEADS + sequence * c.KV_HEADS + head) * c.CONTEXT + position) * c.HEAD_DIM;
+): number =>
+  ((c.SEQUENCES * c.KV_HEADS + sequence * c.KV_HEADS + head) * c.CAPACITY + (position % c.CAPACITY)) *
+  c.HEAD_DIM;
 
 /** Heads to look at among `from .. to` of q's, k's and v's heads: some of each. */
 export function pickHeads(

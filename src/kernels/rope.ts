@@ -99,7 +99,7 @@ export function normAndRope(
         EPS: call.eps,
         NORM_GAIN: call.gains !== undefined,
         WHOLE: call.whole,
-        ...qkvConstants(place.shape, place.sequences, place.context),
+        ...qkvConstants(place),
       },
     },
     bind: {

@@ -12,8 +12,9 @@ export const SYNTHESISE: Kernel<'WG' | 'BITS' | 'SIGNED' | 'LEVEL' | 'SCALES'> =
   name: 'synthesise',
   choices: [
     [{ WG: WORKGROUP }],
-    Object.values(FORMATS).map(({ bits, signed, level }) => ({ BITS: bits, SIGNED: signed, LEVEL: level })),
-    [{ SCALES: false }, { SCALES: true }],
+    Object.values(FORMATS).flatMap(({ bits, signed, level, perBlock }) =>
+      [...new Set([0, perBlock])].map((SCALES) => ({ BITS: bits, SIGNED: signed, LEVEL: level, SCALES })),
+    ),
   ],
   sizes: {},
   bindings: () => [
@@ -29,8 +30,9 @@ export const SYNTHESISE: Kernel<'WG' | 'BITS' | 'SIGNED' | 'LEVEL' | 'SCALES'> =
       const bits = hash((i ^ hash(seed)) >>> 0);
       const column = (i % perRow) * (32 / BITS);
       const left = (value: number, place: number): number => (column + place < cols ? value : 0);
+      const scale = peak / LEVEL;
       const halves = SCALES
-        ? [peak / LEVEL, peak / LEVEL]
+        ? [scale, SCALES === 2 ? -(2 ** (BITS - 1)) * scale : scale]
         : [left(uniform(bits) * peak, 0), left(uniform(hash(bits)) * peak, 1)];
       if (SCALES || BITS === 16)
         for (const [j, value] of halves.entries())
@@ -54,7 +56,7 @@ export const SYNTHESISE: Kernel<'WG' | 'BITS' | 'SIGNED' | 'LEVEL' | 'SCALES'> =
 export const SYNTHESISE_BYTES = 16;
 
 /**
- * Fills a part's codes, `(rows, stride(cols))` in the weight's dtype, and its scales with random values of deviation
+ * Fills a part's codes, `(rows, stride(cols))` in the weight's dtype, and what is beside its blocks with random values of deviation
  * 1/sqrt(cols); one launch each, with a uniform each from `uniform`.
  */
 export function synthesise(
@@ -64,8 +66,8 @@ export function synthesise(
   const { weight, part, seed } = call;
   const { dtype, cols } = weight;
   const bytes = rowBytes(dtype, cols);
-  const { bits, signed, level } = FORMATS[dtype];
-  const fill = (out: GPUBuffer, perRow: number, scales: boolean): void => {
+  const { bits, signed, level, perBlock } = FORMATS[dtype];
+  const fill = (out: GPUBuffer, perRow: number, scales: number): void => {
     const words = (part.rows * perRow) / 4;
     recorder.add({
       label: 'synthesise',
@@ -77,6 +79,6 @@ export function synthesise(
       items: words,
     });
   };
-  fill(part.codes, bytes.codes, false);
-  if (part.scales) fill(part.scales, bytes.scales, true);
+  fill(part.codes, bytes.codes, 0);
+  if (part.scales) fill(part.scales, bytes.scales, perBlock);
 }

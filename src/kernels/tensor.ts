@@ -22,7 +22,7 @@ export interface WeightPart {
   rows: number;
   /** `(rows, stride(cols))` in the weight's dtype. */
   codes: GPUBuffer;
-  /** `(rows, stride(cols) / 32)` f16 in pairs, for formats with scales. */
+  /** f16 in pairs: what is beside the blocks of `(rows, stride(cols) / 32)`, for formats that have blocks. */
   scales: GPUBuffer | undefined;
   /** f32: the gain `(stride(cols))` of the norm before the projection, if any, then the bias `(rows)`, if any. */
   vectors: GPUBuffer | undefined;
@@ -40,9 +40,9 @@ export interface Weight {
 
 /** Bytes of one row. */
 export function rowBytes(dtype: WeightDtype, cols: number): { codes: number; scales: number } {
-  const { bits, scaled } = FORMATS[dtype];
+  const { bits, perBlock } = FORMATS[dtype];
   const padded = stride(cols);
-  return { codes: (bits * padded) / 8, scales: scaled ? (2 * padded) / BLOCK : 0 };
+  return { codes: (bits * padded) / 8, scales: (2 * perBlock * padded) / BLOCK };
 }
 
 /** Rows of x, `(rows, stride(cols))` f32. */

@@ -25,11 +25,13 @@ export function unitConstants(dtype: WeightDtype, cols: number): { UNIT: number;
 
 export function weightBindings(asked: Asked<WeightConstant>): Binding<WeightConstant>[] {
   const dtype = dtypeOf(asked);
-  const { load, scaled } = FORMATS[dtype];
+  const { load, perBlock } = FORMATS[dtype];
   const bytes = rowBytes(dtype, asked.constants.UNIT * asked.constants.UNITS);
   return [
     reads('weight', load, ({ constants: { N } }) => [N, bytes.codes], 'u8'),
-    ...(scaled ? [reads<'N'>('scales', 'u32', ({ constants: { N } }) => [N, bytes.scales / 2], 'f16')] : []),
+    ...(perBlock
+      ? [reads<'N'>('scales', 'u32', ({ constants: { N } }) => [N, bytes.scales / 2], 'f16')]
+      : []),
   ];
 }
 

@@ -135,6 +135,7 @@ export function recordBlocks(
         kvDtype: kv.dtype,
         sequences: kv.sequences,
         context: kv.context,
+        capacity: kv.capacityOf(layer),
         rope: scratch.ropes.get(ropeKey(shape))!,
         rows,
       };

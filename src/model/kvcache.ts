@@ -1,5 +1,13 @@
 import type { Ledger } from '../gpu/buffer.ts';
-import { type ModelSpec, type Plan, planOf } from './spec.ts';
+import { attentionOf, kvCapacity, kvElements, type ModelSpec, type Plan, planOf } from './spec.ts';
+
+/** A cache that keeps its last positions only. */
+export interface Ring {
+  /** The last positions that a token attends to, its own among them. */
+  window: number;
+  /** Position p takes the place of p - capacity. */
+  capacity: number;
+}
 
 /** One static buffer of K and V for each attention block, unless it was released; shared by all sequences. */
 export class KvCache {
@@ -7,6 +15,8 @@ export class KvCache {
   readonly sequences: number;
   /** Positions of each sequence. */
   readonly context: number;
+  /** By layer, of blocks whose window is narrower than the context. */
+  readonly rings: ReadonlyMap<number, Ring>;
   readonly #ledger: Ledger;
   readonly #spec: ModelSpec;
   readonly #buffers = new Map<number, GPUBuffer>();
@@ -14,13 +24,25 @@ export class KvCache {
   constructor(
     ledger: Ledger,
     spec: ModelSpec,
-    options: { dtype: 'f32' | 'f16'; sequences: number; context: number },
+    options: {
+      dtype: 'f32' | 'f16';
+      sequences: number;
+      context: number;
+      /** Most that a forward writes. */
+      rows: number;
+    },
   ) {
     this.dtype = options.dtype;
     this.sequences = options.sequences;
     this.context = options.context;
     this.#ledger = ledger;
     this.#spec = spec;
+    this.rings = new Map(
+      [...attentionOf(spec)].flatMap(([layer, mixer]): [number, Ring][] => {
+        const capacity = kvCapacity(mixer, options);
+        return capacity < this.context ? [[layer, { window: mixer.window!, capacity }]] : [];
+      }),
+    );
     this.allocate(planOf(spec));
   }
 
@@ -53,11 +75,16 @@ export class KvCache {
     return buffer;
   }
 
+  /** Positions of each sequence that a block has room for. */
+  capacityOf(layer: number): number {
+    return this.rings.get(layer)?.capacity ?? this.context;
+  }
+
   /** Bytes of the K, or of the V, of one sequence in a block. */
   #bytesOf(layer: number): number {
     const { mixer } = this.#spec.blocks[layer]!;
     if (mixer.kind !== 'attention') return 0;
-    return this.context * mixer.kvHeads * mixer.headDim * (this.dtype === 'f32' ? 4 : 2);
+    return this.capacityOf(layer) * kvElements(mixer) * (this.dtype === 'f32' ? 4 : 2);
   }
 
   /** The most of them in any block. */

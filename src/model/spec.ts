@@ -255,12 +255,31 @@ export const elements = ({ shape }: Pick<TensorSpec, 'shape'>): number => shape.
 export const parameterCount = (spec: ModelSpec): number =>
   ownTensors(spec).reduce((sum, tensor) => sum + elements(tensor), 0);
 
-/** Bytes of K and V that one token adds: 2 * bytes * KV heads * head size, of each block that attends. */
-export function kvBytesPerToken(spec: ModelSpec, plan: Plan, bytesPerElement: number): number {
+/** K, or V, of one position of a block. */
+export const kvElements = ({ kvHeads, headDim }: AttentionMixer): number => kvHeads * headDim;
+
+/**
+ * Positions that a block's KV cache has room for. One with a window keeps a ring: the window, and the rows that a forward writes
+ * at once, of which the first still sees the window before it.
+ */
+export const kvCapacity = ({ window }: AttentionMixer, size: { context: number; rows: number }): number =>
+  window === undefined ? size.context : Math.min(size.context, window + size.rows);
+
+/** Bytes of K and V of one sequence, of each block that attends for as many positions as it is to have: 2 * bytes * KV heads * head size. */
+export function kvBytes(
+  spec: ModelSpec,
+  plan: Plan,
+  bytesPerElement: number,
+  positions: (mixer: AttentionMixer) => number,
+): number {
   const attention = attentionOf(spec);
   return plan.reduce((sum, { kind, layer }) => {
     if (kind !== 'attention') return sum;
-    const { kvHeads, headDim } = attention.get(layer)!;
-    return sum + 2 * bytesPerElement * kvHeads * headDim;
+    const mixer = attention.get(layer)!;
+    return sum + 2 * bytesPerElement * kvElements(mixer) * positions(mixer);
   }, 0);
 }
+
+/** Bytes of K and V that one token adds, while blocks with a window have room; past it they add nothing. */
+export const kvBytesPerToken = (spec: ModelSpec, plan: Plan, bytesPerElement: number): number =>
+  kvBytes(spec, plan, bytesPerElement, () => 1);

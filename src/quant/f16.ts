@@ -8,7 +8,7 @@ export const f16: WeightFormat = {
   unit: 8,
   bits: 16,
   signed: false,
-  scaled: false,
+  perBlock: 0,
   level: 1,
   table: 'f16',
   refusal: 'f16 cannot hold',

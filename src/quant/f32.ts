@@ -7,7 +7,7 @@ export const f32: WeightFormat = {
   unit: 4,
   bits: 32,
   signed: false,
-  scaled: false,
+  perBlock: 0,
   level: 1,
   table: 'f32',
   refusal: 'f32 cannot hold',

@@ -13,7 +13,7 @@ export const stride = (cols: number): number => Math.ceil(cols / PAD) * PAD;
 export interface PackedRows {
   /** `(rows, stride(cols))` in the dtype. */
   codes: ArrayBufferView<ArrayBuffer>;
-  /** `(rows, stride(cols) / 32)` f16 bits, for formats with scales. */
+  /** f16 bits of `(rows, stride(cols) / 32)` blocks: the scale of each, or its scale and its minimum. */
   scales: Uint16Array<ArrayBuffer> | undefined;
 }
 
@@ -29,8 +29,8 @@ export interface WeightFormat {
   readonly bits: number;
   /** Whether integer codes are two's complement; others count from the least value. */
   readonly signed: boolean;
-  /** f16 scales, one for each block of a row. */
-  readonly scaled: boolean;
+  /** f16 numbers beside each block of a row: none, a scale, or a scale and then a minimum: `scale * code + minimum`. */
+  readonly perBlock: 0 | 1 | 2;
   /** The code that stands for the largest value, in random weights. */
   readonly level: number;
   /** The format that tables of tokens, embedding and head, are kept in when matrices are kept in this one. */
@@ -58,20 +58,25 @@ export function extremeOf(values: Float32Array, at: number): number {
   return extreme;
 }
 
-/** Values of a row from its codes and the scales of its blocks. */
+/** Values of a row from its codes, and what is beside its blocks. */
 export function decodeBlocks(
   code: (index: number) => number,
   scales: ArrayBuffer | undefined,
   cols: number,
+  perBlock: 1 | 2,
 ): Float32Array<ArrayBuffer> {
   const factors = Float32Array.from(new Uint16Array(scales!), f16ToF32);
-  return Float32Array.from({ length: cols }, (_, i) => code(i) * factors[Math.floor(i / BLOCK)]!);
+  return Float32Array.from({ length: cols }, (_, i) => {
+    const block = Math.floor(i / BLOCK);
+    return perBlock === 1
+      ? code(i) * factors[block]!
+      : code(i) * factors[2 * block]! + factors[2 * block + 1]!;
+  });
 }
 
 /** What formats with a scale for each block have in common. */
 export const BLOCKED = {
   unit: 8,
-  scaled: true,
   // Few bits are too few for the table that both ends of the model go through.
   table: 'q8',
   refusal: 'cannot be quantized',

@@ -32,15 +32,16 @@ function scale4(values: Float32Array, at: number): number {
   return scale;
 }
 
-/** As in q8.ts, with codes -8..7 (kept as 0..15, two a byte) and the scale of `scale4`, whose sign may be either. */
+/** Codes 0..15, two a byte, and the scale of `scale4`, whose sign may be either; a code of 8 is zero. */
 function encode(values: Float32Array): PackedRows {
-  const scales = new Uint16Array(values.length / BLOCK);
+  const scales = new Uint16Array((2 * values.length) / BLOCK);
   const codes = new Uint8Array(values.length / 2);
-  for (let block = 0; block < scales.length; block++) {
+  for (let block = 0; block < values.length / BLOCK; block++) {
     const at = block * BLOCK;
     const half = f32ToF16(scale4(values, at));
-    scales[block] = half;
     const scale = f16ToF32(half);
+    scales[2 * block] = half;
+    scales[2 * block + 1] = f32ToF16(-8 * scale);
     const inverse = scale === 0 ? 0 : 1 / scale;
     const code = (i: number): number => Math.max(0, Math.min(15, (values[i]! * inverse + 8.5) | 0));
     for (let i = at; i < at + BLOCK; i += 2) codes[i / 2] = code(i) | (code(i + 1) << 4);
@@ -48,17 +49,18 @@ function encode(values: Float32Array): PackedRows {
   return { codes, scales };
 }
 
-/** Codes of four bits with a scale for each block. */
+/** Codes of four bits with a scale and a minimum for each block. */
 export const q4: WeightFormat = {
   ...BLOCKED,
   reader: 'weight_q4',
   load: 'u32',
   bits: 4,
   signed: false,
+  perBlock: 2,
   level: 8,
   encode,
   decode(codes, scales, cols) {
     const bytes = new Uint8Array(codes);
-    return decodeBlocks((i) => ((bytes[i >> 1]! >> (4 * (i % 2))) & 15) - 8, scales, cols);
+    return decodeBlocks((i) => (bytes[i >> 1]! >> (4 * (i % 2))) & 15, scales, cols, 2);
   },
 };

@@ -25,10 +25,11 @@ export const q8: WeightFormat = {
   load: 'vec2<u32>',
   bits: 8,
   signed: true,
+  perBlock: 1,
   level: 127,
   encode,
   decode(codes, scales, cols) {
     const bytes = new Int8Array(codes);
-    return decodeBlocks((i) => bytes[i]!, scales, cols);
+    return decodeBlocks((i) => bytes[i]!, scales, cols, 1);
   },
 };

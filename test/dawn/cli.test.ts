@@ -174,6 +174,17 @@ test('inspect tells what the GPU would hold', () => {
   );
 });
 
+test('inspect tells what blocks with a window hold', () => {
+  const gemma = ['inspect', join(import.meta.dirname, '../fixtures/families/gemma3'), '--kv', 'f16'];
+  const found = JSON.parse(output([...gemma, '--json', '--profile', 'software']));
+  // 2 (K, V) * 2 bytes * 2 KV heads * 12 values; of 128 tokens two of three blocks keep a window of 7 and 64 rows
+  expect(found.bytes.kv).toBe(2 * 2 * 2 * 12 * (71 + 128 + 71));
+  expect(output([...gemma, '--profile', 'software'])).toMatch(
+    /288 bytes a token as f16, 96 past the window of 7/,
+  );
+  expect(output([...gemma, '--profile', 'gpu'])).toMatch(/288 bytes a token as f16$/m);
+});
+
 test('inspect says what a model that is loaded unasked takes on this adapter, and on a GPU', async () => {
   const path = writeModel('llama');
   const model = await loadModel(await openFolder(path), { device: gpu.device });

@@ -46,7 +46,7 @@ export function shadersOf(
   const size = { rows: 8, decodeRows: 8, logitRows: 8, context: 600, sequences: 2 };
   const scratch = allocateScratch(ledger, tuning, spec, size);
   const { weights } = allocateWeights(real, ledger, spec, dtype);
-  const kv = new KvCache(ledger, spec, { dtype: kvDtype, sequences: 2, context: size.context });
+  const kv = new KvCache(ledger, spec, { ...size, dtype: kvDtype });
   const any = scratch.parts;
   const hidden = { buffer: any, cols: spec.hiddenSize };
   const parts = { gpu: on, tuning, spec, weights, kv, scratch };

@@ -10,6 +10,7 @@ const SMALL = {
     HEAD_DIM: 4,
     SEQUENCES: 1,
     CONTEXT: 1,
+    CAPACITY: 1,
     SPLIT: 64,
     SPLITS: 1,
     WIDE_FROM: 5,
@@ -19,7 +20,9 @@ const SMALL = {
   ...{ K: 4, N: 4, ROW0: 0, BIAS_AT: 0, EPS: 1e-6, UNITS: 8, VOCAB: 260, STRIDE4: 80, MASK_WORDS: 9, TOP: 0 },
 };
 const LARGE: typeof SMALL = {
-  ...{ HEADS: 28, KV_HEADS: 4, HEAD_DIM: 256, SEQUENCES: 256, CONTEXT: 131_072, SPLIT: 256, SPLITS: 512 },
+  ...{ HEADS: 28, KV_HEADS: 4, HEAD_DIM: 256, SEQUENCES: 256, SPLIT: 256, SPLITS: 512 },
+  // A ring.
+  ...{ CONTEXT: 131_072, CAPACITY: 4352 },
   ...{
     Q_STRIDE: 7168,
     Q_STRIDE4: 1792,

@@ -1,21 +1,26 @@
-import type { Runner, Step } from '../../src/engine/runner.ts';
+import type { Row, Runner, Step } from '../../src/engine/runner.ts';
+import type { Ring } from '../../src/model/kvcache.ts';
 import type { Plan } from '../../src/model/spec.ts';
 
 /** K and V of a position: the tokens up to it, as the block saw them. */
 type Cell = string;
 
-/** A GPU's queue without a GPU: steps take effect as they are submitted, and are read back later. Every block attends to all. */
+/**
+ * A GPU's queue without a GPU: steps take effect as they are submitted, and are read back later. Every block attends to all, but for
+ * those with a ring, which lose positions.
+ */
 export class FakeRunner {
   readonly sequences: number;
   /** By slot. */
   readonly tokens: number[][];
-  /** By layer and slot. */
+  /** By layer and slot, then by position, or its place in a ring. */
   readonly cells: Cell[][][];
   /** What was sampled for each step's row that is next, with its place. */
   readonly #next: { sequence: number; position: number; token: number }[] = [];
   /** What was attended to and is not what its sequence has written there. */
   readonly wrong: string[] = [];
   readonly parts: object;
+  readonly #rings: ReadonlyMap<number, Ring>;
   readonly sampler = { prepare: async () => {}, setAdjustments() {}, setMask() {} };
   /** Rows that ran. */
   rows = 0;
@@ -23,7 +28,8 @@ export class FakeRunner {
   most = Number.POSITIVE_INFINITY;
   #notes: Float32Array;
 
-  constructor(sequences: number, layers: number, rows: number) {
+  constructor(sequences: number, layers: number, rows: number, rings: ReadonlyMap<number, Ring> = new Map()) {
+    this.#rings = rings;
     this.sequences = sequences;
     this.tokens = Array.from({ length: sequences }, () => []);
     this.cells = Array.from({ length: layers }, () => Array.from({ length: sequences }, () => []));
@@ -33,7 +39,7 @@ export class FakeRunner {
     this.parts = {
       spec: { vocabSize: 100 },
       scratch: { rows, q },
-      kv: { sequences, dtype: 'f16' },
+      kv: { sequences, dtype: 'f16', rings },
       gpu: { device: { queue: { writeBuffer } } },
     };
   }
@@ -45,13 +51,15 @@ export class FakeRunner {
   async run({ plan, rows, sampled, last, at }: Step) {
     // Kernels are made ready before it is submitted.
     for (let i = 0; i < 9; i++) await Promise.resolve();
-    for (const row of rows) this.#row(plan, row);
     const out = new Uint32Array(this.sequences);
     const places = [...Array.from({ length: sampled }, (_, i) => i), ...last.map((_, i) => at + i)];
     const all = [...this.#next.slice(0, sampled), ...last];
+    // All of a step are written before any attends.
+    for (const row of [...rows, ...all]) this.#write(plan, row);
+    for (const row of rows) this.#attend(plan, row);
     for (const [i, row] of all.entries()) {
       const { sequence, position } = row;
-      out[places[i]!] = this.#row(plan, row);
+      out[places[i]!] = this.#attend(plan, row);
       this.#next[places[i]!] = { sequence, position: position + 1, token: out[places[i]!]! };
     }
     const notes = this.#notes.slice();
@@ -70,21 +78,37 @@ export class FakeRunner {
     }
   }
 
-  /** Runs a row; the token after it. */
-  #row(plan: Plan, { token, sequence, position }: { token: number; sequence: number; position: number }) {
+  /** The text of a slot up to a position. */
+  #upTo(sequence: number, position: number): Cell {
+    return this.tokens[sequence]!.slice(0, position + 1).join();
+  }
+
+  #place(layer: number, position: number): number {
+    return position % (this.#rings.get(layer)?.capacity ?? Number.POSITIVE_INFINITY);
+  }
+
+  #write(plan: Plan, { token, sequence, position }: Row): void {
     this.rows++;
-    const text = this.tokens[sequence]!;
-    text[position] = token;
+    this.tokens[sequence]![position] = token;
     if (token > this.most) this.#notes.set([1, 70000], 2 * sequence);
-    const upTo = (end: number): Cell => text.slice(0, end + 1).join();
+    for (const { kind, layer } of plan)
+      if (kind === 'attention')
+        this.cells[layer]![sequence]![this.#place(layer, position)] = this.#upTo(sequence, position);
+  }
+
+  /** The token after a row. */
+  #attend(plan: Plan, { sequence, position }: Row): number {
     for (const { kind, layer } of plan) {
       if (kind !== 'attention') continue;
       const cells = this.cells[layer]![sequence]!;
-      cells[position] = upTo(position);
-      for (let i = 0; i <= position; i++)
-        if (cells[i] !== upTo(i))
-          this.wrong.push(`layer ${layer}, slot ${sequence}, position ${i}: ${cells[i]}`);
+      const { window = position + 1 } = this.#rings.get(layer) ?? {};
+      for (let i = Math.max(0, position + 1 - window); i <= position; i++) {
+        const found = cells[this.#place(layer, i)];
+        if (found !== this.#upTo(sequence, i))
+          this.wrong.push(`layer ${layer}, slot ${sequence}, position ${i} of ${position}: ${found}`);
+      }
     }
-    return text.slice(0, position + 1).reduce((sum, each, i) => (sum * 31 + each + i) % 97, 7);
+    const text = this.tokens[sequence]!.slice(0, position + 1);
+    return text.reduce((sum, each, i) => (sum * 31 + each + i) % 97, 7);
   }
 }

@@ -28,6 +28,8 @@ interface Odd {
   vocab: number;
   wideFrom: number;
   window: number;
+  /** The KV cache keeps the window and the rows that a sequence has in the launch. */
+  ring?: true;
   top: number;
 }
 
@@ -60,6 +62,33 @@ const ODD: readonly Odd[] = [
     window: 21,
     top: 7,
   },
+  // Rings.
+  {
+    rows: 14,
+    cols: 53,
+    outputs: 37,
+    heads: 6,
+    kvHeads: 2,
+    headDim: 12,
+    vocab: 101,
+    wideFrom: 5,
+    window: 9,
+    ring: true,
+    top: 3,
+  },
+  {
+    rows: 4,
+    cols: 21,
+    outputs: 29,
+    heads: 3,
+    kvHeads: 1,
+    headDim: 20,
+    vocab: 131,
+    wideFrom: 9,
+    window: 18,
+    ring: true,
+    top: 0,
+  },
 ];
 
 /** Query heads, KV heads and sizes of a head that attention has more of: groups and vectors that do not fill what shares them. */
@@ -75,6 +104,9 @@ const HEADS: readonly Partial<Odd>[] = [
 
 /** Kernels that take more rows at a time. */
 const ROWS: Record<string, number> = { matmul: 67, attention_tiled: 45, norm: 35 };
+
+const rowsOf = (odd: Odd, { name }: Kernel): number => ROWS[name] ?? odd.rows;
+const rowsEach = (rows: number): number => Math.ceil(rows / SEQUENCES);
 
 type Place = { odd: Odd; fixed: Fixed; kernel: Kernel };
 
@@ -101,6 +133,7 @@ const SIZES: Record<string, (place: Place) => number> = {
   HEAD_DIM: ({ odd }) => odd.headDim,
   SEQUENCES: () => SEQUENCES,
   CONTEXT: () => CONTEXT,
+  CAPACITY: ({ odd, kernel }) => (odd.ring ? odd.window + rowsEach(rowsOf(odd, kernel)) : CONTEXT),
   Q_STRIDE: ({ odd }) => stride(odd.heads * odd.headDim),
   Q_STRIDE4: ({ odd }) => stride(odd.heads * odd.headDim) / 4,
   OUT_STRIDE4: ({ odd }) => stride(odd.heads * odd.headDim) / 4,
@@ -118,8 +151,16 @@ const SIZES: Record<string, (place: Place) => number> = {
 /** Positions at the borders of splits, and one past the cache. */
 const BORDERS = [0, 15, 16, 31, 50, 12, CONTEXT];
 
+/** Of rings: the first position of each sequence. */
+const RING_STARTS = [44, 12, 3];
+
 /** Token, sequence and position of a row. */
-function rowOf({ kernel }: ShaderSpec, row: number, rows: number): number[] {
+function rowOf({ kernel, constants }: ShaderSpec, row: number, rows: number): number[] {
+  if (Number(constants.CAPACITY) < CONTEXT) {
+    // Chunks of several sequences; what a ring has lost of them is NaN, for the twin does not read it.
+    const sequence = Math.floor(row / rowsEach(rows));
+    return [(row * 11) % 60, sequence, RING_STARTS[sequence]! + (row % rowsEach(rows)), 0];
+  }
   // A chunk of one sequence, then decoded rows of several.
   if (kernel.name === 'attention_tiled' && row < 37) return [0, 1, 5 + row, 0];
   if (kernel.name.startsWith('attention')) return [0, row % SEQUENCES, BORDERS[row % BORDERS.length]!, 0];
@@ -249,7 +290,7 @@ export function bindingBytes(kernel: Kernel, launch: Launch): Map<string, number
 
 function caseOf(kernel: Kernel, fixed: Fixed, odd: Odd): KernelCase {
   const spec = specOf(kernel, fixed, odd);
-  const rows = ROWS[kernel.name] ?? odd.rows;
+  const rows = rowsOf(odd, kernel);
   const most = Math.max(...all(rows).map((row) => rowOf(spec, row, rows)[2]!));
   const context = 'CONTEXT' in kernel.sizes ? Math.min(CONTEXT, most + 1) : most + 1;
   const step: StepShape = { rows, first: 1, count: rows - 2, next: 1, context };

@@ -102,12 +102,13 @@ describe.each(['q8', 'q4'] as const)('%s', (format) => {
     const said = dequantize(expected, cols);
     for (let r = 0; r < 20; r++) {
       const row = bytes.slice((r * bytes.length) / 20, ((r + 1) * bytes.length) / 20).buffer;
-      const decoded = FORMATS[format].decode(row, scales!.slice(4 * r, 4 * r + 4).buffer, cols);
+      const { decode, perBlock } = FORMATS[format];
+      const decoded = decode(row, scales!.slice(4 * r * perBlock, 4 * (r + 1) * perBlock).buffer, cols);
       expect(decoded.map((value) => value + 0)).toEqual(
         said.subarray(r * cols, (r + 1) * cols).map((value) => value + 0),
       );
       for (let b = 0; b < 3; b++)
-        expect(f16ToF32(scales![4 * r + b]!) + 0).toBe(expected.scales[3 * r + b]! + 0);
+        expect(f16ToF32(scales![(4 * r + b) * perBlock]!) + 0).toBe(expected.scales[3 * r + b]! + 0);
       for (let c = 0; c < cols; c++) expect(code(r, c)).toBe(expected.codes[r * cols + c]);
       for (let c = cols; c < 128; c++) expect(code(r, c)).toBe(0);
     }

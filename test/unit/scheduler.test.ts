@@ -13,8 +13,14 @@ const VOCAB = 100;
 const FULL: Plan = [0, 1, 2].map((layer) => ({ kind: 'attention', layer, mlp: layer }));
 const SKIP: Plan = FULL.map((block) => (block.layer === 1 ? { ...block, kind: 'mlp' } : block));
 
-function setUp(sequences: number, { rows = 8 } = {}) {
-  const runner = new FakeRunner(sequences, 3, rows);
+/** Windows of two widths, and what a forward of four rows needs beside them. */
+const RINGS = new Map([
+  [0, { window: 5, capacity: 9 }],
+  [1, { window: 3, capacity: 7 }],
+]);
+
+function setUp(sequences: number, { rows = 8, rings }: { rows?: number; rings?: typeof RINGS } = {}) {
+  const runner = new FakeRunner(sequences, 3, rows, rings);
   const ready = async (): Promise<void> => {
     for (let i = 0; i < 5; i++) await Promise.resolve();
   };
@@ -238,47 +244,97 @@ test('a sequence that comes as all others leave gets a step', async () => {
     }
 });
 
-test('calls at random, with resets, changes of modes and aborts: none attends to what is not its own', async () => {
-  const expected = new Map<string, number[]>();
-  const alone = async (prompt: readonly number[]): Promise<number[]> => {
-    const key = prompt.join();
-    if (!expected.has(key))
-      expected.set(key, (await reply(setUp(1).scheduler, { prompt, most: 12 })).tokens[0]!);
-    return expected.get(key)!;
-  };
-  let state = 1;
-  const random = (below: number): number => {
-    state = (Math.imul(state, 1103515245) + 12345) >>> 0;
-    return Math.floor((state / 2 ** 32) * below);
-  };
-  for (const sequences of [1, 2, 3]) {
-    const { runner, scheduler } = setUp(sequences, { rows: 4 });
-    let running = FULL;
-    const client = async (): Promise<void> => {
-      for (let i = 0; i < 40; i++) {
-        const prompt = [...text(12, 1 + random(5)), ...text(1 + random(4), random(3))];
-        const n = 1 + random(sequences);
-        const abort = new AbortController();
-        const own = [FULL, SKIP][random(2)]!;
-        const stop = random(4) === 0 ? 1 + random(10) : 99;
-        const plan = random(2) === 0 ? () => own : () => running;
-        const call: Call = { prompt, most: 1 + random(12), n, plan, options: { signal: abort.signal } };
-        const each = (count: number): void => {
-          if (count === stop) abort.abort();
-          if (random(20) === 0) running = [FULL, SKIP][random(2)]!;
-          if (random(20) === 0) for (const slot of scheduler.slots) slot.prefix = new PrefixCache();
-        };
-        const made = await reply(scheduler, { ...call, each }).catch((error: unknown) => {
-          expect(error).toMatchObject({ code: 'aborted' });
-        });
-        for (const tokens of made?.tokens ?? [])
-          expect(tokens).toEqual((await alone(prompt)).slice(0, call.most));
-        if (random(6) === 0) await scheduler.alone(async () => {});
-      }
-    };
-    await Promise.all([client(), client(), client(), client()]);
+describe('with rings', () => {
+  const rings = { rows: 4, rings: RINGS };
+
+  test('a conversation that goes on runs what is new alone; one that goes back runs whole', async () => {
+    const { runner, scheduler } = setUp(1, rings);
+    const prompt = text(30, 1);
+    const { tokens } = await reply(scheduler, { prompt, most: 9 });
+    const longer = [...prompt, ...tokens[0]!, ...text(7, 2)];
+    expect(await reply(scheduler, { prompt: longer, most: 9 })).toMatchObject({ cached: 38 });
+    // What followed the first reply was another message; then only another last word.
+    const edited = [...longer.slice(0, 40), ...text(6, 3)];
+    const again = await reply(scheduler, { prompt: edited, most: 1 });
+    expect(again.cached).toBe(0);
+    expect(again.tokens).toEqual((await reply(setUp(1).scheduler, { prompt: edited, most: 1 })).tokens);
+    expect(await reply(scheduler, { prompt: edited, most: 1 })).toMatchObject({ cached: 45 });
+    expect(await reply(scheduler, { prompt: [...edited.slice(0, -1), 4], most: 1 })).toMatchObject({
+      cached: 45,
+    });
+    expect(await reply(scheduler, { prompt: [...edited.slice(0, -8), 4], most: 1 })).toMatchObject({
+      cached: 0,
+    });
     expect(runner.wrong).toEqual([]);
-    // No slot is lost.
-    await scheduler.alone(async () => {});
-  }
+  });
+
+  test('replies of one prompt get its rings', async () => {
+    const { runner, scheduler } = setUp(3, rings);
+    const { tokens } = await reply(scheduler, { prompt: text(30, 1), n: 3, most: 20 });
+    expect(tokens[1]).toEqual(tokens[0]);
+    expect(tokens[2]).toEqual(tokens[0]);
+    expect(runner.wrong).toEqual([]);
+  });
+
+  test('where no block with a ring attends, nothing of it is missed', async () => {
+    const { scheduler } = setUp(1, { rows: 4, rings: new Map([[1, { window: 3, capacity: 7 }]]) });
+    const prompt = text(30, 1);
+    const plan = (): Plan => SKIP;
+    await reply(scheduler, { prompt, most: 20, plan });
+    expect(await reply(scheduler, { prompt, plan })).toMatchObject({ cached: 29 });
+  });
 });
+
+test.each([
+  ['whole caches', undefined, 1],
+  ['rings', RINGS, 2],
+])(
+  'calls at random, with resets, changes of modes and aborts: none attends to what is not its own (%s)',
+  async (_, rings, seed) => {
+    const expected = new Map<string, number[]>();
+    const alone = async (prompt: readonly number[]): Promise<number[]> => {
+      const key = prompt.join();
+      if (!expected.has(key))
+        expected.set(key, (await reply(setUp(1).scheduler, { prompt, most: 12 })).tokens[0]!);
+      return expected.get(key)!;
+    };
+    let state = seed;
+    let cached = 0;
+    const random = (below: number): number => {
+      state = (Math.imul(state, 1103515245) + 12345) >>> 0;
+      return Math.floor((state / 2 ** 32) * below);
+    };
+    for (const sequences of [1, 2, 3]) {
+      const { runner, scheduler } = setUp(sequences, { rows: 4, ...(rings && { rings }) });
+      let running = FULL;
+      const client = async (): Promise<void> => {
+        for (let i = 0; i < 40; i++) {
+          const prompt = [...text(12, 1 + random(5)), ...text(1 + random(4), random(3))];
+          const n = 1 + random(sequences);
+          const abort = new AbortController();
+          const own = [FULL, SKIP][random(2)]!;
+          const stop = random(4) === 0 ? 1 + random(10) : 99;
+          const plan = random(2) === 0 ? () => own : () => running;
+          const call: Call = { prompt, most: 1 + random(12), n, plan, options: { signal: abort.signal } };
+          const each = (count: number): void => {
+            if (count === stop) abort.abort();
+            if (random(20) === 0) running = [FULL, SKIP][random(2)]!;
+            if (random(20) === 0) for (const slot of scheduler.slots) slot.prefix = new PrefixCache();
+          };
+          const made = await reply(scheduler, { ...call, each }).catch((error: unknown) => {
+            expect(error).toMatchObject({ code: 'aborted' });
+          });
+          cached += made?.cached ?? 0;
+          for (const tokens of made?.tokens ?? [])
+            expect(tokens).toEqual((await alone(prompt)).slice(0, call.most));
+          if (random(6) === 0) await scheduler.alone(async () => {});
+        }
+      };
+      await Promise.all([client(), client(), client(), client()]);
+      expect(runner.wrong).toEqual([]);
+      expect(cached).toBeGreaterThan(0);
+      // No slot is lost.
+      await scheduler.alone(async () => {});
+    }
+  },
+);

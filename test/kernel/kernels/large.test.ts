@@ -62,6 +62,7 @@ describe('weights in parts', () => {
       kvDtype: 'f32',
       sequences: 3,
       context: 6,
+      capacity: 6,
       rope: rig.upload('rope', rig.floats(6 * 12)),
       rows: rig.rows([0, 1, 2].map((sequence) => ({ sequence, position: 2 }))),
     } as const;
