@@ -78,8 +78,9 @@ function generateOptionsOf(values: Values): GenerateOptions {
       }),
     );
   const variables = variablesOf(values);
-  if (variables && values.prompt !== undefined)
-    throw usageError('Variables of the chat template need --messages FILE.');
+  const forChats = variables !== undefined || options.reasoningBudget !== undefined;
+  if (forChats && values.prompt !== undefined)
+    throw usageError('Template variables and --reasoning-budget go with --messages FILE, not with --prompt.');
   if (variables) options.templateVariables = variables;
   checkOptions(options, Number.MAX_SAFE_INTEGER);
   return options;

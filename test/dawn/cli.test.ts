@@ -93,6 +93,8 @@ describe("a user's mistake is exit 1 and one line that names it", () => {
     ['a variable that is no JSON', ['generate', tiny, '--template-variable', 'a=b'], /a is b.*'a="\.\.\."'/],
     ['a variable of its own', ['generate', tiny, '--template-variable', 'tools=[]'], /"tools"/],
     ['a variable of a text', ['generate', tiny, '--prompt', 'a', '--think'], /--messages/],
+    ['a budget of a text', ['generate', tiny, '--prompt', 'a', '--reasoning-budget', '3'], /--messages/],
+    ['a bad budget', ['generate', tiny, '--messages', odd, '--reasoning-budget', '-1'], /--reasoning-budget/],
     ['both', ['generate', tiny, '--think', '--no-think'], /either/],
     ['logprobs without JSON', ['generate', tiny, '--prompt', 'a', '--logprobs'], /--json/],
     ['messages that are no JSON', ['generate', tiny, '--messages', odd], /odd\.json is not JSON/],
