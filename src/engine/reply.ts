@@ -86,7 +86,8 @@ export class Reply {
     this.#budget = undefined;
     const chunks: GenerateChunk[] = [];
     for (const tokenId of closingIds(this.#tokenizer, closing, this.#spent)) {
-      chunks.push(this.#accept(tokenId, undefined)!);
+      const chunk = this.#accept(tokenId, undefined);
+      if (chunk) chunks.push(chunk);
       if (this.finishReason) break;
     }
     return chunks;

@@ -64,7 +64,10 @@ export interface LoadOptions extends ReloadOptions {
    * is nothing to keep it in). `refresh` asks the server first whether the files changed.
    */
   cache?: boolean | 'refresh';
-  /** Told when the model cannot be kept, or needs plainer kernels or wider types (default `console.warn`). */
+  /**
+   * Told when the model cannot be kept, needs plainer kernels or wider types, or has a chat template that does not read a variable
+   * which it is given (default `console.warn`).
+   */
   warn?: (message: string) => void;
   /**
    * Check the kernels that this model uses on this GPU, before the model is given out (default true): a few tokens through one

@@ -412,6 +412,12 @@ describe('a budget', () => {
     }
   });
 
+  test('that the caller ends the reply with', async () => {
+    const { results } = await generated({ reasoningBudget: 2, stopTokenIds: [99] });
+    expect(results[0]!.tokenIds.slice(2)).toEqual([2, 3]);
+    expect(results[0]).toMatchObject({ finishReason: 'stop', text: '' });
+  });
+
   test('of reasoning that is not told apart is an error that names it', () => {
     const checked = checkOptions({ reasoningBudget: 3 }, 100);
     expect(() => reasoningOf(fake, 'text', [1], checked)).toThrow('"reasoningBudget"');
