@@ -68,9 +68,8 @@ export function constraintOf(
   enders: ReadonlySet<number>,
   reasoning: Reasoning | undefined,
 ): TokenConstraint {
-  const reply = masks.reply(enders);
-  if (!reasoning || reasoning.closed) return reply;
-  return new ConstrainedAnswer(reply, enders, {
+  if (!reasoning || reasoning.closed) return masks.reply(enders);
+  return new ConstrainedAnswer(() => masks.reply(enders), enders, {
     opens: reasoning.tags.map(({ open, close }) => ({
       ids: tokenizer.encode(open, { addSpecialTokens: false }),
       close,

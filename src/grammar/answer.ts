@@ -17,19 +17,25 @@ const LINE_ENDS = /^[\r\n]+/;
  * reasoning and the answer are no part of either.
  */
 export class ConstrainedAnswer implements TokenConstraint {
-  readonly #answer: ConstrainedReply;
+  readonly #make: () => ConstrainedReply;
+  #answer: ConstrainedReply;
   readonly #enders: readonly number[];
   readonly #bounds: ReasoningBounds;
   readonly #decoder = new TextDecoder('utf-8', { ignoreBOM: true });
-  #state: 'start' | 'opening' | 'reasoning' | 'answer' = 'start';
+  /** `start`: it may be either yet. */
+  #state: 'start' | 'reasoning' | 'answer' = 'start';
+  /** The tokens so far may begin the answer. */
+  #answers = true;
   /** Tokens of the opening tag so far. */
   #tag: number[] = [];
   #close = '';
   /** The end of the reasoning so far, as far as it may begin the closing tag. */
   #held = '';
 
-  constructor(answer: ConstrainedReply, enders: Iterable<number>, bounds: ReasoningBounds) {
-    this.#answer = answer;
+  /** @param make a constraint on an answer, at its beginning */
+  constructor(make: () => ConstrainedReply, enders: Iterable<number>, bounds: ReasoningBounds) {
+    this.#make = make;
+    this.#answer = make();
     this.#enders = [...enders];
     this.#bounds = bounds;
     if (bounds.opened !== undefined) this.#begin(bounds.opened);
@@ -49,7 +55,7 @@ export class ConstrainedAnswer implements TokenConstraint {
     if (this.#state === 'answer') return this.#answer.mask();
     if (this.#state === 'reasoning') return this.#free();
     const mask = this.#answer.mask();
-    if (this.#state === 'opening') mask.fill(0);
+    if (!this.#answers) mask.fill(0);
     for (const { ids } of this.#opening) {
       const id = ids[this.#tag.length]!;
       mask[id >> 5]! |= 1 << (id & 31);
@@ -78,21 +84,31 @@ export class ConstrainedAnswer implements TokenConstraint {
   push(id: number): string {
     const bytes = this.#answer.vocabulary.bytes(id);
     if (this.#state === 'answer') return this.#pushAnswer(id, bytes);
-    if (this.#state === 'start' && bytes && this.#answer.accepts(bytes)) {
-      this.#state = 'answer';
+    if (this.#state === 'start') return this.#pushFirst(id, bytes);
+    const text = this.#decoded(bytes);
+    this.#reason(bytes ? text : this.#bounds.written(id));
+    return text;
+  }
+
+  #decoded(bytes: Uint8Array = new Uint8Array()): string {
+    return this.#decoder.decode(bytes as Uint8Array<ArrayBuffer>, { stream: true });
+  }
+
+  /** Of the opening tag, or of the answer; where it may be of both, of the one that later tokens say. */
+  #pushFirst(id: number, bytes: Uint8Array | undefined): string {
+    this.#answers &&= bytes !== undefined && this.#answer.accepts(bytes);
+    this.#tag.push(id);
+    const opening = this.#opening;
+    const whole = opening.find(({ ids }) => ids.length === this.#tag.length);
+    if (this.#answers) {
+      if (whole || opening.length === 0) this.#state = 'answer';
       return this.#answer.push(id);
     }
-    const text = this.#decoder.decode((bytes ?? new Uint8Array()) as Uint8Array<ArrayBuffer>, {
-      stream: true,
-    });
-    if (this.#state === 'reasoning') this.#reason(bytes ? text : this.#bounds.written(id));
-    else {
-      this.#state = 'opening';
-      this.#tag.push(id);
-      const whole = this.#opening.find(({ ids }) => ids.length === this.#tag.length);
-      if (whole) this.#begin(whole.close);
+    if (whole) {
+      this.#answer = this.#make();
+      this.#begin(whole.close);
     }
-    return text;
+    return this.#decoded(bytes);
   }
 
   #reason(text: string): void {

@@ -292,6 +292,19 @@ describe('constraints', () => {
     });
   });
 
+  it('may begin as the tag does', async () => {
+    const call = { regex: '<tool>[a-z]+' };
+    expect(await say(constrained('qwen text', call, '<tool>now'))).toMatchObject({ text: '<tool>now' });
+    expect(await say(constrained('qwen text', call, '<think>Hm</think><tool>now'))).toMatchObject({
+      text: '<tool>now',
+      reasoning: 'Hm',
+    });
+    expect((await say(constrained('qwen text', call, '<tx'))).taken).toBe(2);
+    // One that holds the tag itself is meant for the whole reply.
+    const whole = constrained('qwen text', { regex: '<think>[0-9]</think>ok' }, '<think>1</think>ok');
+    expect(await say(whole)).toMatchObject({ taken: whole.wanted.length });
+  });
+
   it('hold behind what the prompt has opened', async () => {
     const call = constrained('deepseek text', { regex: 'yes|no' }, 'Hm.\n</think>yes');
     expect(await say(call)).toMatchObject({ text: 'yes', reasoning: 'Hm.' });
