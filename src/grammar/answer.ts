@@ -116,8 +116,9 @@ export class ConstrainedAnswer implements TokenConstraint {
     const end = held.indexOf(this.#close);
     if (end >= 0) {
       this.#state = 'answer';
-      const rest = held.slice(end + this.#close.length).replace(LINE_ENDS, '');
-      this.#answer.run(new TextEncoder().encode(rest));
+      const rest = new TextEncoder().encode(held.slice(end + this.#close.length).replace(LINE_ENDS, ''));
+      // No vocabulary is known whose single tokens hold the tag and more.
+      if (this.#answer.accepts(rest)) this.#answer.run(rest);
       return;
     }
     let length = Math.min(held.length, this.#close.length - 1);
