@@ -58,6 +58,27 @@ test('thoughts stand apart from the reply, and can be switched off', async () =>
   expect(await page.locator('.reasoning .text').last().textContent()).toBe('Quic');
   expect(await page.locator('.reply').last().textContent()).toBe('');
 
+  // Thoughts are seen as they come, also where the prompt opens them and there is nothing to choose.
+  const endless = endlessChatModel();
+  const config = JSON.parse(String(endless['tokenizer_config.json']));
+  config.chat_template += '<think>';
+  const files = { ...endless, 'tokenizer_config.json': JSON.stringify(config) };
+  await chooseFolder(page, await writeFiles('endless', files), 'endless');
+  expect(await page.isVisible('#think')).toBe(false);
+  await set(page, 'maxTokens', '4000');
+  await page.fill('#prompt', 'Go on');
+  await page.click('#send');
+  const growing = page.locator('.reasoning[open]').last();
+  await poll(async () => (await growing.locator('.text').textContent())!.length).toBeGreaterThan(10);
+  const early = (await growing.locator('.text').textContent())!.length;
+  await poll(async () => (await growing.locator('.text').textContent())!.length).toBeGreaterThan(early);
+  expect(await growing.locator('summary').innerText()).toBe('Thinking…');
+  if (process.env.SCREENSHOTS) await page.screenshot({ path: join(process.env.SCREENSHOTS, 'growing.png') });
+  await page.click('#stop');
+  await poll(() => page.textContent('.after')).toContain('Stopped.');
+  expect(await page.locator('.reasoning summary').last().innerText()).toMatch(/^Thought for/);
+  expect((await page.locator('.reasoning .text').last().textContent())!.length).toBeGreaterThan(early);
+
   // A model whose template knows no thinking has no switch.
   await chooseFolder(page, await writeFiles('plain', endlessChatModel()), 'plain');
   expect(await page.isVisible('#think')).toBe(false);
