@@ -91,7 +91,7 @@ const firefox: TestProjectInlineConfiguration = {
 export default defineConfig(({ mode }) => ({
   publicDir: false,
   // The trained model that tests use where it is present lies beside the repository.
-  assetsInclude: ['**/*.safetensors'],
+  assetsInclude: ['**/*.safetensors', '**/*.gguf'],
   server: { fs: { allow: ['.', '../shared'] } },
   worker: { format: 'es' },
   test: {

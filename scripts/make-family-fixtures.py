@@ -132,6 +132,40 @@ FAMILIES = {
         {"head_dim": 12, "sliding_window": 5, "use_sliding_window": True, "max_window_layers": 1},
     ),
     "olmo2": ("Olmo2Config", {"tie_word_embeddings": False}),
+    # One layer does not rotate; where others do is within one chunk.
+    "llama4": (
+        "Llama4TextConfig",
+        {
+            "num_hidden_layers": 3,
+            "head_dim": 12,
+            "intermediate_size": 40,
+            "intermediate_size_mlp": 48,
+            "moe_layers": [],
+            "no_rope_layers": [1, 0, 1],
+            "tie_word_embeddings": True,
+        },
+    ),
+    # Convolutions of three positions, and of four with a bias.
+    "lfm2": (
+        "Lfm2Config",
+        {
+            "num_hidden_layers": 4,
+            "intermediate_size": 66,
+            "block_multiple_of": 16,
+            "layer_types": ["conv", "full_attention", "conv", "conv"],
+        },
+    ),
+    "lfm2-bias": (
+        "Lfm2Config",
+        {
+            "num_hidden_layers": 3,
+            "block_auto_adjust_ff_dim": False,
+            "conv_bias": True,
+            "conv_L_cache": 4,
+            "layer_types": ["conv", "full_attention", "conv"],
+            "tie_word_embeddings": False,
+        },
+    ),
     "smollm3": ("SmolLM3Config", {"num_hidden_layers": 4, "no_rope_layer_interval": 2, "rope_theta": 5000.0}),
 }
 

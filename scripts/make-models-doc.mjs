@@ -21,6 +21,12 @@ const WINDOWS = [
 const NORM_AFTER = ['shaders/norm.wgsl', 'src/kernels/norm.ts', 'src/model/weights.ts', 'src/model/fold.ts'];
 const GELU = ['shaders/shared/out_swiglu.wgsl', 'src/kernels/matmul.ts'];
 const NORM_WHOLE = ['shaders/rope.wgsl', 'src/kernels/rope.ts', 'src/kernels/matmul.ts', 'src/model/spec.ts'];
+const CONV = [
+  'shaders/conv.wgsl',
+  ...['conv', 'all'].map((name) => `src/kernels/${name}.ts`),
+  ...['spec', 'fold', 'weights', 'kvcache', 'forward'].map((name) => `src/model/${name}.ts`),
+  ...['runner', 'prefix-cache', 'modes'].map((name) => `src/engine/${name}.ts`),
+];
 const ROWS = ['src/model/spec.ts', 'src/formats/checkpoint.ts', 'src/families/decoder.ts'];
 
 /**
@@ -68,6 +74,14 @@ const FAMILIES = [
     'gemma.ts',
     [...WINDOWS, ...NORM_AFTER, ...GELU],
   ],
+  [
+    'llama4_text',
+    'facebook/MobileLLM-R1-140M, -360M, -950M',
+    ['llama4'],
+    'llama4.ts',
+    ['src/model/spec.ts', 'src/model/fold.ts', 'src/model/weights.ts', 'src/families/decoder.ts'],
+  ],
+  ['lfm2', 'LiquidAI/LFM2-350M, LFM2-700M, LFM2-1.2B', ['lfm2', 'lfm2-bias'], 'lfm2.ts', CONV],
 ];
 
 const said = stripVTControlCharacters(await text(process.stdin));
@@ -103,6 +117,14 @@ model's own context), llama3, YaRN and longrope, whose long factors count where 
 original one. [Sliding windows](#sliding-windows) of Mistral, Phi-3, Qwen 2 and 3 and Gemma 3 cost what they hold. Any field of a
 config that is neither read nor known to change nothing is refused by name. Gemma's embeddings are multiplied by the root of the
 hidden size itself, which BF16 would round.
+
+MobileLLM-R1 is a dense Llama 4: experts are refused. Its context goes up to where all layers attend to all that is before, unscaled:
+one chunk, where the config has layers of chunked attention, and up to \`floor_scale\` where layers that do not rotate scale their
+queries. \`convert\` makes a ShishuLM of it.
+
+Most blocks of LFM2 are short convolutions, which see the last 3 positions. What they see is kept by position, for as many positions as
+run at once and those 3 (f32, in \`bytes.kv\`), so that conversations go on, go back and break off by the rule of [sliding
+windows](#sliding-windows). Its attention can be left out by \`setModes\`, its convolutions cannot. It is neither trained nor converted.
 
 `;
 const doc = new URL('../docs/models.md', import.meta.url);

@@ -13,6 +13,7 @@ const COMMANDS: Record<string, Entry> = {
   inspect: { summary: 'what a model is, and its bytes', load: () => import('./cli/inspect.ts') },
   generate: { summary: 'continue a text or a conversation', load: () => import('./cli/generate.ts') },
   score: { summary: 'perplexity of a text', load: () => import('./cli/score.ts') },
+  embed: { summary: 'vectors of texts, and how alike they are', load: () => import('./cli/embed.ts') },
   train: { summary: 'train a small model from a config', load: () => import('./cli/train.ts') },
   analyze: { summary: "what each block's attention does for a text", load: () => import('./cli/analyze.ts') },
   convert: { summary: 'make a ShishuLM of a parent', load: () => import('./cli/convert.ts') },

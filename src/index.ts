@@ -1,5 +1,11 @@
 export type { Chat } from './api/chat.ts';
 export type { CrashedLoad, CrashNoteOptions } from './api/crash-notes.ts';
+export type {
+  EmbeddingItem,
+  EmbeddingRequest,
+  EmbeddingResponse,
+  EmbeddingsClient,
+} from './api/embeddings.ts';
 export {
   crashedLoads,
   estimate,

@@ -1,18 +1,20 @@
 import { type BenchResult, CLAIMS, CLAIMS_NOTE, runBench, settingsToLink } from '../../src/bench.ts';
+import { openSource } from '../../src/formats/open-source.ts';
+import type { Source } from '../../src/formats/source.ts';
 import { openGpu } from '../../src/gpu/device.ts';
 import type { ProfileOption } from '../../src/gpu/profile.ts';
 import { announce, byId, el } from '../chat/dom.ts';
 import { attempt, showError } from '../chat/notices.ts';
 import { includedModels } from '../chat/picker.ts';
 import { showNoWebGpu, whyNoWebGpu } from '../chat/support.ts';
+import { addressOf, hubOfPage } from '../hub.ts';
 import { showPages } from '../nav.ts';
 import { startPage } from '../profile.ts';
 import { Form } from './form.ts';
 import { showReport } from './report.ts';
 
-/** Where a spec that is no preset leads: a hub's owner/name stays, the rest is relative to the page. */
-const openFolder = (source: string): string =>
-  /^[\w.-]+\/[\w.-]+(@[\w.-]+)?$/.test(source) ? source : new URL(source, document.baseURI).href;
+/** Where a spec that is no preset leads. */
+const openFolder = (source: string): Source => openSource(addressOf(source).source, { hub: hubOfPage() });
 
 /** A hidden tab is throttled: its times are worth little. */
 function watchTab(disturbed: (why: string) => void): () => void {

@@ -2,6 +2,7 @@ import { ANALYSIS_FILE } from '../../src/convert/analysis-file.ts';
 import { readOptionalJson } from '../../src/formats/json.ts';
 import { openSource } from '../../src/formats/open-source.ts';
 import type { Model, PruneOrder } from '../../src/index.ts';
+import { hubOfPage } from '../hub.ts';
 import { byId, el } from './dom.ts';
 import { Estimate, type Estimated, FULL } from './estimate.ts';
 import { bytes, digits } from './format.ts';
@@ -161,7 +162,7 @@ const attending = ({ info }: Model): string[] =>
 /** The order that came with the model. Included ones are asked only when their list says so. */
 async function orderOf({ source, analysed = true }: ModelChoice): Promise<PruneOrder | undefined> {
   if (!analysed) return undefined;
-  const json = await readOptionalJson(openSource(source, { cache: true }), ANALYSIS_FILE, {
+  const json = await readOptionalJson(openSource(source, { cache: true, hub: hubOfPage() }), ANALYSIS_FILE, {
     code: 'bad-config',
   });
   return json as unknown as PruneOrder | undefined;

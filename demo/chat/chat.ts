@@ -3,6 +3,7 @@ import type { Dtype } from '../../src/engine/types.ts';
 import { ShishuError } from '../../src/errors.ts';
 import { crashedLoads, estimate, type ProfileOption } from '../../src/index.ts';
 import { addDtypes } from '../dtypes.ts';
+import { hubOfPage } from '../hub.ts';
 import { Attention } from './attention.ts';
 import { announce, byId, el, isComposing } from './dom.ts';
 import { Loader } from './loader.ts';
@@ -171,7 +172,11 @@ export class Chat {
     const name = crashNoteName(choice.source);
     if (!(await crashedLoads()).some(({ model }) => model === name)) return number !== this.#loads;
     const dtype = this.#dtype.value as Dtype;
-    const found = await estimate(choice.source, { dtype, profile: this.#profile }).catch(() => undefined);
+    const found = await estimate(choice.source, {
+      dtype,
+      profile: this.#profile,
+      hub: hubOfPage(),
+    }).catch(() => undefined);
     if (number !== this.#loads) return true;
     if (!found?.crashed) return false;
     const { smaller } = found;

@@ -1,5 +1,6 @@
 import type { LoadOptions, LoadProgress, ReloadOptions } from '../../src/engine/types.ts';
 import { loadModel, type Model, type ProfileOption } from '../../src/index.ts';
+import { hubOfPage } from '../hub.ts';
 import { announce, byId } from './dom.ts';
 import { bytes } from './format.ts';
 import type { ModelChoice } from './picker.ts';
@@ -35,6 +36,7 @@ export class Loader {
       const model = await loadModel(choice.source, {
         worker: true,
         profile: this.#profile,
+        hub: hubOfPage(),
         ...size,
         ...options,
       });

@@ -1,5 +1,5 @@
-import { decodeUri } from '../../src/decode-uri.ts';
 import type { SourceLike } from '../../src/formats/open-source.ts';
+import { addressOf } from '../hub.ts';
 import { byId, el } from './dom.ts';
 import { listenForDrops } from './drop.ts';
 import type { SavedChoice } from './store.ts';
@@ -60,7 +60,7 @@ export function wirePicker(
   wireIncluded(included, take);
   wireFolder(take);
   wireFile(take);
-  wireUrl(take);
+  wireUrl(take, fail);
   listenForDrops((name, source) => take(fromDisk(name, source)), fail);
 }
 
@@ -74,12 +74,10 @@ export function showChosen(choice: ModelChoice | undefined): void {
     );
 }
 
-export function fromUrl(url: string): ModelChoice {
-  const { pathname, hostname } = new URL(url);
-  const last = pathname.split('/').filter(Boolean).at(-1) ?? hostname;
-  // What cannot be an address is the load's to say.
-  const label = decodeUri(last) ?? last;
-  return { label, source: url, saved: { kind: 'url', url }, openers: [] };
+/** @throws ShishuError `bad-argument` for what is neither a name of a hub nor an address */
+export function fromUrl(text: string): ModelChoice {
+  const { source, label } = addressOf(text);
+  return { label, source, saved: { kind: 'url', url: source }, openers: [] };
 }
 
 function fromDisk(name: string, source: SourceLike): ModelChoice {
@@ -132,9 +130,13 @@ function wireFile(take: (choice: ModelChoice) => void): void {
   });
 }
 
-function wireUrl(take: (choice: ModelChoice) => void): void {
+function wireUrl(take: (choice: ModelChoice) => void, fail: (error: unknown) => void): void {
   byId('url-form', HTMLFormElement).addEventListener('submit', (event) => {
     event.preventDefault();
-    take(fromUrl(byId('url', HTMLInputElement).value));
+    try {
+      take(fromUrl(byId('url', HTMLInputElement).value));
+    } catch (error) {
+      fail(error);
+    }
   });
 }

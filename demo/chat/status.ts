@@ -18,7 +18,7 @@ export class Status {
   model(info: ModelInfo | undefined): void {
     this.#model = info
       ? [
-          `${bytes(info.bytes.weights)} weights (${info.dtype})`,
+          `${bytes(info.bytes.weights)} weights (${info.formats.map(({ dtype }) => dtype).join(', ')})`,
           ...(info.f32Tensors.length > 0 ? [`${info.f32Tensors.length} tensors kept as f32`] : []),
           `KV as ${info.kv}`,
           `${info.dispatchesPerToken} dispatches a token`,

@@ -2,12 +2,12 @@ import { layersOf, savingOf } from '../../src/convert/choose.ts';
 import type { ConvertOptions } from '../../src/convert/convert.ts';
 import { SHARES } from '../../src/convert/share.ts';
 import { ShishuError } from '../../src/errors.ts';
-import { isHubId } from '../../src/formats/hub.ts';
 import type { SourceLike } from '../../src/formats/open-source.ts';
 import { byId, el } from '../chat/dom.ts';
 import { listenForDrops } from '../chat/drop.ts';
 import { type ModelChoice, wireFolder } from '../chat/picker.ts';
 import { type Field, fieldOf, markField, refuseField, unmarkFields } from '../fields.ts';
+import { addressOf } from '../hub.ts';
 import type { TextChoice } from './worker.ts';
 
 /** A parent as it was chosen. */
@@ -113,15 +113,12 @@ export class ParentForm {
     unmarkFields(this.#form);
     const address = this.#field('parent').value.trim();
     if (!this.#folder && address === '') refuseField(this.#field('parent'), 'No parent was chosen.');
-    if (!this.#folder && !URL.canParse(address, document.baseURI))
-      refuseField(this.#field('parent'), `"${address}" is no address.`);
-    const label = address.split('/').filter(Boolean).at(-1) ?? '';
-    const source = this.#folder || isHubId(address) ? address : new URL(address, document.baseURI).href;
+    const parent = this.#folder ?? guarded(this.#field('parent'), () => addressOf(address));
     const kind = this.#field('kind').value as TextChoice['kind'];
     const text = this.#field('text').value;
     if (kind === 'given' && text.trim() === '') refuseField(this.#field('text'), 'There is no text yet.');
     return {
-      parent: this.#folder ?? { label, source },
+      parent,
       text: {
         kind,
         text,

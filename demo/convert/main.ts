@@ -8,6 +8,7 @@ import { announce, byId, el } from '../chat/dom.ts';
 import { attempt, showError, showNote } from '../chat/notices.ts';
 import { includedModels } from '../chat/picker.ts';
 import { showNoWebGpu, whyNoWebGpu } from '../chat/support.ts';
+import { hubOfPage } from '../hub.ts';
 import { showPages } from '../nav.ts';
 import { pageLink, startPage } from '../profile.ts';
 import { chooseFolder, download } from '../save.ts';
@@ -103,7 +104,8 @@ class Page {
     this.#result.hidden = true;
     this.#children.hide();
     const source = toTransferable(parent.source);
-    const analysed = await this.#call<Analysed>('Opening the parent', 'analyse', source, text, this.#profile);
+    const how = { profile: this.#profile, hub: hubOfPage() };
+    const analysed = await this.#call<Analysed>('Opening the parent', 'analyse', source, text, how);
     if (!analysed) return;
     this.#found = { label: parent.label, analysed };
     this.#show();

@@ -11,6 +11,7 @@ import type { ConvertReport } from '../../src/convert/report.ts';
 import { textWindows } from '../../src/convert/text.ts';
 import type { Windows } from '../../src/convert/windows.ts';
 import { ShishuError } from '../../src/errors.ts';
+import type { HubOptions } from '../../src/formats/hub.ts';
 import { openSource } from '../../src/formats/open-source.ts';
 import type { ProfileOption } from '../../src/gpu/profile.ts';
 import { BEGIN } from '../../src/train/chat-format.ts';
@@ -88,12 +89,12 @@ const methods = {
   async analyse(
     source: TransferableSource,
     text: TextChoice,
-    profile: ProfileOption,
+    { profile, hub }: { profile: ProfileOption; hub: HubOptions },
     tell: Tell,
     signal: AbortSignal,
   ): Promise<Analysed> {
     close();
-    const parent = await openOnGpu(openSource(openTransferable(source), { cache: true }), {
+    const parent = await openOnGpu(openSource(openTransferable(source), { cache: true, hub }), {
       profile,
       signal,
       onProgress: (done, total) => tell('Loading the parent', done, total),

@@ -3,7 +3,7 @@ import type { ShaderSpec } from '../../src/gpu/kernel.ts';
 import { type ShaderText, shaderText } from '../../src/gpu/shader.ts';
 import { defaultTuning, PLAIN_TUNING, type Tuning, VARIANTS } from '../../src/kernels/tuning.ts';
 import type { ModelSpec } from '../../src/model/spec.ts';
-import { DTYPES, type WeightDtype } from '../../src/quant/index.ts';
+import { DTYPES, FORMATS, VALUE_FORMATS, type WeightDtype } from '../../src/quant/index.ts';
 import { shadersOf } from '../../test/support/asked-shaders.ts';
 import { type Adapter, paperGpu } from '../../test/support/paper-gpu.ts';
 import { SHAPES } from './shapes.ts';
@@ -21,6 +21,9 @@ const variants = (base: Tuning): Tuning[] =>
   (Object.keys(VARIANTS) as (keyof typeof VARIANTS)[]).flatMap((key) =>
     VARIANTS[key].map((value) => ({ ...base, [key]: value })),
   );
+
+/** Formats of blocks that only files have. */
+const OF_FILES = (Object.keys(FORMATS) as WeightDtype[]).filter((dtype) => !(dtype in VALUE_FORMATS));
 
 /** What is run on an adapter: all models in a few dtypes, and all dtypes and variants on the first model. */
 function runs(adapter: Adapter): Run[] {
@@ -43,6 +46,10 @@ function runs(adapter: Adapter): Run[] {
       { ...usual, dtype, adapter: without('subgroups') },
       // What a device whose own f16 or subgroups compute wrongly runs on.
       { ...usual, dtype, adapter: without('subgroups', 'f16'), tuning: PLAIN_TUNING },
+    ]),
+    ...OF_FILES.flatMap((dtype): Run[] => [
+      { ...usual, dtype },
+      { ...usual, dtype, adapter: without('subgroups') },
     ]),
   ];
 }

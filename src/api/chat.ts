@@ -1,4 +1,5 @@
 import { lazy } from '../lazy.ts';
+import type { EmbeddingModel, EmbeddingRequest, EmbeddingsClient } from './embeddings.ts';
 import type { CallOptions, ChatCompletions, ChatModel } from './openai.ts';
 import type { ChatRequest } from './openai-request.ts';
 
@@ -14,3 +15,16 @@ export function chatOf(model: ChatModel): Chat {
     (await completions()).create(request, call);
   return { completions: { create } as ChatCompletions };
 }
+
+function embeddingsOf(model: EmbeddingModel): EmbeddingsClient {
+  const client = lazy(async () => (await import('./embeddings.ts')).embeddings(model));
+  const create = async (request: EmbeddingRequest, call?: { signal?: AbortSignal }) =>
+    (await client()).create(request, call);
+  return { create } as EmbeddingsClient;
+}
+
+/** A model with what OpenAI's client has of it. */
+export const withClient = <T extends ChatModel & EmbeddingModel>(
+  model: T,
+): T & { chat: Chat; embeddings: EmbeddingsClient } =>
+  Object.assign(model, { chat: chatOf(model), embeddings: embeddingsOf(model) });

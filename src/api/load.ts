@@ -3,7 +3,7 @@ import type { LoadOptions } from '../engine/types.ts';
 import { ShishuError } from '../errors.ts';
 import type { SourceLike } from '../formats/open-source.ts';
 import { importModule } from '../lazy.ts';
-import { chatOf } from './chat.ts';
+import { withClient } from './chat.ts';
 import type { CrashedLoad } from './crash-notes.ts';
 import type { Model } from './model.ts';
 import type { WorkerLoadOptions } from './remote.ts';
@@ -38,8 +38,7 @@ export async function loadModel(
         (remote) => () => remote.loadModelInWorker(source, options as WorkerLoadOptions),
       )
     : importModule(() => import('../engine/engine.ts')).then((engine) => async () => {
-        const model = await engine.loadModel(source, options as LocalLoadOptions);
-        return Object.assign(model, { chat: chatOf(model) });
+        return withClient(await engine.loadModel(source, options as LocalLoadOptions));
       });
   const [load, { CrashNotes, crashNoteName }] = await Promise.all([starting, crashNotes()]);
   // It is noted long before the headers have come, and memory is taken.

@@ -1,10 +1,13 @@
 import type { EngineModel } from '../engine/model-interface.ts';
 import type { Chat } from './chat.ts';
+import type { EmbeddingsClient } from './embeddings.ts';
 
 /** What `loadModel` gives: the same in the page's thread and in a worker. */
 export interface Model extends EngineModel {
   /** `chat.completions.create({messages, stream, ...})`, in OpenAI's shapes. */
   readonly chat: Chat;
+  /** `embeddings.create({input, ...})`, in OpenAI's shapes. */
+  readonly embeddings: EmbeddingsClient;
 }
 
 /**
@@ -46,6 +49,7 @@ export const MEMBERS = {
     kind: 'call',
     transfer: ({ logprobs, top1 }) => [logprobs.buffer as ArrayBuffer, top1.buffer as ArrayBuffer],
   },
+  embed: { kind: 'call', transfer: ({ embeddings }) => embeddings.map(({ buffer }) => buffer) },
   logits: { kind: 'call', transfer: (logits) => [logits.buffer] },
   setModes: { kind: 'call' },
   setPruneOrder: { kind: 'call' },

@@ -131,7 +131,7 @@ const OWN = [
   'store',
 ];
 
-function refuse(field: string, value: unknown, wanted: string): never {
+export function refuse(field: string, value: unknown, wanted: string): never {
   throw new ShishuError('bad-argument', `Field "${field}" is ${describe(value)}, expected ${wanted}.`, {
     details: { field, value: describe(value) },
   });

@@ -23,6 +23,7 @@ import type {
 } from './openai-types.ts';
 import { type ChatTool, type ParserOptions, type ReplyPart, THINK, ToolCallParser } from './tool-calls.ts';
 
+export { embeddings } from './embeddings.ts';
 export type { ChatRequest, ResponseFormat } from './openai-request.ts';
 export type * from './openai-types.ts';
 export type { BatchChunk, ChatTool, ThoughtTags, ToolFormat };

@@ -2,7 +2,7 @@ import type { EngineModel } from '../engine/model-interface.ts';
 import type { LoadOptions, ReloadOptions } from '../engine/types.ts';
 import { ShishuError } from '../errors.ts';
 import type { SourceLike } from '../formats/open-source.ts';
-import { chatOf } from './chat.ts';
+import { withClient } from './chat.ts';
 import type { LoadedModel } from './host.ts';
 import { type Carried, MEMBER_ROWS, type Model, type ModelData } from './model.ts';
 import { Peer } from './rpc.ts';
@@ -122,7 +122,7 @@ function remoteModel(
       return disposed;
     },
   });
-  return Object.assign(model, { chat: chatOf(model) });
+  return withClient(model);
 }
 
 /**

@@ -1,8 +1,7 @@
 import { sizeOf } from '../engine/size.ts';
 import { ShishuError } from '../errors.ts';
 import type { Gpu } from '../gpu/device.ts';
-import type { WeightDtype } from '../kernels/tensor.ts';
-import { DTYPES } from '../quant/index.ts';
+import { type ChosenDtype, DTYPES } from '../quant/index.ts';
 import { type Described, describe, type OpenFolder, type SessionOptions } from './open.ts';
 import { type BenchSettings, batchContext, contextOf } from './settings.ts';
 
@@ -50,7 +49,7 @@ function problemOf(
 }
 
 /** The dtypes smaller than one, from large to small. */
-const smallerDtypes = (dtype: WeightDtype): readonly WeightDtype[] => DTYPES.slice(DTYPES.indexOf(dtype) + 1);
+const smallerDtypes = (dtype: ChosenDtype): readonly ChosenDtype[] => DTYPES.slice(DTYPES.indexOf(dtype) + 1);
 
 /** Settings that ask for less, from the smallest change to the largest, each with its description. */
 function* smaller(settings: BenchSettings, layers: number): Generator<[words: string, BenchSettings]> {

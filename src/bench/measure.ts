@@ -101,6 +101,10 @@ export function trafficPerToken(
       const { qkv, out } = weights.attention.get(layer)!;
       bytes += weightBytes(qkv) + weightBytes(out);
     }
+    if (kind === 'conv') {
+      const own = weights.conv.get(layer)!;
+      bytes += weightBytes(own.in) + own.taps.size + weightBytes(own.out);
+    }
     if (kind === 'linear') {
       const { down, up } = weights.linear.get(layer)!;
       bytes += (down ? weightBytes(down) : 0) + weightBytes(up);

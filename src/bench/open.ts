@@ -4,6 +4,7 @@ import type { RunnerOptions } from '../engine/size.ts';
 import { ShishuError } from '../errors.ts';
 import { specsOf } from '../families/index.ts';
 import { readEntries } from '../formats/checkpoint.ts';
+import { hubPlace } from '../formats/hub.ts';
 import { readJson } from '../formats/json.ts';
 import { openSource, type SourceLike } from '../formats/open-source.ts';
 import type { Source } from '../formats/source.ts';
@@ -71,11 +72,12 @@ export async function describe(
       fill: (gpu, what, signal) => fillSynthetic(gpu, what, SEED, signal),
     };
   }
+  const hub = hubPlace(asked.source);
   const { folder, specs } = await openConfig(asked.source, options.openFolder, signal);
   const { spec, checkpoint } = checkpointFor(folder, await readEntries(folder, signal), specs);
   return {
     asked: benchModelText(asked),
-    label: asked.source.split(/[/\\]/).filter(Boolean).at(-1) ?? asked.source,
+    label: hub?.file ?? (hub?.id ?? asked.source).split(/[/\\]/).filter(Boolean).at(-1) ?? asked.source,
     weights: 'folder',
     spec,
     plan: planOf(spec),

@@ -24,8 +24,9 @@ export interface ModelFacts {
   maxPositions: number;
   /** Bytes on the GPU, from the ledger, for one sequence. */
   bytes: { weights: number; kv: number; scratch: number; total: number };
-  /** Bytes of KV that a token adds; counted from the shape. */
+  /** Bytes of KV that a token adds; counted from the shape. Of these, what blocks with a window add up to so many tokens. */
   kvBytesPerToken: number;
+  kvWindows: readonly { bytesPerToken: number; tokens: number }[];
   /** Launches of one greedy decode step at the first position. */
   dispatchesPerToken: number;
 }

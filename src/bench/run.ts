@@ -1,7 +1,7 @@
 import { ShishuError, throwIfAborted } from '../errors.ts';
 import { type Gpu, type GpuOptions, openGpu } from '../gpu/device.ts';
 import { copyBandwidth, type LaunchTime } from '../gpu/timestamps.ts';
-import { kvBytesPerToken, type ModelSpec, parameterCount } from '../model/spec.ts';
+import { attentionOf, kvBytesPerToken, kvCapacity, type ModelSpec, parameterCount } from '../model/spec.ts';
 import { checkFit, sessionOptions } from './fit.ts';
 import {
   interleaved,
@@ -105,6 +105,8 @@ function emptyResult(gpu: Gpu, settings: BenchSettings, runtime: string): BenchR
 /** Facts of a model that is on the GPU. */
 async function factsOf({ asked, label, weights, spec, plan, runner }: Session): Promise<ModelFacts> {
   const { ledger, parts } = runner;
+  const element = parts.kv.dtype === 'f32' ? 4 : 2;
+  const room = { context: Number.POSITIVE_INFINITY, rows: parts.scratch.rows };
   return {
     spec: asked,
     label,
@@ -112,7 +114,7 @@ async function factsOf({ asked, label, weights, spec, plan, runner }: Session): 
     parameters: parameterCount(spec),
     layers: spec.blocks.length,
     attentionBlocks: plan.filter(({ kind }) => kind === 'attention').length,
-    dtype: [...parts.weights.mlp.values()][0]!.down.dtype,
+    dtype: [...parts.weights.mlp.values()][0]!.down.parts[0]!.dtype,
     kv: parts.kv.dtype,
     context: parts.kv.context,
     maxPositions: spec.maxPositions,
@@ -122,7 +124,17 @@ async function factsOf({ asked, label, weights, spec, plan, runner }: Session): 
       scratch: ledger.bytes('scratch'),
       total: ledger.bytes(),
     },
-    kvBytesPerToken: kvBytesPerToken(spec, plan, parts.kv.dtype === 'f32' ? 4 : 2),
+    kvBytesPerToken: kvBytesPerToken(spec, plan, element),
+    kvWindows: [...attentionOf(spec)].flatMap(([layer, mixer]) =>
+      mixer.window === undefined
+        ? []
+        : [
+            {
+              bytesPerToken: kvBytesPerToken(spec, [plan[layer]!], element),
+              tokens: kvCapacity(mixer, room),
+            },
+          ],
+    ),
     dispatchesPerToken: (await runner.decodeDispatches(plan)).length,
   };
 }

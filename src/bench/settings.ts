@@ -1,12 +1,12 @@
 import type { KvDtype } from '../engine/types.ts';
 import { ShishuError } from '../errors.ts';
-import { DTYPES, DTYPES_TEXT, type WeightDtype } from '../quant/index.ts';
+import { type ChosenDtype, DTYPES, DTYPES_TEXT } from '../quant/index.ts';
 import { type BenchModel, benchModelText, parseBenchModel } from './models.ts';
 
 /** What a run measures of two models; all of it, so that equal settings ask for equal work. */
 export interface RunSettings {
   /** How weights are kept. */
-  dtype: WeightDtype;
+  dtype: ChosenDtype;
   kv: KvDtype;
   /** Slice of the stack of shapes, in blocks; undefined: whole. */
   blocks: number | undefined;
@@ -120,14 +120,14 @@ export function parseSettings(given: Readonly<Record<string, string>>, defaults 
   };
   const [parent, child] = [asked('parent'), asked('child')];
   const texts = { ...runSettingsText(defaults), ...given };
-  if (!DTYPES.includes(texts.dtype as WeightDtype)) refuse('dtype', texts.dtype, DTYPES_TEXT);
+  if (!DTYPES.includes(texts.dtype as ChosenDtype)) refuse('dtype', texts.dtype, DTYPES_TEXT);
   if (texts.kv !== 'f32' && texts.kv !== 'f16') refuse('kv', texts.kv, 'f32 or f16');
   for (const name of ['kernels', 'training'] as const)
     if (texts[name] !== 'yes' && texts[name] !== 'no') refuse(name, texts[name], 'yes or no');
   return {
     parent,
     child,
-    dtype: texts.dtype as WeightDtype,
+    dtype: texts.dtype as ChosenDtype,
     kv: texts.kv as KvDtype,
     blocks: texts.blocks === 'all' ? undefined : whole('blocks', texts.blocks, 1000),
     prompts: list('prompts', texts.prompts, 32768),

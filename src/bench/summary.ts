@@ -30,6 +30,13 @@ const both = <T extends Timed>(points: readonly T[], at: (point: T) => boolean):
   return parent && child && [parent, child];
 };
 
+/** Bytes of KV of so many tokens. */
+const kvBytesAt = ({ kvBytesPerToken, kvWindows }: ModelFacts, context: number): number =>
+  kvWindows.reduce(
+    (sum, { bytesPerToken, tokens }) => sum - bytesPerToken * Math.max(0, context - tokens),
+    context * kvBytesPerToken,
+  );
+
 /** All of a result that parent and child both have, in the order of the page. */
 export function summaryOf(result: BenchResult): SummaryRow[] {
   const rows: SummaryRow[] = [];
@@ -48,7 +55,7 @@ export function summaryOf(result: BenchResult): SummaryRow[] {
     counted(
       `Weights + KV at ${context} tokens`,
       'bytes',
-      ({ bytes, kvBytesPerToken }) => bytes.weights + context * kvBytesPerToken,
+      (model) => model.bytes.weights + kvBytesAt(model, context),
     );
     // A long context takes more: attention is split there.
     counted('Dispatches a token, short context', 'count', ({ dispatchesPerToken }) => dispatchesPerToken);

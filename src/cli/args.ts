@@ -20,6 +20,9 @@ type Options = NonNullable<ParseArgsConfig['options']>;
 export const text = { type: 'string' } as const;
 export const flag = { type: 'boolean' } as const;
 
+/** Of commands that take models. */
+export const CACHE = { 'no-cache': flag, refresh: flag } as const;
+
 const COMMON = {
   dtype: text,
   kv: text,
@@ -29,15 +32,19 @@ const COMMON = {
   json: flag,
   tune: flag,
   'no-tune': flag,
+  ...CACHE,
 } as const;
 
 export const MODEL_HELP = `  --dtype D        weights on the GPU: auto, ${DTYPES_TEXT} (auto: f16 where stored as F16 or
-                   BF16, but for tensors that f16 does not hold; q8 where in a GGUF's blocks; else f32)
+                   BF16, but for tensors that f16 does not hold; as a GGUF file has them; else f32)
   --kv D           KV cache: auto, f32 or f16 (auto: f16 on a GPU, f32 where a CPU plays one)
   --context N      tokens of context (the model's, at most 4096)`;
 const PROFILE_HELP = `  --profile P      kernels and defaults of software (a CPU that plays GPU) or of gpu (auto: by the adapter)`;
+export const CACHE_HELP = `  --refresh        ask the server whether files that were kept have changed
+  --no-cache       keep nothing of what is downloaded, and read nothing that is kept`;
 export const GPU_HELP = `  --adapter NAME   the GPU to use, by part of its name
-${PROFILE_HELP}`;
+${PROFILE_HELP}
+${CACHE_HELP}`;
 export const COMMON_HELP = `${MODEL_HELP}
 ${GPU_HELP}
   --tune, --no-tune  choose kernels by timing a few, once a GPU and model (on, but where a CPU plays
@@ -63,7 +70,10 @@ export function parseCommand<const T extends Options>(argv: readonly string[], o
   const { values, positionals } = parseOptions(argv, { ...COMMON, ...options });
   const [folder, extra] = positionals;
   if (folder === undefined)
-    throw usageError('No model was given.', 'Name its folder or GGUF file, or the URL of one.');
+    throw usageError(
+      'No model was given.',
+      'Name its folder or GGUF file, its owner/name on a hub, or an address.',
+    );
   if (extra !== undefined)
     throw usageError(`"${extra}" is one argument too many.`, 'Put quotes around a text with spaces.');
   return { values, folder };
@@ -116,6 +126,13 @@ export function idsOf(name: string, value: string): number[] {
   });
 }
 
+/** What `--no-cache` and `--refresh` ask for. */
+export function cacheOf(values: { 'no-cache'?: boolean; refresh?: boolean }): boolean | 'refresh' {
+  const { 'no-cache': none, refresh } = values;
+  if (none && refresh) throw usageError('Give either --no-cache or --refresh.');
+  return refresh ? 'refresh' : !none;
+}
+
 /** The common options as `loadModel` takes them; it checks their values. */
 export function loadOptionsOf(values: {
   dtype?: string;
@@ -124,10 +141,13 @@ export function loadOptionsOf(values: {
   profile?: string;
   tune?: boolean;
   'no-tune'?: boolean;
+  'no-cache'?: boolean;
+  refresh?: boolean;
 }): LoadOptions {
   const { tune, 'no-tune': plain } = values;
   if (tune && plain) throw usageError('Give either --tune or --no-tune.');
   return {
+    cache: cacheOf(values),
     ...((tune || plain) && { tune: tune === true }),
     ...(values.profile !== undefined && { profile: checkProfile(values.profile) }),
     ...(values.dtype !== undefined && { dtype: values.dtype as NonNullable<LoadOptions['dtype']> }),

@@ -14,7 +14,17 @@ import {
 import { ShishuError } from '../errors.ts';
 import { checkProfile } from '../gpu/profile.ts';
 import { DTYPES_TEXT } from '../quant/index.ts';
-import { type Command, flag, numberOf, parseOptions, text, usageError } from './args.ts';
+import {
+  CACHE,
+  CACHE_HELP,
+  type Command,
+  cacheOf,
+  flag,
+  numberOf,
+  parseOptions,
+  text,
+  usageError,
+} from './args.ts';
 import { provideGpu } from './gpu.ts';
 import { openModelFolder } from './io.ts';
 
@@ -38,13 +48,14 @@ const OPTIONS = {
   profile: text,
   json: flag,
   csv: flag,
+  ...CACHE,
 } as const;
 
 /** `shishulm bench`: the harness of the benchmark page, on this machine. */
 export const command: Command = {
   help: `shishulm bench PARENT CHILD [options]
   Measures two models in turn: time to the first token, decoding against context, batches, memory, GPU time by
-  kernel. A model is a folder or its URL, or a shape with random weights made on the GPU: a preset's name (the
+  kernel. A model is a folder, its owner/name on a hub or its URL, or a shape with random weights made on the GPU: a preset's name (the
   parent), or preset:front,mlp,shared,end (a child; shared counts pairs), for example
   shishulm bench MobileLLM-125M MobileLLM-125M:15,15,7,0 --blocks 6
   Presets: ${PRESETS.map(({ name }) => name).join(', ')}.
@@ -63,16 +74,28 @@ export const command: Command = {
   --memory GB        most memory for the pair (half of this machine's)
   --adapter NAME     the GPU to use, by part of its name
   --profile P        kernels and defaults of software (a CPU that plays GPU) or of gpu (auto: by the adapter)
+${CACHE_HELP}
   --json, --csv      instead of Markdown, on stdout`,
 
   async run(argv, signal) {
     const { values, positionals } = parseOptions(argv, OPTIONS);
     const [parent, child, extra] = positionals;
     if (parent === undefined || child === undefined)
-      throw usageError('A parent and a child to measure are needed.', 'Name two folders or shapes.');
+      throw usageError('A parent and a child to measure are needed.', 'Name two models or shapes.');
     if (extra !== undefined) throw usageError(`"${extra}" is one argument too many.`);
     if (values.json && values.csv) throw usageError('Give either --json or --csv.');
-    const { full, memory, adapter, json, csv, profile: named = 'auto', ...texts } = values;
+    const {
+      'no-cache': _,
+      refresh: __,
+      full,
+      memory,
+      adapter,
+      json,
+      csv,
+      profile: named = 'auto',
+      ...texts
+    } = values;
+    const cache = cacheOf(values);
     const profile = checkProfile(named);
     const settings = parseSettings({ ...texts, parent, child }, full ? FULL : QUICK);
     const budget = memory === undefined ? defaultBudget() : numberOf('memory', memory)! * 1e9;
@@ -80,7 +103,7 @@ export const command: Command = {
     provideGpu(adapter);
     const { stderr } = process;
     const result = await runBench(settings, {
-      openFolder: openModelFolder,
+      openFolder: (model) => openModelFolder(model, cache),
       runtime: `Node ${process.versions.node}, Dawn`,
       budget,
       gpu: { profile },

@@ -3,10 +3,10 @@ import { convertFolder } from '../convert/convert-folder.ts';
 import { reportText } from '../convert/report.ts';
 import { SHARES } from '../convert/share.ts';
 import { prepareJax } from '../train/node-jax.ts';
-import { type Command, flag, text, usageError, wholeNumberOf } from './args.ts';
+import { CACHE_HELP, type Command, cacheOf, flag, text, usageError, wholeNumberOf } from './args.ts';
 import { healOptionsOf, parseTextCommand, TEXT_HELP, textOptionsOf } from './convert-options.ts';
 import { provideGpu } from './gpu.ts';
-import { log, openModelFolder, print, printJson } from './io.ts';
+import { log, openModelFolder, print, printJson, showBytes } from './io.ts';
 
 const OPTIONS = {
   out: { type: 'string', short: 'o' },
@@ -43,6 +43,7 @@ export const command: Command = {
 ${TEXT_HELP}
   --adapter NAME       the GPU to use, by part of its name
   --profile P          kernels and defaults of software (a CPU that plays GPU) or of gpu (auto: by the adapter)
+${CACHE_HELP}
   --json               the report as one JSON object on stdout`,
 
   async run(argv, signal, corpus) {
@@ -67,7 +68,11 @@ ${TEXT_HELP}
       corpus,
     };
     provideGpu(values.adapter);
-    const report = await convertFolder(await openModelFolder(folder), values.out, options, { profile });
+    const report = await convertFolder(await openModelFolder(folder, cacheOf(values)), values.out, options, {
+      profile,
+      signal,
+      onProgress: showBytes,
+    });
     if (values.json) printJson(report);
     else print(reportText(report));
   },

@@ -132,8 +132,8 @@ async function promptOf({ prompt, messages }: Values): Promise<string | Message[
 }
 
 /** How the weights are kept. */
-const weightsText = ({ dtype, f32Tensors }: ModelInfo): string =>
-  `weights ${dtype}${f32Tensors.length > 0 ? ` (${f32Tensors.length} tensors f32)` : ''}`;
+const weightsText = ({ formats }: ModelInfo): string =>
+  `weights ${formats.map(({ dtype }) => dtype).join(' and ')}`;
 
 /** The whole reply; `onChunk` sees it grow. */
 async function collect(

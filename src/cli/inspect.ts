@@ -1,7 +1,10 @@
 import { readHeaders, sizesOn } from '../engine/engine.ts';
 import { mostRows } from '../engine/size.ts';
+import type { FormatShare } from '../engine/weight-formats.ts';
+import { convBytes } from '../model/kvcache.ts';
 import {
   attentionOf,
+  convOf,
   kvBytes,
   kvBytesPerToken,
   kvCapacity,
@@ -10,14 +13,22 @@ import {
   parameterCount,
   planOf,
 } from '../model/spec.ts';
-import { type Command, GPU_HELP, loadOptionsOf, MODEL_HELP, parseCommand, refuseOptions } from './args.ts';
+import {
+  type Command,
+  cacheOf,
+  GPU_HELP,
+  loadOptionsOf,
+  MODEL_HELP,
+  parseCommand,
+  refuseOptions,
+} from './args.ts';
 import { profileHere } from './gpu.ts';
 import { openModelFolder, print, printJson } from './io.ts';
 import { weightBytes } from './weight-bytes.ts';
 
 /** Runs of like blocks: `12 attention, 10 MLP-only (5 shared pairs)`. */
 function planText(plan: Plan): string {
-  const names = { attention: 'attention', linear: 'linear', mlp: 'MLP-only' };
+  const names = { attention: 'attention', linear: 'linear', conv: 'convolution', mlp: 'MLP-only' };
   const kinds: { kind: keyof typeof names; blocks: number; shared: number }[] = [];
   for (const { kind, layer, mlp } of plan) {
     let last = kinds.at(-1);
@@ -47,6 +58,14 @@ function shapeText(spec: ModelSpec): string {
   return `hidden ${spec.hiddenSize}, MLP ${[...widths].join(' and ')}${[...heads].join('')}`;
 }
 
+/** `q8`, or with the bytes of each where there are several. */
+const formatsText = (formats: readonly FormatShare[]): string =>
+  formats.length === 1
+    ? formats[0]!.dtype
+    : formats
+        .map(({ dtype, tensors, bytes }) => `${dtype} (${tensors} matrices, ${megabytes(bytes)})`)
+        .join(', ');
+
 const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(2)} MB`;
 
 /** `shishulm inspect`: reads headers only, and needs no GPU. */
@@ -57,30 +76,39 @@ export const command: Command = {
 
 ${MODEL_HELP}
 ${GPU_HELP}
-  --json           one JSON object on stdout: {spec, plan, parameters, bytes, dtype, f32Tensors, kv,
+  --json           one JSON object on stdout: {spec, plan, parameters, bytes, dtype, f32Tensors, formats, kv,
                    contextLength}`,
 
   async run(argv) {
     const { values, folder } = parseCommand(argv, {});
     refuseOptions(values, ['tune', 'no-tune']);
     const options = loadOptionsOf(values);
-    const headers = await readHeaders(await openModelFolder(folder), options);
+    const headers = await readHeaders(
+      await openModelFolder(folder, cacheOf(values) === true ? 'kept-only' : false),
+      options,
+    );
     const { spec, stored, sizes: asked } = headers;
     const plan = planOf(spec);
     const windows = new Set([...attentionOf(spec).values()].flatMap(({ window }) => window ?? []));
+    const convolutions = [...convOf(spec).values()];
     // A GPU runs more of a prompt at once, which rings have room for.
     const profile =
-      asked.kv === 'auto' || windows.size > 0
+      asked.kv === 'auto' || windows.size > 0 || convolutions.length > 0
         ? await profileHere(options.profile ?? 'auto', values.adapter)
         : 'gpu';
     const sizes = sizesOn({ profile }, asked);
-    const { dtype, wide = new Set<string>(), kv: kvDtype, contextLength } = sizes;
+    const { dtype, own = new Map(), kv: kvDtype, contextLength } = sizes;
+    const f32Tensors = dtype === 'f16' ? [...own].flatMap(([name, as]) => (as === 'f32' ? [name] : [])) : [];
     const parameters = parameterCount(spec);
-    const weights = weightBytes(spec, dtype, wide);
+    const { weights, formats } = weightBytes(spec, sizes);
     const each = kvDtype === 'f32' ? 4 : 2;
     const perToken = kvBytesPerToken(spec, plan, each);
     const held = { context: contextLength, rows: mostRows({ profile }, sizes) };
-    const kv = kvBytes(spec, plan, each, (mixer) => kvCapacity(mixer, held));
+    const seen = convolutions.map((mixer) => convBytes(mixer, spec.hiddenSize, held));
+    const kv = seen.reduce(
+      (sum, bytes) => sum + bytes,
+      kvBytes(spec, plan, each, (mixer) => kvCapacity(mixer, held)),
+    );
     const past = kvBytes(spec, plan, each, (mixer) => (kvCapacity(mixer, held) < contextLength ? 0 : 1));
     const bytes = { weights, kv, kvPerToken: perToken, total: weights + kv };
     if (values.json)
@@ -90,18 +118,19 @@ ${GPU_HELP}
         parameters,
         bytes,
         dtype,
-        f32Tensors: [...wide],
+        f32Tensors,
+        formats,
         kv: kvDtype,
         contextLength,
       });
-    const { vocabSize, tied } = spec;
+    const { vocabSize, tied, headless } = spec;
     const rows = {
       model: `${spec.modelType}, ${plan.length} blocks, stored as ${stored}`,
       blocks: planText(plan),
       shape: shapeText(spec),
-      vocabulary: `${vocabSize}${tied ? ', tied' : ''}`,
+      vocabulary: `${vocabSize}${headless ? ', no head' : tied ? ', tied' : ''}`,
       parameters: parameters.toLocaleString('en-US'),
-      weights: `${megabytes(weights)} as ${dtype}${wide.size > 0 ? `, ${wide.size} tensors as f32` : ''}`,
+      weights: `${megabytes(weights)} as ${formatsText(formats)}`,
       'KV cache': `${megabytes(kv)} for ${contextLength} tokens, ${perToken} bytes a token as ${kvDtype}${past < perToken ? `, ${past} past the window of ${[...windows].join(', ')}` : ''}`,
       total: `${megabytes(bytes.total)}, and scratch`,
     };

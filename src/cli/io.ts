@@ -1,33 +1,79 @@
-import { readFile } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { loadModel } from '../engine/engine.ts';
 import type { EngineModel } from '../engine/model-interface.ts';
 import type { LoadOptions } from '../engine/types.ts';
 import { ShishuError } from '../errors.ts';
+import { type HubOptions, isHubId } from '../formats/hub.ts';
 import { openModelPath } from '../formats/node-folder.ts';
-import { openSource } from '../formats/open-source.ts';
+import { openSource, type SourceOptions } from '../formats/open-source.ts';
+import { sleepFor } from '../formats/retry.ts';
 import type { Source } from '../formats/source.ts';
 import { provideGpu } from './gpu.ts';
+import { provideStorage } from './storage.ts';
 import { tuningFile } from './tuning-file.ts';
 
-/** A model by the path or URL of its folder or GGUF file. */
-export const openModelFolder = async (folder: string): Promise<Source> =>
-  /^https?:\/\//.test(folder) ? openSource(folder) : openModelPath(folder);
+/** The hub that the environment names, as other programs take it. */
+function hubHere(): HubOptions {
+  const { HF_ENDPOINT, HF_TOKEN } = process.env;
+  return {
+    ...(HF_ENDPOINT?.trim() && { endpoint: HF_ENDPOINT.trim() }),
+    ...(HF_TOKEN?.trim() && { token: HF_TOKEN.trim() }),
+  };
+}
 
-/** Loads a folder's model on the GPU named by `adapter`, showing progress on a terminal. */
+/** Waits that are long enough to be noticed are told. */
+const tellingSleep: typeof sleepFor = (ms, signal) => {
+  if (ms >= 5000) log(`Waiting ${Math.ceil(ms / 1000)} s, then asking the server again.`);
+  return sleepFor(ms, signal);
+};
+
+/**
+ * A model by the path of its folder or GGUF file, its name on a hub, or an address. What is on this machine goes before a name.
+ * @param cache whether downloads are kept in the user's folder, and read from there
+ */
+export async function openModelFolder(model: string, cache: SourceOptions['cache'] = true): Promise<Source> {
+  const address = /^(https?|hf):/i.test(model);
+  if (!address && (!isHubId(model) || (await stat(model).catch(() => undefined))))
+    return openModelPath(model);
+  const keep = async (): Promise<SourceOptions['cache']> => {
+    if (cache) await provideStorage();
+    return cache;
+  };
+  return openSource(model, {
+    hub: hubHere(),
+    cache: await keep().catch((error: Error) => {
+      log(`Downloads are not kept: ${error.message}.`);
+      return false;
+    }),
+    sleep: tellingSleep,
+    ...(!address && { note: `and no folder or file ${model} is here` }),
+    warn: log,
+  });
+}
+
+const megabytes = (bytes: number): string => (bytes / 1e6).toFixed(bytes < 1e8 ? 1 : 0);
+
+/** Shows on a terminal how many bytes of a model were read; nothing is left of it at the end. */
+export const showBytes = (read: number, total: number): void => {
+  if (process.stderr.isTTY)
+    process.stderr.write(
+      `\r\x1b[K${read < total ? `Loading ${megabytes(read)} of ${megabytes(total)} MB` : ''}`,
+    );
+};
+
+/** Loads a model on the GPU named by `adapter`, showing progress on a terminal. */
 export async function openModel(
-  folder: string,
-  { adapter, ...options }: LoadOptions & { adapter?: string | undefined },
+  model: string | Source,
+  { adapter, cache, ...options }: LoadOptions & { adapter?: string | undefined },
 ): Promise<EngineModel> {
-  const source = await openModelFolder(folder);
+  const source = typeof model === 'string' ? await openModelFolder(model, cache) : model;
   provideGpu(adapter);
   const { stderr } = process;
   const gpuOptions = { tuningStore: tuningFile() };
   if (!stderr.isTTY) return loadModel(source, options, gpuOptions);
   const onProgress: LoadOptions['onProgress'] = ({ phase, loadedBytes, totalBytes, kernels }) => {
-    const read = `Loading ${Math.floor((100 * loadedBytes) / totalBytes)} %`;
-    stderr.write(
-      `\r\x1b[K${phase === 'read' ? read : `Compiled ${kernels.compiled} of ${kernels.total} kernels`}`,
-    );
+    if (phase === 'read') showBytes(loadedBytes, totalBytes);
+    else stderr.write(`\r\x1b[KCompiled ${kernels.compiled} of ${kernels.total} kernels`);
   };
   try {
     return await loadModel(source, { ...options, onProgress }, gpuOptions);

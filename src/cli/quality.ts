@@ -3,10 +3,10 @@ import { refuseChild, withOnGpu } from '../convert/on-gpu.ts';
 import { measureQuality, qualityTable } from '../convert/quality.ts';
 import { textWindows } from '../convert/text.ts';
 import { prepareJax } from '../train/node-jax.ts';
-import { type Command, GPU_HELP, text, usageError, wholeNumberOf } from './args.ts';
+import { type Command, cacheOf, GPU_HELP, text, usageError, wholeNumberOf } from './args.ts';
 import { healOptionsOf, parseTextCommand, TEXT_HELP, textOptionsOf } from './convert-options.ts';
 import { provideGpu } from './gpu.ts';
-import { log, openModelFolder, print } from './io.ts';
+import { log, openModelFolder, print, showBytes } from './io.ts';
 
 const FRACTIONS = '0.875,0.75,0.5,0.25';
 const TOKENS = 12_000;
@@ -52,17 +52,22 @@ ${GPU_HELP}`,
     const textOptions = await textOptionsOf(values, signal);
     if (heal) prepareJax();
     provideGpu(values.adapter);
-    const scratch = values.scratch === undefined ? undefined : await openModelFolder(values.scratch);
-    await withOnGpu(await openModelFolder(folder), { profile }, async (parent) => {
-      refuseChild(parent);
-      const tokens = textOptions.tokens ?? Math.max(TOKENS, 6 * parent.spec.hiddenSize);
-      const healTokens = heal?.tokens;
-      const windows = await textWindows(parent, { ...textOptions, corpus, tokens, healTokens }, log);
-      const questions = chats > 0 ? { corpus, chats } : undefined;
-      const options = { fractions, heal, scratch, questions, log, signal };
-      const quality = await measureQuality(parent, windows, options, { profile });
-      if (values.json !== undefined) await writeFile(values.json, `${JSON.stringify(quality, null, 2)}\n`);
-      print(qualityTable(quality));
-    });
+    const scratch =
+      values.scratch === undefined ? undefined : await openModelFolder(values.scratch, cacheOf(values));
+    await withOnGpu(
+      await openModelFolder(folder, cacheOf(values)),
+      { profile, signal, onProgress: showBytes },
+      async (parent) => {
+        refuseChild(parent);
+        const tokens = textOptions.tokens ?? Math.max(TOKENS, 6 * parent.spec.hiddenSize);
+        const healTokens = heal?.tokens;
+        const windows = await textWindows(parent, { ...textOptions, corpus, tokens, healTokens }, log);
+        const questions = chats > 0 ? { corpus, chats } : undefined;
+        const options = { fractions, heal, scratch, questions, log, signal };
+        const quality = await measureQuality(parent, windows, options, { profile });
+        if (values.json !== undefined) await writeFile(values.json, `${JSON.stringify(quality, null, 2)}\n`);
+        print(qualityTable(quality));
+      },
+    );
   },
 };

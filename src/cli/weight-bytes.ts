@@ -1,6 +1,7 @@
+import type { RunnerOptions } from '../engine/size.ts';
+import { type FormatShare, formatShares } from '../engine/weight-formats.ts';
 import { Ledger, type Purpose } from '../gpu/buffer.ts';
 import type { Gpu } from '../gpu/device.ts';
-import type { WeightDtype } from '../kernels/tensor.ts';
 import type { ModelSpec } from '../model/spec.ts';
 import { allocateWeights } from '../model/weights.ts';
 
@@ -20,12 +21,15 @@ class PaperLedger extends Ledger {
 }
 
 /**
- * Bytes of a model's weights on a GPU whose bindings take each matrix whole (one that splits them repeats the gains of
+ * Bytes of a model's weights, and of each format, on a GPU whose bindings take each matrix whole (one that splits them repeats the gains of
  * norms, some kB a part).
  */
-export function weightBytes(spec: ModelSpec, dtype: WeightDtype, wide?: ReadonlySet<string>): number {
+export function weightBytes(
+  spec: ModelSpec,
+  { dtype, own }: Pick<RunnerOptions, 'dtype' | 'own'>,
+): { weights: number; formats: FormatShare[] } {
   const gpu = { limits: { binding: Number.MAX_SAFE_INTEGER } } as Gpu;
   const ledger = new PaperLedger(gpu);
-  allocateWeights(gpu, ledger, spec, dtype, wide);
-  return ledger.bytes();
+  const { fill } = allocateWeights(gpu, ledger, spec, dtype, own);
+  return { weights: ledger.bytes(), formats: formatShares(fill) };
 }

@@ -126,7 +126,7 @@ export async function perplexity(
 ): Promise<number> {
   let [nats, tokens] = [0, 0];
   for (const window of windows) {
-    const { logprobs } = await scoreOf(runner, plan, window, signal);
+    const { logprobs } = await scoreOf(runner, plan, window, { signal });
     // The last row scores a token after the window.
     for (let i = 0; i < window.length - 1; i++) nats -= logprobs[i]!;
     tokens += window.length - 1;

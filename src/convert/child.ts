@@ -8,6 +8,7 @@ import { isPlain } from '../model/fold.ts';
 import {
   type AttentionMixer,
   attentionOf,
+  convOf,
   elements,
   type FeedForward,
   kvBytesPerToken,
@@ -20,6 +21,7 @@ import {
 } from '../model/spec.ts';
 import type { CpuWeights } from '../train/weights.ts';
 import type { LinearMap } from './linear-map.ts';
+import { parentTensors, placeRows } from './parent-tensors.ts';
 import { type Mlp, type MlpTensors, type Share, shareMlp } from './share.ts';
 
 /** Which blocks of a parent lose their attention, and how. */
@@ -52,6 +54,15 @@ const DROPPED = [
   'num_decoder_end',
   'no_rope_layers',
   'no_rope_layer_interval',
+  // Of Llama 4.
+  'moe_layers',
+  'interleave_moe_layer_step',
+  'num_local_experts',
+  'router_jitter_noise',
+  'attention_chunk_size',
+  'attn_temperature_tuning',
+  'floor_scale',
+  'attn_scale',
 ];
 
 /** What a child computes with and takes over from its parent; biases that it alone has are zeros. */
@@ -64,7 +75,8 @@ function factsOf(spec: ModelSpec, layers: readonly number[]): Record<string, unk
     if (mixer.kind !== 'attention' || layers.includes(layer)) continue;
     const { heads, kvHeads, headDim, rope, qkNorm } = mixer;
     facts[`attention of block ${layer}`] = [heads, kvHeads, headDim, qkNorm];
-    facts[`rotary embeddings of block ${layer}`] = rope;
+    // Rows of q and k are put in the order of pairs that all others have.
+    facts[`rotary embeddings of block ${layer}`] = rope && { ...rope, interleaved: undefined };
   }
   return facts;
 }
@@ -118,6 +130,11 @@ function stackOf(blocks: number, { layers, sharedPairs, linear }: ChildShape): J
  * @throws ShishuError `unsupported` for a parent that the layout cannot express
  */
 export function childConfig(parentJson: Json, parent: ModelSpec, shape: ChildShape): Json {
+  if (convOf(parent).size > 0)
+    throw new ShishuError('unsupported', 'Short convolutions: shishu-llama has no place for them.', {
+      details: { modelType: parent.modelType },
+      mend: 'Prune this model as it runs instead, with setModes.',
+    });
   const mixers = [...attentionOf(parent).values()];
   if (mixers.some(({ qkNorm }) => typeof qkNorm === 'object'))
     throw new ShishuError(
@@ -147,6 +164,7 @@ export function childConfig(parentJson: Json, parent: ModelSpec, shape: ChildSha
     ...stackOf(parent.blocks.length, shape),
     // Their defaults differ from family to family.
     num_key_value_heads: kvHeads,
+    intermediate_size: parent.blocks[0]!.feedForward.width,
     head_dim: headDim,
     max_position_embeddings: parent.maxPositions,
     rms_norm_eps: parent.rmsNormEps,
@@ -176,8 +194,10 @@ export function childTensors(
   share: Share,
 ): ChildTensor[] {
   const { checkpoint, dtype } = parent;
+  const elsewhere = parentTensors(parent.spec, child);
+  const nameOf = (name: string): string => elsewhere.get(name)?.name ?? name;
   const values = async (name: string): Promise<Float32Array<ArrayBuffer>> =>
-    bytesToF32(await checkpoint.read(name), checkpoint.tensors.get(name)!.dtype);
+    bytesToF32(await checkpoint.read(nameOf(name)), checkpoint.tensors.get(nameOf(name))!.dtype);
 
   const readMlp = async (from: FeedForward): Promise<Mlp> => {
     const tensors: Partial<MlpTensors> = {};
@@ -209,8 +229,13 @@ export function childTensors(
   return ownTensors(child).map((tensor): ChildTensor => {
     const { name, shape } = tensor;
     const data = computed.get(name);
-    const stored = checkpoint.tensors.get(name);
-    if (!data && stored) return { name, dtype: stored.dtype, shape, read: () => checkpoint.read(name) };
+    const stored = checkpoint.tensors.get(nameOf(name));
+    const place = elsewhere.get(name)?.place;
+    const read = async (): Promise<Uint8Array> => {
+      const bytes = await checkpoint.read(nameOf(name));
+      return place ? placeRows(bytes, shape[0]!, place) : bytes;
+    };
+    if (!data && stored) return { name, dtype: stored.dtype, shape, read };
     // A bias that the parent lacks and the child's config implies (Qwen2's output projection).
     return tensorOf(tensor, dtype, data ?? (async () => new Float32Array(elements(tensor))));
   });

@@ -6,6 +6,7 @@ import { randomFrom } from '../train/random.ts';
 import { run } from '../train/run.ts';
 import { checkTrainable, loadTraining } from '../train/trainable.ts';
 import { type CpuWeights, readWeights } from '../train/weights.ts';
+import { inUsualOrder, weightsInUsualOrder } from './parent-tensors.ts';
 import { countTokens, type TokenWindows } from './windows.ts';
 
 export interface HealOptions {
@@ -57,7 +58,7 @@ function shapeOf(windows: TokenWindows, vocabSize: number): { rows: number; leng
  * @throws ShishuError `unsupported` for what the trainer lacks, `bad-argument` for too short a text, `does-not-fit`
  */
 export function checkHealing(parent: ModelSpec, windows: TokenWindows, { tokens }: HealOptions): void {
-  checkTrainable(parent);
+  checkTrainable(inUsualOrder(parent));
   const available = countTokens(windows);
   if (tokens > MOST_PASSES * available)
     throw new ShishuError(
@@ -121,13 +122,14 @@ export async function heal(
   const shape = shapeOf(windows, parent.spec.vocabSize);
   const steps = Math.max(1, Math.round(options.tokens / (shape.rows * (shape.length + 1))));
   log(`healing: preparing ${steps} steps`);
+  const parentWeights = weightsInUsualOrder(await readWeights(parent.checkpoint, parent.spec), parent.spec);
   const trainer = new Trainer(
     child.spec,
     { weights: await readWeights(child.checkpoint, child.spec) },
     {
       schedule: { steps, learningRate, warmUp: Math.min(20, Math.ceil(steps / 10)) },
       length: shape.length,
-      teacher: { spec: parent.spec, weights: await readWeights(parent.checkpoint, parent.spec), mix },
+      teacher: { spec: inUsualOrder(parent.spec), weights: parentWeights, mix },
     },
   );
   try {

@@ -86,7 +86,7 @@ async function measureWith(
     if (!asked || !bpe) return measured;
     const scorer: Scorer = {
       async score(ids) {
-        const { logprobs: next, top1 } = await scoreOf(model.runner, model.plan, ids, signal);
+        const { logprobs: next, top1 } = await scoreOf(model.runner, model.plan, ids, { signal });
         return { logprobs: ofTokens(next), top1 };
       },
     };

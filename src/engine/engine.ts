@@ -1,7 +1,8 @@
 import { anySignal, refuseOption, throwIfAborted } from '../errors.ts';
 import { specsOf } from '../families/index.ts';
 import { type Checkpoint, checkpointOf, readEntries, type UsableTensor } from '../formats/checkpoint.ts';
-import { readEosIds } from '../formats/generation.ts';
+import { embeddingFilesOf } from '../formats/embedding-files.ts';
+import { readGeneration } from '../formats/generation.ts';
 import { readJson } from '../formats/json.ts';
 import { openSource, type SourceLike } from '../formats/open-source.ts';
 import type { Source } from '../formats/source.ts';
@@ -15,7 +16,7 @@ import type { TunedKernels } from '../kernels/tuning.ts';
 import { F16Fit } from '../model/f16-fit.ts';
 import type { ForwardParts } from '../model/forward.ts';
 import { fillFromCheckpoint } from '../model/load.ts';
-import { type ModelSpec, planOf, tensorsOf } from '../model/spec.ts';
+import { type ModelSpec, planOf, tensorsOf, withoutHead } from '../model/spec.ts';
 import type { FillPlan } from '../model/weights.ts';
 import { DTYPES, DTYPES_TEXT } from '../quant/index.ts';
 import { checkKernels } from './check-kernels.ts';
@@ -24,6 +25,7 @@ import { LocalModel, type ModelParts } from './model.ts';
 import { Runner } from './runner.ts';
 import { allocateParts, misfit, type RunnerOptions, sizeLimits, sizeOf } from './size.ts';
 import type { KvDtype, LoadOptions, LoadProgress, ReloadOptions, SelfTest } from './types.ts';
+import { autoFormats, blockTypes, convertedText, type FormatShare, formatShares } from './weight-formats.ts';
 
 export type { RunnerOptions } from './size.ts';
 
@@ -137,18 +139,23 @@ export interface Headers {
   checkpoint: Checkpoint;
   /** How the checkpoint has its weights: its dtype, or the types of a GGUF's blocks. */
   stored: string;
-  /** Blocks of these types are kept in another dtype, which they were not asked for in. */
-  requantized: readonly string[];
+  /** What a user is told of weights that are not kept as they are stored, which nobody asked for. */
+  note: string | undefined;
   sizes: AskedSizes;
 }
 
 /** Sizes by the options and the headers; what is left to the GPU is open. */
 export interface AskedSizes extends Omit<RunnerOptions, 'kv'> {
   kv: 'auto' | KvDtype;
+  /** Each matrix is kept as the file has it. */
+  asStored: boolean;
 }
 
 /** Sizes on a GPU. */
-export const sizesOn = ({ profile }: Pick<Gpu, 'profile'>, { kv, ...sizes }: AskedSizes): RunnerOptions => ({
+export const sizesOn = (
+  { profile }: Pick<Gpu, 'profile'>,
+  { kv, asStored: _, ...sizes }: AskedSizes,
+): RunnerOptions => ({
   ...sizes,
   kv: kv === 'auto' ? (profile === 'gpu' ? 'f16' : 'f32') : kv,
 });
@@ -156,38 +163,6 @@ export const sizesOn = ({ profile }: Pick<Gpu, 'profile'>, { kv, ...sizes }: Ask
 /** The dtype that a checkpoint has its weights in, by its embedding. */
 export const storedDtype = ({ tensors }: Checkpoint, { embedding }: ModelSpec): UsableTensor['dtype'] =>
   tensors.get(`${embedding.name}.weight`)!.dtype;
-
-type Tensors = [name: string, tensor: UsableTensor][];
-
-const matricesOf = ({ tensors }: Checkpoint): Tensors =>
-  [...tensors].filter(([, { shape }]) => shape.length === 2);
-
-const size = (matrices: Tensors): number =>
-  matrices.reduce((sum, [, { shape }]) => sum + shape[0]! * shape[1]!, 0);
-
-/** Types of the blocks that a checkpoint's matrices are stored in, the one of most values first; none where they are no blocks. */
-function blockTypes(checkpoint: Checkpoint): string[] {
-  const sizes = new Map<string, number>();
-  for (const matrix of matricesOf(checkpoint)) {
-    const { stored, dtype } = matrix[1];
-    if (stored && stored.type !== dtype)
-      sizes.set(stored.type, (sizes.get(stored.type) ?? 0) + size([matrix]));
-  }
-  return [...sizes].sort(([, a], [, b]) => b - a).map(([type]) => type);
-}
-
-/**
- * What `auto` makes of a checkpoint: q8 where most of its matrices are stored in quantised blocks, f16 where they are in 16 bits;
- * those stored as F32 stay so.
- */
-function autoDtype(checkpoint: Checkpoint): Pick<RunnerOptions, 'dtype' | 'wide'> {
-  const matrices = matricesOf(checkpoint);
-  const blocks = matrices.filter(([, { stored, dtype }]) => stored && stored.type !== dtype);
-  if (2 * size(blocks) > size(matrices)) return { dtype: 'q8' };
-  const full = matrices.filter(([, { dtype }]) => dtype === 'F32');
-  if (2 * size(full) > size(matrices)) return { dtype: 'f32' };
-  return { dtype: 'f16', wide: new Set(full.map(([name]) => name)) };
-}
 
 /**
  * Reads `config.json` and the headers of the weights at once, and checks the options against them. What is wrong with the
@@ -207,21 +182,26 @@ async function readFor(
   throwIfAborted(signal);
   const failed = new AbortController();
   const json = readJson(folder, 'config.json', { code: 'bad-config' }, signal);
-  const entries = readEntries(folder, anySignal(failed.signal, signal));
+  const entries = readEntries(folder, anySignal(failed.signal, signal), true);
   entries.catch(() => {});
   try {
     const specs = specsOf(await json);
     const sizes = { ...checked, contextLength: contextOf(options, specs[0]) };
-    const { spec, checkpoint } = checkpointFor(folder, await entries, specs);
+    const found = await entries;
+    const { spec, checkpoint } = checkpointFor(folder, found, withoutHead(specs, found));
     const blocks = blockTypes(checkpoint);
-    const kept = dtype === 'auto' ? autoDtype(checkpoint) : { dtype };
+    const kept = dtype === 'auto' ? autoFormats(spec, checkpoint) : undefined;
     return {
       spec,
       checkpoint,
       stored: blocks.join(' and ') || storedDtype(checkpoint, spec),
-      // Beside f16 they are f32, which holds them exactly.
-      requantized: dtype === 'auto' && kept.dtype !== 'f16' ? blocks : [],
-      sizes: { ...sizes, ...kept },
+      note: kept && convertedText(kept),
+      sizes: {
+        ...sizes,
+        dtype: kept?.dtype ?? (dtype as WeightDtype),
+        own: kept?.own ?? new Map(),
+        asStored: kept !== undefined && [...checkpoint.tensors.values()].some(({ stored }) => stored),
+      },
     };
   } catch (error) {
     failed.abort();
@@ -247,14 +227,24 @@ export async function loadModel(
 }
 
 /** Reads the tokenizer and the ids that end a reply, beside the headers, which they are checked against. */
-function readTexts(folder: Source, headers: Promise<Headers>, signal: AbortSignal) {
+function readTexts(
+  folder: Source,
+  headers: Promise<Headers>,
+  signal: AbortSignal,
+  warn: (message: string) => void,
+) {
   const spec = headers.then(({ spec }) => spec);
   const tokenizer = loadTokenizer(
     folder,
     spec.then(({ vocabSize }) => vocabSize),
     signal,
+    warn,
   );
-  return Promise.all([tokenizer, readEosIds(folder, spec, tokenizer, signal)]);
+  return Promise.all([
+    tokenizer,
+    readGeneration(folder, spec, tokenizer, signal),
+    embeddingFilesOf(folder, signal),
+  ]);
 }
 
 /** Tensors that f16 was to hold and does not. */
@@ -269,7 +259,9 @@ class Misfits extends Error {
 
 /** Tensors whose matrix is f32 where the model's dtype is f16. */
 const keptWide = (dtype: WeightDtype, { matrices }: FillPlan): string[] =>
-  dtype !== 'f16' ? [] : matrices.flatMap(({ tensor, weight }) => (weight.dtype === 'f32' ? [tensor] : []));
+  dtype !== 'f16'
+    ? []
+    : matrices.flatMap(({ tensor, weight }) => (weight.parts[0]!.dtype === 'f32' ? [tensor] : []));
 
 const NO_TEST: SelfTest = { kernels: 'off', wrong: [], ms: 0 };
 
@@ -283,10 +275,10 @@ async function openModel(
   const folder = openSource(source, { fetch: options.fetch, hub, cache, warn });
   const failed = new AbortController();
   const headers = readHeaders(folder, options);
-  const texts = readTexts(folder, headers, anySignal(failed.signal, signal));
+  const texts = readTexts(folder, headers, anySignal(failed.signal, signal), tell);
   // Whoever awaits them sees their errors.
   texts.catch(() => {});
-  const [{ spec, checkpoint, sizes, requantized }, gpu] = await openGpuBeside(headers, {
+  const [{ spec, checkpoint, sizes, note }, gpu] = await openGpuBeside(headers, {
     device: options.device,
     profile: options.profile,
     ...gpuOptions,
@@ -304,10 +296,7 @@ async function openModel(
     const { tune = !gpu.software && gpu.profile === 'gpu' && gpuOptions.tuning === undefined } = options;
     const choose = (parts: ForwardParts, filled: Promise<void>): Promise<Partial<TunedKernels>> =>
       keptTuning(parts, plan, filled, gpuOptions.tuningStore, { signal });
-    if (requantized.length > 0)
-      tell(
-        `The weights are stored as ${requantized.join(' and ')}; they are kept as ${sizes.dtype}. The option "dtype" chooses another.`,
-      );
+    if (note) tell(note);
     const totalBytes = checkpoint.storedBytes;
     let loadedBytes = 0;
     let phase: LoadProgress['phase'] = 'read';
@@ -323,8 +312,9 @@ async function openModel(
       if (refusal) throw refusal;
     };
     let f32Tensors: string[] = [];
-    const load = (wide: ReadonlySet<string>): Promise<Runner> => {
-      const sized = { ...wanted, wide };
+    let formats: FormatShare[] = [];
+    const load = (own: RunnerOptions['own']): Promise<Runner> => {
+      const sized = { ...wanted, own };
       refuseMisfit(sized);
       loadedBytes = 0;
       phase = 'read';
@@ -343,27 +333,28 @@ async function openModel(
         await Promise.all([texts, filled]);
         if (fit && fit.misfits.length > 0) throw new Misfits(fit.misfits);
         f32Tensors = keptWide(sized.dtype, what);
+        formats = formatShares(what);
         phase = 'compile';
         report();
       };
       return makeRunner(gpu, spec, sized, fill, { choose: tune ? choose : undefined, signal });
     };
-    let wide: ReadonlySet<string> = sizes.wide ?? new Set();
-    const runner = await load(wide).catch((error: unknown) => {
+    let { own } = sizes;
+    const runner = await load(own).catch((error: unknown) => {
       if (!(error instanceof Misfits)) throw error;
       tell(
         `f16 does not hold ${error.tensors.join(', ')}: kept as f32, with what shares a matrix with them. The weights are read once more.`,
       );
-      wide = new Set([...wide, ...error.tensors]);
-      return load(wide);
+      own = new Map([...(own ?? []), ...error.tensors.map((name) => [name, 'f32'] as const)]);
+      return load(own);
     });
     made = runner.ledger;
     const widen = sizes.kv === 'auto' ? refuseMisfit : undefined;
     const checked =
       options.selfTest === false
         ? { runner, selfTest: NO_TEST }
-        : await checkKernels(runner, plan, { ...wanted, wide }, { warn, widen });
-    const [tokenizer, eosTokenIds] = await texts;
+        : await checkKernels(runner, plan, { ...wanted, own }, { warn, widen });
+    const [tokenizer, generation, embeddingFiles] = await texts;
     const dispatchesPerToken = (await checked.runner.decodeDispatches(plan)).length;
     throwIfLost(gpu);
     phase = 'ready';
@@ -372,12 +363,13 @@ async function openModel(
       gpu,
       ...checked,
       tokenizer,
+      embeddingFiles,
       plan,
-      eosTokenIds,
+      ...generation,
       dispatchesPerToken,
       dtype: wanted.dtype,
       f32Tensors,
-      warn: tell,
+      formats,
     };
   } catch (error) {
     failed.abort();

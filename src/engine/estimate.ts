@@ -7,13 +7,14 @@ import { parameterCount } from '../model/spec.ts';
 import { DTYPES } from '../quant/index.ts';
 import { type AskedSizes, type LoadGpuOptions, readHeaders, sizesOn } from './engine.ts';
 import { type ModelSize, misfit, type RunnerOptions, sizeLimits, sizeOf } from './size.ts';
-import type { KvDtype, LoadOptions, ModelBytes } from './types.ts';
+import type { Dtype, KvDtype, LoadOptions, ModelBytes } from './types.ts';
 
 const SHORTEST_CONTEXT = 256;
 
 /** A way to load the model that fits. */
 export interface FittingSize {
-  dtype: WeightDtype;
+  /** `auto`: as a GGUF file has the weights. */
+  dtype: Dtype;
   /** The longest context that fits, of powers of two, the model's longest and the one asked for. */
   contextLength: number;
   bytes: ModelBytes;
@@ -24,7 +25,9 @@ export interface Estimate {
   parameters: number;
   /** Bytes of weights to fetch, as stored. */
   storedBytes: number;
+  /** As `model.info.dtype` and `model.info.formats`. */
   dtype: WeightDtype;
+  formats: ModelSize['formats'];
   kv: KvDtype;
   contextLength: number;
   batch: number;
@@ -50,11 +53,15 @@ export interface Estimate {
 /** Share of a load that crashed which a smaller one may take. */
 const CLEARLY_LESS = 0.75;
 
-/** Sizes in a dtype: what `auto` keeps as f32 is so in its dtype alone. */
-const sizesAs = (sizes: RunnerOptions, { dtype, wide = new Set() }: AskedSizes): RunnerOptions => ({
-  ...sizes,
-  wide: sizes.dtype === dtype ? wide : new Set(),
-});
+/** Sizes in a dtype: what `auto` keeps otherwise is so in its own dtype alone. */
+const sizesAs = (sizes: RunnerOptions, asked: AskedSizes, dtype: Dtype): RunnerOptions => {
+  if (dtype === 'auto') return sizes;
+  const same = !asked.asStored && asked.dtype === dtype;
+  return { ...sizes, dtype, own: (same && asked.own) || new Map() };
+};
+
+/** The ways to keep weights, from the truest: of a file that is kept as it is, that first. */
+const dtypesFor = ({ asStored }: AskedSizes): readonly Dtype[] => (asStored ? ['auto', ...DTYPES] : DTYPES);
 
 /**
  * The largest choice that takes clearly less than a load that crashed: first another dtype, then a shorter context.
@@ -73,13 +80,15 @@ export async function smallerThan(
   try {
     const limits = sizeLimits(gpu, options.memoryLimit);
     const sizes = sizesOn(gpu, asked);
-    const sized = (own: Partial<typeof sizes>): ModelSize =>
-      sizeOf(gpu, spec, sizesAs({ ...sizes, ...own }, asked));
-    const most = CLEARLY_LESS * sized({}).bytes.total;
+    const sized = (contextLength: number, dtype: Dtype = 'auto'): ModelSize =>
+      sizeOf(gpu, spec, sizesAs({ ...sizes, contextLength }, asked, dtype));
+    const most = CLEARLY_LESS * sized(sizes.contextLength).bytes.total;
+    const dtypes = dtypesFor(asked);
+    const from = asked.asStored ? 0 : dtypes.indexOf(sizes.dtype as Dtype);
     const shortest = Math.min(SHORTEST_CONTEXT, sizes.contextLength);
     for (let context = sizes.contextLength; context >= shortest; context = Math.floor(context / 2))
-      for (const dtype of DTYPES.slice(DTYPES.indexOf(sizes.dtype))) {
-        const size = sized({ dtype, contextLength: context });
+      for (const dtype of dtypes.slice(from)) {
+        const size = sized(context, dtype);
         if (size.bytes.total <= most && !misfit(size, limits))
           return { dtype, contextLength: context, bytes: size.bytes };
       }
@@ -108,17 +117,17 @@ export async function estimate(
   });
   try {
     const limits = sizeLimits(gpu, options.memoryLimit);
-    const { wide: _, ...sizes } = sizesOn(gpu, asked);
-    const sized = (dtype: WeightDtype, contextLength: number): ModelSize =>
-      sizeOf(gpu, spec, sizesAs({ ...sizes, ...gpuOptions, dtype, contextLength }, asked));
-    const size = sized(sizes.dtype, sizes.contextLength);
+    const { own, ...sizes } = sizesOn(gpu, asked);
+    const sized = (dtype: Dtype, contextLength: number): ModelSize =>
+      sizeOf(gpu, spec, sizesAs({ ...sizes, own, ...gpuOptions, contextLength }, asked, dtype));
+    const size = sized('auto', sizes.contextLength);
     const refusal = misfit(size, limits);
 
     const contexts = new Set([spec.maxPositions, sizes.contextLength]);
     for (let context = SHORTEST_CONTEXT; context < spec.maxPositions; context *= 2) contexts.add(context);
     const longestFirst = [...contexts].sort((a, b) => b - a);
     const choices: FittingSize[] = [];
-    for (const dtype of DTYPES)
+    for (const dtype of dtypesFor(asked))
       for (const contextLength of longestFirst) {
         const tried = sized(dtype, contextLength);
         if (misfit(tried, limits)) continue;
@@ -132,6 +141,7 @@ export async function estimate(
       storedBytes: checkpoint.storedBytes,
       ...sizes,
       bytes: size.bytes,
+      formats: size.formats,
       peak: { gpu: size.bytes.total + beside.gpu, page: beside.page },
       largestBuffer: size.largest,
       adapter: { name: gpu.name, bufferBytes: limits.bufferBytes },

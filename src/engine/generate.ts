@@ -4,12 +4,12 @@ import { type Gpu, lossOr } from '../gpu/device.ts';
 import type { Masks } from '../grammar/constraint.ts';
 import type { Plan } from '../model/spec.ts';
 import type { CheckedOptions } from './options.ts';
-import { constraintOf, type Reasoning } from './reasoning.ts';
+import { constraintOf, reasoningOf } from './reasoning.ts';
 import { Reply } from './reply.ts';
 import type { Runner } from './runner.ts';
 import type { Scheduler } from './scheduler.ts';
 import { Sequence } from './sequence.ts';
-import type { BatchChunk, GenerateResult } from './types.ts';
+import type { BatchChunk, GenerateResult, Prompt } from './types.ts';
 
 /** What replies need of the model. */
 export interface Speaker {
@@ -25,13 +25,11 @@ export interface Speaker {
 /** What is asked for. */
 export interface Asked {
   promptTokenIds: number[];
-  /** The replies go on with the prompt's text. */
-  continues: boolean;
+  prompt: Prompt;
   replies: number;
   options: CheckedOptions;
   /** Of the options' constraint. */
   masks: Masks | undefined;
-  reasoning: Reasoning | undefined;
   /** The plan to run in: it may change between two tokens. */
   plan: () => Plan;
 }
@@ -40,18 +38,20 @@ const perSecond = (tokens: number, ms: number): number => (tokens > 0 && ms > 0 
 
 /**
  * Replies to one prompt, which decode together; the prompt runs once.
- * @throws ShishuError `device-lost`, `disposed`
+ * @throws ShishuError `bad-argument`, `device-lost`, `disposed`
  */
 export async function* generateReplies(
   { gpu, runner, scheduler, tokenizer, eosTokenIds, still }: Speaker,
-  { promptTokenIds, continues, replies: n, options, masks, reasoning, plan }: Asked,
+  { promptTokenIds, prompt, replies: n, options, masks, plan }: Asked,
 ): AsyncGenerator<BatchChunk, GenerateResult[], undefined> {
   const limit = Math.min(
     options.maxTokens ?? Number.POSITIVE_INFINITY,
     Math.max(1, runner.parts.kv.context - promptTokenIds.length),
   );
   const enders = new Set([...(options.ignoreEos ? [] : eosTokenIds), ...options.stopTokenIds]);
-  const continued = continues ? promptTokenIds : [];
+  // A reply to a text goes on with it.
+  const continued = typeof prompt === 'string' ? promptTokenIds : [];
+  const reasoning = reasoningOf(tokenizer, prompt, promptTokenIds, options);
   const replies = Array.from({ length: n }, (_, index) => {
     const constraint = masks && constraintOf(tokenizer, masks, enders, reasoning);
     return {

@@ -42,13 +42,16 @@ function keyOf({ gpu, spec, weights, kv }: ForwardParts): string {
       return [mixer.kind, ...heads, width].join(' ');
     }),
   );
+  const dtypes = new Set(
+    [...weights.mlp.values()].flatMap(({ down }) => down.parts.map(({ dtype }) => dtype)),
+  );
   return JSON.stringify([
     [vendor, architecture, device, description],
     gpu.profile,
     [gpu.features.f16, gpu.features.subgroups],
     shadersDigest(),
     [spec.hiddenSize, spec.vocabSize, ...shapes],
-    [[...weights.mlp.values()][0]?.down.dtype, kv.dtype],
+    [[...dtypes].join(), kv.dtype],
   ]);
 }
 

@@ -3,6 +3,9 @@ import type { ThoughtTags } from '../formats/reasoning.ts';
 import type { ModeSetting, PruneOrder } from './modes.ts';
 import type {
   BatchChunk,
+  Embeddings,
+  EmbedInput,
+  EmbedOptions,
   GenerateChunk,
   GenerateOptions,
   GenerateResult,
@@ -64,6 +67,13 @@ export interface EngineModel {
   score(tokenIds: TokenIds, options?: WholeOptions): Promise<Score>;
   /** Logits of every position: `(tokens, vocab)` f32; from a worker they are moved, not copied. Runs alone, as `score`. */
   logits(tokenIds: TokenIds, options?: WholeOptions): Promise<Float32Array<ArrayBuffer>>;
+  /**
+   * A vector for each text: the hidden state after the last norm, of the last token or the mean of all, as the model's own files
+   * say (`modules.json` of sentence-transformers). As many texts run at once as the model was loaded for (`batch`); no head is run.
+   * Long lists give others their turn in between.
+   * @throws ShishuError `bad-argument`, `context-full`, `unsupported` for a pooling that is not supported
+   */
+  embed(texts: EmbedInput, options?: EmbedOptions): Promise<Embeddings>;
   /**
    * Sets how the attention blocks run, from the next token on, also of a reply that is under way (but for one with `modes` of
    * its own). Modes go down from `attention` over `linear` (a map in its place, see `setLinearMaps`) to `skip`.

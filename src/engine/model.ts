@@ -1,12 +1,13 @@
 import { ShishuError } from '../errors.ts';
 import type { ChatTemplateOptions, ToolFormat } from '../formats/chat-template.ts';
+import type { EmbeddingFiles } from '../formats/embedding-files.ts';
+import type { SamplingDefaults } from '../formats/generation.ts';
 import type { ThoughtTags } from '../formats/reasoning.ts';
-import { type TemplateVariables, unreadVariables } from '../formats/template-variables.ts';
 import type { Tokenizer } from '../formats/tokenizer.ts';
 import { type Gpu, lossOr, throwIfLost } from '../gpu/device.ts';
 import type { Constraint, Masks } from '../grammar/constraint.ts';
 import type { WeightDtype } from '../kernels/tensor.ts';
-import { lazy } from '../lazy.ts';
+import { importModule, lazy } from '../lazy.ts';
 import { checkLinearMaps, installLinearMaps } from '../model/linear-maps.ts';
 import { kvBytesPerToken, type Plan, parameterCount } from '../model/spec.ts';
 import { generateReplies } from './generate.ts';
@@ -15,13 +16,16 @@ import { completeOrder, type ModeSetting, modesOf, type PruneOrder, planInModes 
 import { checkOptions } from './options.ts';
 import { Places } from './places.ts';
 import { PrefixCache } from './prefix-cache.ts';
-import { checkIds, idList, promptIds } from './prompt.ts';
-import { reasoningOf } from './reasoning.ts';
-import type { Runner } from './runner.ts';
+import { checkHead, checkIds, idList, promptIds } from './prompt.ts';
+import type { Runner, WholeCall } from './runner.ts';
 import { Scheduler } from './scheduler.ts';
 import { logitsOf, ofTokens, scoreOf } from './scoring.ts';
+import type { Slot } from './sequence.ts';
 import type {
   BatchChunk,
+  Embeddings,
+  EmbedInput,
+  EmbedOptions,
   GenerateChunk,
   GenerateOptions,
   GenerateResult,
@@ -41,14 +45,17 @@ export interface ModelParts {
   gpu: Gpu;
   runner: Runner;
   tokenizer: Tokenizer;
+  /** @throws ShishuError what is wrong with them */
+  embeddingFiles(): EmbeddingFiles | undefined;
   /** As loaded: all of the model's attention. */
   plan: Plan;
   eosTokenIds: readonly number[];
+  sampling: SamplingDefaults;
   dispatchesPerToken: number;
   selfTest: SelfTest;
   dtype: WeightDtype;
   f32Tensors: readonly string[];
-  warn: (message: string) => void;
+  formats: ModelInfo['formats'];
 }
 
 /** A model that runs in this thread. As many replies run at once as it was loaded for (`batch`); others wait for those before. */
@@ -63,7 +70,6 @@ export class LocalModel implements EngineModel {
   #running: { plan: Plan; dispatchesPerToken: number };
   #pruneOrder: PruneOrder | undefined;
   #disposed = false;
-  readonly #warned = new Set<string>();
   readonly #masks = lazy(async () => {
     const { MaskCache } = await import('./mask-cache.ts');
     const { tokenizer, runner } = this.#parts;
@@ -98,7 +104,7 @@ export class LocalModel implements EngineModel {
   }
 
   get info(): ModelInfo {
-    const { runner, plan, gpu, selfTest, dtype, f32Tensors } = this.#live();
+    const { runner, plan, gpu, selfTest, dtype, f32Tensors, formats, sampling } = this.#live();
     const { plan: running, dispatchesPerToken } = this.#running;
     const { spec, kv } = runner.parts;
     return {
@@ -108,6 +114,8 @@ export class LocalModel implements EngineModel {
       parameters: parameterCount(spec),
       dtype,
       f32Tensors,
+      formats,
+      sampling,
       kv: kv.dtype,
       kvBytesPerToken: kvBytesPerToken(spec, running, kv.dtype === 'f32' ? 4 : 2),
       contextLength: kv.context,
@@ -136,16 +144,6 @@ export class LocalModel implements EngineModel {
     return this.#live().tokenizer.templateVariables;
   }
 
-  /** Once for each set of names. */
-  #warnOfUnread(variables: TemplateVariables = {}): void {
-    const { tokenizer, warn } = this.#live();
-    const names = Object.keys(variables).join();
-    if (names === '' || this.#warned.has(names)) return;
-    const warning = unreadVariables(variables, tokenizer.templateVariables);
-    if (warning) warn(warning);
-    this.#warned.add(names);
-  }
-
   async encode(text: string): Promise<number[]> {
     return this.#live().tokenizer.encode(text);
   }
@@ -155,9 +153,7 @@ export class LocalModel implements EngineModel {
   }
 
   async applyChatTemplate(messages: readonly Message[], options: ChatTemplateOptions = {}): Promise<string> {
-    const text = this.#live().tokenizer.applyChatTemplate(messages, options);
-    this.#warnOfUnread(options.templateVariables);
-    return text;
+    return this.#live().tokenizer.applyChatTemplate(messages, options);
   }
 
   /** A constraint, ready for use; the code for it is fetched with the first one. */
@@ -189,6 +185,7 @@ export class LocalModel implements EngineModel {
   ): AsyncGenerator<BatchChunk, GenerateResult[], undefined> {
     const parts = this.#live();
     const { runner } = parts;
+    checkHead(runner.parts.spec);
     if (!Number.isInteger(n) || n < 1 || n > runner.sequences)
       throw new ShishuError('bad-argument', `${n} replies are asked for, the batch is ${runner.sequences}.`, {
         details: { replies: n, limit: runner.sequences },
@@ -197,19 +194,16 @@ export class LocalModel implements EngineModel {
     const checked = checkOptions(options, runner.parts.spec.vocabSize);
     const ownPlan = checked.modes && this.#planOf(checked.modes);
     const promptTokenIds = promptIds(parts, prompt, checked);
-    const reasoning = reasoningOf(parts.tokenizer, prompt, promptTokenIds, checked);
-    this.#warnOfUnread(checked.templateVariables);
     const masks = checked.constraint && (await this.#masksOf(checked.constraint));
     this.#still(parts);
     return yield* generateReplies(
       { ...parts, scheduler: this.#scheduler, still: () => this.#still(parts) },
       {
         promptTokenIds,
-        continues: typeof prompt === 'string',
+        prompt,
         replies: n,
         options: checked,
         masks,
-        reasoning,
         plan: () => ownPlan ?? this.#running.plan,
       },
     );
@@ -276,9 +270,9 @@ export class LocalModel implements EngineModel {
   async #whole<T>(
     given: TokenIds,
     { modes, signal }: WholeOptions,
-    run: (runner: Runner, plan: Plan, tokenIds: readonly number[]) => Promise<T>,
+    run: (runner: Runner, plan: Plan, tokenIds: readonly number[], call: WholeCall) => Promise<T>,
   ): Promise<T> {
-    this.#live();
+    checkHead(this.#live().runner.parts.spec);
     const tokenIds = idList(given);
     const ownPlan = modes && this.#planOf(modes);
     if (tokenIds.length === 0) throw new ShishuError('bad-argument', 'There are no tokens.');
@@ -294,27 +288,37 @@ export class LocalModel implements EngineModel {
           mend: 'Load the model with a larger contextLength, or use fewer tokens.',
         },
       );
+    return this.#alone(1, signal, async (runner, [slot]) => {
+      const { index: sequence, prefix } = slot!;
+      const plan = ownPlan ?? this.#running.plan;
+      await this.#ready(plan);
+      const value = await run(runner, plan, tokenIds, { sequence, signal });
+      // A prompt that begins with this text need not run it again.
+      prefix.append(tokenIds, plan);
+      return value;
+    });
+  }
+
+  /** Runs alone, with up to `most` slots that hold nothing. */
+  #alone<T>(
+    most: number,
+    signal: AbortSignal | undefined,
+    run: (runner: Runner, slots: readonly Slot[]) => Promise<T>,
+  ): Promise<T> {
     return this.#scheduler.alone(async () => {
-      const parts = this.#live();
+      const { runner, gpu } = this.#live();
       try {
-        const plan = ownPlan ?? this.#running.plan;
-        const prefix = new PrefixCache();
-        this.#scheduler.slots[0]!.prefix = prefix;
-        await this.#ready(plan);
-        const value = await run(parts.runner, plan, tokenIds);
-        // A prompt that begins with this text need not run it again.
-        prefix.append(tokenIds, plan);
-        return value;
+        return await run(runner, this.#scheduler.vacate(most));
       } catch (error) {
         this.#live();
-        throw await lossOr(parts.gpu, error);
+        throw await lossOr(gpu, error);
       }
     }, signal);
   }
 
   score(tokenIds: TokenIds, options: WholeOptions = {}): Promise<Score> {
-    return this.#whole(tokenIds, options, async (runner, plan, tokenIds) => {
-      const { logprobs: next, top1 } = await scoreOf(runner, plan, tokenIds, options.signal);
+    return this.#whole(tokenIds, options, async (runner, plan, tokenIds, call) => {
+      const { logprobs: next, top1 } = await scoreOf(runner, plan, tokenIds, call);
       const logprobs = ofTokens(next);
       const total = logprobs.reduce((sum, value) => sum + value, 0);
       return { nll: tokenIds.length > 1 ? -total / (tokenIds.length - 1) : 0, logprobs, top1 };
@@ -322,8 +326,23 @@ export class LocalModel implements EngineModel {
   }
 
   logits(tokenIds: TokenIds, options: WholeOptions = {}): Promise<Float32Array<ArrayBuffer>> {
-    return this.#whole(tokenIds, options, (runner, plan, tokenIds) =>
-      logitsOf(runner, plan, tokenIds, options.signal),
+    return this.#whole(tokenIds, options, logitsOf);
+  }
+
+  async embed(input: EmbedInput, given: EmbedOptions = {}): Promise<Embeddings> {
+    const parts = this.#live();
+    const { checkEmbedOptions, embedTexts, pooledStates } = await importModule(
+      () => import('./embedding.ts'),
+    );
+    const { modes, ...options } = checkEmbedOptions(given, parts.runner.parts.spec.hiddenSize);
+    const { signal } = options;
+    const plan = modes ? this.#planOf(modes) : this.#running.plan;
+    return embedTexts(parts, input, options, (texts) =>
+      this.#alone(texts.length, signal, async (runner, slots) => {
+        await this.#ready(plan);
+        const sequences = slots.map(({ index }) => index);
+        return pooledStates(runner, plan, sequences, texts, signal);
+      }),
     );
   }
 

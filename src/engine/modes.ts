@@ -65,7 +65,7 @@ export function modesOf(loaded: Plan, plan: Plan): Record<number, Mode> {
   return Object.fromEntries(
     attentionLayers(loaded).map((layer): [number, Mode] => {
       const { kind } = plan[layer]!;
-      return [layer, kind === 'mlp' ? 'skip' : kind];
+      return [layer, kind === 'attention' || kind === 'linear' ? kind : 'skip'];
     }),
   );
 }

@@ -33,7 +33,7 @@ export interface CheckedOptions {
   signal: AbortSignal | undefined;
 }
 
-const number = (low: number, high: number, { whole = false, above = false } = {}) => {
+export const number = (low: number, high: number, { whole = false, above = false } = {}) => {
   const range = above ? `above ${low} and at most ${high}` : `${low} to ${high}`;
   const wanted = `${whole ? 'a whole number' : 'a number'} from ${range}`;
   return (name: string, value: unknown): number =>
@@ -45,7 +45,7 @@ const number = (low: number, high: number, { whole = false, above = false } = {}
       : refuseOption(name, value, wanted);
 };
 
-const flag = (name: string, value: unknown): boolean =>
+export const flag = (name: string, value: unknown): boolean =>
   typeof value === 'boolean' ? value : refuseOption(name, value, 'true or false');
 
 const list =
@@ -60,6 +60,23 @@ const isTags = (value: unknown): value is ThoughtTags =>
   Object.keys(value).sort().join() === 'close,open' &&
   Object.values(value).every(isText);
 const strings = list(isText, 'a text or a list of texts, none empty');
+
+type OptionChecks<T> = { [K in keyof Required<T>]: (name: string, value: unknown) => unknown };
+
+/** Options that are given, each as its check returns it. @throws ShishuError `bad-argument` naming an unknown one */
+export function givenOptions<T extends object>(options: T, checks: OptionChecks<T>): Partial<T> {
+  const given: Partial<Record<keyof T, unknown>> = {};
+  for (const [name, value] of Object.entries(options)) {
+    if (!Object.hasOwn(checks, name))
+      throw new ShishuError('bad-argument', `There is no option "${name}".`, {
+        details: { option: name },
+        mend: `Options: ${Object.keys(checks).join(', ')}.`,
+      });
+    const known = name as keyof T;
+    if (value !== undefined) given[known] = checks[known](name, value);
+  }
+  return given as Partial<T>;
+}
 
 /**
  * Checks the options of one reply.
@@ -80,7 +97,7 @@ export function checkOptions(options: GenerateOptions, vocabSize: number): Check
     });
     return new Map(entries);
   };
-  const checks: { [K in keyof Required<GenerateOptions>]: (name: string, value: unknown) => unknown } = {
+  const checks: OptionChecks<GenerateOptions> = {
     maxTokens: number(1, 2 ** 31 - 1, { whole: true }),
     temperature: number(0, 100),
     topK: number(0, 2 ** 31 - 1, { whole: true }),
@@ -115,17 +132,7 @@ export function checkOptions(options: GenerateOptions, vocabSize: number): Check
     signal: (name, value) =>
       value instanceof AbortSignal ? value : refuseOption(name, value, 'an AbortSignal'),
   };
-  const given: Partial<Record<keyof GenerateOptions, unknown>> = {};
-  for (const [name, value] of Object.entries(options)) {
-    if (!Object.hasOwn(checks, name))
-      throw new ShishuError('bad-argument', `There is no option "${name}".`, {
-        details: { option: name },
-        mend: `Options: ${Object.keys(checks).join(', ')}.`,
-      });
-    const known = name as keyof GenerateOptions;
-    if (value !== undefined) given[known] = checks[known](name, value);
-  }
-  const { logprobs, topLogprobs, ...rest } = given;
+  const { logprobs, topLogprobs, ...rest } = givenOptions(options, checks);
   if (topLogprobs !== undefined && logprobs !== true)
     refuseOption('topLogprobs', topLogprobs, 'to be used with "logprobs": true');
   return {

@@ -1,4 +1,4 @@
-import type { Ring } from '../model/kvcache.ts';
+import { caches, type Ring } from '../model/kvcache.ts';
 import type { Block, Plan } from '../model/spec.ts';
 
 /** Positions that ran in one plan, up to `end`; they begin where the run before ends. */
@@ -10,7 +10,7 @@ interface Run {
 }
 
 /** How much of a block is there: modes go down from attention over linear to nothing. */
-const RANK = { mlp: 0, linear: 1, attention: 2 } as const satisfies Record<Block['kind'], number>;
+const RANK = { mlp: 0, linear: 1, attention: 2, conv: 2 } as const satisfies Record<Block['kind'], number>;
 
 const attending = (plan: Plan): number[] => plan.flatMap((b) => (b.kind === 'attention' ? [b.layer] : []));
 
@@ -37,7 +37,8 @@ const covers = (run: Run, plan: Plan): boolean =>
  *
  * Either way, a block that attends finds K and V of every position before: a slot that was not written is never read.
  *
- * A block with a window may keep its last positions only, in a ring: position p takes the place of p - capacity, also where the
+ * A block with a window may keep its last positions only, as a short convolution does, in a ring: position p takes the place of
+ * p - capacity, also where the
  * step that wrote it is thrown away. What follows position p runs only where the window before it has kept its place in every
  * ring of the plan; else all runs anew, for what the window lacks was itself made of windows before it.
  */
@@ -80,10 +81,10 @@ export class PrefixCache {
     return this.#hasWindow(length, plan, rings) ? length : 0;
   }
 
-  /** Whether the rings that a plan attends to have what a token at this position sees before it. */
+  /** Whether the rings that a plan reads have what a token at this position sees before it. */
   #hasWindow(position: number, plan: Plan, rings: ReadonlyMap<number, Ring>): boolean {
     for (const [layer, { window, capacity }] of rings)
-      if (plan[layer]!.kind === 'attention' && Math.max(0, position + 1 - window) < this.#written - capacity)
+      if (caches(plan[layer]!.kind) && Math.max(0, position + 1 - window) < this.#written - capacity)
         return false;
     return true;
   }

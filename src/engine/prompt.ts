@@ -1,5 +1,6 @@
 import { ShishuError } from '../errors.ts';
 import type { Tokenizer } from '../formats/tokenizer.ts';
+import type { ModelSpec } from '../model/spec.ts';
 import type { CheckedOptions } from './options.ts';
 import type { Runner } from './runner.ts';
 import type { Message, Prompt, TokenIds } from './types.ts';
@@ -12,6 +13,16 @@ export function checkIds(ids: readonly number[], vocabSize: number): void {
     throw new ShishuError('bad-argument', `Token id ${odd} is not below the vocabulary's ${vocabSize}.`, {
       details: { tokenId: Number(odd), limit: vocabSize },
     });
+}
+
+/** @throws ShishuError `unsupported` for a model that makes no logits */
+export function checkHead({ headless, head }: ModelSpec): void {
+  if (!headless) return;
+  const tensor = `${head.name}.weight`;
+  throw new ShishuError('unsupported', `The model has no head ("${tensor}"): it makes embeddings alone.`, {
+    details: { tensor },
+    mend: 'Use embed, or a checkpoint with its head.',
+  });
 }
 
 /** A list of ids, however they are held. */

@@ -5,6 +5,7 @@ import { type Dispatch, encode, type StepShape, writeStep } from '../gpu/recorde
 import type { Sampler as SamplerOptions } from '../kernels/sample.ts';
 import type { Width } from '../kernels/tuning.ts';
 import { type ForwardParts, ROW_BYTES, recordBlocks, recordHead } from '../model/forward.ts';
+import { caches } from '../model/kvcache.ts';
 import type { Plan } from '../model/spec.ts';
 import { clearNote, overflowOf, readOverflow } from './kv-range.ts';
 import { GREEDY, once, type Sampled, Sampler, type SamplingKind, type SamplingPass } from './sampler.ts';
@@ -57,6 +58,13 @@ export interface Step {
   at: number;
   /** Tokens that the longest row attends to. */
   context: number;
+}
+
+/** How tokens of one sequence run whole. */
+export interface WholeCall {
+  /** Its slot of the KV cache (default 0). */
+  sequence?: number;
+  signal?: AbortSignal | undefined;
 }
 
 /** How a step without logits samples. */
@@ -272,13 +280,13 @@ export class Runner {
     }
   }
 
-  /** Gives the K and V of one sequence to others, in the blocks that attend. */
+  /** Gives the K and V of one sequence to others, and what convolutions see of it. */
   copyKv(plan: Plan, from: number, to: readonly number[]): void {
     const { kv } = this.parts;
     const { device } = this.#gpu;
     const spare = this.ledger.storage('KV copy', kv.sequenceBytes, 'scratch');
     const encoder = device.createCommandEncoder();
-    for (const { kind, layer } of plan) if (kind === 'attention') kv.copy(encoder, layer, from, to, spare);
+    for (const { kind, layer } of plan) if (caches(kind)) kv.copy(encoder, layer, from, to, spare);
     device.queue.submit([encoder.finish()]);
     this.ledger.release(spare);
   }
@@ -311,20 +319,35 @@ export class Runner {
     }
   }
 
+  /** Submits rows without logits, and launches behind their blocks for which `count` is the step's. Nothing else may be in flight. */
+  async blockRows(
+    plan: Plan,
+    rows: readonly Row[],
+    count: number,
+    after: readonly Dispatch[],
+  ): Promise<void> {
+    const blocks = await this.#recordBlocks(plan, 'prompt', this.#width(rows.length, true));
+    this.#writeRows(this.#promptRows, 0, rows);
+    const context = 1 + Math.max(...rows.map(({ position }) => position));
+    const step = { rows: rows.length, first: 0, count, next: 0, context };
+    writeStep(this.#gpu, this.parts.scratch.step, step);
+    this.#submit(step, [blocks, after]);
+  }
+
   /**
-   * Logits of all tokens of sequence 0 from position 0, in blocks of rows, which `scratch.logits (rows, stride(vocab))` holds
+   * Logits of all tokens of a sequence from position 0, in blocks of rows, which `scratch.logits (rows, stride(vocab))` holds
    * when `each` is called with the first one's position. Nothing else may be in flight.
    * @param after launched behind each block
    */
   async headRows(
     plan: Plan,
     tokens: readonly number[],
-    signal: AbortSignal | undefined,
+    { sequence = 0, signal }: WholeCall,
     after: readonly Dispatch[],
     each: (position: number, rows: number) => Promise<void>,
   ): Promise<void> {
     const { rows: most, logitRows } = this.parts.scratch;
-    clearNote(this.parts, 0);
+    clearNote(this.parts, sequence);
     for (let at = 0; at < tokens.length; at += most) {
       throwIfAborted(signal);
       const chunk = tokens.slice(at, at + most);
@@ -333,7 +356,7 @@ export class Runner {
       this.#writeRows(
         this.#promptRows,
         0,
-        chunk.map((token, i) => ({ token, sequence: 0, position: at + i })),
+        chunk.map((token, i) => ({ token, sequence, position: at + i })),
       );
       for (let first = 0; first < rows; first += logitRows) {
         const count = Math.min(logitRows, rows - first);
@@ -344,7 +367,7 @@ export class Runner {
         await each(at + first, count);
       }
     }
-    const overflow = await readOverflow(this.parts, 0);
+    const overflow = await readOverflow(this.parts, sequence);
     if (overflow) throw overflow;
   }
 }

@@ -23,6 +23,10 @@ interface Flight {
   shares: readonly Share[];
 }
 
+/** An empty slot comes first, then the one that was not taken for longest. */
+const emptiest = (a: Slot, b: Slot): number =>
+  Math.min(a.prefix.length, 1) - Math.min(b.prefix.length, 1) || a.taken - b.taken;
+
 /** What the scheduler asks of the model. */
 export interface SchedulerHost {
   /** Makes what a plan lacks to run. */
@@ -102,15 +106,19 @@ export class Scheduler {
     };
   }
 
-  /** Takes the free slot of the highest worth; of equals an empty one, then the one that was not taken for longest. */
+  /** Takes the free slot of the highest worth; of equals the emptiest. */
   #takeSlot(worth: (slot: Slot) => number): Slot {
-    const filled = ({ prefix }: Slot): number => Math.min(prefix.length, 1);
-    const [slot] = [...this.#free].sort(
-      (a, b) => worth(b) - worth(a) || filled(a) - filled(b) || a.taken - b.taken,
-    );
+    const [slot] = [...this.#free].sort((a, b) => worth(b) - worth(a) || emptiest(a, b));
     this.#free.delete(slot!);
     slot!.taken = ++this.#admissions;
     return slot!;
+  }
+
+  /** Empties slots for what runs alone, up to `most`: the emptiest first, so that chats keep what is cached of them. */
+  vacate(most: number): Slot[] {
+    const slots = [...this.slots].sort(emptiest).slice(0, most);
+    for (const slot of slots) slot.prefix = new PrefixCache();
+    return slots;
   }
 
   /** Gives a sequence's slot back; what is cached stays. Twice is no error. */

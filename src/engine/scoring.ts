@@ -4,14 +4,14 @@ import { Recorder } from '../gpu/recorder.ts';
 import { score as scoreKernel } from '../kernels/sampling.ts';
 import { stride } from '../kernels/tensor.ts';
 import type { Plan } from '../model/spec.ts';
-import type { Runner } from './runner.ts';
+import type { Runner, WholeCall } from './runner.ts';
 
 /** `(tokens, vocab)` f32. */
 export async function logitsOf(
   runner: Runner,
   plan: Plan,
   tokens: readonly number[],
-  signal?: AbortSignal,
+  call: WholeCall = {},
 ): Promise<Float32Array<ArrayBuffer>> {
   const {
     gpu,
@@ -20,7 +20,7 @@ export async function logitsOf(
   const vocab = logits.cols;
   const padded = stride(vocab);
   const out = new Float32Array(tokens.length * vocab);
-  await runner.headRows(plan, tokens, signal, [], async (position, rows) => {
+  await runner.headRows(plan, tokens, call, [], async (position, rows) => {
     const values = new Float32Array(await readBuffer(gpu, logits.buffer, 0, 4 * rows * padded));
     for (let r = 0; r < rows; r++)
       out.set(values.subarray(r * padded, r * padded + vocab), (position + r) * vocab);
@@ -33,7 +33,7 @@ export async function scoreOf(
   runner: Runner,
   plan: Plan,
   tokens: readonly number[],
-  signal?: AbortSignal,
+  call: WholeCall = {},
 ): Promise<{ logprobs: Float32Array; top1: Uint32Array }> {
   const { gpu, tuning, scratch } = runner.parts;
   const held: GPUBuffer[] = [];
@@ -57,7 +57,7 @@ export async function scoreOf(
         Uint32Array.from({ length: scratch.rows }, (_, i) => tokens[at + i + 1] ?? 0),
       );
     write(0);
-    await runner.headRows(plan, tokens, signal, dispatches, async (position, rows) => {
+    await runner.headRows(plan, tokens, call, dispatches, async (position, rows) => {
       const first = position % scratch.rows;
       const pairs = await readBuffer(gpu, scores, 8 * first, 8 * rows);
       const bits = new Uint32Array(pairs);

@@ -9,12 +9,13 @@ import type { ModelSpec } from '../model/spec.ts';
 import { allocateWeights, type FillPlan } from '../model/weights.ts';
 import { Runner } from './runner.ts';
 import type { ModelBytes } from './types.ts';
+import { type FormatShare, formatShares } from './weight-formats.ts';
 
 /** Sizes of a model on the GPU. */
 export interface RunnerOptions {
   dtype: WeightDtype;
-  /** Tensors that are kept as f32 whatever the dtype. */
-  wide?: ReadonlySet<string>;
+  /** Matrices that are kept in another dtype, by name. */
+  own?: ReadonlyMap<string, WeightDtype>;
   kv: 'f32' | 'f16';
   contextLength: number;
   batch: number;
@@ -50,7 +51,7 @@ export function allocateParts(
   options: RunnerOptions,
 ): { parts: ForwardParts; fill: FillPlan } {
   const tuning = { ...defaultTuning(gpu), ...options.tuning };
-  const { weights, fill } = allocateWeights(gpu, ledger, spec, options.dtype, options.wide);
+  const { weights, fill } = allocateWeights(gpu, ledger, spec, options.dtype, options.own);
   const kv = kvOf(gpu, ledger, spec, options);
   const scratch = scratchOf(gpu, ledger, spec, tuning, options);
   return { parts: { gpu, tuning, spec, weights, kv, scratch }, fill };
@@ -77,6 +78,7 @@ export function scratchOf(
 /** What a model takes, and its largest buffer. */
 export interface ModelSize {
   bytes: ModelBytes;
+  formats: readonly FormatShare[];
   largest: { label: string; bytes: number };
 }
 
@@ -107,12 +109,16 @@ export function sizeOf(gpu: Gpu, spec: ModelSpec, options: RunnerOptions): Model
   };
   const paper = { ...gpu, device: device as unknown as GPUDevice };
   const ledger = new Ledger(paper, { onPaper: true });
-  new Runner(allocateParts(paper, ledger, spec, options).parts, ledger);
-  return { bytes: ledger.byPurpose(), largest };
+  const { parts, fill } = allocateParts(paper, ledger, spec, options);
+  new Runner(parts, ledger);
+  return { bytes: ledger.byPurpose(), formats: formatShares(fill), largest };
 }
 
 /** Why a model of this size cannot be loaded; undefined when nothing speaks against it. */
-export function misfit({ bytes, largest }: ModelSize, limits: SizeLimits): ShishuError | undefined {
+export function misfit(
+  { bytes, largest }: Pick<ModelSize, 'bytes' | 'largest'>,
+  limits: SizeLimits,
+): ShishuError | undefined {
   const mend = 'Choose a smaller dtype, kv, contextLength or batch; estimate() tells which fit.';
   const { bufferBytes, totalBytes } = limits;
   if (largest.bytes > bufferBytes)

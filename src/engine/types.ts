@@ -1,3 +1,4 @@
+import type { SamplingDefaults } from '../formats/generation.ts';
 import type { HubOptions } from '../formats/hub.ts';
 import type { ThoughtTags } from '../formats/reasoning.ts';
 import type { TemplateVariables } from '../formats/template-variables.ts';
@@ -6,15 +7,17 @@ import type { Constraint } from '../grammar/constraint.ts';
 import type { LinearMapData } from '../model/linear-maps.ts';
 import type { Mode } from '../model/prune.ts';
 import type { ModelSpec, Plan } from '../model/spec.ts';
-import type { WeightDtype } from '../quant/index.ts';
+import type { ChosenDtype, WeightDtype } from '../quant/index.ts';
 import type { ModeSetting } from './modes.ts';
+import type { FormatShare } from './weight-formats.ts';
 
 /**
- * How weights are kept on the GPU. `auto` keeps F16 and BF16 checkpoints as f16, F32 ones as f32. A BF16 tensor that f16 does not
+ * How weights are kept on the GPU. `auto` keeps F16 and BF16 checkpoints as f16, F32 ones as f32, and each matrix of a GGUF file in
+ * the blocks that it is stored in (`ModelInfo.formats`). A BF16 tensor that f16 does not
  * hold stays f32 (`ModelInfo.f32Tensors`): one with a value past 65504, or whose values are so tiny that the ones below 2^-24,
  * f16's least, would weigh.
  */
-export type Dtype = 'auto' | WeightDtype;
+export type Dtype = 'auto' | ChosenDtype;
 export type KvDtype = 'f32' | 'f16';
 
 export interface LoadProgress {
@@ -176,6 +179,35 @@ export interface WholeOptions {
   signal?: AbortSignal;
 }
 
+/** A text, or its token ids, or a list of them. */
+export type EmbedInput = string | TokenIds | readonly (string | TokenIds)[];
+
+/** How texts become vectors. An unknown option, or one out of range, is an error that names it. */
+export interface EmbedOptions extends WholeOptions {
+  /** The hidden state of the last token, or the mean of all. Default: what the model's files name, else `last`. */
+  pooling?: 'last' | 'mean';
+  /** Make each vector's length 1. Default: as the model's files say; true where they say nothing. */
+  normalize?: boolean;
+  /**
+   * What is put before each text: a prompt of the model's files by its name, as `query`, or a text, as it is. Default: the
+   * prompt that the files say, else none.
+   */
+  instruction?: string;
+  /** Keep the first numbers of each vector, of models that were trained for it; `normalize` comes after that. */
+  dimensions?: number;
+  /** Cut texts that are longer than the context (default: they are an error). */
+  truncate?: boolean;
+  /** Told as texts are done. */
+  onProgress?: (progress: { texts: number; total: number }) => void;
+}
+
+/** What `model.embed` returns, in the order of the texts. */
+export interface Embeddings {
+  embeddings: Float32Array<ArrayBuffer>[];
+  /** Tokens of each text, with its instruction and the special tokens around it. */
+  tokens: number[];
+}
+
 /** Maps that stand in for attention, by layer. */
 export type LinearMaps = Readonly<Record<number, LinearMapData>>;
 
@@ -268,7 +300,12 @@ export interface ModelInfo {
   /** How each attention block of the plan runs, by layer. */
   modes: Readonly<Record<number, Mode>>;
   parameters: number;
-  dtype: Exclude<Dtype, 'auto'>;
+  /** What most weights are in: a `Dtype`, or of a GGUF file a format of its blocks. */
+  dtype: WeightDtype;
+  /** All formats that matrices are in, of most bytes first. */
+  formats: readonly FormatShare[];
+  /** How the model's own files say to choose tokens, to be given to `generate`: `{ ...info.sampling }`; empty where they do not. */
+  sampling: SamplingDefaults;
   /** Matrices that are kept as f32 though `dtype` is f16: f16 does not hold one of their values, or one of a matrix's beside them. */
   f32Tensors: readonly string[];
   kv: KvDtype;

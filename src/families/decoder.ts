@@ -166,16 +166,17 @@ export function feedForward(
     width = intermediateSize,
     bias = false,
     owner = layer,
-  }: { width?: number; bias?: boolean; owner?: number } = {},
+    module = 'mlp',
+  }: { width?: number; bias?: boolean; owner?: number; module?: string } = {},
 ): FeedForward {
   const at = layerName(layer);
   return {
     owner,
     width,
     norm: `${at}.post_attention_layernorm.weight`,
-    gate: { name: `${at}.mlp.gate_proj`, rows: width, cols: hiddenSize, bias },
-    up: { name: `${at}.mlp.up_proj`, rows: width, cols: hiddenSize, bias },
-    down: { name: `${at}.mlp.down_proj`, rows: hiddenSize, cols: width, bias },
+    gate: { name: `${at}.${module}.gate_proj`, rows: width, cols: hiddenSize, bias },
+    up: { name: `${at}.${module}.up_proj`, rows: width, cols: hiddenSize, bias },
+    down: { name: `${at}.${module}.down_proj`, rows: hiddenSize, cols: width, bias },
   };
 }
 

@@ -1,6 +1,6 @@
 import type { BlockSpec } from '../model/spec.ts';
 import { attention, type Family, feedForward, model, sizesOf, stack } from './decoder.ts';
-import { fail, type Json, object, positive, size } from './fields.ts';
+import { count, fail, type Json, object, positive, size } from './fields.ts';
 import { refuseUnsupported, slidingLayers, WINDOWS, windowOf } from './refusals.ts';
 import { ropeOf } from './rope.ts';
 
@@ -9,6 +9,7 @@ const FIELDS = [
   'rope_local_base_freq',
   'sliding_window_pattern',
   '_sliding_window_pattern',
+  'gain_offset',
 ];
 
 /** Whether each layer has a window: as listed, or all but each sixth (or as `sliding_window_pattern` says). */
@@ -69,7 +70,8 @@ export const GEMMA3: Family = {
       {
         ...model(json, sizes, blocks, true),
         scales: { embedding: Math.sqrt(hiddenSize) },
-        gainOffset: 1,
+        // Files that store gains whole say so.
+        gainOffset: count(json, 'gain_offset') ?? 1,
       },
     ];
   },

@@ -3,7 +3,9 @@ import type { Family } from './decoder.ts';
 import { fail, isObject, refuse, text } from './fields.ts';
 import { GEMMA3 } from './gemma.ts';
 import { GRANITE, GRANITE4 } from './granite.ts';
+import { LFM2 } from './lfm2.ts';
 import { LLAMA, MISTRAL } from './llama.ts';
+import { LLAMA4 } from './llama4.ts';
 import { OLMO2 } from './olmo.ts';
 import { PHI3 } from './phi.ts';
 import { QWEN2, QWEN3 } from './qwen.ts';
@@ -11,7 +13,7 @@ import { SHISHU } from './shishu.ts';
 import { SMOLLM3 } from './smollm3.ts';
 
 /** Every family that there is. */
-const FAMILIES: readonly Family[] = [
+export const FAMILIES: readonly Family[] = [
   LLAMA,
   MISTRAL,
   QWEN2,
@@ -22,6 +24,8 @@ const FAMILIES: readonly Family[] = [
   PHI3,
   GEMMA3,
   OLMO2,
+  LLAMA4,
+  LFM2,
   SHISHU,
 ];
 

@@ -6,7 +6,7 @@ const isFlags = (value: unknown): value is (0 | 1)[] =>
   Array.isArray(value) && value.every((each) => each === 0 || each === 1);
 
 /** Whether each layer rotates: as listed (1 where it does), or all but each `no_rope_layer_interval`th. */
-function rotates(json: Json): (layer: number) => boolean {
+export function rotates(json: Json): (layer: number) => boolean {
   const listed = field(json, 'no_rope_layers', 'a list of 0 and 1', isFlags);
   const interval = size(json, 'no_rope_layer_interval') ?? 4;
   if (!listed) return (layer) => (layer + 1) % interval !== 0;

@@ -25,6 +25,8 @@ type Bytes = Uint8Array<ArrayBuffer>;
 export interface CacheOptions {
   /** Ask the server whether cached files are still its files; without, a cached file is read with no network at all. */
   refresh?: boolean;
+  /** Read what is kept whole, and keep nothing more. */
+  keptOnly?: boolean;
   /** Called when files cannot be kept (default `console.warn`). */
   warn?: (message: string) => void;
 }
@@ -57,7 +59,7 @@ interface ChunkBytes {
  * cannot be kept (quota), reads go to the server as without a cache, after one warning.
  */
 export function cachedHttp(http: HttpFolder, options: CacheOptions = {}): RawSource {
-  const { refresh = false, warn = (message) => console.warn(message) } = options;
+  const { refresh = false, keptOnly = false, warn = (message) => console.warn(message) } = options;
   const files = new Map<string, Promise<Open | null | undefined>>();
   // A chunk is in memory several times over while it is hashed and written.
   const downloads = slots(DOWNLOADS);
@@ -93,6 +95,7 @@ export function cachedHttp(http: HttpFolder, options: CacheOptions = {}): RawSou
           if (await hasWeights()) return null;
         } else if ((await storedBytes(old, entry)) === entry.size) return openEntry(old, entry, false);
       }
+      if (keptOnly) return undefined;
       // A partial download may only continue with the version that it began with.
       const facts = await http.facts(file, signal).catch(async (error) => {
         // A file that the server refuses counts as missing, next time without the network too.
@@ -124,7 +127,7 @@ export function cachedHttp(http: HttpFolder, options: CacheOptions = {}): RawSou
       all.some(
         ({ url, size, storedBytes }) =>
           url.startsWith(http.name.split('?')[0]!) &&
-          /\.safetensors$/.test(new URL(url).pathname) &&
+          /\.(safetensors|gguf)$/.test(new URL(url).pathname) &&
           size === storedBytes,
       ),
     );
@@ -138,7 +141,7 @@ export function cachedHttp(http: HttpFolder, options: CacheOptions = {}): RawSou
     const { url, size } = entry;
     const { quota, usage = 0 } = await navigator.storage.estimate();
     if (quota !== undefined && size > quota - usage)
-      return giveUp(`the browser allows ${quota - usage} more bytes, ${url} has ${size}.`);
+      return giveUp(`there is room for ${quota - usage} more bytes, ${url} has ${size}.`);
     // Without this the browser may throw the files away when the disk is full; workers cannot ask.
     void navigator.storage.persist?.().catch(() => {});
     try {

@@ -4,7 +4,12 @@ import { Template } from './jinja/template.ts';
 import { isObject, type Json } from './json.ts';
 import { unmarked } from './json-text.ts';
 import { THOUGHT_TAGS, type ThoughtTags } from './reasoning.ts';
-import { checkTemplateVariables, isReserved, type TemplateVariables } from './template-variables.ts';
+import {
+  checkTemplateVariables,
+  isReserved,
+  type TemplateVariables,
+  unreadVariables,
+} from './template-variables.ts';
 
 /** One turn of a conversation, as the template sees it. */
 export interface ChatTurn {
@@ -50,8 +55,13 @@ export interface TemplateText {
 /** The template for conversations with or without tools; undefined where there is none. */
 export type Chooser = (withTools: boolean) => TemplateText | undefined;
 
-/** A template that runs; it is parsed when first used. */
-export function chatTemplate(choose: Chooser, tokenizerConfig: Json): ChatTemplate {
+export type Warn = (message: string) => void;
+
+/**
+ * A template that runs; it is parsed when first used.
+ * @param warn told of variables that it does not read, once of each set
+ */
+export function chatTemplate(choose: Chooser, tokenizerConfig: Json, warn: Warn = () => {}): ChatTemplate {
   const specialTokens = specialTokensOf(tokenizerConfig);
   const parsed = new Map<string, Template>();
   const parse = ({ text, wrong }: TemplateText): Template => {
@@ -60,7 +70,6 @@ export function chatTemplate(choose: Chooser, tokenizerConfig: Json): ChatTempla
     parsed.set(text, template);
     return template;
   };
-  let names: string[] | undefined;
   const namesOf = (text: TemplateText): string[] => {
     try {
       return [...parse(text).variables];
@@ -68,6 +77,19 @@ export function chatTemplate(choose: Chooser, tokenizerConfig: Json): ChatTempla
       // Reported when a conversation uses it.
       return [];
     }
+  };
+  let names: string[] | undefined;
+  const variables = (): readonly string[] => {
+    names ??= [...new Set([choose(false), choose(true)].flatMap((each) => (each ? namesOf(each) : [])))]
+      .filter((name) => !isReserved(name))
+      .sort();
+    return names;
+  };
+  const warned = new Set<string>();
+  const warnOnce = (message: string | undefined): void => {
+    if (message === undefined || warned.has(message)) return;
+    warned.add(message);
+    warn(message);
   };
   const render = (
     messages: readonly ChatTurn[],
@@ -97,6 +119,7 @@ export function chatTemplate(choose: Chooser, tokenizerConfig: Json): ChatTempla
       tools: tools ?? null,
       add_generation_prompt: addGenerationPrompt,
     };
+    warnOnce(unreadVariables(templateVariables, variables()));
     try {
       return unmarked(parse(chosen).render(context));
     } catch (error) {
@@ -107,11 +130,7 @@ export function chatTemplate(choose: Chooser, tokenizerConfig: Json): ChatTempla
   return Object.assign(render, {
     toolFormat: toolFormatOf(withTools),
     thoughtTags: thoughtTagsOf(withTools),
-    variables() {
-      const found = [choose(false), choose(true)].flatMap((each) => (each ? namesOf(each) : []));
-      names ??= [...new Set(found)].filter((name) => !isReserved(name)).sort();
-      return names;
-    },
+    variables,
   });
 }
 

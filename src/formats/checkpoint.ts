@@ -74,15 +74,27 @@ export async function openCheckpoint(
   return checkpointOf(source, await readEntries(source, signal), wanted);
 }
 
-/** Where all tensors of a folder lie, whatever they are. @throws ShishuError `not-found`, `io`, `bad-checkpoint` */
-export async function readEntries(source: Source, signal?: AbortSignal): Promise<Map<string, TensorEntry>> {
-  const own = source.tensors && (await source.tensors(signal));
+/**
+ * Where all tensors of a folder lie, whatever they are.
+ * @param asBlocks as `RawSource.tensors`
+ * @throws ShishuError `not-found`, `io`, `bad-checkpoint`
+ */
+export async function readEntries(
+  source: Source,
+  signal?: AbortSignal,
+  asBlocks = false,
+): Promise<Map<string, TensorEntry>> {
+  const own = source.tensors && (await source.tensors(signal, asBlocks));
   if (own) return own;
   try {
     return (await readHeader(source, SINGLE, signal)).tensors;
   } catch (error) {
     if (!mayBeMissing(error)) throw error;
-    return readShards(source, error, signal);
+    return readShards(source, error, signal).catch(async (failure) => {
+      const other = mayBeMissing(failure) && (await source.tensors?.(signal, asBlocks, true));
+      if (other) return other;
+      throw failure;
+    });
   }
 }
 

@@ -1,16 +1,13 @@
 // Which GGUF file a source is, and how it becomes a model's folder.
 import { ShishuError } from '../errors.ts';
 import { lazy } from '../lazy.ts';
-import { hubGguf } from './hub.ts';
 import type { RawSource, StreamingSource } from './raw-source.ts';
 import type { Source } from './source.ts';
 
 const isGguf = (name: string): boolean => /\.gguf$/i.test(name);
 
-/** The folder, or the hub's repository, in which a GGUF file is that an address names; undefined where it names none. */
+/** The folder in which a GGUF file is that an address names; undefined where it names none. */
 export function ggufPlace(address: string | URL): { folder: string; file: string } | undefined {
-  const hub = hubGguf(String(address));
-  if (hub) return { folder: hub.id, file: hub.file };
   const [path = '', rest = ''] = splitAt(String(address), /[?#]/);
   if (!isGguf(path)) return undefined;
   const cut = path.lastIndexOf('/') + 1;
@@ -33,23 +30,40 @@ function splitAt(text: string, mark: RegExp): [string, string] {
 
 const PART_OF = /-\d{5}-of-\d{5}\.gguf$/i;
 
+/** Projectors of pictures lie beside the models that they are for. */
+const PROJECTOR = /(^|\/)mmproj[^/]*$/i;
+
+/** The files that are named in an error. */
+const MOST_NAMED = 40;
+
 /**
  * The GGUF file to load of a folder that has no model in safetensors; undefined where it has one, or no GGUF.
+ * @param files with their bytes, where they are known
+ * @param prefix stands before a file's name where the file is named alone
  * @throws ShishuError `bad-argument` where there are several
  */
-function ggufAmong(names: readonly string[], folder: string): string | undefined {
-  if (names.some((name) => name.endsWith('.safetensors') || name.endsWith('.safetensors.index.json')))
-    return undefined;
-  const models = new Map<string, string>();
-  for (const name of names.filter(isGguf).sort()) {
-    const model = name.replace(PART_OF, '');
-    if (!models.has(model)) models.set(model, name);
+export function ggufAmong(
+  files: ReadonlyMap<string, number | undefined>,
+  folder: string,
+  prefix = '',
+): string | undefined {
+  const names = [...files.keys()];
+  if (names.some((name) => /[.]safetensors([.]index[.]json)?$/.test(name))) return undefined;
+  const models = new Map<string, { name: string; bytes: number }>();
+  for (const name of names.filter((name) => isGguf(name) && !PROJECTOR.test(name)).sort()) {
+    const key = name.replace(PART_OF, '');
+    const model = models.get(key) ?? { name, bytes: 0 };
+    models.set(key, { ...model, bytes: model.bytes + (files.get(name) ?? 0) });
   }
   const [first, ...others] = models.values();
-  if (others.length === 0) return first;
+  if (others.length === 0) return first?.name;
+  const texts = [...models.values()].map(
+    ({ name, bytes }) =>
+      `${prefix}${name}${bytes > 0 ? ` (${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0)} MB)` : ''}`,
+  );
   throw new ShishuError('bad-argument', `There are ${models.size} GGUF files in ${folder}.`, {
-    details: { files: [...models.values()] },
-    mend: `Name one of them: ${[...models.values()].slice(0, 10).join(', ')}.`,
+    details: { files: [...models.values()].map(({ name }) => name) },
+    mend: `Name one of them: ${texts.slice(0, MOST_NAMED).join(', ')}.`,
   });
 }
 
@@ -79,7 +93,7 @@ export function orGguf(folder: Source): RawSource {
   const find = async (): Promise<RawSource> => {
     // Storage that cannot list its files says what is wrong when one is read.
     const names = await Promise.resolve(folder.list?.()).catch(() => undefined);
-    const file = ggufAmong(names ?? [], folder.name);
+    const file = ggufAmong(new Map(names?.map((name) => [name, undefined])), folder.name);
     return file === undefined ? folder : ggufIn(folder, file);
   };
   return later(folder.name, () => {

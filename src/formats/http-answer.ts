@@ -1,7 +1,7 @@
 // What a server's answers say and hold, without asking anything.
 import { ShishuError } from '../errors.ts';
 import { free } from './concurrency.ts';
-import { isTransient } from './retry.ts';
+import { isTransient, retryAfter } from './retry.ts';
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -126,17 +126,24 @@ export function isRefusal(error: unknown): boolean {
 }
 
 export function statusError(response: Response, file: string): ShishuError {
-  const { status } = response;
+  const { status, headers } = response;
+  const wait = status === 429 ? retryAfter(headers) : undefined;
   const mend =
     status === 401 || status === 403
       ? 'The server wants permission: the model may be gated, private or misspelt; hub.token gives a token.'
       : status === 429
-        ? 'The server has too many requests: try again later.'
+        ? `The server has too many requests: try again ${wait === undefined ? 'later' : `in ${Math.ceil(wait / 1000)} s`}; on a hub, a token allows more.`
         : undefined;
-  return new ShishuError('io', `The server answered ${status} for ${file}.`, {
-    details: { file, status },
-    mend,
-  });
+  // What a hub says in words.
+  const said = headers.get('X-Error-Message')?.slice(0, 200).replace(/[.]?$/, '.');
+  return new ShishuError(
+    'io',
+    `The server answered ${status} for ${file}.${said ? ` It says: ${said}` : ''}`,
+    {
+      details: { file, status, ...(wait !== undefined && { retryAfterMs: wait }) },
+      mend,
+    },
+  );
 }
 
 interface ContentRange {

@@ -28,6 +28,8 @@ export interface HttpOptions {
   attempts?: number;
   /** Milliseconds without a byte after which a connection is given up (default 30,000). */
   stallMs?: number;
+  /** What an answer that is an error means on this server; undefined: what it means on any. */
+  explain?: (response: Response, file: string) => ShishuError | undefined;
   /** Keep answers out of the browser's own cache, which would hold every byte a second time, and answer for the server. */
   noStore?: boolean;
 }
@@ -66,7 +68,14 @@ class Transient {
  * large file once, and ranges are taken from it here.
  */
 export function rawHttp(folder: string | URL, options: HttpOptions = {}): HttpFolder {
-  const { attempts = 6, stallMs = 30_000, sleep = sleepFor, headers = {}, noStore = false } = options;
+  const {
+    attempts = 6,
+    stallMs = 30_000,
+    sleep = sleepFor,
+    headers = {},
+    explain,
+    noStore = false,
+  } = options;
   const fetcher = options.fetch ?? globalThis.fetch.bind(globalThis);
   const base = folderUrl(folder);
   /** By file: what the first answer said. */
@@ -119,6 +128,11 @@ export function rawHttp(folder: string | URL, options: HttpOptions = {}): HttpFo
       if (isTransient(response.status)) {
         await drop(response);
         return new Transient(statusError(response, file), retryAfter(response.headers));
+      }
+      const meant = response.status >= 400 ? explain?.(response, file) : undefined;
+      if (meant) {
+        await drop(response);
+        throw meant;
       }
       return await use(response, alive);
     } catch (error) {

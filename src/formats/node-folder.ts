@@ -14,7 +14,7 @@ export async function openFolder(path: string): Promise<Source> {
   if (!info?.isDirectory())
     throw new ShishuError('not-found', info ? `${path} is not a folder.` : `There is no folder ${path}.`, {
       details: { folder: path },
-      mend: 'Give the folder that holds config.json and the weights.',
+      mend: 'Give the folder that holds config.json and the weights, a GGUF file, or a model of a hub: owner/name.',
     });
   return checkedSource({
     name: path,

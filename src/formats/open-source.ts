@@ -5,9 +5,10 @@ import { canCache } from './cache-files.ts';
 import { rawFiles, rawHandle } from './files.ts';
 import { ggufIn, ggufPlace, orGguf } from './find-gguf.ts';
 import { type HttpOptions, rawHttp } from './http.ts';
-import { type HubOptions, hubFolder, isHubId } from './hub.ts';
-import type { RawSource } from './raw-source.ts';
-import { checkedSource, type Source } from './source.ts';
+import { type HubOptions, type HubPlace, hubFolder, hubPlace } from './hub.ts';
+import { hubRefusal, listHub, orHubGguf } from './hub-model.ts';
+import type { RawSource, StreamingSource } from './raw-source.ts';
+import { checkedSource, isChecked, type Source } from './source.ts';
 
 export type SourceLike =
   | string
@@ -19,46 +20,69 @@ export type SourceLike =
   | RawSource;
 
 /** How files of URLs and hubs are asked for. */
-export interface SourceOptions extends Omit<HttpOptions, 'headers' | 'noStore'> {
+export interface SourceOptions extends Omit<HttpOptions, 'headers' | 'explain' | 'noStore'> {
   hub?: HubOptions;
   /**
    * Keep files in the browser for the next visit, and read those that are kept with no network; `refresh` asks the
-   * server whether they changed. Default: off, and in environments that cannot keep files always off.
+   * server whether they changed, and `kept-only` keeps no more. Default: off, and in environments that cannot keep files
+   * always off.
    */
-  cache?: boolean | 'refresh';
+  cache?: boolean | 'refresh' | 'kept-only';
   /** Called when files cannot be kept (default `console.warn`). */
   warn?: (message: string) => void;
+  /** Said beside a hub's address in errors. */
+  note?: string;
 }
 
 /**
- * Opens a model: a hub's `owner/name` (or `owner/name@revision`) or a GGUF file of it (`owner/name/file.gguf`), the URL of a folder
- * or of a GGUF file, files from a picker, a directory handle, or an object with `read(name, start?, end?)`. Files and folders may
- * also be one model in GGUF.
+ * Opens a model: a hub's `owner/name` (or `owner/name@revision`) or a GGUF file of it (`owner/name/file.gguf`), `hf:` and one of
+ * these, the address of the hub's page of it, the URL of a folder or of a GGUF file, files from a picker, a directory handle, or an
+ * object with `read(name, start?, end?)`. Files and folders may also be one model in GGUF.
  */
 export function openSource(like: SourceLike, options: SourceOptions = {}): Source {
-  const folder = openPlain(like, options);
-  if (typeof like === 'string' || like instanceof URL) {
-    const place = ggufPlace(like);
-    if (!place) return folder;
-    const gguf = ggufIn(folder, place.file);
-    return checkedSource(gguf, true, folder.streams ? gguf : undefined);
-  }
+  if (typeof like === 'string' || like instanceof URL) return openAddress(String(like), options);
+  const folder = openFiles(like);
   return folder.list ? checkedSource(orGguf(folder), folder.fresh) : folder;
 }
 
-function openPlain(like: SourceLike, options: SourceOptions): Source {
-  if (typeof like === 'string' || like instanceof URL) {
-    const folder = ggufPlace(like)?.folder ?? like;
-    const { url, headers } =
-      typeof folder === 'string' && isHubId(folder)
-        ? hubFolder(folder, options.hub)
-        : { url: folder, headers: {} };
-    const http = rawHttp(url, { ...options, headers, noStore: Boolean(options.cache) });
-    if (!options.cache || !canCache()) return checkedSource(http, true, http);
-    const refresh = options.cache === 'refresh';
-    return checkedSource(cachedHttp(http, { refresh, ...(options.warn && { warn: options.warn }) }), true);
-  }
+function openAddress(address: string, options: SourceOptions): Source {
+  const hub = hubPlace(address, options.hub);
+  if (hub) return openHub(hub, options);
+  const place = ggufPlace(address);
+  const folder = openHttp(place?.folder ?? address, {}, options);
+  return place ? fromFolder(folder, ggufIn(folder, place.file)) : folder;
+}
+
+/** What is in a folder, read as the folder is. */
+const fromFolder = (folder: Source, model: StreamingSource): Source =>
+  checkedSource(model, true, folder.streams ? model : undefined);
+
+function openHub(place: HubPlace, options: SourceOptions): Source {
+  const hub = hubFolder(place, options.hub);
+  const { headers } = hub;
+  const http = { headers, explain: hubRefusal(hub, options.note) };
+  const folder = openHttp(hub.url, http, options);
+  if (place.file !== undefined) return fromFolder(folder, ggufIn(folder, place.file));
+  const list = () => listHub(openHttp(hub.list, http, options), hub);
+  return fromFolder(folder, orHubGguf(folder, hub, list));
+}
+
+function openHttp(
+  url: string | URL,
+  own: Pick<HttpOptions, 'headers' | 'explain'>,
+  options: SourceOptions,
+): Source {
+  const http = rawHttp(url, { ...options, ...own, noStore: Boolean(options.cache) });
+  const name = options.note ? `${http.name} (${options.note})` : http.name;
+  if (!options.cache || !canCache()) return checkedSource({ ...http, name }, true, http);
+  const [refresh, keptOnly] = [options.cache === 'refresh', options.cache === 'kept-only'];
+  const cached = cachedHttp(http, { refresh, keptOnly, ...(options.warn && { warn: options.warn }) });
+  return checkedSource({ ...cached, name }, true);
+}
+
+function openFiles(like: Exclude<SourceLike, string | URL>): Source {
   if (typeof like === 'object' && like !== null) {
+    if (isChecked(like)) return like;
     if ('getFileHandle' in like) return checkedSource(rawHandle(like), true);
     if ('read' in like && typeof like.read === 'function') return checkedSource(like);
     if ('arrayBuffer' in like) return checkedSource(rawFiles([like]), true);

@@ -13,8 +13,16 @@ export interface RawSource {
   size?(file: string, signal?: AbortSignal): Promise<number | undefined | null> | number | undefined | null;
   /** The names of the folder's files, where it can tell. */
   list?(): Promise<readonly string[]> | readonly string[];
-  /** Where the weights lie, of storage that has them in no safetensors files; undefined where it has. */
-  tensors?(signal?: AbortSignal): Promise<Map<string, TensorEntry> | undefined>;
+  /**
+   * Where the weights lie, of storage that has them in no safetensors files; undefined where it has.
+   * @param asBlocks where quantised blocks lie as they are stored, not where the values that they make do
+   * @param lacking safetensors files were looked for, and are not there
+   */
+  tensors?(
+    signal?: AbortSignal,
+    asBlocks?: boolean,
+    lacking?: boolean,
+  ): Promise<Map<string, TensorEntry> | undefined>;
 }
 
 /** The beginning of a file. */

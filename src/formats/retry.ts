@@ -14,9 +14,13 @@ export function backOff(failures: number): number {
   return most / 2 + (Math.random() * most) / 2;
 }
 
-/** Milliseconds that `Retry-After` asks for (seconds or a date), undefined when it says nothing usable. */
+/**
+ * Milliseconds that `Retry-After` asks for (seconds or a date), or `RateLimit` where nothing is left (`"api";r=0;t=55`);
+ * undefined when they say nothing usable.
+ */
 export function retryAfter(headers: Headers, now = Date.now()): number | undefined {
-  const text = headers.get('Retry-After')?.trim();
+  const [, left, until] = /;\s*r=(\d+)\s*;\s*t=(\d+)/.exec(headers.get('RateLimit') ?? '') ?? [];
+  const text = headers.get('Retry-After')?.trim() ?? (left === '0' ? until : undefined);
   if (!text) return undefined;
   if (/^\d+$/.test(text)) return Number(text) * 1000;
   const date = Date.parse(text);

@@ -43,6 +43,11 @@ export interface Source {
   tensors?: RawSource['tensors'];
 }
 
+const checked = new WeakSet<object>();
+
+/** Whether storage is wrapped by `checkedSource` already. */
+export const isChecked = (storage: object): storage is Source => checked.has(storage);
+
 /** Whether an error says that a file is not there, or may say so. */
 export function mayBeMissing(error: unknown): boolean {
   if (!(error instanceof ShishuError)) return false;
@@ -123,8 +128,9 @@ export function checkedSource(raw: RawSource, fresh = false, streaming?: Streami
       return size;
     },
     ...(raw.list && { list: () => raw.list!() }),
-    ...(raw.tensors && { tensors: (signal) => raw.tensors!(signal) }),
+    ...(raw.tensors && { tensors: (...args) => raw.tensors!(...args) }),
   };
+  checked.add(source);
   return source;
 }
 

@@ -1,4 +1,5 @@
 // Where a tensor of a checkpoint lies.
+import type { BlockType } from './gguf/types.ts';
 
 /** Bits of an element of each dtype of the format. Source: safetensors' `Dtype`. */
 export const DTYPE_BITS = {
@@ -39,4 +40,6 @@ export interface TensorEntry {
   end: number;
   /** Where it is stored in another form than it is read in: its type there, and its bytes. */
   stored?: { type: string; bytes: number };
+  /** Its bytes are quantised blocks of this type, which make values of `dtype`. */
+  blocks?: BlockType;
 }

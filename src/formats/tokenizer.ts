@@ -1,6 +1,6 @@
 import { Tokenizer as HfTokenizer } from '@huggingface/tokenizers';
 import { ShishuError } from '../errors.ts';
-import type { ChatTemplateOptions, ChatTurn, ToolFormat } from './chat-template.ts';
+import type { ChatTemplateOptions, ChatTurn, ToolFormat, Warn } from './chat-template.ts';
 import { readChatTemplate } from './find-template.ts';
 import { isObject, type Json, readJson, readOptionalJson } from './json.ts';
 import { THOUGHT_TAGS, type ThoughtTags } from './reasoning.ts';
@@ -56,12 +56,14 @@ export interface Tokenizer {
 /**
  * Reads `tokenizer.json`, and `tokenizer_config.json` and the chat template where present.
  * @param vocab ids that the model knows; a tokenizer with more is refused.
+ * @param warn told of variables of the chat template that it does not read
  * @throws ShishuError `not-found`, `io`, `bad-tokenizer`.
  */
 export async function loadTokenizer(
   source: Source,
   vocab: number | Promise<number>,
   signal?: AbortSignal,
+  warn?: Warn,
 ): Promise<Tokenizer> {
   const options = { code: 'bad-tokenizer' } as const;
   const reading = readOptionalJson(source, CONFIG, options, signal);
@@ -69,7 +71,7 @@ export async function loadTokenizer(
     vocab,
     readJson(source, FILE, options, signal),
     reading,
-    readChatTemplate(source, reading, signal),
+    readChatTemplate(source, reading, signal, warn),
   ]);
   const size = checkIds(json, vocabSize);
   const hf = guarded('cannot be used', () => new HfTokenizer({ added_tokens: [], ...json }, config));

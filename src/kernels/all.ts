@@ -1,9 +1,11 @@
 import type { Kernel } from '../gpu/kernel.ts';
 import { ATTENTION, ATTENTION_DECODE, ATTENTION_REDUCE, ATTENTION_TILED } from './attention.ts';
+import { CONV } from './conv.ts';
 import { EMBED } from './embed.ts';
 import { MATMUL, MATVEC } from './matmul.ts';
 import { MOMENT_VECTORS, MOMENTS } from './moments.ts';
 import { NORM } from './norm.ts';
+import { POOL } from './pool.ts';
 import { ROPE } from './rope.ts';
 import { ARGMAX } from './sample.ts';
 import { ADJUST, SAMPLE, SCORE, TOP_LOGPROBS } from './sampling.ts';
@@ -16,6 +18,7 @@ export const KERNELS: readonly Kernel[] = [
   MATMUL,
   NORM,
   ROPE,
+  CONV,
   ATTENTION,
   ATTENTION_DECODE,
   ATTENTION_TILED,
@@ -25,6 +28,7 @@ export const KERNELS: readonly Kernel[] = [
   ADJUST,
   TOP_LOGPROBS,
   SCORE,
+  POOL,
   MOMENTS,
   MOMENT_VECTORS,
   SYNTHESISE,

@@ -40,14 +40,19 @@ export function embed(
   call: { table: Weight; rows: GPUBuffer; out: Activations; step: GPUBuffer },
 ): void {
   const { table, out } = call;
-  const units = unitConstants(table.dtype, out.cols);
   for (const part of table.parts)
     recorder.add({
       label: 'embed',
       shader: {
         kernel: EMBED,
-        imports: { WEIGHT: weightInclude(table.dtype) },
-        constants: { WG: 64, ...units, X_STRIDE4: stride(out.cols) / 4, N: part.rows, ROW0: part.row0 },
+        imports: { WEIGHT: weightInclude(part.dtype) },
+        constants: {
+          WG: 64,
+          ...unitConstants(part.dtype, out.cols),
+          X_STRIDE4: stride(out.cols) / 4,
+          N: part.rows,
+          ROW0: part.row0,
+        },
       },
       bind: { rows: call.rows, weight: part.codes, scales: part.scales, out: out.buffer, step: call.step },
     });

@@ -81,7 +81,7 @@ export function project(gpu: Gpu, tuning: Tuning, recorder: Recorder, call: Proj
       shader: {
         kernel: tiled ? MATMUL : MATVEC,
         imports: {
-          WEIGHT: weightInclude(weight.dtype),
+          WEIGHT: weightInclude(part.dtype),
           OUT: `out_${out.kind}`,
           ...(!tiled && { REDUCE: reduceInclude(gpu, lanes), X: rows }),
           ...(out.kind === 'qkv' && { KV_WRITE: `kv_write_${out.kvDtype}` }),
@@ -96,7 +96,7 @@ export function project(gpu: Gpu, tuning: Tuning, recorder: Recorder, call: Proj
             EPS: fused?.eps ?? 0,
             K: weight.cols,
           }),
-          ...unitConstants(weight.dtype, weight.cols),
+          ...unitConstants(part.dtype, weight.cols),
           X_STRIDE4: padded / 4,
           N: part.rows,
           // The halves of a swiglu part are output rows of their own.

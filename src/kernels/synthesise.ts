@@ -1,7 +1,7 @@
 // shaders/synthesise.wgsl
 import { type Kernel, writes } from '../gpu/kernel.ts';
 import { type Recorder, spread } from '../gpu/recorder.ts';
-import { FORMATS } from '../quant/index.ts';
+import { VALUE_FORMATS, type ValueDtype } from '../quant/index.ts';
 import { hash } from './math.ts';
 import { rowBytes, type Weight, type WeightPart } from './tensor.ts';
 
@@ -12,7 +12,7 @@ export const SYNTHESISE: Kernel<'WG' | 'BITS' | 'SIGNED' | 'LEVEL' | 'SCALES'> =
   name: 'synthesise',
   choices: [
     [{ WG: WORKGROUP }],
-    Object.values(FORMATS).flatMap(({ bits, signed, level, perBlock }) =>
+    Object.values(VALUE_FORMATS).flatMap(({ bits, signed, level, perBlock }) =>
       [...new Set([0, perBlock])].map((SCALES) => ({ BITS: bits, SIGNED: signed, LEVEL: level, SCALES })),
     ),
   ],
@@ -56,7 +56,7 @@ export const SYNTHESISE: Kernel<'WG' | 'BITS' | 'SIGNED' | 'LEVEL' | 'SCALES'> =
 export const SYNTHESISE_BYTES = 16;
 
 /**
- * Fills a part's codes, `(rows, stride(cols))` in the weight's dtype, and what is beside its blocks with random values of deviation
+ * Fills a part's codes, `(rows, stride(cols))` in the part's dtype, one that values are rounded to, and what is beside its blocks with random values of deviation
  * 1/sqrt(cols); one launch each, with a uniform each from `uniform`.
  */
 export function synthesise(
@@ -64,9 +64,10 @@ export function synthesise(
   call: { weight: Weight; part: WeightPart; seed: number; uniform: (data: Uint32Array) => GPUBuffer },
 ): void {
   const { weight, part, seed } = call;
-  const { dtype, cols } = weight;
+  const { cols } = weight;
+  const dtype = part.dtype as ValueDtype;
   const bytes = rowBytes(dtype, cols);
-  const { bits, signed, level, perBlock } = FORMATS[dtype];
+  const { bits, signed, level, perBlock } = VALUE_FORMATS[dtype];
   const fill = (out: GPUBuffer, perRow: number, scales: number): void => {
     const words = (part.rows * perRow) / 4;
     recorder.add({

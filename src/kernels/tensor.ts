@@ -1,5 +1,5 @@
 import type { Range } from '../gpu/kernel.ts';
-import { BLOCK, stride } from '../quant/format.ts';
+import { BLOCK, stride, type WeightFormat } from '../quant/format.ts';
 import { FORMATS, type WeightDtype } from '../quant/index.ts';
 
 export { BLOCK, stride, type WeightDtype };
@@ -20,17 +20,17 @@ export const SMALL: Range = [0, 1, 'f32'];
 export interface WeightPart {
   row0: number;
   rows: number;
-  /** `(rows, stride(cols))` in the weight's dtype. */
+  dtype: WeightDtype;
+  /** `(rows, stride(cols))` in the part's dtype. */
   codes: GPUBuffer;
-  /** f16 in pairs: what is beside the blocks of `(rows, stride(cols) / 32)`, for formats that have blocks. */
+  /** What is beside the blocks, for formats that have blocks. */
   scales: GPUBuffer | undefined;
   /** f32: the gain `(stride(cols))` of the norm before the projection, if any, then the bias `(rows)`, if any. */
   vectors: GPUBuffer | undefined;
 }
 
-/** A matrix `(rows, cols)` on the GPU, in as many parts as the largest binding asks for. */
+/** A matrix `(rows, cols)` on the GPU, in as many parts as its dtypes and the largest binding ask for. */
 export interface Weight {
-  dtype: WeightDtype;
   rows: number;
   cols: number;
   parts: WeightPart[];
@@ -40,9 +40,10 @@ export interface Weight {
 
 /** Bytes of one row. */
 export function rowBytes(dtype: WeightDtype, cols: number): { codes: number; scales: number } {
-  const { bits, perBlock } = FORMATS[dtype];
+  const { bits, perBlock, beside }: WeightFormat = FORMATS[dtype];
   const padded = stride(cols);
-  return { codes: (bits * padded) / 8, scales: (2 * perBlock * padded) / BLOCK };
+  const scales = beside ? beside.bytes * Math.ceil(padded / beside.values) : (2 * perBlock * padded) / BLOCK;
+  return { codes: (bits * padded) / 8, scales };
 }
 
 /** Rows of x, `(rows, stride(cols))` f32. */

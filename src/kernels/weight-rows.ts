@@ -1,5 +1,6 @@
 // What kernels that read weights have in common: shaders/shared/weight_*.wgsl.
 import { type Asked, type Binding, type Fixed, reads, type TwinLaunch } from '../gpu/kernel.ts';
+import type { WeightFormat } from '../quant/format.ts';
 import { FORMATS } from '../quant/index.ts';
 import { rowBytes, stride, type WeightDtype } from './tensor.ts';
 
@@ -25,12 +26,12 @@ export function unitConstants(dtype: WeightDtype, cols: number): { UNIT: number;
 
 export function weightBindings(asked: Asked<WeightConstant>): Binding<WeightConstant>[] {
   const dtype = dtypeOf(asked);
-  const { load, perBlock } = FORMATS[dtype];
+  const { load, perBlock, beside }: WeightFormat = FORMATS[dtype];
   const bytes = rowBytes(dtype, asked.constants.UNIT * asked.constants.UNITS);
   return [
     reads('weight', load, ({ constants: { N } }) => [N, bytes.codes], 'u8'),
-    ...(perBlock
-      ? [reads<'N'>('scales', 'u32', ({ constants: { N } }) => [N, bytes.scales / 2], 'f16')]
+    ...(perBlock || beside
+      ? [reads<'N'>('scales', beside?.load ?? 'u32', ({ constants: { N } }) => [N, bytes.scales], 'u8')]
       : []),
   ];
 }

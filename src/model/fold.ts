@@ -9,6 +9,7 @@ export interface Fold {
 
 /** How a head's dimensions lie so that the rotated ones come in pairs of halves of the whole head; the place of dimension `d`. */
 export function rotatedPlace({ headDim, rope }: Pick<AttentionMixer, 'headDim' | 'rope'>, d: number): number {
+  if (rope?.interleaved) return (d % 2) * (headDim / 2) + (d >> 1);
   const rotated = rope?.rotated ?? headDim;
   // Two runs of each half: what rotates, and what does not.
   const [turning, still] = [rotated / 2, (headDim - rotated) / 2];
@@ -17,9 +18,13 @@ export function rotatedPlace({ headDim, rope }: Pick<AttentionMixer, 'headDim' |
   return at < still ? turning + at : headDim / 2 + turning + (at - still);
 }
 
+/** What is folded into the gain of the last norm for the logits' sake. A tied head is the embedding with its factor. */
+export const headFactor = ({ scales = {}, tied }: Pick<ModelSpec, 'scales' | 'tied'>): number =>
+  (scales.logits ?? 1) / (tied ? (scales.embedding ?? 1) : 1);
+
 /** What tensors become as they are read, by name; those that are left out stay as they are. */
 export function foldsOf(spec: ModelSpec): ReadonlyMap<string, Fold> {
-  const { embedding: scaled = 1, residual = 1, logits = 1 } = spec.scales ?? {};
+  const { embedding: scaled = 1, residual = 1 } = spec.scales ?? {};
   const offset = spec.gainOffset ?? 0;
   const folds = new Map<string, Fold>();
   const add = (tensor: string, times: number, plus = 0): void => {
@@ -50,15 +55,18 @@ export function foldsOf(spec: ModelSpec): ReadonlyMap<string, Fold> {
         gain(qkNorm.k);
       } else matrix(mixer.q, asked);
     }
+    if (mixer.kind === 'conv') {
+      gain(mixer.norm);
+      added(mixer.out, undefined);
+    }
     gain(feedForward.norm);
     added(feedForward.down, feedForward.normAfter);
   }
-  // A tied head is the embedding with its factor.
-  gain(spec.norm, logits / (spec.tied ? scaled : 1));
+  gain(spec.norm, headFactor(spec));
   return folds;
 }
 
-/** Whether the tensors of a checkpoint are the weights as they are, and blocks compute what those of a ShishuLM do. */
+/** Whether the tensors of a checkpoint are the weights as they are but for the order of rows, and blocks compute what those of a ShishuLM do. */
 export const isPlain = (spec: ModelSpec): boolean =>
   foldsOf(spec).size === 0 &&
   spec.blocks.every(
@@ -66,6 +74,7 @@ export const isPlain = (spec: ModelSpec): boolean =>
       activation === 'silu' &&
       norm !== undefined &&
       normAfter === undefined &&
+      mixer.kind !== 'conv' &&
       (mixer.kind !== 'attention' ||
         (mixer.rope?.rotated === undefined &&
           mixer.window === undefined &&

@@ -2,15 +2,17 @@ import type { Ledger } from '../gpu/buffer.ts';
 import type { Gpu } from '../gpu/device.ts';
 import { type Dispatch, Recorder } from '../gpu/recorder.ts';
 import { attention, attentionPartsBytes } from '../kernels/attention.ts';
+import { conv } from '../kernels/conv.ts';
 import { embed } from '../kernels/embed.ts';
 import { norm } from '../kernels/norm.ts';
+import { pool } from '../kernels/pool.ts';
 import { type Output, project } from '../kernels/project.ts';
 import { normAndRope, type QkvPlace } from '../kernels/rope.ts';
 import { type Activations, stride, type Weight } from '../kernels/tensor.ts';
 import type { Tuning, Width } from '../kernels/tuning.ts';
 import type { KvCache } from './kvcache.ts';
 import { type RotatedHead, ropeTable } from './rope.ts';
-import { type AttentionMixer, attentionOf, type ModelSpec, type Plan } from './spec.ts';
+import { type AttentionMixer, attentionOf, convOf, type ModelSpec, type Plan } from './spec.ts';
 import type { Weights } from './weights.ts';
 
 /** Bytes of a `Row` and of a `Step` in the shaders. */
@@ -27,7 +29,7 @@ export interface Scratch {
   x: Activations;
   normed: GPUBuffer;
   q: GPUBuffer;
-  /** q, k and v before their norms, where a block has them. */
+  /** q, k and v before their norms, where a block has them; the three thirds of what a convolution's block makes of x. */
   qkv: GPUBuffer | undefined;
   attended: GPUBuffer;
   parts: GPUBuffer;
@@ -55,7 +57,10 @@ export function allocateScratch(
     ledger.storage(label, 4 * rows * stride(cols), 'scratch');
   const mixers = [...attentionOf(spec).values()];
   const most = (of: (mixer: AttentionMixer) => number): number => Math.max(0, ...mixers.map(of));
+  // What convolutions are made of, and what they make.
+  const convolved = convOf(spec).size > 0 ? spec.hiddenSize : 0;
   const normed = mixers.filter(({ qkNorm }) => qkNorm !== undefined);
+  const qkv = Math.max(3 * convolved, ...normed.map(qkvSize));
   const hidden = spec.blocks.flatMap(({ mixer, feedForward: { width } }) =>
     mixer.kind === 'linear' && mixer.down ? [mixer.down.rows, width] : [width],
   );
@@ -65,8 +70,8 @@ export function allocateScratch(
     x: { buffer: make('x', spec.hiddenSize), cols: spec.hiddenSize },
     normed: make('normed', spec.hiddenSize),
     q: ledger.storage('q', 4 * rows * stride(most(qSize)) + NOTE_BYTES * size.sequences, 'scratch'),
-    qkv: normed.length > 0 ? make('qkv', Math.max(...normed.map(qkvSize))) : undefined,
-    attended: make('attended', most(qSize)),
+    qkv: qkv > 0 ? make('qkv', qkv) : undefined,
+    attended: make('attended', Math.max(convolved, most(qSize))),
     parts: ledger.storage(
       'attention parts',
       most((mixer) => attentionPartsBytes(tuning, mixer, context, size.decodeRows)),
@@ -171,6 +176,26 @@ export function recordBlocks(
         step,
       });
       add('out', attended, own.out, own.gainAfter);
+    } else if (kind === 'conv') {
+      const own = weights.conv.get(layer)!;
+      const thirds = { buffer: scratch.qkv!, cols: own.in.rows };
+      const out: Output = { kind: 'plain', to: thirds, residual: false };
+      project(gpu, tuning, recorder, { label: 'conv in', x, weight: own.in, out, norm: normed, width, step });
+      const mixed = { buffer: scratch.attended, cols: spec.hiddenSize };
+      conv(recorder, {
+        x: thirds,
+        mixer: convOf(spec).get(layer)!,
+        taps: own.taps,
+        seen: kv.of(layer),
+        sequences: kv.sequences,
+        context: kv.context,
+        capacity: kv.capacityOf(layer),
+        rows,
+        out: mixed,
+        width,
+        step,
+      });
+      add('conv out', mixed, own.out, undefined);
     } else if (kind === 'linear') {
       recordLinear(parts, recorder, layer, x, width);
     }
@@ -240,5 +265,20 @@ export function recordHead(
     width,
     step: scratch.step,
   });
+  return recorder.finish();
+}
+
+/** Records final norm over all rows, and sums of spans of them `(places, stride(hidden))`; no head is run. */
+export function recordPool(
+  { gpu, tuning, spec, weights, scratch }: ForwardParts,
+  spans: GPUBuffer,
+  out: GPUBuffer,
+): Promise<Dispatch[]> {
+  const recorder = new Recorder(gpu);
+  const { x, normed, step } = scratch;
+  const vectors = weights.head.parts[0]!.vectors!;
+  const eps = spec.rmsNormEps;
+  norm(gpu, tuning, recorder, { label: 'final norm', x, vectors, out: normed, eps, head: false, step });
+  pool(recorder, { x: { buffer: normed, cols: x.cols }, spans, out, step });
   return recorder.finish();
 }

@@ -1,5 +1,14 @@
 import type { Ledger } from '../gpu/buffer.ts';
-import { attentionOf, kvCapacity, kvElements, type ModelSpec, type Plan, planOf } from './spec.ts';
+import { stride } from '../kernels/tensor.ts';
+import {
+  type Block,
+  type ConvMixer,
+  kvCapacity,
+  kvElements,
+  type ModelSpec,
+  type Plan,
+  planOf,
+} from './spec.ts';
 
 /** A cache that keeps its last positions only. */
 export interface Ring {
@@ -9,16 +18,27 @@ export interface Ring {
   capacity: number;
 }
 
-/** One static buffer of K and V for each attention block, unless it was released; shared by all sequences. */
+/** Whether a block of this kind keeps something of each position. */
+export const caches = (kind: Block['kind']): boolean => kind === 'attention' || kind === 'conv';
+
+/** Bytes of what a convolution keeps of a sequence. */
+export const convBytes = (
+  { taps }: ConvMixer,
+  hiddenSize: number,
+  size: { context: number; rows: number },
+): number => 4 * stride(hiddenSize) * kvCapacity({ window: taps }, size);
+
+/** One static buffer of K and V for each attention block, unless it was released, and of what each convolution sees; shared by all sequences. */
 export class KvCache {
   readonly dtype: 'f32' | 'f16';
   readonly sequences: number;
   /** Positions of each sequence. */
   readonly context: number;
-  /** By layer, of blocks whose window is narrower than the context. */
+  /** By layer, of blocks that see fewer positions than the context has. */
   readonly rings: ReadonlyMap<number, Ring>;
   readonly #ledger: Ledger;
   readonly #spec: ModelSpec;
+  readonly #size: { context: number; rows: number };
   readonly #buffers = new Map<number, GPUBuffer>();
 
   constructor(
@@ -37,28 +57,32 @@ export class KvCache {
     this.context = options.context;
     this.#ledger = ledger;
     this.#spec = spec;
+    this.#size = options;
     this.rings = new Map(
-      [...attentionOf(spec)].flatMap(([layer, mixer]): [number, Ring][] => {
-        const capacity = kvCapacity(mixer, options);
-        return capacity < this.context ? [[layer, { window: mixer.window!, capacity }]] : [];
+      spec.blocks.flatMap(({ mixer }, layer): [number, Ring][] => {
+        const window =
+          mixer.kind === 'attention' ? mixer.window : mixer.kind === 'conv' ? mixer.taps : undefined;
+        const capacity = kvCapacity({ window }, options);
+        return capacity < this.context ? [[layer, { window: window!, capacity }]] : [];
       }),
     );
     this.allocate(planOf(spec));
   }
 
-  /** Makes the buffers that the plan's attention blocks lack; returns their layers. */
+  /** Makes the buffers that the plan's blocks lack; returns their layers. */
   allocate(plan: Plan): number[] {
-    const missing = plan.filter(({ kind, layer }) => kind === 'attention' && !this.#buffers.has(layer));
-    for (const block of missing) {
-      const bytes = 2 * this.sequences * this.#bytesOf(block.layer);
-      this.#buffers.set(block.layer, this.#ledger.storage(`block ${block.layer} KV`, bytes, 'kv'));
+    const missing = plan.filter(({ kind, layer }) => caches(kind) && !this.#buffers.has(layer));
+    for (const { kind, layer } of missing) {
+      const bytes = this.#halves(layer) * this.sequences * this.#bytesOf(layer);
+      const label = `block ${layer} ${kind === 'conv' ? 'convolution' : 'KV'}`;
+      this.#buffers.set(layer, this.#ledger.storage(label, bytes, 'kv'));
     }
     return missing.map(({ layer }) => layer);
   }
 
   /** Layers whose buffers the plan does not use. */
   unused(plan: Plan): number[] {
-    return [...this.#buffers.keys()].filter((layer) => plan[layer]!.kind !== 'attention');
+    return [...this.#buffers.keys()].filter((layer) => !caches(plan[layer]!.kind));
   }
 
   release(layers: readonly number[]): void {
@@ -68,7 +92,7 @@ export class KvCache {
     }
   }
 
-  /** K and V of a block, in the layout of shaders/shared/kv_layout.wgsl. */
+  /** K and V of a block, in the layout of shaders/shared/kv_layout.wgsl; what a convolution sees, `(sequences, capacity, hidden)` f32. */
   of(layer: number): GPUBuffer {
     const buffer = this.#buffers.get(layer);
     if (!buffer) throw new Error(`Block ${layer} has no KV cache.`);
@@ -80,9 +104,15 @@ export class KvCache {
     return this.rings.get(layer)?.capacity ?? this.context;
   }
 
-  /** Bytes of the K, or of the V, of one sequence in a block. */
+  /** K and V are two, one behind the other. */
+  #halves(layer: number): number {
+    return this.#spec.blocks[layer]!.mixer.kind === 'conv' ? 1 : 2;
+  }
+
+  /** Bytes of the K, or of the V, of one sequence in a block; of what a convolution sees. */
   #bytesOf(layer: number): number {
     const { mixer } = this.#spec.blocks[layer]!;
+    if (mixer.kind === 'conv') return convBytes(mixer, this.#spec.hiddenSize, this.#size);
     if (mixer.kind !== 'attention') return 0;
     return this.capacityOf(layer) * kvElements(mixer) * (this.dtype === 'f32' ? 4 : 2);
   }
@@ -106,7 +136,8 @@ export class KvCache {
     const buffer = this.of(layer);
     const bytes = this.#bytesOf(layer);
     // V follows K of all sequences.
-    for (const start of [0, this.sequences * bytes]) {
+    for (let half = 0; half < this.#halves(layer); half++) {
+      const start = half * this.sequences * bytes;
       encoder.copyBufferToBuffer(buffer, start + from * bytes, spare, 0, bytes);
       for (const sequence of to)
         encoder.copyBufferToBuffer(spare, 0, buffer, start + sequence * bytes, bytes);

@@ -106,12 +106,13 @@ function emptyMap(gpu: Gpu, ledger: Ledger, layer: number, d: number): Weight {
   const label = `block ${layer} linear`;
   const bytes = rowBytes('f32', d).codes;
   const most = Math.max(4, 4 * Math.floor(gpu.limits.binding / bytes / 4));
-  const map: Weight = { dtype: 'f32', rows: d, cols: d, parts: [], hasGain: false, hasBias: true };
+  const map: Weight = { rows: d, cols: d, parts: [], hasGain: false, hasBias: true };
   for (let row0 = 0; row0 < d; row0 += most) {
     const rows = Math.min(most, d - row0);
     map.parts.push({
       row0,
       rows,
+      dtype: 'f32',
       codes: ledger.storage(label, rows * bytes, 'weights'),
       scales: undefined,
       vectors: ledger.storage(`${label} vectors`, 4 * rows, 'weights'),

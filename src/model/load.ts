@@ -2,12 +2,14 @@ import { ShishuError, throwIfAborted } from '../errors.ts';
 import type { Checkpoint, Span, UsableTensor } from '../formats/checkpoint.ts';
 import { CHUNK_BYTES, free, LANES, PREFETCHED_CHUNKS } from '../formats/concurrency.ts';
 import { bytesToF32 } from '../formats/float.ts';
+import { widen } from '../formats/gguf/widen.ts';
 import { watchErrors } from '../gpu/buffer.ts';
 import type { Gpu } from '../gpu/device.ts';
-import { rowBytes, stride, type WeightDtype } from '../kernels/tensor.ts';
+import { rowBytes, stride } from '../kernels/tensor.ts';
+import type { ValueDtype } from '../quant/index.ts';
 import type { F16Fit } from './f16-fit.ts';
 import type { Fold } from './fold.ts';
-import { type Packer, packerOf } from './pack.ts';
+import { dtypeOfBlocks, packBlocks, packerOf } from './pack.ts';
 import type { TensorSpec } from './spec.ts';
 import type { FillPlan, RowPlace } from './weights.ts';
 
@@ -58,10 +60,10 @@ function* runs(
 /** Stored values, widened, as the model has them. */
 function valuesOf(
   bytes: Uint8Array<ArrayBuffer>,
-  dtype: UsableTensor['dtype'],
+  { dtype, blocks }: UsableTensor,
   fold: Fold | undefined,
 ): Float32Array<ArrayBuffer> {
-  const values = bytesToF32(bytes, dtype);
+  const values = blocks ? widen(bytes, blocks) : bytesToF32(bytes, dtype);
   if (!fold) return values;
   // What was read is its owner's.
   const own = values.buffer === bytes.buffer ? values.slice() : values;
@@ -79,7 +81,6 @@ function* piecesOf(
   gpu: Gpu,
   fill: FillPlan,
   { tensors }: Checkpoint,
-  packers: ReadonlyMap<WeightDtype, Packer>,
   fit: F16Fit | undefined,
 ): Generator<Piece> {
   const write = (buffer: GPUBuffer, offset: number, data: ArrayBufferView<ArrayBuffer>): void =>
@@ -89,33 +90,40 @@ function* piecesOf(
     use: (values: Float32Array<ArrayBuffer>) => void,
   ): Piece => {
     const entry = tensors.get(tensor)!;
-    return { ...entry, tensor, use: (bytes) => use(valuesOf(bytes, entry.dtype, fold)) };
+    return { ...entry, tensor, use: (bytes) => use(valuesOf(bytes, entry, fold)) };
   };
 
   for (const matrix of fill.matrices) {
     const { tensor, weight, fold } = matrix;
-    const { file, start, dtype } = tensors.get(tensor)!;
-    const storedRow = weight.cols * (dtype === 'F32' ? 4 : 2);
-    const size = rowBytes(weight.dtype, weight.cols);
-    for (const { row, end, part, at } of runs(matrix, Math.max(1, Math.floor(READ_BYTES / storedRow))))
+    const entry = tensors.get(tensor)!;
+    const { file, start, dtype, blocks } = entry;
+    const storedRow = (entry.end - start) / matrix.rows;
+    // What is widened takes no more than bf16 does.
+    const most = Math.max(1, Math.floor(READ_BYTES / Math.max(storedRow, 2 * weight.cols)));
+    for (const { row, end, part, at } of runs(matrix, most)) {
+      const to = weight.parts[part]!;
+      const size = rowBytes(to.dtype, weight.cols);
+      const asTheyAre = blocks && !fold && dtypeOfBlocks(blocks) === to.dtype;
       yield {
         tensor,
         file,
         start: start + row * storedRow,
         end: start + end * storedRow,
         use(bytes) {
-          const values = valuesOf(bytes, dtype, fold);
-          const narrowed = weight.dtype === 'f16' && (dtype !== 'F16' || fold !== undefined);
-          if (narrowed && fit && !fit.add(tensor, values)) return;
-          const { codes, scales } = packers.get(weight.dtype)!(values, weight.cols, tensor);
-          const to = weight.parts[part]!;
+          const values = asTheyAre ? undefined : valuesOf(bytes, entry, fold);
+          const narrowed = to.dtype === 'f16' && (dtype !== 'F16' || fold !== undefined);
+          if (values && narrowed && fit && !fit.add(tensor, values)) return;
+          const { codes, scales } = values
+            ? packerOf(to.dtype as ValueDtype)(values, weight.cols, tensor)
+            : packBlocks(blocks!, bytes, weight.cols, tensor);
           write(to.codes, at * size.codes, codes);
           if (scales) write(to.scales!, at * size.scales, scales);
           // What was read is its owner's.
-          for (const buffer of new Set([values.buffer, codes.buffer]))
+          for (const buffer of new Set([values?.buffer ?? codes.buffer, codes.buffer]))
             if (buffer !== bytes.buffer) free(buffer);
         },
       };
+    }
   }
   for (const bias of fill.biases) {
     const { weight } = bias;
@@ -166,17 +174,22 @@ async function checkCopies(
   for (const { name, copyOf } of specs) {
     const stored = checkpoint.tensors.get(name);
     if (!copyOf || !stored) continue;
-    const same = stored.dtype === checkpoint.tensors.get(copyOf)!.dtype;
+    const first = checkpoint.tensors.get(copyOf)!;
+    const same = stored.dtype === first.dtype && stored.blocks === first.blocks;
     const length = stored.end - stored.start;
-    for (let start = 0; start < length; start += READ_BYTES) {
+    const equal = async (start: number): Promise<boolean> => {
+      if (!same) return false;
       const end = Math.min(length, start + READ_BYTES);
-      const [copy, first] = await Promise.all([
+      const [copy, owner] = await Promise.all([
         checkpoint.read(name, start, end, signal),
         checkpoint.read(copyOf, start, end, signal),
       ]);
-      const equal = same && copy.every((byte, i) => byte === first[i]);
-      if (checkpoint.fresh) for (const { buffer } of [copy, first]) free(buffer);
-      if (equal) continue;
+      const found = copy.every((byte, i) => byte === owner[i]);
+      if (checkpoint.fresh) for (const { buffer } of [copy, owner]) free(buffer);
+      return found;
+    };
+    for (let start = 0; start < length; start += READ_BYTES) {
+      if (await equal(start)) continue;
       throw new ShishuError('bad-checkpoint', `Tensor "${name}" differs from "${copyOf}", which it shares.`, {
         details: { tensor: name, copyOf },
         mend: copyOf.startsWith('model.layers.')
@@ -195,11 +208,9 @@ export async function fillFromCheckpoint(
   specs: readonly TensorSpec[],
   { signal, onBytes, fit }: FillOptions = {},
 ): Promise<void> {
-  const dtypes = new Set(fill.matrices.map(({ weight }) => weight.dtype));
-  const packers = new Map([...dtypes].map((dtype) => [dtype, packerOf(dtype)] as const));
   const told: Promise<void>[] = [];
   await checkpoint.readSpans(
-    readsOf(piecesOf(gpu, fill, checkpoint, packers, fit)),
+    readsOf(piecesOf(gpu, fill, checkpoint, fit)),
     ({ start, pieces }, bytes) => {
       const end = watchErrors(gpu, 'the weights');
       try {

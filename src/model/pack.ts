@@ -1,6 +1,9 @@
 import { ShishuError } from '../errors.ts';
-import { type PackedRows, stride } from '../quant/format.ts';
-import { FORMATS, type WeightDtype } from '../quant/index.ts';
+import { f16ToF32 } from '../formats/float.ts';
+import type { BlockType } from '../formats/gguf/types.ts';
+import { TYPES } from '../formats/gguf/types.ts';
+import { type PackedRows, type Repack, stride, type WeightFormat } from '../quant/format.ts';
+import { FORMATS, VALUE_FORMATS, type ValueDtype, type WeightDtype } from '../quant/index.ts';
 
 /** Widens rows `(rows, cols)` to `(rows, stride(cols))`, zeros between. */
 export function padRows(values: Float32Array<ArrayBuffer>, cols: number): Float32Array<ArrayBuffer> {
@@ -19,8 +22,8 @@ export function padRows(values: Float32Array<ArrayBuffer>, cols: number): Float3
 export type Packer = (values: Float32Array<ArrayBuffer>, cols: number, tensor: string) => PackedRows;
 
 /** The packer of a dtype. */
-export function packerOf(dtype: WeightDtype): Packer {
-  const format = FORMATS[dtype];
+export function packerOf(dtype: ValueDtype): Packer {
+  const format = VALUE_FORMATS[dtype];
   return (values, cols, tensor) => {
     const padded = padRows(values, cols);
     const refused = format.firstRefused(padded);
@@ -29,7 +32,45 @@ export function packerOf(dtype: WeightDtype): Packer {
   };
 }
 
-function refuse(values: Float32Array, index: number, tensor: string, why: string): never {
+const F16_MOST = 65504;
+
+/** The dtypes that hold GGUF's blocks of a type as they are. */
+const KEPT = new Map<BlockType, WeightDtype>(
+  (Object.keys(FORMATS) as WeightDtype[]).flatMap((dtype) =>
+    Object.keys(formatOf(dtype).blocks ?? {}).map((type) => [type as BlockType, dtype] as const),
+  ),
+);
+
+function formatOf(dtype: WeightDtype): WeightFormat {
+  return FORMATS[dtype];
+}
+
+/** The dtype that holds blocks of a type as they are, where there is one. */
+export const dtypeOfBlocks = (type: BlockType): WeightDtype | undefined => KEPT.get(type);
+
+/**
+ * Makes blocks of whole rows `(rows, cols)` what the GPU keeps: the same codes and scales.
+ * @throws ShishuError `bad-checkpoint` when a scale is not finite
+ */
+export function packBlocks(
+  type: BlockType,
+  blocks: Uint8Array<ArrayBuffer>,
+  cols: number,
+  tensor: string,
+): ReturnType<Repack['repack']> {
+  const { halves, most = F16_MOST, repack } = formatOf(KEPT.get(type)!).blocks![type]!;
+  const { bytes } = TYPES[type];
+  for (const half of halves)
+    for (let at = half; at < blocks.length; at += bytes) {
+      // Of most the exponent alone tells.
+      if ((blocks[at + 1]! & 0x7c) < 0x70) continue;
+      const number = f16ToF32(blocks[at]! | (blocks[at + 1]! << 8));
+      if (!(Math.abs(number) <= most)) refuse([number], 0, tensor, 'blocks cannot hold');
+    }
+  return repack(blocks, cols);
+}
+
+function refuse(values: ArrayLike<number>, index: number, tensor: string, why: string): never {
   throw new ShishuError('bad-checkpoint', `Tensor "${tensor}" holds ${values[index]}, which ${why}.`, {
     details: { tensor, value: String(values[index]) },
     mend: "Load it with dtype 'f32', or 'auto'.",

@@ -52,6 +52,8 @@ export interface Rope {
   rotated?: number;
   /** Factor of cosines and sines; 1 where left out. */
   amplitude?: number;
+  /** Dimensions 2i and 2i + 1 of a head rotate together; without it, i and i + half. Of heads that rotate whole. */
+  interleaved?: boolean;
 }
 
 /** `x += O(attention(QKV(RMSNorm(x))))`, or with a norm after, `x += RMSNorm(O(…))`: causal grouped-query attention; owns one KV buffer. */
@@ -93,8 +95,25 @@ export interface LinearMixer {
   up: Matrix;
 }
 
+/**
+ * `x += out(c * conv(b * y))`, where `b, c, y` are the thirds of `in(RMSNorm(x))`: a causal convolution of each channel alone, over
+ * the last few positions; owns a buffer of those.
+ */
+export interface ConvMixer {
+  kind: 'conv';
+  /** Positions that it sees, its own the last of them. */
+  taps: number;
+  norm: string;
+  /** `(3 hidden, hidden)` */
+  in: Matrix;
+  /** `{name}.weight (hidden, 1, taps)` and, with `bias`, `{name}.bias (hidden)`. */
+  conv: { name: string; bias: boolean };
+  /** `(hidden, hidden)` */
+  out: Matrix;
+}
+
 /** What a block does before its feed-forward; `none` is nothing. */
-export type Mixer = AttentionMixer | LinearMixer | { kind: 'none' };
+export type Mixer = AttentionMixer | LinearMixer | ConvMixer | { kind: 'none' };
 
 /** `x += down(act(gate(n)) * up(n))`, `n = RMSNorm(x)`; or with a norm after, `x += RMSNorm(down(…))`. */
 export interface FeedForward {
@@ -137,6 +156,8 @@ export interface ModelSpec {
   /** `(vocab, hidden)`; of a tied model a copy of the embedding. */
   head: Matrix;
   tied: boolean;
+  /** The checkpoint has no head, and the embedding only stands in its place: the model makes no logits. */
+  headless?: true;
   /** Factors of rows of the embedding, of what blocks add to the hidden states, and of logits; 1 where left out. */
   scales?: { embedding?: number; residual?: number; logits?: number };
   /** Added to the stored gains of norms; 0 where left out. */
@@ -147,8 +168,8 @@ export interface ModelSpec {
 
 /** How one block runs: as the checkpoint has it, or without its attention. */
 export interface Block {
-  /** What stands before the feed-forward: attention, a linear map, or nothing (`mlp`). */
-  kind: 'attention' | 'linear' | 'mlp';
+  /** What stands before the feed-forward: attention, a linear map, a short convolution, or nothing (`mlp`). */
+  kind: 'attention' | 'linear' | 'conv' | 'mlp';
   /** Position in the stack. */
   layer: number;
   /** The layer whose MLP weights (and norm) this block uses: its own, or one that it shares. */
@@ -169,6 +190,10 @@ export const planOf = ({ blocks }: ModelSpec): Plan =>
 /** Attention by layer. */
 export const attentionOf = ({ blocks }: ModelSpec): Map<number, AttentionMixer> =>
   new Map(blocks.flatMap(({ mixer }, layer) => (mixer.kind === 'attention' ? [[layer, mixer]] : [])));
+
+/** Short convolutions by layer. */
+export const convOf = ({ blocks }: ModelSpec): Map<number, ConvMixer> =>
+  new Map(blocks.flatMap(({ mixer }, layer) => (mixer.kind === 'conv' ? [[layer, mixer]] : [])));
 
 /** One tensor of a checkpoint. */
 export interface TensorSpec {
@@ -201,11 +226,24 @@ export function qkGains({ qkNorm, headDim, heads, kvHeads }: AttentionMixer): Te
   return [qkNorm.q, qkNorm.k].map((name, i) => ({ name, shape: [sizes[i]!] }));
 }
 
+/** The convolution itself, `(hidden, 1, taps)`, then its bias. */
+export const convTensors = ({ conv, taps }: ConvMixer, hiddenSize: number): TensorSpec[] => [
+  { name: `${conv.name}.weight`, shape: [hiddenSize, 1, taps] },
+  ...(conv.bias ? [{ name: `${conv.name}.bias`, shape: [hiddenSize] }] : []),
+];
+
 /** Tensors of a block before its feed-forward. */
 export function mixerTensors(mixer: Mixer, hiddenSize: number): TensorSpec[] {
   if (mixer.kind === 'none') return [];
   if (mixer.kind === 'linear')
     return [mixer.down, mixer.up].flatMap((matrix) => (matrix ? matrixTensors(matrix) : []));
+  if (mixer.kind === 'conv')
+    return [
+      { name: mixer.norm, shape: [hiddenSize] },
+      ...matrixTensors(mixer.in),
+      ...convTensors(mixer, hiddenSize),
+      ...matrixTensors(mixer.out),
+    ];
   const { norm, normAfter, q, k, v, out } = mixer;
   return [
     ...(norm === undefined ? [] : [{ name: norm, shape: [hiddenSize] }]),
@@ -262,8 +300,10 @@ export const kvElements = ({ kvHeads, headDim }: AttentionMixer): number => kvHe
  * Positions that a block's KV cache has room for. One with a window keeps a ring: the window, and the rows that a forward writes
  * at once, of which the first still sees the window before it.
  */
-export const kvCapacity = ({ window }: AttentionMixer, size: { context: number; rows: number }): number =>
-  window === undefined ? size.context : Math.min(size.context, window + size.rows);
+export const kvCapacity = (
+  { window }: Pick<AttentionMixer, 'window'>,
+  size: { context: number; rows: number },
+): number => (window === undefined ? size.context : Math.min(size.context, window + size.rows));
 
 /** Bytes of K and V of one sequence, of each block that attends for as many positions as it is to have: 2 * bytes * KV heads * head size. */
 export function kvBytes(
@@ -278,6 +318,17 @@ export function kvBytes(
     const mixer = attention.get(layer)!;
     return sum + 2 * bytesPerElement * kvElements(mixer) * positions(mixer);
   }, 0);
+}
+
+/** Readings of a config, with one without a head where a checkpoint was saved so: its names lack the first part, too. */
+export function withoutHead(
+  specs: readonly [ModelSpec, ...ModelSpec[]],
+  found: { has(name: string): boolean },
+): [ModelSpec, ...ModelSpec[]] {
+  const [spec, ...others] = specs;
+  const saved = [spec.embedding, spec.head].some(({ name }) => found.has(`${name}.weight`));
+  const headless: ModelSpec[] = saved || spec.tied ? [] : [{ ...spec, tied: true, headless: true }];
+  return [spec, ...others, ...headless];
 }
 
 /** Bytes of K and V that one token adds, while blocks with a window have room; past it they add nothing. */

@@ -5,6 +5,7 @@ import { FORMATS } from '../quant/index.ts';
 import { type Fold, foldsOf, rotatedPlace } from './fold.ts';
 import {
   type AttentionMixer,
+  convTensors,
   elements,
   type Matrix,
   type ModelSpec,
@@ -56,6 +57,13 @@ export interface AttentionWeights {
   gainAfter: GPUBuffer | undefined;
 }
 
+export interface ConvWeights {
+  in: Weight;
+  /** f32: `(taps, hidden)`, then the bias `(hidden)`, if any. */
+  taps: GPUBuffer;
+  out: Weight;
+}
+
 /** The linear map that stands in for a block's attention: `up (down z) + b`, or `up z + b` where it is whole. */
 export interface LinearWeights {
   /** `(rank, hidden)` */
@@ -79,6 +87,8 @@ export interface Weights {
   attention: Map<number, AttentionWeights>;
   /** By layer. */
   linear: Map<number, LinearWeights>;
+  /** By layer. */
+  conv: Map<number, ConvWeights>;
   /** By the layer whose weights they are. */
   mlp: Map<number, MlpWeights>;
 }
@@ -105,20 +115,20 @@ class Allocator {
   readonly #gpu: Gpu;
   readonly #ledger: Ledger;
   readonly #dtype: WeightDtype;
-  readonly #wide: ReadonlySet<string>;
+  readonly #own: ReadonlyMap<string, WeightDtype>;
   readonly #folds: ReadonlyMap<string, Fold>;
 
   constructor(
     gpu: Gpu,
     ledger: Ledger,
     dtype: WeightDtype,
-    wide: ReadonlySet<string>,
+    own: ReadonlyMap<string, WeightDtype>,
     folds: ReadonlyMap<string, Fold>,
   ) {
     this.#gpu = gpu;
     this.#ledger = ledger;
     this.#dtype = dtype;
-    this.#wide = wide;
+    this.#own = own;
     this.#folds = folds;
   }
 
@@ -128,28 +138,35 @@ class Allocator {
 
   matrix({ label, matrices, halves = false, unit, gain, dtype: asked, order }: Stacked): Weight {
     const [{ cols, bias }] = matrices as [Matrix];
-    const wide = matrices.some(({ name }) => this.#wide.has(`${name}.weight`));
-    const dtype = wide ? 'f32' : (asked ?? this.#dtype);
     const rows = sum(matrices.map((matrix) => matrix.rows));
-    const bytes = rowBytes(dtype, cols);
-    const most = Math.max(unit, Math.floor(this.#gpu.limits.binding / bytes.codes / unit) * unit);
-    const weight: Weight = { dtype, rows, cols, parts: [], hasGain: gain !== undefined, hasBias: bias };
-    for (let row0 = 0; row0 < rows; row0 += most) {
-      const count = Math.min(most, rows - row0);
-      weight.parts.push({
-        row0,
-        rows: count,
-        codes: this.#ledger.storage(label, count * bytes.codes, 'weights'),
-        scales: bytes.scales
-          ? this.#ledger.storage(`${label} scales`, count * bytes.scales, 'weights')
-          : undefined,
-        vectors: this.vectorsFor(label, weight, count),
-      });
-    }
+    const weight: Weight = { rows, cols, parts: [], hasGain: gain !== undefined, hasBias: bias };
+    const sections = this.#sections(matrices, asked ?? this.#dtype, halves).map(
+      ({ dtype, first, rows: inSection }) => {
+        const bytes = rowBytes(dtype, cols);
+        const most = Math.max(unit, Math.floor(this.#gpu.limits.binding / bytes.codes / unit) * unit);
+        const part0 = weight.parts.length;
+        for (let row0 = first; row0 < first + inSection; row0 += most) {
+          const count = Math.min(most, first + inSection - row0);
+          weight.parts.push({
+            row0,
+            rows: count,
+            dtype,
+            codes: this.#ledger.storage(label, count * bytes.codes, 'weights'),
+            scales: bytes.scales
+              ? this.#ledger.storage(`${label} scales`, count * bytes.scales, 'weights')
+              : undefined,
+            vectors: this.vectorsFor(label, weight, count),
+          });
+        }
+        return { first, most, part0 };
+      },
+    );
     let first = 0;
     for (const matrix of matrices) {
       const { name, rows: count } = matrix;
       const before = first;
+      const section = sections.findLast((one) => one.first <= before)!;
+      const { most, part0 } = section;
       // A part of halves holds equal shares of both; row0 counts both.
       const inOrder = halves
         ? (row: number) => {
@@ -157,7 +174,10 @@ class Allocator {
             const share = weight.parts[part]!;
             return { part, row: row - share.row0 / 2 + (before > 0 ? share.rows / 2 : 0) };
           }
-        : (row: number) => ({ part: Math.floor((before + row) / most), row: (before + row) % most });
+        : (row: number) => {
+            const at = before + row - section.first;
+            return { part: part0 + Math.floor(at / most), row: at % most };
+          };
       const place = order?.of.includes(matrix) ? (row: number) => inOrder(order.place(row)) : inOrder;
       this.fill.matrices.push({ ...this.#read(`${name}.weight`), weight, rows: count, place });
       if (bias) this.fill.biases.push({ ...this.#read(`${name}.bias`), weight, rows: count, place });
@@ -165,6 +185,22 @@ class Allocator {
     }
     if (gain !== undefined) this.fill.gains.push({ ...this.#read(gain), weight });
     return weight;
+  }
+
+  /** Runs of matrices that are kept in one dtype, by their rows: all in f32 where one is, or where halves differ. */
+  #sections(matrices: readonly Matrix[], dtype: WeightDtype, halves: boolean) {
+    const own = matrices.map(({ name }) => this.#own.get(`${name}.weight`) ?? dtype);
+    const wide = own.includes('f32') || (halves && new Set(own).size > 1);
+    const sections: { dtype: WeightDtype; first: number; rows: number }[] = [];
+    let first = 0;
+    for (const [i, { rows }] of matrices.entries()) {
+      const last = sections.at(-1);
+      const kept = wide ? 'f32' : own[i]!;
+      if (last?.dtype === kept) last.rows += rows;
+      else sections.push({ dtype: kept, first, rows });
+      first += rows;
+    }
+    return sections;
   }
 
   vectorsFor(label: string, { hasGain, hasBias, cols }: Weight, rows: number): GPUBuffer | undefined {
@@ -176,12 +212,17 @@ class Allocator {
   plain(
     label: string,
     vectors: readonly TensorSpec[],
-    { place, size }: { place?: ((i: number) => number) | undefined; size?: number } = {},
+    { place, size }: { place?: ((i: number, vector: number) => number) | undefined; size?: number } = {},
   ): GPUBuffer {
     const lengths = vectors.map(elements);
     const buffer = this.#ledger.storage(label, 4 * (size ?? sum(lengths)), 'weights');
     for (const [i, { name }] of vectors.entries())
-      this.fill.plain.push({ ...this.#read(name), buffer, at: sum(lengths.slice(0, i)), place });
+      this.fill.plain.push({
+        ...this.#read(name),
+        buffer,
+        at: sum(lengths.slice(0, i)),
+        place: place && ((element) => place(element, i)),
+      });
     return buffer;
   }
 
@@ -194,25 +235,25 @@ class Allocator {
   }
 }
 
-/** Where rows of q and k go, and elements of their gains, where a part of each head rotates. */
+/** Where rows of q and k go, and elements of their gains, where the pairs that rotate are not those of the halves of a head. */
 function headOrder(mixer: AttentionMixer): ((row: number) => number) | undefined {
   const { headDim, rope } = mixer;
-  if (rope?.rotated === undefined) return undefined;
+  if (rope?.rotated === undefined && !rope?.interleaved) return undefined;
   return (row) => row - (row % headDim) + rotatedPlace(mixer, row % headDim);
 }
 
 /**
  * Allocates all weights of a model; `fill` says what to write into them.
- * @param wide tensors that are kept as f32, with those that share a matrix with them
+ * @param own tensors that are kept in another dtype; where one is f32, those that share a matrix with it are too
  */
 export function allocateWeights(
   gpu: Gpu,
   ledger: Ledger,
   spec: ModelSpec,
   dtype: WeightDtype,
-  wide: ReadonlySet<string> = new Set(),
+  own: ReadonlyMap<string, WeightDtype> = new Map(),
 ): { weights: Weights; fill: FillPlan } {
-  const make = new Allocator(gpu, ledger, dtype, wide, foldsOf(spec));
+  const make = new Allocator(gpu, ledger, dtype, own, foldsOf(spec));
   const { hiddenSize } = spec;
   const table = (label: string, matrix: Matrix, gain?: string): Weight =>
     make.matrix({
@@ -224,7 +265,14 @@ export function allocateWeights(
     });
   const embed = table('embedding', spec.embedding);
   const head = spec.tied ? make.withGain(embed, spec.norm) : table('head', spec.head, spec.norm);
-  const weights: Weights = { embed, head, attention: new Map(), linear: new Map(), mlp: new Map() };
+  const weights: Weights = {
+    embed,
+    head,
+    attention: new Map(),
+    linear: new Map(),
+    conv: new Map(),
+    mlp: new Map(),
+  };
   const after = (label: string, name: string | undefined): GPUBuffer | undefined =>
     name === undefined
       ? undefined
@@ -254,6 +302,17 @@ export function allocateWeights(
       const map = (matrix: Matrix): Weight =>
         make.matrix({ label: `block ${layer} linear`, matrices: [matrix], unit: 4 });
       weights.linear.set(layer, { down: down && map(down), up: map(up) });
+    }
+    if (mixer.kind === 'conv') {
+      const { norm, out, taps } = mixer;
+      weights.conv.set(layer, {
+        in: make.matrix({ label: `block ${layer} conv in`, matrices: [mixer.in], unit: 4, gain: norm }),
+        // Stored by channel.
+        taps: make.plain(`block ${layer} conv`, convTensors(mixer, hiddenSize), {
+          place: (i, vector) => (vector === 0 ? (i % taps) * hiddenSize + Math.floor(i / taps) : i),
+        }),
+        out: make.matrix({ label: `block ${layer} conv out`, matrices: [out], unit: 4 }),
+      });
     }
     if (feedForward.owner !== layer) continue;
     const { gate, up, down, norm, normAfter } = feedForward;

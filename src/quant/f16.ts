@@ -1,8 +1,8 @@
 import { f16ToF32, f32ArrayToF16, firstF16Overflow } from '../formats/float.ts';
-import type { WeightFormat } from './format.ts';
+import type { ValueFormat } from './format.ts';
 
 /** Values rounded to f16, in pairs. */
-export const f16: WeightFormat = {
+export const f16: ValueFormat = {
   reader: 'weight_f16',
   load: 'vec4<u32>',
   unit: 8,

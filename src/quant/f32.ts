@@ -1,7 +1,7 @@
-import type { WeightFormat } from './format.ts';
+import type { ValueFormat } from './format.ts';
 
 /** Values as they are. */
-export const f32: WeightFormat = {
+export const f32: ValueFormat = {
   reader: 'weight_f32',
   load: 'vec4f',
   unit: 4,

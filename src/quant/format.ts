@@ -1,4 +1,5 @@
 import { f16ToF32 } from '../formats/float.ts';
+import type { BlockType } from '../formats/gguf/types.ts';
 
 /** Values along a quantized block. */
 export const BLOCK = 32;
@@ -17,7 +18,27 @@ export interface PackedRows {
   scales: Uint16Array<ArrayBuffer> | undefined;
 }
 
-/** One way to keep a weight matrix: all that the engine knows of it. */
+/** What a format binds as scales that has more than f16 numbers beside its blocks: WGSL's element, and bytes for so many values. */
+export interface Beside {
+  readonly load: 'u32' | 'vec2<u32>' | 'vec4<u32>';
+  readonly bytes: number;
+  readonly values: number;
+}
+
+/** How blocks of a GGUF file become what the GPU keeps. */
+export interface Repack {
+  /** Where a block has f16 numbers, in bytes. */
+  readonly halves: readonly number[];
+  /** The largest of them that can be kept (default: f16's). */
+  readonly most?: number;
+  /** Blocks of whole rows `(rows, cols)` in the format's own layout: the same codes and scales. */
+  repack(
+    blocks: Uint8Array<ArrayBuffer>,
+    cols: number,
+  ): { codes: ArrayBufferView<ArrayBuffer>; scales: ArrayBufferView<ArrayBuffer> };
+}
+
+/** One way to keep a weight matrix: all that kernels know of it. */
 export interface WeightFormat {
   /** The include in shaders/shared/ that reads a unit, without `.wgsl`. */
   readonly reader: string;
@@ -27,23 +48,34 @@ export interface WeightFormat {
   readonly unit: 4 | 8;
   /** Bits of one code. */
   readonly bits: number;
-  /** Whether integer codes are two's complement; others count from the least value. */
-  readonly signed: boolean;
   /** f16 numbers beside each block of a row: none, a scale, or a scale and then a minimum: `scale * code + minimum`. */
   readonly perBlock: 0 | 1 | 2;
-  /** The code that stands for the largest value, in random weights. */
-  readonly level: number;
+  readonly beside?: Beside;
   /** The format that tables of tokens, embedding and head, are kept in when matrices are kept in this one. */
   readonly table: 'f32' | 'f16' | 'q8';
+  /** GGUF's blocks that it holds as they are, by their type. */
+  readonly blocks?: Readonly<Partial<Record<BlockType, Repack>>>;
+  /** The first `cols` values of one row of what is kept, as the reader gives them. */
+  decode(codes: ArrayBuffer, scales: ArrayBuffer | undefined, cols: number): Float32Array<ArrayBuffer>;
+}
+
+/** A format that values can be rounded to. */
+export interface ValueFormat extends WeightFormat {
+  /** Whether integer codes are two's complement; others count from the least value. */
+  readonly signed: boolean;
+  /** The code that stands for the largest value, in random weights. */
+  readonly level: number;
   /** Why a value cannot be kept, after "which". */
   readonly refusal: string;
   /** Index of the first value that cannot be kept, or -1. */
   firstRefused(values: Float32Array): number;
   /** Rows `(rows, stride(cols))`, without refused values, as the GPU keeps them. */
   encode(padded: Float32Array<ArrayBuffer>): PackedRows;
-  /** The first `cols` values of one row of what `encode` made, as the reader gives them. */
-  decode(codes: ArrayBuffer, scales: ArrayBuffer | undefined, cols: number): Float32Array<ArrayBuffer>;
 }
+
+/** The same bytes at a place that is a multiple of `of`. */
+export const alignedTo = (bytes: Uint8Array<ArrayBuffer>, of: number): Uint8Array<ArrayBuffer> =>
+  bytes.byteOffset % of === 0 ? bytes : bytes.slice();
 
 /** Index of the first value that is no finite number, or -1. */
 export function firstNotFinite(values: Float32Array): number {
@@ -81,4 +113,4 @@ export const BLOCKED = {
   table: 'q8',
   refusal: 'cannot be quantized',
   firstRefused: firstNotFinite,
-} as const satisfies Partial<WeightFormat>;
+} as const satisfies Partial<ValueFormat>;

@@ -1,5 +1,6 @@
 import { f16ToF32, f32ToF16 } from '../formats/float.ts';
-import { BLOCK, BLOCKED, decodeBlocks, extremeOf, type PackedRows, type WeightFormat } from './format.ts';
+import { BLOCK, BLOCKED, decodeBlocks, extremeOf, type PackedRows, type ValueFormat } from './format.ts';
+import { Q4_BLOCKS } from './q4-blocks.ts';
 
 /** What the value of greatest magnitude may be in units of the scale: past -8 it is clipped, for the sake of the others. */
 const EXTREMES = [-8.8, -8.4, -8, -7.6, -7.2, -6.8];
@@ -50,7 +51,7 @@ function encode(values: Float32Array): PackedRows {
 }
 
 /** Codes of four bits with a scale and a minimum for each block. */
-export const q4: WeightFormat = {
+export const q4: ValueFormat = {
   ...BLOCKED,
   reader: 'weight_q4',
   load: 'u32',
@@ -59,6 +60,7 @@ export const q4: WeightFormat = {
   perBlock: 2,
   level: 8,
   encode,
+  blocks: Q4_BLOCKS,
   decode(codes, scales, cols) {
     const bytes = new Uint8Array(codes);
     return decodeBlocks((i) => (bytes[i >> 1]! >> (4 * (i % 2))) & 15, scales, cols, 2);

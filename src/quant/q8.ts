@@ -1,5 +1,15 @@
 import { f16ToF32, f32ToF16 } from '../formats/float.ts';
-import { BLOCK, BLOCKED, decodeBlocks, extremeOf, type PackedRows, type WeightFormat } from './format.ts';
+import {
+  alignedTo,
+  BLOCK,
+  BLOCKED,
+  decodeBlocks,
+  extremeOf,
+  type PackedRows,
+  type Repack,
+  stride,
+  type ValueFormat,
+} from './format.ts';
 
 /** Symmetric, in blocks of 32 along the input: code = round(w / scale), scale = |w|max / 127 as f16. */
 function encode(values: Float32Array): PackedRows {
@@ -18,8 +28,24 @@ function encode(values: Float32Array): PackedRows {
   return { codes, scales };
 }
 
+/** GGUF's Q8_0, of 17 halves: the scale, and two codes in each of the others. */
+function repack(blocks: Uint8Array<ArrayBuffer>, cols: number): ReturnType<Repack['repack']> {
+  const { buffer, byteOffset, byteLength } = alignedTo(blocks, 2);
+  const from = new Uint16Array(buffer, byteOffset, byteLength / 2);
+  const [perRow, padded] = [cols / BLOCK, stride(cols) / BLOCK];
+  const rows = from.length / 17 / perRow;
+  const codes = new Uint16Array(16 * rows * padded);
+  const scales = new Uint16Array(rows * padded);
+  for (let row = 0, at = 0; row < rows; row++)
+    for (let block = row * padded; block < row * padded + perRow; block++, at += 17) {
+      scales[block] = from[at]!;
+      for (let i = 0; i < 16; i++) codes[16 * block + i] = from[at + 1 + i]!;
+    }
+  return { codes, scales };
+}
+
 /** Signed bytes with a scale for each block. */
-export const q8: WeightFormat = {
+export const q8: ValueFormat = {
   ...BLOCKED,
   reader: 'weight_q8',
   load: 'vec2<u32>',
@@ -28,6 +54,7 @@ export const q8: WeightFormat = {
   perBlock: 1,
   level: 127,
   encode,
+  blocks: { Q8_0: { halves: [0], repack } },
   decode(codes, scales, cols) {
     const bytes = new Int8Array(codes);
     return decodeBlocks((i) => bytes[i]!, scales, cols, 1);

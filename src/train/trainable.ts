@@ -1,6 +1,6 @@
 import { ShishuError } from '../errors.ts';
 import { isPlain } from '../model/fold.ts';
-import { attentionOf, type ModelSpec } from '../model/spec.ts';
+import { attentionOf, convOf, type ModelSpec } from '../model/spec.ts';
 
 /** @throws ShishuError `unsupported` for a config that the engine runs and the trainer doesn't. */
 export function checkTrainable(spec: ModelSpec): void {
@@ -9,10 +9,12 @@ export function checkTrainable(spec: ModelSpec): void {
       mend: 'It trains models of type llama and shishu-llama without biases.',
     });
   };
+  if (convOf(spec).size > 0) refuse('short convolutions');
   for (const mixer of attentionOf(spec).values()) {
     if (mixer.q.bias || mixer.out.bias) refuse('biases');
     if (typeof mixer.qkNorm === 'object') refuse('weighted norms of q and k');
     if (!mixer.rope) refuse('attention without rotary embeddings');
+    else if (mixer.rope.interleaved) refuse('rotary embeddings of neighbouring dimensions');
     else if (mixer.rope.scaling.type !== 'none') refuse('scaled rotary embeddings');
   }
   if (!isPlain(spec))

@@ -63,7 +63,17 @@ beforeAll(async () => {
 test('help and version', () => {
   expect(output(['--version'])).toMatch(/^\d+\.\d+\.\d+\n$/);
   const help = output(['--help']);
-  for (const name of ['inspect', 'generate', 'score', 'train', 'evaluate', 'analyze', 'convert', 'bench']) {
+  for (const name of [
+    'inspect',
+    'generate',
+    'score',
+    'embed',
+    'train',
+    'evaluate',
+    'analyze',
+    'convert',
+    'bench',
+  ]) {
     expect(help).toContain(`  ${name} `);
     expect(output([name, '--help'])).toMatch(new RegExp(`^shishulm ${name} `));
   }
@@ -100,6 +110,9 @@ describe("a user's mistake is exit 1 and one line that names it", () => {
     ['messages that are no JSON', ['generate', tiny, '--messages', odd], /odd\.json is not JSON/],
     ['a missing text', ['score', tiny, '--text', join(folder, 'none.txt')], /none\.txt/],
     ['a folder as text', ['score', tiny, '--text', folder], /it is a folder/],
+    ['nothing to embed', ['embed', tiny], /--text/],
+    ['a pooling that is none', ['embed', tiny, '--text', 'a', '--pooling', 'max'], /--pooling is max/],
+    ['one text to compare', ['embed', tiny, '--text', 'a', '--similarity'], /two texts/],
     ['bad ids', ['score', tiny, '--ids', '1,x'], /"x"/],
     ['a comparison with an unknown dtype', ['score', tiny, '--compare', 'q8,q9'], /"q9"/],
     ['one model to measure', ['bench', 'Tiny-1M'], /parent and a child/],
@@ -206,7 +219,7 @@ test.each(TINY_MODEL_NAMES)('the bytes of %s without a GPU are those of the ledg
     const model = await loadModel(await openFolder(path), { dtype, device: gpu.device });
     try {
       const { spec, bytes } = model.info;
-      expect(weightBytes(spec, dtype)).toBe(bytes.weights);
+      expect(weightBytes(spec, { dtype }).weights).toBe(bytes.weights);
     } finally {
       await model.dispose();
     }
@@ -255,6 +268,25 @@ test('generate tells reasoning apart, and what the chat template is told', () =>
   expect(ask('--max-tokens', '4').stderr).toContain('Qui\n\n');
   const odd = ask('--template-variable', 'thinking=1');
   expect(odd.stderr).toContain('does not read the variable "thinking". It reads enable_thinking.');
+});
+
+test('embed writes a line of JSON for each text, one object, or how alike they are', () => {
+  const model = join(root, 'test/fixtures/embeddings/qwen3');
+  const args = ['embed', model, '--text', 'The cat', '--file', '-', '--instruction', 'query'];
+  const input = 'Rivers flow\nThe cat\n';
+  const all = JSON.parse(output([...args, '--json'], { input }));
+  const lines = output(args, { input }).trim().split('\n');
+  expect(lines.map((line) => JSON.parse(line))).toEqual(
+    ['The cat', 'Rivers flow', 'The cat'].map((text, i) => ({
+      text,
+      tokens: all.tokens[i],
+      embedding: all.embeddings[i],
+    })),
+  );
+  expect(all.embeddings[0]).toHaveLength(24);
+  const alike = output([...args, '--similarity', '--dimensions', '8'], { input }).split('\n');
+  expect(alike[0]).toBe('1.0000 The cat');
+  expect(alike[1]).toMatch(/^-?0\.\d{4} Rivers flow$/);
 });
 
 test('score of a text from stdin is that of its ids', () => {

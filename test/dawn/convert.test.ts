@@ -17,7 +17,13 @@ import { readHeader } from '../../src/formats/safetensors.ts';
 import { attentionOf, ownTensors, parameterCount } from '../../src/model/spec.ts';
 import { memorySource } from '../support/memory-source.ts';
 import { parentFiles, textOf, useParents } from '../support/parents.ts';
-import { randomModel, type TinyModel, type TinyModelName, tinyModel } from '../support/tiny-models.ts';
+import {
+  mobileR1,
+  randomModel,
+  type TinyModel,
+  type TinyModelName,
+  tinyModel,
+} from '../support/tiny-models.ts';
 
 const { gpu, withParent } = useParents();
 
@@ -266,6 +272,17 @@ describe('converting', () => {
     const text = reportText(report);
     expect(text).toMatch(/healed: perplexity [\d.]+ -> [\d.]+, \d+ tokens \([\d.]+ passes/);
     expect(text.includes('a CPU that plays GPU')).toBe(gpu().software);
+  });
+
+  test('makes a ShishuLM of MobileLLM-R1, and heals it', async () => {
+    const options = { layers: [1, 2], linear: true, heal: { tokens: 3000 } };
+    const report = await run(mobileR1(7), 'r1', options);
+    const [parent, , mapped, written] = report.steps;
+    expect(parent!.perplexity).toBeLessThan(mapped!.perplexity);
+    expect(written!.perplexity).toBeCloseTo(mapped!.perplexity, 4);
+    expect(report.healing!.perplexity.after).toBeLessThan(0.9 * report.healing!.perplexity.before);
+    const config = JSON.parse(await readFile(join(folder, 'r1', 'config.json'), 'utf8'));
+    expect(config).toMatchObject({ model_type: 'shishu-llama', use_qk_norm: true });
   });
 
   test('leaves nothing when healing is cancelled', async () => {

@@ -24,25 +24,33 @@ describe.runIf(SMOLLM2.runs)(SMOLLM2.name, () => {
     expect(tokenizer.encode(expected.text)).toEqual(expected.tokenIds);
   });
 
-  test('its GGUF file: the same ids, and in f32 the perplexity of transformers', async () => {
-    const model = await loadModel(await openModelPath(SMOLLM2.gguf()), {
-      device: gpu.device,
-      contextLength: 256,
-      dtype: 'f32',
-      kv: 'f32',
-      selfTest: false,
-    });
-    try {
-      expect(await model.encode(expected.text)).toEqual(expected.tokenIds);
-      const { nll } = await model.score(expected.tokenIds);
-      expect(Math.abs(nll - expected.gguf.nll)).toBeLessThan(2e-5);
-      expect(await model.applyChatTemplate([{ role: 'user', content: 'Hi' }])).toMatch(
-        /^<\|im_start\|>system\n.*SmolLM.*<\|im_start\|>user\nHi<\|im_end\|>\n<\|im_start\|>assistant\n$/s,
-      );
-    } finally {
-      await model.dispose();
-    }
-  }, 300_000);
+  test.each([
+    ['as it is', 'auto', ['q4', 'q8']],
+    ['in f32', 'f32', ['f32']],
+  ] as const)(
+    'its GGUF file: the same ids, and %s the perplexity of transformers',
+    async (_, dtype, formats) => {
+      const model = await loadModel(await openModelPath(SMOLLM2.gguf()), {
+        device: gpu.device,
+        contextLength: 256,
+        dtype,
+        kv: 'f32',
+        selfTest: false,
+      });
+      try {
+        expect(model.info.formats.map(({ dtype }) => dtype)).toEqual(formats);
+        expect(await model.encode(expected.text)).toEqual(expected.tokenIds);
+        const { nll } = await model.score(expected.tokenIds);
+        expect(Math.abs(nll - expected.gguf.nll)).toBeLessThan(2e-5);
+        expect(await model.applyChatTemplate([{ role: 'user', content: 'Hi' }])).toMatch(
+          /^<\|im_start\|>system\n.*SmolLM.*<\|im_start\|>user\nHi<\|im_end\|>\n<\|im_start\|>assistant\n$/s,
+        );
+      } finally {
+        await model.dispose();
+      }
+    },
+    300_000,
+  );
 
   test('perplexity in f32 is that of transformers; as f16, with f16 keys and values, it is within 0.1 %', async () => {
     const wide = await load({ dtype: 'f32', kv: 'f32', selfTest: false });

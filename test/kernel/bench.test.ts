@@ -7,8 +7,9 @@ import { fillSynthetic } from '../../src/bench/synthetic.ts';
 import { f16ToF32 } from '../../src/formats/float.ts';
 import { Ledger, readBuffer } from '../../src/gpu/buffer.ts';
 import { type Gpu, openGpu } from '../../src/gpu/device.ts';
-import { stride, type WeightDtype } from '../../src/kernels/tensor.ts';
+import { stride } from '../../src/kernels/tensor.ts';
 import { allocateWeights } from '../../src/model/weights.ts';
+import type { ChosenDtype } from '../../src/quant/index.ts';
 import { DTYPES } from '../../src/quant/index.ts';
 import { openTestGpu } from '../support/gpu-features.ts';
 
@@ -22,7 +23,7 @@ function hash(input: number): number {
 }
 
 /** CPU twin of shaders/synthesise.wgsl for codes: `(rows, stride(cols))` values; of integers, the codes. */
-function twin(dtype: WeightDtype, rows: number, cols: number, seed: number): Float64Array {
+function twin(dtype: ChosenDtype, rows: number, cols: number, seed: number): Float64Array {
   const peak = Math.fround(Math.sqrt(3 / cols));
   const uniform = (bits: number): number => (bits >>> 8) * (2 / 16777216) - 1;
   const padded = stride(cols);
@@ -39,7 +40,7 @@ function twin(dtype: WeightDtype, rows: number, cols: number, seed: number): Flo
 }
 
 /** The values of a buffer of codes. */
-function unpack(dtype: WeightDtype, bytes: ArrayBuffer): Float64Array {
+function unpack(dtype: ChosenDtype, bytes: ArrayBuffer): Float64Array {
   if (dtype === 'f32') return Float64Array.from(new Float32Array(bytes));
   if (dtype === 'f16') return Float64Array.from(new Uint16Array(bytes), f16ToF32);
   if (dtype === 'q8') return Float64Array.from(new Int8Array(bytes));

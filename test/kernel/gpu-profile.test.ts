@@ -11,10 +11,10 @@ import type {
   LoadOptions,
 } from '../../src/engine/types.ts';
 import type { Gpu, GpuOptions } from '../../src/gpu/device.ts';
-import type { WeightDtype } from '../../src/kernels/tensor.ts';
 import type { Tuning } from '../../src/kernels/tuning.ts';
 import { pruned } from '../../src/model/prune.ts';
 import { planOf } from '../../src/model/spec.ts';
+import type { ChosenDtype } from '../../src/quant/index.ts';
 import { type ReferenceTensors, referenceLogits } from '../reference/forward.ts';
 import { logSoftmax } from '../reference/kernels.ts';
 import { openTestGpu } from '../support/gpu-features.ts';
@@ -114,7 +114,7 @@ function someMaps({ spec }: TinyModel): { layer: number; maps: LinearMaps; tenso
 }
 
 // Every shape and every kind of weights with both kinds of KV.
-const KINDS: readonly [GpuShape, WeightDtype, KvDtype][] = [
+const KINDS: readonly [GpuShape, ChosenDtype, KvDtype][] = [
   ['heads of 64', 'f32', 'f32'],
   ['heads of 64', 'q8', 'f16'],
   ['heads of 80', 'q4', 'f32'],

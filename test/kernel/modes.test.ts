@@ -94,7 +94,7 @@ class Schedule {
   run(tokens: readonly number[], plan: Plan): number {
     const differs = tokens.findIndex((token, i) => this.positions[i]?.token !== token);
     const same = Math.min(tokens.length - 1, differs < 0 ? tokens.length : differs);
-    const rank = { mlp: 0, linear: 1, attention: 2 };
+    const rank = { mlp: 0, linear: 1, attention: 2, conv: 2 };
     const there = ({ kv }: { kv: Set<number> }): boolean =>
       plan.every(({ kind, layer }) => kind !== 'attention' || kv.has(layer));
     const begin = this.positions.slice(0, same);

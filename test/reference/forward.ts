@@ -1,6 +1,7 @@
 import {
   type AttentionMixer,
   type Block,
+  type ConvMixer,
   type Matrix,
   type ModelSpec,
   type Plan,
@@ -71,6 +72,29 @@ function selfAttention(
   );
 }
 
+/** Output of a block's short convolution without the residual. */
+function shortConv(
+  { hiddenSize: d, rmsNormEps: eps }: ModelSpec,
+  mixer: ConvMixer,
+  x: Float32Array,
+  get: Lookup,
+  find: OptionalLookup,
+): Float32Array {
+  const n = rmsNorm(x, d, get(mixer.norm), eps);
+  const all = linear(n, get(`${mixer.in.name}.weight`), d, find(`${mixer.in.name}.bias`));
+  const [weight, bias] = [get(`${mixer.conv.name}.weight`), find(`${mixer.conv.name}.bias`)];
+  const mixed = x.map((_, i) => {
+    const [position, channel] = [Math.floor(i / d), i % d];
+    let sum = bias ? bias[channel]! : 0;
+    for (let back = 0; back < Math.min(mixer.taps, position + 1); back++) {
+      const from = 3 * d * (position - back) + channel;
+      sum += weight[channel * mixer.taps + mixer.taps - 1 - back]! * all[from]! * all[from + 2 * d]!;
+    }
+    return sum * all[3 * d * position + d + channel]!;
+  });
+  return linear(mixed, get(`${mixer.out.name}.weight`), d, find(`${mixer.out.name}.bias`));
+}
+
 /** Tensors whose values are gains less an offset. */
 function gainsOf({ gainOffset, norm, blocks }: ModelSpec): ReadonlySet<string | undefined> {
   if (!gainOffset) return new Set();
@@ -98,10 +122,11 @@ function mixing(
   const { hiddenSize: d, rmsNormEps: eps } = spec;
   const at = `model.layers.${layer}`;
   const some = (kind: Block['kind']): boolean => kinds.includes(kind);
+  const { mixer } = spec.blocks[layer]!;
+  if (mixer.kind === 'conv') return shortConv(spec, mixer, x, get, find);
   if (!some('attention') && !some('linear')) return undefined;
   if (kinds.lastIndexOf('attention') >= 0 && !kinds.slice(0, kinds.lastIndexOf('attention')).every(attends))
     throw new Error(`a position of layer ${layer} attends to one that wrote no K and V`);
-  const { mixer } = spec.blocks[layer]!;
   const attended =
     mixer.kind === 'attention' && some('attention')
       ? selfAttention(spec, mixer, context, x, get, find)
@@ -109,7 +134,7 @@ function mixing(
   const mapped = some('linear')
     ? linearMap(d, `${at}.linear_attn`, rmsNorm(x, d, undefined, eps), get, find)
     : undefined;
-  const of = { attention: attended, linear: mapped, mlp: undefined };
+  const of = { attention: attended, linear: mapped, conv: undefined, mlp: undefined };
   return x.map((_, i) => of[kinds[Math.floor(i / d)]!]?.[i] ?? 0);
 }
 

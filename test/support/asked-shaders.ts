@@ -6,6 +6,7 @@ import type { Pipeline, PipelineCache } from '../../src/gpu/pipeline.ts';
 import { Recorder } from '../../src/gpu/recorder.ts';
 import { addMoments } from '../../src/kernels/moments.ts';
 import { norm } from '../../src/kernels/norm.ts';
+import { pool } from '../../src/kernels/pool.ts';
 import { argmax, MAX_TOP } from '../../src/kernels/sample.ts';
 import { adjust, sample, score, topLogprobs } from '../../src/kernels/sampling.ts';
 import { synthesise } from '../../src/kernels/synthesise.ts';
@@ -15,6 +16,7 @@ import { allocateScratch, recordBlocks, recordHead, recordLinear } from '../../s
 import { KvCache } from '../../src/model/kvcache.ts';
 import { type ModelSpec, planOf } from '../../src/model/spec.ts';
 import { allocateWeights } from '../../src/model/weights.ts';
+import { VALUE_FORMATS } from '../../src/quant/index.ts';
 import { TINY_MODEL_NAMES, type TinyModelName, tinyModel } from './tiny-models.ts';
 
 const configs = new Map(TINY_MODEL_NAMES.map((name) => [name, tinyModel(name, 1).spec]));
@@ -66,9 +68,11 @@ export function shadersOf(
   for (const top of [0, MAX_TOP])
     topLogprobs(tuning, recorder, { logits, top, sampled: any, out: any, step });
   for (const weight of [weights.embed, weights.mlp.get(0)!.down])
-    for (const part of weight.parts) synthesise(recorder, { weight, part, seed: 1, uniform: () => any });
+    for (const part of weight.parts.filter(({ dtype }) => dtype in VALUE_FORMATS))
+      synthesise(recorder, { weight, part, seed: 1, uniform: () => any });
   for (const layer of weights.linear.keys()) recordLinear(parts, recorder, layer, hidden, 'many');
   norm(on, tuning, recorder, { label: 'z', x: scratch.x, out: any, eps: 1e-6, head: false, step });
+  pool(recorder, { x: scratch.x, spans: any, out: any, step });
   const to = { G: any, C: any, vectors: any, odd: any };
   addMoments(recorder, { d: spec.hiddenSize, z: any, before: any, after: any, rows: any, to, step });
   ledger.releaseAll();

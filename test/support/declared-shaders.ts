@@ -15,6 +15,8 @@ const SMALL = {
     SPLITS: 1,
     WIDE_FROM: 5,
     WINDOW: 1,
+    TAPS: 2,
+    SEEN_STRIDE: 64,
   },
   ...{ Q_STRIDE: 64, Q_STRIDE4: 16, OUT_STRIDE: 64, OUT_STRIDE4: 16, X_STRIDE: 64, X_STRIDE4: 16 },
   ...{ K: 4, N: 4, ROW0: 0, BIAS_AT: 0, EPS: 1e-6, UNITS: 8, VOCAB: 260, STRIDE4: 80, MASK_WORDS: 9, TOP: 0 },
@@ -22,7 +24,7 @@ const SMALL = {
 const LARGE: typeof SMALL = {
   ...{ HEADS: 28, KV_HEADS: 4, HEAD_DIM: 256, SEQUENCES: 256, SPLIT: 256, SPLITS: 512 },
   // A ring.
-  ...{ CONTEXT: 131_072, CAPACITY: 4352 },
+  ...{ CONTEXT: 131_072, CAPACITY: 4352, TAPS: 4, SEEN_STRIDE: 8192 },
   ...{
     Q_STRIDE: 7168,
     Q_STRIDE4: 1792,

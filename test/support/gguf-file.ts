@@ -1,3 +1,6 @@
+import { f32ToF16 } from '../../src/formats/float.ts';
+import { type BlockType, TYPES } from '../../src/formats/gguf/types.ts';
+
 /** Value types of the format, by its numbers. */
 const TYPE = {
   u8: 0,
@@ -113,4 +116,32 @@ export function ggufFile(
     out.raw(data);
   }
   return out.done();
+}
+
+/** Where blocks of each type have f16 numbers. */
+const HALVES: Record<BlockType, readonly number[]> = {
+  Q4_0: [0],
+  Q4_1: [0, 2],
+  Q5_0: [0],
+  Q5_1: [0, 2],
+  Q8_0: [0],
+  Q2_K: [80, 82],
+  Q3_K: [108],
+  Q4_K: [0, 2],
+  Q5_K: [0, 2],
+  Q6_K: [208],
+  IQ4_NL: [0],
+  IQ4_XS: [0],
+};
+
+/** Blocks of a type with random codes, and scales such that values are about as large as those of a small model. */
+export function randomBlocks(type: BlockType, count: number, random: () => number): Uint8Array<ArrayBuffer> {
+  const { bytes } = TYPES[type];
+  const blocks = Uint8Array.from({ length: count * bytes }, () => Math.floor(256 * random()));
+  for (let block = 0; block < count; block++)
+    for (const at of HALVES[type]) {
+      const half = f32ToF16((random() - 0.3) * (type.endsWith('K') ? 0.002 : 0.02));
+      blocks.set([half & 255, half >> 8], block * bytes + at);
+    }
+  return blocks;
 }

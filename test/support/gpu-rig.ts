@@ -2,14 +2,9 @@ import { expect } from 'vitest';
 import { guardMemory, Ledger, readBuffer } from '../../src/gpu/buffer.ts';
 import type { Gpu } from '../../src/gpu/device.ts';
 import { encode, Recorder, type StepShape, writeStep } from '../../src/gpu/recorder.ts';
-import {
-  type Activations,
-  rowBytes,
-  stride,
-  type Weight,
-  type WeightDtype,
-} from '../../src/kernels/tensor.ts';
+import { type Activations, rowBytes, stride, type Weight } from '../../src/kernels/tensor.ts';
 import { packerOf, padRows } from '../../src/model/pack.ts';
+import type { ValueDtype } from '../../src/quant/index.ts';
 import { mulberry32 } from './random.ts';
 import { runTwins } from './twin-check.ts';
 
@@ -95,7 +90,7 @@ export class Rig {
   weight(spec: {
     rows: number;
     cols: number;
-    dtype: WeightDtype;
+    dtype: ValueDtype;
     unit?: number;
     halves?: boolean;
     gain?: boolean;
@@ -105,7 +100,7 @@ export class Rig {
     const source = this.floats(rows * cols);
     const gain = spec.gain ? this.floats(cols) : undefined;
     const bias = spec.bias ? this.floats(rows) : undefined;
-    const weight: Weight = { dtype, rows, cols, parts: [], hasGain: !!gain, hasBias: !!bias };
+    const weight: Weight = { rows, cols, parts: [], hasGain: !!gain, hasBias: !!bias };
     const { binding } = this.gpu.limits;
     const most = Math.max(unit, Math.floor(binding / rowBytes(dtype, cols).codes / unit) * unit);
     for (let row0 = 0; row0 < rows; row0 += most) {
@@ -125,6 +120,7 @@ export class Rig {
       weight.parts.push({
         row0,
         rows: count,
+        dtype,
         codes: this.upload('codes', packed.codes),
         scales: packed.scales && this.upload('scales', packed.scales),
         vectors: vectors.length ? this.upload('vectors', vectors) : undefined,

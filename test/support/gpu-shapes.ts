@@ -1,6 +1,6 @@
 // Models whose sizes meet the edges of the kernels for GPUs: tiles of 64 by 64, chunks of 256 rows, splits of 256 positions,
 // heads that fill a tile, that do not, and that are too large for one.
-import type { WeightDtype } from '../../src/kernels/tensor.ts';
+import type { ChosenDtype } from '../../src/quant/index.ts';
 import { dequantize, quantize, roundToF16 } from '../reference/quantize.ts';
 import { charTokenizerFiles } from './char-tokenizer.ts';
 import { memorySource } from './memory-source.ts';
@@ -102,7 +102,7 @@ export const shapedSource = (model: TinyModel) =>
   memorySource({ ...tinyFiles(model), ...charTokenizerFiles(Math.min(200, model.spec.vocabSize)) });
 
 /** The weights as a dtype keeps them: matrices rounded; embedding and head of q4 are q8. */
-export function heldTensors({ tensors }: TinyModel, dtype: WeightDtype): Map<string, TinyTensor> {
+export function heldTensors({ tensors }: TinyModel, dtype: ChosenDtype): Map<string, TinyTensor> {
   const held = (name: string, { shape, data }: TinyTensor): Float32Array => {
     if (shape.length < 2 || dtype === 'f32') return data;
     if (dtype === 'f16') return data.map(roundToF16);

@@ -1,6 +1,7 @@
 // Launches of every kernel in the registry with odd sizes, by the names of constants and bindings: a new kernel needs a line here
 // only for a name that no other has.
 import { f32ArrayToF16 } from '../../src/formats/float.ts';
+import { type BlockType, TYPES } from '../../src/formats/gguf/types.ts';
 import {
   askedOf,
   type Fixed,
@@ -11,10 +12,13 @@ import {
   type StepShape,
   type TwinLaunch,
 } from '../../src/gpu/kernel.ts';
+import { packSpans } from '../../src/kernels/pool.ts';
 import { packSampler } from '../../src/kernels/sample.ts';
 import { rowBytes, stride } from '../../src/kernels/tensor.ts';
 import { all, BYTES, twinLaunch } from '../../src/kernels/twin.ts';
+import { packBlocks } from '../../src/model/pack.ts';
 import { FORMATS, type WeightDtype } from '../../src/quant/index.ts';
+import { randomBlocks } from './gguf-file.ts';
 import { mulberry32 } from './random.ts';
 
 /** Sizes that are multiples of nothing. */
@@ -111,22 +115,26 @@ const rowsEach = (rows: number): number => Math.ceil(rows / SEQUENCES);
 type Place = { odd: Odd; fixed: Fixed; kernel: Kernel };
 
 const qkvRows = ({ odd }: Place): number => (odd.heads + 2 * odd.kvHeads) * odd.headDim;
+/** Rows of blocks are whole blocks. */
+const colsOf = ({ odd, fixed }: Place): number =>
+  /_k$/.test(String(fixed.WEIGHT)) ? 256 * Math.ceil(odd.cols / 128) : odd.cols;
 const isQkv = ({ fixed }: Place): boolean => fixed.OUT === 'out_qkv';
 
 /** Each constant that is a size. */
 const SIZES: Record<string, (place: Place) => number> = {
-  K: ({ odd }) => odd.cols,
-  UNITS: ({ odd, fixed }) => stride(odd.cols) / Number(fixed.UNIT),
-  X_STRIDE4: ({ odd }) => stride(odd.cols) / 4,
-  X_STRIDE: (place) => stride(qkvRows(place)),
+  K: colsOf,
+  UNITS: (place) => stride(colsOf(place)) / Number(place.fixed.UNIT),
+  X_STRIDE4: (place) => stride(colsOf(place)) / 4,
+  X_STRIDE: (place) => stride(place.kernel.name === 'conv' ? 3 * place.odd.cols : qkvRows(place)),
+  SEEN_STRIDE: ({ odd }) => stride(odd.cols),
   N(place) {
     // A part of a weight: of q, k and v the first head is another's.
     if (isQkv(place)) return qkvRows(place) - place.odd.headDim;
     return place.fixed.OUT === 'out_swiglu' ? 2 * place.odd.outputs : place.odd.outputs;
   },
   ROW0: (place) => (isQkv(place) ? place.odd.headDim : 8),
-  BIAS_AT: ({ odd, fixed }) => (fixed.NORM ? stride(odd.cols) : 0),
-  OUT_STRIDE: ({ odd }) => stride(8 + odd.outputs),
+  BIAS_AT: (place) => (place.fixed.NORM ? stride(colsOf(place)) : 0),
+  OUT_STRIDE: ({ odd, kernel }) => stride(kernel.name === 'conv' ? odd.cols : 8 + odd.outputs),
   EPS: () => 0.05,
   HEADS: ({ odd }) => odd.heads,
   KV_HEADS: ({ odd }) => odd.kvHeads,
@@ -134,6 +142,7 @@ const SIZES: Record<string, (place: Place) => number> = {
   SEQUENCES: () => SEQUENCES,
   CONTEXT: () => CONTEXT,
   CAPACITY: ({ odd, kernel }) => (odd.ring ? odd.window + rowsEach(rowsOf(odd, kernel)) : CONTEXT),
+  TAPS: ({ odd }) => 3 + (odd.rows % 3),
   Q_STRIDE: ({ odd }) => stride(odd.heads * odd.headDim),
   Q_STRIDE4: ({ odd }) => stride(odd.heads * odd.headDim) / 4,
   OUT_STRIDE4: ({ odd }) => stride(odd.heads * odd.headDim) / 4,
@@ -206,7 +215,11 @@ function contentOf(
     )!;
     const cols = constants.UNIT! * constants.UNITS!;
     const rows = bytes / rowBytes(dtype, cols)[name === 'weight' ? 'codes' : 'scales'];
-    return FORMATS[dtype].encode(Float32Array.from({ length: rows * cols }, () => 2 * random() - 1));
+    const format = FORMATS[dtype];
+    if ('encode' in format)
+      return format.encode(Float32Array.from({ length: rows * cols }, () => 2 * random() - 1));
+    const type = Object.keys(format.blocks!)[0] as BlockType;
+    return packBlocks(type, randomBlocks(type, (rows * cols) / TYPES[type].values, random), cols, 'test');
   };
   const binding = spec.kernel.bindings(launch).find((one) => one.name === name)!;
   const { numbers } = binding;
@@ -218,6 +231,18 @@ function contentOf(
       case 'next_rows':
         // Sequences backwards.
         return words((i) => [7 + (i >> 2), count / 4 - 1 - (i >> 2), 4 + (i >> 2), 2 + (i >> 2)][i & 3]!);
+      case 'spans':
+        // One after the other, places backwards.
+        return new Uint32Array(
+          packSpans(
+            all(shape[0]!).map((s) => ({
+              first: s,
+              count: Math.min(1 + (s % 3), step.rows - s),
+              place: shape[0]! - s,
+              scale: 0.25 * (s + 1),
+            })),
+          ),
+        );
       case 'samplers':
         return words((i) => {
           const sampler = { ...SAMPLERS[(i >> 3) % SAMPLERS.length]!, seed: 31 * (i >> 3) };

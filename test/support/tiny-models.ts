@@ -212,6 +212,24 @@ export function randomModel(configJson: Record<string, unknown>, seed: number, o
   return { configJson, spec, tensors };
 }
 
+/** A dense Llama 4, as MobileLLM-R1 is. */
+export function mobileR1(seed: number): TinyModel {
+  const { configJson, spec } = tinyModel('mobilellm', seed);
+  const own = {
+    model_type: 'llama4_text',
+    intermediate_size: 7,
+    intermediate_size_mlp: configJson.intermediate_size,
+    num_local_experts: 16,
+    moe_layers: [],
+    no_rope_layers: spec.blocks.map(() => 1),
+    use_qk_norm: true,
+    attn_temperature_tuning: false,
+    rope_theta: 100,
+    tie_word_embeddings: true,
+  };
+  return randomModel({ ...configJson, ...own }, seed);
+}
+
 /** Token ids below the vocabulary, any of them. */
 export function randomTokens(spec: ModelSpec, count: number, seed: number): number[] {
   const uniform = mulberry32(seed);

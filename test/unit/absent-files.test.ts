@@ -3,7 +3,7 @@
 import { gzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import { readHeaders } from '../../src/engine/engine.ts';
-import { readEosIds } from '../../src/formats/generation.ts';
+import { readGeneration } from '../../src/formats/generation.ts';
 import { readJson } from '../../src/formats/json.ts';
 import { openSource } from '../../src/formats/open-source.ts';
 import { readOptional } from '../../src/formats/source.ts';
@@ -62,7 +62,8 @@ describe.each(Object.entries(ANSWERS))('a server that answers %s', (name, absent
     expect(await readOptional(folder, 'chat_template.jinja')).toBeUndefined();
     const tokenizer = await loadTokenizer(folder, 300);
     expect(tokenizer.hasChatTemplate).toBe(false);
-    expect(await readEosIds(folder, { eosTokenIds: [2], vocabSize: 9 }, { enders: [] })).toEqual([2]);
+    const { eosTokenIds } = await readGeneration(folder, { eosTokenIds: [2], vocabSize: 9 }, { enders: [] });
+    expect(eosTokenIds).toEqual([2]);
   });
 
   it.each([1, 3])('for the other way to store weights loads those in %i files', async (shards) => {

@@ -18,6 +18,7 @@ const facts = (label: string, scale: number): ModelFacts => ({
   maxPositions: 4096,
   bytes: { weights: 4e6 * scale, kv: 1e6 * scale, scratch: 5e5, total: 5e6 * scale + 5e5 },
   kvBytesPerToken: 1000 * scale,
+  kvWindows: [{ bytesPerToken: 250 * scale, tokens: 768 }],
   dispatchesPerToken: 10 * scale,
 });
 
@@ -85,7 +86,8 @@ describe('the summary', () => {
     expect(ratio('Dispatches a token, short context')).toBe(0.5);
     expect(ratio('Training step')).toBe(0.75);
     const memory = rows.find((row) => row.what === 'Weights + KV at 2048 tokens');
-    expect(memory).toMatchObject({ kind: 'counted', parent: 8e6 + 2048 * 2000, child: 4e6 + 2048 * 1000 });
+    const kv = 2048 * 1000 - 1280 * 250;
+    expect(memory).toMatchObject({ kind: 'counted', parent: 8e6 + 2 * kv, child: 4e6 + kv });
     expect(rows.find((row) => row.what === 'First token, prompt of 32')?.quartiles?.parent).toEqual([11, 13]);
   });
 

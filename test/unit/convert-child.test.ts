@@ -1,14 +1,21 @@
 import { describe, expect, test } from 'vitest';
-import { childConfig } from '../../src/convert/child.ts';
+import { childConfig, childTensors } from '../../src/convert/child.ts';
+import { inUsualOrder, weightsInUsualOrder } from '../../src/convert/parent-tensors.ts';
 import { specOf } from '../../src/families/index.ts';
+import { openCheckpoint } from '../../src/formats/checkpoint.ts';
+import { bytesToF32 } from '../../src/formats/float.ts';
 import {
   type AttentionMixer,
   attentionOf,
   type BlockSpec,
   type ModelSpec,
   planOf,
+  tensorsOf,
 } from '../../src/model/spec.ts';
-import { type TinyModelName, tinyModel } from '../support/tiny-models.ts';
+import { readWeights } from '../../src/train/weights.ts';
+import { type ReferenceTensor, referenceLogits } from '../reference/forward.ts';
+import { difference } from '../support/family-fixtures.ts';
+import { memorySource, mobileR1, type TinyModelName, tinyFiles, tinyModel } from '../support/tiny-models.ts';
 
 const shape = { layers: [1], sharedPairs: 0, linear: false };
 const childOf = (json: Record<string, unknown>): { parent: ModelSpec; child: ModelSpec } => {
@@ -59,6 +66,42 @@ describe('the config of a child keeps what changes sums', () => {
       const { child } = childOf({ ...configJson, ...whole, use_qk_norm });
       expect(mixers(child)[0]!.qkNorm).toBe(use_qk_norm ? 'weightless' : undefined);
     }
+  });
+
+  test('of MobileLLM-R1, whose tensors have other names and order of rows', async () => {
+    const parent = mobileR1(3);
+    const source = memorySource(tinyFiles(parent));
+    const { spec } = parent;
+    const child = specOf(childConfig(parent.configJson, spec, shape));
+    expect(mixers(child)[0]).toMatchObject({ qkNorm: 'weightless', rope: { theta: 100 } });
+    const checkpoint = await openCheckpoint(source, tensorsOf(spec));
+    const made = new Map<string, ReferenceTensor>();
+    for (const { name, shape, read } of childTensors(
+      { spec, checkpoint, dtype: 'F32' },
+      child,
+      new Map(),
+      'keep-first',
+    ))
+      made.set(name, { shape, data: bytesToF32(new Uint8Array(await read()), 'F32') });
+    const tokens = [5, 9, 3, 40, 17, 8, 2, 31];
+    const skip = planOf(spec).map((block, i) => (i === 1 ? { ...block, kind: 'mlp' as const } : block));
+    const [found, expected] = [
+      referenceLogits(child, made, tokens),
+      referenceLogits(spec, parent.tensors, tokens, skip),
+    ];
+    expect(difference(found, expected)).toBeLessThan(1e-6);
+    // As its teacher in healing.
+    const teacher = weightsInUsualOrder(await readWeights(checkpoint, spec), spec);
+    const taught = referenceLogits(inUsualOrder(spec), new Map(Object.entries(teacher)), tokens);
+    expect(difference(taught, referenceLogits(spec, parent.tensors, tokens))).toBeLessThan(1e-6);
+  });
+
+  test('of LFM2 there is none', () => {
+    const { configJson } = tinyModel('llama', 1);
+    const { rms_norm_eps: _, ...rest } = configJson as Record<string, unknown>;
+    const json = { ...rest, model_type: 'lfm2', full_attn_idxs: [1] };
+    const error = { code: 'unsupported', message: expect.stringContaining('Short convolutions') };
+    expect(() => childConfig(json, specOf(json), shape)).toThrowError(expect.objectContaining(error));
   });
 
   test('of SmolLM3, where the blocks without rotary embeddings are those that lose their attention', () => {

@@ -2,7 +2,7 @@ import { describe, expect, it, vi } from 'vitest';
 import { ShishuError } from '../../src/errors.ts';
 import { specOf } from '../../src/families/index.ts';
 import { openCheckpoint } from '../../src/formats/checkpoint.ts';
-import { readEosIds } from '../../src/formats/generation.ts';
+import { readGeneration } from '../../src/formats/generation.ts';
 import { readJson } from '../../src/formats/json.ts';
 import { encodeSafetensors } from '../../src/formats/safetensors.ts';
 import type { Source } from '../../src/formats/source.ts';
@@ -163,7 +163,7 @@ describe('damaged files', () => {
         'generation_config.json': damage(random, '{"eos_token_id":[3,4]}'),
       });
       const facts = specOf(await readJson(source, 'config.json', { code: 'bad-config' }));
-      await readEosIds(source, facts, { enders: [] });
+      await readGeneration(source, facts, { enders: [] });
     });
     expect(refused).toBeGreaterThan(200);
   });

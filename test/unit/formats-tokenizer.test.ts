@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { readEosIds } from '../../src/formats/generation.ts';
+import { readGeneration } from '../../src/formats/generation.ts';
 import { openFolder } from '../../src/formats/node-folder.ts';
 import { StopFilter } from '../../src/formats/stop-filter.ts';
 import { TokenStream } from '../../src/formats/token-stream.ts';
@@ -228,14 +228,15 @@ describe('loadTokenizer', () => {
   });
 });
 
-describe('readEosIds', () => {
+describe('readGeneration', () => {
   const spec = { eosTokenIds: [2], vocabSize: 10 };
-  const read = (json?: unknown, enders: number[] = []) =>
-    readEosIds(
+  const readAll = (json?: unknown, enders: number[] = []) =>
+    readGeneration(
       memorySource(json === undefined ? {} : { 'generation_config.json': JSON.stringify(json) }),
       spec,
       { enders },
     );
+  const read = async (...args: Parameters<typeof readAll>) => (await readAll(...args)).eosTokenIds;
 
   it('takes a number, a list, or what config.json says', async () => {
     expect(await read({ eos_token_id: 5 })).toEqual([5]);
@@ -246,6 +247,19 @@ describe('readEosIds', () => {
     expect(await read({ eos_token_id: [5, 7] }, [9])).toEqual([5, 7, 9]);
     for (const bad of [10, -1, 'x', [1.5], [null]])
       await expect(read({ eos_token_id: bad })).rejects.toMatchObject({ code: 'bad-config' });
+  });
+
+  it('says how to choose tokens where the file asks for sampling', async () => {
+    const sampling = async (json?: unknown) => (await readAll(json)).sampling;
+    expect(await sampling()).toEqual({});
+    expect(await sampling({ temperature: 0.7 })).toEqual({});
+    expect(await sampling({ do_sample: true, top_k: 20 })).toEqual({ temperature: 1, topK: 20 });
+    const all = { temperature: 0.6, top_k: 20, top_p: 0.95, min_p: 0, repetition_penalty: 1.05 };
+    expect(await sampling({ do_sample: true, ...all })).toEqual({
+      ...{ temperature: 0.6, topK: 20, topP: 0.95, minP: 0, repetitionPenalty: 1.05 },
+    });
+    const odd = { temperature: 'hot', top_k: 1.5, top_p: 0, min_p: null, repetition_penalty: -1 };
+    expect(await sampling({ do_sample: true, ...odd })).toEqual({ temperature: 1 });
   });
 });
 

@@ -7,9 +7,10 @@ import { readHeaders } from '../../src/engine/engine.ts';
 import { ShishuError } from '../../src/errors.ts';
 import { specsOf } from '../../src/families/index.ts';
 import { checkpointOf, readEntries } from '../../src/formats/checkpoint.ts';
+import { embeddingFilesOf } from '../../src/formats/embedding-files.ts';
 import { ggufPlace } from '../../src/formats/find-gguf.ts';
 import { bytesToF32 } from '../../src/formats/float.ts';
-import { readEosIds } from '../../src/formats/generation.ts';
+import { readGeneration } from '../../src/formats/generation.ts';
 import { readJson } from '../../src/formats/json.ts';
 import { openFolder } from '../../src/formats/node-folder.ts';
 import { openSource } from '../../src/formats/open-source.ts';
@@ -112,7 +113,10 @@ describe('the model of a file that Python wrote', () => {
     expect(tokenizer.applyChatTemplate([{ role: 'user', content: 'hi' }])).toBe(
       '<|begin|>user: hi<|eot|>assistant: ',
     );
-    expect(await readEosIds(source, { eosTokenIds: [], vocabSize: 320 }, tokenizer)).toEqual([1, 2]);
+    expect(await readGeneration(source, { eosTokenIds: [], vocabSize: 320 }, tokenizer)).toEqual({
+      eosTokenIds: [1, 2],
+      sampling: {},
+    });
   });
 });
 
@@ -162,8 +166,6 @@ describe('ways to name a file', () => {
   });
 
   it.each([
-    ['owner/name/m.gguf', { folder: 'owner/name', file: 'm.gguf' }],
-    ['owner/name@v2/q4/m.gguf', { folder: 'owner/name@v2', file: 'q4/m.gguf' }],
     ['./models/m.gguf', { folder: './models/', file: 'm.gguf' }],
     ['https://x.test/a/m%20n.gguf?k=1', { folder: 'https://x.test/a/?k=1', file: 'm n.gguf' }],
     ['https://x.test/a/50%.gguf', { folder: 'https://x.test/a/', file: '50%.gguf' }],
@@ -270,6 +272,20 @@ describe('what is not read is refused by its key', () => {
     expect(tokenizer).toEqual({ eos_token: 'ab', add_bos_token: false, add_eos_token: false });
   });
 
+  it('says how to choose tokens, where the file does', async () => {
+    const f32 = (value: number): Typed => ({ kind: 'f32', value });
+    const metadata: Record<string, Typed> = {
+      ...BPE,
+      'general.sampling.temp': f32(0.6),
+      'general.sampling.top_k': { kind: 'i32', value: 20 },
+      'general.sampling.top_p': f32(0.95),
+      'general.sampling.penalty_repeat': f32(1.05),
+    };
+    const source = folderOf({ 'm.gguf': ggufFile(metadata, [EMBEDDING]) });
+    const { sampling } = await readGeneration(source, { eosTokenIds: [1], vocabSize: 3 }, { enders: [] });
+    expect(sampling).toEqual({ temperature: 0.6, topK: 20, topP: 0.95, repetitionPenalty: 1.05 });
+  });
+
   it("YaRN's factor of attention is multiplied by the file's, as llama.cpp does", async () => {
     const metadata: Record<string, Typed> = {
       ...CONFIG,
@@ -293,6 +309,20 @@ describe('what is not read is refused by its key', () => {
     };
     const of = (keys: Record<string, Typed>) => configOf(folderOf({ 'm.gguf': ggufFile(keys, [EMBEDDING]) }));
     expect(await of(metadata)).toEqual(await of(CONFIG));
+  });
+
+  it('how states are pooled is what sentence-transformers would say, for those who ask', async () => {
+    const filesOf = async (type: number) =>
+      (
+        await embeddingFilesOf(
+          folderOf({ 'm.gguf': ggufFile({ ...CONFIG, 'qwen2.pooling_type': u32(type) }, [EMBEDDING]) }),
+        )
+      )();
+    expect(await filesOf(0)).toBeUndefined();
+    expect(await filesOf(1)).toMatchObject({ pooling: ['mean'], normalize: true });
+    expect(await filesOf(3)).toMatchObject({ pooling: ['lasttoken'], normalize: true });
+    expect((await filesOf(4))!.pooling).toEqual(['rank']);
+    expect((await filesOf(9))!.pooling).toEqual(['type 9']);
   });
 
   it('a missing key, and factors of rotation that no known scaling makes', async () => {
@@ -388,7 +418,7 @@ it.each([
   expect(Array.from(rows.slice(0, 20))).toEqual(Array.from({ length: 20 }, (_, i) => i));
 });
 
-it('a few blocks beside f16 are widened, and not said to be kept in fewer bits', async () => {
+it('unasked each matrix stays as it is stored, and nothing is said', async () => {
   const tensor = (name: string, type: number, ...shape: number[]): FileTensor => {
     const values = shape.reduce((a, b) => a * b);
     const size = { 0: 4 * values, 1: 2 * values, 8: (values / 32) * 34 }[type];
@@ -405,10 +435,11 @@ it('a few blocks beside f16 are widened, and not said to be kept in fewer bits',
   ];
   const size = { kind: 'u32', value: 32 } as const;
   const metadata = { ...CONFIG, 'qwen2.embedding_length': size, 'qwen2.feed_forward_length': size };
-  const { sizes, requantized } = await readHeaders(folderOf({ 'm.gguf': ggufFile(metadata, tensors) }), {});
-  expect(sizes.dtype).toBe('f16');
-  expect(sizes.wide).toContain('model.layers.0.self_attn.q_proj.weight');
-  expect(requantized).toEqual([]);
+  const { sizes, note } = await readHeaders(folderOf({ 'm.gguf': ggufFile(metadata, tensors) }), {});
+  expect(sizes).toMatchObject({ dtype: 'f16', asStored: true });
+  expect(sizes.own?.get('model.embed_tokens.weight')).toBe('f16');
+  expect(sizes.own?.get('model.layers.0.self_attn.q_proj.weight')).toBe('q8');
+  expect(note).toBeUndefined();
 });
 
 it('200 damaged files give a model or a typed error', async () => {

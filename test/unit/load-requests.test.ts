@@ -7,6 +7,7 @@ afterEach(() => void vi.unstubAllGlobals());
 const TEXTS = [
   'tokenizer.json',
   'tokenizer_config.json',
+  'modules.json',
   'tool_use.jinja',
   'chat_template.jinja',
   'chat_template.json',

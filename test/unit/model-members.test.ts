@@ -13,7 +13,7 @@ test('a model in the page has all of the interface, and nothing else', () => {
   expectTypeOf<LocalModel>().toExtend<EngineModel>();
   // Nor does it ask for more or less than the interface does.
   expectTypeOf<Arguments<LocalModel>>().toEqualTypeOf<Arguments<EngineModel>>();
-  expectTypeOf<keyof Model>().toEqualTypeOf<keyof EngineModel | 'chat'>();
+  expectTypeOf<keyof Model>().toEqualTypeOf<keyof EngineModel | 'chat' | 'embeddings'>();
 });
 
 test('the table has a row for each member, of its kind', () => {

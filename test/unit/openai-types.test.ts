@@ -1,6 +1,7 @@
 // `tsc` is the judge: what we answer is what the types of OpenAI's client promise, and both take the same requests.
 import type OpenAI from 'openai';
 import { expectTypeOf, test } from 'vitest';
+import type { EmbeddingResponse } from '../../src/api/embeddings.ts';
 import type { ChatCompletion, ChatCompletionChunk } from '../../src/api/openai.ts';
 import type { Model } from '../../src/index.ts';
 
@@ -42,4 +43,20 @@ test('the chat of every model stands in for that of the client', () => {
   expectTypeOf<Model['chat']>().toExtend<Chat>();
   // The check can fail.
   expectTypeOf<{ completions: { create(body: Request): Promise<string> } }>().not.toExtend<Chat>();
+});
+
+/** What a program for the client needs of its embeddings. */
+interface Embeddings {
+  create(body: {
+    model: string;
+    input: string | string[] | number[] | number[][];
+    dimensions?: number;
+    user?: string;
+  }): PromiseLike<OpenAI.CreateEmbeddingResponse>;
+}
+
+test('embeddings have the types of the client, and stand in for its own', () => {
+  expectTypeOf<EmbeddingResponse>().toExtend<OpenAI.CreateEmbeddingResponse>();
+  expectTypeOf<OpenAI['embeddings']>().toExtend<Embeddings>();
+  expectTypeOf<Model['embeddings']>().toExtend<Embeddings>();
 });

@@ -337,7 +337,6 @@ describe('a budget', () => {
     const scheduler = new Scheduler(runner.asRunner(), { ready: async () => {}, still() {} });
     const checked = checkOptions({ seed: 1, maxTokens: 30, ...options }, 100);
     const promptTokenIds = opened ? [7, 8, 98] : [7, 8, 9];
-    const reasoning = reasoningOf(fake, messages, promptTokenIds, checked);
     const speaker = {
       gpu: {} as Gpu,
       runner: runner.asRunner(),
@@ -348,7 +347,7 @@ describe('a budget', () => {
     };
     const run = async (replies: number): Promise<GenerateResult[]> => {
       const stream = generateReplies(speaker, {
-        ...{ promptTokenIds, continues: false, replies, options: checked, masks: undefined, reasoning },
+        ...{ promptTokenIds, prompt: messages, replies, options: checked, masks: undefined },
         plan: () => PLAN,
       });
       const ids = Array.from({ length: replies }, (): number[] => []);

@@ -339,6 +339,10 @@ function fakeModel(source: SourceLike, log: string[]): EngineModel {
     async score(ids) {
       return { nll: ids.length, logprobs: new Float32Array(ids), top1: new Uint32Array(ids) };
     },
+    embed: async (texts) => ({
+      embeddings: [Float32Array.of(1), Float32Array.of(texts.length)],
+      tokens: [1, 2],
+    }),
     logits: async (ids) => new Float32Array(ids),
     async setModes(setting, options) {
       log.push(`setModes ${JSON.stringify([setting, options])}`);
@@ -434,6 +438,10 @@ describe('models in a worker', () => {
       top1: Uint32Array.of(1, 2),
     });
     expect(await a.logits([7])).toEqual(Float32Array.of(7));
+    expect(await a.embed(['a', 'b', 'c'])).toEqual({
+      embeddings: [Float32Array.of(1), Float32Array.of(3)],
+      tokens: [1, 2],
+    });
     expect(await a.decode(await a.encode('ab'))).toBe('ab');
     expect(await b.applyChatTemplate([{ role: 'user', content: 'x' }])).toBe('<user>x');
     await b.reset();

@@ -62,6 +62,22 @@ describe('variables', () => {
     );
   });
 
+  it('that it does not read are warned of, once', () => {
+    const warnings: string[] = [];
+    const { qwen3 } = templates;
+    const warn = (message: string) => void warnings.push(message);
+    const template = chatTemplate(() => ({ file: 'chat_template.jinja', text: qwen3! }), special, warn);
+    const messages = [{ role: 'user', content: 'Hi' }];
+    for (const name of ['enable_thinking', 'thinking', 'thinking', 'date'])
+      template(messages, { templateVariables: { [name]: true } });
+    expect(warnings).toEqual(
+      ['thinking', 'date'].map(
+        (name) =>
+          `The chat template of the model does not read the variable "${name}". It reads enable_thinking.`,
+      ),
+    );
+  });
+
   it('are JSON, and none that the template has of its own', () => {
     const deep: unknown[] = [];
     let inner = deep;

@@ -1,20 +1,7 @@
 import type { Json } from '../json.ts';
+import { ARCHITECTURES } from './architectures.ts';
 import type { GgufHeader } from './header.ts';
 import { Keys } from './keys.ts';
-
-/** An architecture as llama.cpp calls it. */
-interface Architecture {
-  /** What `config.json` calls it. */
-  modelType: string;
-  /** The two dimensions of q and k that rotate together lie side by side, where other files have all first ones, then all second. */
-  interleaved: boolean;
-}
-
-const ARCHITECTURES: Record<string, Architecture> = {
-  llama: { modelType: 'llama', interleaved: true },
-  qwen2: { modelType: 'qwen2', interleaved: false },
-  qwen3: { modelType: 'qwen3', interleaved: false },
-};
 
 /** Keys of an architecture that say nothing of the sums. */
 const HARMLESS = [
@@ -22,27 +9,37 @@ const HARMLESS = [
   'rope.scaling.finetuned',
   'expert_used_count',
   'attention.layer_norm_epsilon',
-  // How embeddings are made of the last hidden states.
-  'pooling_type',
   // Written of every model once; the architectures that are read have none.
   'use_parallel_residual',
 ];
 
+/** How embeddings are made of the last hidden states, by `pooling_type`, from 1 up, in the words of sentence-transformers. */
+const POOLINGS = ['mean', 'cls', 'lasttoken', 'rank'];
+
 /** Factors by which llama3's scaling divides each frequency. */
-export const ROPE_FACTORS = 'rope_freqs.weight';
+const ROPE_FACTORS = 'rope_freqs.weight';
+/** Tensors that are no weights: factors of RoPE. */
+export const ROPE_TENSORS = [ROPE_FACTORS, 'rope_factors_long.weight', 'rope_factors_short.weight'];
 /** What all published models with that scaling have. */
 const LLAMA3 = { low_freq_factor: 1, high_freq_factor: 4, original_max_position_embeddings: 8192 };
 
 /**
  * What `config.json` would say of the model.
- * @param ropeFactors the values of `ROPE_FACTORS`, where the file has it
+ * @param factors the values of those of `ROPE_TENSORS` that the file has, by name
  * @throws ShishuError `bad-checkpoint`, `unsupported` naming the key
  */
 export function configOf(
   file: string,
   { metadata, tensors }: GgufHeader,
-  ropeFactors?: Float32Array,
-): { config: Json; headDim: number; interleaved: boolean } {
+  factors: ReadonlyMap<string, Float32Array> = new Map(),
+): {
+  config: Json;
+  headDim: number;
+  interleaved: boolean;
+  /** Names of tensors that the architecture alone has. */
+  names: Readonly<Record<string, string>>;
+  pooling: string | undefined;
+} {
   const keys = new Keys(file, metadata);
   const name = keys.need(keys.text('general.architecture'), 'general.architecture');
   const architecture = Object.hasOwn(ARCHITECTURES, name) ? ARCHITECTURES[name] : undefined;
@@ -60,7 +57,7 @@ export function configOf(
   const hiddenSize = need('embedding_length');
   const heads = need('attention.head_count');
   const headDim = number('attention.key_length') ?? hiddenSize / heads;
-  for (const key of ['attention.value_length', 'rope.dimension_count'])
+  for (const key of ['attention.value_length', ...(architecture.partial ? [] : ['rope.dimension_count'])])
     if ((number(key) ?? headDim) !== headDim)
       keys.refuse(
         own(key),
@@ -83,12 +80,12 @@ export function configOf(
     intermediate_size: need('feed_forward_length'),
     num_hidden_layers: blocks,
     num_attention_heads: heads,
-    num_key_value_heads: number('attention.head_count_kv') ?? heads,
+    num_key_value_heads: architecture.headsByLayer ? heads : (number('attention.head_count_kv') ?? heads),
     head_dim: headDim,
     max_position_embeddings: need('context_length'),
     rms_norm_eps: need('attention.layer_norm_rms_epsilon'),
     rope_theta: number('rope.freq_base') ?? 10000,
-    rope_scaling: scalingOf(keys, own, headDim, ropeFactors),
+    rope_scaling: scalingOf(keys, own, headDim, factors.get(ROPE_FACTORS)),
     vocab_size: embedding?.shape[0] ?? vocabSize,
     tie_word_embeddings: !tensors.has('output.weight'),
     attention_bias: tensors.has('blk.0.attn_q.bias'),
@@ -105,11 +102,18 @@ export function configOf(
     bos_token_id: keys.tokenId('tokenizer.ggml.bos_token_id'),
     eos_token_id: keys.tokenId('tokenizer.ggml.eos_token_id'),
   };
+  Object.assign(
+    config,
+    architecture.more?.({ keys, number, own, headDim, hiddenSize, heads, blocks, factors }),
+  );
   if (keys.flag(own('attention.causal')) === false) config.is_causal = false;
+  const type = number('pooling_type') ?? 0;
+  const pooling = type > 0 ? (POOLINGS[type - 1] ?? `type ${type}`) : undefined;
   const [unknown] = keys.unread(`${name}.`).filter((key) => !HARMLESS.map(own).includes(key));
   if (unknown !== undefined)
     keys.refuse(unknown, 'is not known, and may change what the model computes.', 'unsupported');
-  return { config, headDim, interleaved: architecture.interleaved };
+  const { interleaved = false, names = {} } = architecture;
+  return { config, headDim, interleaved, names, pooling };
 }
 
 function scalingOf(

@@ -1,9 +1,9 @@
 import { bytesToF32 } from '../float.ts';
 import type { StreamingSource } from '../raw-source.ts';
 import type { Source } from '../source.ts';
-import { configOf, ROPE_FACTORS } from './config.ts';
-import { readGguf } from './header.ts';
-import { isQueryOrKey } from './names.ts';
+import { configOf, ROPE_TENSORS } from './config.ts';
+import { type GgufTensor, readGguf } from './header.ts';
+import { familyName, isQueryOrKey } from './names.ts';
 import { type TokenizerJson, tokenizerOf } from './tokenizer.ts';
 import { GgufWeights } from './weights.ts';
 
@@ -13,22 +13,44 @@ type Bytes = Uint8Array<ArrayBuffer>;
 interface Opened {
   weights: GgufWeights;
   config: unknown;
+  pooling: string | undefined;
   texts: () => TokenizerJson;
 }
 
 const json = (value: unknown): Bytes => new TextEncoder().encode(JSON.stringify(value));
 
+/** Convolutions have a dimension more, of one input channel. */
+const asFamilies = (name: string, tensor: GgufTensor): GgufTensor =>
+  name.endsWith('shortconv.conv.weight') && tensor.shape.length === 2
+    ? { ...tensor, shape: [tensor.shape[0]!, 1, tensor.shape[1]!] }
+    : tensor;
+
+/** What sentence-transformers would say of a file that says how its states are pooled; llama.cpp makes them of length 1. */
+const POOLED = [
+  { type: 'Pooling', path: '1_Pooling' },
+  { type: 'Normalize', path: '' },
+];
+
 async function open(source: Source, file: string, signal?: AbortSignal): Promise<Opened> {
   const header = await readGguf(source, file, signal);
   const tensors = new Map(header.tensors);
-  const factors = tensors.get(ROPE_FACTORS);
-  tensors.delete(ROPE_FACTORS);
-  const bytes = factors && (await source.read(factors.file, factors.start, factors.end, signal));
-  const { config, headDim, interleaved } = configOf(file, header, bytes && bytesToF32(bytes, 'F32'));
+  const factors = new Map<string, Float32Array>();
+  for (const name of ROPE_TENSORS) {
+    const found = tensors.get(name);
+    if (!found) continue;
+    tensors.delete(name);
+    factors.set(name, bytesToF32(await source.read(found.file, found.start, found.end, signal), 'F32'));
+  }
+  const { headDim, interleaved, names, ...read } = configOf(file, header, factors);
+  // Where the architecture has names of its own, what others are called says nothing.
+  for (const [name, tensor] of Object.keys(names).length > 0 ? [...tensors] : []) {
+    tensors.delete(name);
+    tensors.set(familyName(name, names), asFamilies(name, tensor));
+  }
   const weights = new GgufWeights(source, tensors, (name) =>
     interleaved && isQueryOrKey(name) ? headDim : undefined,
   );
-  return { weights, config, texts: () => tokenizerOf(file, header.metadata) };
+  return { weights, ...read, texts: () => tokenizerOf(file, header.metadata) };
 }
 
 /**
@@ -45,8 +67,10 @@ export function ggufFolder(source: Source, file: string): StreamingSource {
     return opened;
   };
   const made = async (name: string, signal?: AbortSignal): Promise<Bytes | undefined> => {
-    const { config, texts } = await opening(signal);
+    const { config, pooling, texts } = await opening(signal);
     if (name === 'config.json') return json(config);
+    if (name === 'modules.json' && pooling) return json(POOLED);
+    if (name === `${POOLED[0]!.path}/config.json`) return json({ pooling_mode: pooling });
     if (name === 'tokenizer.json') return json(texts().tokenizer);
     if (name === 'tokenizer_config.json') return json(texts().tokenizerConfig);
     if (name === 'generation_config.json') return json(texts().generationConfig);
@@ -54,7 +78,10 @@ export function ggufFolder(source: Source, file: string): StreamingSource {
   };
   return {
     name: `${file} of ${source.name}`,
-    tensors: async (signal) => (await opening(signal)).weights.entries,
+    async tensors(signal, asBlocks) {
+      const { weights } = await opening(signal);
+      return asBlocks ? weights.blocks : weights.entries;
+    },
     async read(name, start, end, signal) {
       const { weights } = await opening(signal);
       if (weights.has(name)) return weights.read(name, start, end, signal);

@@ -18,12 +18,15 @@ const IN_BLOCK: Record<string, string> = {
   ffn_down: 'mlp.down_proj',
 };
 
-const NAME = /^(?:blk\.(\d+)\.)?(\w+)\.(weight|bias)$/;
+const NAME = /^(?:blk\.(\d+)\.)?([\w.]+)\.(weight|bias)$/;
 
-/** What families call a tensor; its own name where they have none for it. */
-export function familyName(name: string): string {
+/**
+ * What families call a tensor; its own name where they have none for it.
+ * @param own names of an architecture that are others than Llama's; those outside of blocks whole
+ */
+export function familyName(name: string, own: Readonly<Record<string, string>> = {}): string {
   const [, block, part = '', kind] = NAME.exec(name) ?? [];
-  const names = block === undefined ? TOP : IN_BLOCK;
+  const names = { ...(block === undefined ? TOP : IN_BLOCK), ...own };
   if (!Object.hasOwn(names, part)) return name;
   return `${block === undefined ? '' : `model.layers.${block}.`}${names[part]}.${kind}`;
 }

@@ -81,8 +81,28 @@ export function tokenizerOf(file: string, metadata: Metadata): TokenizerJson {
       add_eos_token: keys.flag(at('add_eos_token')) === true && ends[0]![0] !== undefined,
       ...named('chat_template', templatesOf(keys)),
     },
-    generationConfig: { eos_token_id: ends.flatMap(([, id]) => (id === undefined ? [] : [id])) },
+    generationConfig: {
+      eos_token_id: ends.flatMap(([, id]) => (id === undefined ? [] : [id])),
+      ...samplingOf(keys),
+    },
   };
+}
+
+/** Keys of sampling, and the fields of `generation_config.json` that they are. */
+const SAMPLING = {
+  temp: 'temperature',
+  top_k: 'top_k',
+  top_p: 'top_p',
+  min_p: 'min_p',
+  penalty_repeat: 'repetition_penalty',
+};
+
+function samplingOf(keys: Keys): Json {
+  const found = Object.entries(SAMPLING).map(([key, field]) =>
+    named(field, keys.number(`general.sampling.${key}`)),
+  );
+  const fields: Json = Object.assign({}, ...found);
+  return Object.keys(fields).length > 0 ? { do_sample: true, ...fields } : {};
 }
 
 const named = <T>(name: string, value: T | undefined): Json => (value === undefined ? {} : { [name]: value });

@@ -7,9 +7,13 @@ import { widen } from './widen.ts';
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
-/** A tensor among those of its file, in bytes as they are read: quantised values as F32, one tensor after the other. */
+/**
+ * A tensor among those of its file, in bytes as they are read: first all of them with quantised values as F32, one after the
+ * other, then all with blocks as they are.
+ */
 interface Placed {
   stored: GgufTensor;
+  widened: boolean;
   start: number;
   end: number;
   /** What can be read by itself: a block, or the rows of a head, in bytes of the file and as they are read. */
@@ -31,13 +35,17 @@ const isBlocks = (type: GgufTensor['type']): type is BlockType => !['F32', 'F16'
 const HOLE = 4096;
 
 /**
- * The weights of GGUF files as F32, F16 and BF16: what `read` gives are the values of quantised blocks, and rows in the order
- * that families know.
+ * The weights of GGUF files as F32, F16 and BF16, or in their blocks: what `read` gives are the values of quantised blocks, or past
+ * those the blocks, and rows in the order that families know.
  */
 export class GgufWeights {
   /** By the names of families. */
   readonly entries = new Map<string, TensorEntry>();
+  /** The same with quantised blocks as they are. */
+  readonly blocks = new Map<string, TensorEntry>();
   readonly #files = new Map<string, Placed[]>();
+  /** Bytes of a file's values. */
+  readonly #sizes = new Map<string, number>();
   readonly #source: Source;
 
   /** @param headRows of tensors whose rows are interleaved: how many rows a head has */
@@ -47,34 +55,43 @@ export class GgufWeights {
     headRows: (name: string) => number | undefined,
   ) {
     this.#source = source;
-    for (const [name, stored] of [...tensors].sort(([, a], [, b]) => a.start - b.start)) {
-      const { file, type, shape } = stored;
-      const list = this.#files.get(file) ?? [];
-      this.#files.set(file, list);
-      const dtype = isBlocks(type) ? 'F32' : type;
-      const { values, bytes } = TYPES[type];
-      const size = dtype === 'F32' ? 4 : 2;
-      const rows = headRows(name);
-      const columns = shape.length > 1 ? shape.at(-1)! : 1;
-      const unitValues = rows === undefined ? values : rows * columns;
-      const start = list.at(-1)?.end ?? 0;
-      const placed: Placed = {
-        stored,
-        start,
-        end: start + ((stored.end - stored.start) / bytes) * values * size,
-        unit: { stored: (unitValues / values) * bytes, read: unitValues * size },
-        head: rows === undefined ? undefined : { rows, rowBytes: columns * size },
-      };
-      list.push(placed);
-      this.entries.set(familyName(name), {
-        file,
-        dtype,
-        shape,
-        start,
-        end: placed.end,
-        stored: { type, bytes: stored.end - stored.start },
-      });
+    const ordered = [...tensors].sort(([, a], [, b]) => a.start - b.start);
+    for (const [name, stored] of ordered) {
+      this.#place(name, stored, headRows(name), true);
+      this.#sizes.set(stored.file, this.#files.get(stored.file)!.at(-1)!.end);
     }
+    for (const [name, stored] of ordered) this.#place(name, stored, headRows(name), false);
+  }
+
+  #place(name: string, stored: GgufTensor, rows: number | undefined, widened: boolean): void {
+    const { file, type, shape } = stored;
+    const list = this.#files.get(file) ?? [];
+    this.#files.set(file, list);
+    const blocks = isBlocks(type);
+    const { values, bytes } = TYPES[type];
+    // Of one value as it is read.
+    const size = !blocks || !widened ? bytes / values : 4;
+    const columns = shape.length > 1 ? shape.at(-1)! : 1;
+    const unitValues = rows === undefined ? values : rows * columns;
+    const start = list.at(-1)?.end ?? 0;
+    const end = start + ((stored.end - stored.start) / bytes) * values * size;
+    list.push({
+      stored,
+      widened,
+      start,
+      end,
+      unit: { stored: (unitValues / values) * bytes, read: unitValues * size },
+      head: rows === undefined ? undefined : { rows, rowBytes: columns * size },
+    });
+    (widened ? this.entries : this.blocks).set(familyName(name), {
+      file,
+      dtype: blocks ? 'F32' : type,
+      shape,
+      start,
+      end,
+      stored: { type, bytes: stored.end - stored.start },
+      ...(blocks && !widened && { blocks: type }),
+    });
   }
 
   /** Whether the file is one of weights. */
@@ -83,7 +100,7 @@ export class GgufWeights {
   }
 
   size(file: string): number {
-    return this.#files.get(file)!.at(-1)?.end ?? 0;
+    return this.#sizes.get(file) ?? 0;
   }
 
   async read(file: string, start = 0, end = this.size(file), signal?: AbortSignal): Promise<Bytes> {
@@ -194,8 +211,8 @@ function joined(a: Uint8Array, b: Uint8Array): Bytes {
 }
 
 /** What units of a tensor are as read. */
-function valuesOf({ stored: { type }, head }: Placed, bytes: Bytes): Bytes {
-  const read = isBlocks(type) ? new Uint8Array(widen(bytes, type).buffer) : bytes;
+function valuesOf({ stored: { type }, widened, head }: Placed, bytes: Bytes): Bytes {
+  const read = widened && isBlocks(type) ? new Uint8Array(widen(bytes, type).buffer) : bytes;
   return head ? firstsThenSeconds(read, head.rows, head.rowBytes) : read;
 }
 

@@ -1,0 +1,72 @@
+// Where a child's tensors are among its parent's: other families name them otherwise, and order the rows of heads.
+import { rotatedPlace } from '../model/fold.ts';
+import type { ModelSpec } from '../model/spec.ts';
+import type { CpuWeights } from '../train/weights.ts';
+
+/** A stored tensor of the parent. */
+interface ParentTensor {
+  name: string;
+  /** Where row r of it goes. */
+  place?: (row: number) => number;
+}
+
+/** The parent's tensors by the child's names; those that are left out have one name and order. */
+export function parentTensors(parent: ModelSpec, child: ModelSpec): ReadonlyMap<string, ParentTensor> {
+  const tensors = new Map<string, ParentTensor>();
+  const add = (to: string, name: string, place?: ParentTensor['place']): void => {
+    if (to === name && !place) return;
+    for (const part of ['weight', 'bias'])
+      tensors.set(`${to}.${part}`, { name: `${name}.${part}`, ...(place && { place }) });
+  };
+  for (const [layer, { mixer, feedForward }] of parent.blocks.entries()) {
+    const own = child.blocks[layer]!;
+    for (const which of ['gate', 'up', 'down'] as const)
+      add(own.feedForward[which].name, feedForward[which].name);
+    if (mixer.kind !== 'attention' || own.mixer.kind !== 'attention' || !mixer.rope?.interleaved) continue;
+    const { headDim } = mixer;
+    for (const which of ['q', 'k'] as const)
+      add(
+        own.mixer[which].name,
+        mixer[which].name,
+        (row) => row - (row % headDim) + rotatedPlace(mixer, row % headDim),
+      );
+  }
+  return tensors;
+}
+
+/** The same model with the rows of q and k in the order that all others have. */
+export const inUsualOrder = (spec: ModelSpec): ModelSpec => ({
+  ...spec,
+  blocks: spec.blocks.map((block) => {
+    const { mixer } = block;
+    if (mixer.kind !== 'attention' || !mixer.rope?.interleaved) return block;
+    const { interleaved: _, ...rope } = mixer.rope;
+    return { ...block, mixer: { ...mixer, rope } };
+  }),
+});
+
+/** Weights of a model as those of `inUsualOrder`. */
+export function weightsInUsualOrder(weights: CpuWeights, spec: ModelSpec): CpuWeights {
+  const placed = { ...weights };
+  for (const [name, { name: stored, place }] of parentTensors(spec, inUsualOrder(spec))) {
+    const tensor = weights[stored];
+    if (!tensor || !place) continue;
+    const { buffer, byteOffset, byteLength } = tensor.data;
+    const bytes = placeRows(new Uint8Array(buffer, byteOffset, byteLength), tensor.shape[0]!, place);
+    placed[name] = { ...tensor, data: new Float32Array(bytes.buffer) };
+  }
+  return placed;
+}
+
+/** Rows in their places. */
+export function placeRows(
+  bytes: Uint8Array<ArrayBuffer>,
+  rows: number,
+  place: (row: number) => number,
+): Uint8Array<ArrayBuffer> {
+  const out = new Uint8Array(bytes.length);
+  const size = bytes.length / rows;
+  for (let row = 0; row < rows; row++)
+    out.set(bytes.subarray(row * size, (row + 1) * size), place(row) * size);
+  return out;
+}

@@ -1,0 +1,60 @@
+// GGUF's Q5_0 and Q5_1.
+import { f16ToF32, f32ToF16 } from '../formats/float.ts';
+import { alignedTo, BLOCK, type Repack, stride, type WeightFormat } from './format.ts';
+import { K_TYPES, lowOf, unitOf } from './k-blocks.ts';
+
+/**
+ * Blocks of `words` halves: numbers, a word of fifth bits, then 16 bytes, whose low halves are the first 16 codes and whose high
+ * ones the others.
+ * @param least the minimum of a block whose numbers begin at `at`
+ */
+const repackAs =
+  (words: number, least: (from: Uint16Array, at: number) => number): Repack['repack'] =>
+  (blocks, cols) => {
+    const { buffer, byteOffset, byteLength } = alignedTo(blocks, 2);
+    const from = new Uint16Array(buffer, byteOffset, byteLength / 2);
+    const [perRow, padded] = [cols / BLOCK, stride(cols) / BLOCK];
+    const rows = from.length / words / perRow;
+    const codes = new Uint32Array(4 * rows * padded);
+    const scales = new Uint32Array(2 * rows * padded);
+    const word = (at: number): number => from[at]! | (from[at + 1]! << 16);
+    for (let row = 0, at = 0; row < rows; row++)
+      for (let block = row * padded; block < row * padded + perRow; block++, at += words) {
+        scales[2 * block] = from[at]! | (least(from, at) << 16);
+        const fifths = word(at + words - 10);
+        let fifth = 0;
+        // A bit to the lowest of each byte.
+        for (let g = 0; g < 8; g++) fifth |= ((((fifths >>> (4 * g)) & 15) * 0x204081) & 0x1010101) << g;
+        scales[2 * block + 1] = fifth;
+        for (let unit = 0; unit < 2; unit++) {
+          const low = at + words - 8 + 4 * unit;
+          codes[4 * block + unit] = unitOf(word(low), word(low + 2));
+          codes[4 * block + 2 + unit] = unitOf(word(low) >>> 4, word(low + 2) >>> 4);
+        }
+      }
+    return { codes, scales };
+  };
+
+/** Codes of five bits with a scale and a minimum for each block; those of Q5_0 begin at -16. */
+export const q5: WeightFormat = {
+  ...K_TYPES,
+  reader: 'weight_q5',
+  beside: { load: 'vec2<u32>', bytes: 8, values: BLOCK },
+  blocks: {
+    Q5_0: {
+      halves: [0],
+      most: 65504 / 16,
+      repack: repackAs(11, (from, at) => f32ToF16(-16 * f16ToF32(from[at]!))),
+    },
+    Q5_1: { halves: [0, 2], repack: repackAs(12, (from, at) => from[at + 1]!) },
+  },
+  decode(codes, scales, cols) {
+    const [units, heads] = [new Uint32Array(codes), new Uint32Array(scales!)];
+    return Float32Array.from({ length: cols }, (_, i) => {
+      const at = 2 * (i >> 5);
+      const fifth = (heads[at + 1]! >>> (8 * (i & 3) + ((i >> 2) & 7))) & 1;
+      const code = lowOf(units, i) | (fifth << 4);
+      return f16ToF32(heads[at]! & 0xffff) * code + f16ToF32(heads[at]! >>> 16);
+    });
+  },
+};

@@ -1,0 +1,95 @@
+// Models of a hub by name in the fields of the pages, against a server that answers as a hub does, from another origin.
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Page } from 'playwright';
+import { afterAll, beforeAll, expect, inject, test } from 'vitest';
+import { chatPages, endlessChatModel, lastReply, poll, ready, set } from '../support/chat-page.ts';
+import { type HubServer, startHub, TOKENS } from '../support/hub-server.ts';
+import { tabs } from '../support/tabs.ts';
+
+const openChat = chatPages();
+const openTab = tabs();
+let hub: HubServer;
+beforeAll(async () => {
+  const files = endlessChatModel();
+  const gguf = readFileSync(join(import.meta.dirname, '../fixtures/tiny-llama.gguf'));
+  hub = await startHub({
+    'some/tiny': { files },
+    'some/gated': { files, gated: true },
+    'some/gguf': { files: { 'a-Q4.gguf': gguf, 'a-Q8.gguf': gguf } },
+  });
+});
+afterAll(() => hub.close());
+
+const search = (): string => `?${new URLSearchParams({ hub: hub.endpoint })}`;
+async function choose(page: Page, name: string): Promise<void> {
+  await page.locator('#model-panel').evaluate((panel) => {
+    (panel as HTMLDetailsElement).open = true;
+  });
+  await page.fill('#url', name);
+  await page.click('#url-form button');
+}
+
+test('the chat page loads a model by its name, and finds it again without the hub', async () => {
+  const { page, problems } = await openChat({}, undefined, search());
+  await choose(page, 'some/tiny');
+  await ready(page, 'tiny');
+  await set(page, 'temperature', '0');
+  await set(page, 'maxTokens', '3');
+  await page.fill('#prompt', 'hi');
+  await page.keyboard.press('Enter');
+  await poll(async () => (await lastReply(page)).length, { timeout: 60_000 }).toBeGreaterThan(0);
+  expect(new Set(hub.asked.map(({ host }) => host))).toEqual(new Set(['hub', 'cdn']));
+  expect(problems.filter((problem) => !/40[14]/.test(problem))).toEqual([]);
+  hub.asked.length = 0;
+  await page.reload();
+  await ready(page, 'tiny');
+  expect(hub.asked).toEqual([]);
+});
+
+test('the chat page says what a hub refuses, and takes what was copied in a browser', async () => {
+  const { page } = await openChat({}, undefined, search());
+  for (const [name, said] of [
+    ['some/gated', `Accept it at ${hub.endpoint}/some/gated`],
+    ['some/none', `no model ${hub.endpoint}/some/none`],
+    ['some/gguf', 'some/gguf/a-Q4.gguf (0.1 MB), some/gguf/a-Q8.gguf (0.1 MB)'],
+    ['https://huggingface.co/datasets/some/data', 'is no model of a hub'],
+    ['some/tiny@v9', 'has no revision "v9"'],
+  ] as const) {
+    await choose(page, name);
+    await poll(() => page.textContent('.notice')).toContain(said);
+  }
+  await choose(page, 'https://huggingface.co/some/gguf/blob/main/a-Q4.gguf');
+  await ready(page, 'a-Q4.gguf');
+});
+
+test.each([
+  ['bench.html', ['parent', 'child']],
+  ['convert.html', ['parent']],
+])('%s asks the hub for what its fields name', async (file, fields) => {
+  const { page } = await openTab();
+  await page.goto(new URL(`${file}${search()}`, inject('demoUrl')).href);
+  await page.waitForSelector('#settings:not([hidden]) #openers button, #openers button');
+  for (const field of fields) await page.fill(`[name=${field}]`, 'hf:some/gated');
+  await page.click('#run');
+  await poll(() => page.textContent('#notices')).toContain(`Accept it at ${hub.endpoint}/some/gated`);
+  expect(await page.getAttribute('nav a', 'href')).toContain('hub=');
+});
+
+test('a browser takes a token along to the hub, and not to its CDN', async () => {
+  const { page } = await openTab();
+  await page.goto(inject('demoUrl'));
+  hub.asked.length = 0;
+  const status = await page.evaluate(
+    async ([url, token]) => {
+      const headers = { Authorization: `Bearer ${token}`, Range: 'bytes=0-9' };
+      return (await fetch(url!, { headers })).status;
+    },
+    [`${hub.endpoint}/some/gated/resolve/main/model.safetensors`, TOKENS.member],
+  );
+  expect(status).toBe(206);
+  expect(hub.asked.map(({ host, token }) => `${host} ${token}`)).toEqual([
+    `hub Bearer ${TOKENS.member}`,
+    'cdn undefined',
+  ]);
+});
