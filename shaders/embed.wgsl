@@ -14,8 +14,8 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     return;
   }
   let unit = weight_unit((token - ROW0) * UNITS + u);
-  out[row * X_STRIDE4 + UNIT4 * u] = unit.a;
+  out[row * X_STRIDE4 + UNIT4 * u] = FACTOR * unit.a;
   if (UNIT4 > 1u) {
-    out[row * X_STRIDE4 + UNIT4 * u + 1u] = unit.b;
+    out[row * X_STRIDE4 + UNIT4 * u + 1u] = FACTOR * unit.b;
   }
 }

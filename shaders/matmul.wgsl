@@ -1,5 +1,5 @@
 // Rows of x (rows, K) times weights (N, K) for many rows: tiles of 64 rows of x by 64 weight rows, four units of K at a time in
-// workgroup memory, four by four sums a thread in named registers. With HEAD, x is already the rows that are wanted.
+// workgroup memory, four by four sums a thread in named registers. With HEAD, x is already the rows that are wanted. Sums are multiplied with FACTOR.
 #import step
 #import WEIGHT
 #import x_unit
@@ -68,7 +68,7 @@ fn main(
   }
   // The sums move up instead of being indexed, and the epilogue, which is long, is compiled once.
   for (var row = token0 + ty; row < min(token0 + ty + 4u, count); row++) {
-    finish(row, v0 + tx, t0);
+    finish(row, v0 + tx, FACTOR * t0);
     t0 = t1;
     t1 = t2;
     t2 = t3;

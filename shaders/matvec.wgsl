@@ -1,6 +1,6 @@
 // Rows of x (rows, K) times weights (N, K): the projection for few rows, bound by reading the weights once. LANES neighbours
 // share ROWS (4 or 8) weight rows and TOKENS (1, 4 or 8) rows of x; with NORM, x is RMS-normalised on the way:
-// sum(w * gain * x) * rsqrt(mean(x^2)).
+// sum(w * gain * x) * rsqrt(mean(x^2)). Sums are multiplied with FACTOR.
 #import step
 #import WEIGHT
 #import REDUCE
@@ -117,7 +117,7 @@ fn main(
   // A copy, for it is indexed; the epilogue, which is long, is compiled once.
   var done = sums;
   for (var i = 0u; i < SUMS; i++) {
-    let sum = reduce(done[i], lid) * scale[i % TOKENS % 4u];
+    let sum = reduce(done[i], lid) * (FACTOR * scale[i % TOKENS % 4u]);
     let r = token + i % TOKENS;
     if (lid % LANES == 0u && r < count) {
       finish(r, v + i / TOKENS * 4u, sum);

@@ -1,5 +1,6 @@
-// For models that normalise q and k: RMS norm of each head, or with WHOLE of all of q's heads and of all of k's (with weights, or NORM_GAIN false: without; rotation keeps the norm,
-// so before and after RoPE are the same), then RoPE, then q, k, v to where attention reads them. LANES neighbours share a head.
+// For models that normalise q and k: RMS norm of each head, or with WHOLE of all of q's heads and of all of k's (with weights, or
+// NORM_GAIN false: without; rotation keeps the norm, so before and after RoPE are the same), then RoPE, then q, k, v to where
+// attention reads them. NORM false: no norm; the sums of q, k and v had something added to. LANES neighbours share a head.
 #import step
 #import REDUCE
 #import qkv_place
@@ -19,17 +20,20 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
     start = (row * X_STRIDE + select(HEADS * HEAD_DIM, 0u, head < HEADS)) / 2u;
     heads = select(KV_HEADS, HEADS, head < HEADS);
   }
-  var squares = 0.0;
-  for (var i = lid % LANES; i < 2u * half * heads; i += LANES) {
-    squares += dot(x[start + i], x[start + i]);
+  var scale = 1.0;
+  if (NORM) {
+    var squares = 0.0;
+    for (var i = lid % LANES; i < 2u * half * heads; i += LANES) {
+      squares += dot(x[start + i], x[start + i]);
+    }
+    scale = inverseSqrt(reduce(vec4f(squares), lid).x / f32(HEAD_DIM * heads) + EPS);
   }
-  let scale = inverseSqrt(reduce(vec4f(squares), lid).x / f32(HEAD_DIM * heads) + EPS);
   if (item / all >= step.rows) {
     return;
   }
   for (var i = lid % LANES; i < half; i += LANES) {
     var value = vec4f(x[at + i], x[at + i + half]);
-    if (head < HEADS + KV_HEADS) {
+    if (NORM && head < HEADS + KV_HEADS) {
       value *= scale;
       if (NORM_GAIN) {
         let gain = select(select(HEAD_DIM / 2u, 0u, head < HEADS), head * HEAD_DIM / 2u, WHOLE);

@@ -50,10 +50,11 @@ export function hostModels(endpoint: Endpoint, load: HostedLoad): Peer {
   }
 
   const carried: Methods = {};
-  for (const [name, { kind, transfer }] of MEMBER_ROWS)
+  for (const [name, { kind, transfer, source }] of MEMBER_ROWS)
     if (kind === 'stream') carried[name] = (id: number, ...args) => stream(id, name, args);
     else if (kind === 'call')
       carried[name] = async (id: number, ...args) => {
+        if (source) args[0] = openTransferable(args[0]);
         const value = await answer(id, name, args);
         return transfer ? new Transferred(value, transfer(value)) : value;
       };

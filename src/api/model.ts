@@ -26,7 +26,7 @@ type Carriage<Member> = Member extends (...args: never[]) => infer Answer
   ? Answer extends AsyncGenerator
     ? { kind: 'stream' }
     : Answer extends Promise<infer Value>
-      ? { kind: 'call'; transfer?: (value: Value) => Transferable[] }
+      ? { kind: 'call'; transfer?: (value: Value) => Transferable[]; source?: true }
       : never
   : { kind: 'data' };
 
@@ -55,6 +55,8 @@ export const MEMBERS = {
   setPruneOrder: { kind: 'call' },
   releaseUnusedKv: { kind: 'call' },
   setLinearMaps: { kind: 'call' },
+  loadAdapter: { kind: 'call', source: true },
+  unloadAdapter: { kind: 'call' },
   reset: { kind: 'call' },
 } satisfies MemberTable<Carried>;
 
@@ -69,6 +71,8 @@ export type ModelData = Pick<Carried, DataName>;
 interface Row {
   kind: 'data' | 'call' | 'stream';
   transfer?(value: unknown): Transferable[];
+  /** Its first argument is a source, which crosses in a form of its own. */
+  source?: true;
 }
 
 export const MEMBER_ROWS = Object.entries(MEMBERS) as [keyof Carried, Row][];

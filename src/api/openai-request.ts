@@ -21,7 +21,7 @@ export interface ChatMessage {
 /** A request in OpenAI's names. `null` and left out are the same. Fields that are not here are refused. */
 export interface ChatRequest {
   messages: readonly ChatMessage[];
-  /** Only repeated in the answer: the model is the one that is loaded. */
+  /** The name of an adapter that is loaded chooses it; others are only repeated in the answer. */
   model?: string | null;
   stream?: boolean | null;
   stream_options?: { include_usage?: boolean } | null;
@@ -52,6 +52,7 @@ export interface ChatRequest {
   thinking_token_budget?: number | null;
   /** Not OpenAI's: as `GenerateOptions.reasoningTags`. */
   reasoning_tags?: ThoughtTags | false | null;
+  adapter?: string | null;
   /** `json_schema` and `json_object` constrain the reply: a whole one always parses, and validates. */
   response_format?: ResponseFormat | null;
   /** Functions that the model may call, where its chat template knows tools. */
@@ -114,6 +115,7 @@ const PASSED = {
   chat_template_kwargs: 'templateVariables',
   thinking_token_budget: 'reasoningBudget',
   reasoning_tags: 'reasoningTags',
+  adapter: 'adapter',
 } as const;
 
 const OWN = [

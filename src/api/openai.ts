@@ -40,7 +40,7 @@ export interface ChatModel {
     n: number,
     options?: GenerateOptions,
   ): AsyncGenerator<BatchChunk, GenerateResult[], undefined>;
-  readonly info?: { readonly batch: number };
+  readonly info?: { readonly batch: number; readonly adapters?: readonly { readonly name: string }[] };
   decode(tokenIds: readonly number[]): Promise<string>;
   /** How the model has tools called; without it, requests with tools are refused. */
   readonly toolFormat?: ToolFormat | undefined;
@@ -91,6 +91,8 @@ export function chatCompletions(model: ChatModel, { name = 'shishulm' }: ChatOpt
     { signal }: CallOptions = {},
   ): Promise<ChatCompletion | ChatStream> => {
     const checked = checkRequest(request, model.toolFormat);
+    const { model: named, options: asked } = checked;
+    if (named && model.info?.adapters?.some(({ name }) => name === named)) asked.adapter ??= named;
     if (signal) checked.options.signal = signal;
     const head: Head = {
       id: `chatcmpl-${Date.now().toString(36)}-${made++}`,

@@ -131,12 +131,13 @@ function remoteModel(
  */
 function carriedOver(live: () => Opened): Carried {
   const members: PropertyDescriptorMap = {};
-  for (const [name, { kind }] of MEMBER_ROWS) {
+  for (const [name, { kind, source }] of MEMBER_ROWS) {
     if (kind === 'data') members[name] = { get: () => live().data[name as keyof ModelData] };
     else if (kind === 'call')
       members[name] = {
         async value(...args: unknown[]) {
           const { connection, id } = live();
+          if (source) args[0] = toTransferable(args[0] as SourceLike);
           return connection.peer.call(name, id, ...args);
         },
       };

@@ -6,7 +6,7 @@ import { prepareJax } from '../train/node-jax.ts';
 import { CACHE_HELP, type Command, cacheOf, flag, text, usageError, wholeNumberOf } from './args.ts';
 import { healOptionsOf, parseTextCommand, TEXT_HELP, textOptionsOf } from './convert-options.ts';
 import { provideGpu } from './gpu.ts';
-import { log, openModelFolder, print, printJson, showBytes } from './io.ts';
+import { log, openLora, openModelFolder, print, printJson, showBytes } from './io.ts';
 
 const OPTIONS = {
   out: { type: 'string', short: 'o' },
@@ -19,6 +19,7 @@ const OPTIONS = {
   share: text,
   heal: text,
   'heal-lr': text,
+  lora: text,
   force: flag,
 } as const;
 
@@ -39,6 +40,7 @@ export const command: Command = {
   --heal TOKENS        then distil it to its parent on so many tokens of the calibration text (or more text after it),
                        on the CPU; needs the package @jax-js/jax
   --heal-lr X          its peak learning rate (0.001)
+  --lora ADAPTER       merge a LoRA adapter of peft, named as a model is, into the parent first
   --force              replace OUT
 ${TEXT_HELP}
   --adapter NAME       the GPU to use, by part of its name
@@ -62,6 +64,7 @@ ${CACHE_HELP}
       sharePairs: wholeNumberOf('share-pairs', values['share-pairs'], 0, 9999) ?? 0,
       share,
       heal,
+      adapter: await openLora(values.lora, cacheOf(values)),
       force: values.force ?? false,
       log,
       ...(await textOptionsOf(values, signal)),

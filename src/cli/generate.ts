@@ -3,6 +3,7 @@ import type { GenerateChunk, GenerateOptions, GenerateResult, Message, ModelInfo
 import {
   COMMON_HELP,
   type Command,
+  cacheOf,
   flag,
   idsOf,
   loadOptionsOf,
@@ -11,7 +12,7 @@ import {
   text,
   usageError,
 } from './args.ts';
-import { openModel, print, printJson, readText } from './io.ts';
+import { loadLora, openLora, openModel, print, printJson, readText } from './io.ts';
 
 const NUMBERS = {
   'max-tokens': 'maxTokens',
@@ -51,6 +52,7 @@ const OPTIONS = {
   think: flag,
   'no-think': flag,
   'reasoning-budget': text,
+  lora: text,
 } as const;
 
 type Values = ReturnType<typeof parseCommand<typeof OPTIONS>>['values'];
@@ -184,6 +186,7 @@ export const command: Command = {
                            think goes to stderr
   --reasoning-budget N     most tokens of it
   --template-variable NAME=JSON   another variable of the chat template; may be repeated
+  --lora ADAPTER           with a LoRA adapter of peft, named as a model is
 ${COMMON_HELP}: {text, reasoning, promptTokenIds, tokenIds, finishReason, usage, timings}`,
 
   async run(argv, signal) {
@@ -192,12 +195,14 @@ ${COMMON_HELP}: {text, reasoning, promptTokenIds, tokenIds, finishReason, usage,
     if (options.logprobs && !values.json) throw usageError('--logprobs needs --json.');
     const loadOptions = { ...loadOptionsOf(values), adapter: values.adapter, signal };
     const prompt = await promptOf(values);
+    const lora = await openLora(values.lora, cacheOf(values));
     const model = await openModel(folder, loadOptions);
     try {
       const chunks: GenerateChunk[] = [];
       const reason = reasoningWriter();
+      const adapter = await loadLora(model, lora, signal);
       const ids = idWriter((text) => process.stdout.write(text));
-      const result = await collect(model.generate(prompt, { ...options, signal }), (chunk) => {
+      const result = await collect(model.generate(prompt, { ...options, ...adapter, signal }), (chunk) => {
         chunks.push(chunk);
         if (values.json) return;
         if (values.ids) ids.more(chunks.map(({ tokenId }) => tokenId));

@@ -82,6 +82,24 @@ export async function openModel(
   }
 }
 
+/** The folder of `--lora`. */
+export const openLora = async (
+  path: string | undefined,
+  cache: SourceOptions['cache'],
+): Promise<Source | undefined> => (path === undefined ? undefined : openModelFolder(path, cache));
+
+/** Loads the adapter of `--lora`; gives what chooses it. */
+export async function loadLora(
+  model: EngineModel,
+  source: Source | undefined,
+  signal: AbortSignal,
+): Promise<{ adapter?: string }> {
+  if (!source) return {};
+  const name = 'lora';
+  await model.loadAdapter(source, { name, signal });
+  return { adapter: name };
+}
+
 /** The text of a file; `-` is stdin. */
 export async function readText(path: string): Promise<string> {
   try {

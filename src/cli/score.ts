@@ -1,6 +1,7 @@
 import {
   COMMON_HELP,
   type Command,
+  cacheOf,
   flag,
   idsOf,
   loadOptionsOf,
@@ -10,9 +11,17 @@ import {
   wholeNumberOf,
 } from './args.ts';
 import { COMPARED, type ComparedText, compareDtypes, comparisonText, dtypesOf } from './compare.ts';
-import { openModel, print, printJson, readText } from './io.ts';
+import { loadLora, openLora, openModel, print, printJson, readText } from './io.ts';
 
-const OPTIONS = { text, ids: text, compare: text, corpus: flag, tokens: text, seed: text } as const;
+const OPTIONS = {
+  text,
+  ids: text,
+  compare: text,
+  corpus: flag,
+  tokens: text,
+  seed: text,
+  lora: text,
+} as const;
 
 /** `shishulm score`: how likely a model finds a text. */
 export const command: Command = {
@@ -25,6 +34,7 @@ export const command: Command = {
   --corpus         with --compare: of held-out chats of the built-in corpus
   --tokens N       with --compare: tokens of text, about (4000)
   --seed N         with --compare: of the text (1)
+  --lora ADAPTER   with a LoRA adapter of peft, named as a model is
 ${COMMON_HELP}: {nll, perplexity, tokens, top1}; top1[i] is the likeliest token after token i;
                    with --compare {tokens, scores: [{dtype, nll, perplexity, ratio}]}`,
 
@@ -39,6 +49,7 @@ ${COMMON_HELP}: {nll, perplexity, tokens, top1}; top1[i] is the likeliest token 
         if (values[name] !== undefined) throw usageError(`--${name} is only for --compare.`);
       if (sources.length !== 1) throw usageError('Give either --text FILE or --ids 1,2,3.');
     } else {
+      if (values.lora !== undefined) throw usageError('--lora has no meaning with --compare.');
       if (values.dtype !== undefined) throw usageError('--compare chooses the dtypes: leave --dtype out.');
       if (sources.length > 1) throw usageError('Give one of --text, --ids and --corpus.');
     }
@@ -68,12 +79,14 @@ ${COMMON_HELP}: {nll, perplexity, tokens, top1}; top1[i] is the likeliest token 
       );
       return values.json ? printJson(comparison) : print(comparisonText(comparison));
     }
+    const lora = await openLora(values.lora, cacheOf(values));
     const model = await openModel(folder, loadOptions);
     try {
       const ids = typeof given === 'string' ? await model.encode(given) : given!;
       if (ids.length < 2)
         throw usageError(`There is nothing to predict in ${ids.length} token(s).`, 'Give at least 2 tokens.');
-      const { nll, top1 } = await model.score(ids, { signal });
+      const adapter = await loadLora(model, lora, signal);
+      const { nll, top1 } = await model.score(ids, { ...adapter, signal });
       const perplexity = Math.exp(nll);
       if (values.json) return printJson({ nll, perplexity, tokens: ids.length, top1: [...top1] });
       print(`nll ${nll.toFixed(6)} nats a token, perplexity ${perplexity.toFixed(4)}, ${ids.length} tokens`);

@@ -1,11 +1,11 @@
 import type { Source } from '../formats/source.ts';
 import { type ConvertOptions, convert } from './convert.ts';
 import { refuseExisting, stageFolder } from './folder.ts';
-import { type OpenOptions, withOnGpu } from './on-gpu.ts';
+import { type MergeOptions, type OpenOptions, withOnGpu } from './on-gpu.ts';
 import type { ConvertReport } from './report.ts';
 import { type TextOptions, textWindows } from './text.ts';
 
-export interface ConvertFolderOptions extends ConvertOptions, Omit<TextOptions, 'healTokens'> {
+export interface ConvertFolderOptions extends ConvertOptions, MergeOptions, Omit<TextOptions, 'healTokens'> {
   /** Replace a folder that exists. */
   force?: boolean;
 }
@@ -22,7 +22,7 @@ export async function convertFolder(
 ): Promise<ConvertReport> {
   const { force = false, log = () => {} } = options;
   await refuseExisting(out, force);
-  return withOnGpu(source, gpuOptions, (parent) => {
+  return withOnGpu(source, { ...gpuOptions, adapter: options.adapter }, (parent) => {
     const text = () => textWindows(parent, { ...options, healTokens: options.heal?.tokens }, log);
     return convert(parent, text, () => stageFolder(out, { force }), options, gpuOptions);
   });

@@ -13,7 +13,8 @@ export {
 export { type ConvertOptions, convert } from './convert.ts';
 export { stageHandle } from './handle-folder.ts';
 export { type Healing, type HealOptions, heal, type Log } from './heal.ts';
-export { type OnGpu, type OpenOptions, openOnGpu, refuseChild } from './on-gpu.ts';
+export { mergeAdapter } from './merge.ts';
+export { type MergeOptions, type OnGpu, type OpenOptions, openOnGpu, refuseChild } from './on-gpu.ts';
 export { type ConvertReport, reportText } from './report.ts';
 export type { Speed } from './speed.ts';
 export type { Stage, Staged } from './staged.ts';

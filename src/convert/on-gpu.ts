@@ -11,6 +11,7 @@ import { type GpuOptions, openGpu } from '../gpu/device.ts';
 import type { Tuning } from '../kernels/tuning.ts';
 import { fillFromCheckpoint } from '../model/load.ts';
 import { attentionOf, type ModelSpec, type Plan, planOf, tensorsOf } from '../model/spec.ts';
+import { mergeAdapter } from './merge.ts';
 
 /** A model folder opened for analysis: files, and the model on the GPU. */
 export interface OnGpu {
@@ -36,6 +37,11 @@ export type OpenOptions = GpuOptions & {
   onProgress?: ((loaded: number, total: number) => void) | undefined;
 };
 
+export interface MergeOptions {
+  /** A LoRA adapter of peft's, merged into the weights as they are read. */
+  adapter?: SourceLike | undefined;
+}
+
 /** Bytes of a weight as stored. */
 export const bytesOf = (dtype: OnGpu['dtype']): 4 | 2 => (dtype === 'F32' ? 4 : 2);
 
@@ -48,9 +54,10 @@ const MOST_CONTEXT = 1024;
  */
 export async function openOnGpu(
   like: SourceLike,
-  { signal, onProgress, ...gpuOptions }: OpenOptions = {},
+  { signal, onProgress, adapter, ...gpuOptions }: OpenOptions & MergeOptions = {},
 ): Promise<OnGpu> {
-  const source = openSource(like);
+  const folder = openSource(like);
+  const source = adapter === undefined ? folder : await mergeAdapter(folder, openSource(adapter), signal);
   const configJson = await readJson(source, 'config.json', { code: 'bad-config' }, signal);
   const specs = specsOf(configJson);
   const [entries, tokenizer] = await Promise.all([
@@ -97,7 +104,7 @@ export async function openOnGpu(
 /** Opens a model folder as `openOnGpu`, and frees the GPU when `use` is done. */
 export async function withOnGpu<T>(
   like: SourceLike,
-  options: OpenOptions,
+  options: OpenOptions & MergeOptions,
   use: (model: OnGpu) => Promise<T>,
 ): Promise<T> {
   const model = await openOnGpu(like, options);

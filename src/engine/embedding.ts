@@ -11,7 +11,7 @@ import type { Plan } from '../model/spec.ts';
 import { clearNote, readOverflow } from './kv-range.ts';
 import { flag, givenOptions, number } from './options.ts';
 import { checkIds, idList } from './prompt.ts';
-import type { Row, Runner } from './runner.ts';
+import type { Row, Runner, WholeCall } from './runner.ts';
 import type { Embeddings, EmbedInput, EmbedOptions, TokenIds } from './types.ts';
 
 /** Chunks of a prompt, and texts, that run before others get their turn. */
@@ -28,7 +28,8 @@ interface EmbeddingModel {
   embeddingFiles(): EmbeddingFiles | undefined;
 }
 
-type Checked = Omit<EmbedOptions, 'modes'> & Required<Pick<EmbedOptions, 'pooling' | 'normalize'>>;
+type Checked = Omit<EmbedOptions, 'modes' | 'adapter'> &
+  Required<Pick<EmbedOptions, 'pooling' | 'normalize'>>;
 
 /** A text that is to run: its tokens, the first one that counts, and how much each counts. */
 export interface PooledText {
@@ -50,6 +51,7 @@ export function checkEmbedOptions(options: EmbedOptions, hiddenSize: number): Em
       typeof value === 'function' ? value : refuseOption(name, value, 'a function'),
     // The model judges them by its plan.
     modes: (_, value) => value,
+    adapter: (_, value) => value,
     signal: (name, value) =>
       value instanceof AbortSignal ? value : refuseOption(name, value, 'an AbortSignal'),
   });
@@ -194,7 +196,7 @@ export async function pooledStates(
   plan: Plan,
   slots: readonly number[],
   texts: readonly PooledText[],
-  signal?: AbortSignal,
+  { signal, adapted = false }: Omit<WholeCall, 'sequence'> = {},
 ): Promise<Float32Array<ArrayBuffer>[]> {
   const { parts, ledger } = runner;
   const { gpu, spec, scratch } = parts;
@@ -209,7 +211,7 @@ export async function pooledStates(
     const submit = async (): Promise<void> => {
       throwIfAborted(signal);
       gpu.device.queue.writeBuffer(spans, 0, packSpans(sums));
-      await runner.blockRows(plan, rows, sums.length, pooling);
+      await runner.blockRows(plan, rows, sums.length, pooling, adapted);
       [rows, sums] = [[], []];
     };
     const factor = headFactor(spec);

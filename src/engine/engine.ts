@@ -272,7 +272,8 @@ async function openModel(
 ): Promise<ModelParts> {
   const { onProgress, signal, hub, cache = true, warn } = options;
   const tell = warn ?? ((message: string) => console.warn(message));
-  const folder = openSource(source, { fetch: options.fetch, hub, cache, warn });
+  const sourceOptions = { fetch: options.fetch, hub, cache, warn };
+  const folder = openSource(source, sourceOptions);
   const failed = new AbortController();
   const headers = readHeaders(folder, options);
   const texts = readTexts(folder, headers, anySignal(failed.signal, signal), tell);
@@ -369,6 +370,8 @@ async function openModel(
       dispatchesPerToken,
       dtype: wanted.dtype,
       f32Tensors,
+      open: (like) => openSource(like, sourceOptions),
+      memoryLimit: options.memoryLimit,
       formats,
     };
   } catch (error) {

@@ -2,6 +2,7 @@ import { ShishuError } from '../errors.ts';
 import type { Tokenizer } from '../formats/tokenizer.ts';
 import { type Gpu, lossOr } from '../gpu/device.ts';
 import type { Masks } from '../grammar/constraint.ts';
+import type { LoadedAdapter } from '../model/adapters.ts';
 import type { Plan } from '../model/spec.ts';
 import type { CheckedOptions } from './options.ts';
 import { constraintOf, reasoningOf } from './reasoning.ts';
@@ -32,6 +33,7 @@ export interface Asked {
   masks: Masks | undefined;
   /** The plan to run in: it may change between two tokens. */
   plan: () => Plan;
+  adapter?: LoadedAdapter | undefined;
 }
 
 const perSecond = (tokens: number, ms: number): number => (tokens > 0 && ms > 0 ? (1000 * tokens) / ms : 0);
@@ -42,7 +44,7 @@ const perSecond = (tokens: number, ms: number): number => (tokens > 0 && ms > 0 
  */
 export async function* generateReplies(
   { gpu, runner, scheduler, tokenizer, eosTokenIds, still }: Speaker,
-  { promptTokenIds, prompt, replies: n, options, masks, plan }: Asked,
+  { promptTokenIds, prompt, replies: n, options, masks, plan, adapter }: Asked,
 ): AsyncGenerator<BatchChunk, GenerateResult[], undefined> {
   const limit = Math.min(
     options.maxTokens ?? Number.POSITIVE_INFINITY,
@@ -61,7 +63,16 @@ export async function* generateReplies(
         // Under a constraint, what the prompt has closed cannot begin again.
         reasoning: masks && reasoning?.closed ? undefined : reasoning,
       }),
-      sequence: new Sequence({ promptTokenIds, options, reply: index, enders, limit, constraint, plan }),
+      sequence: new Sequence({
+        promptTokenIds,
+        options,
+        reply: index,
+        enders,
+        limit,
+        constraint,
+        plan,
+        adapter,
+      }),
     };
   });
   const open = () => replies.filter(({ reply }) => !reply.finishReason);

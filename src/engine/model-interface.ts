@@ -1,7 +1,10 @@
 import type { ChatTemplateOptions, ToolFormat } from '../formats/chat-template.ts';
+import type { SourceLike } from '../formats/open-source.ts';
 import type { ThoughtTags } from '../formats/reasoning.ts';
 import type { ModeSetting, PruneOrder } from './modes.ts';
 import type {
+  AdapterInfo,
+  AdapterOptions,
   BatchChunk,
   Embeddings,
   EmbedInput,
@@ -101,12 +104,24 @@ export interface EngineModel {
    * `out-of-memory`
    */
   setLinearMaps(maps: LinearMaps): Promise<void>;
+  /**
+   * Loads a LoRA adapter of the Python package peft (`adapter_config.json` and `adapter_model.safetensors`) beside those that are
+   * loaded; waits for the calls before it. Replies, scores and logits choose it by name (`adapter`); those without one run as if
+   * there were none.
+   * @param source what `loadModel` takes: `owner/name` on a hub, the URL of a folder, `File[]`, a directory handle, an object
+   * with `read`
+   * @throws ShishuError `not-found`, `io`, `bad-config`, `bad-checkpoint` (tensor and both shapes), `unsupported` (what is no plain
+   * LoRA, by name), `does-not-fit`, `out-of-memory`; `bad-argument` for a name that is taken
+   */
+  loadAdapter(source: SourceLike, options?: AdapterOptions): Promise<AdapterInfo>;
+  /** Frees an adapter; waits for the calls before it. @throws ShishuError `bad-argument` for a name that is not loaded */
+  unloadAdapter(name: string): Promise<void>;
   /** Forgets the conversation: the next prompt is prefilled whole. */
   reset(): Promise<void>;
   /**
    * Loads the model again after its device was lost (calls then reject with `device-lost`): from where it came, in a page
    * mostly from the cache, onto a new device. The modes are kept; blocks that ran in linear maps of `setLinearMaps` get their
-   * attention back. Then a conversation goes on: its next prompt is prefilled whole. Does nothing where nothing was lost. A
+   * attention back, and adapters are read again. Then a conversation goes on: its next prompt is prefilled whole. Does nothing where nothing was lost. A
    * worker of the package's own that stopped is replaced; a `device` cannot go to a worker.
    * @throws ShishuError those of `loadModel`; the model can then be reloaded once more
    */

@@ -2,26 +2,30 @@ import { ShishuError } from '../errors.ts';
 import type { ChatTemplateOptions, ToolFormat } from '../formats/chat-template.ts';
 import type { EmbeddingFiles } from '../formats/embedding-files.ts';
 import type { SamplingDefaults } from '../formats/generation.ts';
+import type { SourceLike } from '../formats/open-source.ts';
 import type { ThoughtTags } from '../formats/reasoning.ts';
 import type { Tokenizer } from '../formats/tokenizer.ts';
 import { type Gpu, lossOr, throwIfLost } from '../gpu/device.ts';
-import type { Constraint, Masks } from '../grammar/constraint.ts';
 import type { WeightDtype } from '../kernels/tensor.ts';
 import { importModule, lazy } from '../lazy.ts';
 import { checkLinearMaps, installLinearMaps } from '../model/linear-maps.ts';
-import { kvBytesPerToken, type Plan, parameterCount } from '../model/spec.ts';
+import type { Plan } from '../model/spec.ts';
+import { type AdapterHost, Adapters } from './adapters.ts';
 import { generateReplies } from './generate.ts';
+import { infoOf } from './model-info.ts';
 import type { EngineModel } from './model-interface.ts';
 import { completeOrder, type ModeSetting, modesOf, type PruneOrder, planInModes } from './modes.ts';
 import { checkOptions } from './options.ts';
 import { Places } from './places.ts';
 import { PrefixCache } from './prefix-cache.ts';
-import { checkHead, checkIds, idList, promptIds } from './prompt.ts';
+import { checkHead, idList, promptIds, wholeIds } from './prompt.ts';
 import type { Runner, WholeCall } from './runner.ts';
 import { Scheduler } from './scheduler.ts';
 import { logitsOf, ofTokens, scoreOf } from './scoring.ts';
 import type { Slot } from './sequence.ts';
 import type {
+  AdapterInfo,
+  AdapterOptions,
   BatchChunk,
   Embeddings,
   EmbedInput,
@@ -41,9 +45,8 @@ import type {
 } from './types.ts';
 
 /** What `loadModel` puts together. */
-export interface ModelParts {
+export interface ModelParts extends AdapterHost {
   gpu: Gpu;
-  runner: Runner;
   tokenizer: Tokenizer;
   /** @throws ShishuError what is wrong with them */
   embeddingFiles(): EmbeddingFiles | undefined;
@@ -69,7 +72,9 @@ export class LocalModel implements EngineModel {
   /** The plan that runs now, and what a token takes in it. */
   #running: { plan: Plan; dispatchesPerToken: number };
   #pruneOrder: PruneOrder | undefined;
+  #adapters = new Adapters();
   #disposed = false;
+  /** Makes constraints ready for use; the code for it is fetched with the first one. */
   readonly #masks = lazy(async () => {
     const { MaskCache } = await import('./mask-cache.ts');
     const { tokenizer, runner } = this.#parts;
@@ -104,28 +109,7 @@ export class LocalModel implements EngineModel {
   }
 
   get info(): ModelInfo {
-    const { runner, plan, gpu, selfTest, dtype, f32Tensors, formats, sampling } = this.#live();
-    const { plan: running, dispatchesPerToken } = this.#running;
-    const { spec, kv } = runner.parts;
-    return {
-      spec,
-      plan,
-      modes: modesOf(plan, running),
-      parameters: parameterCount(spec),
-      dtype,
-      f32Tensors,
-      formats,
-      sampling,
-      kv: kv.dtype,
-      kvBytesPerToken: kvBytesPerToken(spec, running, kv.dtype === 'f32' ? 4 : 2),
-      contextLength: kv.context,
-      batch: kv.sequences,
-      bytes: runner.ledger.byPurpose(),
-      selfTest,
-      dispatchesPerToken,
-      adapter: gpu.name,
-      profile: gpu.profile,
-    };
+    return infoOf(this.#live(), this.#running, this.#adapters.info);
   }
 
   get hasChatTemplate(): boolean {
@@ -154,11 +138,6 @@ export class LocalModel implements EngineModel {
 
   async applyChatTemplate(messages: readonly Message[], options: ChatTemplateOptions = {}): Promise<string> {
     return this.#live().tokenizer.applyChatTemplate(messages, options);
-  }
-
-  /** A constraint, ready for use; the code for it is fetched with the first one. */
-  async #masksOf(constraint: Constraint): Promise<Masks> {
-    return (await this.#masks()).of(constraint);
   }
 
   async *generate(
@@ -193,8 +172,9 @@ export class LocalModel implements EngineModel {
       });
     const checked = checkOptions(options, runner.parts.spec.vocabSize);
     const ownPlan = checked.modes && this.#planOf(checked.modes);
+    const adapter = this.#adapters.find(checked.adapter);
     const promptTokenIds = promptIds(parts, prompt, checked);
-    const masks = checked.constraint && (await this.#masksOf(checked.constraint));
+    const masks = checked.constraint && (await this.#masks()).of(checked.constraint);
     this.#still(parts);
     return yield* generateReplies(
       { ...parts, scheduler: this.#scheduler, still: () => this.#still(parts) },
@@ -205,6 +185,7 @@ export class LocalModel implements EngineModel {
         options: checked,
         masks,
         plan: () => ownPlan ?? this.#running.plan,
+        adapter,
       },
     );
   }
@@ -267,34 +248,47 @@ export class LocalModel implements EngineModel {
     });
   }
 
+  async loadAdapter(source: SourceLike, options: AdapterOptions = {}): Promise<AdapterInfo> {
+    const parts = this.#live();
+    const scheduler = this.#scheduler;
+    return this.#adapters.load(parts, source, options, (run, signal) =>
+      scheduler.alone(async () => {
+        // A model that was loaded again is another.
+        this.#still(parts);
+        scheduler.slots[0]!.prefix = new PrefixCache();
+        try {
+          await run(this.#running.plan);
+        } catch (error) {
+          this.#live();
+          throw await lossOr(parts.gpu, error);
+        }
+      }, signal),
+    );
+  }
+
+  async unloadAdapter(name: string): Promise<void> {
+    this.#live();
+    this.#adapters.find(name);
+    await this.#scheduler.alone(() => this.#adapters.unload(this.#live().runner, name));
+  }
+
   async #whole<T>(
     given: TokenIds,
-    { modes, signal }: WholeOptions,
+    { modes, signal, adapter: name }: WholeOptions,
     run: (runner: Runner, plan: Plan, tokenIds: readonly number[], call: WholeCall) => Promise<T>,
   ): Promise<T> {
-    checkHead(this.#live().runner.parts.spec);
-    const tokenIds = idList(given);
+    const tokenIds = wholeIds(this.#live().runner.parts, given);
+    const adapter = this.#adapters.find(name);
     const ownPlan = modes && this.#planOf(modes);
-    if (tokenIds.length === 0) throw new ShishuError('bad-argument', 'There are no tokens.');
-    const { spec, kv } = this.#parts.runner.parts;
-    checkIds(tokenIds, spec.vocabSize);
-    const { context } = kv;
-    if (tokenIds.length > context)
-      throw new ShishuError(
-        'context-full',
-        `There are ${tokenIds.length} tokens, the context holds ${context}.`,
-        {
-          details: { tokens: tokenIds.length, limit: context },
-          mend: 'Load the model with a larger contextLength, or use fewer tokens.',
-        },
-      );
     return this.#alone(1, signal, async (runner, [slot]) => {
       const { index: sequence, prefix } = slot!;
       const plan = ownPlan ?? this.#running.plan;
       await this.#ready(plan);
-      const value = await run(runner, plan, tokenIds, { sequence, signal });
+      runner.parts.adapters?.choose(sequence, adapter);
+      const call = { sequence, signal, adapted: adapter !== undefined };
+      const value = await run(runner, plan, tokenIds, call);
       // A prompt that begins with this text need not run it again.
-      prefix.append(tokenIds, plan);
+      prefix.append(tokenIds, plan, adapter);
       return value;
     });
   }
@@ -334,14 +328,18 @@ export class LocalModel implements EngineModel {
     const { checkEmbedOptions, embedTexts, pooledStates } = await importModule(
       () => import('./embedding.ts'),
     );
-    const { modes, ...options } = checkEmbedOptions(given, parts.runner.parts.spec.hiddenSize);
+    const { modes, adapter: name, ...options } = checkEmbedOptions(given, parts.runner.parts.spec.hiddenSize);
     const { signal } = options;
     const plan = modes ? this.#planOf(modes) : this.#running.plan;
+    this.#adapters.find(name);
     return embedTexts(parts, input, options, (texts) =>
       this.#alone(texts.length, signal, async (runner, slots) => {
         await this.#ready(plan);
+        // Between two turns it may have gone.
+        const adapter = this.#adapters.find(name);
         const sequences = slots.map(({ index }) => index);
-        return pooledStates(runner, plan, sequences, texts, signal);
+        for (const sequence of sequences) runner.parts.adapters?.choose(sequence, adapter);
+        return pooledStates(runner, plan, sequences, texts, { signal, adapted: adapter !== undefined });
       }),
     );
   }
@@ -378,8 +376,11 @@ export class LocalModel implements EngineModel {
     this.#scheduler.close();
     this.#scheduler = this.#schedule(parts);
     this.#changes = new Places(1);
+    const adapters = this.#adapters.sources;
+    this.#adapters = new Adapters();
     const kept = modes.filter(([layer, mode]) => mode !== 'linear' || linear.has(Number(layer)));
     await this.setModes(Object.fromEntries(kept));
+    for (const [name, source] of adapters) await this.loadAdapter(source, { name });
   }
 
   async dispose(): Promise<void> {

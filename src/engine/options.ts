@@ -30,6 +30,7 @@ export interface CheckedOptions {
   reasoningTags: ThoughtTags | false | undefined;
   reasoningBudget: number | undefined;
   modes: ModeSetting | undefined;
+  adapter: string | undefined;
   signal: AbortSignal | undefined;
 }
 
@@ -129,6 +130,8 @@ export function checkOptions(options: GenerateOptions, vocabSize: number): Check
     reasoningBudget: number(0, 2 ** 31 - 1, { whole: true }),
     // The model judges them by its plan.
     modes: (_, value) => value,
+    // And knows their names.
+    adapter: (name, value) => (isText(value) ? value : refuseOption(name, value, "an adapter's name")),
     signal: (name, value) =>
       value instanceof AbortSignal ? value : refuseOption(name, value, 'an AbortSignal'),
   };
@@ -156,6 +159,7 @@ export function checkOptions(options: GenerateOptions, vocabSize: number): Check
     reasoningTags: undefined,
     reasoningBudget: undefined,
     modes: undefined,
+    adapter: undefined,
     signal: undefined,
     ...(rest as Partial<CheckedOptions>),
     top: logprobs === true ? ((topLogprobs as number | undefined) ?? 0) : undefined,

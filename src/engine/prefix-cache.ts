@@ -1,3 +1,4 @@
+import type { LoadedAdapter } from '../model/adapters.ts';
 import { caches, type Ring } from '../model/kvcache.ts';
 import type { Block, Plan } from '../model/spec.ts';
 
@@ -7,6 +8,8 @@ interface Run {
   plan: Plan;
   /** Layers whose K and V of these positions are in their buffers. */
   layers: ReadonlySet<number>;
+  /** The adapter that they ran with. */
+  adapter: LoadedAdapter | undefined;
 }
 
 /** How much of a block is there: modes go down from attention over linear to nothing. */
@@ -34,6 +37,8 @@ const covers = (run: Run, plan: Plan): boolean =>
  *   position runs in its own modes.
  * - **Up.** Where any block of any cached position is below the wanted mode, or its K and V were released, only the longest
  *   beginning that ran in exactly the wanted modes is kept. What follows runs anew, so logits are those of a fresh run.
+ *
+ * K and V hold for the adapter that they were computed with, and for no other.
  *
  * Either way, a block that attends finds K and V of every position before: a slot that was not written is never read.
  *
@@ -65,7 +70,12 @@ export class PrefixCache {
   }
 
   /** Positions of a text that need not run under a plan; its last token always runs, for its logits. */
-  reusable(tokens: readonly number[], plan: Plan, rings: ReadonlyMap<number, Ring> = NO_RINGS): number {
+  reusable(
+    tokens: readonly number[],
+    plan: Plan,
+    rings: ReadonlyMap<number, Ring> = NO_RINGS,
+    adapter?: LoadedAdapter,
+  ): number {
     let same = 0;
     const most = Math.min(tokens.length - 1, this.#tokens.length);
     while (same < most && tokens[same] === this.#tokens[same]) same++;
@@ -73,7 +83,7 @@ export class PrefixCache {
     let above = true;
     for (let i = 0, start = 0; start < same; start = this.#runs[i++]!.end) {
       const run = this.#runs[i]!;
-      const covered = covers(run, plan);
+      const covered = run.adapter === adapter && covers(run, plan);
       above &&= covered;
       if (exact === start && covered && sameModes(run.plan, plan)) exact = Math.min(same, run.end);
     }
@@ -104,15 +114,20 @@ export class PrefixCache {
   }
 
   /** Tokens that ran in a plan, behind those that are cached. */
-  append(tokens: readonly number[], plan: Plan): void {
+  append(tokens: readonly number[], plan: Plan, adapter?: LoadedAdapter): void {
     if (tokens.length === 0) return;
     for (const token of tokens) this.#tokens.push(token);
     this.wrote(this.#tokens.length);
     const last = this.#runs.at(-1);
     const layers = attending(plan);
-    if (last && sameModes(last.plan, plan) && layers.every((layer) => last.layers.has(layer)))
+    if (
+      last &&
+      last.adapter === adapter &&
+      sameModes(last.plan, plan) &&
+      layers.every((layer) => last.layers.has(layer))
+    )
       last.end = this.#tokens.length;
-    else this.#runs.push({ end: this.#tokens.length, plan, layers: new Set(layers) });
+    else this.#runs.push({ end: this.#tokens.length, plan, layers: new Set(layers), adapter });
   }
 
   /** K and V of these layers are gone. */

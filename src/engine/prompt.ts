@@ -1,5 +1,6 @@
 import { ShishuError } from '../errors.ts';
 import type { Tokenizer } from '../formats/tokenizer.ts';
+import type { ForwardParts } from '../model/forward.ts';
 import type { ModelSpec } from '../model/spec.ts';
 import type { CheckedOptions } from './options.ts';
 import type { Runner } from './runner.ts';
@@ -23,6 +24,27 @@ export function checkHead({ headless, head }: ModelSpec): void {
     details: { tensor },
     mend: 'Use embed, or a checkpoint with its head.',
   });
+}
+
+/** Token ids of a text that runs whole. @throws ShishuError `bad-argument`, `context-full`, `unsupported` */
+export function wholeIds(
+  { spec, kv }: Pick<ForwardParts, 'spec' | 'kv'>,
+  given: TokenIds,
+): readonly number[] {
+  checkHead(spec);
+  const ids = idList(given);
+  if (ids.length === 0) throw new ShishuError('bad-argument', 'There are no tokens.');
+  checkIds(ids, spec.vocabSize);
+  if (ids.length > kv.context)
+    throw new ShishuError(
+      'context-full',
+      `There are ${ids.length} tokens, the context holds ${kv.context}.`,
+      {
+        details: { tokens: ids.length, limit: kv.context },
+        mend: 'Load the model with a larger contextLength, or use fewer tokens.',
+      },
+    );
+  return ids;
 }
 
 /** A list of ids, however they are held. */

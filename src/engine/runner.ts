@@ -58,6 +58,8 @@ export interface Step {
   at: number;
   /** Tokens that the longest row attends to. */
   context: number;
+  /** Some rows are of sequences with an adapter. */
+  adapted?: boolean;
 }
 
 /** How tokens of one sequence run whole. */
@@ -65,6 +67,8 @@ export interface WholeCall {
   /** Its slot of the KV cache (default 0). */
   sequence?: number;
   signal?: AbortSignal | undefined;
+  /** The sequence has an adapter. */
+  adapted?: boolean;
 }
 
 /** How a step without logits samples. */
@@ -112,11 +116,11 @@ export class Runner {
     return rows === 1 ? 'one' : 'few';
   }
 
-  #recordBlocks(plan: Plan, rows: 'prompt' | 'next', width: Width): Promise<Dispatch[]> {
-    const key = `${rows} ${width} ${planKey(plan)}`;
+  #recordBlocks(plan: Plan, rows: 'prompt' | 'next', width: Width, adapted = false): Promise<Dispatch[]> {
+    const key = `${rows} ${width} ${planKey(plan)}${adapted ? ' adapted' : ''}`;
     const buffer = rows === 'prompt' ? this.#promptRows : this.#nextRows;
     if (this.#blocks.size >= MOST_RECORDINGS) this.#blocks.clear();
-    return once(this.#blocks, key, () => recordBlocks(this.parts, plan, buffer, width));
+    return once(this.#blocks, key, () => recordBlocks(this.parts, plan, buffer, width, adapted));
   }
 
   #recordHead(width: Width): Promise<Dispatch[]> {
@@ -124,13 +128,16 @@ export class Runner {
   }
 
   /** Compiles and binds what greedy decoding and prompts need, so that the first reply does not wait for it. */
-  async warm(plan: Plan): Promise<void> {
+  async warm(plan: Plan, adapted = false): Promise<void> {
     // One reply decodes alone, however large the batch is.
     const widths = new Set([this.#width(1, false), this.#width(this.sequences, false)]);
     const prompts: Width[] = needsFew(this.parts) ? ['many', 'few'] : ['many'];
     await Promise.all([
-      ...[...widths].flatMap((width) => [this.#recordBlocks(plan, 'next', width), this.#recordHead(width)]),
-      ...prompts.map((width) => this.#recordBlocks(plan, 'prompt', width)),
+      ...[...widths].flatMap((width) => [
+        this.#recordBlocks(plan, 'next', width, adapted),
+        this.#recordHead(width),
+      ]),
+      ...prompts.map((width) => this.#recordBlocks(plan, 'prompt', width, adapted)),
       this.sampler.prepare(GREEDY),
     ]);
   }
@@ -160,6 +167,11 @@ export class Runner {
     // They may bind what is freed.
     if (layers.length > 0) this.#blocks.clear();
     return layers;
+  }
+
+  /** Adapters have come or gone, and with them the buffers that recordings bind. */
+  forgetAdapted(): void {
+    for (const key of this.#blocks.keys()) if (key.endsWith(' adapted')) this.#blocks.delete(key);
   }
 
   /** The launches of one greedy decode step at a context. */
@@ -211,13 +223,13 @@ export class Runner {
    * the GPU, those from the host: the ones with logits are neighbours.
    */
   async run(call: Step): Promise<{ done: Promise<Sampled> }> {
-    const { plan, kind, rows, sampled, last, at, context } = call;
+    const { plan, kind, rows, sampled, last, at, context, adapted } = call;
     const count = sampled + last.length;
     const all = rows.length + count;
     // Where nothing comes from the host, the rows are read where they were sampled.
     const fromHost = all > sampled;
     const [blocks, head, sampling] = await Promise.all([
-      this.#recordBlocks(plan, fromHost ? 'prompt' : 'next', this.#width(all, fromHost)),
+      this.#recordBlocks(plan, fromHost ? 'prompt' : 'next', this.#width(all, fromHost), adapted),
       this.#recordHead(count > 1 ? 'few' : 'one'),
       this.sampler.prepare(kind),
     ]);
@@ -325,8 +337,9 @@ export class Runner {
     rows: readonly Row[],
     count: number,
     after: readonly Dispatch[],
+    adapted = false,
   ): Promise<void> {
-    const blocks = await this.#recordBlocks(plan, 'prompt', this.#width(rows.length, true));
+    const blocks = await this.#recordBlocks(plan, 'prompt', this.#width(rows.length, true), adapted);
     this.#writeRows(this.#promptRows, 0, rows);
     const context = 1 + Math.max(...rows.map(({ position }) => position));
     const step = { rows: rows.length, first: 0, count, next: 0, context };
@@ -342,7 +355,7 @@ export class Runner {
   async headRows(
     plan: Plan,
     tokens: readonly number[],
-    { sequence = 0, signal }: WholeCall,
+    { sequence = 0, signal, adapted = false }: WholeCall,
     after: readonly Dispatch[],
     each: (position: number, rows: number) => Promise<void>,
   ): Promise<void> {
@@ -352,7 +365,7 @@ export class Runner {
       throwIfAborted(signal);
       const chunk = tokens.slice(at, at + most);
       const rows = chunk.length;
-      const blocks = await this.#recordBlocks(plan, 'prompt', this.#width(rows, true));
+      const blocks = await this.#recordBlocks(plan, 'prompt', this.#width(rows, true), adapted);
       this.#writeRows(
         this.#promptRows,
         0,

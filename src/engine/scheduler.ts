@@ -97,10 +97,10 @@ export class Scheduler {
    * What a slot has of a sequence's text: nothing where more of another would be lost, which begins alike, as chats with one
    * system prompt do. Where no slot is empty, one that has most of the text counts too.
    */
-  #worthOf({ tokens, wantedPlan }: Sequence): (slot: Slot) => number {
+  #worthOf({ tokens, wantedPlan, adapter }: Sequence): (slot: Slot) => number {
     const full = [...this.#free].every(({ prefix }) => prefix.length > 0);
     return ({ prefix }) => {
-      const cached = prefix.reusable(tokens, wantedPlan, this.#runner.parts.kv.rings);
+      const cached = prefix.reusable(tokens, wantedPlan, this.#runner.parts.kv.rings, adapter);
       const whole = full ? Math.min(prefix.length, tokens.length) : prefix.length;
       return 2 * cached >= whole ? cached : 0;
     };
@@ -261,6 +261,7 @@ export class Scheduler {
     const { index } = sequence.slot!;
     const { vocabSize } = parts.spec;
     clearNote(parts, index);
+    parts.adapters?.choose(index, sequence.adapter);
     const [counts, bias] = [sequence.counts(vocabSize), sequence.bias(vocabSize)];
     sampler.setAdjustments(index, sequence.kind, { counts, bias });
   }
@@ -343,6 +344,7 @@ export class Scheduler {
         last,
         at,
         context: Math.max(...ends.values()),
+        adapted: [...ends.keys()].some(({ adapter }) => adapter !== undefined),
       });
       this.#steps++;
       const shares = [...ends].map(([sequence, end]): Share => {

@@ -16,8 +16,8 @@ const kernelsOf = (dispatches: readonly Dispatch[]): string =>
   JSON.stringify(dispatches.map(({ shader }) => [shader.kernel.name, shader.imports, shader.constants]));
 
 /** One block of each kind that launches differ by. */
-async function oneOfEach({ parts }: Runner, plan: Plan, rows: GPUBuffer): Promise<Plan> {
-  const dispatches = await recordBlocks(parts, plan, rows, 'one');
+async function oneOfEach({ parts }: Runner, plan: Plan, rows: GPUBuffer, adapted: boolean): Promise<Plan> {
+  const dispatches = await recordBlocks(parts, plan, rows, 'one', adapted);
   const kinds = new Set<string>();
   return plan.filter(({ layer }) => {
     const kind = kernelsOf(dispatches.filter(({ block }) => block === layer));
@@ -29,9 +29,10 @@ async function oneOfEach({ parts }: Runner, plan: Plan, rows: GPUBuffer): Promis
  * Runs a few tokens through one block of each kind, the head and the greedy choice, with the kernels that prompts and replies
  * of this model use, and compares some of each launch's results with its CPU twin's. Takes no more work for a larger model than
  * some rows of its matrices. The kernels for few rows are tested where they are compiled at loading.
+ * @param adapted with the adapter that sequence 0 has
  * @returns kernels that computed wrongly, by the order of the forward
  */
-export async function selfTest(runner: Runner, plan: Plan): Promise<WrongKernel[]> {
+export async function selfTest(runner: Runner, plan: Plan, adapted = false): Promise<WrongKernel[]> {
   const { parts, ledger } = runner;
   const { gpu, spec, scratch, kv, tuning } = parts;
   const { device } = gpu;
@@ -61,15 +62,16 @@ export async function selfTest(runner: Runner, plan: Plan): Promise<WrongKernel[
       next: 0,
       context: from + count,
     };
-    sample ??= await oneOfEach(runner, plan, rows);
-    const dispatches = await recordBlocks(parts, sample, rows, width);
+    sample ??= await oneOfEach(runner, plan, rows, adapted);
+    const dispatches = await recordBlocks(parts, sample, rows, width, adapted);
     if (width !== 'many') {
       const sampled = storage('self-test sampled', 4 * count);
       const recorder = new Recorder(gpu);
       argmax(tuning, recorder, { logits: scratch.logits, next: rows, sampled, step: scratch.step });
       dispatches.push(...(await recordHead(parts, width)), ...(await recorder.finish()));
     }
-    checks.add(dispatches, step, new Map([[rows, words.buffer]]), ({ block, label, shader }) => {
+    const known = new Map([[rows, words.buffer], ...(adapted ? parts.adapters!.known : [])]);
+    checks.add(dispatches, step, known, ({ block, label, shader }) => {
       const where = block === undefined ? '' : `, block ${block}`;
       return `${NAMES[width]}${where}: ${label} (${shader.kernel.name})`;
     });

@@ -1,5 +1,6 @@
 import type { TokenConstraint } from '../grammar/constraint.ts';
 import type { Logprobs } from '../kernels/sampling.ts';
+import type { LoadedAdapter } from '../model/adapters.ts';
 import type { Ring } from '../model/kvcache.ts';
 import type { Plan } from '../model/spec.ts';
 import type { CheckedOptions } from './options.ts';
@@ -38,6 +39,7 @@ export interface SequenceOptions {
   constraint: TokenConstraint | undefined;
   /** The plan that it is to run in: it may change between two tokens. */
   plan: () => Plan;
+  adapter?: LoadedAdapter | undefined;
 }
 
 function kindOf(options: CheckedOptions, mask: boolean): SamplingKind {
@@ -63,6 +65,7 @@ export class Sequence {
   readonly kind: SamplingKind;
   readonly sampler: CheckedOptions;
   readonly constraint: TokenConstraint | undefined;
+  readonly adapter: LoadedAdapter | undefined;
   /** The prompt, then what was sampled. */
   readonly tokens: number[];
   readonly promptLength: number;
@@ -100,7 +103,7 @@ export class Sequence {
   /** Tokens that go behind what was read when it next begins. */
   #put: readonly number[] = [];
 
-  constructor({ promptTokenIds, options, reply, enders, limit, constraint, plan }: SequenceOptions) {
+  constructor({ promptTokenIds, options, reply, enders, limit, constraint, plan, adapter }: SequenceOptions) {
     this.tokens = [...promptTokenIds];
     this.promptLength = promptTokenIds.length;
     this.reply = reply;
@@ -108,6 +111,7 @@ export class Sequence {
     this.sampler = { ...options, seed: options.seed + reply };
     this.kind = kindOf(options, constraint !== undefined);
     this.constraint = constraint;
+    this.adapter = adapter;
     this.#enders = enders;
     this.#plan = plan;
   }
@@ -164,7 +168,7 @@ export class Sequence {
     this.plan = plan;
     this.prefix = this.given ?? this.slot!.prefix;
     this.given = undefined;
-    this.computed = this.prefix.reusable(this.tokens, plan, rings);
+    this.computed = this.prefix.reusable(this.tokens, plan, rings, this.adapter);
     this.cachedTokens ??= Math.min(this.computed, this.promptLength);
     // Until it has run, only what it keeps is sure.
     this.prefix.truncate(this.computed);
@@ -177,7 +181,7 @@ export class Sequence {
 
   /** Tokens up to `end` have run. */
   ran(end: number): void {
-    this.prefix.append(this.tokens.slice(this.prefix.length, end), this.plan!);
+    this.prefix.append(this.tokens.slice(this.prefix.length, end), this.plan!, this.adapter);
   }
 
   /** Takes a token in that was sampled. */

@@ -169,14 +169,35 @@ export interface GenerateOptions {
   reasoningBudget?: number;
   /** How the attention blocks run in this reply, whatever `Model.setModes` says before or during it. */
   modes?: ModeSetting;
+  /** A LoRA adapter, by the name that `Model.loadAdapter` gave it (default: none). */
+  adapter?: string;
   signal?: AbortSignal;
 }
 
 /** How a text that is given whole runs. */
 export interface WholeOptions {
+  /** As in `GenerateOptions`. */
+  adapter?: string;
   /** Default: as `Model.setModes` said last. */
   modes?: ModeSetting;
   signal?: AbortSignal;
+}
+
+export interface AdapterOptions {
+  /** What replies choose it by (default: the last part of the source's name). */
+  name?: string;
+  signal?: AbortSignal;
+}
+
+/** A LoRA adapter that is loaded. */
+export interface AdapterInfo {
+  name: string;
+  /** The largest of its matrices. */
+  rank: number;
+  /** On the GPU, where its factors are f32. */
+  bytes: number;
+  /** What it adds to, as `q_proj`. */
+  targets: readonly string[];
 }
 
 /** A text, or its token ids, or a list of them. */
@@ -319,6 +340,9 @@ export interface ModelInfo {
   selfTest: SelfTest;
   /** Compute dispatches that one decoded token takes in these modes (greedy, short context). */
   dispatchesPerToken: number;
+  /** LoRA adapters that are loaded. */
+  adapters: readonly AdapterInfo[];
+  /** The GPU's name. */
   adapter: string;
   /** Which kernels and defaults were taken; see `LoadOptions.profile`. */
   profile: Profile;

@@ -1,7 +1,6 @@
 // Which format each matrix of a checkpoint is kept in.
 import type { Checkpoint, UsableTensor } from '../formats/checkpoint.ts';
 import { rowBytes, type WeightDtype } from '../kernels/tensor.ts';
-import { foldsOf } from '../model/fold.ts';
 import { dtypeOfBlocks } from '../model/pack.ts';
 import type { ModelSpec } from '../model/spec.ts';
 import type { FillPlan } from '../model/weights.ts';
@@ -55,18 +54,14 @@ export function autoFormats(spec: ModelSpec, checkpoint: Checkpoint): KeptFormat
   return { dtype: most!, own: new Map(full.map(([name]) => [name, 'f32'])), converted: new Map() };
 }
 
-/** The format that holds a matrix as it is stored; q8 for blocks that no kernel reads, or that are changed as they are read. */
-function formatOf({ dtype, blocks }: UsableTensor, folded: boolean): WeightDtype {
-  if (blocks) return (folded ? undefined : dtypeOfBlocks(blocks)) ?? 'q8';
-  if (dtype === 'F32') return 'f32';
-  return dtype === 'BF16' && !folded ? 'bf16' : 'f16';
-}
+/** The format that holds a matrix as it is stored; q8 for blocks that no kernel reads. */
+const formatOf = ({ dtype, blocks }: UsableTensor): WeightDtype =>
+  blocks ? (dtypeOfBlocks(blocks) ?? 'q8') : ({ F32: 'f32', F16: 'f16', BF16: 'bf16' } as const)[dtype];
 
 function formatsAsStored(spec: ModelSpec, checkpoint: Checkpoint): KeptFormats {
   const { tensors } = checkpoint;
-  const folds = foldsOf(spec);
   const own = new Map<string, WeightDtype>();
-  for (const [name, tensor] of matricesOf(checkpoint)) own.set(name, formatOf(tensor, folds.has(name)));
+  for (const [name, tensor] of matricesOf(checkpoint)) own.set(name, formatOf(tensor));
   // Gate and up are read by one kernel, and so in one format.
   for (const { feedForward } of spec.blocks) {
     const pair = [`${feedForward.gate.name}.weight`, `${feedForward.up.name}.weight`];

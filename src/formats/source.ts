@@ -186,5 +186,8 @@ function isMissing(error: unknown): boolean {
 }
 
 function messageOf(error: unknown): string {
-  return (error instanceof Error ? error.message : String(error)).replace(/\.$/, '');
+  const { message, cause } = error instanceof Error ? error : { message: String(error), cause: undefined };
+  // Node says that a fetch failed, and beside it why.
+  const why = cause instanceof Error && cause.message ? `: ${cause.message}` : '';
+  return `${message}${why}`.replace(/\.$/, '');
 }

@@ -2,6 +2,7 @@ import type { Kernel } from '../gpu/kernel.ts';
 import { ATTENTION, ATTENTION_DECODE, ATTENTION_REDUCE, ATTENTION_TILED } from './attention.ts';
 import { CONV } from './conv.ts';
 import { EMBED } from './embed.ts';
+import { LORA_ADD, LORA_GATE } from './lora.ts';
 import { MATMUL, MATVEC } from './matmul.ts';
 import { MOMENT_VECTORS, MOMENTS } from './moments.ts';
 import { NORM } from './norm.ts';
@@ -16,6 +17,8 @@ export const KERNELS: readonly Kernel[] = [
   EMBED,
   MATVEC,
   MATMUL,
+  LORA_ADD,
+  LORA_GATE,
   NORM,
   ROPE,
   CONV,

@@ -1,9 +1,9 @@
 // shaders/embed.wgsl
 import { type Kernel, reads, STEP, writes } from '../gpu/kernel.ts';
 import type { Recorder } from '../gpu/recorder.ts';
-import { type Activations, COUNT, PLACE, stride, type Weight } from './tensor.ts';
+import { type Activations, COUNT, FACTOR, PLACE, stride, type Weight } from './tensor.ts';
 import {
-  unitConstants,
+  partConstants,
   WEIGHTS,
   type WeightConstant,
   weightBindings,
@@ -14,7 +14,7 @@ import {
 export const EMBED: Kernel<WeightConstant | 'WG' | 'X_STRIDE4' | 'ROW0'> = {
   name: 'embed',
   choices: [[{ WG: 64 }], WEIGHTS],
-  sizes: { UNITS: COUNT, X_STRIDE4: COUNT, N: COUNT, ROW0: PLACE },
+  sizes: { UNITS: COUNT, X_STRIDE4: COUNT, N: COUNT, ROW0: PLACE, FACTOR },
   bindings: (asked) => [
     reads('rows', 'Row', ({ step }) => [step.rows, 4]),
     ...weightBindings(asked),
@@ -23,13 +23,13 @@ export const EMBED: Kernel<WeightConstant | 'WG' | 'X_STRIDE4' | 'ROW0'> = {
   ],
   grid: ({ constants: { UNITS, WG }, step }) => [Math.ceil(UNITS / WG), step.rows, 1],
   *cpu(launch) {
-    const { N, ROW0, X_STRIDE4 } = launch.constants;
+    const { N, ROW0, X_STRIDE4, FACTOR } = launch.constants;
     for (const row of launch.pick(launch.step.rows)) {
       const token = launch.words('rows', 4 * row, 4)[0]!;
       if (token < ROW0 || token >= ROW0 + N) continue;
       const values = weightRow(launch, token - ROW0);
       for (const i of launch.pick(values.length, 64))
-        yield { binding: 'out', at: row * 4 * X_STRIDE4 + i, value: values[i]!, scale: 0 };
+        yield { binding: 'out', at: row * 4 * X_STRIDE4 + i, value: FACTOR * values[i]!, scale: 0 };
     }
   },
 };
@@ -48,9 +48,8 @@ export function embed(
         imports: { WEIGHT: weightInclude(part.dtype) },
         constants: {
           WG: 64,
-          ...unitConstants(part.dtype, out.cols),
+          ...partConstants(part, out.cols),
           X_STRIDE4: stride(out.cols) / 4,
-          N: part.rows,
           ROW0: part.row0,
         },
       },

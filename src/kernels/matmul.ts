@@ -15,7 +15,7 @@ import {
 import { spread } from '../gpu/recorder.ts';
 import { rmsScale, rowsOf } from './norm.ts';
 import { KV_WRITES, pickHeads, placed, QKV_SIZES, type QkvConstant, qkvBindings, type Sum } from './qkv.ts';
-import { COUNT, PLACE, SMALL } from './tensor.ts';
+import { COUNT, FACTOR, PLACE, SMALL } from './tensor.ts';
 import { REDUCTIONS } from './tuning.ts';
 import { WEIGHTS, type WeightConstant, weightBindings, weightRow } from './weight-rows.ts';
 
@@ -45,6 +45,7 @@ const PROJECTION_SIZES = {
   X_STRIDE4: COUNT,
   N: COUNT,
   ROW0: PLACE,
+  FACTOR,
   BIAS_AT: PLACE,
   OUT_STRIDE: COUNT,
 } as const;
@@ -103,10 +104,19 @@ const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));
 /** `gelu(x) = x sigmoid(geluInner(x))`, the one with tanh. */
 const geluInner = (x: number): number => 2 * Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3);
 
+/** An activated gate times up. */
+export function gated(gate: Sum, up: Sum, gelu: boolean): Sum {
+  const active = gate.value * sigmoid(gelu ? geluInner(gate.value) : gate.value);
+  // The steepest slope of each.
+  const slope = gelu ? 1.13 : 1.1;
+  const scale = slope * gate.scale * (Math.abs(up.value) + 0.01 * up.scale) + up.scale * Math.abs(active);
+  return { value: active * up.value, scale };
+}
+
 /** What both kernels leave. */
 function* projected(launch: TwinLaunch<ProjectionConstant>, norm?: { K: number; EPS: number }) {
   const { constants, imports, step, floats, pick } = launch;
-  const { N, ROW0, HEAD, BIAS, BIAS_AT, OUT_STRIDE, RESIDUAL, GELU, HEAD_DIM } = constants;
+  const { N, ROW0, FACTOR: factor, HEAD, BIAS, BIAS_AT, OUT_STRIDE, RESIDUAL, GELU, HEAD_DIM } = constants;
   const padded = 4 * constants.X_STRIDE4;
   const rows = pick(rowsOf(step, HEAD));
   const gain = norm && floats('vectors', 0, padded);
@@ -123,7 +133,7 @@ function* projected(launch: TwinLaunch<ProjectionConstant>, norm?: { K: number; 
       let value = bias;
       let squares = bias * bias;
       for (let i = 0; i < padded; i++) {
-        const term = w[i]! * x[i]!;
+        const term = factor * w[i]! * x[i]!;
         value += term;
         squares += term * term;
       }
@@ -150,15 +160,7 @@ function* projected(launch: TwinLaunch<ProjectionConstant>, norm?: { K: number; 
     const width = N / 2;
     for (const v of pick(width)) {
       const [gates, ups] = [sums(v), sums(v + width)];
-      const products = gates.map((gate, i): Sum => {
-        const up = ups[i]!;
-        const active = gate.value * sigmoid(GELU ? geluInner(gate.value) : gate.value);
-        // The steepest slope of each.
-        const slope = GELU ? 1.13 : 1.1;
-        const scale =
-          slope * gate.scale * (Math.abs(up.value) + 0.01 * up.scale) + up.scale * Math.abs(active);
-        return { value: active * up.value, scale };
-      });
+      const products = gates.map((gate, i) => gated(gate, ups[i]!, GELU !== 0));
       yield* column(v, products);
     }
     for (const v of padding(width, 2)) yield* column(v, []);

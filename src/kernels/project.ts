@@ -7,7 +7,7 @@ import { norm } from './norm.ts';
 import { type QkvPlace, qkvConstants } from './qkv.ts';
 import { type Activations, stride, type Weight } from './tensor.ts';
 import { reduceInclude, rowsInclude, type Tuning, type Width } from './tuning.ts';
-import { unitConstants, weightInclude } from './weight-rows.ts';
+import { partConstants, weightInclude } from './weight-rows.ts';
 
 /** What a gate goes through: silu, or gelu as computed with tanh. */
 export type Activation = 'silu' | 'gelu';
@@ -96,9 +96,8 @@ export function project(gpu: Gpu, tuning: Tuning, recorder: Recorder, call: Proj
             EPS: fused?.eps ?? 0,
             K: weight.cols,
           }),
-          ...unitConstants(part.dtype, weight.cols),
+          ...partConstants(part, weight.cols),
           X_STRIDE4: padded / 4,
-          N: part.rows,
           // The halves of a swiglu part are output rows of their own.
           ROW0: out.kind === 'swiglu' ? part.row0 / 2 : part.row0,
           BIAS: weight.hasBias,

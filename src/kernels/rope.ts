@@ -19,15 +19,18 @@ import { REDUCTIONS, reduceInclude, type Tuning } from './tuning.ts';
 
 export type { HeadShape, QkvPlace } from './qkv.ts';
 
-export const ROPE: Kernel<QkvConstant | 'WG' | 'LANES' | 'X_STRIDE' | 'EPS' | 'NORM_GAIN' | 'WHOLE'> = {
+export const ROPE: Kernel<
+  QkvConstant | 'WG' | 'LANES' | 'X_STRIDE' | 'EPS' | 'NORM' | 'NORM_GAIN' | 'WHOLE'
+> = {
   name: 'rope',
   choices: [
     REDUCTIONS,
     KV_WRITES,
     [
-      { NORM_GAIN: false, WHOLE: false },
-      { NORM_GAIN: true, WHOLE: false },
-      { NORM_GAIN: true, WHOLE: true },
+      { NORM: false, NORM_GAIN: false, WHOLE: false },
+      { NORM: true, NORM_GAIN: false, WHOLE: false },
+      { NORM: true, NORM_GAIN: true, WHOLE: false },
+      { NORM: true, NORM_GAIN: true, WHOLE: true },
     ],
   ],
   sizes: { ...QKV_SIZES, X_STRIDE: COUNT, EPS: SMALL },
@@ -46,11 +49,11 @@ export const ROPE: Kernel<QkvConstant | 'WG' | 'LANES' | 'X_STRIDE' | 'EPS' | 'N
     return [Math.ceil((step.rows * (HEADS + 2 * KV_HEADS) * LANES) / WG), 1, 1];
   },
   *cpu(launch) {
-    const { HEADS, KV_HEADS, HEAD_DIM, X_STRIDE, EPS, NORM_GAIN, WHOLE } = launch.constants;
+    const { HEADS, KV_HEADS, HEAD_DIM, X_STRIDE, EPS, NORM, NORM_GAIN, WHOLE } = launch.constants;
     for (const row of launch.pick(launch.step.rows))
       for (const head of pickHeads(launch, 0, HEADS + 2 * KV_HEADS)) {
         const x = launch.floats('x', row * X_STRIDE + head * HEAD_DIM, HEAD_DIM);
-        const normed = head < HEADS + KV_HEADS;
+        const normed = NORM && head < HEADS + KV_HEADS;
         const [first, heads] = !WHOLE ? [head, 1] : head < HEADS ? [0, HEADS] : [HEADS, KV_HEADS];
         const together = heads * HEAD_DIM;
         const by = normed
@@ -76,6 +79,8 @@ export function normAndRope(
   call: {
     label: string;
     qkv: Activations;
+    /** Whether there is a norm at all. */
+    norm: boolean;
     /** Gains of q `(headDim)` and k `(headDim)`; undefined: a norm without weights. */
     gains: GPUBuffer | undefined;
     /** The heads of q are normalised as one vector, and those of k; then so are the gains. */
@@ -97,6 +102,7 @@ export function normAndRope(
         LANES: lanes,
         X_STRIDE: stride(qkv.cols),
         EPS: call.eps,
+        NORM: call.norm,
         NORM_GAIN: call.gains !== undefined,
         WHOLE: call.whole,
         ...qkvConstants(place),

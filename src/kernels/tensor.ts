@@ -13,6 +13,8 @@ export const PLACE: Range = [0, 2 ** 31 - 1];
 /** Sizes of a head; and of a vocabulary, whose tokens are counted in f32. */
 export const HEAD: Range = [4, LARGEST_HEAD];
 export const VOCABULARY: Range = [1, 2 ** 24];
+/** What values of a weight are multiplied with. */
+export const FACTOR: Range = [-1e6, 1e6, 'f32'];
 /** What a norm adds to the mean square. */
 export const SMALL: Range = [0, 1, 'f32'];
 
@@ -21,6 +23,8 @@ export interface WeightPart {
   row0: number;
   rows: number;
   dtype: WeightDtype;
+  /** What its values are multiplied with; without it, nothing. */
+  factor?: number | undefined;
   /** `(rows, stride(cols))` in the part's dtype. */
   codes: GPUBuffer;
   /** What is beside the blocks, for formats that have blocks. */

@@ -2,10 +2,10 @@
 import { type Asked, type Binding, type Fixed, reads, type TwinLaunch } from '../gpu/kernel.ts';
 import type { WeightFormat } from '../quant/format.ts';
 import { FORMATS } from '../quant/index.ts';
-import { rowBytes, stride, type WeightDtype } from './tensor.ts';
+import { rowBytes, stride, type WeightDtype, type WeightPart } from './tensor.ts';
 
 /** Constants of a kernel that reads rows of a weight. */
-export type WeightConstant = 'UNIT' | 'UNITS' | 'N';
+export type WeightConstant = 'UNIT' | 'UNITS' | 'N' | 'FACTOR';
 
 export const WEIGHTS: readonly Fixed[] = Object.values(FORMATS).map(({ reader, unit }) => ({
   WEIGHT: reader,
@@ -18,10 +18,13 @@ export const weightInclude = (dtype: WeightDtype): string => FORMATS[dtype].read
 const dtypeOf = ({ imports }: Asked): WeightDtype =>
   (Object.keys(FORMATS) as WeightDtype[]).find((dtype) => FORMATS[dtype].reader === imports.WEIGHT)!;
 
-/** What a kernel needs to read weights `(rows, cols)` of a dtype: values of one load along K, and loads of a row. */
-export function unitConstants(dtype: WeightDtype, cols: number): { UNIT: number; UNITS: number } {
+/** What a kernel needs to read a part of weights `(rows, cols)`: values of one load along K, loads of a row, rows, and the factor. */
+export function partConstants(
+  { dtype, rows, factor = 1 }: Pick<WeightPart, 'dtype' | 'rows' | 'factor'>,
+  cols: number,
+): Record<WeightConstant, number> {
   const { unit } = FORMATS[dtype];
-  return { UNIT: unit, UNITS: stride(cols) / unit };
+  return { UNIT: unit, UNITS: stride(cols) / unit, N: rows, FACTOR: factor };
 }
 
 export function weightBindings(asked: Asked<WeightConstant>): Binding<WeightConstant>[] {
@@ -36,7 +39,7 @@ export function weightBindings(asked: Asked<WeightConstant>): Binding<WeightCons
   ];
 }
 
-/** One row of the weight, with its padding. */
+/** One row of the weight, with its padding, and without the factor. */
 export function weightRow(launch: TwinLaunch<WeightConstant>, row: number): Float32Array {
   const dtype = dtypeOf(launch);
   const padded = launch.constants.UNIT * launch.constants.UNITS;

@@ -4,12 +4,14 @@ import { type Dispatch, Recorder } from '../gpu/recorder.ts';
 import { attention, attentionPartsBytes } from '../kernels/attention.ts';
 import { conv } from '../kernels/conv.ts';
 import { embed } from '../kernels/embed.ts';
+import { loraAdd, loraGate } from '../kernels/lora.ts';
 import { norm } from '../kernels/norm.ts';
 import { pool } from '../kernels/pool.ts';
-import { type Output, project } from '../kernels/project.ts';
+import { type Output, type Projection, project } from '../kernels/project.ts';
 import { normAndRope, type QkvPlace } from '../kernels/rope.ts';
 import { type Activations, stride, type Weight } from '../kernels/tensor.ts';
 import type { Tuning, Width } from '../kernels/tuning.ts';
+import type { AdapterSet, Site } from './adapters.ts';
 import type { KvCache } from './kvcache.ts';
 import { type RotatedHead, ropeTable } from './rope.ts';
 import { type AttentionMixer, attentionOf, convOf, type ModelSpec, type Plan } from './spec.ts';
@@ -100,29 +102,62 @@ export interface ForwardParts {
   weights: Weights;
   kv: KvCache;
   scratch: Scratch;
+  /** LoRA adapters, once one was loaded. */
+  adapters?: AdapterSet;
 }
 
 /**
  * The one forward: records embedding and blocks of the plan over the rows of `rows` (token, sequence, position), leaving the
  * last hidden states in `scratch.x`. A chunk of a prompt, one token and several sequences differ only in their rows.
+ * @param adapted some rows are of sequences with an adapter
  */
 export function recordBlocks(
   parts: ForwardParts,
   plan: Plan,
   rows: GPUBuffer,
   width: Width,
+  adapted = false,
 ): Promise<Dispatch[]> {
   const { gpu, tuning, spec, weights, kv, scratch } = parts;
+  const adapters = adapted ? parts.adapters : undefined;
   const { x, step } = scratch;
   const eps = spec.rmsNormEps;
   const normed = { eps, normed: scratch.normed };
   const shapes = attentionOf(spec);
+  const convolutions = convOf(spec);
   const recorder = new Recorder(gpu);
+  /** What a launch for adapters of a projection reads, once A x of its input is computed. */
+  const lowRank = (
+    site: Site,
+    { label, x: from, norm: before }: Pick<Projection, 'label' | 'x' | 'norm'>,
+  ) => {
+    const t = adapters!.scratch('t');
+    // The norm of many rows was a launch of its own.
+    const done = before && width === 'many';
+    project(gpu, tuning, recorder, {
+      label: `${label} adapters' A`,
+      x: done ? { buffer: scratch.normed, cols: from.cols } : from,
+      weight: site.a,
+      out: { kind: 'plain', to: { buffer: t, cols: site.rank }, residual: false },
+      norm: done ? undefined : before,
+      width,
+      step,
+    });
+    const { chosen, sequences } = adapters!;
+    return { label: `${label} adapters' B`, site, t, chosen, sequences, rows, step };
+  };
   /** Adds a projection to the hidden states, or with a gain its norm. */
-  const add = (label: string, from: Activations, weight: Weight, gain: GPUBuffer | undefined): void => {
+  const add = (
+    label: string,
+    from: Activations,
+    weight: Weight,
+    gain: GPUBuffer | undefined,
+    site: Site | undefined,
+  ): void => {
     const to = gain ? { buffer: scratch.normed, cols: x.cols } : x;
     const out: Output = { kind: 'plain', to, residual: !gain };
     project(gpu, tuning, recorder, { label, x: from, weight, out, width, step });
+    if (site) loraAdd(recorder, { ...lowRank(site, { label, x: from }), to });
     if (!gain) return;
     const call = { label: `${label} norm`, x: to, vectors: gain, out: x.buffer, add: true };
     norm(gpu, tuning, recorder, { ...call, eps, head: false, step });
@@ -145,21 +180,26 @@ export function recordBlocks(
         rows,
       };
       const whole = typeof shape.qkNorm === 'object' && shape.qkNorm.whole === true;
-      const qkv = shape.qkNorm && { buffer: scratch.qkv!, cols: qkvSize(shape) };
+      const site = adapters?.site(layer, 'qkv');
+      const qkv =
+        shape.qkNorm || site
+          ? { buffer: shape.qkNorm ? scratch.qkv! : adapters!.scratch('qkv'), cols: qkvSize(shape) }
+          : undefined;
       const attended = { buffer: scratch.attended, cols: qSize(shape) };
+      const input = { label: 'qkv', x, norm: own.qkv.hasGain ? normed : undefined };
       project(gpu, tuning, recorder, {
-        label: 'qkv',
-        x,
+        ...input,
         weight: own.qkv,
         out: qkv ? { kind: 'plain', to: qkv, residual: false } : { kind: 'qkv', ...place },
-        norm: own.qkv.hasGain ? normed : undefined,
         width,
         step,
       });
+      if (site) loraAdd(recorder, { ...lowRank(site, input), to: qkv! });
       if (qkv)
         normAndRope(gpu, tuning, recorder, {
           label: 'rope',
           qkv,
+          norm: shape.qkNorm !== undefined,
           gains: own.qkGains,
           whole,
           eps,
@@ -175,16 +215,19 @@ export function recordBlocks(
         width,
         step,
       });
-      add('out', attended, own.out, own.gainAfter);
+      add('out', attended, own.out, own.gainAfter, adapters?.site(layer, 'out'));
     } else if (kind === 'conv') {
       const own = weights.conv.get(layer)!;
       const thirds = { buffer: scratch.qkv!, cols: own.in.rows };
       const out: Output = { kind: 'plain', to: thirds, residual: false };
-      project(gpu, tuning, recorder, { label: 'conv in', x, weight: own.in, out, norm: normed, width, step });
+      const input = { label: 'conv in', x, norm: normed };
+      const site = adapters?.site(layer, 'convIn');
+      project(gpu, tuning, recorder, { ...input, weight: own.in, out, width, step });
+      if (site) loraAdd(recorder, { ...lowRank(site, input), to: thirds });
       const mixed = { buffer: scratch.attended, cols: spec.hiddenSize };
       conv(recorder, {
         x: thirds,
-        mixer: convOf(spec).get(layer)!,
+        mixer: convolutions.get(layer)!,
         taps: own.taps,
         seen: kv.of(layer),
         sequences: kv.sequences,
@@ -195,23 +238,28 @@ export function recordBlocks(
         width,
         step,
       });
-      add('conv out', mixed, own.out, undefined);
+      add('conv out', mixed, own.out, undefined, adapters?.site(layer, 'convOut'));
     } else if (kind === 'linear') {
       recordLinear(parts, recorder, layer, x, width);
     }
     const { gateUp, down, gainAfter } = weights.mlp.get(mlp)!;
     const { activation = 'silu' } = spec.blocks[mlp]!.feedForward;
     const hidden = { buffer: scratch.hidden, cols: down.cols };
+    const input = { label: 'gate and up', x, norm: gateUp.hasGain ? normed : undefined };
+    const site = adapters?.site(mlp, 'gateUp');
+    const sums = site && { buffer: adapters!.scratch('gateUp'), cols: gateUp.rows };
     project(gpu, tuning, recorder, {
-      label: 'gate and up',
-      x,
+      ...input,
       weight: gateUp,
-      out: { kind: 'swiglu', to: hidden, activation },
-      norm: gateUp.hasGain ? normed : undefined,
+      out: sums ? { kind: 'plain', to: sums, residual: false } : { kind: 'swiglu', to: hidden, activation },
       width,
       step,
     });
-    add('down', hidden, down, gainAfter);
+    if (site && sums) {
+      const part = gateUp.parts[0]!.rows;
+      loraGate(recorder, { ...lowRank(site, input), sums, part, activation, to: hidden });
+    }
+    add('down', hidden, down, gainAfter, adapters?.site(mlp, 'down'));
   }
   return recorder.finish();
 }

@@ -141,7 +141,7 @@ class Allocator {
     const rows = sum(matrices.map((matrix) => matrix.rows));
     const weight: Weight = { rows, cols, parts: [], hasGain: gain !== undefined, hasBias: bias };
     const sections = this.#sections(matrices, asked ?? this.#dtype, halves).map(
-      ({ dtype, first, rows: inSection }) => {
+      ({ dtype, factor, first, rows: inSection }) => {
         const bytes = rowBytes(dtype, cols);
         const most = Math.max(unit, Math.floor(this.#gpu.limits.binding / bytes.codes / unit) * unit);
         const part0 = weight.parts.length;
@@ -151,6 +151,7 @@ class Allocator {
             row0,
             rows: count,
             dtype,
+            factor,
             codes: this.#ledger.storage(label, count * bytes.codes, 'weights'),
             scales: bytes.scales
               ? this.#ledger.storage(`${label} scales`, count * bytes.scales, 'weights')
@@ -158,7 +159,7 @@ class Allocator {
             vectors: this.vectorsFor(label, weight, count),
           });
         }
-        return { first, most, part0 };
+        return { first, most, part0, factor };
       },
     );
     let first = 0;
@@ -166,7 +167,7 @@ class Allocator {
       const { name, rows: count } = matrix;
       const before = first;
       const section = sections.findLast((one) => one.first <= before)!;
-      const { most, part0 } = section;
+      const { most, part0, factor } = section;
       // A part of halves holds equal shares of both; row0 counts both.
       const inOrder = halves
         ? (row: number) => {
@@ -179,7 +180,8 @@ class Allocator {
             return { part: part0 + Math.floor(at / most), row: at % most };
           };
       const place = order?.of.includes(matrix) ? (row: number) => inOrder(order.place(row)) : inOrder;
-      this.fill.matrices.push({ ...this.#read(`${name}.weight`), weight, rows: count, place });
+      const read = factor === undefined ? this.#read(`${name}.weight`) : { tensor: `${name}.weight` };
+      this.fill.matrices.push({ ...read, weight, rows: count, place });
       if (bias) this.fill.biases.push({ ...this.#read(`${name}.bias`), weight, rows: count, place });
       first += count;
     }
@@ -187,17 +189,21 @@ class Allocator {
     return weight;
   }
 
-  /** Runs of matrices that are kept in one dtype, by their rows: all in f32 where one is, or where halves differ. */
+  /**
+   * Runs of matrices that are kept in one dtype, by their rows: all in f32 where one is, or where halves differ. What has a dtype
+   * of its own is kept as it is stored, and its factor left to the kernels.
+   */
   #sections(matrices: readonly Matrix[], dtype: WeightDtype, halves: boolean) {
-    const own = matrices.map(({ name }) => this.#own.get(`${name}.weight`) ?? dtype);
+    const own = matrices.map(({ name }) => this.#own.get(`${name}.weight`));
     const wide = own.includes('f32') || (halves && new Set(own).size > 1);
-    const sections: { dtype: WeightDtype; first: number; rows: number }[] = [];
+    const sections: { dtype: WeightDtype; factor: number | undefined; first: number; rows: number }[] = [];
     let first = 0;
-    for (const [i, { rows }] of matrices.entries()) {
+    for (const [i, { name, rows }] of matrices.entries()) {
       const last = sections.at(-1);
-      const kept = wide ? 'f32' : own[i]!;
-      if (last?.dtype === kept) last.rows += rows;
-      else sections.push({ dtype: kept, first, rows });
+      const kept = wide ? 'f32' : (own[i] ?? dtype);
+      const factor = wide || !own[i] ? undefined : this.#folds.get(`${name}.weight`)?.times;
+      if (last?.dtype === kept && last.factor === factor) last.rows += rows;
+      else sections.push({ dtype: kept, factor, first, rows });
       first += rows;
     }
     return sections;
@@ -236,7 +242,7 @@ class Allocator {
 }
 
 /** Where rows of q and k go, and elements of their gains, where the pairs that rotate are not those of the halves of a head. */
-function headOrder(mixer: AttentionMixer): ((row: number) => number) | undefined {
+export function headOrder(mixer: AttentionMixer): ((row: number) => number) | undefined {
   const { headDim, rope } = mixer;
   if (rope?.rotated === undefined && !rope?.interleaved) return undefined;
   return (row) => row - (row % headDim) + rotatedPlace(mixer, row % headDim);

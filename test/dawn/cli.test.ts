@@ -9,6 +9,7 @@ import { loadModel } from '../../src/engine/engine.ts';
 import { openFolder } from '../../src/formats/node-folder.ts';
 import type { Gpu } from '../../src/gpu/device.ts';
 import { DTYPES } from '../../src/quant/index.ts';
+import { adapterFixture } from '../support/adapter-fixtures.ts';
 import { buildCli } from '../support/built-cli.ts';
 import { charTokenizerFiles } from '../support/char-tokenizer.ts';
 import { openTestGpu } from '../support/gpu-features.ts';
@@ -268,6 +269,34 @@ test('generate tells reasoning apart, and what the chat template is told', () =>
   expect(ask('--max-tokens', '4').stderr).toContain('Qui\n\n');
   const odd = ask('--template-variable', 'thinking=1');
   expect(odd.stderr).toContain('does not read the variable "thinking". It reads enable_thinking.');
+});
+
+test('generate and score with a LoRA adapter', async () => {
+  const { base, files, prompt, greedy } = await adapterFixture('llama-all');
+  const [model, adapter] = [join(folder, 'lora-base'), join(folder, 'lora')];
+  for (const [path, all] of [
+    [model, { ...base.files, ...charTokenizerFiles() }],
+    [adapter, files],
+  ] as const) {
+    mkdirSync(path);
+    for (const [file, bytes] of Object.entries(all)) writeFileSync(join(path, file), bytes);
+  }
+  const score = ['score', model, '--ids', `${[...prompt, ...greedy]}`, '--dtype', 'f32', '--json'];
+  const [plain, adapted] = [score, [...score, '--lora', adapter]].map((args) => JSON.parse(output(args)));
+  // What is likeliest with it was taken each time.
+  expect(adapted.top1.slice(prompt.length - 1, -1)).toEqual(greedy);
+  expect(adapted.nll).toBeLessThan(plain.nll);
+  const reply = ['generate', model, '--prompt', 'AB', '--max-tokens', '8', '--ids', '--ignore-eos'];
+  expect(output([...reply, '--lora', adapter])).not.toBe(output(reply));
+  for (const [args, message] of [
+    [[...reply, '--lora', model], /adapter_config.json is not in/],
+    [[...reply, '--lora', join(folder, 'none')], /no folder/],
+    [['score', model, '--compare', 'q8', '--lora', adapter], /--lora has no meaning with --compare/],
+  ] as const) {
+    const { status, stderr } = run(args);
+    expect(stderr).toMatch(message);
+    expect(status).toBe(1);
+  }
 });
 
 test('embed writes a line of JSON for each text, one object, or how alike they are', () => {

@@ -5,8 +5,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { mergeAdapter } from '../../src/convert/merge.ts';
+import { specOf } from '../../src/families/index.ts';
+import { openCheckpoint } from '../../src/formats/checkpoint.ts';
+import { openFolder } from '../../src/formats/node-folder.ts';
+import { tensorsOf } from '../../src/model/spec.ts';
+import { adapterFixture } from '../support/adapter-fixtures.ts';
 import { buildCli } from '../support/built-cli.ts';
 import { charTokenizerFiles } from '../support/char-tokenizer.ts';
+import { memorySource } from '../support/memory-source.ts';
 import { type TinyModel, tinyFiles, tinyModel } from '../support/tiny-models.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'convert-cli-'));
@@ -35,6 +42,40 @@ beforeAll(async () => {
   writeFileSync(at('short'), letters(100));
 });
 afterAll(() => rmSync(folder, { recursive: true }));
+
+test('--lora merges an adapter into the parent', async () => {
+  const { base, files } = await adapterFixture('llama-all');
+  const folders = { base: { ...base.files, ...charTokenizerFiles() }, adapter: files };
+  for (const [name, all] of Object.entries(folders)) {
+    mkdirSync(at(name));
+    for (const [file, bytes] of Object.entries(all)) writeFileSync(join(at(name), file), bytes);
+  }
+  const { status, stderr } = run([
+    'convert',
+    'base',
+    '-o',
+    'merged',
+    '--layers',
+    '0',
+    '--text',
+    'text',
+    '--lora',
+    'adapter',
+  ]);
+  expect(status, stderr).toBe(0);
+  const merged = await mergeAdapter(memorySource(base.files), memorySource(files));
+  const specs = (config: string) => tensorsOf(specOf(JSON.parse(config)));
+  const parent = await openCheckpoint(merged, specs(base.files['config.json'] as string));
+  const child = await openCheckpoint(
+    await openFolder(at('merged')),
+    specs(readFileSync(join(at('merged'), 'config.json'), 'utf8')),
+  );
+  const names = [...child.tensors.keys()];
+  expect(names).toContain('model.layers.1.self_attn.q_proj.weight');
+  for (const name of names) expect(await child.read(name), name).toEqual(await parent.read(name));
+  const { said } = run(['convert', 'base', '-o', 'other', '--text', 'text', '--lora', 'base']);
+  expect(said.join()).toContain('adapter_config.json');
+});
 
 /** Runs the command in the tests' folder; `before` are options of Node. */
 function run(args: readonly string[], before: readonly string[] = []) {

@@ -10,12 +10,14 @@ import { pool } from '../../src/kernels/pool.ts';
 import { argmax, MAX_TOP } from '../../src/kernels/sample.ts';
 import { adjust, sample, score, topLogprobs } from '../../src/kernels/sampling.ts';
 import { synthesise } from '../../src/kernels/synthesise.ts';
-import type { WeightDtype } from '../../src/kernels/tensor.ts';
+import type { Weight, WeightDtype } from '../../src/kernels/tensor.ts';
 import type { Tuning } from '../../src/kernels/tuning.ts';
+import type { ProjectionName } from '../../src/model/adapter.ts';
+import type { AdapterSet, Site } from '../../src/model/adapters.ts';
 import { allocateScratch, recordBlocks, recordHead, recordLinear } from '../../src/model/forward.ts';
 import { KvCache } from '../../src/model/kvcache.ts';
 import { type ModelSpec, planOf } from '../../src/model/spec.ts';
-import { allocateWeights } from '../../src/model/weights.ts';
+import { allocateWeights, type Weights } from '../../src/model/weights.ts';
 import { VALUE_FORMATS } from '../../src/quant/index.ts';
 import { TINY_MODEL_NAMES, type TinyModelName, tinyModel } from './tiny-models.ts';
 
@@ -33,13 +35,43 @@ function listening(on: Gpu): { on: Gpu; asked: ShaderSpec[] } {
   return { on: { ...on, pipelines }, asked };
 }
 
-/** The shaders of a model: blocks and head at every width, every way of choosing a token, and calibration's sums. */
+/** Adapters of every projection, in buffers that are not theirs. */
+function anyAdapters({ attention, mlp, conv }: Weights, any: GPUBuffer): AdapterSet {
+  const weightOf = (layer: number, projection: ProjectionName): Weight => {
+    if (projection === 'qkv' || projection === 'out') return attention.get(layer)![projection];
+    if (projection === 'convIn' || projection === 'convOut')
+      return conv.get(layer)![projection === 'convIn' ? 'in' : 'out'];
+    return mlp.get(layer)![projection];
+  };
+  const site = (layer: number, projection: ProjectionName): Site => {
+    const { rows, cols, hasGain } = weightOf(layer, projection);
+    const part = { dtype: 'f32', row0: 0, rows: 12, codes: any, scales: undefined, vectors: any } as const;
+    const a = { rows: 12, cols, hasGain, hasBias: false, parts: [part] };
+    // Which rows are whose changes no more than numbers.
+    const matrices =
+      projection === 'qkv' ? [rows - 2, 1, 1] : projection === 'gateUp' ? [rows / 2, rows / 2] : [rows];
+    return {
+      a,
+      matrices,
+      rank: 12,
+      items: 8,
+      b: any,
+      table: any,
+      entries: new Map(),
+      words: new Uint32Array(0),
+    };
+  };
+  return { site, scratch: () => any, chosen: any, sequences: 2 } as unknown as AdapterSet;
+}
+
+/** The shaders of a model: blocks and head at every width, with adapters too where asked for, every way of choosing a token, and calibration's sums. */
 export function shadersOf(
   real: Gpu,
   tuning: Tuning,
   model: TinyModelName | ModelSpec,
   dtype: WeightDtype,
   kvDtype: 'f32' | 'f16',
+  { withAdapters = false } = {},
 ): ShaderSpec[] {
   const { on, asked } = listening(real);
   const ledger = new Ledger(real);
@@ -51,9 +83,11 @@ export function shadersOf(
   const kv = new KvCache(ledger, spec, { ...size, dtype: kvDtype });
   const any = scratch.parts;
   const hidden = { buffer: any, cols: spec.hiddenSize };
-  const parts = { gpu: on, tuning, spec, weights, kv, scratch };
+  const adapters = anyAdapters(weights, any);
+  const parts = { gpu: on, tuning, spec, weights, kv, scratch, adapters };
   for (const width of ['one', 'few', 'many'] as const) {
-    void recordBlocks(parts, plan, any, width);
+    for (const adapted of withAdapters ? [false, true] : [false])
+      void recordBlocks(parts, plan, any, width, adapted);
     void recordHead(parts, width);
   }
   const recorder = new Recorder(on);

@@ -19,7 +19,19 @@ const SMALL = {
     SEEN_STRIDE: 64,
   },
   ...{ Q_STRIDE: 64, Q_STRIDE4: 16, OUT_STRIDE: 64, OUT_STRIDE4: 16, X_STRIDE: 64, X_STRIDE4: 16 },
-  ...{ K: 4, N: 4, ROW0: 0, BIAS_AT: 0, EPS: 1e-6, UNITS: 8, VOCAB: 260, STRIDE4: 80, MASK_WORDS: 9, TOP: 0 },
+  ...{
+    K: 4,
+    N: 4,
+    ROW0: 0,
+    FACTOR: 1,
+    BIAS_AT: 0,
+    EPS: 1e-6,
+    UNITS: 8,
+    VOCAB: 260,
+    STRIDE4: 80,
+    MASK_WORDS: 9,
+  },
+  ...{ TOP: 0, MATRICES: 1, T_STRIDE4: 8, SECOND: 4, THIRD: 5, WIDTH: 4, PART: 8 },
 };
 const LARGE: typeof SMALL = {
   ...{ HEADS: 28, KV_HEADS: 4, HEAD_DIM: 256, SEQUENCES: 256, SPLIT: 256, SPLITS: 512 },
@@ -33,8 +45,9 @@ const LARGE: typeof SMALL = {
     X_STRIDE: 9216,
     X_STRIDE4: 2048,
   },
-  ...{ K: 8192, N: 262_144, ROW0: 65_536, BIAS_AT: 8192, EPS: 1e-5, UNITS: 1024, VOCAB: 262_144 },
+  ...{ K: 8192, N: 262_144, ROW0: 65_536, FACTOR: 1, BIAS_AT: 8192, EPS: 1e-5, UNITS: 1024, VOCAB: 262_144 },
   ...{ STRIDE4: 65_536, MASK_WORDS: 8192, TOP: 20, WIDE_FROM: 17, WINDOW: 4096 },
+  ...{ MATRICES: 3, T_STRIDE4: 256, SECOND: 4096, THIRD: 5120, WIDTH: 14_336, PART: 16_384 },
 };
 
 const specOf = (

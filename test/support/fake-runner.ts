@@ -1,8 +1,9 @@
 import type { Row, Runner, Step } from '../../src/engine/runner.ts';
+import type { LoadedAdapter } from '../../src/model/adapters.ts';
 import type { Ring } from '../../src/model/kvcache.ts';
 import type { Plan } from '../../src/model/spec.ts';
 
-/** K and V of a position: the tokens up to it, as the block saw them. */
+/** K and V of a position: the adapter and the tokens up to it, as the block saw them. */
 type Cell = string;
 
 /**
@@ -22,6 +23,8 @@ export class FakeRunner {
   readonly parts: object;
   readonly #rings: ReadonlyMap<number, Ring>;
   readonly sampler = { prepare: async () => {}, setAdjustments() {}, setMask() {} };
+  /** Adapters of the slots. */
+  readonly #adapters: number[] = [];
   /** Rows that ran. */
   rows = 0;
   /** Each token that is past this is noted, as one whose K does not fit. */
@@ -41,6 +44,11 @@ export class FakeRunner {
       scratch: { rows, q },
       kv: { sequences, dtype: 'f16', rings },
       gpu: { device: { queue: { writeBuffer } } },
+      adapters: {
+        choose: (slot: number, adapter?: LoadedAdapter) => {
+          this.#adapters[slot] = adapter?.id ?? 0;
+        },
+      },
     };
   }
 
@@ -48,12 +56,14 @@ export class FakeRunner {
     return this as unknown as Runner;
   }
 
-  async run({ plan, rows, sampled, last, at }: Step) {
+  async run({ plan, rows, sampled, last, at, adapted }: Step) {
     // Kernels are made ready before it is submitted.
     for (let i = 0; i < 9; i++) await Promise.resolve();
     const out = new Uint32Array(this.sequences);
     const places = [...Array.from({ length: sampled }, (_, i) => i), ...last.map((_, i) => at + i)];
     const all = [...this.#next.slice(0, sampled), ...last];
+    if (adapted !== [...rows, ...all].some(({ sequence }) => this.#adapters[sequence]))
+      this.wrong.push(`a step is made as if rows had ${adapted ? 'an adapter' : 'none'}`);
     // All of a step are written before any attends.
     for (const row of [...rows, ...all]) this.#write(plan, row);
     for (const row of rows) this.#attend(plan, row);
@@ -80,7 +90,7 @@ export class FakeRunner {
 
   /** The text of a slot up to a position. */
   #upTo(sequence: number, position: number): Cell {
-    return this.tokens[sequence]!.slice(0, position + 1).join();
+    return `${this.#adapters[sequence]}: ${this.tokens[sequence]!.slice(0, position + 1)}`;
   }
 
   #place(layer: number, position: number): number {

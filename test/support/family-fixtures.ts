@@ -24,7 +24,7 @@ export interface FamilyFixture {
   skipped: { layer: number; logits: Float32Array };
 }
 
-function unpacked(base64: string): Float32Array {
+export function unpacked(base64: string): Float32Array {
   const bytes = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
   return new Float32Array(bytes.buffer);
 }

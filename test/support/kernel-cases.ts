@@ -125,7 +125,14 @@ const SIZES: Record<string, (place: Place) => number> = {
   K: colsOf,
   UNITS: (place) => stride(colsOf(place)) / Number(place.fixed.UNIT),
   X_STRIDE4: (place) => stride(colsOf(place)) / 4,
-  X_STRIDE: (place) => stride(place.kernel.name === 'conv' ? 3 * place.odd.cols : qkvRows(place)),
+  X_STRIDE: (place) =>
+    stride(
+      place.kernel.name === 'conv'
+        ? 3 * place.odd.cols
+        : place.kernel.name === 'lora_gate'
+          ? 2 * place.odd.outputs
+          : qkvRows(place),
+    ),
   SEEN_STRIDE: ({ odd }) => stride(odd.cols),
   N(place) {
     // A part of a weight: of q, k and v the first head is another's.
@@ -136,6 +143,7 @@ const SIZES: Record<string, (place: Place) => number> = {
   BIAS_AT: (place) => (place.fixed.NORM ? stride(colsOf(place)) : 0),
   OUT_STRIDE: ({ odd, kernel }) => stride(kernel.name === 'conv' ? odd.cols : 8 + odd.outputs),
   EPS: () => 0.05,
+  FACTOR: () => 1.5,
   HEADS: ({ odd }) => odd.heads,
   KV_HEADS: ({ odd }) => odd.kvHeads,
   HEAD_DIM: ({ odd }) => odd.headDim,
@@ -155,7 +163,22 @@ const SIZES: Record<string, (place: Place) => number> = {
   STRIDE4: ({ odd, kernel }) => stride('VOCAB' in kernel.sizes ? odd.vocab : odd.cols) / 4,
   MASK_WORDS: ({ odd }) => Math.ceil(odd.vocab / 32),
   TOP: ({ odd }) => odd.top,
+  MATRICES: ({ kernel }) => (kernel.name === 'lora_gate' ? 2 : 3),
+  T_STRIDE4: () => stride(4 * LORA_T) / 4,
+  // Columns of the first of three matrices, and of the first two.
+  SECOND: ({ odd }) => odd.headDim,
+  THIRD: ({ odd }) => odd.headDim + 9,
+  WIDTH: ({ odd }) => odd.outputs,
+  // A weight of several parts.
+  PART: () => 32,
 };
+
+/** Adapters in turn: vectors of four in A x, and in a row of B, of each matrix. */
+const LORA_RANKS = [1, 3, 2];
+const LORA_T = LORA_RANKS.reduce((sum, rank) => sum + rank, 0);
+/** The one of the second adapter does not add to the second matrix. */
+const loraRank = (id: number, matrix: number): number =>
+  id === 0 || (id === 2 && matrix === 1) ? 0 : (LORA_RANKS[id - 1] ?? 0);
 
 /** Positions at the borders of splits, and one past the cache. */
 const BORDERS = [0, 15, 16, 31, 50, 12, CONTEXT];
@@ -217,7 +240,10 @@ function contentOf(
     const rows = bytes / rowBytes(dtype, cols)[name === 'weight' ? 'codes' : 'scales'];
     const format = FORMATS[dtype];
     if ('encode' in format)
-      return format.encode(Float32Array.from({ length: rows * cols }, () => 2 * random() - 1));
+      return format.encode(
+        Float32Array.from({ length: rows * cols }, () => 2 * random() - 1),
+        cols,
+      );
     const type = Object.keys(format.blocks!)[0] as BlockType;
     return packBlocks(type, randomBlocks(type, (rows * cols) / TYPES[type].values, random), cols, 'test');
   };
@@ -251,6 +277,20 @@ function contentOf(
       case 'params':
         // 60 of 64 columns, or their scales.
         return new Uint32Array([items, 64 / (32 / constants.BITS!), 60, 5]);
+      case 'table': {
+        const of = constants.MATRICES!;
+        return words((i) => {
+          const [id, matrix] = [Math.floor((i >> 2) / of), (i >> 2) % of];
+          const rank = loraRank(id, matrix);
+          const before = LORA_RANKS.slice(0, id - 1).reduce((sum, each) => sum + each, 0);
+          // Each has an eighth of B.
+          return [rank ? before : 0, rank, rank ? Math.floor((items / 8) * (id + 2 * matrix - 1)) : 0, 0][
+            i & 3
+          ]!;
+        });
+      }
+      case 'chosen':
+        return words((i) => [2, 0, 3][i % 3]!);
       case 'targets':
       case 'sampled':
         return words(() => below(constants.VOCAB!));
@@ -319,7 +359,7 @@ function caseOf(kernel: Kernel, fixed: Fixed, odd: Odd): KernelCase {
   const most = Math.max(...all(rows).map((row) => rowOf(spec, row, rows)[2]!));
   const context = 'CONTEXT' in kernel.sizes ? Math.min(CONTEXT, most + 1) : most + 1;
   const step: StepShape = { rows, first: 1, count: rows - 2, next: 1, context };
-  const items = kernel.name === 'synthesise' ? 130 : odd.cols;
+  const items = kernel.name === 'synthesise' ? 130 : kernel.name.startsWith('lora') ? 4096 : odd.cols;
   const random = mulberry32(7);
   const asked: Launch = { ...askedOf(spec), step, items };
   const before = new Map(

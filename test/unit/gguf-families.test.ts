@@ -1,5 +1,6 @@
 // Each architecture of GGUF files, run by the reference forward, against transformers.
 import { expect, it, test } from 'vitest';
+import { ShishuError } from '../../src/errors.ts';
 import { specOf } from '../../src/families/index.ts';
 import { checkpointOf, readEntries } from '../../src/formats/checkpoint.ts';
 import { bytesToF32 } from '../../src/formats/float.ts';
@@ -10,7 +11,8 @@ import { type AttentionMixer, planOf, tensorsOf } from '../../src/model/spec.ts'
 import { referenceLogits } from '../reference/forward.ts';
 import { difference } from '../support/family-fixtures.ts';
 import { GGUF_FAMILIES, ggufFamily } from '../support/gguf-families.ts';
-import { ggufFile, type Typed } from '../support/gguf-file.ts';
+import { type FileTensor, ggufFile, type Typed } from '../support/gguf-file.ts';
+import { mulberry32 } from '../support/random.ts';
 
 const configOf = (source: Source) => readJson(source, 'config.json', { code: 'bad-config' });
 
@@ -39,7 +41,7 @@ const text = (value: string): Typed => ({ kind: 'string', value });
 const EMBEDDING = { name: 'token_embd.weight', shape: [8, 32], type: 0, data: new Uint8Array(8 * 32 * 4) };
 
 /** The config of a file of three blocks with these keys beside the usual ones. */
-function read(architecture: string, keys: Record<string, Typed>) {
+function read(architecture: string, keys: Record<string, Typed>, more: FileTensor[] = []) {
   const own = {
     block_count: u32(3),
     context_length: u32(64),
@@ -57,6 +59,7 @@ function read(architecture: string, keys: Record<string, Typed>) {
   const bytes = ggufFile({ 'general.architecture': text(architecture), ...metadata }, [
     EMBEDDING,
     ...tensors,
+    ...more,
   ]);
   return configOf(openSource(new File([bytes], 'm.gguf')));
 }
@@ -83,11 +86,52 @@ it('LFM2: blocks without heads of K and V are convolutions', async () => {
   for (const heads of [
     [0, 2, 4],
     [0, 2],
+    [0, 0, 0],
   ])
     await expect(of(heads)).rejects.toMatchObject({
       code: 'unsupported',
       details: { key: 'lfm2.attention.head_count_kv' },
     });
+});
+
+it('200 damaged files give a model or a typed error', async () => {
+  let refused = 0;
+  for (let seed = 1; seed <= 200; seed++) {
+    const random = mulberry32(seed);
+    const { file } = await ggufFamily(GGUF_FAMILIES[seed % GGUF_FAMILIES.length]!);
+    const bytes = new Uint8Array(await file.arrayBuffer());
+    // Numbers of the metadata, and what tensors are called.
+    for (let i = 0; i < 12; i++) {
+      const at = Math.floor(random() * (i % 2 ? 800 : 8000));
+      bytes[at] = random() < 0.3 ? 255 : Math.floor(random() * 256);
+    }
+    const source = openSource(new File([bytes], 'm.gguf'));
+    const made = async () => {
+      const spec = specOf(await configOf(source));
+      checkpointOf(source, await readEntries(source), tensorsOf(spec));
+    };
+    const error = await made().then(
+      () => undefined,
+      (e: unknown) => e,
+    );
+    if (error === undefined) continue;
+    expect(error, `seed ${seed}: ${(error as Error).stack}`).toBeInstanceOf(ShishuError);
+    refused++;
+  }
+  expect(refused).toBeGreaterThan(100);
+});
+
+it('factors of RoPE that are no list of factors', async () => {
+  const factors = {
+    ...EMBEDDING,
+    name: 'rope_factors_long.weight',
+    shape: [64, 32],
+    data: new Uint8Array(64 * 32 * 4),
+  };
+  await expect(read('phi3', {}, [factors])).rejects.toMatchObject({
+    code: 'bad-checkpoint',
+    details: { tensor: 'rope_factors_long.weight' },
+  });
 });
 
 it.each([

@@ -37,7 +37,7 @@ function fakeModel(result: Partial<GenerateResult> = {}) {
     },
     decode: (ids) => Promise.resolve(ids.map((id) => WORDS[id]).join('')),
   };
-  return { chat: chatCompletions(model, { name: 'fake' }), calls, seen };
+  return { model, chat: chatCompletions(model, { name: 'fake' }), calls, seen };
 }
 
 const messages = [{ role: 'user', content: 'Hi' }];
@@ -47,6 +47,16 @@ async function collect(stream: AsyncIterable<ChatCompletionChunk>): Promise<Chat
   for await (const chunk of stream) chunks.push(chunk);
   return chunks;
 }
+
+it('chooses an adapter by its name, as the model or as a field', async () => {
+  const { model, chat, calls } = fakeModel();
+  Object.assign(model, { info: { batch: 1, adapters: [{ name: 'poet' }] } });
+  expect((await chat.create({ messages, model: 'poet' })).model).toBe('poet');
+  await chat.create({ messages, model: 'other' });
+  await chat.create({ messages, adapter: 'cook', model: 'poet' });
+  expect(calls.map(({ options }) => options.adapter)).toEqual(['poet', undefined, 'cook']);
+  await expect(chat.create({ messages, adapter: 5 as never })).rejects.toThrow('adapter');
+});
 
 describe('a whole completion', () => {
   it('has the shape of OpenAI', async () => {

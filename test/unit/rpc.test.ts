@@ -355,6 +355,13 @@ function fakeModel(source: SourceLike, log: string[]): EngineModel {
     async releaseUnusedKv() {
       model.info = { ...model.info, bytes: { ...model.info.bytes, kv: 0 } };
     },
+    async loadAdapter(source, { name = '' } = {}) {
+      const adapter = source as RawSource;
+      const bytes = adapter.read ? await adapter.read('adapter_config.json') : undefined;
+      log.push(`loadAdapter ${name} ${bytes?.length ?? String(source)}`);
+      return { name, rank: 4, bytes: 16, targets: [] };
+    },
+    unloadAdapter: async (name) => void log.push(`unloadAdapter ${name}`),
     setLinearMaps: async (maps) => void log.push(`setLinearMaps ${maps[1]!.W.length} ${maps[1]!.b[0]}`),
     encode: async (text) => [...text].map((c) => c.codePointAt(0)!),
     decode: async (ids) => String.fromCodePoint(...ids),
@@ -464,10 +471,18 @@ describe('models in a worker', () => {
     const other = await loadModelInWorker('https://example.org/', { worker });
     await model.setPruneOrder([1, 0]);
     await model.setLinearMaps({ 1: { W: new Float32Array(4), b: Float32Array.of(3, 0) } });
+    // A source that the page reads.
+    const info = await model.loadAdapter({ read: () => new Uint8Array(5) }, { name: 'own' });
+    expect(info).toEqual({ name: 'own', rank: 4, bytes: 16, targets: [] });
+    await model.loadAdapter('https://models.test/adapter/', { name: 'far' });
+    await model.unloadAdapter('own');
     await model.setModes({ 1: 'linear' }, { releaseKv: true });
     expect(log).toEqual([
       'setPruneOrder 1,0',
       'setLinearMaps 4 3',
+      'loadAdapter own 5',
+      'loadAdapter far https://models.test/adapter/',
+      'unloadAdapter own',
       'setModes [{"1":"linear"},{"releaseKv":true}]',
     ]);
     expect(model.info.modes).toEqual({ 1: 'linear' });

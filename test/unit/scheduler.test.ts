@@ -6,6 +6,7 @@ import { Scheduler } from '../../src/engine/scheduler.ts';
 import { Sequence } from '../../src/engine/sequence.ts';
 import type { GenerateOptions } from '../../src/engine/types.ts';
 import { ShishuError } from '../../src/errors.ts';
+import type { LoadedAdapter } from '../../src/model/adapters.ts';
 import type { Plan } from '../../src/model/spec.ts';
 import { FakeRunner } from '../support/fake-runner.ts';
 
@@ -34,6 +35,7 @@ interface Call {
   n?: number;
   plan?: () => Plan;
   options?: GenerateOptions;
+  adapter?: LoadedAdapter | undefined;
   /** After each token of the first reply. */
   each?: (count: number) => unknown;
 }
@@ -41,7 +43,7 @@ interface Call {
 /** As replies are made, without their text. */
 async function reply(
   scheduler: Scheduler,
-  { prompt, most = 4, n = 1, plan = () => FULL, options = {}, each = () => {} }: Call,
+  { prompt, most = 4, n = 1, plan = () => FULL, options = {}, adapter, each = () => {} }: Call,
 ): Promise<{ tokens: number[][]; cached: number; slots: number[] }> {
   const checked = checkOptions(options, VOCAB);
   const sequences = Array.from(
@@ -55,6 +57,7 @@ async function reply(
         limit: most,
         constraint: undefined,
         plan,
+        adapter,
       }),
   );
   const tokens = sequences.map((): number[] => []);
@@ -71,6 +74,11 @@ async function reply(
     for (const sequence of sequences) scheduler.leave(sequence);
   }
 }
+
+const ADAPTERS: LoadedAdapter[] = [
+  { id: 1, bytes: 0 },
+  { id: 2, bytes: 0 },
+];
 
 const text = (length: number, seed: number): number[] =>
   Array.from({ length }, (_, i) => (seed * 37 + i * i * 11 + i) % 90);
@@ -133,6 +141,20 @@ test('a reply is made anew in its slot where it is shorter than its prompt, else
   expect(await reply(scheduler, { prompt: long, most: 40 })).toMatchObject({ slots: [0], cached: 29 });
   const { slots } = await reply(scheduler, { prompt: short, most: 40 });
   expect(slots).toEqual([1]);
+});
+
+test('what runs alone empties the slots that hold least, and that nobody took for longest', async () => {
+  const { scheduler } = setUp(3);
+  await reply(scheduler, { prompt: text(10, 1) });
+  await reply(scheduler, { prompt: text(12, 2) });
+  const indices = (most: number): number[] => scheduler.vacate(most).map(({ index }) => index);
+  expect(indices(1)).toEqual([2]);
+  // As a score leaves it: the next one takes it again.
+  scheduler.slots[2]!.prefix.append([1, 2, 3], FULL);
+  expect(indices(1)).toEqual([2]);
+  expect(indices(2)).toEqual([2, 0]);
+  expect(scheduler.slots.map(({ prefix }) => prefix.length > 0)).toEqual([false, true, false]);
+  expect(indices(9)).toHaveLength(3);
 });
 
 test('a slot that was forgotten is taken before one that is full', async () => {
@@ -289,7 +311,7 @@ test.each([
   ['whole caches', undefined, 1],
   ['rings', RINGS, 2],
 ])(
-  'calls at random, with resets, changes of modes and aborts: none attends to what is not its own (%s)',
+  'calls at random, with adapters, resets, changes of modes and aborts: none attends to what is not its own (%s)',
   async (_, rings, seed) => {
     const expected = new Map<string, number[]>();
     const alone = async (prompt: readonly number[]): Promise<number[]> => {
@@ -315,7 +337,9 @@ test.each([
           const own = [FULL, SKIP][random(2)]!;
           const stop = random(4) === 0 ? 1 + random(10) : 99;
           const plan = random(2) === 0 ? () => own : () => running;
-          const call: Call = { prompt, most: 1 + random(12), n, plan, options: { signal: abort.signal } };
+          const adapter = [undefined, undefined, ...ADAPTERS][random(4)];
+          const options = { signal: abort.signal };
+          const call: Call = { prompt, most: 1 + random(12), n, plan, options, adapter };
           const each = (count: number): void => {
             if (count === stop) abort.abort();
             if (random(20) === 0) running = [FULL, SKIP][random(2)]!;

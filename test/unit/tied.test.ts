@@ -6,7 +6,7 @@ import { encodeSafetensors, type NamedTensor } from '../../src/formats/safetenso
 import { Ledger } from '../../src/gpu/buffer.ts';
 import type { Gpu } from '../../src/gpu/device.ts';
 import { fillFromCheckpoint } from '../../src/model/load.ts';
-import { parameterCount, tensorsOf } from '../../src/model/spec.ts';
+import { parameterCount, tensorsOf, withoutHead } from '../../src/model/spec.ts';
 import { allocateWeights } from '../../src/model/weights.ts';
 import { memorySource } from '../support/memory-source.ts';
 import { tinyModel } from '../support/tiny-models.ts';
@@ -76,6 +76,16 @@ it('a model that is not tied needs both', async () => {
   const spec = specOf({ ...tiny.configJson, tie_word_embeddings: false });
   await expect(load(stored, spec)).rejects.toMatchObject({ details: { tensor: HEAD } });
   await expect(load(renamed, spec)).rejects.toMatchObject({ details: { tensor: EMBED } });
+});
+
+it('only names without their first part tell of a model without a head', () => {
+  const spec = specOf({ ...tiny.configJson, tie_word_embeddings: false });
+  const headless = { ...spec, tied: true, headless: true };
+  const names = (...of: string[]) => new Set(of);
+  expect(withoutHead([spec], names('embed_tokens.weight'))).toEqual([spec, headless]);
+  expect(withoutHead([spec], names(EMBED))).toEqual([spec]);
+  expect(withoutHead([spec], names(HEAD))).toEqual([spec]);
+  expect(withoutHead([tiny.spec], names('embed_tokens.weight'))).toEqual([tiny.spec]);
 });
 
 it('a model that was saved without its head is the same, under shorter names', async () => {

@@ -77,7 +77,9 @@ function phi3({ keys, own, number, headDim, factors }: Facts): Json {
 function lfm2({ keys, own, number, blocks }: Facts): Json {
   const key = own('attention.head_count_kv');
   const heads = Array.from(keys.need(keys.numbers(key), key));
-  const kvHeads = Math.max(...heads);
+  const kvHeads = heads.find((count) => count !== 0);
+  if (kvHeads === undefined)
+    return keys.refuse(key, 'is 0 in all layers, which is not supported.', 'unsupported');
   if (heads.length !== blocks || heads.some((count) => count !== 0 && count !== kvHeads))
     keys.refuse(key, 'is not 0 or one number for each layer, which is not supported.', 'unsupported');
   return {

@@ -1,3 +1,4 @@
+import { ShishuError } from '../../errors.ts';
 import { bytesToF32 } from '../float.ts';
 import type { StreamingSource } from '../raw-source.ts';
 import type { Source } from '../source.ts';
@@ -19,6 +20,9 @@ interface Opened {
 
 const json = (value: unknown): Bytes => new TextEncoder().encode(JSON.stringify(value));
 
+/** Bytes of factors that no model has as many of. */
+const MOST_FACTORS = 4096;
+
 /** Convolutions have a dimension more, of one input channel. */
 const asFamilies = (name: string, tensor: GgufTensor): GgufTensor =>
   name.endsWith('shortconv.conv.weight') && tensor.shape.length === 2
@@ -39,6 +43,16 @@ async function open(source: Source, file: string, signal?: AbortSignal): Promise
     const found = tensors.get(name);
     if (!found) continue;
     tensors.delete(name);
+    // One for each pair of a head's dimensions.
+    if (found.type !== 'F32' || found.end - found.start > MOST_FACTORS)
+      throw new ShishuError(
+        'bad-checkpoint',
+        `${file}: tensor "${name}" is ${found.type} [${found.shape}].`,
+        {
+          details: { file, tensor: name, found: found.shape },
+          mend: 'Factors of rotary embeddings are F32, one for each pair of dimensions.',
+        },
+      );
     factors.set(name, bytesToF32(await source.read(found.file, found.start, found.end, signal), 'F32'));
   }
   const { headDim, interleaved, names, ...read } = configOf(file, header, factors);

@@ -1,0 +1,40 @@
+import type { Gpu } from '../gpu/device.ts';
+import { kvBytesPerToken, type Plan, parameterCount } from '../model/spec.ts';
+import { modesOf } from './modes.ts';
+import type { Runner } from './runner.ts';
+import type { AdapterInfo, ModelInfo } from './types.ts';
+
+interface Loaded
+  extends Pick<ModelInfo, 'plan' | 'selfTest' | 'dtype' | 'f32Tensors' | 'formats' | 'sampling'> {
+  gpu: Gpu;
+  runner: Runner;
+}
+
+/** What is told of a model. */
+export function infoOf(
+  { runner, plan, gpu, selfTest, dtype, f32Tensors, formats, sampling }: Loaded,
+  { plan: running, dispatchesPerToken }: { plan: Plan; dispatchesPerToken: number },
+  adapters: readonly AdapterInfo[],
+): ModelInfo {
+  const { spec, kv } = runner.parts;
+  return {
+    spec,
+    plan,
+    modes: modesOf(plan, running),
+    parameters: parameterCount(spec),
+    dtype,
+    f32Tensors,
+    formats,
+    sampling,
+    kv: kv.dtype,
+    kvBytesPerToken: kvBytesPerToken(spec, running, kv.dtype === 'f32' ? 4 : 2),
+    contextLength: kv.context,
+    batch: kv.sequences,
+    bytes: runner.ledger.byPurpose(),
+    selfTest,
+    dispatchesPerToken,
+    adapters,
+    adapter: gpu.name,
+    profile: gpu.profile,
+  };
+}
