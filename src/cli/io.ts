@@ -46,7 +46,7 @@ export async function openModelFolder(model: string, cache: SourceOptions['cache
       return false;
     }),
     sleep: tellingSleep,
-    ...(!address && { note: `and no folder or file ${model} is here` }),
+    ...(!address && { note: `no folder or file ${model} is here` }),
     warn: log,
   });
 }
@@ -83,8 +83,10 @@ export async function openModel(
 }
 
 /** The folder of `--lora`. */
-export const openLora = async (path: string | undefined): Promise<Source | undefined> =>
-  path === undefined ? undefined : openModelFolder(path);
+export const openLora = async (
+  path: string | undefined,
+  cache: SourceOptions['cache'],
+): Promise<Source | undefined> => (path === undefined ? undefined : openModelFolder(path, cache));
 
 /** Loads the adapter of `--lora`; gives what chooses it. */
 export async function loadLora(

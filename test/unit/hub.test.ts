@@ -31,6 +31,7 @@ const REPOSITORIES = {
     },
   },
   'some/config-GGUF': { files: { ...texts, 'm.gguf': gguf } },
+  'some/adapter': { files: { 'adapter_config.json': '{}', 'adapter_model.safetensors': 'weights' } },
   'some/nothing': { files: { 'README.md': '#', 'pytorch_model.bin': 'x' } },
 } as const;
 
@@ -173,6 +174,16 @@ describe('a model of a hub', () => {
     ]);
   });
 
+  it('may be an adapter, which has no config.json', async () => {
+    const source = open('some/adapter');
+    expect(Buffer.from(await source.read('adapter_config.json')).toString()).toBe('{}');
+    expect(Buffer.from(await source.read('adapter_model.safetensors', 1, 4)).toString()).toBe('eig');
+    expect(hub.asked.some(({ path }) => path.includes('/tree/') || path.endsWith('/config.json'))).toBe(
+      false,
+    );
+    await expect(source.read('adapter_model.bin')).rejects.toMatchObject({ code: 'not-found' });
+  });
+
   it('gets the token, its CDN does not, nor an error its text', async () => {
     const token = TOKENS.member;
     for (const name of ['some/secret', 'some/gated', `${hub.endpoint}/some/secret/tree/main`])
@@ -261,8 +272,8 @@ describe('what a hub refuses', () => {
   });
 
   it('says what else was looked for', async () => {
-    const note = 'and no folder some/none is here';
-    expect((await refusal('some/none', {}, { note })).message).toContain(`or it is private, ${note}.`);
+    const note = 'no folder some/none is here';
+    expect((await refusal('some/none', {}, { note })).message).toContain(`or it is private, and ${note}.`);
     expect((await refusal('some/nothing', {}, { note })).message).toContain(`(${note})`);
   });
 
