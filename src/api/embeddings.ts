@@ -6,7 +6,7 @@ import { refuse } from './openai-request.ts';
 export interface EmbeddingRequest {
   /** A text, its token ids, or a list of either. */
   input: string | readonly string[] | readonly number[] | readonly (readonly number[])[];
-  /** Only repeated in the answer: the model is the one that is loaded. */
+  /** The name of an adapter that is loaded chooses it; others are only repeated in the answer. */
   model?: string | null;
   /** `base64` is of little-endian f32 (default `float`). */
   encoding_format?: 'float' | 'base64' | null;
@@ -19,6 +19,7 @@ export interface EmbeddingRequest {
   normalize?: boolean | null;
   truncate?: boolean | null;
   modes?: EmbedOptions['modes'] | null;
+  adapter?: string | null;
 }
 
 export interface EmbeddingItem<T = number[]> {
@@ -54,10 +55,11 @@ export interface EmbeddingsClient {
 /** What embeddings need of a model. */
 export interface EmbeddingModel {
   embed(texts: EmbedInput, options?: EmbedOptions): Promise<Vectors>;
+  readonly info?: { readonly adapters?: readonly { readonly name: string }[] };
 }
 
 /** Options of `embed` that pass through under their names; it judges their values. */
-const PASSED = ['dimensions', 'instruction', 'pooling', 'normalize', 'truncate', 'modes'];
+const PASSED = ['dimensions', 'instruction', 'pooling', 'normalize', 'truncate', 'modes', 'adapter'];
 const OWN = ['input', 'model', 'encoding_format', 'user'];
 
 /**
@@ -73,7 +75,9 @@ export function embeddings(
     { signal }: CallOptions = {},
   ): Promise<EmbeddingResponse<number[] | string>> => {
     const { options, format } = checked(request);
-    const found = await model.embed(request.input, { ...options, ...(signal && { signal }) }).catch(named);
+    const named = request.model;
+    if (named && model.info?.adapters?.some(({ name }) => name === named)) options.adapter ??= named;
+    const found = await model.embed(request.input, { ...options, ...(signal && { signal }) }).catch(inFields);
     const tokens = found.tokens.reduce((sum, count) => sum + count, 0);
     return {
       object: 'list',
@@ -112,7 +116,7 @@ function checked(request: EmbeddingRequest): { options: EmbedOptions; format: 'f
 }
 
 /** An error of the engine about one of its options, in the name of the request's field. */
-function named(error: unknown): never {
+function inFields(error: unknown): never {
   if (!(error instanceof ShishuError) || typeof error.details.option !== 'string') throw error;
   const { code, message, details, mend, cause } = error;
   const option = error.details.option;

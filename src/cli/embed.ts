@@ -3,6 +3,7 @@ import type { EmbedOptions } from '../engine/types.ts';
 import {
   COMMON_HELP,
   type Command,
+  cacheOf,
   flag,
   loadOptionsOf,
   numberOf,
@@ -10,7 +11,7 @@ import {
   text,
   usageError,
 } from './args.ts';
-import { openModel, print, printJson, readText } from './io.ts';
+import { loadLora, openLora, openModel, print, printJson, readText } from './io.ts';
 
 const texts = { type: 'string', multiple: true } as const;
 const OPTIONS = {
@@ -23,6 +24,7 @@ const OPTIONS = {
   'no-normalize': flag,
   truncate: flag,
   similarity: flag,
+  lora: text,
 } as const;
 
 type Values = ReturnType<typeof parseCommand<typeof OPTIONS>>['values'];
@@ -66,6 +68,7 @@ export const command: Command = {
   --truncate         cut texts that are longer than the context
   --batch N          texts that run at once (8)
   --similarity       print how alike the others are to the first text (cosine), the most alike first
+  --lora ADAPTER     with a LoRA adapter of peft, named as a model is
 ${COMMON_HELP}: {embeddings, tokens}`,
 
   async run(argv, signal) {
@@ -76,9 +79,11 @@ ${COMMON_HELP}: {embeddings, tokens}`,
     const given = await textsOf(values);
     if (values.similarity && (values.json || given.length < 2))
       throw usageError('--similarity needs two texts or more, and no --json.');
+    const lora = await openLora(values.lora, cacheOf(values));
     const model = await openModel(folder, { ...loadOptions, batch });
     try {
-      const { embeddings, tokens } = await model.embed(given, { ...options, signal });
+      const adapter = await loadLora(model, lora, signal);
+      const { embeddings, tokens } = await model.embed(given, { ...options, ...adapter, signal });
       if (values.json) return printJson({ embeddings: embeddings.map((each) => Array.from(each)), tokens });
       if (values.similarity) {
         const [first, ...others] = embeddings;

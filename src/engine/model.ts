@@ -331,10 +331,12 @@ export class LocalModel implements EngineModel {
     const { modes, adapter: name, ...options } = checkEmbedOptions(given, parts.runner.parts.spec.hiddenSize);
     const { signal } = options;
     const plan = modes ? this.#planOf(modes) : this.#running.plan;
-    const adapter = this.#adapters.find(name);
+    this.#adapters.find(name);
     return embedTexts(parts, input, options, (texts) =>
       this.#alone(texts.length, signal, async (runner, slots) => {
         await this.#ready(plan);
+        // Between two turns it may have gone.
+        const adapter = this.#adapters.find(name);
         const sequences = slots.map(({ index }) => index);
         for (const sequence of sequences) runner.parts.adapters?.choose(sequence, adapter);
         return pooledStates(runner, plan, sequences, texts, { signal, adapted: adapter !== undefined });

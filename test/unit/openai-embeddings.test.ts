@@ -9,9 +9,10 @@ import { refuseOption } from '../../src/errors.ts';
 const VALUES = [0.25, -1.5, 1 / 3, 1e-20];
 const [FIRST, SECOND] = [Float32Array.from(VALUES), Float32Array.of(1, 2, 3, 4)];
 
-function fake() {
+function fake(adapters: readonly { name: string }[] = []) {
   const calls: { input: EmbedInput; options: EmbedOptions }[] = [];
   const model = {
+    info: { adapters },
     async embed(input: EmbedInput, options: EmbedOptions = {}) {
       calls.push({ input, options: checkEmbedOptions(options, 4) });
       if (Array.isArray(input) && input.includes(null)) refuseOption('texts[1]', null, 'a text');
@@ -41,6 +42,14 @@ test('floats, in the order of the input', async () => {
     { input: ['a', 'b'], options: { dimensions: 2 } },
     { input: [1, 2], options: { ...own, signal } },
   ]);
+});
+
+test('a model by the name of an adapter is with it', async () => {
+  const { client, calls } = fake([{ name: 'fine' }]);
+  await client.create({ input: 'a', model: 'fine' });
+  await client.create({ input: 'a', model: 'other' });
+  await client.create({ input: 'a', model: 'other', adapter: 'fine' });
+  expect(calls.map(({ options }) => options.adapter)).toEqual(['fine', undefined, 'fine']);
 });
 
 test("OpenAI's client asks for base64, and reads the numbers of it", async () => {
