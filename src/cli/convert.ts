@@ -64,7 +64,7 @@ ${CACHE_HELP}
       sharePairs: wholeNumberOf('share-pairs', values['share-pairs'], 0, 9999) ?? 0,
       share,
       heal,
-      adapter: await openLora(values.lora),
+      adapter: await openLora(values.lora, cacheOf(values)),
       force: values.force ?? false,
       log,
       ...(await textOptionsOf(values, signal)),

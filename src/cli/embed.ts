@@ -3,6 +3,7 @@ import type { EmbedOptions } from '../engine/types.ts';
 import {
   COMMON_HELP,
   type Command,
+  cacheOf,
   flag,
   loadOptionsOf,
   numberOf,
@@ -78,7 +79,7 @@ ${COMMON_HELP}: {embeddings, tokens}`,
     const given = await textsOf(values);
     if (values.similarity && (values.json || given.length < 2))
       throw usageError('--similarity needs two texts or more, and no --json.');
-    const lora = await openLora(values.lora);
+    const lora = await openLora(values.lora, cacheOf(values));
     const model = await openModel(folder, { ...loadOptions, batch });
     try {
       const adapter = await loadLora(model, lora, signal);

@@ -3,6 +3,7 @@ import type { GenerateChunk, GenerateOptions, GenerateResult, Message, ModelInfo
 import {
   COMMON_HELP,
   type Command,
+  cacheOf,
   flag,
   idsOf,
   loadOptionsOf,
@@ -149,7 +150,7 @@ ${COMMON_HELP}: {text, promptTokenIds, tokenIds, finishReason, usage, timings}`,
     if (options.logprobs && !values.json) throw usageError('--logprobs needs --json.');
     const loadOptions = { ...loadOptionsOf(values), adapter: values.adapter, signal };
     const prompt = await promptOf(values);
-    const lora = await openLora(values.lora);
+    const lora = await openLora(values.lora, cacheOf(values));
     const model = await openModel(folder, loadOptions);
     try {
       const chunks: GenerateChunk[] = [];

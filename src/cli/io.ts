@@ -83,8 +83,10 @@ export async function openModel(
 }
 
 /** The folder of `--lora`. */
-export const openLora = async (path: string | undefined): Promise<Source | undefined> =>
-  path === undefined ? undefined : openModelFolder(path);
+export const openLora = async (
+  path: string | undefined,
+  cache: SourceOptions['cache'],
+): Promise<Source | undefined> => (path === undefined ? undefined : openModelFolder(path, cache));
 
 /** Loads the adapter of `--lora`; gives what chooses it. */
 export async function loadLora(

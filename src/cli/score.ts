@@ -1,6 +1,7 @@
 import {
   COMMON_HELP,
   type Command,
+  cacheOf,
   flag,
   idsOf,
   loadOptionsOf,
@@ -78,7 +79,7 @@ ${COMMON_HELP}: {nll, perplexity, tokens, top1}; top1[i] is the likeliest token 
       );
       return values.json ? printJson(comparison) : print(comparisonText(comparison));
     }
-    const lora = await openLora(values.lora);
+    const lora = await openLora(values.lora, cacheOf(values));
     const model = await openModel(folder, loadOptions);
     try {
       const ids = typeof given === 'string' ? await model.encode(given) : given!;

@@ -124,6 +124,7 @@ export function recordBlocks(
   const eps = spec.rmsNormEps;
   const normed = { eps, normed: scratch.normed };
   const shapes = attentionOf(spec);
+  const convolutions = convOf(spec);
   const recorder = new Recorder(gpu);
   /** What a launch for adapters of a projection reads, once A x of its input is computed. */
   const lowRank = (
@@ -226,7 +227,7 @@ export function recordBlocks(
       const mixed = { buffer: scratch.attended, cols: spec.hiddenSize };
       conv(recorder, {
         x: thirds,
-        mixer: convOf(spec).get(layer)!,
+        mixer: convolutions.get(layer)!,
         taps: own.taps,
         seen: kv.of(layer),
         sequences: kv.sequences,

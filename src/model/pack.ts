@@ -28,7 +28,7 @@ export function packerOf(dtype: ValueDtype): Packer {
     const padded = padRows(values, cols);
     const refused = format.firstRefused(padded);
     if (refused >= 0) refuse(padded, refused, tensor, format.refusal);
-    return format.encode(padded);
+    return format.encode(padded, stride(cols));
   };
 }
 

@@ -69,8 +69,8 @@ export interface ValueFormat extends WeightFormat {
   readonly refusal: string;
   /** Index of the first value that cannot be kept, or -1. */
   firstRefused(values: Float32Array): number;
-  /** Rows `(rows, stride(cols))`, without refused values, as the GPU keeps them. */
-  encode(padded: Float32Array<ArrayBuffer>): PackedRows;
+  /** Rows `(rows, perRow)`, padded and without refused values, as the GPU keeps them. */
+  encode(padded: Float32Array<ArrayBuffer>, perRow: number): PackedRows;
 }
 
 /** The same bytes at a place that is a multiple of `of`. */

@@ -3,6 +3,7 @@ import { f16 } from './f16.ts';
 import { f32 } from './f32.ts';
 import type { ValueFormat, WeightFormat } from './format.ts';
 import { q4 } from './q4.ts';
+import { q4_1 } from './q4_1.ts';
 import { q4_k } from './q4_k.ts';
 import { q5 } from './q5.ts';
 import { q5_k } from './q5_k.ts';
@@ -18,7 +19,7 @@ export const VALUE_FORMATS = { ...CHOICES, bf16 } as const satisfies Record<stri
 /**
  * Every weight format. A new one costs its file here, its reader in shaders/shared/, and a line in this list.
  */
-export const FORMATS = { ...VALUE_FORMATS, q6_k, q5, q5_k, q4_k } as const satisfies Record<
+export const FORMATS = { ...VALUE_FORMATS, q6_k, q5, q5_k, q4_1, q4_k } as const satisfies Record<
   string,
   WeightFormat
 >;

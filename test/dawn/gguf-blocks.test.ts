@@ -17,6 +17,7 @@ afterAll(() => gpu.close());
 const HIDDEN = 256;
 const VOCAB = 68;
 const u32 = (value: number): Typed => ({ kind: 'u32', value });
+const f32 = (value: number): Typed => ({ kind: 'f32', value });
 const text = (value: string): Typed => ({ kind: 'string', value });
 
 /** Types of a model's matrices; the embedding is the head too. */
@@ -31,8 +32,8 @@ interface Types {
   down: BlockType;
 }
 
-/** A llama of one block, with random weights in blocks of these types. */
-function modelOf(types: Types): File {
+/** A model of one block, with random weights in blocks of these types. */
+function modelOf(types: Types, architecture = 'llama', more: Record<string, Typed> = {}): File {
   const random = mulberry32(31);
   const matrix = (name: string, type: BlockType, rows: number): FileTensor => ({
     name: `${name}.weight`,
@@ -48,14 +49,15 @@ function modelOf(types: Types): File {
   });
   const tokens = Array.from({ length: VOCAB }, (_, i) => String.fromCharCode(0x21 + i));
   const metadata: Record<string, Typed> = {
-    'general.architecture': text('llama'),
-    'llama.block_count': u32(1),
-    'llama.context_length': u32(64),
-    'llama.embedding_length': u32(HIDDEN),
-    'llama.feed_forward_length': u32(HIDDEN),
-    'llama.attention.head_count': u32(4),
-    'llama.attention.head_count_kv': u32(2),
-    'llama.attention.layer_norm_rms_epsilon': { kind: 'f32', value: 1e-5 },
+    'general.architecture': text(architecture),
+    [`${architecture}.block_count`]: u32(1),
+    [`${architecture}.context_length`]: u32(64),
+    [`${architecture}.embedding_length`]: u32(HIDDEN),
+    [`${architecture}.feed_forward_length`]: u32(HIDDEN),
+    [`${architecture}.attention.head_count`]: u32(4),
+    [`${architecture}.attention.head_count_kv`]: u32(2),
+    [`${architecture}.attention.layer_norm_rms_epsilon`]: f32(1e-5),
+    ...more,
     'tokenizer.ggml.model': text('gpt2'),
     'tokenizer.ggml.pre': text('llama-bpe'),
     'tokenizer.ggml.tokens': { kind: 'array', of: 'string', value: tokens },
@@ -136,6 +138,24 @@ test.each([
   expect((foretold.storedBytes - 3 * 4 * HIDDEN) / bytes).toBeCloseTo(share, 2);
   // A launch for each run of rows in one format.
   expect(kept.info.dispatchesPerToken - wide.info.dispatchesPerToken).toBe(projections - 5);
+});
+
+test('the factors of Granite: its blocks stay as they are, and the kernels multiply', async () => {
+  const file = modelOf(all('Q4_K'), 'granite', {
+    'granite.embedding_scale': f32(12),
+    'granite.residual_scale': f32(0.22),
+    'granite.logit_scale': f32(8),
+    'granite.attention.scale': f32(0.05),
+  });
+  const kept = await loaded(file);
+  const wide = await loaded(file, { dtype: 'f32' });
+  expect(kept.told).toEqual([]);
+  expect(kept.info.formats).toMatchObject([{ dtype: 'q4_k', tensors: 8 }]);
+  expect(kept.info.selfTest).toMatchObject({ kernels: 'usual', wrong: [] });
+  const largest = Math.max(...wide.logits.map(Math.abs));
+  for (const [i, value] of kept.logits.entries())
+    expect(Math.abs(value - wide.logits[i]!)).toBeLessThan(1e-5 * largest);
+  expect(kept.decoded).toEqual(wide.decoded);
 });
 
 test('types that are not read as they are become q8, and gate and up of two types too; both are said', async () => {

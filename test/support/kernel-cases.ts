@@ -240,7 +240,10 @@ function contentOf(
     const rows = bytes / rowBytes(dtype, cols)[name === 'weight' ? 'codes' : 'scales'];
     const format = FORMATS[dtype];
     if ('encode' in format)
-      return format.encode(Float32Array.from({ length: rows * cols }, () => 2 * random() - 1));
+      return format.encode(
+        Float32Array.from({ length: rows * cols }, () => 2 * random() - 1),
+        cols,
+      );
     const type = Object.keys(format.blocks!)[0] as BlockType;
     return packBlocks(type, randomBlocks(type, (rows * cols) / TYPES[type].values, random), cols, 'test');
   };

@@ -1,9 +1,13 @@
 // Reading LoRA adapters: what a config asks for, what is refused by name, and what is merged into weights.
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { mergeAdapter } from '../../src/convert/merge.ts';
 import { specOf } from '../../src/families/index.ts';
 import { openCheckpoint } from '../../src/formats/checkpoint.ts';
 import { bytesToF32 } from '../../src/formats/float.ts';
+import { readJson } from '../../src/formats/json.ts';
+import { openSource } from '../../src/formats/open-source.ts';
 import { encodeSafetensors, type NamedTensor } from '../../src/formats/safetensors.ts';
 import { readAdapter } from '../../src/model/adapter.ts';
 import { adapterConfigOf } from '../../src/model/adapter-config.ts';
@@ -237,6 +241,35 @@ test('an MLP that blocks share has one adapter, under the names of one block or 
   }
   const differing = folder(config, { ...factors(0), ...factors(1), ...factors(2) });
   await expect(read(differing, shared)).rejects.toThrow('differs from');
+});
+
+test('merges into the values of a GGUF file, which are in its blocks no more', async () => {
+  const gguf = new Uint8Array(readFileSync(join(import.meta.dirname, '../fixtures/tiny-llama.gguf')));
+  const source = openSource(new File([gguf], 'tiny-llama.gguf'));
+  const spec = specOf(await readJson(source, 'config.json', { code: 'bad-config' }));
+  const shapes = Object.fromEntries(
+    [0, 1].flatMap((layer) => [
+      [`base_model.model.model.layers.${layer}.self_attn.q_proj.lora_A.weight`, [2, 64]],
+      [`base_model.model.model.layers.${layer}.self_attn.q_proj.lora_B.weight`, [64, 2]],
+    ]),
+  );
+  const adapter = folder(CONFIG, shapes);
+  const merged = await mergeAdapter(source, adapter);
+  const { parts } = await readAdapter(adapter, spec);
+  const name = 'model.layers.1.self_attn.q_proj.weight';
+  const values = async (from: typeof merged): Promise<Float32Array> => {
+    const checkpoint = await openCheckpoint(from, tensorsOf(spec));
+    const { dtype } = checkpoint.tensors.get(name)!;
+    return bytesToF32(await checkpoint.read(name), dtype);
+  };
+  const [found, before] = await Promise.all([values(merged), values(source)]);
+  const { A, B, scale } = parts[1]!;
+  const expected = before.map((value, i) => {
+    const [row, col] = [Math.floor(i / 64), i % 64];
+    return value + scale * (B[2 * row]! * A[col]! + B[2 * row + 1]! * A[64 + col]!);
+  });
+  expect(difference(found, expected)).toBeLessThan(1e-6);
+  expect(difference(before, expected)).toBeGreaterThan(0.1);
 });
 
 describe.each(ADAPTER_FIXTURES)('%s merged', (name) => {

@@ -31,6 +31,7 @@ const REPOSITORIES = {
     },
   },
   'some/config-GGUF': { files: { ...texts, 'm.gguf': gguf } },
+  'some/adapter': { files: { 'adapter_config.json': '{}', 'adapter_model.safetensors': 'weights' } },
   'some/nothing': { files: { 'README.md': '#', 'pytorch_model.bin': 'x' } },
 } as const;
 
@@ -171,6 +172,16 @@ describe('a model of a hub', () => {
       '/some/tiny/resolve/main/config.json',
       '/some/tiny/resolve/main/model.safetensors',
     ]);
+  });
+
+  it('may be an adapter, which has no config.json', async () => {
+    const source = open('some/adapter');
+    expect(Buffer.from(await source.read('adapter_config.json')).toString()).toBe('{}');
+    expect(Buffer.from(await source.read('adapter_model.safetensors', 1, 4)).toString()).toBe('eig');
+    expect(hub.asked.some(({ path }) => path.includes('/tree/') || path.endsWith('/config.json'))).toBe(
+      false,
+    );
+    await expect(source.read('adapter_model.bin')).rejects.toMatchObject({ code: 'not-found' });
   });
 
   it('gets the token, its CDN does not, nor an error its text', async () => {

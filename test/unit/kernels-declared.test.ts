@@ -1,7 +1,9 @@
 // Every kernel says what may be asked of it; all that options can ask for is in the list, and nothing else can be made.
+
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { specOf } from '../../src/families/index.ts';
 import type { ShaderSpec } from '../../src/gpu/kernel.ts';
 import { askedOf, checkDeclared, type Kernel, permutations } from '../../src/gpu/kernel.ts';
 import type { PipelineCache } from '../../src/gpu/pipeline.ts';
@@ -14,7 +16,7 @@ import { defaultTuning, type Tuning, VARIANTS } from '../../src/kernels/tuning.t
 import { DTYPES } from '../../src/quant/index.ts';
 import { shadersOf } from '../support/asked-shaders.ts';
 import { adapterOf, paperGpu } from '../support/paper-gpu.ts';
-import { TINY_MODEL_NAMES } from '../support/tiny-models.ts';
+import { TINY_MODEL_NAMES, tinyModel } from '../support/tiny-models.ts';
 
 const root = join(import.meta.dirname, '../..');
 
@@ -121,6 +123,13 @@ test('all that models and options ask for is declared', () => {
           for (const kv of ['f32', 'f16'] as const)
             for (const spec of shadersOf(gpu, tuning, name, dtype, kv, { withAdapters: true })) note(spec);
     }
+  // Convolutions have no choices.
+  for (const conv_bias of [false, true]) {
+    const { rms_norm_eps: _, ...json } = tinyModel('llama', 1).configJson as Record<string, unknown>;
+    const lfm2 = specOf({ ...json, model_type: 'lfm2', full_attn_idxs: [1], conv_bias });
+    for (const spec of shadersOf(gpus[0]!, defaultTuning(gpus[0]!), lfm2, 'f32', 'f32')) note(spec);
+  }
+  expect([...asked].filter((one) => one.startsWith('conv '))).toHaveLength(6);
   const declared = KERNELS.flatMap((kernel) => permutations(kernel));
   console.info(`${asked.size} permutations asked for, ${declared.length} declared.`);
   expect(asked.size).toBeGreaterThan(1000);

@@ -4,12 +4,15 @@ import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { readHeaders } from '../../src/engine/engine.ts';
 import { readEntries } from '../../src/formats/checkpoint.ts';
+import { TYPES } from '../../src/formats/gguf/types.ts';
 import { widen } from '../../src/formats/gguf/widen.ts';
 import { openSource } from '../../src/formats/open-source.ts';
 import { Ledger } from '../../src/gpu/buffer.ts';
 import { allocateWeights } from '../../src/model/weights.ts';
 import { FORMATS } from '../../src/quant/index.ts';
+import { type FileTensor, ggufFile, randomBlocks, type Typed } from '../support/gguf-file.ts';
 import { adapterOf, paperGpu } from '../support/paper-gpu.ts';
+import { mulberry32 } from '../support/random.ts';
 
 const bytes = new Uint8Array(readFileSync(join(import.meta.dirname, '../fixtures/tiny-llama.gguf')));
 const source = openSource(new File([bytes], 'tiny-llama.gguf'));
@@ -74,4 +77,46 @@ it('every format says what it holds: a type of blocks is in one alone', () => {
     'blocks' in format ? Object.keys(format.blocks!) : [],
   );
   expect(types.sort()).toEqual(['Q4_0', 'Q4_1', 'Q4_K', 'Q5_0', 'Q5_1', 'Q5_K', 'Q6_K', 'Q8_0']);
+});
+
+it('blocks of a model in two files are those of each', async () => {
+  const random = mulberry32(3);
+  const matrix = (name: string): FileTensor => {
+    const data = randomBlocks('Q6_K', 4, random);
+    return { name: `${name}.weight`, shape: [4, 256], type: TYPES.Q6_K.id, data };
+  };
+  const u = (kind: 'u16' | 'u32' | 'i32', value: number): Typed => ({ kind, value });
+  const split = (no: number): Record<string, Typed> => ({
+    'split.no': u('u16', no),
+    'split.count': u('u16', 2),
+    'split.tensors.count': u('i32', 3),
+  });
+  const facts: Record<string, Typed> = {
+    'general.architecture': { kind: 'string', value: 'qwen2' },
+    'qwen2.block_count': u('u32', 1),
+    'qwen2.context_length': u('u32', 8),
+    'qwen2.embedding_length': u('u32', 256),
+    'qwen2.feed_forward_length': u('u32', 4),
+    'qwen2.attention.head_count': u('u32', 1),
+    'qwen2.attention.layer_norm_rms_epsilon': { kind: 'f32', value: 1e-6 },
+  };
+  const [table, gate, up] = ['token_embd', 'blk.0.ffn_gate', 'blk.0.ffn_up'].map(matrix) as [
+    FileTensor,
+    FileTensor,
+    FileTensor,
+  ];
+  const files = [ggufFile({ ...facts, ...split(0) }, [table, gate]), ggufFile(split(1), [up])].map(
+    (content, i) => new File([content], `m-0000${i + 1}-of-00002.gguf`),
+  );
+  const model = openSource(files);
+  const entries = await readEntries(model, undefined, true);
+  for (const [name, { data }] of [
+    ['model.embed_tokens.weight', table],
+    ['model.layers.0.mlp.gate_proj.weight', gate],
+    ['model.layers.0.mlp.up_proj.weight', up],
+  ] as const) {
+    const { file, start, end, blocks } = entries.get(name)!;
+    expect(blocks).toBe('Q6_K');
+    expect(Buffer.from(await model.read(file, start, end)).equals(Buffer.from(data)), name).toBe(true);
+  }
 });

@@ -1,7 +1,6 @@
-// GGUF's Q4_0 and Q4_1 in the layout of q4.
+// GGUF's Q4_0 and Q4_1.
 import { f16ToF32, f32ToF16 } from '../formats/float.ts';
-import type { BlockType } from '../formats/gguf/types.ts';
-import { alignedTo, BLOCK, type Repack, stride } from './format.ts';
+import { alignedTo, BLOCK, decodeBlocks, type Repack, stride, type WeightFormat } from './format.ts';
 
 /**
  * Blocks of `words` halves: numbers, then 16 bytes, whose low halves are the first 16 codes and whose high ones the others.
@@ -29,12 +28,25 @@ const repackAs =
     return { codes, scales };
   };
 
-/** Q4_0 has codes from -8 up: its minimum is the scale times that, which f16 holds exactly. */
-export const Q4_BLOCKS: Readonly<Partial<Record<BlockType, Repack>>> = {
-  Q4_0: {
-    halves: [0],
-    most: 65504 / 8,
-    repack: repackAs(9, (from, at) => f32ToF16(-8 * f16ToF32(from[at]!))),
+/** Codes of four bits with a scale and a minimum for each block. */
+export const q4_1: WeightFormat = {
+  reader: 'weight_q4_1',
+  load: 'u32',
+  unit: 8,
+  bits: 4,
+  perBlock: 2,
+  table: 'q8',
+  // Q4_0 has codes from -8 up: its minimum is the scale times that, which f16 holds exactly.
+  blocks: {
+    Q4_0: {
+      halves: [0],
+      most: 65504 / 8,
+      repack: repackAs(9, (from, at) => f32ToF16(-8 * f16ToF32(from[at]!))),
+    },
+    Q4_1: { halves: [0, 2], repack: repackAs(10, (from, at) => from[at + 1]!) },
   },
-  Q4_1: { halves: [0, 2], repack: repackAs(10, (from, at) => from[at + 1]!) },
+  decode(codes, scales, cols) {
+    const bytes = new Uint8Array(codes);
+    return decodeBlocks((i) => (bytes[i >> 1]! >> (4 * (i % 2))) & 15, scales, cols, 2);
+  },
 };
