@@ -8,6 +8,7 @@ const [rows, cols] = [1536, 1536];
 const GB = 1e9;
 
 const server = await createServer({ server: { middlewareMode: true }, appType: 'custom', logLevel: 'error' });
+/** @param {string} path */
 const load = (path) => server.ssrLoadModule(path);
 const { VALUE_FORMATS, FORMATS } = await load('/src/quant/index.ts');
 const { Ledger } = await load('/src/gpu/buffer.ts');
@@ -23,7 +24,10 @@ const gpu = await openGpu();
 const ledger = new Ledger(gpu);
 const step = { rows: 1, first: 0, count: 1, next: 0, context: 1 };
 
-/** The least time of several, in seconds. */
+/**
+ * The least time of several, in seconds.
+ * @param {() => unknown} work
+ */
 async function timed(work, times = 9) {
   let least = Number.POSITIVE_INFINITY;
   for (let i = 0; i < times; i++) {
