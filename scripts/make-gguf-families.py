@@ -79,6 +79,17 @@ def lfm2(writer, config):
     writer.add_vocab_size(config.vocab_size)
 
 
+def llama4(writer, config):
+    writer.add_vocab_size(config.vocab_size)
+    writer.add_key_length(config.head_dim)
+    writer.add_value_length(config.head_dim)
+    writer.add_rope_dimension_count(config.head_dim)
+    writer.add_expert_count(16)
+    writer.add_expert_used_count(1)
+    writer.add_interleave_moe_layer_step(0)
+    writer.add_expert_feed_forward_length(config.intermediate_size)
+
+
 # Each: config class, fields beside the common ones, names in a block, what is added to the metadata.
 ARCHITECTURES = {
     "gemma3": (
@@ -129,6 +140,19 @@ ARCHITECTURES = {
         phi3,
     ),
     "olmo2": ("Olmo2Config", {"tie_word_embeddings": False}, {**LLAMA, **AFTER}, lambda writer, config: None),
+    "llama4": (
+        "Llama4TextConfig",
+        {
+            "head_dim": 12,
+            "intermediate_size": 40,
+            "intermediate_size_mlp": 48,
+            "moe_layers": [],
+            "num_hidden_layers": 4,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 5000.0},
+        },
+        {**LLAMA, **{name.replace("mlp.", "feed_forward."): to for name, to in MLP.items()}},
+        llama4,
+    ),
     "lfm2": (
         "Lfm2Config",
         {

@@ -55,7 +55,7 @@ function read(architecture: string, keys: Record<string, Typed>, more: FileTenso
   const metadata = Object.fromEntries(
     Object.entries(own).map(([key, value]) => [`${architecture}.${key}`, value]),
   );
-  const tensors = Array.from({ length: 3 }, (_, i) => ({ ...EMBEDDING, name: `blk.${i}.x` }));
+  const tensors = Array.from({ length: 4 }, (_, i) => ({ ...EMBEDDING, name: `blk.${i}.x` }));
   const bytes = ggufFile({ 'general.architecture': text(architecture), ...metadata }, [
     EMBEDDING,
     ...tensors,
@@ -76,6 +76,18 @@ it('what llama.cpp takes where a file says nothing', async () => {
     rotated: 4,
     scaling: { type: 'none' },
   });
+});
+
+it('Llama 4: a window of 0 says that all layers rotate and attend to all', async () => {
+  const dense = { interleave_moe_layer_step: u32(0), expert_count: u32(16), block_count: u32(4) };
+  const of = async (keys: Record<string, Typed>) => {
+    const json = await read('llama4', { ...dense, ...keys });
+    const { blocks, maxPositions } = specOf({ ...json, max_position_embeddings: 20000 });
+    return [blocks.map(({ mixer }) => (mixer as AttentionMixer).rope !== undefined), maxPositions];
+  };
+  expect(await of({ 'attention.sliding_window': u32(0) })).toEqual([[true, true, true, true], 20000]);
+  // As in Llama 4 itself: within one chunk, and before queries are scaled.
+  expect(await of({})).toEqual([[true, true, true, false], 8191]);
 });
 
 it('LFM2: blocks without heads of K and V are convolutions', async () => {
@@ -138,10 +150,12 @@ it.each([
   ['olmo2', 'rope.dimension_count', u32(4)],
   ['smollm3', 'attention.head_count_kv', list([2, 2, 1])],
   ['gemma3', 'attn_temperature_scale', f32(0.5)],
-  ['llama4', 'block_count', u32(3)],
+  ['llama4', 'experts', u32(2)],
+  ['deepseek2', 'block_count', u32(3)],
 ] as const)('%s: %s is refused by name', async (architecture, key, value) => {
-  const name = architecture === 'llama4' ? 'llama4' : key;
-  await expect(read(architecture, { [key]: value })).rejects.toMatchObject({
+  const name = architecture === 'deepseek2' ? architecture : key;
+  const keys = { [key === 'experts' ? 'interleave_moe_layer_step' : key]: value };
+  await expect(read(architecture, keys).then(specOf)).rejects.toMatchObject({
     code: 'unsupported',
     message: expect.stringContaining(name),
   });

@@ -74,6 +74,27 @@ function phi3({ keys, own, number, headDim, factors }: Facts): Json {
   };
 }
 
+/**
+ * A window of 0 says that all layers rotate and attend to all; without it they are as those of Llama 4, three of four within a
+ * chunk.
+ */
+function llama4({ number, blocks }: Facts): Json {
+  const plain = number('attention.sliding_window') === 0;
+  const step = number('interleave_moe_layer_step') ?? 1;
+  number('expert_feed_forward_length');
+  return {
+    sliding_window: undefined,
+    intermediate_size_mlp: number('feed_forward_length'),
+    // Of dense models, a count of experts says nothing.
+    num_experts: undefined,
+    interleave_moe_layer_step: step,
+    ...(step === 0 && { moe_layers: [] }),
+    attention_chunk_size: plain ? null : (number('attention.sliding_window') ?? 8192),
+    attn_temperature_tuning: !plain,
+    no_rope_layers: Array.from({ length: blocks }, (_, layer) => (plain || (layer + 1) % 4 !== 0 ? 1 : 0)),
+  };
+}
+
 function lfm2({ keys, own, number, blocks }: Facts): Json {
   const key = own('attention.head_count_kv');
   const heads = Array.from(keys.need(keys.numbers(key), key));
@@ -110,6 +131,16 @@ export const ARCHITECTURES: Readonly<Record<string, Architecture>> = {
     more: phi3,
   },
   olmo2: { modelType: 'olmo2', names: NORMS_AFTER },
+  // Its rows are as in other files, where neighbours rotate together too.
+  llama4: {
+    modelType: 'llama4_text',
+    names: {
+      ffn_gate: 'feed_forward.gate_proj',
+      ffn_up: 'feed_forward.up_proj',
+      ffn_down: 'feed_forward.down_proj',
+    },
+    more: llama4,
+  },
   lfm2: {
     modelType: 'lfm2',
     headsByLayer: true,
