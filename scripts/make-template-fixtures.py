@@ -16,10 +16,12 @@ import pathlib
 
 import jinja2
 import transformers
+from jinja2 import meta
 from transformers.utils.chat_template_utils import _compile_jinja_template
 
 USER = {"role": "user", "content": "  Hi 👋, what's 2 < 3 & \"x\"?\n"}
 THOUGHT = {"role": "assistant", "content": "<think>\nFirst.\n\nThen.\n</think>\n\n    x = [1]\n"}
+REASONED = {"role": "assistant", "content": "    y = 2", "reasoning_content": "\nSo.\n"}
 SYSTEM = {"role": "system", "content": "Be kind.\n"}
 PLAIN = [SYSTEM, USER, {"role": "assistant", "content": " Fine. "}, {"role": "user", "content": "Go on"}]
 CALL = {
@@ -499,6 +501,16 @@ XML_TOOLS = r"""{%- macro render_extra_keys(json_dict, handled_keys) -%}
 {%- for m in messages[last.user:] %}{{ '\n' ~ loop.index ~ '/' ~ loop.length ~ ' ' ~ m.role ~ ': ' ~ m.content | default('none', true) }}{%- endfor %}
 """
 
+# As the later ones of DeepSeek, which open the thought in the prompt.
+DEEPSEEK_THINKING = DEEPSEEK.replace("{{'<｜Assistant｜>'}}{% endif %}", "{{'<｜Assistant｜><think>\\n'}}{% endif %}")
+# As Granite 3.3.
+GRANITE_THINKING = GRANITE.replace(
+    "    {%- elif tools %}",
+    """    {%- elif thinking %}
+        {%- set system_message = system_message + " Write your thoughts between <think></think> and the answer between <response></response>." %}
+    {%- elif tools %}""",
+)
+
 FAMILIES = {
     "qwen3": QWEN3,
     "llama3": LLAMA3,
@@ -511,6 +523,8 @@ FAMILIES = {
     "lfm2": LFM2,
     "deepseek": DEEPSEEK,
     "xml tools": XML_TOOLS,
+    "deepseek thinking": DEEPSEEK_THINKING,
+    "granite thinking": GRANITE_THINKING,
 }
 CONVERSATIONS = {
     "plain": {"messages": PLAIN},
@@ -522,6 +536,17 @@ CONVERSATIONS = {
     "tools": {"messages": TOOL_TURNS, "tools": TOOLS},
     "calls": {"messages": TOOL_TURNS},
     "odd roles": {"messages": [USER, USER]},
+    "variables": {
+        "messages": [USER],
+        "enable_thinking": True,
+        "thinking": True,
+        "date_string": "1 May 2026",
+        "today": "1 May",
+        "documents": [{"doc_id": 7, "text": "Facts."}],
+        "controls": {"length": "short", "n": [1, 2.5, None]},
+        "xml_tools": [],
+    },
+    "reasoning": {"messages": [USER, REASONED, {"role": "user", "content": "And?"}, {**REASONED, "content": "Now."}]},
 }
 STANDARD = {"bos_token": "<s>", "eos_token": "</s>", "tools": None, "add_generation_prompt": True}
 
@@ -658,6 +683,15 @@ def result(template, variables):
         return {kind: f"{type(error).__name__}: {error}"}
 
 
+def reads(template):
+    """What a template reads of its caller's variables; of one that is none, nothing."""
+    try:
+        environment = _compile_jinja_template(template).environment
+        return sorted(meta.find_undeclared_variables(environment.parse(template)) - set(environment.globals))
+    except Exception:
+        return None
+
+
 def main():
     assert transformers.__version__ == "5.24.0" and jinja2.__version__ == "3.1.6"
     cases = []
@@ -667,12 +701,13 @@ def main():
             cases.append({"name": f"{family}, {conversation}", "template": family, "variables": conversation, **result(template, all_variables)})
     folder = pathlib.Path(__file__).parent
     more = (folder / "template-pieces.jinja").read_text().splitlines()
-    pieces = [{"template": template, **result(template, V)} for template in PIECES + more]
+    pieces = [{"template": template, "reads": reads(template), **result(template, V)} for template in PIECES + more]
     out = folder.parent / "test/fixtures/chat-templates.json"
     out.parent.mkdir(exist_ok=True)
     data = {
         "made": "scripts/make-template-fixtures.py: transformers 5.24.0, jinja2 3.1.6",
         "templates": FAMILIES,
+        "reads": {family: reads(template) for family, template in FAMILIES.items()},
         "conversations": {name: {**STANDARD, **variables} for name, variables in CONVERSATIONS.items()},
         "cases": cases,
         "variables": V,

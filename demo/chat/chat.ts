@@ -207,6 +207,8 @@ export class Chat {
     const last = this.#exchanges.at(-1);
     if (!last || this.#running || !this.#loader.loaded) return;
     last.reply = '';
+    delete last.reasoning;
+    delete last.reasoningSeconds;
     this.#reply();
   }
 
@@ -217,6 +219,10 @@ export class Chat {
     const exchange = this.#exchanges.at(-1);
     if (!loaded || !options || !exchange || this.#running) return;
     const whole = promptOf(this.#exchanges, this.#settings.system);
+    const forTemplate =
+      typeof whole !== 'string' && this.#canThink
+        ? { templateVariables: { enable_thinking: this.#settings.think } }
+        : {};
     const running = new AbortController();
     this.#running = running;
     delete exchange.ended;
@@ -230,11 +236,11 @@ export class Chat {
       const { signal } = running;
       let prompt = whole;
       if (typeof whole !== 'string') {
-        const { messages, left } = await fitted(loaded.model, whole);
+        const { messages, left } = await fitted(loaded.model, whole, forTemplate);
         prompt = messages;
         if (left > 0) showNote(forgotten(left, loaded.model.info.contextLength));
       }
-      const result = await streamReply(loaded.model, prompt, { ...options, signal }, into);
+      const result = await streamReply(loaded.model, prompt, { ...options, ...forTemplate, signal }, into);
       conversation = [...result.promptTokenIds, ...result.tokenIds];
       announce(exchange.ended === 'aborted' ? 'Stopped.' : 'The reply is complete.');
     } catch (error) {
@@ -248,7 +254,7 @@ export class Chat {
   }
 
   #failed(exchange: Exchange, choice: ModelChoice, error: unknown): void {
-    if (exchange.reply || !this.#exchanges.includes(exchange)) {
+    if (exchange.reply || exchange.reasoning || !this.#exchanges.includes(exchange)) {
       exchange.ended = 'aborted';
     } else {
       // Nothing was answered: the reader gets the prompt back.
@@ -276,6 +282,11 @@ export class Chat {
     this.#focusPrompt();
   }
 
+  /** Whether the reader may choose that the model thinks before it answers. */
+  get #canThink(): boolean {
+    return this.#loader.loaded?.model.templateVariables.includes('enable_thinking') ?? false;
+  }
+
   /** Not on a touch screen, where it would bring the keyboard up. */
   #focusPrompt(): void {
     if (matchMedia('(pointer: fine)').matches) this.#prompt.focus();
@@ -298,6 +309,7 @@ export class Chat {
     this.#send.disabled = !loaded || this.#prompt.value.trim() === '';
     this.#clear.disabled = this.#exchanges.length === 0;
     const mode = this.#settings.mode(loaded?.model.hasChatTemplate ?? true);
+    byId('think', HTMLLabelElement).hidden = mode !== 'chat' || !this.#canThink;
     this.#prompt.placeholder = !loaded
       ? busy
         ? 'Loading the model…'

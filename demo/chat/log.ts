@@ -14,6 +14,9 @@ export class Log {
   /** The text node that grows, and what waits for the next frame. */
   #growing: Text | undefined;
   #waiting = '';
+  /** As those two, of what the model thinks before the reply. */
+  #thoughts: Text | undefined;
+  #waitingThoughts = '';
 
   /** Shows the exchanges; the last one gets the buttons. */
   show(exchanges: readonly Exchange[], actions: { regenerate: () => void; continue: () => void }): void {
@@ -41,15 +44,37 @@ export class Log {
     this.scrollToEnd();
   }
 
-  /** Adds text to the reply, at most once a frame. */
-  grow(text: string): void {
-    if (this.#waiting === '') requestAnimationFrame(() => this.#flush());
+  /** Adds text to the reply, at most once a frame; `seconds` says how long the model thought before it. */
+  grow(text: string, seconds?: number): void {
+    this.#soon();
     this.#waiting += text;
+    const block = this.#thoughts?.parentElement?.closest('details');
+    if (!block || text === '') return;
+    this.#flush();
+    block.open = false;
+    block.querySelector('summary')!.textContent = thoughtFor(seconds);
+    this.#thoughts = undefined;
+  }
+
+  /** Adds to what the model thinks, in a block above the reply that is open meanwhile. */
+  think(text: string): void {
+    this.#soon();
+    this.#waitingThoughts += text;
+    if (this.#thoughts) return;
+    this.#thoughts = document.createTextNode('');
+    const block = thoughtsOf('Thinking…', this.#thoughts);
+    block.open = true;
+    this.#growing!.parentElement!.before(block);
+  }
+
+  #soon(): void {
+    if (this.#waiting === '' && this.#waitingThoughts === '') requestAnimationFrame(() => this.#flush());
   }
 
   end(): void {
     this.#flush();
     this.#growing = undefined;
+    this.#thoughts = undefined;
     this.#log.lastElementChild?.classList.remove('working');
     this.#log.setAttribute('aria-busy', 'false');
   }
@@ -64,11 +89,23 @@ export class Log {
     const atEnd = scrollHeight - scrollTop - clientHeight < 40;
     this.#growing?.appendData(this.#waiting);
     this.#waiting = '';
+    this.#thoughts?.appendData(this.#waitingThoughts);
+    this.#waitingThoughts = '';
     if (atEnd) this.scrollToEnd();
   }
 }
 
-function draw({ mode, prompt, reply }: Exchange): HTMLElement {
+const thoughtFor = (seconds = 0): string => `Thought for ${seconds.toFixed(1)} s`;
+
+const thoughtsOf = (summary: string, text: string | Text): HTMLDetailsElement =>
+  el(
+    'details',
+    { class: 'reasoning' },
+    el('summary', {}, summary),
+    el('p', { class: 'text', dir: 'auto' }, text),
+  );
+
+function draw({ mode, prompt, reply, reasoning, reasoningSeconds }: Exchange): HTMLElement {
   if (mode === 'continue') {
     const given = el('span', { class: 'prompt' }, prompt);
     return el(
@@ -83,6 +120,7 @@ function draw({ mode, prompt, reply }: Exchange): HTMLElement {
     el('h3', { class: 'unseen' }, 'You'),
     el('p', { class: 'text prompt', dir: 'auto' }, prompt),
     el('h3', { class: 'unseen' }, 'Model'),
+    ...(reasoning ? [thoughtsOf(thoughtFor(reasoningSeconds), reasoning)] : []),
     replyOf('p', reply),
   );
 }

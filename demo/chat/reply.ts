@@ -11,9 +11,13 @@ export function promptOf(exchanges: readonly Exchange[], system: string): string
   if (last.mode === 'continue') return last.prompt + last.reply;
   const messages: Message[] = system ? [{ role: 'system', content: system }] : [];
   // A reply that was stopped before its first word is no turn.
-  for (const { mode, prompt, reply } of exchanges.slice(0, -1))
+  for (const { mode, prompt, reply, reasoning } of exchanges.slice(0, -1))
     if (mode === 'chat' && reply)
-      messages.push({ role: 'user', content: prompt }, { role: 'assistant', content: reply });
+      messages.push(
+        { role: 'user', content: prompt },
+        // Templates say how much of earlier reasoning the model sees.
+        { role: 'assistant', content: reply, ...(reasoning && { reasoning_content: reasoning }) },
+      );
   messages.push({ role: 'user', content: last.prompt });
   return messages;
 }
@@ -25,13 +29,14 @@ const REPLY_SHARE = 0.2;
 export async function fitted(
   model: Pick<Model, 'info' | 'encode' | 'applyChatTemplate'>,
   messages: readonly Message[],
+  options: Pick<GenerateOptions, 'templateVariables'> = {},
 ): Promise<{ messages: Message[]; left: number }> {
   const room = Math.floor(model.info.contextLength * (1 - REPLY_SHARE));
   const system = messages.filter(({ role }) => role === 'system');
   const turns = messages.filter(({ role }) => role !== 'system');
   for (let left = 0; ; left++) {
     const kept = [...system, ...turns.slice(2 * left)];
-    const tokens = await model.encode(await model.applyChatTemplate(kept));
+    const tokens = await model.encode(await model.applyChatTemplate(kept, options));
     // The last question is not dropped: when it alone is too long, the model says so.
     if (tokens.length <= room || 2 * left >= turns.length - 1) return { messages: kept, left };
   }
@@ -48,6 +53,7 @@ export async function streamReply(
   const started = performance.now();
   let first = 0;
   let tokens = 0;
+  let thoughtFrom: number | undefined;
   const stream = model.generate(prompt, options);
   log.begin();
   try {
@@ -61,8 +67,16 @@ export async function streamReply(
       }
       const now = performance.now();
       if (tokens++ === 0) first = now;
-      exchange.reply += step.value.text;
-      log.grow(step.value.text);
+      const { text, reasoning } = step.value;
+      if (reasoning !== undefined && text === '') {
+        thoughtFrom ??= now;
+        exchange.reasoning = (exchange.reasoning ?? '') + reasoning;
+        exchange.reasoningSeconds = (now - thoughtFrom) / 1000;
+        log.think(reasoning);
+      } else {
+        exchange.reply += text;
+        log.grow(text, exchange.reasoningSeconds);
+      }
       status.running(first - started);
       if (tokens > 1) attention.speed(((tokens - 1) * 1000) / (now - first));
     }

@@ -8,8 +8,11 @@ const DEFAULTS: Record<string, string> = {
   maxTokens: '256',
   seed: '',
   mode: 'auto',
+  think: 'yes',
   system: '',
 };
+
+const isSwitch = (control: Control): control is HTMLInputElement => control.type === 'checkbox';
 
 type Control = HTMLInputElement | HTMLSelectElement | HTMLTextAreaElement;
 
@@ -32,12 +35,19 @@ export class Settings {
   }
 
   get values(): Record<string, string> {
-    return Object.fromEntries(this.#controls().map(({ name, value }) => [name, value]));
+    return Object.fromEntries(
+      this.#controls().map((control) => [
+        control.name,
+        isSwitch(control) ? (control.checked ? 'yes' : 'no') : control.value,
+      ]),
+    );
   }
 
   set values(values: Record<string, string>) {
     for (const control of this.#controls()) {
-      control.value = values[control.name] ?? '';
+      const value = values[control.name] ?? '';
+      if (isSwitch(control)) control.checked = value === 'yes';
+      else control.value = value;
       control.setAttribute('aria-invalid', 'false');
     }
   }
@@ -46,6 +56,11 @@ export class Settings {
   get system(): string {
     const { system = '' } = this.values;
     return system.trim() === '' ? '' : system;
+  }
+
+  /** Whether models that can are to think before they answer. */
+  get think(): boolean {
+    return this.values.think === 'yes';
   }
 
   /** The kind of prompt, given whether the model has a chat template. */

@@ -3,6 +3,9 @@ export interface Exchange {
   mode: 'chat' | 'continue';
   prompt: string;
   reply: string;
+  /** What the model thought before the reply, and how long. */
+  reasoning?: string;
+  reasoningSeconds?: number;
   /** Why the reply ended; absent while it is being written. */
   ended?: 'stop' | 'length' | 'aborted';
 }

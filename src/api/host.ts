@@ -64,12 +64,18 @@ export function hostModels(endpoint: Endpoint, load: HostedLoad): Peer {
     {
       ...carried,
       async load(source: TransferableSource, options: LoadOptions): Promise<LoadedModel> {
-        const model = await load(openTransferable(source), options);
+        let id: number | undefined;
+        const warn = (message: string): void => {
+          // What the page lends for its load ends with it.
+          if (id === undefined) (options.warn ?? console.warn)(message);
+          else peer.call('warned', id, message).catch(() => {});
+        };
+        const model = await load(openTransferable(source), { ...options, warn });
         if (closed) {
           await model.dispose();
           throw new ShishuError('disposed', 'The page left while the model was loading.');
         }
-        const id = nextId++;
+        id = nextId++;
         models.set(id, { model, source });
         return { id, data: dataOf(model) };
       },

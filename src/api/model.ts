@@ -39,6 +39,7 @@ export const MEMBERS = {
   hasChatTemplate: { kind: 'data' },
   toolFormat: { kind: 'data' },
   thoughtTags: { kind: 'data' },
+  templateVariables: { kind: 'data' },
   encode: { kind: 'call' },
   decode: { kind: 'call' },
   applyChatTemplate: { kind: 'call' },

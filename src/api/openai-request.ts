@@ -3,6 +3,8 @@ import type { GenerateOptions, Message } from '../engine/types.ts';
 import { ShishuError } from '../errors.ts';
 import type { ToolFormat } from '../formats/chat-template.ts';
 import { markedValue } from '../formats/json-text.ts';
+import type { ThoughtTags } from '../formats/reasoning.ts';
+import type { TemplateVariables } from '../formats/template-variables.ts';
 import type { Constraint } from '../grammar/constraint.ts';
 import { refuseDeep } from '../grammar/depth.ts';
 import { type ChatTool, callConstraint, objectSchema } from './tool-calls.ts';
@@ -44,6 +46,12 @@ export interface ChatRequest {
   min_p?: number | null;
   repetition_penalty?: number | null;
   modes?: ModeSetting | null;
+  /** As vLLM has it: further variables of the chat template, as `{ enable_thinking: false }`. */
+  chat_template_kwargs?: TemplateVariables | null;
+  /** As vLLM has it: most tokens of reasoning, as `GenerateOptions.reasoningBudget`. */
+  thinking_token_budget?: number | null;
+  /** Not OpenAI's: as `GenerateOptions.reasoningTags`. */
+  reasoning_tags?: ThoughtTags | false | null;
   adapter?: string | null;
   /** `json_schema` and `json_object` constrain the reply: a whole one always parses, and validates. */
   response_format?: ResponseFormat | null;
@@ -104,6 +112,9 @@ const PASSED = {
   min_p: 'minP',
   repetition_penalty: 'repetitionPenalty',
   modes: 'modes',
+  chat_template_kwargs: 'templateVariables',
+  thinking_token_budget: 'reasoningBudget',
+  reasoning_tags: 'reasoningTags',
   adapter: 'adapter',
 } as const;
 
@@ -311,6 +322,7 @@ function checkMessages(messages: unknown): Message[] {
     const field = `messages[${i}]`;
     if (typeof message?.role !== 'string') refuse(`${field}.role`, message?.role, 'a role');
     const { tool_calls: calls, content, ...rest } = message;
+    checkText(`${field}.reasoning_content`, rest.reasoning_content);
     if (calls === undefined || calls === null)
       return { ...rest, content: textOf(content, `${field}.content`) };
     if (!Array.isArray(calls)) refuse(`${field}.tool_calls`, calls, 'a list');

@@ -12,6 +12,7 @@ export interface ChatLogprob extends ChatLogprobEntry {
   top_logprobs: ChatLogprobEntry[];
 }
 
+/** Of the tokens of the answer: those of reasoning are not among them. */
 export interface ChatLogprobs {
   content: ChatLogprob[] | null;
   refusal: null;
@@ -23,6 +24,8 @@ export interface ChatUsage {
   total_tokens: number;
   /** Prompt tokens whose K and V were in the cache already. */
   prompt_tokens_details: { cached_tokens: number };
+  /** Where the model reasoned before it answered. */
+  completion_tokens_details?: { reasoning_tokens: number };
 }
 
 export interface ChatToolCall {
@@ -43,6 +46,8 @@ export interface CompletionChoice {
     /** Null where the reply is nothing but calls. */
     content: string | null;
     refusal: null;
+    /** As vLLM has it: what the model thought before its answer; absent where it did not. Templates read it in earlier turns. */
+    reasoning_content?: string;
     tool_calls?: ChatToolCall[];
   };
   logprobs: ChatLogprobs | null;
@@ -65,6 +70,7 @@ export interface ChunkChoice {
     role?: 'assistant';
     content?: string | null;
     refusal?: null;
+    reasoning_content?: string;
     /** One call, whole; `index` counts the calls of the reply. */
     tool_calls?: (ChatToolCall & { index: number })[];
   };

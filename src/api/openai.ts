@@ -8,7 +8,8 @@ import type {
   Usage,
 } from '../engine/types.ts';
 import { ShishuError } from '../errors.ts';
-import type { ThoughtTags, ToolFormat } from '../formats/chat-template.ts';
+import type { ChatTemplateOptions, ToolFormat } from '../formats/chat-template.ts';
+import type { ThoughtTags } from '../formats/reasoning.ts';
 import { type ChatRequest, type CheckedRequest, checkRequest, fieldError } from './openai-request.ts';
 import type {
   ChatCompletion,
@@ -46,7 +47,10 @@ export interface ChatModel {
   /** What stands around its thoughts, in which nothing is a call, beside `<think>`. */
   readonly thoughtTags?: readonly ThoughtTags[];
   /** Asked whether a prompt opens a thought. */
-  applyChatTemplate?(messages: readonly Message[], options?: { tools?: readonly object[] }): Promise<string>;
+  applyChatTemplate?(
+    messages: readonly Message[],
+    options?: Pick<ChatTemplateOptions, 'tools' | 'templateVariables'>,
+  ): Promise<string>;
 }
 
 export interface ChatOptions {
@@ -137,6 +141,8 @@ async function complete(model: ChatModel, request: CheckedRequest, head: Head): 
       };
       const choice = choices[index];
       const { message } = choice;
+      if (delta.reasoning_content)
+        message.reasoning_content = (message.reasoning_content ?? '') + delta.reasoning_content;
       if (delta.content) message.content = (message.content ?? '') + delta.content;
       for (const { index: _, ...call } of delta.tool_calls ?? [])
         message.tool_calls = [...(message.tool_calls ?? []), call];
@@ -214,8 +220,13 @@ async function* inFields<T>(request: CheckedRequest, events: AsyncGenerator<T>):
 
 /** What is told of one reply so far. */
 interface Telling {
+  /** From the first chunk on, where there are tools. */
   parser: ToolCallParser | undefined;
   calls: number;
+  /** Of tokens that may yet turn out to begin reasoning. */
+  held: ChatLogprob[];
+  /** Some of the answer was told. */
+  said: boolean;
 }
 
 async function* chunksOf(
@@ -235,9 +246,12 @@ async function* chunksOf(
   const one = (
     index: number,
     delta: ChunkChoice['delta'],
-    { logprob, reason = null }: { logprob?: ChatLogprob | undefined; reason?: ChatFinishReason | null } = {},
+    {
+      logprobs: content = [],
+      reason = null,
+    }: { logprobs?: ChatLogprob[]; reason?: ChatFinishReason | null } = {},
   ): ChatCompletionChunk => {
-    const logprobs = logprob ? { content: [logprob], refusal: null } : null;
+    const logprobs = content.length > 0 ? { content, refusal: null } : null;
     return chunk([{ index, delta, logprobs, finish_reason: reason }]);
   };
   const deltaOf = (part: ReplyPart, index: number, telling: Telling): ChunkChoice['delta'] | undefined => {
@@ -250,28 +264,43 @@ async function* chunksOf(
   };
   const tellings = new Map<number, Telling>();
   const thoughts = tools && (await thoughtsOf(model, request));
+  const mayReason = (model.thoughtTags ?? []).length > 0;
   for await (const event of inFields(request, repliesOf(model, request, signal))) {
     const { index } = event;
-    const telling = tellings.get(index) ?? {
-      parser: tools && new ToolCallParser(tools.names, thoughts),
-      calls: 0,
-    };
+    const telling = tellings.get(index) ?? { parser: undefined, calls: 0, held: [], said: false };
     if (!tellings.has(index)) yield one(index, { role: 'assistant', content: '', refusal: null });
     tellings.set(index, telling);
-    const { parser } = telling;
     if ('chunk' in event) {
-      const { text } = event.chunk;
+      const { text, reasoning } = event.chunk;
+      // An engine that tells reasoning apart has none of it in the text.
+      telling.parser ??=
+        tools &&
+        new ToolCallParser(
+          tools.names,
+          reasoning === undefined ? thoughts : { thoughts: thoughts!.thoughts },
+        );
+      const { parser } = telling;
       const logprob = await logprobOf(model, event.chunk);
+      if (reasoning !== undefined) telling.held = [];
+      if (logprob && (reasoning === undefined || text !== '')) telling.held.push(logprob);
+      if (reasoning) yield one(index, { reasoning_content: reasoning });
       const parts = parser ? parser.push(text) : text ? [{ text }] : [];
       const deltas = parts
         .map((part) => deltaOf(part, index, telling))
         .filter((delta) => delta !== undefined);
+      telling.said ||= text !== '';
+      const waits = mayReason && !telling.said;
       // A token has log-probabilities even where its text is held back.
-      if (deltas.length === 0 && logprob) deltas.push({ content: '' });
-      for (const [i, delta] of deltas.entries())
-        yield one(index, delta, { logprob: i === 0 ? logprob : undefined });
+      if (deltas.length === 0 && telling.held.length > 0 && !waits) deltas.push({ content: '' });
+      for (const delta of deltas) {
+        const logprobs = telling.held;
+        telling.held = [];
+        yield one(index, delta, { logprobs });
+      }
       continue;
     }
+    const { parser, held } = telling;
+    if (held.length > 0) yield one(index, { content: '' }, { logprobs: held });
     const { result } = event;
     // As with OpenAI's client: who aborted the stream's controller is told nothing more, others are.
     if (signal?.aborted) return;
@@ -294,7 +323,11 @@ async function thoughtsOf(
 ): Promise<ParserOptions> {
   const thoughts = [THINK, ...(model.thoughtTags ?? []).filter(({ open }) => open !== THINK.open)];
   if (!model.applyChatTemplate || tools!.demanded) return { thoughts };
-  const prompt = await model.applyChatTemplate(messages, { tools: options.tools! });
+  const { templateVariables } = options;
+  const prompt = await model.applyChatTemplate(messages, {
+    tools: options.tools!,
+    ...(templateVariables && { templateVariables }),
+  });
   return { thoughts, thinking: thoughts.find(({ open }) => prompt.trimEnd().endsWith(open))?.close };
 }
 
@@ -303,12 +336,16 @@ const aborted = (): ShishuError => new ShishuError('aborted', 'The call was abor
 /** Usage of all replies: the prompt counts once, as the first found it; later ones have it from the cache. */
 function usageOf(usages: readonly Usage[]): ChatUsage {
   const { promptTokens, cachedTokens } = usages[0]!;
+  const reasoned = usages.flatMap(({ reasoningTokens = [] }) => reasoningTokens);
   const completion = usages.reduce((sum, usage) => sum + usage.completionTokens, 0);
   return {
     prompt_tokens: promptTokens,
     completion_tokens: completion,
     total_tokens: promptTokens + completion,
     prompt_tokens_details: { cached_tokens: cachedTokens },
+    ...(reasoned.length > 0 && {
+      completion_tokens_details: { reasoning_tokens: reasoned.reduce((sum, each) => sum + each, 0) },
+    }),
   };
 }
 

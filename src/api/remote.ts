@@ -21,7 +21,7 @@ export interface WorkerLoadOptions extends Omit<LoadOptions, 'device' | 'fetch'>
 interface Connection {
   peer: Peer;
   /** Takes what the worker tells of a model, by its number. */
-  informed: Map<number, (data: ModelData) => void>;
+  listeners: Map<number, { informed(data: ModelData): void; warned(message: string): void }>;
   users: number;
   /** The worker was started here, and is ended here. */
   own: boolean;
@@ -61,7 +61,8 @@ export async function loadModelInWorker(
       throw error;
     }
   };
-  return remoteModel(transferable, await open(options), open);
+  const { warn = (message: string) => console.warn(message) } = options;
+  return remoteModel(transferable, await open(options), { open, warn });
 }
 
 /** A model in a worker. */
@@ -72,13 +73,16 @@ interface Opened extends LoadedModel {
 function remoteModel(
   source: TransferableSource,
   opened: Opened,
-  open: (options: ReloadOptions) => Promise<Opened>,
+  { open, warn }: { open(options: ReloadOptions): Promise<Opened>; warn(message: string): void },
 ): Model {
   let at = opened;
   const take = (now: Opened): void => {
     at = now;
-    now.connection.informed.set(now.id, (data) => {
-      now.data = data;
+    now.connection.listeners.set(now.id, {
+      informed(data) {
+        now.data = data;
+      },
+      warned: warn,
     });
   };
   take(opened);
@@ -93,7 +97,7 @@ function remoteModel(
     try {
       await connection.peer.call('dispose', id);
     } finally {
-      connection.informed.delete(id);
+      connection.listeners.delete(id);
       leave(connection);
     }
   };
@@ -172,14 +176,17 @@ function connectionTo(worker: Worker): Connection {
 }
 
 function openConnection(worker: Worker, own: boolean): Connection {
-  const informed: Connection['informed'] = new Map();
-  const methods = { informed: (id: number, data: ModelData) => informed.get(id)?.(data) };
+  const listeners: Connection['listeners'] = new Map();
+  const methods = {
+    informed: (id: number, data: ModelData) => listeners.get(id)?.informed(data),
+    warned: (id: number, message: string) => listeners.get(id)?.warned(message),
+  };
   const peer = new Peer(worker, methods, () => {
     if (shared === connection) shared = undefined;
     lent.delete(worker);
     if (own) worker.terminate();
   });
-  const connection: Connection = { peer, informed, users: 0, own };
+  const connection: Connection = { peer, listeners, users: 0, own };
   worker.addEventListener('error', (event) => {
     // A script that cannot be fetched fires a plain Event without a message.
     const { message: said } = event as Partial<ErrorEvent>;

@@ -1,5 +1,6 @@
-import type { ThoughtTags, ToolFormat } from '../formats/chat-template.ts';
+import type { ToolFormat } from '../formats/chat-template.ts';
 import { writtenMembers } from '../formats/json-text.ts';
+import type { ThoughtTags } from '../formats/reasoning.ts';
 import { heldLength } from '../formats/stop-filter.ts';
 import type { Constraint } from '../grammar/constraint.ts';
 import { ObjectScanner } from './call-scanner.ts';

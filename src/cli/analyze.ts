@@ -9,7 +9,7 @@ import { log, openModelFolder, print, printJson, showBytes } from './io.ts';
 
 /** `shishulm analyze`: what each attention block does, and what a linear map of it loses. */
 export const command: Command = {
-  help: `shishulm analyze DIR [options]
+  help: `shishulm analyze MODEL [options]
   For each attention block, on text that nothing was fitted to: R² of the best linear map from its normalised
   input to its output (without the residual, by place in the window), block influence, the perplexity with that
   block's attention dropped or made linear, its GPU time (where the adapter has timestamp-query) and its bytes.

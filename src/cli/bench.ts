@@ -55,8 +55,8 @@ const OPTIONS = {
 export const command: Command = {
   help: `shishulm bench PARENT CHILD [options]
   Measures two models in turn: time to the first token, decoding against context, batches, memory, GPU time by
-  kernel. A model is a folder, its owner/name on a hub or its URL, or a shape with random weights made on the GPU: a preset's name (the
-  parent), or preset:front,mlp,shared,end (a child; shared counts pairs), for example
+  kernel. A model is a folder, its owner/name on a hub or its URL, or a shape with random weights made on the
+  GPU: a preset's name (the parent), or preset:front,mlp,shared,end (a child; shared counts pairs), for example
   shishulm bench MobileLLM-125M MobileLLM-125M:15,15,7,0 --blocks 6
   Presets: ${PRESETS.map(({ name }) => name).join(', ')}.
 

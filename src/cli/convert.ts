@@ -25,7 +25,7 @@ const OPTIONS = {
 
 /** `shishulm convert`: the ShishuLM of a parent. */
 export const command: Command = {
-  help: `shishulm convert DIR -o OUT [options]
+  help: `shishulm convert MODEL -o OUT [options]
   Makes a ShishuLM of a Llama or Qwen2 model: takes the attention from the run of blocks that is missed least,
   and writes a folder that this engine loads; without --linear just in the public shishu-llama layout.
 

@@ -17,10 +17,10 @@ import { openModel, openModelFolder } from './io.ts';
 
 /** `shishulm evaluate`: prints a table of one or several models, and writes JSON with --json. */
 export const command: Command = {
-  help: `shishulm evaluate DIR... [--chats N] [--seed N] [--json FILE] [--profile P]
+  help: `shishulm evaluate MODEL... [--chats N] [--seed N] [--json FILE] [--profile P]
   Perplexity by kind and exact-answer accuracy on held-out chats of the built-in corpus, several models side
-  by side. Each must be a model of shishulm train: a folder, or a name on a hub. --chats is per kind (60). --profile takes the
-  kernels and defaults of software (a CPU that plays GPU) or of gpu (auto: by the adapter).
+  by side. Each must be a model of shishulm train: a folder, or a name on a hub. --chats is per kind (60).
+  --profile takes the kernels and defaults of software (a CPU that plays GPU) or of gpu (auto: by the adapter).
 
 ${CACHE_HELP}`,
 

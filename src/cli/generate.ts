@@ -25,6 +25,7 @@ const NUMBERS = {
   'presence-penalty': 'presencePenalty',
   seed: 'seed',
   'top-logprobs': 'topLogprobs',
+  'reasoning-budget': 'reasoningBudget',
 } as const satisfies Record<string, keyof GenerateOptions>;
 
 const texts = { type: 'string', multiple: true } as const;
@@ -47,6 +48,10 @@ const OPTIONS = {
   'presence-penalty': text,
   seed: text,
   'top-logprobs': text,
+  'template-variable': texts,
+  think: flag,
+  'no-think': flag,
+  'reasoning-budget': text,
   lora: text,
 } as const;
 
@@ -74,8 +79,44 @@ function generateOptionsOf(values: Values): GenerateOptions {
         return [Number(id), numberOf('logit-bias', add)!];
       }),
     );
+  const variables = variablesOf(values);
+  const forChats = variables !== undefined || options.reasoningBudget !== undefined;
+  if (forChats && values.prompt !== undefined)
+    throw usageError('Template variables and --reasoning-budget go with --messages FILE, not with --prompt.');
+  if (variables) options.templateVariables = variables;
   checkOptions(options, Number.MAX_SAFE_INTEGER);
   return options;
+}
+
+/** What the chat template is told: `--think`, `--no-think` and `--template-variable NAME=JSON`. */
+function variablesOf({ think, 'no-think': noThink, 'template-variable': entries = [] }: Values) {
+  if (think && noThink) throw usageError('Give either --think or --no-think.');
+  const variables: [string, unknown][] = think || noThink ? [['enable_thinking', think === true]] : [];
+  for (const entry of entries) {
+    const [, name, json] = /^([^=]+)=(.*)$/s.exec(entry) ?? [];
+    if (name === undefined) throw usageError(`--template-variable is "${entry}", expected NAME=JSON.`);
+    try {
+      variables.push([name, JSON.parse(json!)]);
+    } catch {
+      throw usageError(
+        `--template-variable ${name} is ${json}, expected JSON.`,
+        `A text is '${name}="..."'.`,
+      );
+    }
+  }
+  return variables.length > 0 ? Object.fromEntries(variables) : undefined;
+}
+
+/** Reasoning as it comes, on stderr, apart from the answer: dimmed in a terminal. */
+function reasoningWriter({ stderr } = process): (chunk: GenerateChunk) => void {
+  let open = false;
+  return ({ text, reasoning }) => {
+    if (reasoning) stderr.write(`${!open && stderr.isTTY ? '\x1b[2m' : ''}${reasoning}`);
+    open ||= Boolean(reasoning);
+    if (!open || (reasoning !== undefined && text === '')) return;
+    stderr.write(stderr.isTTY ? '\x1b[22m\n\n' : '\n\n');
+    open = false;
+  };
 }
 
 async function promptOf({ prompt, messages }: Values): Promise<string | Message[]> {
@@ -141,8 +182,12 @@ export const command: Command = {
   --ignore-eos             go on past the model's end-of-text tokens
   --logprobs               with --json: the log-probability of each token (nats)
   --top-logprobs N         and of the N likeliest
+  --think, --no-think      the template's enable_thinking, for models that reason before they answer; what they
+                           think goes to stderr
+  --reasoning-budget N     most tokens of it
+  --template-variable NAME=JSON   another variable of the chat template; may be repeated
   --lora ADAPTER           with a LoRA adapter of peft, named as a model is
-${COMMON_HELP}: {text, promptTokenIds, tokenIds, finishReason, usage, timings}`,
+${COMMON_HELP}: {text, reasoning, promptTokenIds, tokenIds, finishReason, usage, timings}`,
 
   async run(argv, signal) {
     const { values, folder } = parseCommand(argv, OPTIONS);
@@ -154,19 +199,25 @@ ${COMMON_HELP}: {text, promptTokenIds, tokenIds, finishReason, usage, timings}`,
     const model = await openModel(folder, loadOptions);
     try {
       const chunks: GenerateChunk[] = [];
+      const reason = reasoningWriter();
       const adapter = await loadLora(model, lora, signal);
       const ids = idWriter((text) => process.stdout.write(text));
       const result = await collect(model.generate(prompt, { ...options, ...adapter, signal }), (chunk) => {
         chunks.push(chunk);
         if (values.json) return;
         if (values.ids) ids.more(chunks.map(({ tokenId }) => tokenId));
-        else process.stdout.write(chunk.text);
+        else {
+          reason(chunk);
+          process.stdout.write(chunk.text);
+        }
       });
       if (values.json) {
         const logprobs = chunks.flatMap(({ tokenId, logprob }) => (logprob ? [{ tokenId, ...logprob }] : []));
         return printJson({ ...result, ...(options.logprobs && { logprobs }) });
       }
       if (values.ids) ids.done(result.tokenIds);
+      // Cut while it reasoned.
+      reason({ text: '', tokenId: 0 });
       print('');
       const { finishReason, usage, timings } = result;
       if (process.stderr.isTTY)

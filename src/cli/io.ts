@@ -46,7 +46,7 @@ export async function openModelFolder(model: string, cache: SourceOptions['cache
       return false;
     }),
     sleep: tellingSleep,
-    ...(!address && { note: `and no folder or file ${model} is here` }),
+    ...(!address && { note: `no folder or file ${model} is here` }),
     warn: log,
   });
 }

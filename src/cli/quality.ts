@@ -23,7 +23,7 @@ function fractionsOf(list: string): number[] {
 
 /** `shishulm quality`: what a parent loses with its attention, by fraction kept and by way. */
 export const command: Command = {
-  help: `shishulm quality DIR [options]
+  help: `shishulm quality MODEL [options]
   What a model loses as its attention goes: a table of perplexity, and for models of the built-in corpus of exact
   answers, against the fraction of blocks that keep attention, for attention dropped, linear maps, linear maps
   with shared MLPs, and these healed. Says how far perplexity stays within 5 %. Writes no model.

@@ -227,12 +227,18 @@ export async function loadModel(
 }
 
 /** Reads the tokenizer and the ids that end a reply, beside the headers, which they are checked against. */
-function readTexts(folder: Source, headers: Promise<Headers>, signal: AbortSignal) {
+function readTexts(
+  folder: Source,
+  headers: Promise<Headers>,
+  signal: AbortSignal,
+  warn: (message: string) => void,
+) {
   const spec = headers.then(({ spec }) => spec);
   const tokenizer = loadTokenizer(
     folder,
     spec.then(({ vocabSize }) => vocabSize),
     signal,
+    warn,
   );
   return Promise.all([
     tokenizer,
@@ -270,7 +276,7 @@ async function openModel(
   const folder = openSource(source, sourceOptions);
   const failed = new AbortController();
   const headers = readHeaders(folder, options);
-  const texts = readTexts(folder, headers, anySignal(failed.signal, signal));
+  const texts = readTexts(folder, headers, anySignal(failed.signal, signal), tell);
   // Whoever awaits them sees their errors.
   texts.catch(() => {});
   const [{ spec, checkpoint, sizes, note }, gpu] = await openGpuBeside(headers, {

@@ -5,11 +5,12 @@ import type { Masks } from '../grammar/constraint.ts';
 import type { LoadedAdapter } from '../model/adapters.ts';
 import type { Plan } from '../model/spec.ts';
 import type { CheckedOptions } from './options.ts';
+import { constraintOf, reasoningOf } from './reasoning.ts';
 import { Reply } from './reply.ts';
 import type { Runner } from './runner.ts';
 import type { Scheduler } from './scheduler.ts';
 import { Sequence } from './sequence.ts';
-import type { BatchChunk, GenerateResult } from './types.ts';
+import type { BatchChunk, GenerateResult, Prompt } from './types.ts';
 
 /** What replies need of the model. */
 export interface Speaker {
@@ -25,8 +26,7 @@ export interface Speaker {
 /** What is asked for. */
 export interface Asked {
   promptTokenIds: number[];
-  /** The replies go on with the prompt's text. */
-  continues: boolean;
+  prompt: Prompt;
   replies: number;
   options: CheckedOptions;
   /** Of the options' constraint. */
@@ -40,23 +40,29 @@ const perSecond = (tokens: number, ms: number): number => (tokens > 0 && ms > 0 
 
 /**
  * Replies to one prompt, which decode together; the prompt runs once.
- * @throws ShishuError `device-lost`, `disposed`
+ * @throws ShishuError `bad-argument`, `device-lost`, `disposed`
  */
 export async function* generateReplies(
   { gpu, runner, scheduler, tokenizer, eosTokenIds, still }: Speaker,
-  { promptTokenIds, continues, replies: n, options, masks, plan, adapter }: Asked,
+  { promptTokenIds, prompt, replies: n, options, masks, plan, adapter }: Asked,
 ): AsyncGenerator<BatchChunk, GenerateResult[], undefined> {
   const limit = Math.min(
     options.maxTokens ?? Number.POSITIVE_INFINITY,
     Math.max(1, runner.parts.kv.context - promptTokenIds.length),
   );
   const enders = new Set([...(options.ignoreEos ? [] : eosTokenIds), ...options.stopTokenIds]);
-  const continued = continues ? promptTokenIds : [];
+  // A reply to a text goes on with it.
+  const continued = typeof prompt === 'string' ? promptTokenIds : [];
+  const reasoning = reasoningOf(tokenizer, prompt, promptTokenIds, options);
   const replies = Array.from({ length: n }, (_, index) => {
-    const constraint = masks?.reply(enders);
+    const constraint = masks && constraintOf(tokenizer, masks, enders, reasoning);
     return {
       index,
-      reply: new Reply(tokenizer, { enders, stop: options.stop, limit, continued, constraint }),
+      reply: new Reply(tokenizer, {
+        ...{ enders, stop: options.stop, limit, continued, constraint },
+        // Under a constraint, what the prompt has closed cannot begin again.
+        reasoning: masks && reasoning?.closed ? undefined : reasoning,
+      }),
       sequence: new Sequence({
         promptTokenIds,
         options,
@@ -71,6 +77,12 @@ export async function* generateReplies(
   });
   const open = () => replies.filter(({ reply }) => !reply.finishReason);
   const chunks: BatchChunk[] = [];
+  const close = ({ index, reply, sequence }: (typeof replies)[number]): void => {
+    const closing = reply.close();
+    if (closing.length === 0) return;
+    sequence.put(closing.map(({ tokenId }) => tokenId));
+    chunks.push(...closing.map((chunk) => ({ index, ...chunk })));
+  };
   let begun = performance.now();
   const leave = (): void => {
     for (const { sequence } of replies) scheduler.leave(sequence);
@@ -78,6 +90,7 @@ export async function* generateReplies(
   try {
     // Whoever aborts a call may never read it to its end.
     options.signal?.addEventListener('abort', leave);
+    for (const each of replies) close(each);
     await scheduler.admit(
       replies.map(({ sequence }) => sequence),
       options.signal,
@@ -85,9 +98,13 @@ export async function* generateReplies(
     begun = performance.now();
     while (open().length > 0) {
       // A token of each, whatever changes while they are read.
-      for (const { index, reply, sequence } of open()) {
-        const chunk = await scheduler.next(sequence, (token) => reply.take(token));
-        if (chunk) chunks.push({ index, ...chunk });
+      for (const each of open()) {
+        const { index, reply, sequence } = each;
+        await scheduler.next(sequence, (token) => {
+          const chunk = reply.take(token);
+          if (chunk) chunks.push({ index, ...chunk });
+          close(each);
+        });
         if (reply.finishReason) scheduler.leave(sequence);
       }
       for (let chunk = chunks.shift(); chunk; chunk = chunks.shift()) {
@@ -111,17 +128,20 @@ export async function* generateReplies(
   }
   const ended = performance.now();
   const cachedTokens = replies[0]!.sequence.cachedTokens ?? 0;
-  return replies.map(({ reply: { text, tokenIds, finishReason, firstAt = begun } }) => {
+  return replies.map(({ reply }) => {
+    const { text, reasoning: reasoned, tokenIds, finishReason, firstAt = begun } = reply;
     const prefillMs = firstAt - begun;
     const decodeMs = ended - firstAt;
     return {
       text,
+      ...(reasoned !== undefined && { reasoning: reasoned }),
       promptTokenIds,
       tokenIds,
       finishReason: finishReason ?? 'length',
       usage: {
         promptTokens: promptTokenIds.length,
         completionTokens: tokenIds.length,
+        ...(reasoned !== undefined && { reasoningTokens: reply.reasoningTokens }),
         totalTokens: promptTokenIds.length + tokenIds.length,
         cachedTokens,
       },

@@ -1,5 +1,6 @@
-import type { ChatTemplateOptions, ThoughtTags, ToolFormat } from '../formats/chat-template.ts';
+import type { ChatTemplateOptions, ToolFormat } from '../formats/chat-template.ts';
 import type { SourceLike } from '../formats/open-source.ts';
+import type { ThoughtTags } from '../formats/reasoning.ts';
 import type { ModeSetting, PruneOrder } from './modes.ts';
 import type {
   AdapterInfo,
@@ -35,8 +36,10 @@ export interface EngineModel {
   readonly hasChatTemplate: boolean;
   /** How the chat template has tools called; undefined where it has none, or in a form that is not known. */
   readonly toolFormat: ToolFormat | undefined;
-  /** What the chat template shows around the model's thoughts, as `<think>`. */
+  /** What stands around the model's reasoning, as `<think>`: tags that its chat template or its vocabulary has. */
   readonly thoughtTags: readonly ThoughtTags[];
+  /** Variables that the chat template reads besides those of every conversation, as `enable_thinking`. */
+  readonly templateVariables: readonly string[];
   /** Token ids of a text, with the special tokens that the model expects around it. */
   encode(text: string): Promise<number[]>;
   /** Text of token ids, without control tokens. */

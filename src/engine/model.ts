@@ -1,11 +1,11 @@
 import { ShishuError } from '../errors.ts';
-import type { ChatTemplateOptions, ThoughtTags, ToolFormat } from '../formats/chat-template.ts';
+import type { ChatTemplateOptions, ToolFormat } from '../formats/chat-template.ts';
 import type { EmbeddingFiles } from '../formats/embedding-files.ts';
 import type { SamplingDefaults } from '../formats/generation.ts';
 import type { SourceLike } from '../formats/open-source.ts';
+import type { ThoughtTags } from '../formats/reasoning.ts';
 import type { Tokenizer } from '../formats/tokenizer.ts';
 import { type Gpu, lossOr, throwIfLost } from '../gpu/device.ts';
-import type { Constraint, Masks } from '../grammar/constraint.ts';
 import type { WeightDtype } from '../kernels/tensor.ts';
 import { importModule, lazy } from '../lazy.ts';
 import { checkLinearMaps, installLinearMaps } from '../model/linear-maps.ts';
@@ -74,6 +74,7 @@ export class LocalModel implements EngineModel {
   #pruneOrder: PruneOrder | undefined;
   #adapters = new Adapters();
   #disposed = false;
+  /** Makes constraints ready for use; the code for it is fetched with the first one. */
   readonly #masks = lazy(async () => {
     const { MaskCache } = await import('./mask-cache.ts');
     const { tokenizer, runner } = this.#parts;
@@ -123,6 +124,10 @@ export class LocalModel implements EngineModel {
     return this.#live().tokenizer.thoughtTags;
   }
 
+  get templateVariables(): readonly string[] {
+    return this.#live().tokenizer.templateVariables;
+  }
+
   async encode(text: string): Promise<number[]> {
     return this.#live().tokenizer.encode(text);
   }
@@ -133,11 +138,6 @@ export class LocalModel implements EngineModel {
 
   async applyChatTemplate(messages: readonly Message[], options: ChatTemplateOptions = {}): Promise<string> {
     return this.#live().tokenizer.applyChatTemplate(messages, options);
-  }
-
-  /** A constraint, ready for use; the code for it is fetched with the first one. */
-  async #masksOf(constraint: Constraint): Promise<Masks> {
-    return (await this.#masks()).of(constraint);
   }
 
   async *generate(
@@ -174,13 +174,13 @@ export class LocalModel implements EngineModel {
     const ownPlan = checked.modes && this.#planOf(checked.modes);
     const adapter = this.#adapters.find(checked.adapter);
     const promptTokenIds = promptIds(parts, prompt, checked);
-    const masks = checked.constraint && (await this.#masksOf(checked.constraint));
+    const masks = checked.constraint && (await this.#masks()).of(checked.constraint);
     this.#still(parts);
     return yield* generateReplies(
       { ...parts, scheduler: this.#scheduler, still: () => this.#still(parts) },
       {
         promptTokenIds,
-        continues: typeof prompt === 'string',
+        prompt,
         replies: n,
         options: checked,
         masks,

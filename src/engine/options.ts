@@ -1,4 +1,6 @@
 import { refuseOption, ShishuError } from '../errors.ts';
+import type { ThoughtTags } from '../formats/reasoning.ts';
+import { checkTemplateVariables, type TemplateVariables } from '../formats/template-variables.ts';
 import type { Constraint } from '../grammar/constraint.ts';
 import { MAX_TOP } from '../kernels/sample.ts';
 import type { ModeSetting } from './modes.ts';
@@ -24,6 +26,9 @@ export interface CheckedOptions {
   ignoreEos: boolean;
   addGenerationPrompt: boolean;
   tools: readonly object[] | undefined;
+  templateVariables: TemplateVariables | undefined;
+  reasoningTags: ThoughtTags | false | undefined;
+  reasoningBudget: number | undefined;
   modes: ModeSetting | undefined;
   adapter: string | undefined;
   signal: AbortSignal | undefined;
@@ -50,6 +55,11 @@ const list =
     Array.isArray(value) && value.every(each) ? value : refuseOption(name, value, wanted);
 
 const isText = (value: unknown): value is string => typeof value === 'string' && value !== '';
+const isTags = (value: unknown): value is ThoughtTags =>
+  typeof value === 'object' &&
+  value !== null &&
+  Object.keys(value).sort().join() === 'close,open' &&
+  Object.values(value).every(isText);
 const strings = list(isText, 'a text or a list of texts, none empty');
 
 type OptionChecks<T> = { [K in keyof Required<T>]: (name: string, value: unknown) => unknown };
@@ -112,6 +122,12 @@ export function checkOptions(options: GenerateOptions, vocabSize: number): Check
       (value): value is object => typeof value === 'object' && value !== null,
       'a list of functions',
     ),
+    templateVariables: checkTemplateVariables,
+    reasoningTags: (name, value) =>
+      value === false || isTags(value)
+        ? value
+        : refuseOption(name, value, 'false or { open, close }, both texts'),
+    reasoningBudget: number(0, 2 ** 31 - 1, { whole: true }),
     // The model judges them by its plan.
     modes: (_, value) => value,
     // And knows their names.
@@ -139,6 +155,9 @@ export function checkOptions(options: GenerateOptions, vocabSize: number): Check
     ignoreEos: false,
     addGenerationPrompt: true,
     tools: undefined,
+    templateVariables: undefined,
+    reasoningTags: undefined,
+    reasoningBudget: undefined,
     modes: undefined,
     adapter: undefined,
     signal: undefined,

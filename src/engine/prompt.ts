@@ -50,6 +50,10 @@ export function wholeIds(
 /** A list of ids, however they are held. */
 export const idList = (ids: TokenIds): readonly number[] => (Array.isArray(ids) ? ids : Array.from(ids));
 
+/** Whether it goes through the chat template. */
+export const isMessages = (prompt: Prompt): prompt is readonly Message[] =>
+  typeof prompt !== 'string' && !isIds(prompt);
+
 const isIds = (prompt: readonly Message[] | TokenIds): prompt is TokenIds =>
   ArrayBuffer.isView(prompt) || (Array.isArray(prompt) && typeof prompt[0] === 'number');
 
@@ -60,6 +64,15 @@ export function promptIds(
   options: CheckedOptions,
 ): number[] {
   const { spec, kv } = runner.parts;
+  if (options.templateVariables && !isMessages(prompt))
+    throw new ShishuError(
+      'bad-argument',
+      'Option "templateVariables" is for messages, the prompt has none.',
+      {
+        details: { option: 'templateVariables' },
+        mend: 'Give messages, or leave it out.',
+      },
+    );
   const ids =
     typeof prompt === 'string'
       ? tokenizer.encode(prompt)

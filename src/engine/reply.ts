@@ -1,8 +1,10 @@
+import { type Parted, ReasoningFilter } from '../formats/reasoning.ts';
 import { StopFilter } from '../formats/stop-filter.ts';
 import { TokenStream } from '../formats/token-stream.ts';
 import type { Tokenizer } from '../formats/tokenizer.ts';
 import { writtenBytes } from '../formats/written-bytes.ts';
-import type { ConstrainedReply } from '../grammar/constraint.ts';
+import type { TokenConstraint } from '../grammar/constraint.ts';
+import { closingIds, type Reasoning } from './reasoning.ts';
 import type { SampledToken } from './sequence.ts';
 import type { FinishReason, GenerateChunk, TokenLogprob } from './types.ts';
 
@@ -14,14 +16,20 @@ export interface ReplyOptions {
   limit: number;
   /** Tokens of a text that the reply goes on with; none otherwise. */
   continued: readonly number[];
-  constraint: ConstrainedReply | undefined;
+  constraint: TokenConstraint | undefined;
+  reasoning?: Reasoning | undefined;
 }
 
 /** The text of one reply as its tokens are chosen. */
 export class Reply {
-  readonly constraint: ConstrainedReply | undefined;
+  readonly constraint: TokenConstraint | undefined;
   readonly tokenIds: number[] = [];
+  /** Its answer. */
   text = '';
+  /** What came before the answer; undefined where nothing did. */
+  reasoning: string | undefined;
+  /** Tokens up to the answer. */
+  reasoningTokens = 0;
   finishReason: FinishReason | undefined;
   /** When its first token came, as `performance.now()`. */
   firstAt: number | undefined;
@@ -30,8 +38,12 @@ export class Reply {
   readonly #begins: boolean;
   readonly #enders: ReadonlySet<number>;
   readonly #limit: number;
-  readonly #stream: TokenStream | ConstrainedReply;
+  readonly #stream: TokenStream | TokenConstraint;
   readonly #stops: StopFilter;
+  readonly #parts: ReasoningFilter | undefined;
+  /** Tokens of reasoning that may still come; undefined where nothing bounds them, or all were used. */
+  #budget: number | undefined;
+  #spent = false;
   /** Text that the end of the reply set free. */
   #rest = '';
 
@@ -42,6 +54,12 @@ export class Reply {
     this.#enders = options.enders;
     this.#limit = options.limit;
     this.#stops = new StopFilter(options.stop);
+    const { reasoning } = options;
+    if (reasoning) {
+      this.#parts = new ReasoningFilter(reasoning.tags, reasoning.opened);
+      this.#budget = reasoning.budget;
+      if (reasoning.opened) this.reasoning = '';
+    }
     const stream = new TokenStream(tokenizer);
     // A continued text goes on where the prompt ends: decoders drop the space before a first word.
     for (const id of options.continued.slice(-8)) stream.push(id);
@@ -51,6 +69,31 @@ export class Reply {
   /** Takes one token in: the chunk to yield, if it is part of the reply. */
   take({ tokenId, logprobs }: SampledToken): GenerateChunk | undefined {
     this.firstAt ??= performance.now();
+    const reasoned = this.#parts?.isReasoning;
+    const chunk = this.#accept(tokenId, logprobs);
+    if (reasoned && this.#parts?.isReasoning && this.#budget !== undefined) {
+      this.#budget--;
+      this.#spent = true;
+    }
+    return chunk;
+  }
+
+  /** Once, where the budget of reasoning is used up: the tokens that close it, which the reply goes on with, as chunks. */
+  close(): GenerateChunk[] {
+    const { closing } = this.#parts ?? {};
+    if (this.#budget === undefined || this.#budget > 0 || this.finishReason || closing === undefined)
+      return [];
+    this.#budget = undefined;
+    const chunks: GenerateChunk[] = [];
+    for (const tokenId of closingIds(this.#tokenizer, closing, this.#spent)) {
+      const chunk = this.#accept(tokenId, undefined);
+      if (chunk) chunks.push(chunk);
+      if (this.finishReason) break;
+    }
+    return chunks;
+  }
+
+  #accept(tokenId: number, logprobs: SampledToken['logprobs']): GenerateChunk | undefined {
     if (this.#enders.has(tokenId)) {
       this.finishReason = 'stop';
       // It may complete a stop string, whose beginning is then held back for good.
@@ -58,12 +101,21 @@ export class Reply {
       return undefined;
     }
     this.tokenIds.push(tokenId);
-    const { text, stopped } = this.#see(tokenId);
-    this.text += text;
+    const { text: seen, stopped } = this.#see(tokenId);
+    const parted = this.#part(seen);
+    if (parted.reasoning !== undefined) this.reasoningTokens = this.tokenIds.length;
     if (stopped || this.constraint?.finished) this.finishReason = 'stop';
     else if (this.tokenIds.length >= this.#limit) this.finishReason = 'length';
     const logprob = logprobs && this.#told(logprobs);
-    return { text, tokenId, ...(logprob && { logprob }) };
+    return { ...parted, tokenId, ...(logprob && { logprob }) };
+  }
+
+  /** Tells text that is sure to be shown as what it is. */
+  #part(seen: string): Parted {
+    const parted = this.#parts?.push(seen) ?? { text: seen };
+    this.text += parted.text;
+    if (parted.reasoning !== undefined) this.reasoning = (this.reasoning ?? '') + parted.reasoning;
+    return parted;
   }
 
   /** Stop strings may be control tokens, or hold them: those are looked at too, and never shown. */
@@ -75,7 +127,8 @@ export class Reply {
   }
 
   #seeControl(tokenId: number): { text: string; stopped: boolean } {
-    return this.#stops.push(this.#tokenizer.decode([tokenId], { skipSpecialTokens: false }), true);
+    const written = this.#tokenizer.decode([tokenId], { skipSpecialTokens: false });
+    return this.#stops.push(written, !this.#parts?.awaited.includes(written));
   }
 
   /** The chances of a choice with what the tokens stand for; the last is the chosen token's. */
@@ -91,9 +144,15 @@ export class Reply {
 
   /** What was held back, when the reply has ended. */
   flush(): GenerateChunk | undefined {
-    const text = this.#rest + this.#stops.push(this.#stream.flush()).text + this.#stops.flush();
+    const seen = this.#rest + this.#stops.push(this.#stream.flush()).text + this.#stops.flush();
     this.#rest = '';
-    this.text += text;
-    return text ? { text, tokenId: this.tokenIds[this.tokenIds.length - 1]! } : undefined;
+    const told = this.#part(seen);
+    const held = this.#parts?.flush() ?? { text: '' };
+    this.text += held.text;
+    if (held.reasoning !== undefined) this.reasoning = (this.reasoning ?? '') + held.reasoning;
+    const text = told.text + held.text;
+    const reasoning = (told.reasoning ?? '') + (held.reasoning ?? '');
+    const tokenId = this.tokenIds.at(-1)!;
+    return text || reasoning ? { text, ...(reasoning && { reasoning }), tokenId } : undefined;
   }
 }

@@ -1,4 +1,4 @@
-import type { ConstrainedReply } from '../grammar/constraint.ts';
+import type { TokenConstraint } from '../grammar/constraint.ts';
 import type { Logprobs } from '../kernels/sampling.ts';
 import type { LoadedAdapter } from '../model/adapters.ts';
 import type { Ring } from '../model/kvcache.ts';
@@ -36,7 +36,7 @@ export interface SequenceOptions {
   enders: ReadonlySet<number>;
   /** Most tokens that are sampled. */
   limit: number;
-  constraint: ConstrainedReply | undefined;
+  constraint: TokenConstraint | undefined;
   /** The plan that it is to run in: it may change between two tokens. */
   plan: () => Plan;
   adapter?: LoadedAdapter | undefined;
@@ -64,7 +64,7 @@ export class Sequence {
   readonly limit: number;
   readonly kind: SamplingKind;
   readonly sampler: CheckedOptions;
-  readonly constraint: ConstrainedReply | undefined;
+  readonly constraint: TokenConstraint | undefined;
   readonly adapter: LoadedAdapter | undefined;
   /** The prompt, then what was sampled. */
   readonly tokens: number[];
@@ -100,6 +100,8 @@ export class Sequence {
   /** Tokens that were known when it last began. */
   #counted = 0;
   #paused = false;
+  /** Tokens that go behind what was read when it next begins. */
+  #put: readonly number[] = [];
 
   constructor({ promptTokenIds, options, reply, enders, limit, constraint, plan, adapter }: SequenceOptions) {
     this.tokens = [...promptTokenIds];
@@ -119,9 +121,14 @@ export class Sequence {
     return this.#plan();
   }
 
-  /** The plan has changed: what was sampled and not read is to be sampled anew. */
+  /** The plan has changed, or tokens were put in: what was sampled and not read is to be sampled anew. */
   get stale(): boolean {
-    return this.plan !== undefined && this.plan !== this.wantedPlan;
+    return this.plan !== undefined && (this.plan !== this.wantedPlan || this.#put.length > 0);
+  }
+
+  /** Puts tokens behind those that were read, in place of what was sampled after them. */
+  put(tokenIds: readonly number[]): void {
+    this.#put = [...this.#put, ...tokenIds];
   }
 
   /** Tokens that are to run before the next is sampled; but the last of a prompt that others share. */
@@ -152,6 +159,8 @@ export class Sequence {
   begin(plan: Plan, rings?: ReadonlyMap<number, Ring>): void {
     this.tokens.length -= this.unread.length;
     this.unread.length = 0;
+    this.tokens.push(...this.#put);
+    this.#put = [];
     this.#counted = this.tokens.length;
     this.ended = false;
     this.inFlight = 0;
@@ -160,7 +169,7 @@ export class Sequence {
     this.prefix = this.given ?? this.slot!.prefix;
     this.given = undefined;
     this.computed = this.prefix.reusable(this.tokens, plan, rings, this.adapter);
-    this.cachedTokens ??= this.computed;
+    this.cachedTokens ??= Math.min(this.computed, this.promptLength);
     // Until it has run, only what it keeps is sure.
     this.prefix.truncate(this.computed);
   }

@@ -1,5 +1,7 @@
 import type { SamplingDefaults } from '../formats/generation.ts';
 import type { HubOptions } from '../formats/hub.ts';
+import type { ThoughtTags } from '../formats/reasoning.ts';
+import type { TemplateVariables } from '../formats/template-variables.ts';
 import type { Profile, ProfileOption } from '../gpu/profile.ts';
 import type { Constraint } from '../grammar/constraint.ts';
 import type { LinearMapData } from '../model/linear-maps.ts';
@@ -65,7 +67,10 @@ export interface LoadOptions extends ReloadOptions {
    * is nothing to keep it in). `refresh` asks the server first whether the files changed.
    */
   cache?: boolean | 'refresh';
-  /** Told when the model cannot be kept, or needs plainer kernels or wider types (default `console.warn`). */
+  /**
+   * Told when the model cannot be kept, needs plainer kernels or wider types, or has a chat template that does not read a variable
+   * which it is given (default `console.warn`).
+   */
   warn?: (message: string) => void;
   /**
    * Check the kernels that this model uses on this GPU, before the model is given out (default true): a few tokens through one
@@ -136,7 +141,8 @@ export interface GenerateOptions {
   stopTokenIds?: TokenIds;
   /**
    * What the whole reply must be: the model chooses only among tokens that keep it so, and the reply ends where it must. A
-   * reply that meets `maxTokens`, a stop string or an abort first is cut, and then need not be whole.
+   * reply that meets `maxTokens`, a stop string or an abort first is cut, and then need not be whole. Of a model that reasons
+   * before it answers, it is what the answer must be.
    */
   constraint?: Constraint;
   /** Go on past the model's end-of-text tokens. */
@@ -145,6 +151,22 @@ export interface GenerateOptions {
   addGenerationPrompt?: boolean;
   /** For a message prompt: functions, in OpenAI's form, that the chat template tells the model of. */
   tools?: readonly object[];
+  /**
+   * For a message prompt: further variables of the chat template, as `{ enable_thinking: false }`: JSON values. One that the
+   * template does not read is warned of (`LoadOptions.warn`); `Model.templateVariables` are those that it reads.
+   */
+  templateVariables?: TemplateVariables;
+  /**
+   * What stands around the reasoning that a reply begins with, which is told apart from its answer (`GenerateChunk.reasoning`).
+   * Default: for a message prompt the tags that the model's template or vocabulary has (`Model.thoughtTags`), none for others.
+   * False leaves the reply as it is, tags and all.
+   */
+  reasoningTags?: ThoughtTags | false;
+  /**
+   * Most tokens of reasoning: where so many have not closed it, it is closed for the model, which then answers. The tokens that
+   * close it are part of the reply, and have no `logprob`. 0 closes at once.
+   */
+  reasoningBudget?: number;
   /** How the attention blocks run in this reply, whatever `Model.setModes` says before or during it. */
   modes?: ModeSetting;
   /** A LoRA adapter, by the name that `Model.loadAdapter` gave it (default: none). */
@@ -227,7 +249,10 @@ export interface TokenLogprob extends TokenChance {
  * end, one chunk more completes the text, with the `tokenId` of the one before it.
  */
 export interface GenerateChunk {
+  /** Of the answer. */
   text: string;
+  /** What the model thinks before it answers, without its tags; undefined where the reply is not reasoning, or no longer. */
+  reasoning?: string;
   tokenId: number;
   logprob?: TokenLogprob;
 }
@@ -243,6 +268,8 @@ export type FinishReason = 'stop' | 'length' | 'aborted';
 export interface Usage {
   promptTokens: number;
   completionTokens: number;
+  /** Those of the completion that come before the answer; undefined without reasoning. */
+  reasoningTokens?: number;
   totalTokens: number;
   /** Prompt tokens whose K and V were already in the cache. */
   cachedTokens: number;
@@ -258,7 +285,10 @@ export interface Timings {
 }
 
 export interface GenerateResult {
+  /** The answer. */
   text: string;
+  /** What the model thought before it; undefined where it did not. A reply that was cut while it thought is all reasoning. */
+  reasoning?: string;
   promptTokenIds: number[];
   tokenIds: number[];
   finishReason: FinishReason;

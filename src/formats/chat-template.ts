@@ -3,6 +3,13 @@ import { Refusal, TemplateFault } from './jinja/faults.ts';
 import { Template } from './jinja/template.ts';
 import { isObject, type Json } from './json.ts';
 import { unmarked } from './json-text.ts';
+import { THOUGHT_TAGS, type ThoughtTags } from './reasoning.ts';
+import {
+  checkTemplateVariables,
+  isReserved,
+  type TemplateVariables,
+  unreadVariables,
+} from './template-variables.ts';
 
 /** One turn of a conversation, as the template sees it. */
 export interface ChatTurn {
@@ -16,6 +23,8 @@ export interface ChatTemplateOptions {
   addGenerationPrompt?: boolean;
   /** JSON schemas of functions, for templates that know them. */
   tools?: readonly unknown[];
+  /** Further variables of the template, as `enable_thinking`: JSON values. One that it does not read is warned of. */
+  templateVariables?: TemplateVariables;
 }
 
 /**
@@ -24,12 +33,6 @@ export interface ChatTemplateOptions {
  */
 export type ToolFormat = 'hermes' | 'llama';
 
-/** What stands around a model's thought. */
-export interface ThoughtTags {
-  open: string;
-  close: string;
-}
-
 /** A model's Jinja template: the text of a conversation. */
 export interface ChatTemplate {
   (messages: readonly ChatTurn[], options?: ChatTemplateOptions): string;
@@ -37,6 +40,8 @@ export interface ChatTemplate {
   readonly toolFormat: ToolFormat | undefined;
   /** Those that it shows. */
   readonly thoughtTags: readonly ThoughtTags[];
+  /** Variables that it reads of `templateVariables`. */
+  variables(): readonly string[];
 }
 
 /** A template as its file holds it. */
@@ -50,8 +55,13 @@ export interface TemplateText {
 /** The template for conversations with or without tools; undefined where there is none. */
 export type Chooser = (withTools: boolean) => TemplateText | undefined;
 
-/** A template that runs; it is parsed when first used. */
-export function chatTemplate(choose: Chooser, tokenizerConfig: Json): ChatTemplate {
+export type Warn = (message: string) => void;
+
+/**
+ * A template that runs; it is parsed when first used.
+ * @param warn told of variables that it does not read, once of each set
+ */
+export function chatTemplate(choose: Chooser, tokenizerConfig: Json, warn: Warn = () => {}): ChatTemplate {
   const specialTokens = specialTokensOf(tokenizerConfig);
   const parsed = new Map<string, Template>();
   const parse = ({ text, wrong }: TemplateText): Template => {
@@ -60,11 +70,33 @@ export function chatTemplate(choose: Chooser, tokenizerConfig: Json): ChatTempla
     parsed.set(text, template);
     return template;
   };
+  const namesOf = (text: TemplateText): string[] => {
+    try {
+      return [...parse(text).variables];
+    } catch {
+      // Reported when a conversation uses it.
+      return [];
+    }
+  };
+  let names: string[] | undefined;
+  const variables = (): readonly string[] => {
+    names ??= [...new Set([choose(false), choose(true)].flatMap((each) => (each ? namesOf(each) : [])))]
+      .filter((name) => !isReserved(name))
+      .sort();
+    return names;
+  };
+  const warned = new Set<string>();
+  const warnOnce = (message: string | undefined): void => {
+    if (message === undefined || warned.has(message)) return;
+    warned.add(message);
+    warn(message);
+  };
   const render = (
     messages: readonly ChatTurn[],
-    { addGenerationPrompt = true, tools }: ChatTemplateOptions = {},
+    { addGenerationPrompt = true, tools, templateVariables = {} }: ChatTemplateOptions = {},
   ): string => {
     checkMessages(messages);
+    checkTemplateVariables('templateVariables', templateVariables);
     const chosen = choose(tools !== undefined);
     if (!chosen)
       throw new ShishuError(
@@ -81,11 +113,13 @@ export function chatTemplate(choose: Chooser, tokenizerConfig: Json): ChatTempla
       });
     const context = {
       ...specialTokens,
+      documents: null,
+      ...templateVariables,
       messages: messages.map(withoutNulls),
       tools: tools ?? null,
-      documents: null,
       add_generation_prompt: addGenerationPrompt,
     };
+    warnOnce(unreadVariables(templateVariables, variables()));
     try {
       return unmarked(parse(chosen).render(context));
     } catch (error) {
@@ -96,6 +130,7 @@ export function chatTemplate(choose: Chooser, tokenizerConfig: Json): ChatTempla
   return Object.assign(render, {
     toolFormat: toolFormatOf(withTools),
     thoughtTags: thoughtTagsOf(withTools),
+    variables,
   });
 }
 
@@ -129,16 +164,6 @@ function toolFormatOf(template: string): ToolFormat | undefined {
   if (template.includes('<tool_call>')) return template.includes('<function=') ? undefined : 'hermes';
   return template.includes('"parameters"') ? 'llama' : undefined;
 }
-
-const THOUGHT_TAGS: readonly ThoughtTags[] = [
-  ...['think', 'thinking', 'thought', 'thoughts', 'reasoning', 'seed:think'].map((name) => ({
-    open: `<${name}>`,
-    close: `</${name}>`,
-  })),
-  { open: '[THINK]', close: '[/THINK]' },
-  { open: '<|START_THINKING|>', close: '<|END_THINKING|>' },
-  { open: '<|begin_of_thought|>', close: '<|end_of_thought|>' },
-];
 
 const thoughtTagsOf = (template: string): ThoughtTags[] =>
   THOUGHT_TAGS.filter(({ open, close }) => template.includes(open) || template.includes(close));

@@ -1,5 +1,5 @@
 import { importModule } from '../lazy.ts';
-import type { ChatTemplate, TemplateText } from './chat-template.ts';
+import type { ChatTemplate, TemplateText, Warn } from './chat-template.ts';
 import { isObject, type Json, readOptionalJson } from './json.ts';
 import { otherKind } from './other-kind.ts';
 import { readOptional, type Source } from './source.ts';
@@ -23,6 +23,7 @@ export async function readChatTemplate(
   source: Source,
   tokenizerConfig: Promise<Json | undefined>,
   signal?: AbortSignal,
+  warn?: Warn,
 ): Promise<ChatTemplate | undefined> {
   const [config = {}, plain, json, tools] = await Promise.all([
     tokenizerConfig,
@@ -40,7 +41,7 @@ export async function readChatTemplate(
   const choose = (withTools: boolean): TemplateText | undefined =>
     (withTools ? named.get('tool_use') : undefined) ?? named.get('default');
   // Models without a template have no use for what runs it.
-  return (await importModule(() => import('./chat-template.ts'))).chatTemplate(choose, config);
+  return (await importModule(() => import('./chat-template.ts'))).chatTemplate(choose, config, warn);
 }
 
 function fromFile(file: string, bytes: Uint8Array): TemplateText {

@@ -35,7 +35,7 @@ export function hubRefusal({ place, page, revision, headers }: HubFolder, note =
     if (code === 'RepoNotFound' || (status === 401 && code === null))
       return new ShishuError(
         'not-found',
-        `There is no model ${page}, or it is private${note && `, ${note}`}.`,
+        `There is no model ${page}, or it is private${note && `, and ${note}`}.`,
         {
           details,
           mend: 'Check the name; a private model needs a token: HF_TOKEN on the command line, hub.token in code.',

@@ -1,8 +1,9 @@
 import { Tokenizer as HfTokenizer } from '@huggingface/tokenizers';
 import { ShishuError } from '../errors.ts';
-import type { ChatTemplateOptions, ChatTurn, ThoughtTags, ToolFormat } from './chat-template.ts';
+import type { ChatTemplateOptions, ChatTurn, ToolFormat, Warn } from './chat-template.ts';
 import { readChatTemplate } from './find-template.ts';
 import { isObject, type Json, readJson, readOptionalJson } from './json.ts';
+import { THOUGHT_TAGS, type ThoughtTags } from './reasoning.ts';
 import type { Source } from './source.ts';
 import { tokenBytes } from './token-bytes.ts';
 
@@ -28,8 +29,10 @@ export interface Tokenizer {
   readonly toolFormat: ToolFormat | undefined;
   /** Ids that end a reply: the end-of-text token, and what the chat template ends an answer with. */
   readonly enders: readonly number[];
-  /** What the chat template shows around thoughts. */
+  /** What stands around thoughts, as the chat template or the vocabulary has it. */
   readonly thoughtTags: readonly ThoughtTags[];
+  /** Variables that the chat template reads of those that its caller may give. */
+  readonly templateVariables: readonly string[];
   /** @throws ShishuError `bad-tokenizer` when the tokenizer gives no id for a part. */
   encode(text: string, options?: EncodeOptions): number[];
   /**
@@ -53,12 +56,14 @@ export interface Tokenizer {
 /**
  * Reads `tokenizer.json`, and `tokenizer_config.json` and the chat template where present.
  * @param vocab ids that the model knows; a tokenizer with more is refused.
+ * @param warn told of variables of the chat template that it does not read
  * @throws ShishuError `not-found`, `io`, `bad-tokenizer`.
  */
 export async function loadTokenizer(
   source: Source,
   vocab: number | Promise<number>,
   signal?: AbortSignal,
+  warn?: Warn,
 ): Promise<Tokenizer> {
   const options = { code: 'bad-tokenizer' } as const;
   const reading = readOptionalJson(source, CONFIG, options, signal);
@@ -66,7 +71,7 @@ export async function loadTokenizer(
     vocab,
     readJson(source, FILE, options, signal),
     reading,
-    readChatTemplate(source, reading, signal),
+    readChatTemplate(source, reading, signal, warn),
   ]);
   const size = checkIds(json, vocabSize);
   const hf = guarded('cannot be used', () => new HfTokenizer({ added_tokens: [], ...json }, config));
@@ -78,7 +83,10 @@ export async function loadTokenizer(
     size,
     hasChatTemplate: template !== undefined,
     toolFormat: template?.toolFormat,
-    thoughtTags: template?.thoughtTags ?? [],
+    thoughtTags: shownTags(hf, template?.thoughtTags ?? []),
+    get templateVariables() {
+      return template?.variables() ?? [];
+    },
     isSilent,
     encode(text, { addSpecialTokens = true } = {}) {
       const { ids } = guarded('cannot encode this text', () =>
@@ -173,6 +181,16 @@ function checkIds(json: Json, vocabSize: number): number {
     );
   if (highest < 0) throw bad('has no tokens.');
   return highest + 1;
+}
+
+/** Tags that the template shows, then those that are tokens of their own. */
+function shownTags(hf: HfTokenizer, ofTemplate: readonly ThoughtTags[]): ThoughtTags[] {
+  const added = new Set([...hf.get_added_tokens_decoder().values()].map(({ content }) => content));
+  const others = THOUGHT_TAGS.filter(
+    ({ open, close }) =>
+      added.has(open) && added.has(close) && !ofTemplate.some((tags) => tags.open === open),
+  );
+  return [...ofTemplate, ...others];
 }
 
 function silentIds(hf: HfTokenizer, config: Json): Set<number> {

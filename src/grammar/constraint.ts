@@ -71,20 +71,20 @@ function termOf(terms: Terms, constraint: Constraint): Term {
 export class Masks {
   readonly vocabulary: Vocabulary;
   readonly automaton: Automaton;
-  readonly #words: number;
+  /** Of a mask: the model's vocabulary / 32, which may be larger than the tokenizer's. */
+  readonly words: number;
   /** For loosened states, of which few are met. */
   readonly #loose: Automaton;
   readonly #masks = new Map<State, Uint32Array<ArrayBuffer>>();
   readonly #followers = new Map<string, Followers>();
   #kept = 0;
 
-  /** @param words of a mask: the model's vocabulary / 32, which may be larger than the tokenizer's */
   constructor(constraint: Constraint, vocabulary: Vocabulary, words: number) {
     this.vocabulary = vocabulary;
     const { terms, start } = compile(constraint);
     this.automaton = new Automaton(terms, start);
     this.#loose = new Automaton(terms, start, MAX_LOOSE_TERMS);
-    this.#words = words;
+    this.words = words;
   }
 
   /** @param enders token ids that end the reply where the grammar lets it end */
@@ -107,7 +107,7 @@ export class Masks {
     const { followers, bounds } = this.#followersOf(state);
     const { ids, ends, asked } = followers;
     const met = asked.map((each) => isMet(each, bounds));
-    const mask = new Uint32Array(this.#words);
+    const mask = new Uint32Array(this.words);
     for (let i = 0; i < ids.length; i++) if (met[ends[i]!]) mask[ids[i]! >> 5]! |= 1 << (ids[i]! & 31);
     return mask;
   }
@@ -152,8 +152,23 @@ export class Masks {
   }
 }
 
+/** What chooses the tokens that a reply may go on with. */
+export interface TokenConstraint {
+  /**
+   * `(words)`, a bit a token: those that may be chosen next.
+   * @throws ShishuError `unsupported` when no token of the vocabulary can go on
+   */
+  mask(): Uint32Array<ArrayBuffer>;
+  /** Takes a chosen token in; returns the text that it completes. */
+  push(id: number): string;
+  /** Nothing but the end can follow. */
+  readonly finished: boolean;
+  /** What is left at the end: U+FFFD for an incomplete character, or nothing. */
+  flush(): string;
+}
+
 /** One reply under a constraint, made by `Masks.reply`. */
-export class ConstrainedReply {
+export class ConstrainedReply implements TokenConstraint {
   readonly #masks: Masks;
   readonly #enders: readonly number[];
   readonly #decoder = new TextDecoder('utf-8', { ignoreBOM: true });
@@ -166,10 +181,14 @@ export class ConstrainedReply {
     this.#state = masks.automaton.start;
   }
 
-  /**
-   * `(words)`, a bit a token: those that may be chosen next.
-   * @throws ShishuError `unsupported` when no token of the vocabulary can go on
-   */
+  get words(): number {
+    return this.#masks.words;
+  }
+
+  get vocabulary(): Vocabulary {
+    return this.#masks.vocabulary;
+  }
+
   mask(): Uint32Array<ArrayBuffer> {
     const mask = this.#masks.of(this.#state).slice();
     for (const id of this.#enders) {
@@ -187,22 +206,28 @@ export class ConstrainedReply {
     );
   }
 
-  /** Takes a chosen token in; returns the text that it completes. */
   push(id: number): string {
     const bytes = this.#masks.vocabulary.bytes(id);
+    if (!bytes || !this.accepts(bytes)) throw new Error(`The constraint does not allow token ${id}.`);
+    return this.run(bytes);
+  }
+
+  /** Whether the reply may go on with these bytes. */
+  accepts(bytes: Uint8Array): boolean {
+    return this.#masks.automaton.run(this.#state, bytes) !== null;
+  }
+
+  /** Takes bytes in that it accepts; returns the text that they complete. */
+  run(bytes: Uint8Array): string {
     const { automaton } = this.#masks;
-    const next = bytes && automaton.run(this.#state, bytes);
-    if (!next) throw new Error(`The constraint does not allow token ${id}.`);
-    this.#state = automaton.tidy(next);
+    this.#state = automaton.tidy(automaton.run(this.#state, bytes)!);
     return this.#decoder.decode(bytes as Uint8Array<ArrayBuffer>, { stream: true });
   }
 
-  /** Nothing but the end can follow. */
   get finished(): boolean {
     return this.#state.accepting && this.#masks.of(this.#state).every((bits) => bits === 0);
   }
 
-  /** What is left at the end: U+FFFD for an incomplete character, or nothing. */
   flush(): string {
     return this.#decoder.decode();
   }

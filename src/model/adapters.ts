@@ -238,9 +238,14 @@ export class AdapterSet {
       key,
       entries: entriesOf(key, this.#sites.get(key)?.entries ?? new Map()),
     }));
-    this.#refuseTooLarge(wanted);
+    const replaced = wanted.flatMap(({ key }) => {
+      const old = this.#sites.get(key);
+      return old ? [old.a.parts[0]!.codes, old.b, old.table] : [];
+    });
+    const gone = replaced.reduce((sum, { size }) => sum + size, 0);
     const made: GPUBuffer[] = [];
     const make = (label: string, bytes: number, purpose: 'weights' | 'scratch'): GPUBuffer => {
+      this.#refuseTooLarge(label, bytes, ledger.bytes() - gone + bytes);
       const buffer = ledger.storage(label, bytes, purpose);
       made.push(buffer);
       return buffer;
@@ -260,38 +265,31 @@ export class AdapterSet {
       for (const buffer of made) ledger.release(buffer);
       throw error;
     }
-    for (const { key } of wanted) {
-      const old = this.#sites.get(key);
-      if (old) for (const buffer of [old.a.parts[0]!.codes, old.b, old.table]) ledger.release(buffer);
-    }
+    for (const buffer of replaced) ledger.release(buffer);
     for (const [name, buffer] of Object.entries(this.#scratch))
       if (scratch[name as keyof AdapterScratch] !== buffer) ledger.release(buffer);
     this.#scratch = scratch;
     this.#sites = sites;
   }
 
-  /** Before anything is taken. */
-  #refuseTooLarge(wanted: readonly { key: string; entries: ReadonlyMap<number, Entry> }[]): void {
-    const { gpu, ledger, memoryLimit } = this.#host;
-    let more = 0;
-    for (const { key, entries } of wanted) {
-      const { a, b } = this.#bytesOf(key, entries);
-      const old = this.#sites.get(key);
-      more += a + b - (old ? old.a.parts[0]!.codes.size + old.b.size : 0);
-      const largest = Math.max(a, b);
-      if (largest > gpu.limits.binding)
-        throw new ShishuError(
-          'does-not-fit',
-          `The adapters of one projection need ${largest} bytes, the GPU binds at most ${gpu.limits.binding}.`,
-          { details: { bytes: largest, limit: gpu.limits.binding }, mend: 'Unload an adapter first.' },
-        );
-    }
-    const total = ledger.bytes() + more;
-    if (memoryLimit !== undefined && total > memoryLimit)
+  #refuseTooLarge(label: string, bytes: number, total: number): void {
+    const { gpu, memoryLimit = Number.POSITIVE_INFINITY } = this.#host;
+    const { binding } = gpu.limits;
+    const mend = 'Unload an adapter first.';
+    if (bytes > binding)
       throw new ShishuError(
         'does-not-fit',
-        `With the adapter the model needs ${total} bytes on the GPU, memoryLimit allows ${memoryLimit}.`,
-        { details: { bytes: total, limit: memoryLimit }, mend: 'Unload an adapter, or raise memoryLimit.' },
+        `The ${label} need ${bytes} bytes, the GPU binds at most ${binding}.`,
+        {
+          details: { buffer: label, bytes, limit: binding },
+          mend,
+        },
+      );
+    if (total > memoryLimit)
+      throw new ShishuError(
+        'does-not-fit',
+        `With the adapter the model needs ${total} bytes on the GPU or more, memoryLimit allows ${memoryLimit}.`,
+        { details: { bytes: total, limit: memoryLimit }, mend },
       );
   }
 

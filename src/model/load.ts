@@ -39,16 +39,16 @@ export interface FillOptions {
   fit?: F16Fit | undefined;
 }
 
-/** Runs of rows that stay neighbours on the GPU, at most `most` long. */
+/** Runs of rows that stay neighbours on the GPU, of those from `row` to `last`. */
 function* runs(
-  { rows, place }: RowPlace,
-  most: number,
+  { place }: RowPlace,
+  row: number,
+  last: number,
 ): Generator<{ row: number; end: number; part: number; at: number }> {
-  let row = 0;
-  while (row < rows) {
+  while (row < last) {
     const { part, row: at } = place(row);
     let end = row + 1;
-    for (; end < Math.min(rows, row + most); end++) {
+    for (; end < last; end++) {
       const next = place(end);
       if (next.part !== part || next.row !== at + end - row) break;
     }
@@ -100,15 +100,17 @@ function* piecesOf(
     const storedRow = (entry.end - start) / matrix.rows;
     // What is widened takes no more than bf16 does.
     const most = Math.max(1, Math.floor(READ_BYTES / Math.max(storedRow, 2 * weight.cols)));
-    for (const { row, end, part, at } of runs(matrix, most)) {
-      const to = weight.parts[part]!;
-      const size = rowBytes(to.dtype, weight.cols);
-      const asTheyAre = blocks && !fold && dtypeOfBlocks(blocks) === to.dtype;
+    // The parts that hold a tensor are all in one dtype.
+    const to = weight.parts[matrix.place(0).part]!;
+    const size = rowBytes(to.dtype, weight.cols);
+    const asTheyAre = blocks && !fold && dtypeOfBlocks(blocks) === to.dtype;
+    for (let first = 0; first < matrix.rows; first += most) {
+      const last = Math.min(matrix.rows, first + most);
       yield {
         tensor,
         file,
-        start: start + row * storedRow,
-        end: start + end * storedRow,
+        start: start + first * storedRow,
+        end: start + last * storedRow,
         use(bytes) {
           const values = asTheyAre ? undefined : valuesOf(bytes, entry, fold);
           const narrowed = to.dtype === 'f16' && (dtype !== 'F16' || fold !== undefined);
@@ -116,8 +118,13 @@ function* piecesOf(
           const { codes, scales } = values
             ? packerOf(to.dtype as ValueDtype)(values, weight.cols, tensor)
             : packBlocks(blocks!, bytes, weight.cols, tensor);
-          write(to.codes, at * size.codes, codes);
-          if (scales) write(to.scales!, at * size.scales, scales);
+          for (const { row, end, part, at } of runs(matrix, first, last)) {
+            const place = weight.parts[part]!;
+            const rowsOf = (of: ArrayBufferView<ArrayBuffer>, bytes: number): Uint8Array<ArrayBuffer> =>
+              new Uint8Array(of.buffer, of.byteOffset + (row - first) * bytes, (end - row) * bytes);
+            write(place.codes, at * size.codes, rowsOf(codes, size.codes));
+            if (scales) write(place.scales!, at * size.scales, rowsOf(scales, size.scales));
+          }
           // What was read is its owner's.
           for (const buffer of new Set([values?.buffer ?? codes.buffer, codes.buffer]))
             if (buffer !== bytes.buffer) free(buffer);
@@ -129,7 +136,7 @@ function* piecesOf(
     const { weight } = bias;
     const before = weight.hasGain ? stride(weight.cols) : 0;
     yield vector(bias, (values) => {
-      for (const { row, end, part, at } of runs(bias, bias.rows))
+      for (const { row, end, part, at } of runs(bias, 0, bias.rows))
         write(weight.parts[part]!.vectors!, 4 * (before + at), values.subarray(row, end));
     });
   }

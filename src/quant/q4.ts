@@ -7,7 +7,7 @@ const TOP = 15;
 const F16_MOST = 65504;
 
 /** What may be cut off a grid at either end, as a share of the values' range: clipped, for the sake of the others. */
-const CUT = 0.06;
+const CUT = 0.03;
 
 /** The sign of a block's scale: set where its halves have grids of their own. */
 const SPLIT = 0x8000;
@@ -190,10 +190,10 @@ function encode(values: Float32Array, perRow: number): PackedRows {
   return { codes, scales: pairs };
 }
 
-/** Whether a block's values are those of a grid: they were kept in four bits before. */
+/** Whether a block's values are those of a grid, even when rounded to bf16: they were kept in four bits before. */
 function onGrid(values: Float32Array, at: number, { scale, low }: Grid): boolean {
   if (scale === 0) return values[at] === 0;
-  const slack = scale / 32;
+  const slack = scale / 10;
   for (let i = at; i < at + BLOCK; i++) {
     const code = ((values[i]! - low) / scale + 0.5) | 0;
     if (Math.abs(values[i]! - low - scale * code) > slack) return false;

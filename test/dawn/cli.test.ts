@@ -13,6 +13,7 @@ import { adapterFixture } from '../support/adapter-fixtures.ts';
 import { buildCli } from '../support/built-cli.ts';
 import { charTokenizerFiles } from '../support/char-tokenizer.ts';
 import { openTestGpu } from '../support/gpu-features.ts';
+import { thinkingModel } from '../support/thinking-model.ts';
 import { TINY_MODEL_NAMES, tinyFiles, tinyModel } from '../support/tiny-models.ts';
 
 const root = join(import.meta.dirname, '../..');
@@ -99,6 +100,13 @@ describe("a user's mistake is exit 1 and one line that names it", () => {
     ['a bad number', ['generate', tiny, '--prompt', 'a', '--top-k', 'x'], /--top-k is "x"/],
     ['a number out of range', ['generate', tiny, '--prompt', 'a', '--top-p', '3'], /--top-p is 3/],
     ['a bad bias', ['generate', tiny, '--prompt', 'a', '--logit-bias', 'x'], /--logit-bias is "x"/],
+    ['a variable without a value', ['generate', tiny, '--template-variable', 'a'], /expected NAME=JSON/],
+    ['a variable that is no JSON', ['generate', tiny, '--template-variable', 'a=b'], /a is b.*'a="\.\.\."'/],
+    ['a variable of its own', ['generate', tiny, '--template-variable', 'tools=[]'], /"tools"/],
+    ['a variable of a text', ['generate', tiny, '--prompt', 'a', '--think'], /--messages/],
+    ['a budget of a text', ['generate', tiny, '--prompt', 'a', '--reasoning-budget', '3'], /--messages/],
+    ['a bad budget', ['generate', tiny, '--messages', odd, '--reasoning-budget', '-1'], /--reasoning-budget/],
+    ['both', ['generate', tiny, '--think', '--no-think'], /either/],
     ['logprobs without JSON', ['generate', tiny, '--prompt', 'a', '--logprobs'], /--json/],
     ['messages that are no JSON', ['generate', tiny, '--messages', odd], /odd\.json is not JSON/],
     ['a missing text', ['score', tiny, '--text', join(folder, 'none.txt')], /none\.txt/],
@@ -237,25 +245,61 @@ test('generate streams ids or text, or gives one JSON object', () => {
   expect(gpus).toBe(software);
 });
 
+test('generate tells reasoning apart, and what the chat template is told', () => {
+  const path = join(folder, 'thinking');
+  mkdirSync(path, { recursive: true });
+  for (const [file, bytes] of Object.entries(thinkingModel())) writeFileSync(join(path, file), bytes);
+  const ask = (...args: string[]) =>
+    run(['generate', path, '--messages', '-', ...args], { input: '[{"role": "user", "content": "Why?"}]' });
+  const plain = ask();
+  expect([plain.stdout, plain.status]).toEqual(['Yes!\n', 0]);
+  expect(plain.stderr).toContain('Quick brown.\n\n');
+  const quick = ask('--no-think');
+  expect(quick.stdout).toBe('Yes!\n');
+  expect(quick.stderr).not.toContain('Quick');
+  const same = ask('--template-variable', 'enable_thinking=false', '--json');
+  expect(JSON.parse(same.stdout)).toMatchObject({ text: 'Yes!', usage: { completionTokens: 4 } });
+  expect(JSON.parse(same.stdout)).not.toHaveProperty('reasoning');
+  expect(JSON.parse(ask('--think', '--json').stdout)).toMatchObject({
+    text: 'Yes!',
+    reasoning: 'Quick brown.',
+  });
+  const budget = JSON.parse(ask('--reasoning-budget', '2', '--json').stdout);
+  expect([budget.text, budget.reasoning.slice(0, 4)]).toEqual(['Yes!', 'Qu\n\n']);
+  expect(ask('--max-tokens', '4').stderr).toContain('Qui\n\n');
+  const odd = ask('--template-variable', 'thinking=1');
+  expect(odd.stderr).toContain('does not read the variable "thinking". It reads enable_thinking.');
+});
+
 test('generate and score with a LoRA adapter', async () => {
   const { base, files, prompt, greedy } = await adapterFixture('llama-all');
   const [model, adapter] = [join(folder, 'lora-base'), join(folder, 'lora')];
   for (const [path, all] of [
-    [model, { ...base.files, ...charTokenizerFiles() }],
+    [model, { ...base.files, ...charTokenizerFiles(96) }],
     [adapter, files],
   ] as const) {
     mkdirSync(path);
     for (const [file, bytes] of Object.entries(all)) writeFileSync(join(path, file), bytes);
   }
-  const score = ['score', model, '--ids', `${[...prompt, ...greedy]}`, '--dtype', 'f32', '--json'];
-  const [plain, adapted] = [score, [...score, '--lora', adapter]].map((args) => JSON.parse(output(args)));
+  const exact = ['--dtype', 'f32', '--kv', 'f32', '--lora', adapter];
+  const ids = `${[...prompt, ...greedy]}`;
+  const score = JSON.parse(output(['score', model, '--ids', ids, '--json', ...exact]));
   // What is likeliest with it was taken each time.
-  expect(adapted.top1.slice(prompt.length - 1, -1)).toEqual(greedy);
-  expect(adapted.nll).toBeLessThan(plain.nll);
-  const reply = ['generate', model, '--prompt', 'AB', '--max-tokens', '8', '--ids', '--ignore-eos'];
-  expect(output([...reply, '--lora', adapter])).not.toBe(output(reply));
+  expect(score.top1.slice(prompt.length - 1, -1)).toEqual(greedy);
+  // The tokenizer's ids are those of characters, less 32.
+  const text = String.fromCharCode(...prompt.map((id) => id + 32));
+  const reply = [
+    'generate',
+    model,
+    '--prompt',
+    text,
+    '--max-tokens',
+    `${greedy.length}`,
+    '--ids',
+    '--ignore-eos',
+  ];
+  expect(output([...reply, ...exact])).toBe(`${greedy}\n`);
   for (const [args, message] of [
-    [[...reply, '--lora', model], /adapter_config.json is not in/],
     [[...reply, '--lora', join(folder, 'none')], /no folder/],
     [['score', model, '--compare', 'q8', '--lora', adapter], /--lora has no meaning with --compare/],
   ] as const) {

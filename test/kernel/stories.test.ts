@@ -22,8 +22,8 @@ const FIRST = [432, 383, 286, 261, 376, 298, 315, 421, 395, 317, 426, 338];
 
 describe.skipIf(!present)('stories260K', () => {
   let model: EngineModel;
+  const files: Record<string, string | Uint8Array> = {};
   beforeAll(async () => {
-    const files: Record<string, string | Uint8Array> = {};
     const nameOf = (path: string): string => path.slice(path.lastIndexOf('/') + 1);
     for (const [path, load] of Object.entries(texts)) files[nameOf(path)] = await load();
     for (const [path, load] of Object.entries(weights))
@@ -110,5 +110,31 @@ describe.skipIf(!present)('stories260K', () => {
     while (!last.done) last = await stream.next();
     expect(last.value.finishReason).toBe('aborted');
     expect((await reply('Once upon a time', { maxTokens: 12 })).tokenIds).toEqual(FIRST);
+  });
+
+  test('q8 and q4 cost little of what the model says itself at temperature 1', async () => {
+    const windows: number[][] = [];
+    for (const seed of [1, 2, 3, 4]) {
+      const { promptTokenIds, tokenIds } = await reply('Once upon a time', {
+        ...{ maxTokens: 240, temperature: 1, ignoreEos: true, seed },
+      });
+      windows.push([...promptTokenIds, ...tokenIds]);
+    }
+    const nllOf = async (scored: EngineModel): Promise<number> => {
+      let sum = 0;
+      for (const ids of windows) sum += (await scored.score(ids)).nll / windows.length;
+      return sum;
+    };
+    const wide = await nllOf(model);
+    for (const [dtype, most] of [
+      ['q8', 0.005],
+      ['q4', 0.06],
+    ] as const) {
+      const rounded = await loadModel(memorySource(files), { dtype });
+      const nll = await nllOf(rounded);
+      await rounded.dispose();
+      console.info(`stories260K ${dtype}: perplexity ${Math.exp(nll - wide).toFixed(5)} of f32's`);
+      expect(nll - wide, dtype).toBeLessThan(most);
+    }
   });
 });

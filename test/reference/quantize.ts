@@ -2,7 +2,7 @@ export const BLOCK = 32;
 
 /** A matrix `(out, in)` in blocks of 32 along the input, the last block of a row padded with zeros. */
 export interface Quantized {
-  /** Row-major `(out, paddedIn)`: -127..127 for q8, -8..7 for q4. */
+  /** Row-major `(out, paddedIn)`: -127..127. */
   codes: Int8Array;
   /** Row-major `(out, paddedIn / 32)`: f32 values that f16 holds exactly. */
   scales: Float32Array;
@@ -26,35 +26,11 @@ export function roundToF16(value: number): number {
 const extreme = (block: Float32Array): number =>
   block.reduce((best, value) => (Math.abs(value) > Math.abs(best) ? value : best), 0);
 
-/** Codes of a block, `floor(w / unit + 1/2)` kept in range. */
-const codesOf = (block: Float32Array, unit: number, format: 'q8' | 'q4'): number[] =>
-  Array.from(block, (w) => {
-    const code = Math.floor(w * (1 / unit) + 0.5);
-    return format === 'q8' ? Math.min(Math.max(code, -127), 127) : Math.min(Math.max(code, -8), 7);
-  });
-
 /**
- * The scale of a q4 block before its rounding to f16: the least-squares one for the codes of each of six candidates, where
- * the value of greatest magnitude stands at -8.8, -8.4, ... -6.8; of these the one that leaves the least error.
+ * Symmetric quantization to q8, `w = code * scale`, scale = max|w| / 127. Scales are rounded to f16 first, codes are the nearest
+ * in range; a block whose scale is 0 has codes 0.
  */
-function scaleOfQ4(block: Float32Array): number {
-  const top = extreme(block);
-  const fits = [-8.8, -8.4, -8, -7.6, -7.2, -6.8].map((place) => {
-    const codes = codesOf(block, top / place, 'q4');
-    const scale =
-      codes.reduce((sum, code, i) => sum + code * block[i]!, 0) /
-      codes.reduce((sum, code) => sum + code * code, 0);
-    return { scale, error: codes.reduce((sum, code, i) => sum + (block[i]! - scale * code) ** 2, 0) };
-  });
-  return fits.reduce((best, fit) => (fit.error < best.error ? fit : best)).scale;
-}
-
-/**
- * Symmetric quantization, `w = code * scale`. q8: scale = max|w| / 127. q4: see `scaleOfQ4`; it may be negative, so that the
- * value of greatest magnitude is on the side of the codes that reaches -8. Scales are rounded to f16 first, codes are the
- * nearest in range; a block whose scale is 0 has codes 0.
- */
-export function quantize(w: Float32Array, inSize: number, format: 'q8' | 'q4'): Quantized {
+export function quantize(w: Float32Array, inSize: number): Quantized {
   const rows = w.length / inSize;
   const blocks = Math.ceil(inSize / BLOCK);
   const paddedIn = blocks * BLOCK;
@@ -63,12 +39,14 @@ export function quantize(w: Float32Array, inSize: number, format: 'q8' | 'q4'): 
   for (let r = 0; r < rows; r++)
     for (let b = 0; b < blocks; b++) {
       const block = w.subarray(r * inSize + b * BLOCK, r * inSize + Math.min((b + 1) * BLOCK, inSize));
-      const top = extreme(block);
-      if (top === 0) continue;
-      const scale = roundToF16(format === 'q8' ? Math.abs(top) / 127 : scaleOfQ4(block));
+      const scale = roundToF16(Math.abs(extreme(block)) / 127);
       if (scale === 0) continue;
       scales[r * blocks + b] = scale;
-      codes.set(codesOf(block, scale, format), r * paddedIn + b * BLOCK);
+      const nearest = Array.from(block, (value) => Math.floor(value * (1 / scale) + 0.5));
+      codes.set(
+        nearest.map((code) => Math.min(Math.max(code, -127), 127)),
+        r * paddedIn + b * BLOCK,
+      );
     }
   return { codes, scales, paddedIn };
 }
@@ -83,4 +61,30 @@ export function dequantize({ codes, scales, paddedIn }: Quantized, inSize: numbe
       w[r * inSize + i] = codes[at]! * scales[Math.floor(at / BLOCK)]!;
     }
   return w;
+}
+
+/** A f16 by its bits. */
+function halfOf(bits: number): number {
+  const exponent = Math.floor(bits / 1024) % 32;
+  const fraction = (bits % 1024) / 1024;
+  const size = exponent === 0 ? fraction * 2 ** -14 : (1 + fraction) * 2 ** (exponent - 15);
+  return bits < 32768 ? size : -size;
+}
+
+/**
+ * Values of q4 blocks of 32. Of codes two lie in a byte, the first in the low half. Beside a block are 32 bits: a f16 scale
+ * without a sign, then a f16 minimum; or, with the sign, its low and its high half tell of 16 values each: in bits 0 to 3 the
+ * fraction of a scale, in 4 to 7 its exponent from -14 up, in 8 to 14 eighths of the code that is zero.
+ */
+export function readQ4(codes: Uint8Array, beside: Uint16Array): Float32Array {
+  return Float32Array.from({ length: 2 * codes.length }, (_, i) => {
+    const byte = codes[Math.floor(i / 2)]!;
+    const code = i % 2 ? Math.floor(byte / 16) : byte % 16;
+    const block = Math.floor(i / 32);
+    const [first, second] = [beside[2 * block]!, beside[2 * block + 1]!];
+    if (first < 32768) return halfOf(first) * code + halfOf(second);
+    const own = i % 32 < 16 ? first : second;
+    const scale = (1 + (own % 16) / 16) * 2 ** ((Math.floor(own / 16) % 16) - 14);
+    return scale * (code - (Math.floor(own / 256) % 128) / 8);
+  });
 }

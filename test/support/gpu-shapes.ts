@@ -1,7 +1,8 @@
 // Models whose sizes meet the edges of the kernels for GPUs: tiles of 64 by 64, chunks of 256 rows, splits of 256 positions,
 // heads that fill a tile, that do not, and that are too large for one.
+import { packerOf } from '../../src/model/pack.ts';
 import type { ChosenDtype } from '../../src/quant/index.ts';
-import { dequantize, quantize, roundToF16 } from '../reference/quantize.ts';
+import { dequantize, quantize, readQ4, roundToF16 } from '../reference/quantize.ts';
 import { charTokenizerFiles } from './char-tokenizer.ts';
 import { memorySource } from './memory-source.ts';
 import { randomModel, type TinyModel, type TinyTensor, tinyFiles } from './tiny-models.ts';
@@ -107,7 +108,12 @@ export function heldTensors({ tensors }: TinyModel, dtype: ChosenDtype): Map<str
     if (shape.length < 2 || dtype === 'f32') return data;
     if (dtype === 'f16') return data.map(roundToF16);
     const table = /embed_tokens|lm_head/.test(name);
-    return dequantize(quantize(data, shape[1]!, table ? 'q8' : dtype), shape[1]!);
+    const [rows, cols] = shape as [number, number];
+    if (table || dtype === 'q8') return dequantize(quantize(data, cols), cols);
+    const { codes, scales } = packerOf('q4')(data as Float32Array<ArrayBuffer>, cols, name);
+    const values = readQ4(codes as Uint8Array, scales!);
+    const padded = values.length / rows;
+    return data.map((_, i) => values[Math.floor(i / cols) * padded + (i % cols)]!);
   };
   return new Map([...tensors].map(([name, tensor]) => [name, { ...tensor, data: held(name, tensor) }]));
 }

@@ -117,7 +117,7 @@ type Place = { odd: Odd; fixed: Fixed; kernel: Kernel };
 const qkvRows = ({ odd }: Place): number => (odd.heads + 2 * odd.kvHeads) * odd.headDim;
 /** Rows of blocks are whole blocks. */
 const colsOf = ({ odd, fixed }: Place): number =>
-  /_k$/.test(String(fixed.WEIGHT)) ? 256 * Math.ceil(odd.cols / 128) : odd.cols;
+  /_k$/.test(String(fixed.WEIGHT)) ? 256 * Math.ceil(odd.cols / 256) : odd.cols;
 const isQkv = ({ fixed }: Place): boolean => fixed.OUT === 'out_qkv';
 
 /** Each constant that is a size. */

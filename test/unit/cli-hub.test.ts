@@ -138,7 +138,7 @@ describe('a name on the command line', () => {
     ['some/none', /no model http\S+\/some\/none, or it is private, and no folder or file some\/none is here/],
     [
       'some/one-GGUF/n.gguf',
-      /n\.gguf is not in http\S+ \(and no folder or file some\/one-GGUF\/n\.gguf is here\)/,
+      /n\.gguf is not in http\S+ \(no folder or file some\/one-GGUF\/n\.gguf is here\)/,
     ],
     ['./some/none', /no folder \.\/some\/none\..*owner\/name/],
     ['none', /no folder none\..*owner\/name/],

@@ -272,8 +272,8 @@ describe('what a hub refuses', () => {
   });
 
   it('says what else was looked for', async () => {
-    const note = 'and no folder some/none is here';
-    expect((await refusal('some/none', {}, { note })).message).toContain(`or it is private, ${note}.`);
+    const note = 'no folder some/none is here';
+    expect((await refusal('some/none', {}, { note })).message).toContain(`or it is private, and ${note}.`);
     expect((await refusal('some/nothing', {}, { note })).message).toContain(`(${note})`);
   });
 

@@ -10,10 +10,11 @@ type Variables = Record<string, unknown>;
 type Outcome = { text: string } | { refused: string } | { failed: string };
 interface Fixtures {
   templates: Record<string, string>;
+  reads: Record<string, string[]>;
   conversations: Record<string, Variables>;
   cases: ({ name: string; template: string; variables: string } & Outcome)[];
   variables: Variables;
-  pieces: ({ template: string } & Outcome)[];
+  pieces: ({ template: string; reads: string[] | null } & Outcome)[];
 }
 
 const fixtures = JSON.parse(
@@ -44,8 +45,52 @@ describe('templates in the manner of published ones', () => {
   });
 });
 
+describe('what a template reads of its caller', () => {
+  /** Names that every template finds set. */
+  const GLOBALS = /^(range|dict|namespace|joiner|cycler|raise_exception|strftime_now|loop|caller)$/;
+  const readBy = (text: string): string[] =>
+    [...new Template(text).variables].filter((name) => !GLOBALS.test(name)).sort();
+
+  it('is what transformers would be given', () => {
+    expect(readBy(fixtures.templates.qwen3!)).toEqual(
+      ['add_generation_prompt', 'enable_thinking', 'messages', 'tools'].sort(),
+    );
+    expect(readBy(fixtures.templates['granite thinking']!)).toEqual(
+      ['add_generation_prompt', 'controls', 'documents', 'messages', 'thinking', 'tools'].sort(),
+    );
+    expect(readBy(fixtures.templates.llama3!)).toContain('date_string');
+  });
+
+  it.each(Object.entries(fixtures.reads))(
+    '%s: no more than jinja2 finds, and all that matters',
+    (name, reads) => {
+      const text = fixtures.templates[name]!;
+      const own = readBy(text);
+      expect(reads).toEqual(expect.arrayContaining(own));
+      // jinja2 also names what it cannot tell to be set: giving that changes nothing.
+      for (const variable of reads.filter((each) => !own.includes(each)))
+        for (const { template, variables, name: _, ...expected } of fixtures.cases)
+          if (template === name)
+            expectOutcome(text, { ...fixtures.conversations[variables]!, [variable]: 'ODD' }, expected);
+    },
+  );
+
+  it('is what jinja2 finds in pieces of templates', () => {
+    const wrong = fixtures.pieces.filter(({ template, reads }) => {
+      if (!reads) return false;
+      try {
+        const own = readBy(template);
+        return own.join() !== reads.filter((name) => !GLOBALS.test(name)).join();
+      } catch {
+        return false;
+      }
+    });
+    expect(wrong.map(({ template, reads }) => [template, reads, readBy(template)])).toEqual([]);
+  });
+});
+
 describe('pieces of templates', () => {
-  it.each(fixtures.pieces)('$template', ({ template, ...expected }) =>
+  it.each(fixtures.pieces)('$template', ({ template, reads: _, ...expected }) =>
     expectOutcome(template, fixtures.variables, expected),
   );
 

@@ -30,7 +30,15 @@ test('the table has a row for each member, of its kind', () => {
 });
 
 test('what is no method goes over as data', () => {
-  expectTypeOf<keyof ModelData>().toEqualTypeOf<'info' | 'hasChatTemplate' | 'toolFormat' | 'thoughtTags'>();
-  const data = { info: {}, hasChatTemplate: true, toolFormat: 'hermes', thoughtTags: [] };
+  expectTypeOf<keyof ModelData>().toEqualTypeOf<
+    'info' | 'hasChatTemplate' | 'toolFormat' | 'thoughtTags' | 'templateVariables'
+  >();
+  const data = {
+    info: {},
+    hasChatTemplate: true,
+    toolFormat: 'hermes',
+    thoughtTags: [],
+    templateVariables: [],
+  };
   expect(dataOf({ ...data, reset: () => Promise.resolve() } as unknown as EngineModel)).toEqual(data);
 });

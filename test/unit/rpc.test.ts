@@ -316,6 +316,7 @@ function fakeModel(source: SourceLike, log: string[]): EngineModel {
     hasChatTemplate: true,
     toolFormat: undefined,
     thoughtTags: [],
+    templateVariables: [],
     async *generate(
       prompt,
       options: GenerateOptions = {},
@@ -514,6 +515,27 @@ describe('models in a worker', () => {
     Object.assign(hosted!, { thoughtTags: [] });
     await rejection(model.encode('x'));
     expect(model.thoughtTags).toEqual([]);
+  });
+
+  test('a model warns the page while it loads, and afterwards', async () => {
+    const tells: ((message: string) => void)[] = [];
+    const worker = fakeWorker([], async (source, { warn }) => {
+      tells.push(warn!);
+      warn!('loading');
+      return fakeModel(source, []);
+    });
+    const warnings: string[] = [];
+    const warn = (message: string) => void warnings.push(message);
+    const model = await loadModelInWorker('https://example.org/a/', { worker, warn });
+    const other = await loadModelInWorker('https://example.org/b/', {
+      worker,
+      warn: (text) => warn(`b ${text}`),
+    });
+    tells[0]!('later');
+    tells[1]!('later');
+    await model.reset();
+    await other.reset();
+    expect(warnings).toEqual(['loading', 'b loading', 'later', 'b later']);
   });
 
   test('a reply that makes KV buffers again is told of with its end', async () => {

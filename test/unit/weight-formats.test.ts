@@ -26,7 +26,7 @@ it('each matrix is in its own format; gate and up of two kinds are f32, and that
   );
   expect(own).toEqual({
     embed_tokens: 'q8',
-    ...{ q_proj: 'q8', k_proj: 'q4', v_proj: 'q5', o_proj: 'q4' },
+    ...{ q_proj: 'q8', k_proj: 'q4_1', v_proj: 'q5', o_proj: 'q4_1' },
     ...{ gate_proj: 'f32', up_proj: 'f32', down_proj: 'bf16' },
   });
   expect(note).toMatch(/Q5_1 as f32\.$/);
@@ -38,7 +38,7 @@ it('a matrix with a factor stays as it is stored: the kernels multiply', async (
   const gpu = paperGpu(adapterOf('gpu', false));
   const { weights, fill } = allocateWeights(gpu, new Ledger(gpu), scaled, sizes.dtype, sizes.own);
   const { out } = weights.attention.get(0)!;
-  expect(out.parts).toMatchObject([{ dtype: 'q4', factor: 0.22 }]);
+  expect(out.parts).toMatchObject([{ dtype: 'q4_1', factor: 0.22 }]);
   expect(weights.mlp.get(0)!.down.parts).toMatchObject([{ dtype: 'bf16', factor: 0.22 }]);
   expect(weights.embed.parts).toMatchObject([{ dtype: 'q8', factor: 12 }]);
   expect(weights.head.parts).toMatchObject([{ dtype: 'q8', factor: 12 }]);

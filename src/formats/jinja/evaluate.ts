@@ -75,7 +75,7 @@ export class LoopExit {
   }
 }
 
-const CONSTANTS: Record<string, Value> = {
+export const CONSTANTS: Record<string, Value> = {
   true: true,
   True: true,
   false: false,

@@ -16,6 +16,7 @@ import {
   type Value,
   view,
 } from './values.ts';
+import { freeNames } from './variables.ts';
 
 const nameIn = (date: Date, field: 'weekday' | 'month', length: 'long' | 'short'): string =>
   date.toLocaleDateString('en-US', { [field]: length });
@@ -135,6 +136,11 @@ export class Template {
       if (cause instanceof TemplateFault) throw cause;
       throw new TemplateFault(cause instanceof Error ? cause.message : String(cause), { cause });
     }
+  }
+
+  /** Names that it reads and does not set: the caller's, and built-in ones. */
+  get variables(): Set<string> {
+    return freeNames(this.#body);
   }
 
   /** @throws TemplateFault; Refusal, where the template raises an exception; TypeError, for what it cannot work with */
