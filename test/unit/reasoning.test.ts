@@ -410,6 +410,34 @@ describe('a budget', () => {
     expect(plain.usage).not.toHaveProperty('reasoningTokens');
   });
 
+  test('ends with the tag, also where a stop string holds its text back', () => {
+    const tokenizer = tokenizers['qwen control']!;
+    for (const stop of ['</think>\n\nNo', '</think>x', '\n</think>\n\nYes.'])
+      for (const budget of [1, 2, 3, 4, 5, 6]) {
+        const checked = checkOptions({ stop, reasoningBudget: budget }, 300);
+        const reply = new Reply(tokenizer, {
+          ...{
+            enders: new Set<number>(),
+            stop: checked.stop,
+            limit: 99,
+            continued: [],
+            constraint: undefined,
+          },
+          reasoning: reasoningOf(tokenizer, messages, [], checked),
+        });
+        const closing = idsOf(tokenizer, '<think>Hm\n</think>\n\nYes').flatMap((tokenId) => {
+          reply.take({ tokenId, logprobs: undefined });
+          return reply.close();
+        });
+        reply.flush();
+        // Three tokens are reasoning: no budget of more closes it.
+        expect([stop, budget, closing.length > 0]).toEqual([stop, budget, budget <= 3]);
+        if (budget > 3) expect(reply).toMatchObject({ text: 'Yes', reasoning: 'Hm' });
+      }
+    const empty = replyTo(tokenizer, idsOf(tokenizer, '<think></think>Yes'), { stop: '<think>x' });
+    expect(empty).toMatchObject({ text: 'Yes', reasoning: '' });
+  });
+
   test('that maxTokens cuts', async () => {
     for (const [maxTokens, reasoningBudget] of [
       [1, 0],
