@@ -47,7 +47,7 @@ const large = {
 };
 const repositories = {
   'some/tiny': { files: { ...files } },
-  'some/gated': { files, gated: true as const },
+  'some/gated': { files: { ...files, 'more.json': '{}' }, gated: true as const },
   'some/large': { files: { ...large } },
   'some/one-GGUF': { files: { 'm.gguf': gguf } },
 };
@@ -254,5 +254,15 @@ describe('downloads', () => {
     await load('some/tiny');
     expect([old, young].map((path) => existsSync(path))).toEqual([false, true]);
     expect((await listCached()).length).toBeGreaterThan(0);
+  });
+
+  it('of a licensed model miss no file that was refused for want of a token', async () => {
+    vi.stubEnv('HF_TOKEN', TOKENS.member);
+    await load('some/gated');
+    vi.stubEnv('HF_TOKEN', '');
+    const read = async () => (await openModelFolder('some/gated')).read('more.json');
+    await expect(read()).rejects.toThrow('licence');
+    vi.stubEnv('HF_TOKEN', TOKENS.member);
+    expect(Buffer.from(await read()).toString()).toBe('{}');
   });
 });
