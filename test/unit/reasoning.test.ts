@@ -305,6 +305,13 @@ describe('constraints', () => {
     expect(await say(whole)).toMatchObject({ taken: whole.wanted.length });
   });
 
+  it.each(['qwen control', 'qwen token', 'qwen text'])('%s: hold behind half a character', async (name) => {
+    const call = constrained(name, { regex: 'yes|no' }, '<think>Hm é</think>yes');
+    const half = call.wanted.findIndex((id) => call.tokenizer.decode([id]).includes('\ufffd'));
+    call.wanted.splice(half + 1, 1);
+    expect(await say(call)).toMatchObject({ text: 'yes', reasoning: 'Hm \ufffd' });
+  });
+
   it('hold behind what the prompt has opened', async () => {
     const call = constrained('deepseek text', { regex: 'yes|no' }, 'Hm.\n</think>yes');
     expect(await say(call)).toMatchObject({ text: 'yes', reasoning: 'Hm.' });
