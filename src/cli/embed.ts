@@ -66,7 +66,7 @@ export const command: Command = {
   --dimensions N     the first N numbers of each vector
   --no-normalize     leave lengths as they are
   --truncate         cut texts that are longer than the context
-  --batch N          texts that run at once (8)
+  --batch N          texts that run at once (1); each has a KV cache of --context tokens
   --similarity       print how alike the others are to the first text (cosine), the most alike first
   --lora ADAPTER     with a LoRA adapter of peft, named as a model is
 ${COMMON_HELP}: {embeddings, tokens}`,
@@ -75,7 +75,7 @@ ${COMMON_HELP}: {embeddings, tokens}`,
     const { values, folder } = parseCommand(argv, OPTIONS);
     const options = embedOptionsOf(values);
     const loadOptions = { ...loadOptionsOf(values), adapter: values.adapter, signal };
-    const batch = numberOf('batch', values.batch) ?? 8;
+    const batch = numberOf('batch', values.batch) ?? 1;
     const given = await textsOf(values);
     if (values.similarity && (values.json || given.length < 2))
       throw usageError('--similarity needs two texts or more, and no --json.');

@@ -68,6 +68,7 @@ const HARMLESS = [
   'decoder_start_token_id',
   'diversity_penalty',
   'do_sample',
+  'document_attention',
   'dropout',
   'dtype',
   'early_stopping',

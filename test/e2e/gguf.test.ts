@@ -9,7 +9,7 @@ test('a chosen GGUF file loads in the formats of the file and answers', async ()
   const { page, problems } = await openChat({ viewport: { width: 900, height: 700 } });
   await page.setInputFiles('#file-input', join(import.meta.dirname, '../fixtures/tiny-llama.gguf'));
   await ready(page, 'tiny-llama.gguf');
-  expect(await page.textContent('#status')).toMatch(/weights \(f32, q8, bf16, q4, q5\)/);
+  expect(await page.textContent('#status')).toMatch(/weights \(f32, q8, bf16, q4_1, q5\)/);
   await set(page, 'temperature', '0');
   await set(page, 'maxTokens', '4');
   await page.fill('#prompt', 'hi');
