@@ -62,6 +62,10 @@ class Transient {
   }
 }
 
+/** Whether the name of the server is unknown, which Node tells. */
+const noSuchHost = (error: unknown): boolean =>
+  ((error as Error).cause as { code?: string } | undefined)?.code === 'ENOTFOUND';
+
 /**
  * A folder on a web server, read by range requests. `folder` may be relative to the page.
  *
@@ -141,7 +145,7 @@ export function rawHttp(folder: string | URL, options: HttpOptions = {}): HttpFo
       }
       return await use(response, alive);
     } catch (error) {
-      if (error instanceof ShishuError || signal?.aborted) throw error;
+      if (error instanceof ShishuError || signal?.aborted || noSuchHost(error)) throw error;
       if (!stalled.signal.aborted) return new Transient(error);
       const said = `The server sent nothing of ${file} for ${stallMs} ms.`;
       return new Transient(new ShishuError('io', said, { details: { file, stallMs } }));

@@ -28,7 +28,7 @@ describe.runIf(SMOLLM2.runs)(SMOLLM2.name, () => {
     ['as it is', 'auto', ['q4_1', 'q8']],
     ['in f32', 'f32', ['f32']],
     // Its blocks have been in four bits before: these are found.
-    ['in q4', 'q4', ['q8', 'q4']],
+    ['in q4', 'q4', ['q4', 'q8']],
   ] as const)(
     'its GGUF file: the same ids, and %s the perplexity of transformers',
     async (_, dtype, formats) => {

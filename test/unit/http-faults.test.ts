@@ -2,6 +2,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ShishuError } from '../../src/errors.ts';
+import { rawHttp } from '../../src/formats/http.ts';
 import { openSource, type SourceOptions } from '../../src/formats/open-source.ts';
 import type { Source } from '../../src/formats/source.ts';
 
@@ -417,6 +418,18 @@ describe('the head of a file', () => {
       code: 'not-found',
     });
   });
+});
+
+it('a server that nobody knows is not waited for', async () => {
+  const waits: number[] = [];
+  const folder = rawHttp('https://nobody.invalid/model/', {
+    fetch: async () => {
+      throw new TypeError('fetch failed', { cause: { code: 'ENOTFOUND' } });
+    },
+    sleep: async (ms) => void waits.push(ms),
+  });
+  await expect(folder.read('config.json')).rejects.toThrow('fetch failed');
+  expect(waits).toEqual([]);
 });
 
 describe('hub', () => {
