@@ -121,7 +121,7 @@ class FolderHandle {
 }
 
 async function removeOldDrafts(folder: string): Promise<void> {
-  const names = await readdir(folder, { recursive: true });
+  const names = await readdir(folder, { recursive: true }).catch((): string[] => []);
   for (const path of names.filter((name) => name.endsWith('.part')).map((name) => join(folder, name))) {
     const { mtimeMs = Date.now() } = (await stat(path).catch(() => undefined)) ?? {};
     if (Date.now() - mtimeMs > LONGEST_DRAFT_MS) await rm(path, { force: true });
