@@ -88,6 +88,7 @@ describe('what a config asks for', () => {
     expect(inside({ layers_to_transform: 1 })).toEqual([1]);
     expect(inside({ layers_to_transform: [0, 12], layers_pattern: 'layers' })).toEqual([0, 2]);
     expect(inside({ layers_to_transform: [0], layers_pattern: ['h', 'blocks'] })).toEqual([]);
+    expect(inside({ layers_to_transform: [1], layers_pattern: '(h|layers)' })).toEqual([1]);
     expect(inside({ exclude_modules: ['layers.1.self_attn.q_proj'] })).toEqual([0, 2]);
     expect(inside({ exclude_modules: '.*\\.1\\..*', layers_to_transform: [] })).toEqual([0, 2]);
   });
@@ -121,6 +122,13 @@ describe('what is refused, by name', () => {
     [{ ...CONFIG, target_modules: ['q_proj', 'lm_head'] }, 'unsupported', 'names "lm_head"'],
     [{ ...CONFIG, target_modules: ['embed_tokens'] }, 'unsupported', 'names "embed_tokens"'],
     [{ ...CONFIG, target_modules: '(?P<x>q_proj)' }, 'unsupported', 'this pattern is not supported'],
+    // To other readers of patterns \\Z is a letter, and {,1} three signs.
+    [{ ...CONFIG, alpha_pattern: { '.*q_proj\\Z': 16 } }, 'unsupported', 'this pattern is not supported'],
+    [
+      { ...CONFIG, rank_pattern: { 'layers\\.1{,1}\\..*': 16 } },
+      'unsupported',
+      'this pattern is not supported',
+    ],
     [{ ...CONFIG, use_dora: true }, 'unsupported', '"use_dora" is true: DoRA is not supported'],
     [{ ...CONFIG, bias: 'all' }, 'unsupported', '"bias" is "all"'],
     [{ ...CONFIG, fan_in_fan_out: true }, 'unsupported', '"fan_in_fan_out"'],
