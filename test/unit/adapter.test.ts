@@ -9,12 +9,17 @@ import { bytesToF32 } from '../../src/formats/float.ts';
 import { readJson } from '../../src/formats/json.ts';
 import { openSource } from '../../src/formats/open-source.ts';
 import { encodeSafetensors, type NamedTensor } from '../../src/formats/safetensors.ts';
+import { Ledger } from '../../src/gpu/buffer.ts';
+import type { Gpu } from '../../src/gpu/device.ts';
 import { readAdapter } from '../../src/model/adapter.ts';
 import { adapterConfigOf } from '../../src/model/adapter-config.ts';
+import { AdapterSet } from '../../src/model/adapters.ts';
 import { type ModelSpec, tensorsOf } from '../../src/model/spec.ts';
+import { allocateWeights } from '../../src/model/weights.ts';
 import { ADAPTER_FIXTURES, adapterFixture } from '../support/adapter-fixtures.ts';
 import { difference } from '../support/family-fixtures.ts';
 import { memorySource } from '../support/memory-source.ts';
+import { adapterOf, paperGpu } from '../support/paper-gpu.ts';
 import { mulberry32 } from '../support/random.ts';
 
 const LLAMA = {
@@ -278,6 +283,66 @@ test('merges into the values of a GGUF file, which are in its blocks no more', a
   });
   expect(difference(found, expected)).toBeLessThan(1e-6);
   expect(difference(before, expected)).toBeGreaterThan(0.1);
+});
+
+describe('memoryLimit', () => {
+  const paper = paperGpu(adapterOf('gpu', false));
+  const device = {
+    ...paper.device,
+    pushErrorScope() {},
+    popErrorScope: async () => null,
+    createCommandEncoder: () => ({ copyBufferToBuffer() {}, finish() {} }),
+    queue: { writeBuffer() {}, submit() {} },
+  };
+  const gpu = { ...paper, device } as unknown as Gpu;
+  const setUp = (memoryLimit: number) => {
+    const ledger = new Ledger(gpu);
+    const { weights } = allocateWeights(gpu, ledger, SPEC, 'f32');
+    return {
+      ledger,
+      set: new AdapterSet({ gpu, ledger, spec: SPEC, weights, sequences: 1, rows: 8, memoryLimit }),
+    };
+  };
+  const ofRank = (r: number) =>
+    read(
+      folder(
+        { ...CONFIG, r },
+        Object.fromEntries(
+          Object.entries(FACTORS).map(([name, [rows, cols]]) => [
+            name,
+            name.includes('lora_A') ? [r, cols!] : [rows!, r],
+          ]),
+        ),
+      ),
+    );
+
+  test('adapters fit where it allows what they take in the end, to the byte', async () => {
+    const two = [await ofRank(2), await ofRank(300)];
+    const { ledger, set } = setUp(Number.POSITIVE_INFINITY);
+    for (const adapter of two) await set.add(adapter);
+    const exact = setUp(ledger.bytes());
+    for (const adapter of two) await exact.set.add(adapter);
+    expect(exact.ledger.bytes()).toBe(ledger.bytes());
+    const less = setUp(ledger.bytes() - 1);
+    await less.set.add(two[0]!);
+    const before = less.ledger.bytes();
+    await expect(less.set.add(two[1]!)).rejects.toMatchObject({ code: 'does-not-fit' });
+    expect(less.ledger.bytes()).toBe(before);
+  });
+
+  test('one of several is taken away where it is passed already, by maps that came after', async () => {
+    const limit = 100_000;
+    const { ledger, set } = setUp(limit);
+    const adapter = await ofRank(2);
+    const before = ledger.bytes();
+    const [first, second] = [await set.add(adapter), await set.add(adapter)];
+    const maps = ledger.storage('linear maps', limit, 'weights');
+    await expect(set.add(adapter)).rejects.toMatchObject({ code: 'does-not-fit' });
+    await set.remove(first);
+    await set.remove(second);
+    ledger.release(maps);
+    expect(ledger.bytes()).toBe(before);
+  });
 });
 
 describe.each(ADAPTER_FIXTURES)('%s merged', (name) => {
