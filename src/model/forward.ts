@@ -38,9 +38,8 @@ export interface Scratch {
   qkv: GPUBuffer | undefined;
   attended: GPUBuffer;
   parts: GPUBuffer;
-  hidden: GPUBuffer;
-  /** What linear maps of two factors have between them. */
-  reduced: GPUBuffer | undefined;
+  /** What lies between two matrices, of an MLP or of a linear map, by its columns. */
+  hidden: ReadonlyMap<number, GPUBuffer>;
   logits: Activations;
   /** `(context, headDim / 2)` cos and sin, by `ropeKey`. */
   ropes: ReadonlyMap<string, GPUBuffer>;
@@ -67,9 +66,9 @@ export function allocateScratch(
   const convolved = convOf(spec).size > 0 ? spec.hiddenSize : 0;
   const normed = mixers.filter(({ qkNorm }) => qkNorm !== undefined);
   const qkv = Math.max(3 * convolved, ...normed.map(qkvSize));
-  const widths = spec.blocks.map(({ feedForward: { width } }) => width);
-  const ranks = spec.blocks.map(({ mixer }) => (mixer.kind === 'linear' ? (mixer.down?.rows ?? 0) : 0));
-  const rank = Math.max(...ranks);
+  const hidden = spec.blocks.flatMap(({ mixer, feedForward: { width } }) =>
+    mixer.kind === 'linear' && mixer.down ? [mixer.down.rows, width] : [width],
+  );
   return {
     rows,
     logitRows: size.logitRows,
@@ -83,8 +82,7 @@ export function allocateScratch(
       most((mixer) => attentionPartsBytes(tuning, mixer, context, size.decodeRows)),
       'scratch',
     ),
-    hidden: make('hidden', Math.max(...widths)),
-    reduced: rank > 0 ? make('reduced', rank) : undefined,
+    hidden: new Map([...new Set(hidden)].map((cols) => [cols, make('hidden', cols)])),
     logits: {
       buffer: ledger.storage('logits', 4 * size.logitRows * stride(spec.vocabSize), 'scratch'),
       cols: spec.vocabSize,
@@ -250,7 +248,7 @@ export function recordBlocks(
     }
     const { gateUp, down, gainAfter } = weights.mlp.get(mlp)!;
     const { activation = 'silu' } = spec.blocks[mlp]!.feedForward;
-    const hidden = { buffer: scratch.hidden, cols: down.cols };
+    const hidden = { buffer: scratch.hidden.get(down.cols)!, cols: down.cols };
     const input = { label: 'gate and up', x, norm: gateUp.hasGain ? normed : undefined };
     const site = adapters?.site(mlp, 'gateUp');
     const sums = site && { buffer: adapters!.scratch('gateUp'), cols: gateUp.rows };
@@ -283,7 +281,7 @@ export function recordLinear(
   norm(gpu, tuning, recorder, { label: 'linear norm', x, out: normed, eps, head: false, step });
   const { down, up } = weights.linear.get(layer)!;
   const z = { buffer: normed, cols: x.cols };
-  const reduced = down && { buffer: scratch.reduced!, cols: down.rows };
+  const reduced = down && { buffer: scratch.hidden.get(down.rows)!, cols: down.rows };
   if (reduced)
     project(gpu, tuning, recorder, {
       label: 'linear down',

@@ -24,10 +24,11 @@ test.each([
     },
   ],
   [
-    'linear maps of two factors beside MLPs',
+    'linear maps of two factors beside MLPs of two widths',
     {
       model_type: 'shishu-llama',
-      ...{ ...SIZES, hidden_size: 40, intermediate_size: 52, linear_rank: 10, linear_layers: [1, 2] },
+      ...{ ...SIZES, hidden_size: 40, intermediate_size: 52 },
+      ...{ intermediate_size_mlp: 44, linear_rank: 10, linear_layers: [1, 2] },
       ...{ num_decoder_front: 1, num_mlp: 2, num_mlp_shared: 0, num_decoder_end: 1 },
     },
   ],
