@@ -7,7 +7,12 @@ const { values } = parseArgs({ options: { adapter: { type: 'string' } } });
 const [rows, cols] = [1536, 1536];
 const GB = 1e9;
 
-const server = await createServer({ server: { middlewareMode: true }, appType: 'custom', logLevel: 'error' });
+const server = await createServer({
+  server: { middlewareMode: true },
+  appType: 'custom',
+  logLevel: 'error',
+  optimizeDeps: { noDiscovery: true },
+});
 /** @param {string} path */
 const load = (path) => server.ssrLoadModule(path);
 const { VALUE_FORMATS, FORMATS } = await load('/src/quant/index.ts');
