@@ -62,8 +62,8 @@ export function packBlocks(
   const { bytes } = TYPES[type];
   for (const half of halves)
     for (let at = half; at < blocks.length; at += bytes) {
-      // Of most the exponent alone tells.
-      if ((blocks[at + 1]! & 0x7c) < 0x70) continue;
+      // Of most the exponent alone tells: those below 4096 are kept in all types.
+      if ((blocks[at + 1]! & 0x7c) < 0x6c) continue;
       const number = f16ToF32(blocks[at]! | (blocks[at + 1]! << 8));
       if (!(Math.abs(number) <= most)) refuse([number], 0, tensor, 'blocks cannot hold');
     }

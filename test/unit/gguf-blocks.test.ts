@@ -1,5 +1,6 @@
 // The values of quantised blocks, against those of the Python package gguf (scripts/make-gguf-fixtures.py), bit for bit.
 import { expect, it } from 'vitest';
+import { f32ToF16 } from '../../src/formats/float.ts';
 import { type BlockType, TYPES } from '../../src/formats/gguf/types.ts';
 import { widen } from '../../src/formats/gguf/widen.ts';
 import { rowBytes } from '../../src/kernels/tensor.ts';
@@ -65,3 +66,24 @@ it('a scale that is no finite number is refused by its tensor', () => {
     }),
   );
 });
+
+it.each([
+  ['Q4_0', 8],
+  ['Q5_0', 16],
+] as const)(
+  '%s: a scale whose minimum, -%i times it, is past f16 is refused, and the one below it is kept',
+  (type, codes) => {
+    const { bytes, values } = TYPES[type];
+    const blocks = new Uint8Array(2 * bytes);
+    const packed = (scale: number) => {
+      for (const at of [0, bytes]) new DataView(blocks.buffer).setUint16(at, f32ToF16(scale), true);
+      return packBlocks(type, blocks, 2 * values, 'some.weight');
+    };
+    for (const sign of [1, -1]) {
+      expect(() => packed((sign * 65536) / codes)).toThrow(/some\.weight.*blocks cannot hold/);
+      const { codes: kept, scales } = packed((sign * 65504) / codes);
+      const found = FORMATS[dtypeOfBlocks(type)!].decode(kept.buffer, scales.buffer, values);
+      expect([...found]).toEqual(Array(values).fill(-sign * 65504));
+    }
+  },
+);
