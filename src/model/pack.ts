@@ -2,7 +2,7 @@ import { ShishuError } from '../errors.ts';
 import { f16ToF32 } from '../formats/float.ts';
 import type { BlockType } from '../formats/gguf/types.ts';
 import { TYPES } from '../formats/gguf/types.ts';
-import { type PackedRows, type Repack, stride, type WeightFormat } from '../quant/format.ts';
+import { F16_MOST, type PackedRows, type Repack, stride, type WeightFormat } from '../quant/format.ts';
 import { FORMATS, VALUE_FORMATS, type ValueDtype, type WeightDtype } from '../quant/index.ts';
 
 /** Widens rows `(rows, cols)` to `(rows, stride(cols))`, zeros between. */
@@ -17,7 +17,7 @@ export function padRows(values: Float32Array<ArrayBuffer>, cols: number): Float3
 
 /**
  * Makes rows `(rows, cols)` f32 what the GPU keeps; `tensor` is named in errors.
- * @throws ShishuError `bad-checkpoint` when f16 cannot hold a value, or a value to quantize is not finite.
+ * @throws ShishuError `bad-checkpoint` when the dtype cannot hold a value.
  */
 export type Packer = (values: Float32Array<ArrayBuffer>, cols: number, tensor: string) => PackedRows;
 
@@ -31,8 +31,6 @@ export function packerOf(dtype: ValueDtype): Packer {
     return format.encode(padded, stride(cols));
   };
 }
-
-const F16_MOST = 65504;
 
 /** The dtypes that hold GGUF's blocks of a type as they are. */
 const KEPT = new Map<BlockType, WeightDtype>(

@@ -77,9 +77,11 @@ export interface ValueFormat extends WeightFormat {
 export const alignedTo = (bytes: Uint8Array<ArrayBuffer>, of: number): Uint8Array<ArrayBuffer> =>
   bytes.byteOffset % of === 0 ? bytes : bytes.slice();
 
-/** Index of the first value that is no finite number, or -1. */
-export function firstNotFinite(values: Float32Array): number {
-  for (let i = 0; i < values.length; i++) if (!(Math.abs(values[i]!) < Number.POSITIVE_INFINITY)) return i;
+export const F16_MOST = 65504;
+
+/** Index of the first value that is past `most`, or no number; or -1. */
+export function firstPast(values: Float32Array, most: number): number {
+  for (let i = 0; i < values.length; i++) if (!(Math.abs(values[i]!) <= most)) return i;
   return -1;
 }
 
@@ -111,6 +113,4 @@ export const BLOCKED = {
   unit: 8,
   // Few bits are too few for the table that both ends of the model go through.
   table: 'q8',
-  refusal: 'cannot be quantized',
-  firstRefused: firstNotFinite,
 } as const satisfies Partial<ValueFormat>;

@@ -1,10 +1,9 @@
 import { f16ToF32, f32ToF16 } from '../formats/float.ts';
-import { BLOCK, BLOCKED, type PackedRows, type ValueFormat } from './format.ts';
+import { BLOCK, BLOCKED, F16_MOST, firstPast, type PackedRows, type ValueFormat } from './format.ts';
 
 /** Values along a half of a block. */
 const HALF = 16;
 const TOP = 15;
-const F16_MOST = 65504;
 
 /** What may be cut off a grid at either end, as a share of the values' range: clipped, for the sake of the others. */
 const CUT = 0.03;
@@ -184,7 +183,8 @@ function encode(values: Float32Array, perRow: number): PackedRows {
         );
     }
     pairs[pair] = f32ToF16(grid.scale);
-    pairs[pair + 1] = f32ToF16(grid.low);
+    // The best one may be past f16 where no value is.
+    pairs[pair + 1] = f32ToF16(Math.max(-F16_MOST, grid.low));
     write(at, BLOCK, { scale: grid.scale, low: f16ToF32(pairs[pair + 1]!) });
   }
   return { codes, scales: pairs };
@@ -214,7 +214,7 @@ export const q4: ValueFormat = {
   perBlock: 2,
   level: 8,
   refusal: 'q4 cannot hold',
-  firstRefused: (values) => values.findIndex((value) => !(Math.abs(value) <= F16_MOST)),
+  firstRefused: (values) => firstPast(values, F16_MOST),
   encode,
   decode(codes, scales, cols) {
     const bytes = new Uint8Array(codes);

@@ -1,6 +1,14 @@
 // GGUF's Q4_0 and Q4_1.
 import { f16ToF32, f32ToF16 } from '../formats/float.ts';
-import { alignedTo, BLOCK, decodeBlocks, type Repack, stride, type WeightFormat } from './format.ts';
+import {
+  alignedTo,
+  BLOCK,
+  decodeBlocks,
+  F16_MOST,
+  type Repack,
+  stride,
+  type WeightFormat,
+} from './format.ts';
 
 /**
  * Blocks of `words` halves: numbers, then 16 bytes, whose low halves are the first 16 codes and whose high ones the others.
@@ -40,7 +48,7 @@ export const q4_1: WeightFormat = {
   blocks: {
     Q4_0: {
       halves: [0],
-      most: 65504 / 8,
+      most: F16_MOST / 8,
       repack: repackAs(9, (from, at) => f32ToF16(-8 * f16ToF32(from[at]!))),
     },
     Q4_1: { halves: [0, 2], repack: repackAs(10, (from, at) => from[at + 1]!) },

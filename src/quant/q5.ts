@@ -1,6 +1,6 @@
 // GGUF's Q5_0 and Q5_1.
 import { f16ToF32, f32ToF16 } from '../formats/float.ts';
-import { alignedTo, BLOCK, type Repack, stride, type WeightFormat } from './format.ts';
+import { alignedTo, BLOCK, F16_MOST, type Repack, stride, type WeightFormat } from './format.ts';
 import { K_TYPES, lowOf, unitOf } from './k-blocks.ts';
 
 /**
@@ -43,7 +43,7 @@ export const q5: WeightFormat = {
   blocks: {
     Q5_0: {
       halves: [0],
-      most: 65504 / 16,
+      most: F16_MOST / 16,
       repack: repackAs(11, (from, at) => f32ToF16(-16 * f16ToF32(from[at]!))),
     },
     Q5_1: { halves: [0, 2], repack: repackAs(12, (from, at) => from[at + 1]!) },

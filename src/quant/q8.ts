@@ -5,11 +5,16 @@ import {
   BLOCKED,
   decodeBlocks,
   extremeOf,
+  F16_MOST,
+  firstPast,
   type PackedRows,
   type Repack,
   stride,
   type ValueFormat,
 } from './format.ts';
+
+/** The code of a block's greatest magnitude. */
+const TOP = 127;
 
 /** Symmetric, in blocks of 32 along the input: code = round(w / scale), scale = |w|max / 127 as f16. */
 function encode(values: Float32Array): PackedRows {
@@ -17,7 +22,7 @@ function encode(values: Float32Array): PackedRows {
   const codes = new Int8Array(values.length);
   for (let block = 0; block < scales.length; block++) {
     const at = block * BLOCK;
-    const half = f32ToF16(Math.abs(extremeOf(values, at)) / 127);
+    const half = f32ToF16(Math.abs(extremeOf(values, at)) / TOP);
     scales[block] = half;
     const scale = f16ToF32(half);
     const inverse = scale === 0 ? 0 : 1 / scale;
@@ -52,7 +57,9 @@ export const q8: ValueFormat = {
   bits: 8,
   signed: true,
   perBlock: 1,
-  level: 127,
+  level: TOP,
+  refusal: 'q8 cannot hold',
+  firstRefused: (values) => firstPast(values, TOP * F16_MOST),
   encode,
   blocks: { Q8_0: { halves: [0], repack } },
   decode(codes, scales, cols) {

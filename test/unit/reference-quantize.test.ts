@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { f16ToF32 } from '../../src/formats/float.ts';
 import { packerOf } from '../../src/model/pack.ts';
-import { firstNotFinite } from '../../src/quant/format.ts';
+import { firstPast } from '../../src/quant/format.ts';
 import { FORMATS } from '../../src/quant/index.ts';
 import { dequantize, quantize, readQ4, roundToF16 } from '../reference/quantize.ts';
 import { mulberry32 } from '../support/random.ts';
@@ -18,10 +18,11 @@ test('roundToF16 rounds to the nearest, ties to even, down to subnormals', () =>
   expect(roundToF16(2 ** -25)).toBe(0);
 });
 
-test('firstNotFinite finds what cannot be quantized', () => {
+test('firstPast finds what cannot be quantized', () => {
   for (const odd of [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY])
-    expect(firstNotFinite(Float32Array.of(0, -3e38, odd))).toBe(2);
-  expect(firstNotFinite(Float32Array.of(0, -3e38, 3e38))).toBe(-1);
+    expect(firstPast(Float32Array.of(0, -2, odd), 2)).toBe(2);
+  expect(firstPast(Float32Array.of(0, -2, 2), 2)).toBe(-1);
+  expect(firstPast(Float32Array.of(0, -2.5, 2), 2)).toBe(1);
 });
 
 describe('q8', () => {
@@ -47,6 +48,16 @@ describe('q8', () => {
       const limit = 0.5 * Math.abs(quantized.scales[block]!) + Math.abs(w[i]!) * 2 ** -10;
       expect(Math.abs(back[i]! - w[i]!)).toBeLessThanOrEqual(limit);
     }
+  });
+  test('a value whose scale f16 cannot hold is refused', () => {
+    const w = new Float32Array(64);
+    for (const value of [1e30, -127 * 65536, Number.NaN, Number.POSITIVE_INFINITY]) {
+      w[7] = value;
+      expect(() => packerOf('q8')(w, 64, 'some.weight')).toThrow(/some\.weight.*q8 cannot hold/);
+    }
+    w[7] = -127 * 65504;
+    const { codes, scales } = packerOf('q8')(w, 64, 'test');
+    expect(FORMATS.q8.decode(codes.buffer, scales!.buffer, 64)[7]).toBe(-127 * 65504);
   });
   test('a block of zeros stays zeros', () => {
     expect([...dequantize(quantize(new Float32Array(32), 32), 32)]).toEqual(new Array(32).fill(0));
@@ -167,6 +178,14 @@ describe('q4', () => {
     }
     w[7] = -65504;
     expect(kept(w, 64)[7]).toBeCloseTo(-65504, -3);
+  });
+  test('a minimum that fits best may be past f16: the least that f16 has takes its place', () => {
+    const random = mulberry32(13);
+    const w = Float32Array.from({ length: 64 * 64 }, () => {
+      const sign = random() < 0.5 ? 1 : -1;
+      return 65504 * sign * (random() < 0.5 ? 1 : random());
+    });
+    expect(squared(kept(w, 64), w)).toBeLessThan(0.004);
   });
   test('padding is kept as zeros where it fills a block', () => {
     const { codes, scales } = encode(new Float32Array(64).fill(0.3, 0, 32), 64);
