@@ -296,7 +296,10 @@ function checkTensors(
       const whole = checkTensor(stored, entry, [within.rows, ...others]);
       const row = (whole.end - whole.start) / within.rows;
       const start = whole.start + within.row * row;
-      tensors.set(name, { ...whole, shape, start, end: start + rows! * row });
+      const end = start + rows! * row;
+      const share = rows! / within.rows;
+      const its = whole.stored && { stored: { ...whole.stored, bytes: share * whole.stored.bytes } };
+      tensors.set(name, { ...whole, shape, start, end, ...its });
       continue;
     }
     // One that stands in for another is no second copy.

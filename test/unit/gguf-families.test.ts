@@ -34,6 +34,19 @@ test.each(GGUF_FAMILIES)('%s: logits are those of transformers', async (name) =>
   );
 });
 
+test.each(GGUF_FAMILIES)(
+  '%s: bytes to fetch are those of its tensors, also where one holds several',
+  async (name) => {
+    const { file } = await ggufFamily(name);
+    const source = openSource(file);
+    const spec = specOf(await configOf(source));
+    const entries = await readEntries(source, undefined, true);
+    const { storedBytes, bytes } = checkpointOf(source, entries, tensorsOf(spec));
+    const sum = [...entries.values()].reduce((all, { stored }) => all + stored!.bytes, 0);
+    expect([storedBytes, bytes]).toEqual([sum, sum]);
+  },
+);
+
 const f32 = (value: number): Typed => ({ kind: 'f32', value });
 const u32 = (value: number): Typed => ({ kind: 'u32', value });
 const list = (value: number[]): Typed => ({ kind: 'array', of: 'i32', value });
