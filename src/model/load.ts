@@ -100,12 +100,14 @@ function* piecesOf(
     const storedRow = (entry.end - start) / matrix.rows;
     // What is widened takes no more than bf16 does.
     const most = Math.max(1, Math.floor(READ_BYTES / Math.max(storedRow, 2 * weight.cols)));
+    // About as many each time: q4 learns from them how much its columns matter, and of a few rows nothing.
+    const together = Math.ceil(matrix.rows / Math.ceil(matrix.rows / most));
     // The parts that hold a tensor are all in one dtype.
     const to = weight.parts[matrix.place(0).part]!;
     const size = rowBytes(to.dtype, weight.cols);
     const asTheyAre = blocks && !fold && dtypeOfBlocks(blocks) === to.dtype;
-    for (let first = 0; first < matrix.rows; first += most) {
-      const last = Math.min(matrix.rows, first + most);
+    for (let first = 0; first < matrix.rows; first += together) {
+      const last = Math.min(matrix.rows, first + together);
       yield {
         tensor,
         file,

@@ -2,13 +2,13 @@
 
 import { createHash } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
-import { type Checkpoint, openCheckpoint } from '../../src/formats/checkpoint.ts';
+import { type Checkpoint, openCheckpoint, type Span } from '../../src/formats/checkpoint.ts';
 import { LANES, lanesOf, slots } from '../../src/formats/concurrency.ts';
 import { openSource } from '../../src/formats/open-source.ts';
 import type { Source } from '../../src/formats/source.ts';
 import { Ledger } from '../../src/gpu/buffer.ts';
 import type { Gpu } from '../../src/gpu/device.ts';
-import type { WeightDtype } from '../../src/kernels/tensor.ts';
+import type { Weight, WeightDtype } from '../../src/kernels/tensor.ts';
 import { fillFromCheckpoint } from '../../src/model/load.ts';
 import { tensorsOf } from '../../src/model/spec.ts';
 import { allocateWeights } from '../../src/model/weights.ts';
@@ -147,6 +147,21 @@ describe('loading by ranges', () => {
     await expect(filled(source, abort.signal)).rejects.toMatchObject({ code: 'aborted' });
     expect(seen.requests).toBeLessThanOrEqual(8 + LANES);
   });
+});
+
+test('parts of a matrix have about as many rows each: q4 learns from them how much its columns matter', async () => {
+  const [rows, cols] = [1300, 1024];
+  const read: number[] = [];
+  const tensor = { file: 'm', dtype: 'F32', shape: [rows, cols], start: 0, end: 4 * rows * cols } as const;
+  const checkpoint = {
+    tensors: new Map([['m', tensor]]),
+    readSpans: async (spans: Span[]) => void read.push(...spans.map(({ start, end }) => end - start)),
+  };
+  const weight = { rows, cols, parts: [{ row0: 0, rows, dtype: 'q4' as const }] } as unknown as Weight;
+  const place = (row: number) => ({ part: 0, row });
+  const fill = { matrices: [{ tensor: 'm', weight, rows, place }], biases: [], gains: [], plain: [] };
+  await fillFromCheckpoint({} as Gpu, fill, checkpoint as unknown as Checkpoint, []);
+  expect(read.map((bytes) => bytes / (4 * cols))).toEqual([434, 434, 432]);
 });
 
 describe('lanes', () => {
