@@ -85,13 +85,6 @@ export function firstPast(values: Float32Array, most: number): number {
   return -1;
 }
 
-/** The value of greatest magnitude, with its sign; the first of equals. */
-export function extremeOf(values: Float32Array, at: number): number {
-  let extreme = 0;
-  for (let i = at; i < at + BLOCK; i++) if (Math.abs(values[i]!) > Math.abs(extreme)) extreme = values[i]!;
-  return extreme;
-}
-
 /** Values of a row from its codes, and what is beside its blocks. */
 export function decodeBlocks(
   code: (index: number) => number,

@@ -23,6 +23,16 @@ export function wordsOf(blocks: Uint8Array<ArrayBuffer>): Uint32Array<ArrayBuffe
   return new Uint32Array(buffer, byteOffset, byteLength / 4);
 }
 
+/** Units of a Q4_K or Q5_K block, whose 32 words of codes begin at `at`: 8 words are the low and the high halves of 64 values. */
+export function unitsOf(from: Uint32Array, at: number, codes: Uint32Array, to: number): void {
+  for (let pair = 0; pair < 32; pair += 8)
+    for (let i = 0; i < 4; i++) {
+      const [first, last] = [from[at + pair + 2 * i]!, from[at + pair + 2 * i + 1]!];
+      codes[to + pair + i] = unitOf(first, last);
+      codes[to + pair + 4 + i] = unitOf(first >>> 4, last >>> 4);
+    }
+}
+
 /** The low four bits of value `i` of a row. */
 export const lowOf = (codes: Uint32Array, i: number): number =>
   (codes[i >> 3]! >>> (8 * (i & 3) + (i & 4))) & 15;

@@ -1,7 +1,7 @@
 import type { Repack, WeightFormat } from './format.ts';
-import { K_BLOCK, K_TYPES, kScale, lowOf, unitOf, wordsOf } from './k-blocks.ts';
+import { K_BLOCK, K_TYPES, kScale, lowOf, unitsOf, wordsOf } from './k-blocks.ts';
 
-/** Words of a block: 4 of scales, 32 of codes, in which 8 words are the low and the high halves of 64 values. */
+/** Words of a block: 4 of scales, 32 of codes. */
 function repack(blocks: Uint8Array<ArrayBuffer>): ReturnType<Repack['repack']> {
   const from = wordsOf(blocks);
   const count = from.length / 36;
@@ -10,13 +10,7 @@ function repack(blocks: Uint8Array<ArrayBuffer>): ReturnType<Repack['repack']> {
   for (let block = 0; block < count; block++) {
     const at = 36 * block;
     for (let i = 0; i < 4; i++) scales[4 * block + i] = from[at + i]!;
-    for (let pair = 0; pair < 4; pair++)
-      for (let i = 0; i < 4; i++) {
-        const word = at + 4 + 8 * pair + 2 * i;
-        const to = 32 * block + 8 * pair + i;
-        codes[to] = unitOf(from[word]!, from[word + 1]!);
-        codes[to + 4] = unitOf(from[word]! >>> 4, from[word + 1]! >>> 4);
-      }
+    unitsOf(from, at + 4, codes, 32 * block);
   }
   return { codes, scales };
 }

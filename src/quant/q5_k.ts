@@ -1,5 +1,5 @@
 import type { Repack, WeightFormat } from './format.ts';
-import { K_BLOCK, K_TYPES, kScale, lowOf, unitOf, wordsOf } from './k-blocks.ts';
+import { K_BLOCK, K_TYPES, kScale, lowOf, unitsOf, wordsOf } from './k-blocks.ts';
 
 /** Words of a block: 4 of scales; 8 of fifth bits, bit j of byte i for value i of the j-th 32; 32 of codes, as Q4_K's. */
 function repack(blocks: Uint8Array<ArrayBuffer>): ReturnType<Repack['repack']> {
@@ -15,13 +15,7 @@ function repack(blocks: Uint8Array<ArrayBuffer>): ReturnType<Repack['repack']> {
       for (let g = 0; g < 8; g++) fifth |= ((from[at + 4 + g]! >>> j) & 0x01010101) << g;
       scales[12 * block + 4 + j] = fifth;
     }
-    for (let pair = 0; pair < 4; pair++)
-      for (let i = 0; i < 4; i++) {
-        const word = at + 12 + 8 * pair + 2 * i;
-        const to = 32 * block + 8 * pair + i;
-        codes[to] = unitOf(from[word]!, from[word + 1]!);
-        codes[to + 4] = unitOf(from[word]! >>> 4, from[word + 1]! >>> 4);
-      }
+    unitsOf(from, at + 12, codes, 32 * block);
   }
   return { codes, scales };
 }

@@ -4,7 +4,6 @@ import {
   BLOCK,
   BLOCKED,
   decodeBlocks,
-  extremeOf,
   F16_MOST,
   firstPast,
   type PackedRows,
@@ -22,7 +21,9 @@ function encode(values: Float32Array): PackedRows {
   const codes = new Int8Array(values.length);
   for (let block = 0; block < scales.length; block++) {
     const at = block * BLOCK;
-    const half = f32ToF16(Math.abs(extremeOf(values, at)) / TOP);
+    let greatest = 0;
+    for (let i = at; i < at + BLOCK; i++) greatest = Math.max(greatest, Math.abs(values[i]!));
+    const half = f32ToF16(greatest / TOP);
     scales[block] = half;
     const scale = f16ToF32(half);
     const inverse = scale === 0 ? 0 : 1 / scale;
