@@ -32,6 +32,8 @@ export function packerOf(dtype: ValueDtype): Packer {
   };
 }
 
+const DAMAGED = 'The file may be damaged: fetch it again.';
+
 /** The dtypes that hold GGUF's blocks of a type as they are. */
 const KEPT = new Map<BlockType, WeightDtype>(
   (Object.keys(FORMATS) as WeightDtype[]).flatMap((dtype) =>
@@ -63,14 +65,20 @@ export function packBlocks(
       // Of most the exponent alone tells: those below 4096 are kept in all types.
       if ((blocks[at + 1]! & 0x7c) < 0x6c) continue;
       const number = f16ToF32(blocks[at]! | (blocks[at + 1]! << 8));
-      if (!(Math.abs(number) <= most)) refuse([number], 0, tensor, 'blocks cannot hold');
+      if (!(Math.abs(number) <= most)) refuse([number], 0, tensor, 'blocks cannot hold', "'f32'");
     }
   return repack(blocks, cols);
 }
 
-function refuse(values: ArrayLike<number>, index: number, tensor: string, why: string): never {
+function refuse(
+  values: ArrayLike<number>,
+  index: number,
+  tensor: string,
+  why: string,
+  dtypes = "'f32', or 'auto'",
+): never {
   throw new ShishuError('bad-checkpoint', `Tensor "${tensor}" holds ${values[index]}, which ${why}.`, {
     details: { tensor, value: String(values[index]) },
-    mend: "Load it with dtype 'f32', or 'auto'.",
+    mend: Number.isFinite(values[index]) ? `Load it with dtype ${dtypes}.` : DAMAGED,
   });
 }
