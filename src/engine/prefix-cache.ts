@@ -43,9 +43,8 @@ const covers = (run: Run, plan: Plan): boolean =>
  * Either way, a block that attends finds K and V of every position before: a slot that was not written is never read.
  *
  * A block with a window may keep its last positions only, as a short convolution does, in a ring: position p takes the place of
- * p - capacity, also where the
- * step that wrote it is thrown away. What follows position p runs only where the window before it has kept its place in every
- * ring of the plan; else all runs anew, for what the window lacks was itself made of windows before it.
+ * p - capacity, also where the step that wrote it is thrown away. What follows position p runs only where the window before it
+ * has kept its place in every ring of the plan; else all runs anew, for what the window lacks was itself made of windows before it.
  */
 export class PrefixCache {
   readonly #tokens: number[];

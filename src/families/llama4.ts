@@ -50,10 +50,8 @@ function plainPositions(json: Json, rotated: (layer: number) => boolean): number
     fail('"layer_types" lists chunks, and "attention_chunk_size" is missing.');
   const tuned = (flag(json, 'attn_temperature_tuning') ?? true) && !layers.every(rotated);
   const floor = size(json, 'floor_scale') ?? 8192;
-  return Math.min(
-    chunked ? chunk! : Number.POSITIVE_INFINITY,
-    tuned ? Math.max(1, floor - 1) : Number.POSITIVE_INFINITY,
-  );
+  if (tuned && floor === 1) refuse('"floor_scale" is 1: queries scaled by their position are not supported.');
+  return Math.min(chunked ? chunk! : Number.POSITIVE_INFINITY, tuned ? floor - 1 : Number.POSITIVE_INFINITY);
 }
 
 /** Llama 4, text, dense: MobileLLM-R1. Neighbouring dimensions rotate together, and what rotates is then normalised. */

@@ -95,10 +95,10 @@ const isNumber = (value: unknown): value is number => typeof value === 'number' 
 const isTexts = (value: unknown): value is string[] =>
   Array.isArray(value) && value.every((each) => typeof each === 'string');
 
-/** A Python pattern that must match all of a text. */
-function pattern(field: string, source: string): RegExp {
+/** A Python pattern between others. With `u`, what would mean something else here, as `\Z` does, is an error. */
+function pattern(field: string, before: string, source: string, after: string): RegExp {
   try {
-    return new RegExp(`^(?:${source})$`);
+    return new RegExp(`^${before}(?:${source})${after}`, 'u');
   } catch {
     return refuse(field, source, 'this pattern is');
   }
@@ -107,7 +107,7 @@ function pattern(field: string, source: string): RegExp {
 /** Which modules a field names: a list of names or ends of names, or a pattern. */
 function named(field: string, value: unknown): (module: string) => boolean {
   if (typeof value === 'string') {
-    const whole = pattern(field, value);
+    const whole = pattern(field, '', value, '$');
     return (module) => whole.test(module);
   }
   if (!isTexts(value)) return fail(`"${field}" is ${JSON.stringify(value)}, expected a list or a pattern.`);
@@ -125,7 +125,7 @@ function patterned<T>(
   if (!isObject(given)) return fail(`"${field}" is ${JSON.stringify(given)}, expected an object.`);
   const entries = Object.entries(given).map(([key, value]): [RegExp, T] => {
     if (!check(value)) return fail(`"${field}" gives "${key}" ${JSON.stringify(value)}.`);
-    return [pattern(field, `(?:.*\\.)?(?:${key})`), value];
+    return [pattern(field, '(?:.*\\.)?', key, '$'), value];
   });
   return (module) => entries.find(([key]) => key.test(module))?.[1] ?? others;
 }
@@ -141,17 +141,12 @@ function inLayers(json: Json): (module: string) => boolean {
   if (!isTexts(lists)) return fail(`"layers_pattern" is ${JSON.stringify(names)}, expected names.`);
   const places =
     lists.length === 0 || lists[0] === ''
-      ? [/^.*?\.[^.]*\.(\d+)\./]
-      : lists.map((name) => {
-          try {
-            return new RegExp(`^(?:.*?\\.)?${name}\\.(\\d+)\\.`);
-          } catch {
-            return refuse('layers_pattern', name, 'this pattern is');
-          }
-        });
+      ? [/^.*?\.[^.]*\.(?<layer>\d+)\./]
+      : // A name may have groups of its own.
+        lists.map((name) => pattern('layers_pattern', '(?:.*?\\.)?', name, '\\.(?<layer>\\d+)\\.'));
   return (module) => {
     const match = places.map((place) => place.exec(module)).find((found) => found !== null);
-    return match !== undefined && match !== null && wanted.includes(Number(match[1]));
+    return match?.groups !== undefined && wanted.includes(Number(match.groups.layer));
   };
 }
 

@@ -61,6 +61,12 @@ export interface AdapterHost {
   memoryLimit: number | undefined;
 }
 
+/** Makes a buffer, which another makes room for. */
+type Make = (label: string, bytes: number, purpose: 'weights' | 'scratch', instead?: GPUBuffer) => GPUBuffer;
+
+/** What a projection has after a change, of what it had before. */
+type EntriesOf = (key: string, before: ReadonlyMap<number, Entry>) => ReadonlyMap<number, Entry>;
+
 const keyOf = (layer: number, projection: ProjectionName): string => `${layer} ${projection}`;
 
 /** The adapters of a model. Sequences choose among them by numbers from 1 up; 0 is none. */
@@ -123,7 +129,8 @@ export class AdapterSet {
         mend: 'Unload one first.',
       });
     const added = this.#entriesOf(adapter);
-    await this.#change([...added.keys()], (key, before) => new Map(before).set(id, added.get(key)!));
+    const entriesOf: EntriesOf = (key, before) => new Map(before).set(id, added.get(key)!);
+    await this.#change([...added.keys()], entriesOf, this.#host.memoryLimit);
     let bytes = 0;
     for (const [key, { rows, vectors }] of added)
       bytes += rows * rowBytes('f32', this.#sites.get(key)!.a.cols).codes + 16 * vectors;
@@ -229,10 +236,7 @@ export class AdapterSet {
   }
 
   /** Makes projections anew with other entries; what stays is copied on the GPU. */
-  async #change(
-    keys: readonly string[],
-    entriesOf: (key: string, before: ReadonlyMap<number, Entry>) => ReadonlyMap<number, Entry>,
-  ): Promise<void> {
+  async #change(keys: readonly string[], entriesOf: EntriesOf, memoryLimit?: number): Promise<void> {
     const { gpu, ledger } = this.#host;
     const wanted = keys.map((key) => ({
       key,
@@ -242,10 +246,11 @@ export class AdapterSet {
       const old = this.#sites.get(key);
       return old ? [old.a.parts[0]!.codes, old.b, old.table] : [];
     });
-    const gone = replaced.reduce((sum, { size }) => sum + size, 0);
     const made: GPUBuffer[] = [];
-    const make = (label: string, bytes: number, purpose: 'weights' | 'scratch'): GPUBuffer => {
-      this.#refuseTooLarge(label, bytes, ledger.bytes() - gone + bytes);
+    const make: Make = (label, bytes, purpose, instead) => {
+      if (instead) replaced.push(instead);
+      const gone = replaced.reduce((sum, { size }) => sum + size, 0);
+      this.#refuseTooLarge(label, bytes, ledger.bytes() - gone + bytes, memoryLimit);
       const buffer = ledger.storage(label, bytes, purpose);
       made.push(buffer);
       return buffer;
@@ -272,9 +277,8 @@ export class AdapterSet {
     this.#sites = sites;
   }
 
-  #refuseTooLarge(label: string, bytes: number, total: number): void {
-    const { gpu, memoryLimit = Number.POSITIVE_INFINITY } = this.#host;
-    const { binding } = gpu.limits;
+  #refuseTooLarge(label: string, bytes: number, total: number, memoryLimit = Number.POSITIVE_INFINITY): void {
+    const { binding } = this.#host.gpu.limits;
     const mend = 'Unload an adapter first.';
     if (bytes > binding)
       throw new ShishuError(
@@ -306,12 +310,7 @@ export class AdapterSet {
     return { rows, vectors, a: rows * rowBytes('f32', cols).codes, b: 16 * vectors };
   }
 
-  #site(
-    key: string,
-    entries: ReadonlyMap<number, Entry>,
-    make: (label: string, bytes: number, purpose: 'weights') => GPUBuffer,
-    encoder: GPUCommandEncoder,
-  ): Site {
+  #site(key: string, entries: ReadonlyMap<number, Entry>, make: Make, encoder: GPUCommandEncoder): Site {
     const { weight, matrices } = this.#weightOf(key);
     const { cols, hasGain } = weight;
     const { rows, vectors, ...bytes } = this.#bytesOf(key, entries);
@@ -358,7 +357,7 @@ export class AdapterSet {
   /** Buffers that are large enough for all projections; those that are stay. */
   #scratchFor(
     sites: ReadonlyMap<string, Site>,
-    make: (label: string, bytes: number, purpose: 'scratch') => GPUBuffer,
+    make: Make,
   ): Partial<Record<keyof AdapterScratch, GPUBuffer>> {
     const most = { t: 0, qkv: 0, gateUp: 0 };
     for (const [key, { rank, matrices }] of sites) {
@@ -372,7 +371,7 @@ export class AdapterSet {
       if (columns === 0) continue;
       const bytes = 4 * this.#host.rows * stride(columns);
       const there = this.#scratch[name];
-      found[name] = there && there.size >= bytes ? there : make(`adapters' ${name}`, bytes, 'scratch');
+      found[name] = there && there.size >= bytes ? there : make(`adapters' ${name}`, bytes, 'scratch', there);
     }
     return found;
   }

@@ -23,7 +23,10 @@ export const STEP_BYTES = 16;
 /** Behind the rows of q, for each sequence: what shaders/shared/kv_write_f16.wgsl notes. */
 const NOTE_BYTES = 8;
 
-/** Activations that every forward of a model writes over; `(rows, ...)` each. */
+/**
+ * Activations that every forward of a model writes over; `(rows, ...)` each. What a projection reads has one width: past it are
+ * zeros, for a weight's own padding may not be, in formats whose codes have no zero.
+ */
 export interface Scratch {
   /** Most rows of a forward, and most rows of logits. */
   rows: number;
@@ -35,7 +38,8 @@ export interface Scratch {
   qkv: GPUBuffer | undefined;
   attended: GPUBuffer;
   parts: GPUBuffer;
-  hidden: GPUBuffer;
+  /** What lies between two matrices, of an MLP or of a linear map, by its columns. */
+  hidden: ReadonlyMap<number, GPUBuffer>;
   logits: Activations;
   /** `(context, headDim / 2)` cos and sin, by `ropeKey`. */
   ropes: ReadonlyMap<string, GPUBuffer>;
@@ -59,7 +63,6 @@ export function allocateScratch(
     ledger.storage(label, 4 * rows * stride(cols), 'scratch');
   const mixers = [...attentionOf(spec).values()];
   const most = (of: (mixer: AttentionMixer) => number): number => Math.max(0, ...mixers.map(of));
-  // What convolutions are made of, and what they make.
   const convolved = convOf(spec).size > 0 ? spec.hiddenSize : 0;
   const normed = mixers.filter(({ qkNorm }) => qkNorm !== undefined);
   const qkv = Math.max(3 * convolved, ...normed.map(qkvSize));
@@ -73,13 +76,13 @@ export function allocateScratch(
     normed: make('normed', spec.hiddenSize),
     q: ledger.storage('q', 4 * rows * stride(most(qSize)) + NOTE_BYTES * size.sequences, 'scratch'),
     qkv: qkv > 0 ? make('qkv', qkv) : undefined,
-    attended: make('attended', Math.max(convolved, most(qSize))),
+    attended: make('attended', most(qSize)),
     parts: ledger.storage(
       'attention parts',
       most((mixer) => attentionPartsBytes(tuning, mixer, context, size.decodeRows)),
       'scratch',
     ),
-    hidden: make('hidden', Math.max(...hidden)),
+    hidden: new Map([...new Set(hidden)].map((cols) => [cols, make('hidden', cols)])),
     logits: {
       buffer: ledger.storage('logits', 4 * size.logitRows * stride(spec.vocabSize), 'scratch'),
       cols: spec.vocabSize,
@@ -224,7 +227,8 @@ export function recordBlocks(
       const site = adapters?.site(layer, 'convIn');
       project(gpu, tuning, recorder, { ...input, weight: own.in, out, width, step });
       if (site) loraAdd(recorder, { ...lowRank(site, input), to: thirds });
-      const mixed = { buffer: scratch.attended, cols: spec.hiddenSize };
+      // The normed x has been read.
+      const mixed = { buffer: scratch.normed, cols: spec.hiddenSize };
       conv(recorder, {
         x: thirds,
         mixer: convolutions.get(layer)!,
@@ -244,7 +248,7 @@ export function recordBlocks(
     }
     const { gateUp, down, gainAfter } = weights.mlp.get(mlp)!;
     const { activation = 'silu' } = spec.blocks[mlp]!.feedForward;
-    const hidden = { buffer: scratch.hidden, cols: down.cols };
+    const hidden = { buffer: scratch.hidden.get(down.cols)!, cols: down.cols };
     const input = { label: 'gate and up', x, norm: gateUp.hasGain ? normed : undefined };
     const site = adapters?.site(mlp, 'gateUp');
     const sums = site && { buffer: adapters!.scratch('gateUp'), cols: gateUp.rows };
@@ -277,7 +281,7 @@ export function recordLinear(
   norm(gpu, tuning, recorder, { label: 'linear norm', x, out: normed, eps, head: false, step });
   const { down, up } = weights.linear.get(layer)!;
   const z = { buffer: normed, cols: x.cols };
-  const reduced = down && { buffer: scratch.hidden, cols: down.rows };
+  const reduced = down && { buffer: scratch.hidden.get(down.rows)!, cols: down.rows };
   if (reduced)
     project(gpu, tuning, recorder, {
       label: 'linear down',

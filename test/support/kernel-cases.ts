@@ -150,7 +150,7 @@ const SIZES: Record<string, (place: Place) => number> = {
   SEQUENCES: () => SEQUENCES,
   CONTEXT: () => CONTEXT,
   CAPACITY: ({ odd, kernel }) => (odd.ring ? odd.window + rowsEach(rowsOf(odd, kernel)) : CONTEXT),
-  TAPS: ({ odd }) => 3 + (odd.rows % 3),
+  TAPS: ({ odd }) => 2 + (odd.rows % 4),
   Q_STRIDE: ({ odd }) => stride(odd.heads * odd.headDim),
   Q_STRIDE4: ({ odd }) => stride(odd.heads * odd.headDim) / 4,
   OUT_STRIDE4: ({ odd }) => stride(odd.heads * odd.headDim) / 4,

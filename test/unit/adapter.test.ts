@@ -9,12 +9,17 @@ import { bytesToF32 } from '../../src/formats/float.ts';
 import { readJson } from '../../src/formats/json.ts';
 import { openSource } from '../../src/formats/open-source.ts';
 import { encodeSafetensors, type NamedTensor } from '../../src/formats/safetensors.ts';
+import { Ledger } from '../../src/gpu/buffer.ts';
+import type { Gpu } from '../../src/gpu/device.ts';
 import { readAdapter } from '../../src/model/adapter.ts';
 import { adapterConfigOf } from '../../src/model/adapter-config.ts';
+import { AdapterSet } from '../../src/model/adapters.ts';
 import { type ModelSpec, tensorsOf } from '../../src/model/spec.ts';
+import { allocateWeights } from '../../src/model/weights.ts';
 import { ADAPTER_FIXTURES, adapterFixture } from '../support/adapter-fixtures.ts';
 import { difference } from '../support/family-fixtures.ts';
 import { memorySource } from '../support/memory-source.ts';
+import { adapterOf, paperGpu } from '../support/paper-gpu.ts';
 import { mulberry32 } from '../support/random.ts';
 
 const LLAMA = {
@@ -88,6 +93,7 @@ describe('what a config asks for', () => {
     expect(inside({ layers_to_transform: 1 })).toEqual([1]);
     expect(inside({ layers_to_transform: [0, 12], layers_pattern: 'layers' })).toEqual([0, 2]);
     expect(inside({ layers_to_transform: [0], layers_pattern: ['h', 'blocks'] })).toEqual([]);
+    expect(inside({ layers_to_transform: [1], layers_pattern: '(h|layers)' })).toEqual([1]);
     expect(inside({ exclude_modules: ['layers.1.self_attn.q_proj'] })).toEqual([0, 2]);
     expect(inside({ exclude_modules: '.*\\.1\\..*', layers_to_transform: [] })).toEqual([0, 2]);
   });
@@ -121,6 +127,13 @@ describe('what is refused, by name', () => {
     [{ ...CONFIG, target_modules: ['q_proj', 'lm_head'] }, 'unsupported', 'names "lm_head"'],
     [{ ...CONFIG, target_modules: ['embed_tokens'] }, 'unsupported', 'names "embed_tokens"'],
     [{ ...CONFIG, target_modules: '(?P<x>q_proj)' }, 'unsupported', 'this pattern is not supported'],
+    // To other readers of patterns \\Z is a letter, and {,1} three signs.
+    [{ ...CONFIG, alpha_pattern: { '.*q_proj\\Z': 16 } }, 'unsupported', 'this pattern is not supported'],
+    [
+      { ...CONFIG, rank_pattern: { 'layers\\.1{,1}\\..*': 16 } },
+      'unsupported',
+      'this pattern is not supported',
+    ],
     [{ ...CONFIG, use_dora: true }, 'unsupported', '"use_dora" is true: DoRA is not supported'],
     [{ ...CONFIG, bias: 'all' }, 'unsupported', '"bias" is "all"'],
     [{ ...CONFIG, fan_in_fan_out: true }, 'unsupported', '"fan_in_fan_out"'],
@@ -270,6 +283,66 @@ test('merges into the values of a GGUF file, which are in its blocks no more', a
   });
   expect(difference(found, expected)).toBeLessThan(1e-6);
   expect(difference(before, expected)).toBeGreaterThan(0.1);
+});
+
+describe('memoryLimit', () => {
+  const paper = paperGpu(adapterOf('gpu', false));
+  const device = {
+    ...paper.device,
+    pushErrorScope() {},
+    popErrorScope: async () => null,
+    createCommandEncoder: () => ({ copyBufferToBuffer() {}, finish() {} }),
+    queue: { writeBuffer() {}, submit() {} },
+  };
+  const gpu = { ...paper, device } as unknown as Gpu;
+  const setUp = (memoryLimit: number) => {
+    const ledger = new Ledger(gpu);
+    const { weights } = allocateWeights(gpu, ledger, SPEC, 'f32');
+    return {
+      ledger,
+      set: new AdapterSet({ gpu, ledger, spec: SPEC, weights, sequences: 1, rows: 8, memoryLimit }),
+    };
+  };
+  const ofRank = (r: number) =>
+    read(
+      folder(
+        { ...CONFIG, r },
+        Object.fromEntries(
+          Object.entries(FACTORS).map(([name, [rows, cols]]) => [
+            name,
+            name.includes('lora_A') ? [r, cols!] : [rows!, r],
+          ]),
+        ),
+      ),
+    );
+
+  test('adapters fit where it allows what they take in the end, to the byte', async () => {
+    const two = [await ofRank(2), await ofRank(300)];
+    const { ledger, set } = setUp(Number.POSITIVE_INFINITY);
+    for (const adapter of two) await set.add(adapter);
+    const exact = setUp(ledger.bytes());
+    for (const adapter of two) await exact.set.add(adapter);
+    expect(exact.ledger.bytes()).toBe(ledger.bytes());
+    const less = setUp(ledger.bytes() - 1);
+    await less.set.add(two[0]!);
+    const before = less.ledger.bytes();
+    await expect(less.set.add(two[1]!)).rejects.toMatchObject({ code: 'does-not-fit' });
+    expect(less.ledger.bytes()).toBe(before);
+  });
+
+  test('one of several is taken away where it is passed already, by maps that came after', async () => {
+    const limit = 100_000;
+    const { ledger, set } = setUp(limit);
+    const adapter = await ofRank(2);
+    const before = ledger.bytes();
+    const [first, second] = [await set.add(adapter), await set.add(adapter)];
+    const maps = ledger.storage('linear maps', limit, 'weights');
+    await expect(set.add(adapter)).rejects.toMatchObject({ code: 'does-not-fit' });
+    await set.remove(first);
+    await set.remove(second);
+    ledger.release(maps);
+    expect(ledger.bytes()).toBe(before);
+  });
 });
 
 describe.each(ADAPTER_FIXTURES)('%s merged', (name) => {

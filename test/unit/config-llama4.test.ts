@@ -89,6 +89,11 @@ it.each<[string, string, object]>([
   ['bad-config', 'layer_types', { layer_types: ['full_attention'] }],
   ['bad-config', 'no_rope_layers', { no_rope_layers: [1] }],
   [
+    'unsupported',
+    'floor_scale',
+    { floor_scale: 1, attn_temperature_tuning: true, no_rope_layers: [1, 1, 1, 0] },
+  ],
+  [
     'bad-config',
     'floor_scale',
     { floor_scale: 0, attn_temperature_tuning: true, no_rope_layers: [1, 1, 1, 0] },
