@@ -68,12 +68,13 @@ export async function streamReply(
       const now = performance.now();
       if (tokens++ === 0) first = now;
       const { text, reasoning } = step.value;
-      if (reasoning !== undefined && text === '') {
+      if (reasoning !== undefined) {
         thoughtFrom ??= now;
         exchange.reasoning = (exchange.reasoning ?? '') + reasoning;
         exchange.reasoningSeconds = (now - thoughtFrom) / 1000;
         log.think(reasoning);
-      } else {
+      }
+      if (reasoning === undefined || text !== '') {
         exchange.reply += text;
         log.grow(text, exchange.reasoningSeconds);
       }

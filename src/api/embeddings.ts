@@ -1,6 +1,6 @@
 import type { EmbedInput, EmbedOptions, Embeddings as Vectors } from '../engine/types.ts';
 import { ShishuError } from '../errors.ts';
-import { refuse } from './openai-request.ts';
+import { fieldError, refuse } from './openai-request.ts';
 
 /** A request in OpenAI's names. `null` and left out are the same. Fields that are not here are refused. */
 export interface EmbeddingRequest {
@@ -61,6 +61,7 @@ export interface EmbeddingModel {
 /** Options of `embed` that pass through under their names; it judges their values. */
 const PASSED = ['dimensions', 'instruction', 'pooling', 'normalize', 'truncate', 'modes', 'adapter'];
 const OWN = ['input', 'model', 'encoding_format', 'user'];
+const FIELDS = new Map([['texts', 'input'], ...PASSED.map((name): [string, string] => [name, name])]);
 
 /**
  * OpenAI's embeddings over a model. A field that is not supported is an error that names it.
@@ -77,7 +78,10 @@ export function embeddings(
     const { options, format } = checked(request);
     const named = request.model;
     if (named && model.info?.adapters?.some(({ name }) => name === named)) options.adapter ??= named;
-    const found = await model.embed(request.input, { ...options, ...(signal && { signal }) }).catch(inFields);
+    const own = { ...options, ...(signal && { signal }) };
+    const found = await model.embed(request.input, own).catch((error) => {
+      throw fieldError({ fields: FIELDS }, error);
+    });
     const tokens = found.tokens.reduce((sum, count) => sum + count, 0);
     return {
       object: 'list',
@@ -113,20 +117,6 @@ function checked(request: EmbeddingRequest): { options: EmbedOptions; format: 'f
   for (const [field, value] of Object.entries({ model, user }))
     if (typeof (value ?? '') !== 'string') refuse(field, value, 'a text');
   return { options, format: format ?? 'float' };
-}
-
-/** An error of the engine about one of its options, in the name of the request's field. */
-function inFields(error: unknown): never {
-  if (!(error instanceof ShishuError) || typeof error.details.option !== 'string') throw error;
-  const { code, message, details, mend, cause } = error;
-  const option = error.details.option;
-  const field = option.replace(/^texts/, 'input');
-  const said = mend ? message.slice(0, -mend.length - 1) : message;
-  throw new ShishuError(code, said.replace(`Option "${option}`, `Field "${field}`), {
-    details: { ...details, option: field, field },
-    ...(mend !== undefined && { mend }),
-    cause,
-  });
 }
 
 function base64(vector: Float32Array): string {

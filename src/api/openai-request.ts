@@ -367,7 +367,7 @@ function argumentValue(given: unknown, field: string): unknown {
 }
 
 /** An error of the engine about one of its options, in the name of the request's field. */
-export function fieldError({ fields }: CheckedRequest, error: unknown): unknown {
+export function fieldError({ fields }: Pick<CheckedRequest, 'fields'>, error: unknown): unknown {
   if (!(error instanceof ShishuError)) return error;
   const { code, details, mend, cause } = error;
   const [option] = /^\w+/.exec(String(details.option ?? ('keyword' in details ? 'constraint' : ''))) ?? [];

@@ -264,7 +264,7 @@ async function* chunksOf(
   };
   const tellings = new Map<number, Telling>();
   const thoughts = tools && (await thoughtsOf(model, request));
-  const mayReason = (model.thoughtTags ?? []).length > 0;
+  const mayReason = Boolean(request.options.reasoningTags ?? model.thoughtTags?.length);
   for await (const event of inFields(request, repliesOf(model, request, signal))) {
     const { index } = event;
     const telling = tellings.get(index) ?? { parser: undefined, calls: 0, held: [], said: false };

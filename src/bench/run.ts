@@ -1,7 +1,8 @@
 import { ShishuError, throwIfAborted } from '../errors.ts';
 import { type Gpu, type GpuOptions, openGpu } from '../gpu/device.ts';
 import { copyBandwidth, type LaunchTime } from '../gpu/timestamps.ts';
-import { attentionOf, kvBytesPerToken, kvCapacity, type ModelSpec, parameterCount } from '../model/spec.ts';
+import { type ModelSpec, parameterCount } from '../model/spec.ts';
+import { factsOf } from './facts.ts';
 import { checkFit, sessionOptions } from './fit.ts';
 import {
   interleaved,
@@ -19,7 +20,7 @@ import {
   type Session,
   type SessionOptions,
 } from './open.ts';
-import type { BenchResult, ModelFacts, Which } from './result.ts';
+import type { BenchResult, Which } from './result.ts';
 import { type BenchSettings, batchPosition, settingsText } from './settings.ts';
 import { type Spread, spreadOf } from './stats.ts';
 
@@ -99,43 +100,6 @@ function emptyResult(gpu: Gpu, settings: BenchSettings, runtime: string): BenchR
     ended: 'running',
     error: null,
     disturbed: [],
-  };
-}
-
-/** Facts of a model that is on the GPU. */
-async function factsOf({ asked, label, weights, spec, plan, runner }: Session): Promise<ModelFacts> {
-  const { ledger, parts } = runner;
-  const element = parts.kv.dtype === 'f32' ? 4 : 2;
-  const room = { context: Number.POSITIVE_INFINITY, rows: parts.scratch.rows };
-  return {
-    spec: asked,
-    label,
-    weights,
-    parameters: parameterCount(spec),
-    layers: spec.blocks.length,
-    attentionBlocks: plan.filter(({ kind }) => kind === 'attention').length,
-    dtype: [...parts.weights.mlp.values()][0]!.down.parts[0]!.dtype,
-    kv: parts.kv.dtype,
-    context: parts.kv.context,
-    maxPositions: spec.maxPositions,
-    bytes: {
-      weights: ledger.bytes('weights'),
-      kv: ledger.bytes('kv'),
-      scratch: ledger.bytes('scratch'),
-      total: ledger.bytes(),
-    },
-    kvBytesPerToken: kvBytesPerToken(spec, plan, element),
-    kvWindows: [...attentionOf(spec)].flatMap(([layer, mixer]) =>
-      mixer.window === undefined
-        ? []
-        : [
-            {
-              bytesPerToken: kvBytesPerToken(spec, [plan[layer]!], element),
-              tokens: kvCapacity(mixer, room),
-            },
-          ],
-    ),
-    dispatchesPerToken: (await runner.decodeDispatches(plan)).length,
   };
 }
 

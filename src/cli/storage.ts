@@ -38,14 +38,29 @@ class FilePart {
 }
 
 let drafts = 0;
+/** Nobody writes for longer: a draft that is older was left by a process that was ended. */
+const LONGEST_DRAFT_MS = 86_400_000;
+
+/** Makes a folder, and does something in it: once more where another process takes the folder away meanwhile. */
+async function inFolder(folder: string, run = async (): Promise<void> => {}): Promise<void> {
+  for (let tries = 1; ; tries++)
+    try {
+      await mkdir(folder, { recursive: true });
+      return await run();
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || tries === 20) throw error;
+    }
+}
 
 class FileHandle {
   readonly kind = 'file';
   readonly name: string;
+  readonly #folder: string;
   readonly #path: string;
 
   constructor(folder: string, name: string) {
     this.name = name;
+    this.#folder = folder;
     this.#path = join(folder, name);
   }
 
@@ -55,13 +70,13 @@ class FileHandle {
 
   /** What is written is there once it is closed, whole. */
   async createWritable() {
-    const draft = `${this.#path}.${process.pid}-${drafts++}.part`;
+    const draft = `${this.#folder}.${process.pid}-${drafts++}.part`;
     const file = await open(draft, 'w');
     return {
       write: (data: string | Bytes) => file.writeFile(data),
       close: async () => {
         await file.close();
-        await rename(draft, this.#path);
+        await inFolder(this.#folder, () => rename(draft, this.#path));
       },
       abort: async () => {
         await file.close();
@@ -83,7 +98,7 @@ class FolderHandle {
 
   async getDirectoryHandle(name: string, { create = false } = {}): Promise<FolderHandle> {
     const path = join(this.#path, name);
-    if (create) await mkdir(path, { recursive: true });
+    if (create) await inFolder(path);
     else await stat(path);
     return new FolderHandle(path, name);
   }
@@ -93,14 +108,23 @@ class FolderHandle {
   }
 
   removeEntry(name: string): Promise<void> {
-    return rm(join(this.#path, name), { recursive: true });
+    return rm(join(this.#path, name), { recursive: true, maxRetries: 3 });
   }
 
   async *values(): AsyncGenerator<FileHandle | FolderHandle> {
-    for (const entry of await readdir(this.#path, { withFileTypes: true })) {
+    // Another process may have taken it away.
+    for (const entry of await readdir(this.#path, { withFileTypes: true }).catch(() => [])) {
       if (entry.isDirectory()) yield new FolderHandle(join(this.#path, entry.name), entry.name);
       else yield new FileHandle(this.#path, entry.name);
     }
+  }
+}
+
+async function removeOldDrafts(folder: string): Promise<void> {
+  const names = await readdir(folder, { recursive: true }).catch((): string[] => []);
+  for (const path of names.filter((name) => name.endsWith('.part')).map((name) => join(folder, name))) {
+    const { mtimeMs = Date.now() } = (await stat(path).catch(() => undefined)) ?? {};
+    if (Date.now() - mtimeMs > LONGEST_DRAFT_MS) await rm(path, { force: true });
   }
 }
 
@@ -108,6 +132,7 @@ class FolderHandle {
 export async function provideStorage(folder = cacheFolder()): Promise<void> {
   await mkdir(folder, { recursive: true });
   await access(folder, constants.W_OK);
+  await removeOldDrafts(folder);
   if (!globalThis.navigator)
     Object.defineProperty(globalThis, 'navigator', { value: {}, configurable: true });
   const storage = {

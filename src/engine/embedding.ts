@@ -79,7 +79,7 @@ function promptOf({ instruction }: EmbedOptions, files: EmbeddingFiles | undefin
   if (instruction === undefined) return files?.defaultPrompt ?? '';
   const named = files?.prompts.get(instruction);
   if (named !== undefined) return named;
-  if (!/^\w+$/.test(instruction)) return instruction;
+  if (!/^[\w.-]+$/.test(instruction)) return instruction;
   const names = [...(files?.prompts.keys() ?? [])];
   throw new ShishuError('bad-argument', `The model's files name no prompt "${instruction}".`, {
     details: { option: 'instruction', value: instruction },

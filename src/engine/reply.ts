@@ -41,6 +41,8 @@ export class Reply {
   readonly #stream: TokenStream | TokenConstraint;
   readonly #stops: StopFilter;
   readonly #parts: ReasoningFilter | undefined;
+  /** Where the last token stands; `#parts` is behind it where a stop string holds text back. */
+  readonly #place: ReasoningFilter | undefined;
   /** Tokens of reasoning that may still come; undefined where nothing bounds them, or all were used. */
   #budget: number | undefined;
   #spent = false;
@@ -57,6 +59,7 @@ export class Reply {
     const { reasoning } = options;
     if (reasoning) {
       this.#parts = new ReasoningFilter(reasoning.tags, reasoning.opened);
+      this.#place = new ReasoningFilter(reasoning.tags, reasoning.opened);
       this.#budget = reasoning.budget;
       if (reasoning.opened) this.reasoning = '';
     }
@@ -69,9 +72,9 @@ export class Reply {
   /** Takes one token in: the chunk to yield, if it is part of the reply. */
   take({ tokenId, logprobs }: SampledToken): GenerateChunk | undefined {
     this.firstAt ??= performance.now();
-    const reasoned = this.#parts?.isReasoning;
+    const reasoned = this.#place?.isReasoning;
     const chunk = this.#accept(tokenId, logprobs);
-    if (reasoned && this.#parts?.isReasoning && this.#budget !== undefined) {
+    if (reasoned && this.#place?.isReasoning && this.#budget !== undefined) {
       this.#budget--;
       this.#spent = true;
     }
@@ -80,7 +83,7 @@ export class Reply {
 
   /** Once, where the budget of reasoning is used up: the tokens that close it, which the reply goes on with, as chunks. */
   close(): GenerateChunk[] {
-    const { closing } = this.#parts ?? {};
+    const { closing } = this.#place ?? {};
     if (this.#budget === undefined || this.#budget > 0 || this.finishReason || closing === undefined)
       return [];
     this.#budget = undefined;
@@ -120,7 +123,9 @@ export class Reply {
 
   /** Stop strings may be control tokens, or hold them: those are looked at too, and never shown. */
   #see(tokenId: number): { text: string; stopped: boolean } {
-    const seen = this.#stops.push(this.#stream.push(tokenId));
+    const said = this.#stream.push(tokenId);
+    this.#place?.push(said);
+    const seen = this.#stops.push(said);
     if (seen.stopped || !this.#tokenizer.isSilent(tokenId)) return seen;
     const { text, stopped } = this.#seeControl(tokenId);
     return { text: seen.text + text, stopped };
@@ -128,7 +133,9 @@ export class Reply {
 
   #seeControl(tokenId: number): { text: string; stopped: boolean } {
     const written = this.#tokenizer.decode([tokenId], { skipSpecialTokens: false });
-    return this.#stops.push(written, !this.#parts?.awaited.includes(written));
+    const isTag = this.#place?.awaited.includes(written) === true;
+    if (isTag) this.#place!.push(written);
+    return this.#stops.push(written, !isTag);
   }
 
   /** The chances of a choice with what the tokens stand for; the last is the chosen token's. */

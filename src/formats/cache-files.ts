@@ -123,7 +123,8 @@ export async function storedBytes(folder: FileSystemDirectoryHandle, entry: Entr
     const index = Number(chunk.name);
     if (chunk.kind !== 'file' || !Number.isInteger(index)) continue;
     const { start, end } = span(entry, index);
-    if ((await chunk.getFile()).size === DIGEST_BYTES + end - start) bytes += end - start;
+    // It may be gone: others use the cache too.
+    if ((await readFile(folder, chunk.name))?.size === DIGEST_BYTES + end - start) bytes += end - start;
   }
   return bytes;
 }

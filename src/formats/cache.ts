@@ -98,8 +98,8 @@ export function cachedHttp(http: HttpFolder, options: CacheOptions = {}): RawSou
       if (keptOnly) return undefined;
       // A partial download may only continue with the version that it began with.
       const facts = await http.facts(file, signal).catch(async (error) => {
-        // A file that the server refuses counts as missing, next time without the network too.
-        if (!entry && !full && isRefusal(error))
+        // A file that the server refuses counts as missing, next time without the network too; not where a hub refuses the model.
+        if (!entry && !full && isRefusal(error) && error.details.model === undefined)
           await create(name, { url, size: 0, chunkBytes: CHUNK_BYTES, missing: true });
         throw error;
       });

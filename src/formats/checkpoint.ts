@@ -1,6 +1,7 @@
 import { anySignal, ShishuError, throwIfAborted } from '../errors.ts';
 import { lanesOf } from './concurrency.ts';
 import { isObject, readJson } from './json.ts';
+import { isPlainPath } from './plain-path.ts';
 import { readHeader, type SafetensorsHeader } from './safetensors.ts';
 import { mayBeMissing, type Source } from './source.ts';
 import type { TensorEntry } from './tensor-entry.ts';
@@ -247,15 +248,6 @@ async function readWeightMap(
         );
       return [name, file];
     }),
-  );
-}
-
-/** A path that stays in its folder. */
-function isPlainPath(path: string): boolean {
-  return (
-    path !== '' &&
-    !/[\\:]/.test(path) &&
-    path.split('/').every((part) => part !== '' && !/^\.\.?$/.test(part))
   );
 }
 

@@ -30,6 +30,8 @@ export interface HttpOptions {
   stallMs?: number;
   /** What an answer that is an error means on this server; undefined: what it means on any. */
   explain?: (response: Response, file: string) => ShishuError | undefined;
+  /** Names are no paths: their slashes are escaped. */
+  flat?: boolean;
   /** Keep answers out of the browser's own cache, which would hold every byte a second time, and answer for the server. */
   noStore?: boolean;
 }
@@ -78,6 +80,7 @@ export function rawHttp(folder: string | URL, options: HttpOptions = {}): HttpFo
     sleep = sleepFor,
     headers = {},
     explain,
+    flat = false,
     noStore = false,
   } = options;
   const fetcher = options.fetch ?? globalThis.fetch.bind(globalThis);
@@ -89,7 +92,9 @@ export function rawHttp(folder: string | URL, options: HttpOptions = {}): HttpFo
   const whole = new Map<string, Promise<Blob | undefined>>();
 
   const urlOf = (file: string): string => {
-    const url = new URL(file.split('/').map(encodeURIComponent).join('/'), base);
+    const path = (flat ? [file] : file.split('/')).map(encodeURIComponent).join('/');
+    // A name that begins with slashes is no other server's.
+    const url = new URL(`./${path}`, base);
     url.search = base.search;
     return url.href;
   };

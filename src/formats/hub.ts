@@ -1,5 +1,6 @@
 // Names and addresses of a hub's models.
 import { ShishuError } from '../errors.ts';
+import { isPlainPath } from './plain-path.ts';
 
 /** Where models named `owner/name` come from. */
 export interface HubOptions {
@@ -30,7 +31,7 @@ const ID = new RegExp(`^(${NAME})(?:@([^\\s@]+))?$`);
 const REVISION = '(?:refs/(?:pr|convert)/)?[^\\s@/]+';
 const GGUF = new RegExp(`^(${NAME})(?:@(${REVISION}))?/((?:${PART}/)*${PART}[.]gguf)$`, 'i');
 const PATH = new RegExp(`^(${NAME})(?:@(${REVISION}))?/(.+)$`);
-const SCHEME = /^hf:(?:\/\/)?/;
+const SCHEME = /^hf:(?:\/\/)?/i;
 const HOST = /^(?:https?:\/\/)?(?:www[.])?(?:huggingface[.]co|hf[.]co)(?:\/|$)/i;
 /** Files of a model's folder, which an address copied in a browser may name in its place. */
 const IN_FOLDER = /[.](json|safetensors|jinja|model|txt|md|bin)$/i;
@@ -50,7 +51,7 @@ export function isHubId(text: string): boolean {
  * @throws ShishuError `bad-argument` for what is on a hub and no model
  */
 export function hubPlace(text: string, { endpoint = PUBLIC }: HubOptions = {}): HubPlace | undefined {
-  const base = String(endpoint).replace(/\/$/, '');
+  const base = String(endpoint).replace(/\/+$/, '');
   if (base !== PUBLIC && text.startsWith(`${base}/`)) return ofAddress(text.slice(base.length + 1), text);
   if (HOST.test(text)) return ofAddress(text.replace(HOST, ''), text);
   const name = text.replace(SCHEME, '');
@@ -78,13 +79,13 @@ function ofAddress(rest: string, address: string): HubPlace {
     throw noModel(address);
   }
   const [owner, , kind, revision, ...inside] = parts;
-  const id = parts.slice(0, 2).join('/');
-  if (!ID.test(id) || ['datasets', 'spaces', 'models', 'collections', 'docs', 'api'].includes(owner!))
+  const [, id, own] = ID.exec(parts.slice(0, 2).join('/')) ?? [];
+  if (id === undefined || ['datasets', 'spaces', 'models', 'collections', 'docs', 'api'].includes(owner!))
     throw noModel(address);
   // The hub's page of a GGUF file.
   const shown = new URLSearchParams(query).get('show_file_info');
   if (kind === undefined || !['tree', 'blob', 'resolve', 'raw'].includes(kind) || !revision)
-    return { id, folder: '', ...(shown && inRepository(shown)) };
+    return { id, ...(own !== undefined && { revision: own }), ...inRepository(shown ?? '') };
   const branch = revision === 'refs' ? [revision, ...inside.splice(0, 2)].join('/') : revision;
   return { id, revision: branch, ...inRepository(shown ?? inside.join('/')) };
 }
@@ -110,7 +111,7 @@ export interface HubFolder {
   headers: Record<string, string>;
 }
 
-/** @throws ShishuError `bad-argument` where the endpoint, the token or the revision make no sense */
+/** @throws ShishuError `bad-argument` where the endpoint, the token, the revision or the folder make no sense */
 export function hubFolder(
   place: HubPlace,
   { endpoint = PUBLIC, token, revision }: HubOptions = {},
@@ -123,9 +124,11 @@ export function hubFolder(
     });
   if (token !== undefined && !/^[\x21-\x7e]+$/.test(token))
     throw new ShishuError('bad-argument', "The hub's token holds what no token holds, as spaces.");
-  const base = urlOf(endpoint).href.replace(/\/$/, '');
-  const at = (path: string): URL => new URL(`${base}/${path}`);
   const branch = own ?? revision ?? 'main';
+  if (!isPlainPath(branch) || !isPlainPath(`${place.folder}${place.file ?? 'file'}`))
+    throw noModel(`${id}@${branch}/${place.folder}${place.file ?? ''}`);
+  const base = urlOf(endpoint).href.replace(/\/+$/, '');
+  const at = (path: string): URL => new URL(`${base}/${path}`);
   const folder = place.folder.split('/').map(encodeURIComponent).join('/');
   return {
     place,
@@ -140,11 +143,19 @@ export function hubFolder(
 function urlOf(endpoint: string | URL): URL {
   try {
     const url = new URL(endpoint);
-    if (/^https?:$/.test(url.protocol)) return url;
-  } catch {
-    // Said below.
+    if (url.username || url.password)
+      throw new ShishuError('bad-argument', "The hub's endpoint holds a name or a password.", {
+        mend: 'Give a token: HF_TOKEN on the command line, hub.token in code.',
+      });
+    if (/^https?:$/.test(url.protocol) && url.search + url.hash === '') return url;
+  } catch (error) {
+    if (error instanceof ShishuError) throw error;
   }
-  throw new ShishuError('bad-argument', `The hub's endpoint "${endpoint}" is not a URL.`, {
-    mend: 'Write it with https://.',
-  });
+  throw new ShishuError(
+    'bad-argument',
+    `The hub's endpoint "${endpoint}" is not a URL of a server or a folder.`,
+    {
+      mend: 'Write it with https://, and with no ? or #.',
+    },
+  );
 }

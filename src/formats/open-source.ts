@@ -20,7 +20,7 @@ export type SourceLike =
   | RawSource;
 
 /** How files of URLs and hubs are asked for. */
-export interface SourceOptions extends Omit<HttpOptions, 'headers' | 'explain' | 'noStore'> {
+export interface SourceOptions extends Omit<HttpOptions, 'headers' | 'explain' | 'flat' | 'noStore'> {
   hub?: HubOptions;
   /**
    * Keep files in the browser for the next visit, and read those that are kept with no network; `refresh` asks the
@@ -63,13 +63,13 @@ function openHub(place: HubPlace, options: SourceOptions): Source {
   const http = { headers, explain: hubRefusal(hub, options.note) };
   const folder = openHttp(hub.url, http, options);
   if (place.file !== undefined) return fromFolder(folder, ggufIn(folder, place.file));
-  const list = () => listHub(openHttp(hub.list, http, options), hub);
+  const list = () => listHub(openHttp(hub.list, { ...http, flat: true }, options), hub);
   return fromFolder(folder, orHubGguf(folder, hub, list));
 }
 
 function openHttp(
   url: string | URL,
-  own: Pick<HttpOptions, 'headers' | 'explain'>,
+  own: Pick<HttpOptions, 'headers' | 'explain' | 'flat'>,
   options: SourceOptions,
 ): Source {
   const http = rawHttp(url, { ...options, ...own, noStore: Boolean(options.cache) });

@@ -85,7 +85,8 @@ export class ConstrainedAnswer implements TokenConstraint {
     const bytes = this.#answer.vocabulary.bytes(id);
     if (this.#state === 'answer') return this.#pushAnswer(id, bytes);
     if (this.#state === 'start') return this.#pushFirst(id, bytes);
-    const text = this.#decoded(bytes);
+    // Half a character before a tag is none of the answer's.
+    const text = bytes ? this.#decoded(bytes) : this.#decoder.decode();
     this.#reason(bytes ? text : this.#bounds.written(id));
     return text;
   }

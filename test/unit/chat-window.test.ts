@@ -1,6 +1,7 @@
 import { expect, it } from 'vitest';
-import { fitted } from '../../demo/chat/reply.ts';
-import type { Message, ModelInfo } from '../../src/engine/types.ts';
+import { fitted, streamReply } from '../../demo/chat/reply.ts';
+import type { Exchange } from '../../demo/chat/store.ts';
+import type { GenerateChunk, Message, ModelInfo } from '../../src/engine/types.ts';
 
 /** A model whose tokens are letters. */
 const model = (contextLength: number) => ({
@@ -29,4 +30,37 @@ it('the oldest exchanges go first; the system prompt and the question stay', asy
 
 it('a question that is too long alone is left to the model to refuse', async () => {
   expect(await fitted(model(4), [...long, question])).toEqual({ messages: [question], left: 3 });
+});
+
+it('a piece may end the reasoning and begin the answer', async () => {
+  const pieces: Omit<GenerateChunk, 'tokenId'>[] = [
+    { text: '', reasoning: 'Hm' },
+    { text: 'Y', reasoning: '.' },
+    { text: 'es' },
+  ];
+  const model = {
+    info: { contextLength: 9 },
+    async *generate() {
+      yield* pieces;
+      return { finishReason: 'stop', timings: {} };
+    },
+  };
+  const shown: string[] = [];
+  const nothing = (): void => {};
+  const log = {
+    begin: nothing,
+    end: nothing,
+    think: (text: string) => shown.push(`thinks ${text}`),
+    grow: (text: string) => shown.push(`says ${text}`),
+  };
+  const exchange: Exchange = { mode: 'chat', prompt: '', reply: '' };
+  const into = {
+    exchange,
+    log,
+    status: { running: nothing, finished: nothing },
+    attention: { speed: nothing },
+  };
+  await streamReply(model as never, [], {}, into as never);
+  expect(exchange).toMatchObject({ reasoning: 'Hm.', reply: 'Yes' });
+  expect(shown).toEqual(['thinks Hm', 'thinks .', 'says Y', 'says es']);
 });

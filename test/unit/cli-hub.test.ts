@@ -7,6 +7,7 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -46,7 +47,7 @@ const large = {
 };
 const repositories = {
   'some/tiny': { files: { ...files } },
-  'some/gated': { files, gated: true as const },
+  'some/gated': { files: { ...files, 'more.json': '{}' }, gated: true as const },
   'some/large': { files: { ...large } },
   'some/one-GGUF': { files: { 'm.gguf': gguf } },
 };
@@ -225,5 +226,43 @@ describe('downloads', () => {
     hub.asked.length = 0;
     expect(await load('some/large')).toEqual(all);
     expect(hub.asked.filter(({ host }) => host === 'cdn').length).toBeGreaterThan(0);
+  });
+
+  it('of several at once are whole, as are those of who asks anew meanwhile', async () => {
+    const told = vi.spyOn(process.stderr, 'write').mockReturnValue(true);
+    const all = await load('some/large', false);
+    for (let round = 0; round < 4; round++) {
+      if (round % 2 === 0) rmSync(join(home, 'cache'), { recursive: true, force: true });
+      const loads = [true, true, 'refresh', true, 'refresh'] as const;
+      const found = await Promise.all(loads.map((cache) => load('some/large', cache)));
+      expect(found).toEqual(loads.map(() => all));
+    }
+    expect(told).not.toHaveBeenCalled();
+    hub.asked.length = 0;
+    expect(await load('some/large')).toBe(all);
+    expect(hub.asked).toEqual([]);
+    told.mockRestore();
+  });
+
+  it('that a process was ended in leave nothing for long', async () => {
+    await load('some/tiny');
+    const folder = join(home, 'cache/shishulm/shishulm-cache');
+    const [name] = kept();
+    const [old, young] = [1, 2].map((id) => join(folder, `${name}.${id}-0.part`)) as [string, string];
+    for (const path of [old, young]) writeFileSync(path, 'half');
+    utimesSync(old, 1e9, 1e9);
+    await load('some/tiny');
+    expect([old, young].map((path) => existsSync(path))).toEqual([false, true]);
+    expect((await listCached()).length).toBeGreaterThan(0);
+  });
+
+  it('of a licensed model miss no file that was refused for want of a token', async () => {
+    vi.stubEnv('HF_TOKEN', TOKENS.member);
+    await load('some/gated');
+    vi.stubEnv('HF_TOKEN', '');
+    const read = async () => (await openModelFolder('some/gated')).read('more.json');
+    await expect(read()).rejects.toThrow('licence');
+    vi.stubEnv('HF_TOKEN', TOKENS.member);
+    expect(Buffer.from(await read()).toString()).toBe('{}');
   });
 });

@@ -75,11 +75,13 @@ test('an instruction is a prompt of the files by its name, or a text, put before
   );
   for (const instruction of ['document', ''])
     expect((await embed('qwen3', 'cats', { instruction })).texts[0]!.tokens).toEqual(encode('cats'));
-  await expect(embed('qwen3', 'cats', { instruction: 'passage' })).rejects.toMatchObject({
-    code: 'bad-argument',
-    details: { option: 'instruction' },
-    message: expect.stringContaining('They name: query, document.'),
-  });
+  // Published models name prompts as these, too.
+  for (const instruction of ['passage', 'Retrieval-query', 'retrieval.query'])
+    await expect(embed('qwen3', 'cats', { instruction })).rejects.toMatchObject({
+      code: 'bad-argument',
+      details: { option: 'instruction' },
+      message: expect.stringContaining('They name: query, document.'),
+    });
   await expect(embed('qwen3', [1], { instruction: 'query' })).rejects.toMatchObject({
     details: { option: 'instruction' },
   });

@@ -20,7 +20,10 @@ const REPOSITORIES = {
   'some/folders': { files: { 'README.md': '#', ...under('sub folder', model) } },
   'some/gated': { files: model, gated: true },
   'some/secret': { files: model, private: true },
-  'some/one-GGUF': { files: { 'README.md': '#', 'm.gguf': gguf, 'mmproj-m.gguf': gguf } },
+  'some/one-GGUF': {
+    revisions: ['refs/pr/1', 'feature/x'],
+    files: { 'README.md': '#', 'm.gguf': gguf, 'mmproj-m.gguf': gguf },
+  },
   'some/many-GGUF': {
     files: {
       'README.md': '#',
@@ -75,6 +78,9 @@ describe('a name or an address', () => {
     ['hf:owner/name/onnx', { ...repo, folder: 'onnx/' }],
     ['https://huggingface.co/owner/name', repo],
     ['https://huggingface.co/owner/name/', repo],
+    ['https://huggingface.co/owner/name@v2', { ...repo, revision: 'v2' }],
+    ['HF:owner/name', repo],
+    ['own.er/na..me-1.5', { id: 'own.er/na..me-1.5', folder: '' }],
     ['http://hf.co/owner/name?library=transformers#use', repo],
     ['huggingface.co/owner/name', repo],
     ['www.huggingface.co/owner/name/m.gguf', repo],
@@ -129,6 +135,47 @@ describe('a name or an address', () => {
     'https://huggingface.co/owner/na%me',
   ])('%s is no model', (text) => {
     expect(() => hubPlace(text)).toThrow(expect.objectContaining({ code: 'bad-argument' }));
+  });
+
+  it.each([
+    'owner/name@..',
+    'owner/name@.',
+    'hf:owner/name@../x',
+    'hf:owner/name/../../../evil/name/resolve/main',
+    'hf:owner/name/../m.gguf',
+    'hf:owner/name//m.gguf',
+    'hf:owner/name/a\\..\\m.gguf',
+    'https://huggingface.co/owner/name/tree/main/%2e%2e/%2E%2E/a',
+    'https://huggingface.co/owner/name/tree/main/..%2f..%2fa',
+    'https://huggingface.co/owner/name/tree/%2e%2e/a',
+    'https://huggingface.co/owner/name/tree/..%2f..%2fa',
+    'https://huggingface.co/owner/name?show_file_info=../m.gguf',
+  ])('%s leads out of the repository, or of its revision', (text) => {
+    expect(() => hubFolder(hubPlace(text)!)).toThrow('is no model of a hub');
+  });
+
+  it('has a revision of the caller that stays in it', () => {
+    expect(() => hubFolder({ ...repo }, { revision: '..' })).toThrow('is no model of a hub');
+  });
+
+  it.each(['https://mirror.example/hub', 'https://mirror.example/hub/', 'https://mirror.example/hub//'])(
+    'at the endpoint %s',
+    (endpoint) => {
+      const place = hubPlace('https://mirror.example/hub/owner/name/tree/v1', { endpoint })!;
+      expect(place).toEqual({ ...repo, revision: 'v1' });
+      const { url, page } = hubFolder(place, { endpoint });
+      expect(url.href).toBe('https://mirror.example/hub/owner/name/resolve/v1/');
+      expect(page).toBe('https://mirror.example/hub/owner/name');
+    },
+  );
+
+  it.each([
+    'mirror.example',
+    'ftp://mirror.example',
+    'https://mirror.example/?a=b',
+    'https://mirror.example/#a',
+  ])('at no endpoint %s', (endpoint) => {
+    expect(() => hubFolder({ ...repo }, { endpoint })).toThrow(`endpoint "${endpoint}" is not a URL`);
   });
 
   it('leads to the endpoint, escaped', () => {
@@ -191,6 +238,26 @@ describe('a model of a hub', () => {
     for (const { host, token: sent } of hub.asked)
       expect(sent).toBe(host === 'hub' ? `Bearer ${token}` : undefined);
     expect(hub.asked.some(({ host }) => host === 'cdn')).toBe(true);
+    // Whatever a file is called.
+    const asked: string[] = [];
+    const source = open(
+      'some/tiny',
+      { token },
+      {
+        fetch: async (url) => {
+          asked.push(new URL(String(url)).origin);
+          return new Response('', { status: 404 });
+        },
+      },
+    );
+    for (const file of [
+      '//evil.example/a',
+      '/\\evil.example/a',
+      'https://evil.example/a',
+      '\\\\evil.example\\a',
+    ])
+      await expect(source.read(file)).rejects.toMatchObject({ code: 'not-found' });
+    expect(new Set(asked)).toEqual(new Set([hub.endpoint]));
     for (const [name, bad] of [
       ['some/none', token],
       ['some/tiny', 'hf_wrong'],
@@ -313,6 +380,11 @@ describe('a repository with GGUF files alone', () => {
     expect(stored).not.toBe('F32');
     expect((await checkpoint.read('model.norm.weight')).length).toBe(4 * spec.hiddenSize);
     expect((await loadTokenizer(open(name), 320)).hasChatTemplate).toBe(true);
+  });
+
+  it('may be of a revision with a slash', async () => {
+    expect((await headers('some/one-GGUF@refs/pr/1')).spec.modelType).toBe('llama');
+    expect((await headers('hf:some/one-GGUF@feature/x')).spec.modelType).toBe('llama');
   });
 
   it('that has several is refused by their names and sizes', async () => {

@@ -101,6 +101,12 @@ describe('reasoning', () => {
     const plain = sayingModel([{ text: '' }, { text: '' }, { text: '<b>' }, { text: '' }]).chat;
     const all = await plain.create({ messages, logprobs: true });
     expect(all.choices[0]!.logprobs!.content).toHaveLength(4);
+    // Of tags that the caller names, for a model of which none are known.
+    const named = sayingModel([{ text: '' }, ...HM], { thoughtTags: [] }).chat;
+    const own = { messages, logprobs: true, reasoning_tags: { open: '((', close: '))' } } as const;
+    const told = await collect(await named.create({ ...own, stream: true }));
+    expect(told.flatMap(({ choices }) => choices[0]!.logprobs?.content ?? [])).toHaveLength(2);
+    expect((await named.create(own)).choices[0]!.logprobs!.content).toHaveLength(2);
     const cut = await sayingModel([{ text: '' }]).chat.create({ messages, logprobs: true });
     expect(cut.choices[0]!.logprobs!.content).toHaveLength(1);
   });

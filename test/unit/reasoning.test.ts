@@ -305,6 +305,13 @@ describe('constraints', () => {
     expect(await say(whole)).toMatchObject({ taken: whole.wanted.length });
   });
 
+  it.each(['qwen control', 'qwen token', 'qwen text'])('%s: hold behind half a character', async (name) => {
+    const call = constrained(name, { regex: 'yes|no' }, '<think>Hm é</think>yes');
+    const half = call.wanted.findIndex((id) => call.tokenizer.decode([id]).includes('\ufffd'));
+    call.wanted.splice(half + 1, 1);
+    expect(await say(call)).toMatchObject({ text: 'yes', reasoning: 'Hm \ufffd' });
+  });
+
   it('hold behind what the prompt has opened', async () => {
     const call = constrained('deepseek text', { regex: 'yes|no' }, 'Hm.\n</think>yes');
     expect(await say(call)).toMatchObject({ text: 'yes', reasoning: 'Hm.' });
@@ -408,6 +415,34 @@ describe('a budget', () => {
     );
     expect(plain).not.toHaveProperty('reasoning');
     expect(plain.usage).not.toHaveProperty('reasoningTokens');
+  });
+
+  test('ends with the tag, also where a stop string holds its text back', () => {
+    const tokenizer = tokenizers['qwen control']!;
+    for (const stop of ['</think>\n\nNo', '</think>x', '\n</think>\n\nYes.'])
+      for (const budget of [1, 2, 3, 4, 5, 6]) {
+        const checked = checkOptions({ stop, reasoningBudget: budget }, 300);
+        const reply = new Reply(tokenizer, {
+          ...{
+            enders: new Set<number>(),
+            stop: checked.stop,
+            limit: 99,
+            continued: [],
+            constraint: undefined,
+          },
+          reasoning: reasoningOf(tokenizer, messages, [], checked),
+        });
+        const closing = idsOf(tokenizer, '<think>Hm\n</think>\n\nYes').flatMap((tokenId) => {
+          reply.take({ tokenId, logprobs: undefined });
+          return reply.close();
+        });
+        reply.flush();
+        // Three tokens are reasoning: no budget of more closes it.
+        expect([stop, budget, closing.length > 0]).toEqual([stop, budget, budget <= 3]);
+        if (budget > 3) expect(reply).toMatchObject({ text: 'Yes', reasoning: 'Hm' });
+      }
+    const empty = replyTo(tokenizer, idsOf(tokenizer, '<think></think>Yes'), { stop: '<think>x' });
+    expect(empty).toMatchObject({ text: 'Yes', reasoning: '' });
   });
 
   test('that maxTokens cuts', async () => {
