@@ -153,6 +153,7 @@ export class Chat {
       if (number !== this.#loads) return;
       if (!model) this.#choice = undefined;
       this.#status.model(model?.info);
+      this.#settings.suggest(model?.info.sampling);
       await this.#attention.show(this.#loader.loaded);
       if (number !== this.#loads) return;
     } catch (error) {
@@ -345,7 +346,7 @@ export class Chat {
       exchanges: this.#exchanges,
       draft: this.#prompt.value,
       dtype: this.#dtype.value,
-      settings: this.#settings.values,
+      settings: this.#settings.changed,
       ...(choice && { choice }),
     });
   }

@@ -1,4 +1,4 @@
-import type { GenerateOptions } from '../../src/engine/types.ts';
+import type { GenerateOptions, ModelInfo } from '../../src/engine/types.ts';
 import { byId } from './dom.ts';
 
 const DEFAULTS: Record<string, string> = {
@@ -19,7 +19,10 @@ type Control = HTMLInputElement | HTMLSelectElement | HTMLTextAreaElement;
 /** The settings panel: sampling, system prompt and the kind of prompt. */
 export class Settings {
   readonly #form = byId('settings', HTMLFormElement);
+  /** The page's own, and what the model's files say of sampling. */
+  #defaults = DEFAULTS;
 
+  /** @param saved what was set otherwise than the defaults */
   constructor(saved: Record<string, string> = {}, onChange: () => void = () => {}) {
     this.values = { ...DEFAULTS, ...saved };
     this.#form.addEventListener('input', () => {
@@ -29,9 +32,24 @@ export class Settings {
     });
     this.#form.addEventListener('submit', (event) => event.preventDefault());
     byId('defaults', HTMLButtonElement).addEventListener('click', () => {
-      this.values = DEFAULTS;
+      this.values = this.#defaults;
       onChange();
     });
+  }
+
+  /** Takes the sampling that a model's files ask for as defaults; what the reader set stays. */
+  suggest({ temperature, topP, topK }: ModelInfo['sampling'] = {}): void {
+    const changed = this.changed;
+    const given = Object.entries({ temperature, topP, topK }).filter(([, value]) => value !== undefined);
+    this.#defaults = { ...DEFAULTS, ...Object.fromEntries(given.map(([name, value]) => [name, `${value}`])) };
+    this.values = { ...this.#defaults, ...changed };
+  }
+
+  /** The settings that are not the defaults. */
+  get changed(): Record<string, string> {
+    return Object.fromEntries(
+      Object.entries(this.values).filter(([name, value]) => value !== this.#defaults[name]),
+    );
   }
 
   get values(): Record<string, string> {

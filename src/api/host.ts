@@ -1,5 +1,5 @@
 import type { EngineModel } from '../engine/model-interface.ts';
-import type { LoadOptions, ReloadOptions } from '../engine/types.ts';
+import type { AdapterInfo, LoadOptions, ReloadOptions } from '../engine/types.ts';
 import { ShishuError } from '../errors.ts';
 import type { SourceLike } from '../formats/open-source.ts';
 import { dataOf, MEMBER_ROWS, type ModelData } from './model.ts';
@@ -14,13 +14,20 @@ export interface LoadedModel {
   data: ModelData;
 }
 
+/** A model, and where it and its adapters came from. */
+interface Hosted {
+  model: EngineModel;
+  source: TransferableSource;
+  adapters: Map<string, TransferableSource>;
+}
+
 /** Serves models to the page at the other end of `endpoint`; all are freed when the connection closes. */
 export function hostModels(endpoint: Endpoint, load: HostedLoad): Peer {
-  const models = new Map<number, { model: EngineModel; source: TransferableSource }>();
+  const models = new Map<number, Hosted>();
   let nextId = 0;
   let closed = false;
 
-  const find = (id: number): { model: EngineModel; source: TransferableSource } => {
+  const find = (id: number): Hosted => {
     const found = models.get(id);
     if (found) return found;
     throw new ShishuError('disposed', 'The model was disposed.', { mend: 'Load it again.' });
@@ -54,8 +61,10 @@ export function hostModels(endpoint: Endpoint, load: HostedLoad): Peer {
     if (kind === 'stream') carried[name] = (id: number, ...args) => stream(id, name, args);
     else if (kind === 'call')
       carried[name] = async (id: number, ...args) => {
-        if (source) args[0] = openTransferable(args[0]);
+        const from: TransferableSource | undefined = source && args[0];
+        if (from) args[0] = openTransferable(from);
         const value = await answer(id, name, args);
+        if (from) models.get(id)?.adapters.set((value as AdapterInfo).name, from);
         return transfer ? new Transferred(value, transfer(value)) : value;
       };
 
@@ -76,12 +85,19 @@ export function hostModels(endpoint: Endpoint, load: HostedLoad): Peer {
           throw new ShishuError('disposed', 'The page left while the model was loading.');
         }
         id = nextId++;
-        models.set(id, { model, source });
+        models.set(id, { model, source, adapters: new Map() });
         return { id, data: dataOf(model) };
       },
-      async reload(id: number, source: TransferableSource, options: ReloadOptions) {
+      async reload(
+        id: number,
+        source: TransferableSource,
+        adapters: [string, TransferableSource][],
+        options: ReloadOptions,
+      ) {
         // What the page lent for the load was lent for that call alone.
-        Object.assign(find(id).source, source);
+        const hosted = find(id);
+        Object.assign(hosted.source, source);
+        for (const [name, from] of adapters) Object.assign(hosted.adapters.get(name) ?? {}, from);
         await answer(id, 'reload', [options]);
       },
       async dispose(id: number) {

@@ -11,8 +11,8 @@ export interface Model extends EngineModel {
 }
 
 /**
- * What is written by hand at both ends of the connection to a worker: `reload` takes the source along once more, whose
- * `read` is lent for one call at a time, and starts a worker anew; `dispose` takes the model off the lists.
+ * What is written by hand at both ends of the connection to a worker: `reload` takes the sources of the model and its adapters
+ * along once more, whose `read` is lent for one call at a time, and starts a worker anew; `dispose` takes the model off the lists.
  */
 type ByHand = 'reload' | 'dispose';
 

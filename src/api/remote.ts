@@ -1,5 +1,5 @@
 import type { EngineModel } from '../engine/model-interface.ts';
-import type { LoadOptions, ReloadOptions } from '../engine/types.ts';
+import type { AdapterInfo, LoadOptions, ReloadOptions } from '../engine/types.ts';
 import { ShishuError } from '../errors.ts';
 import type { SourceLike } from '../formats/open-source.ts';
 import { withClient } from './chat.ts';
@@ -86,6 +86,8 @@ function remoteModel(
     });
   };
   take(opened);
+  /** Where the adapters that are loaded came from, by name. */
+  const adapters = new Map<string, TransferableSource>();
   let disposed: Promise<void> | undefined;
   let reloading: Promise<void> | undefined;
   const live = (): Opened => {
@@ -104,13 +106,19 @@ function remoteModel(
   const reload = async (options: ReloadOptions): Promise<void> => {
     const { connection, id } = live();
     if (!connection.own || !connection.peer.closed)
-      return connection.peer.call('reload', id, source, options);
+      return connection.peer.call('reload', id, source, [...adapters], options);
     // The worker went, and all models in it.
+    const { modes } = at.data.info;
     take(await open(options));
     if (disposed) await freed();
+    const { peer } = live().connection;
+    // Linear maps went with it.
+    const kept = Object.entries(modes ?? {}).filter(([, mode]) => mode !== 'linear');
+    if (kept.length > 0) await peer.call('setModes', at.id, Object.fromEntries(kept));
+    for (const [name, from] of adapters) await peer.call('loadAdapter', at.id, from, { name });
     live();
   };
-  const model: EngineModel = Object.assign(carriedOver(live), {
+  const model: EngineModel = Object.assign(carriedOver(live, adapters), {
     reload(options: ReloadOptions = {}) {
       reloading ??= reload(options).finally(() => {
         reloading = undefined;
@@ -128,8 +136,9 @@ function remoteModel(
 /**
  * The members of the table.
  * @param live the model that they are of; throws when it was disposed
+ * @param adapters sources of those that are loaded, by name
  */
-function carriedOver(live: () => Opened): Carried {
+function carriedOver(live: () => Opened, adapters: Map<string, TransferableSource>): Carried {
   const members: PropertyDescriptorMap = {};
   for (const [name, { kind, source }] of MEMBER_ROWS) {
     if (kind === 'data') members[name] = { get: () => live().data[name as keyof ModelData] };
@@ -137,8 +146,15 @@ function carriedOver(live: () => Opened): Carried {
       members[name] = {
         async value(...args: unknown[]) {
           const { connection, id } = live();
-          if (source) args[0] = toTransferable(args[0] as SourceLike);
-          return connection.peer.call(name, id, ...args);
+          if (!source) {
+            const value = await connection.peer.call(name, id, ...args);
+            if (name === 'unloadAdapter') adapters.delete(args[0] as string);
+            return value;
+          }
+          const carried = toTransferable(args[0] as SourceLike);
+          const info = await connection.peer.call<AdapterInfo>(name, id, carried, ...args.slice(1));
+          adapters.set(info.name, carried);
+          return info;
         },
       };
     else

@@ -133,9 +133,11 @@ export class Reply {
 
   #seeControl(tokenId: number): { text: string; stopped: boolean } {
     const written = this.#tokenizer.decode([tokenId], { skipSpecialTokens: false });
-    const isTag = this.#place?.awaited.includes(written) === true;
-    if (isTag) this.#place!.push(written);
-    return this.#stops.push(written, !isTag);
+    if (!this.#place?.awaited.includes(written)) return this.#stops.push(written, true);
+    // Half a character before a tag stands before it.
+    const tag = (this.#stream instanceof TokenStream ? this.#stream.cut() : '') + written;
+    this.#place.push(tag);
+    return this.#stops.push(tag);
   }
 
   /** The chances of a choice with what the tokens stand for; the last is the chosen token's. */

@@ -43,6 +43,16 @@ export class TokenStream {
     return text;
   }
 
+  /** U+FFFD for a character that stays incomplete, or nothing. The text goes on. */
+  cut(): string {
+    const rest = this.#text.slice(whole(this.#text).length);
+    if (rest === '') return '';
+    if (!this.#headDone) this.#head = [];
+    this.#window = [];
+    this.#text = this.#decode();
+    return rest;
+  }
+
   /** What is left at the end: U+FFFD for an incomplete character, or nothing. The stream is empty afterwards. */
   flush(): string {
     const rest = this.#text.slice(whole(this.#text).length);

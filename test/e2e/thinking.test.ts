@@ -84,3 +84,19 @@ test('thoughts stand apart from the reply, and can be switched off', async () =>
   expect(await page.isVisible('#think')).toBe(false);
   expect(problems).toEqual([]);
 });
+
+test("a model's files say how to sample, unless the reader does", async () => {
+  const { page } = await openChat();
+  const value = (name: string): Promise<string> => page.inputValue(`#settings [name=${name}]`);
+  const sampling = { do_sample: true, temperature: 0.6, top_k: 20 };
+  const files = { ...thinkingModel(), 'generation_config.json': JSON.stringify(sampling) };
+  await chooseFolder(page, await writeFiles('sampler', files), 'sampler');
+  expect([await value('temperature'), await value('topK'), await value('topP')]).toEqual([
+    '0.6',
+    '20',
+    '0.9',
+  ]);
+  await set(page, 'topK', '7');
+  await chooseFolder(page, await writeFiles('no-sampling', thinkingModel()), 'no-sampling');
+  expect([await value('temperature'), await value('topK')]).toEqual(['0.5', '7']);
+});

@@ -166,6 +166,13 @@ describe('tokens', () => {
     }
   });
 
+  it.each(['qwen control', 'qwen token', 'qwen text'])('%s: a tag behind half a character', (name) => {
+    const tokenizer = tokenizers[name]!;
+    const said = idsOf(tokenizer, '<think>Hm é</think>é, 👋');
+    said.splice(said.findIndex((id) => tokenizer.decode([id]).includes('\ufffd')) + 1, 1);
+    expect(replyTo(tokenizer, said)).toMatchObject({ text: 'é, 👋', reasoning: 'Hm \ufffd' });
+  });
+
   it('that never close are all reasoning', () => {
     const tokenizer = tokenizers['qwen token']!;
     const cut = replyTo(tokenizer, idsOf(tokenizer, '<think>\nOn and on<|im_end|>'));

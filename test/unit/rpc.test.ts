@@ -311,6 +311,7 @@ describe('the end of the line', () => {
 
 /** A model that answers each word of its prompt. */
 function fakeModel(source: SourceLike, log: string[]): EngineModel {
+  const adapters = new Map<string, SourceLike>();
   const model: { -readonly [K in keyof EngineModel]: EngineModel[K] } = {
     info: { adapter: String((source as RawSource).name ?? source), bytes: { kv: 8 } } as EngineModel['info'],
     hasChatTemplate: true,
@@ -359,6 +360,7 @@ function fakeModel(source: SourceLike, log: string[]): EngineModel {
       const adapter = source as RawSource;
       const bytes = adapter.read ? await adapter.read('adapter_config.json') : undefined;
       log.push(`loadAdapter ${name} ${bytes?.length ?? String(source)}`);
+      adapters.set(name, source);
       return { name, rank: 4, bytes: 16, targets: [] };
     },
     unloadAdapter: async (name) => void log.push(`unloadAdapter ${name}`),
@@ -371,6 +373,7 @@ function fakeModel(source: SourceLike, log: string[]): EngineModel {
       onProgress?.({ phase: 'ready', loadedBytes: 1, totalBytes: 1, kernels: { compiled: 0, total: 0 } });
       Object.assign(model.info, { adapter: 'another' });
       log.push('reload');
+      for (const [name, source] of adapters) await model.loadAdapter(source, { name });
     },
     dispose: async () => void log.push('dispose'),
   };
@@ -557,8 +560,12 @@ describe('models in a worker', () => {
     const phases: string[] = [];
     const model = await loadModelInWorker('https://example.org/a', { worker: fakeWorker(log) });
     const onProgress = ({ phase }: LoadProgress): void => void phases.push(phase);
+    // Read by the page, once more.
+    await model.loadAdapter({ read: () => new Uint8Array(5) }, { name: 'own' });
+    log.length = 0;
     await Promise.all([model.reload({ onProgress }), model.reload()]);
-    expect([log, phases, model.info.adapter]).toEqual([['reload'], ['ready'], 'another']);
+    const again = ['reload', 'loadAdapter own 5'];
+    expect([log, phases, model.info.adapter]).toEqual([again, ['ready'], 'another']);
     await model.dispose();
     expect(await rejection(model.reload())).toMatchObject({ code: 'disposed' });
   });
@@ -572,6 +579,11 @@ describe('models in a worker', () => {
     });
     try {
       const model = await loadModelInWorker('https://example.org/a');
+      await model.loadAdapter({ read: () => new Uint8Array(5) }, { name: 'own' });
+      await model.loadAdapter('https://models.test/adapter/', { name: 'far' });
+      await model.unloadAdapter('far');
+      await model.setModes({ 1: 'linear', 2: 'skip' });
+      log.length = 0;
       const stream = model.generate('a b c d');
       await stream.next();
       workers[0]!.dispatchEvent(Object.assign(new Event('error'), { message: 'out of memory' }));
@@ -580,6 +592,7 @@ describe('models in a worker', () => {
       await Promise.all([model.reload(), model.reload()]);
       expect(workers.length).toBe(2);
       expect(await model.encode('a')).toEqual([97]);
+      expect(log.slice(-2)).toEqual(['setModes [{"2":"skip"},null]', 'loadAdapter own 5']);
       await model.dispose();
       expect(log.filter((event) => event === 'terminate').length).toBe(2);
     } finally {
