@@ -388,20 +388,32 @@ function caseOf(kernel: Kernel, fixed: Fixed, odd: Odd): KernelCase {
   return { label: `${kernel.name} ${JSON.stringify(fixed)}`, spec, launch, before };
 }
 
-/** Permutations that have every alternative, or with `pairs` every two that can meet. */
+/**
+ * Few permutations that have every alternative, or with `pairs` every two that can meet: each time the one with the most that no
+ * other had.
+ */
 export function covering(
   kernel: Kernel,
   { pairs, fits }: { pairs: boolean; fits: (fixed: Fixed) => boolean },
 ) {
-  const seen = new Set<string>();
-  return permutations(kernel).filter((fixed) => {
-    if (!fits(fixed)) return false;
-    const one = Object.entries(fixed).map(([key, value]) => `${key} ${value}`);
-    const has = pairs ? one.flatMap((a) => one.map((b) => `${a} ${b}`)) : one;
-    const fresh = has.filter((each) => !seen.has(each));
-    for (const each of fresh) seen.add(each);
-    return one.length === 0 || fresh.length > 0;
-  });
+  const ids = new Map<string, number>();
+  const idOf = (text: string): number => ids.get(text) ?? ids.set(text, ids.size).size - 1;
+  const left = permutations(kernel)
+    .filter(fits)
+    .map((fixed) => {
+      const one = Object.entries(fixed).map(([key, value]) => `${key} ${value}`);
+      const has = pairs ? one.flatMap((a, i) => one.slice(i).map((b) => `${a} ${b}`)) : one;
+      return { fixed, has: has.map(idOf) };
+    });
+  const seen = new Uint8Array(ids.size);
+  const freshOf = ({ has }: (typeof left)[number]): number => has.reduce((sum, id) => sum + 1 - seen[id]!, 0);
+  const chosen: Fixed[] = [];
+  for (;;) {
+    const best = left.reduce((a, b) => (freshOf(b) > freshOf(a) ? b : a));
+    if (chosen.length > 0 && freshOf(best) === 0) return chosen;
+    chosen.push(best.fixed);
+    for (const id of best.has) seen[id] = 1;
+  }
 }
 
 /** A permutation with each of the odd sizes, or with one of them. */
