@@ -166,7 +166,7 @@ describe('a GPU that computes wrongly', () => {
       mend: expect.stringContaining('driver'),
     });
     // The embedding has no plainer kernel.
-    const embedding = instead('= unit.a', '= 1.001 * unit.a', (shader) => shader === 'embed');
+    const embedding = instead('= FACTOR * unit.a', '= 1.001 * unit.a', (shader) => shader === 'embed');
     await expect(load('llama', embedding)).rejects.toMatchObject({
       code: 'self-test',
       details: { kernel: 'prompt: embed (embed)' },
