@@ -25,7 +25,7 @@ test.each([
     await createAll(gpu, here);
     device.destroy();
   },
-  300_000,
+  600_000,
 );
 
 test('what is not in the list cannot be made', async () => {
