@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Page } from 'playwright';
 import { afterAll, beforeAll, expect, inject, test } from 'vitest';
+import { browserName } from '../support/browser.ts';
 import { chatPages, endlessChatModel, lastReply, poll, ready, set } from '../support/chat-page.ts';
 import { type HubServer, startHub, TOKENS } from '../support/hub-server.ts';
 import { tabs } from '../support/tabs.ts';
@@ -83,13 +84,18 @@ test('a browser takes a token along to the hub, and not to its CDN', async () =>
   const status = await page.evaluate(
     async ([url, token]) => {
       const headers = { Authorization: `Bearer ${token}`, Range: 'bytes=0-9' };
-      return (await fetch(url!, { headers })).status;
+      return fetch(url!, { headers }).then(
+        (answer) => answer.status,
+        () => 'failed',
+      );
     },
     [`${hub.endpoint}/some/gated/resolve/main/model.safetensors`, TOKENS.member],
   );
-  expect(status).toBe(206);
+  // Firefox asks the CDN whether it may come with headers, which this one does not answer.
+  const firefox = browserName === 'firefox';
+  expect(status).toBe(firefox ? 'failed' : 206);
   expect(hub.asked.map(({ host, token }) => `${host} ${token}`)).toEqual([
     `hub Bearer ${TOKENS.member}`,
-    'cdn undefined',
+    ...(firefox ? [] : ['cdn undefined']),
   ]);
 });
