@@ -77,6 +77,36 @@ export interface ValueFormat extends WeightFormat {
 export const alignedTo = (bytes: Uint8Array<ArrayBuffer>, of: number): Uint8Array<ArrayBuffer> =>
   bytes.byteOffset % of === 0 ? bytes : bytes.slice();
 
+export function halvesOf(blocks: Uint8Array<ArrayBuffer>): Uint16Array<ArrayBuffer> {
+  const { buffer, byteOffset, byteLength } = alignedTo(blocks, 2);
+  return new Uint16Array(buffer, byteOffset, byteLength / 2);
+}
+
+/** The word whose lower half is at `at`. */
+export const wordAt = (halves: Uint16Array, at: number): number => halves[at]! | (halves[at + 1]! << 16);
+
+/**
+ * Repacks blocks of 32 values, of `size` halves each in the file, one by one: what the GPU keeps has padding behind each row.
+ * @param room for so many blocks
+ * @param put the block that begins at half `at` into the room of the `block`th
+ */
+export const blockByBlock =
+  <Room extends ReturnType<Repack['repack']>>(
+    size: number,
+    room: (blocks: number) => Room,
+    put: (to: Room, block: number, from: Uint16Array, at: number) => void,
+  ): Repack['repack'] =>
+  (blocks, cols) => {
+    const from = halvesOf(blocks);
+    const [perRow, padded] = [cols / BLOCK, stride(cols) / BLOCK];
+    const rows = from.length / size / perRow;
+    const to = room(rows * padded);
+    for (let row = 0, at = 0; row < rows; row++)
+      for (let block = row * padded; block < row * padded + perRow; block++, at += size)
+        put(to, block, from, at);
+    return to;
+  };
+
 export const F16_MOST = 65504;
 
 /** Index of the first value that is past `most`, or no number; or -1. */

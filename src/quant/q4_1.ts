@@ -1,40 +1,25 @@
 // GGUF's Q4_0 and Q4_1.
 import { f16ToF32, f32ToF16 } from '../formats/float.ts';
-import {
-  alignedTo,
-  BLOCK,
-  decodeBlocks,
-  F16_MOST,
-  type Repack,
-  stride,
-  type WeightFormat,
-} from './format.ts';
+import { blockByBlock, decodeBlocks, F16_MOST, type Repack, type WeightFormat } from './format.ts';
 
 /**
  * Blocks of `words` halves: numbers, then 16 bytes, whose low halves are the first 16 codes and whose high ones the others.
  * @param least the minimum of a block whose numbers begin at `at`
  */
-const repackAs =
-  (words: number, least: (from: Uint16Array, at: number) => number): Repack['repack'] =>
-  (blocks, cols) => {
-    const { buffer, byteOffset, byteLength } = alignedTo(blocks, 2);
-    const from = new Uint16Array(buffer, byteOffset, byteLength / 2);
-    const [perRow, padded] = [cols / BLOCK, stride(cols) / BLOCK];
-    const rows = from.length / words / perRow;
-    const codes = new Uint8Array(16 * rows * padded);
-    const scales = new Uint16Array(2 * rows * padded);
-    for (let row = 0, at = 0; row < rows; row++)
-      for (let block = row * padded; block < row * padded + perRow; block++, at += words) {
-        scales[2 * block] = from[at]!;
-        scales[2 * block + 1] = least(from, at);
-        for (let i = 0; i < 8; i++) {
-          const pair = from[at + words - 8 + i]!;
-          codes[16 * block + i] = (pair & 15) | ((pair >> 4) & 0xf0);
-          codes[16 * block + 8 + i] = ((pair >> 4) & 15) | ((pair >> 8) & 0xf0);
-        }
+const repackAs = (words: number, least: (from: Uint16Array, at: number) => number): Repack['repack'] =>
+  blockByBlock(
+    words,
+    (blocks) => ({ codes: new Uint8Array(16 * blocks), scales: new Uint16Array(2 * blocks) }),
+    ({ codes, scales }, block, from, at) => {
+      scales[2 * block] = from[at]!;
+      scales[2 * block + 1] = least(from, at);
+      for (let i = 0; i < 8; i++) {
+        const pair = from[at + words - 8 + i]!;
+        codes[16 * block + i] = (pair & 15) | ((pair >> 4) & 0xf0);
+        codes[16 * block + 8 + i] = ((pair >> 4) & 15) | ((pair >> 8) & 0xf0);
       }
-    return { codes, scales };
-  };
+    },
+  );
 
 /** Codes of four bits with a scale and a minimum for each block. */
 export const q4_1: WeightFormat = {

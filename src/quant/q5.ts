@@ -1,6 +1,6 @@
 // GGUF's Q5_0 and Q5_1.
 import { f16ToF32, f32ToF16 } from '../formats/float.ts';
-import { alignedTo, BLOCK, F16_MOST, type Repack, stride, type WeightFormat } from './format.ts';
+import { BLOCK, blockByBlock, F16_MOST, type Repack, type WeightFormat, wordAt } from './format.ts';
 import { K_TYPES, lowOf, unitOf } from './k-blocks.ts';
 
 /**
@@ -8,32 +8,25 @@ import { K_TYPES, lowOf, unitOf } from './k-blocks.ts';
  * ones the others.
  * @param least the minimum of a block whose numbers begin at `at`
  */
-const repackAs =
-  (words: number, least: (from: Uint16Array, at: number) => number): Repack['repack'] =>
-  (blocks, cols) => {
-    const { buffer, byteOffset, byteLength } = alignedTo(blocks, 2);
-    const from = new Uint16Array(buffer, byteOffset, byteLength / 2);
-    const [perRow, padded] = [cols / BLOCK, stride(cols) / BLOCK];
-    const rows = from.length / words / perRow;
-    const codes = new Uint32Array(4 * rows * padded);
-    const scales = new Uint32Array(2 * rows * padded);
-    const word = (at: number): number => from[at]! | (from[at + 1]! << 16);
-    for (let row = 0, at = 0; row < rows; row++)
-      for (let block = row * padded; block < row * padded + perRow; block++, at += words) {
-        scales[2 * block] = from[at]! | (least(from, at) << 16);
-        const fifths = word(at + words - 10);
-        let fifth = 0;
-        // A bit to the lowest of each byte.
-        for (let g = 0; g < 8; g++) fifth |= ((((fifths >>> (4 * g)) & 15) * 0x204081) & 0x1010101) << g;
-        scales[2 * block + 1] = fifth;
-        for (let unit = 0; unit < 2; unit++) {
-          const low = at + words - 8 + 4 * unit;
-          codes[4 * block + unit] = unitOf(word(low), word(low + 2));
-          codes[4 * block + 2 + unit] = unitOf(word(low) >>> 4, word(low + 2) >>> 4);
-        }
+const repackAs = (words: number, least: (from: Uint16Array, at: number) => number): Repack['repack'] =>
+  blockByBlock(
+    words,
+    (blocks) => ({ codes: new Uint32Array(4 * blocks), scales: new Uint32Array(2 * blocks) }),
+    ({ codes, scales }, block, from, at) => {
+      scales[2 * block] = from[at]! | (least(from, at) << 16);
+      const fifths = wordAt(from, at + words - 10);
+      let fifth = 0;
+      // A bit to the lowest of each byte.
+      for (let g = 0; g < 8; g++) fifth |= ((((fifths >>> (4 * g)) & 15) * 0x204081) & 0x1010101) << g;
+      scales[2 * block + 1] = fifth;
+      for (let unit = 0; unit < 2; unit++) {
+        const low = at + words - 8 + 4 * unit;
+        const [first, last] = [wordAt(from, low), wordAt(from, low + 2)];
+        codes[4 * block + unit] = unitOf(first, last);
+        codes[4 * block + 2 + unit] = unitOf(first >>> 4, last >>> 4);
       }
-    return { codes, scales };
-  };
+    },
+  );
 
 /** Codes of five bits with a scale and a minimum for each block; those of Q5_0 begin at -16. */
 export const q5: WeightFormat = {

@@ -1,5 +1,5 @@
 import { f16ToF32 } from '../formats/float.ts';
-import { alignedTo, type Repack, type WeightFormat } from './format.ts';
+import { halvesOf, type Repack, type WeightFormat, wordAt } from './format.ts';
 import { K_BLOCK, K_TYPES, lowOf, unitOf } from './k-blocks.ts';
 
 /** Halves of a block in the file, and words of its scales on the GPU. */
@@ -11,25 +11,24 @@ const WORDS = 21;
  * have those of 128 values; 16 scales; the factor of the scales.
  */
 function repack(blocks: Uint8Array<ArrayBuffer>): ReturnType<Repack['repack']> {
-  const { buffer, byteOffset, byteLength } = alignedTo(blocks, 2);
-  const from = new Uint16Array(buffer, byteOffset, byteLength / 2);
+  const from = halvesOf(blocks);
   const count = from.length / HALVES;
   const codes = new Uint32Array(32 * count);
   const scales = new Uint32Array(WORDS * count);
-  const word = (at: number): number => from[at]! | (from[at + 1]! << 16);
   for (let block = 0; block < count; block++) {
     const at = HALVES * block;
     const to = WORDS * block;
     scales[to] = from[at + 104]!;
-    for (let i = 0; i < 4; i++) scales[to + 1 + i] = word(at + 96 + 2 * i);
+    for (let i = 0; i < 4; i++) scales[to + 1 + i] = wordAt(from, at + 96 + 2 * i);
     for (let unit = 0; unit < 32; unit++) {
       const half = unit >> 4;
       const low = at + 32 * half + 4 * (unit & 7);
       const shift = 4 * ((unit >> 3) & 1);
-      codes[32 * block + unit] = unitOf(word(low) >>> shift, word(low + 2) >>> shift);
+      codes[32 * block + unit] = unitOf(wordAt(from, low) >>> shift, wordAt(from, low + 2) >>> shift);
       const high = at + 64 + 16 * half + 4 * (unit & 3);
       const by = 2 * ((unit >> 2) & 3);
-      const top = ((word(high) >>> by) & 0x03030303) | (((word(high + 2) >>> by) & 0x03030303) << 2);
+      const top =
+        ((wordAt(from, high) >>> by) & 0x03030303) | (((wordAt(from, high + 2) >>> by) & 0x03030303) << 2);
       scales[to + 5 + (unit >> 1)]! |= top << (4 * (unit & 1));
     }
   }

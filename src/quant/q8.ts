@@ -1,14 +1,12 @@
 import { f16ToF32, f32ToF16 } from '../formats/float.ts';
 import {
-  alignedTo,
   BLOCK,
   BLOCKED,
+  blockByBlock,
   decodeBlocks,
   F16_MOST,
   firstPast,
   type PackedRows,
-  type Repack,
-  stride,
   type ValueFormat,
 } from './format.ts';
 
@@ -35,20 +33,14 @@ function encode(values: Float32Array): PackedRows {
 }
 
 /** GGUF's Q8_0, of 17 halves: the scale, and two codes in each of the others. */
-function repack(blocks: Uint8Array<ArrayBuffer>, cols: number): ReturnType<Repack['repack']> {
-  const { buffer, byteOffset, byteLength } = alignedTo(blocks, 2);
-  const from = new Uint16Array(buffer, byteOffset, byteLength / 2);
-  const [perRow, padded] = [cols / BLOCK, stride(cols) / BLOCK];
-  const rows = from.length / 17 / perRow;
-  const codes = new Uint16Array(16 * rows * padded);
-  const scales = new Uint16Array(rows * padded);
-  for (let row = 0, at = 0; row < rows; row++)
-    for (let block = row * padded; block < row * padded + perRow; block++, at += 17) {
-      scales[block] = from[at]!;
-      for (let i = 0; i < 16; i++) codes[16 * block + i] = from[at + 1 + i]!;
-    }
-  return { codes, scales };
-}
+const repack = blockByBlock(
+  17,
+  (blocks) => ({ codes: new Uint16Array(16 * blocks), scales: new Uint16Array(blocks) }),
+  ({ codes, scales }, block, from, at) => {
+    scales[block] = from[at]!;
+    for (let i = 0; i < 16; i++) codes[16 * block + i] = from[at + 1 + i]!;
+  },
+);
 
 /** Signed bytes with a scale for each block. */
 export const q8: ValueFormat = {
