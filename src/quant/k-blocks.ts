@@ -37,6 +37,10 @@ export function unitsOf(from: Uint32Array, at: number, codes: Uint32Array, to: n
 export const lowOf = (codes: Uint32Array, i: number): number =>
   (codes[i >> 3]! >>> (8 * (i & 3) + (i & 4))) & 15;
 
+/** The fifth bit of value `i` of a row, in its place; `word` has those of the 32 values around: bit g of the bytes for the g-th four. */
+export const fifthOf = (word: number, i: number): number =>
+  ((word >>> (8 * (i & 3) + ((i >> 2) & 7))) & 1) << 4;
+
 /**
  * Scale and minimum of the j-th 32 values, of the first 16 bytes of a Q4_K or Q5_K block as words from `at` on, as
  * shaders/shared/k_scale.wgsl has them.

@@ -1,7 +1,7 @@
 // GGUF's Q5_0 and Q5_1.
 import { f16ToF32, f32ToF16 } from '../formats/float.ts';
 import { BLOCK, blockByBlock, F16_MOST, type Repack, type WeightFormat, wordAt } from './format.ts';
-import { K_TYPES, lowOf, unitOf } from './k-blocks.ts';
+import { fifthOf, K_TYPES, lowOf, unitOf } from './k-blocks.ts';
 
 /**
  * Blocks of `words` halves: numbers, a word of fifth bits, then 16 bytes, whose low halves are the first 16 codes and whose high
@@ -45,8 +45,7 @@ export const q5: WeightFormat = {
     const [units, heads] = [new Uint32Array(codes), new Uint32Array(scales!)];
     return Float32Array.from({ length: cols }, (_, i) => {
       const at = 2 * (i >> 5);
-      const fifth = (heads[at + 1]! >>> (8 * (i & 3) + ((i >> 2) & 7))) & 1;
-      const code = lowOf(units, i) | (fifth << 4);
+      const code = lowOf(units, i) | fifthOf(heads[at + 1]!, i);
       return f16ToF32(heads[at]! & 0xffff) * code + f16ToF32(heads[at]! >>> 16);
     });
   },

@@ -1,5 +1,5 @@
 import type { Repack, WeightFormat } from './format.ts';
-import { K_BLOCK, K_TYPES, kScale, lowOf, unitsOf, wordsOf } from './k-blocks.ts';
+import { fifthOf, K_BLOCK, K_TYPES, kScale, lowOf, unitsOf, wordsOf } from './k-blocks.ts';
 
 /** Words of a block: 4 of scales; 8 of fifth bits, bit j of byte i for value i of the j-th 32; 32 of codes, as Q4_K's. */
 function repack(blocks: Uint8Array<ArrayBuffer>): ReturnType<Repack['repack']> {
@@ -31,8 +31,7 @@ export const q5_k: WeightFormat = {
     return Float32Array.from({ length: cols }, (_, i) => {
       const [at, j] = [12 * (i >> 8), (i >> 5) & 7];
       const { scale, least } = kScale(heads, at, j);
-      const fifth = (heads[at + 4 + j]! >>> (8 * (i & 3) + ((i >> 2) & 7))) & 1;
-      return scale * (lowOf(units, i) | (fifth << 4)) - least;
+      return scale * (lowOf(units, i) | fifthOf(heads[at + 4 + j]!, i)) - least;
     });
   },
 };
