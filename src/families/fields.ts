@@ -34,6 +34,7 @@ const MAX_SIZE = 2 ** 31 - 1;
 const isSize = (value: unknown): value is number =>
   Number.isInteger(value) && (value as number) > 0 && (value as number) <= MAX_SIZE;
 export const isCount = (value: unknown): value is number => value === 0 || isSize(value);
+export const isCounts = (value: unknown): value is number[] => Array.isArray(value) && value.every(isCount);
 const isPositive = (value: unknown): value is number =>
   typeof value === 'number' && Number.isFinite(value) && value > 0;
 export const isNumbers = (value: unknown): value is number[] =>

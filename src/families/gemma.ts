@@ -1,7 +1,7 @@
 import type { BlockSpec } from '../model/spec.ts';
 import { attention, type Family, feedForward, model, sizesOf, stack } from './decoder.ts';
 import { count, fail, type Json, object, positive, size } from './fields.ts';
-import { refuseUnsupported, slidingLayers, WINDOWS, windowOf } from './refusals.ts';
+import { layersOfType, refuseUnsupported, WINDOWS, windowOf } from './refusals.ts';
 import { ropeOf } from './rope.ts';
 
 const FIELDS = [
@@ -15,7 +15,7 @@ const FIELDS = [
 /** Whether each layer has a window: as listed, or all but each sixth (or as `sliding_window_pattern` says). */
 function slides(json: Json): (layer: number) => boolean {
   const every = size(json, 'sliding_window_pattern') ?? size(json, '_sliding_window_pattern') ?? 6;
-  return slidingLayers(json) ?? ((layer) => (layer + 1) % every !== 0);
+  return layersOfType(json, 'sliding_attention') ?? ((layer) => (layer + 1) % every !== 0);
 }
 
 /** The config as layers with a window read it: a base of their own, no scaling unless it is said to be theirs. */

@@ -1,7 +1,7 @@
 import type { AttentionMixer, BlockSpec, ConvMixer } from '../model/spec.ts';
 import { attention, type Family, feedForward, model, type Sizes, sizesOf, stack } from './decoder.ts';
-import { fail, field, flag, isCount, type Json, need, positive, refuse, size } from './fields.ts';
-import { layerTypesOf, refuseUnsupported } from './refusals.ts';
+import { field, flag, isCounts, type Json, need, positive, refuse, size } from './fields.ts';
+import { layersOfType, refuseUnsupported } from './refusals.ts';
 
 const FIELDS = [
   'norm_eps',
@@ -61,14 +61,10 @@ function widthOf(json: Json): number {
   return multiple * Math.ceil(wanted / multiple);
 }
 
-const isCounts = (value: unknown): value is number[] => Array.isArray(value) && value.every(isCount);
-
 /** Whether each layer attends; the others are convolutions. */
 function attends(json: Json): (layer: number) => boolean {
-  const types = layerTypesOf(json);
-  const layers = need(json, 'num_hidden_layers');
-  if (types && types.length !== layers) fail(`"layer_types" lists ${types.length} of ${layers} layers.`);
-  if (types) return (layer) => types[layer] === 'full_attention';
+  const typed = layersOfType(json, 'full_attention');
+  if (typed) return typed;
   const listed = field(json, 'full_attn_idxs', 'a list of layers', isCounts);
   return (layer) => listed?.includes(layer) ?? true;
 }

@@ -1,6 +1,6 @@
 import { attention, type Family, feedForward, model, sizesOf, stack } from './decoder.ts';
-import { count, fail, field, flag, isCount, type Json, refuse, size } from './fields.ts';
-import { layerTypesOf, refuseUnsupported } from './refusals.ts';
+import { count, fail, field, flag, isCounts, type Json, refuse, size } from './fields.ts';
+import { layersOfType, refuseUnsupported } from './refusals.ts';
 import { rotates } from './smollm3.ts';
 
 const FIELDS = [
@@ -22,8 +22,6 @@ const FIELDS = [
 /** What a config leaves out where it is so. */
 const DEFAULTS: Json = { num_key_value_heads: 8, rms_norm_eps: 1e-5, attention_chunk_size: 8192 };
 
-const isCounts = (value: unknown): value is number[] => Array.isArray(value) && value.every(isCount);
-
 function refuseExperts(json: Json): void {
   const step = count(json, 'interleave_moe_layer_step') ?? 1;
   const listed = field(json, 'moe_layers', 'a list of layers', isCounts);
@@ -39,12 +37,9 @@ function refuseExperts(json: Json): void {
  */
 function plainPositions(json: Json, rotated: (layer: number) => boolean): number {
   const layers = Array.from({ length: size(json, 'num_hidden_layers') ?? 0 }, (_, layer) => layer);
-  const types = layerTypesOf(json);
-  if (types && types.length !== layers.length)
-    fail(`"layer_types" lists ${types.length} of ${layers.length} layers.`);
   const chunk = size(json, 'attention_chunk_size');
-  const chunked = layers.some((layer) =>
-    types ? types[layer] === 'chunked_attention' : chunk !== undefined && rotated(layer),
+  const chunked = layers.some(
+    layersOfType(json, 'chunked_attention') ?? ((layer) => chunk !== undefined && rotated(layer)),
   );
   if (chunked && chunk === undefined)
     fail('"layer_types" lists chunks, and "attention_chunk_size" is missing.');

@@ -1,6 +1,6 @@
 import { attention, type Family, feedForward, model, sizesOf, stack } from './decoder.ts';
 import { count, flag, type Json } from './fields.ts';
-import { refuseUnsupported, slidingLayers, WINDOWS, windowOf } from './refusals.ts';
+import { layersOfType, refuseUnsupported, WINDOWS, windowOf } from './refusals.ts';
 
 /**
  * Configs carry a window that is off unless they say otherwise, and then on in the upper layers alone or in those
@@ -12,7 +12,7 @@ function windows(json: Json): (layer: number) => number | undefined {
   refuseUnsupported(json, used ? WINDOWS : { windowed: WINDOWS.windowed });
   if (!used) return () => undefined;
   const first = count(json, 'max_window_layers') ?? 28;
-  const sliding = slidingLayers(json) ?? ((layer) => layer >= first);
+  const sliding = layersOfType(json, 'sliding_attention') ?? ((layer) => layer >= first);
   return (layer) => (sliding(layer) ? windowOf(json) : undefined);
 }
 

@@ -1,5 +1,17 @@
 // What other models of the same names have, and this engine does not run: refused by name, never ignored.
-import { count, fail, field, flag, isCount, isObject, type Json, refuse, size, text } from './fields.ts';
+import {
+  count,
+  fail,
+  field,
+  flag,
+  isCount,
+  isObject,
+  type Json,
+  need,
+  refuse,
+  size,
+  text,
+} from './fields.ts';
 import { KNOWN } from './known.ts';
 
 /** Fields that change the sums in some family, and the values with which they do not; null never does. */
@@ -90,12 +102,13 @@ export function windowOf(json: Json): number | undefined {
   return hides ? window : undefined;
 }
 
-/** Whether each layer has the window, where a config lists them. */
-export function slidingLayers(json: Json): ((layer: number) => boolean) | undefined {
+/** Whether each layer is of a type, where a config lists them. */
+export function layersOfType(json: Json, type: string): ((layer: number) => boolean) | undefined {
   const listed = layerTypesOf(json);
-  const layers = size(json, 'num_hidden_layers') ?? 0;
-  if (listed && listed.length !== layers) fail(`"layer_types" lists ${listed.length} of ${layers} layers.`);
-  return listed && ((layer) => listed[layer] === 'sliding_attention');
+  if (!listed) return undefined;
+  const layers = need(json, 'num_hidden_layers');
+  if (listed.length !== layers) fail(`"layer_types" lists ${listed.length} of ${layers} layers.`);
+  return (layer) => listed[layer] === type;
 }
 
 /** The kind of each block, where a config lists them. */
