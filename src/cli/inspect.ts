@@ -1,13 +1,9 @@
 import { readHeaders, sizesOn } from '../engine/engine.ts';
-import { mostRows } from '../engine/size.ts';
 import type { FormatShare } from '../engine/weight-formats.ts';
-import { convBytes } from '../model/kvcache.ts';
 import {
   attentionOf,
   convOf,
-  kvBytes,
   kvBytesPerToken,
-  kvCapacity,
   type ModelSpec,
   type Plan,
   parameterCount,
@@ -24,7 +20,7 @@ import {
 } from './args.ts';
 import { profileHere } from './gpu.ts';
 import { openModelFolder, print, printJson } from './io.ts';
-import { weightBytes } from './weight-bytes.ts';
+import { cacheBytes, weightBytes } from './weight-bytes.ts';
 
 /** Runs of like blocks: `12 attention, 10 MLP-only (5 shared pairs)`. */
 function planText(plan: Plan): string {
@@ -90,10 +86,9 @@ ${GPU_HELP}
     const { spec, stored, sizes: asked } = headers;
     const plan = planOf(spec);
     const windows = new Set([...attentionOf(spec).values()].flatMap(({ window }) => window ?? []));
-    const convolutions = [...convOf(spec).values()];
     // A GPU runs more of a prompt at once, which rings have room for.
     const profile =
-      asked.kv === 'auto' || windows.size > 0 || convolutions.length > 0
+      asked.kv === 'auto' || windows.size > 0 || convOf(spec).size > 0
         ? await profileHere(options.profile ?? 'auto', values.adapter)
         : 'gpu';
     const sizes = sizesOn({ profile }, asked);
@@ -103,13 +98,9 @@ ${GPU_HELP}
     const { weights, formats } = weightBytes(spec, sizes);
     const each = kvDtype === 'f32' ? 4 : 2;
     const perToken = kvBytesPerToken(spec, plan, each);
-    const held = { context: contextLength, rows: mostRows({ profile }, sizes) };
-    const seen = convolutions.map((mixer) => convBytes(mixer, spec.hiddenSize, held));
-    const kv = seen.reduce(
-      (sum, bytes) => sum + bytes,
-      kvBytes(spec, plan, each, (mixer) => kvCapacity(mixer, held)),
-    );
-    const past = kvBytes(spec, plan, each, (mixer) => (kvCapacity(mixer, held) < contextLength ? 0 : 1));
+    const { kv, rings } = cacheBytes({ profile }, spec, sizes);
+    const grows = plan.filter(({ layer }) => !rings.has(layer));
+    const past = kvBytesPerToken(spec, grows, each);
     const bytes = { weights, kv, kvPerToken: perToken, total: weights + kv };
     if (values.json)
       return printJson({

@@ -1,7 +1,8 @@
-import type { RunnerOptions } from '../engine/size.ts';
+import { kvOf, type RunnerOptions } from '../engine/size.ts';
 import { type FormatShare, formatShares } from '../engine/weight-formats.ts';
 import { Ledger, type Purpose } from '../gpu/buffer.ts';
 import type { Gpu } from '../gpu/device.ts';
+import type { KvCache } from '../model/kvcache.ts';
 import type { ModelSpec } from '../model/spec.ts';
 import { allocateWeights } from '../model/weights.ts';
 
@@ -32,4 +33,15 @@ export function weightBytes(
   const ledger = new PaperLedger(gpu);
   const { fill } = allocateWeights(gpu, ledger, spec, dtype, own);
   return { weights: ledger.bytes(), formats: formatShares(fill) };
+}
+
+/** Bytes of the KV cache of a model, and which of its blocks keep their last positions only. */
+export function cacheBytes(
+  gpu: Pick<Gpu, 'profile'>,
+  spec: ModelSpec,
+  sizes: RunnerOptions,
+): { kv: number; rings: KvCache['rings'] } {
+  const ledger = new PaperLedger(gpu as Gpu);
+  const { rings } = kvOf(gpu, ledger, spec, sizes);
+  return { kv: ledger.bytes(), rings };
 }

@@ -25,7 +25,7 @@ export interface RunnerOptions {
 }
 
 /** Most rows of a forward. */
-export const mostRows = (
+const mostRows = (
   { profile }: Pick<Gpu, 'profile'>,
   {
     contextLength,
@@ -35,7 +35,12 @@ export const mostRows = (
 ): number => Math.max(Math.min(contextLength, chunk), batch);
 
 /** The KV cache of a model of these sizes. */
-export const kvOf = (gpu: Gpu, ledger: Ledger, spec: ModelSpec, options: RunnerOptions): KvCache =>
+export const kvOf = (
+  gpu: Pick<Gpu, 'profile'>,
+  ledger: Ledger,
+  spec: ModelSpec,
+  options: RunnerOptions,
+): KvCache =>
   new KvCache(ledger, spec, {
     dtype: options.kv,
     sequences: options.batch,

@@ -1,14 +1,6 @@
 import type { Ledger } from '../gpu/buffer.ts';
 import { stride } from '../kernels/tensor.ts';
-import {
-  type Block,
-  type ConvMixer,
-  kvCapacity,
-  kvElements,
-  type ModelSpec,
-  type Plan,
-  planOf,
-} from './spec.ts';
+import { type Block, kvCapacity, kvElements, type ModelSpec, type Plan, planOf } from './spec.ts';
 
 /** A cache that keeps its last positions only. */
 export interface Ring {
@@ -21,13 +13,6 @@ export interface Ring {
 /** Whether a block of this kind keeps something of each position. */
 export const caches = (kind: Block['kind']): boolean => kind === 'attention' || kind === 'conv';
 
-/** Bytes of what a convolution keeps of a sequence. */
-export const convBytes = (
-  { taps }: ConvMixer,
-  hiddenSize: number,
-  size: { context: number; rows: number },
-): number => 4 * stride(hiddenSize) * kvCapacity({ window: taps }, size);
-
 /** One static buffer of K and V for each attention block, unless it was released, and of what each convolution sees; shared by all sequences. */
 export class KvCache {
   readonly dtype: 'f32' | 'f16';
@@ -38,7 +23,6 @@ export class KvCache {
   readonly rings: ReadonlyMap<number, Ring>;
   readonly #ledger: Ledger;
   readonly #spec: ModelSpec;
-  readonly #size: { context: number; rows: number };
   readonly #buffers = new Map<number, GPUBuffer>();
 
   constructor(
@@ -57,7 +41,6 @@ export class KvCache {
     this.context = options.context;
     this.#ledger = ledger;
     this.#spec = spec;
-    this.#size = options;
     this.rings = new Map(
       spec.blocks.flatMap(({ mixer }, layer): [number, Ring][] => {
         const window =
@@ -112,7 +95,7 @@ export class KvCache {
   /** Bytes of the K, or of the V, of one sequence in a block; of what a convolution sees. */
   #bytesOf(layer: number): number {
     const { mixer } = this.#spec.blocks[layer]!;
-    if (mixer.kind === 'conv') return convBytes(mixer, this.#spec.hiddenSize, this.#size);
+    if (mixer.kind === 'conv') return this.capacityOf(layer) * 4 * stride(this.#spec.hiddenSize);
     if (mixer.kind !== 'attention') return 0;
     return this.capacityOf(layer) * kvElements(mixer) * (this.dtype === 'f32' ? 4 : 2);
   }
