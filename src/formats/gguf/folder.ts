@@ -4,7 +4,7 @@ import type { StreamingSource } from '../raw-source.ts';
 import type { Source } from '../source.ts';
 import { configOf, ROPE_TENSORS } from './config.ts';
 import { type GgufTensor, readGguf } from './header.ts';
-import { familyName, isQueryOrKey } from './names.ts';
+import { isQueryOrKey } from './names.ts';
 import { type TokenizerJson, tokenizerOf } from './tokenizer.ts';
 import { GgufWeights } from './weights.ts';
 
@@ -56,14 +56,10 @@ async function open(source: Source, file: string, signal?: AbortSignal): Promise
     factors.set(name, bytesToF32(await source.read(found.file, found.start, found.end, signal), 'F32'));
   }
   const { headDim, interleaved, names, ...read } = configOf(file, header, factors);
-  // Where the architecture has names of its own, what others are called says nothing.
-  for (const [name, tensor] of Object.keys(names).length > 0 ? [...tensors] : []) {
-    tensors.delete(name);
-    tensors.set(familyName(name, names), asFamilies(name, tensor));
-  }
-  const weights = new GgufWeights(source, tensors, (name) =>
-    interleaved && isQueryOrKey(name) ? headDim : undefined,
-  );
+  for (const [name, tensor] of tensors) tensors.set(name, asFamilies(name, tensor));
+  const headRows = (name: string): number | undefined =>
+    interleaved && isQueryOrKey(name) ? headDim : undefined;
+  const weights = new GgufWeights(source, tensors, headRows, names);
   return { weights, ...read, texts: () => tokenizerOf(file, header.metadata) };
 }
 

@@ -24,7 +24,7 @@ const NAME = /^(?:blk\.(\d+)\.)?([\w.]+)\.(weight|bias)$/;
  * What families call a tensor; its own name where they have none for it.
  * @param own names of an architecture that are others than Llama's; those outside of blocks whole
  */
-export function familyName(name: string, own: Readonly<Record<string, string>> = {}): string {
+export function familyName(name: string, own: Readonly<Record<string, string>>): string {
   const [, block, part = '', kind] = NAME.exec(name) ?? [];
   const names = { ...(block === undefined ? TOP : IN_BLOCK), ...own };
   if (!Object.hasOwn(names, part)) return name;

@@ -47,14 +47,20 @@ export class GgufWeights {
   /** Bytes of a file's values. */
   readonly #sizes = new Map<string, number>();
   readonly #source: Source;
+  readonly #names: Readonly<Record<string, string>>;
 
-  /** @param headRows of tensors whose rows are interleaved: how many rows a head has */
+  /**
+   * @param headRows of tensors whose rows are interleaved: how many rows a head has
+   * @param names those of the architecture alone, as `familyName` takes them
+   */
   constructor(
     source: Source,
     tensors: ReadonlyMap<string, GgufTensor>,
     headRows: (name: string) => number | undefined,
+    names: Readonly<Record<string, string>> = {},
   ) {
     this.#source = source;
+    this.#names = names;
     const ordered = [...tensors].sort(([, a], [, b]) => a.start - b.start);
     for (const [name, stored] of ordered) {
       this.#place(name, stored, headRows(name), true);
@@ -83,7 +89,7 @@ export class GgufWeights {
       unit: { stored: (unitValues / values) * bytes, read: unitValues * size },
       head: rows === undefined ? undefined : { rows, rowBytes: columns * size },
     });
-    (widened ? this.entries : this.blocks).set(familyName(name), {
+    (widened ? this.entries : this.blocks).set(familyName(name, this.#names), {
       file,
       dtype: blocks ? 'F32' : type,
       shape,
