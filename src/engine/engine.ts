@@ -200,7 +200,7 @@ async function readFor(
         ...sizes,
         dtype: kept?.dtype ?? (dtype as WeightDtype),
         own: kept?.own ?? new Map(),
-        asStored: kept !== undefined && [...checkpoint.tensors.values()].some(({ stored }) => stored),
+        asStored: kept?.asStored ?? false,
       },
     };
   } catch (error) {

@@ -7,6 +7,8 @@ import type { FillPlan } from '../model/weights.ts';
 
 /** How the matrices of a checkpoint are kept. */
 export interface KeptFormats {
+  /** Each matrix is kept as the file has it, but for what is `converted`. */
+  asStored: boolean;
   /** What most values are in; and what is not said otherwise. */
   dtype: WeightDtype;
   /** Matrices that are kept otherwise, by name. */
@@ -51,7 +53,8 @@ export function autoFormats(spec: ModelSpec, checkpoint: Checkpoint): KeptFormat
   if (matrices.some(([, { stored }]) => stored)) return formatsAsStored(spec, checkpoint);
   const [most] = byValues(matrices, (_, { dtype }) => (dtype === 'F32' ? 'f32' : 'f16'));
   const full = most === 'f32' ? [] : matrices.filter(([, { dtype }]) => dtype === 'F32');
-  return { dtype: most!, own: new Map(full.map(([name]) => [name, 'f32'])), converted: new Map() };
+  const own = new Map(full.map(([name]) => [name, 'f32'] as const));
+  return { asStored: false, dtype: most!, own, converted: new Map() };
 }
 
 /** The format that holds a matrix as it is stored; q8 for blocks that no kernel reads. */
@@ -75,7 +78,7 @@ function formatsAsStored(spec: ModelSpec, checkpoint: Checkpoint): KeptFormats {
     if (blocks && dtypeOfBlocks(blocks) !== dtype) converted.set(blocks, dtype);
   }
   const [dtype] = byValues(matricesOf(checkpoint), (name) => own.get(name));
-  return { dtype: dtype!, own, converted };
+  return { asStored: true, dtype: dtype!, own, converted };
 }
 
 /** What a user is told of types that are kept in another format; undefined where there are none. */
