@@ -1,6 +1,6 @@
 // Where a child's tensors are among its parent's: other families name them otherwise, and order the rows of heads.
-import { rotatedPlace } from '../model/fold.ts';
 import type { ModelSpec } from '../model/spec.ts';
+import { headOrder } from '../model/weights.ts';
 import type { CpuWeights } from '../train/weights.ts';
 
 /** A stored tensor of the parent. */
@@ -23,13 +23,8 @@ export function parentTensors(parent: ModelSpec, child: ModelSpec): ReadonlyMap<
     for (const which of ['gate', 'up', 'down'] as const)
       add(own.feedForward[which].name, feedForward[which].name);
     if (mixer.kind !== 'attention' || own.mixer.kind !== 'attention' || !mixer.rope?.interleaved) continue;
-    const { headDim } = mixer;
-    for (const which of ['q', 'k'] as const)
-      add(
-        own.mixer[which].name,
-        mixer[which].name,
-        (row) => row - (row % headDim) + rotatedPlace(mixer, row % headDim),
-      );
+    const place = headOrder(mixer);
+    for (const which of ['q', 'k'] as const) add(own.mixer[which].name, mixer[which].name, place);
   }
   return tensors;
 }
