@@ -18,7 +18,7 @@ export function chatOf(model: ChatModel): Chat {
 
 function embeddingsOf(model: EmbeddingModel): EmbeddingsClient {
   const client = lazy(async () => (await import('./embeddings.ts')).embeddings(model));
-  const create = async (request: EmbeddingRequest, call?: { signal?: AbortSignal }) =>
+  const create = async (request: EmbeddingRequest, call?: CallOptions) =>
     (await client()).create(request, call);
   return { create } as EmbeddingsClient;
 }

@@ -1,6 +1,6 @@
 import type { EmbedInput, EmbedOptions, Embeddings as Vectors } from '../engine/types.ts';
-import { ShishuError } from '../errors.ts';
-import { fieldError, refuse } from './openai-request.ts';
+import type { CallOptions } from './openai.ts';
+import { checkText, chooseByModel, fieldError, refuse, refuseUnknown } from './request-fields.ts';
 
 /** A request in OpenAI's names. `null` and left out are the same. Fields that are not here are refused. */
 export interface EmbeddingRequest {
@@ -33,11 +33,6 @@ export interface EmbeddingResponse<T = number[]> {
   data: EmbeddingItem<T>[];
   model: string;
   usage: { prompt_tokens: number; total_tokens: number };
-}
-
-/** How one call is made. */
-interface CallOptions {
-  signal?: AbortSignal;
 }
 
 export interface EmbeddingsClient {
@@ -76,11 +71,10 @@ export function embeddings(
     { signal }: CallOptions = {},
   ): Promise<EmbeddingResponse<number[] | string>> => {
     const { options, format } = checked(request);
-    const named = request.model;
-    if (named && model.info?.adapters?.some(({ name }) => name === named)) options.adapter ??= named;
+    chooseByModel(options, request.model, model.info);
     const own = { ...options, ...(signal && { signal }) };
     const found = await model.embed(request.input, own).catch((error) => {
-      throw fieldError({ fields: FIELDS }, error);
+      throw fieldError(FIELDS, error);
     });
     const tokens = found.tokens.reduce((sum, count) => sum + count, 0);
     return {
@@ -103,19 +97,14 @@ function checked(request: EmbeddingRequest): { options: EmbedOptions; format: 'f
   for (const [field, value] of Object.entries(request)) {
     if (value === undefined || value === null) continue;
     if (PASSED.includes(field)) options[field] = value;
-    else if (!OWN.includes(field))
-      throw new ShishuError('bad-argument', `The field "${field}" is not supported.`, {
-        details: { field },
-        mend: `Fields: ${[...OWN, ...PASSED].join(', ')}.`,
-      });
+    else if (!OWN.includes(field)) refuseUnknown(field, [...OWN, ...PASSED]);
   }
   const { input, encoding_format: format, model, user } = request;
   if (input === undefined || input === null || input.length === 0)
     refuse('input', input, 'a text, token ids or a list of them, not empty');
   if (format && format !== 'float' && format !== 'base64')
     refuse('encoding_format', format, 'float or base64');
-  for (const [field, value] of Object.entries({ model, user }))
-    if (typeof (value ?? '') !== 'string') refuse(field, value, 'a text');
+  for (const [field, value] of Object.entries({ model, user })) checkText(field, value);
   return { options, format: format ?? 'float' };
 }
 

@@ -7,6 +7,7 @@ import type { ThoughtTags } from '../formats/reasoning.ts';
 import type { TemplateVariables } from '../formats/template-variables.ts';
 import type { Constraint } from '../grammar/constraint.ts';
 import { refuseDeep } from '../grammar/depth.ts';
+import { checkText, describe, refuse, refuseUnknown } from './request-fields.ts';
 import { type ChatTool, callConstraint, objectSchema } from './tool-calls.ts';
 
 /** The text of a message; parts are joined. Only text is read. */
@@ -133,22 +134,6 @@ const OWN = [
   'store',
 ];
 
-export function refuse(field: string, value: unknown, wanted: string): never {
-  throw new ShishuError('bad-argument', `Field "${field}" is ${describe(value)}, expected ${wanted}.`, {
-    details: { field, value: describe(value) },
-  });
-}
-
-function describe(value: unknown): string {
-  if (typeof value !== 'object') return String(value);
-  try {
-    return JSON.stringify(value).slice(0, 80);
-  } catch {
-    // It holds itself, or is too deep.
-    return 'an object';
-  }
-}
-
 /**
  * @param toolFormat how the model has tools called
  * @throws ShishuError `bad-argument` naming a field that is unknown or has no sense, `unsupported` for tools without a form
@@ -166,11 +151,7 @@ export function checkRequest(request: ChatRequest, toolFormat: ToolFormat | unde
         refuse(field, value, `${describe(options[option])}, as "${other}" has it, or only one of the two`);
       options[option] = value;
       fields.set(option, field);
-    } else if (!OWN.includes(field))
-      throw new ShishuError('bad-argument', `The field "${field}" is not supported.`, {
-        details: { field },
-        mend: `Fields: ${[...OWN, ...Object.keys(PASSED)].join(', ')}.`,
-      });
+    } else if (!OWN.includes(field)) refuseUnknown(field, [...OWN, ...Object.keys(PASSED)]);
   }
   const { messages, model, stream, stream_options: streaming, n, response_format: format } = request;
   const tools = checkTools(request);
@@ -210,10 +191,6 @@ export function checkRequest(request: ChatRequest, toolFormat: ToolFormat | unde
       : undefined,
     fields,
   };
-}
-
-function checkText(field: string, value: unknown): void {
-  if (typeof (value ?? '') !== 'string') refuse(field, value, 'a text');
 }
 
 function checkFlag(field: string, value: unknown): void {
@@ -364,24 +341,6 @@ function argumentValue(given: unknown, field: string): unknown {
   }
   refuseDeep(value, field, 'field');
   return value;
-}
-
-/** An error of the engine about one of its options, in the name of the request's field. */
-export function fieldError({ fields }: Pick<CheckedRequest, 'fields'>, error: unknown): unknown {
-  if (!(error instanceof ShishuError)) return error;
-  const { code, details, mend, cause } = error;
-  const [option] = /^\w+/.exec(String(details.option ?? ('keyword' in details ? 'constraint' : ''))) ?? [];
-  const field = option && fields.get(option);
-  if (!field) return error;
-  const own = String(details.option ?? field).replace(/^\w+/, field);
-  const renamed = (text: string): string =>
-    [...fields].reduce((said, [from, to]) => said.replace(new RegExp(`"${from}\\b`, 'g'), `"${to}`), text);
-  const said = mend ? error.message.slice(0, -mend.length - 1) : error.message;
-  return new ShishuError(code, renamed(said), {
-    details: { ...details, option: own, field: own },
-    ...(mend !== undefined && { mend: renamed(mend) }),
-    cause,
-  });
 }
 
 function textOf(content: unknown, field: string): string {

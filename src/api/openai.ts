@@ -10,7 +10,7 @@ import type {
 import { ShishuError } from '../errors.ts';
 import type { ChatTemplateOptions, ToolFormat } from '../formats/chat-template.ts';
 import type { ThoughtTags } from '../formats/reasoning.ts';
-import { type ChatRequest, type CheckedRequest, checkRequest, fieldError } from './openai-request.ts';
+import { type ChatRequest, type CheckedRequest, checkRequest } from './openai-request.ts';
 import type {
   ChatCompletion,
   ChatCompletionChunk,
@@ -21,6 +21,7 @@ import type {
   ChunkChoice,
   CompletionChoice,
 } from './openai-types.ts';
+import { chooseByModel, fieldError } from './request-fields.ts';
 import { type ChatTool, type ParserOptions, type ReplyPart, THINK, ToolCallParser } from './tool-calls.ts';
 
 export { embeddings } from './embeddings.ts';
@@ -91,8 +92,7 @@ export function chatCompletions(model: ChatModel, { name = 'shishulm' }: ChatOpt
     { signal }: CallOptions = {},
   ): Promise<ChatCompletion | ChatStream> => {
     const checked = checkRequest(request, model.toolFormat);
-    const { model: named, options: asked } = checked;
-    if (named && model.info?.adapters?.some(({ name }) => name === named)) asked.adapter ??= named;
+    chooseByModel(checked.options, checked.model, model.info);
     if (signal) checked.options.signal = signal;
     const head: Head = {
       id: `chatcmpl-${Date.now().toString(36)}-${made++}`,
@@ -214,7 +214,7 @@ async function* inFields<T>(request: CheckedRequest, events: AsyncGenerator<T>):
   try {
     yield* events;
   } catch (error) {
-    throw fieldError(request, error);
+    throw fieldError(request.fields, error);
   }
 }
 

@@ -3,7 +3,6 @@ import type { EmbedOptions } from '../engine/types.ts';
 import {
   COMMON_HELP,
   type Command,
-  cacheOf,
   flag,
   loadOptionsOf,
   numberOf,
@@ -11,7 +10,7 @@ import {
   text,
   usageError,
 } from './args.ts';
-import { loadLora, openLora, openModel, print, printJson, readText } from './io.ts';
+import { print, printJson, readText, withModel } from './io.ts';
 
 const texts = { type: 'string', multiple: true } as const;
 const OPTIONS = {
@@ -79,10 +78,7 @@ ${COMMON_HELP}: {embeddings, tokens}`,
     const given = await textsOf(values);
     if (values.similarity && (values.json || given.length < 2))
       throw usageError('--similarity needs two texts or more, and no --json.');
-    const lora = await openLora(values.lora, cacheOf(values));
-    const model = await openModel(folder, { ...loadOptions, batch });
-    try {
-      const adapter = await loadLora(model, lora, signal);
+    await withModel(folder, { ...loadOptions, batch, lora: values.lora }, async (model, adapter) => {
       const { embeddings, tokens } = await model.embed(given, { ...options, ...adapter, signal });
       if (values.json) return printJson({ embeddings: embeddings.map((each) => Array.from(each)), tokens });
       if (values.similarity) {
@@ -94,8 +90,6 @@ ${COMMON_HELP}: {embeddings, tokens}`,
       }
       for (const [i, embedding] of embeddings.entries())
         printJson({ text: given[i], tokens: tokens[i], embedding: Array.from(embedding) });
-    } finally {
-      await model.dispose();
-    }
+    });
   },
 };

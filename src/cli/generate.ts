@@ -3,7 +3,6 @@ import type { GenerateChunk, GenerateOptions, GenerateResult, Message, ModelInfo
 import {
   COMMON_HELP,
   type Command,
-  cacheOf,
   flag,
   idsOf,
   loadOptionsOf,
@@ -12,7 +11,7 @@ import {
   text,
   usageError,
 } from './args.ts';
-import { loadLora, openLora, openModel, print, printJson, readText } from './io.ts';
+import { print, printJson, readText, withModel } from './io.ts';
 
 const NUMBERS = {
   'max-tokens': 'maxTokens',
@@ -195,12 +194,9 @@ ${COMMON_HELP}: {text, reasoning, promptTokenIds, tokenIds, finishReason, usage,
     if (options.logprobs && !values.json) throw usageError('--logprobs needs --json.');
     const loadOptions = { ...loadOptionsOf(values), adapter: values.adapter, signal };
     const prompt = await promptOf(values);
-    const lora = await openLora(values.lora, cacheOf(values));
-    const model = await openModel(folder, loadOptions);
-    try {
+    await withModel(folder, { ...loadOptions, lora: values.lora }, async (model, adapter) => {
       const chunks: GenerateChunk[] = [];
       const reason = reasoningWriter();
-      const adapter = await loadLora(model, lora, signal);
       const ids = idWriter((text) => process.stdout.write(text));
       const result = await collect(model.generate(prompt, { ...options, ...adapter, signal }), (chunk) => {
         chunks.push(chunk);
@@ -226,8 +222,6 @@ ${COMMON_HELP}: {text, reasoning, promptTokenIds, tokenIds, finishReason, usage,
             `then ${timings.decodeTokensPerSecond.toFixed(1)} tokens/s; ${weightsText(model.info)}, KV ${model.info.kv}; ` +
             `${model.info.adapter}]\n`,
         );
-    } finally {
-      await model.dispose();
-    }
+    });
   },
 };

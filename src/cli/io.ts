@@ -88,16 +88,24 @@ export const openLora = async (
   cache: SourceOptions['cache'],
 ): Promise<Source | undefined> => (path === undefined ? undefined : openModelFolder(path, cache));
 
-/** Loads the adapter of `--lora`; gives what chooses it. */
-export async function loadLora(
-  model: EngineModel,
-  source: Source | undefined,
-  signal: AbortSignal,
-): Promise<{ adapter?: string }> {
-  if (!source) return {};
-  const name = 'lora';
-  await model.loadAdapter(source, { name, signal });
-  return { adapter: name };
+/**
+ * Loads a model, with the adapter of `--lora`, for as long as it is used.
+ * @param use gets what chooses the adapter, too
+ */
+export async function withModel(
+  model: string,
+  { lora, ...options }: Parameters<typeof openModel>[1] & { lora: string | undefined },
+  use: (model: EngineModel, chosen: { adapter?: string }) => Promise<void>,
+): Promise<void> {
+  const source = await openLora(lora, options.cache);
+  const loaded = await openModel(model, options);
+  try {
+    const { signal } = options;
+    const adapter = source && (await loaded.loadAdapter(source, { name: 'lora', signal })).name;
+    await use(loaded, adapter === undefined ? {} : { adapter });
+  } finally {
+    await loaded.dispose();
+  }
 }
 
 /** The text of a file; `-` is stdin. */

@@ -1,7 +1,6 @@
 import {
   COMMON_HELP,
   type Command,
-  cacheOf,
   flag,
   idsOf,
   loadOptionsOf,
@@ -11,7 +10,7 @@ import {
   wholeNumberOf,
 } from './args.ts';
 import { COMPARED, type ComparedText, compareDtypes, comparisonText, dtypesOf } from './compare.ts';
-import { loadLora, openLora, openModel, print, printJson, readText } from './io.ts';
+import { openModel, print, printJson, readText, withModel } from './io.ts';
 
 const OPTIONS = {
   text,
@@ -79,19 +78,14 @@ ${COMMON_HELP}: {nll, perplexity, tokens, top1}; top1[i] is the likeliest token 
       );
       return values.json ? printJson(comparison) : print(comparisonText(comparison));
     }
-    const lora = await openLora(values.lora, cacheOf(values));
-    const model = await openModel(folder, loadOptions);
-    try {
+    await withModel(folder, { ...loadOptions, lora: values.lora }, async (model, adapter) => {
       const ids = typeof given === 'string' ? await model.encode(given) : given!;
       if (ids.length < 2)
         throw usageError(`There is nothing to predict in ${ids.length} token(s).`, 'Give at least 2 tokens.');
-      const adapter = await loadLora(model, lora, signal);
       const { nll, top1 } = await model.score(ids, { ...adapter, signal });
       const perplexity = Math.exp(nll);
       if (values.json) return printJson({ nll, perplexity, tokens: ids.length, top1: [...top1] });
       print(`nll ${nll.toFixed(6)} nats a token, perplexity ${perplexity.toFixed(4)}, ${ids.length} tokens`);
-    } finally {
-      await model.dispose();
-    }
+    });
   },
 };

@@ -4,6 +4,7 @@ import type { Source } from '../formats/source.ts';
 import { importModule } from '../lazy.ts';
 import type { LoadedAdapter } from '../model/adapters.ts';
 import type { Plan } from '../model/spec.ts';
+import { abortSignal, givenOptions, isText } from './options.ts';
 import type { Runner } from './runner.ts';
 import { selfTest } from './self-test.ts';
 import type { AdapterInfo, AdapterOptions, SelfTest } from './types.ts';
@@ -76,14 +77,10 @@ export class Adapters {
     options: AdapterOptions,
     alone: (run: (plan: Plan) => Promise<void>, signal: AbortSignal | undefined) => Promise<void>,
   ): Promise<AdapterInfo> {
-    for (const option of Object.keys(options))
-      if (option !== 'name' && option !== 'signal')
-        throw new ShishuError('bad-argument', `There is no option "${option}".`, {
-          details: { option },
-          mend: 'Options: name, signal.',
-        });
-    const { name = nameOf(source) ?? 'adapter', signal } = options;
-    if (typeof name !== 'string' || name === '') refuseOption('name', name, 'a text');
+    const { name = nameOf(source) ?? 'adapter', signal } = givenOptions<AdapterOptions>(options, {
+      name: (name, value) => (isText(value) ? value : refuseOption(name, value, 'a text')),
+      signal: abortSignal,
+    });
     if (this.#byName.has(name) || this.#loading.has(name))
       throw new ShishuError('bad-argument', `An adapter "${name}" is loaded already.`, {
         details: { option: 'name', value: name },

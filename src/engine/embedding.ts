@@ -9,8 +9,8 @@ import { headFactor } from '../model/fold.ts';
 import { recordPool } from '../model/forward.ts';
 import type { Plan } from '../model/spec.ts';
 import { clearNote, readOverflow } from './kv-range.ts';
-import { flag, givenOptions, number } from './options.ts';
-import { checkIds, idList } from './prompt.ts';
+import { abortSignal, flag, givenOptions, number } from './options.ts';
+import { checkIds, idList, isIds } from './prompt.ts';
 import type { Row, Runner, WholeCall } from './runner.ts';
 import type { Embeddings, EmbedInput, EmbedOptions, TokenIds } from './types.ts';
 
@@ -52,8 +52,7 @@ export function checkEmbedOptions(options: EmbedOptions, hiddenSize: number): Em
     // The model judges them by its plan.
     modes: (_, value) => value,
     adapter: (_, value) => value,
-    signal: (name, value) =>
-      value instanceof AbortSignal ? value : refuseOption(name, value, 'an AbortSignal'),
+    signal: abortSignal,
   });
 }
 
@@ -86,9 +85,6 @@ function promptOf({ instruction }: EmbedOptions, files: EmbeddingFiles | undefin
     mend: `${names.length > 0 ? `They name: ${names.join(', ')}.` : 'They name none.'} A text of your own is put before each text as it is, and is more than a word.`,
   });
 }
-
-const isIds = (value: unknown): value is TokenIds =>
-  ArrayBuffer.isView(value) || (Array.isArray(value) && typeof value[0] === 'number');
 
 /** The single texts of what was given. @throws ShishuError `bad-argument` */
 function listOf(input: EmbedInput): readonly (string | TokenIds)[] {

@@ -250,19 +250,13 @@ export class LocalModel implements EngineModel {
 
   async loadAdapter(source: SourceLike, options: AdapterOptions = {}): Promise<AdapterInfo> {
     const parts = this.#live();
-    const scheduler = this.#scheduler;
     return this.#adapters.load(parts, source, options, (run, signal) =>
-      scheduler.alone(async () => {
+      this.#alone(0, signal, async () => {
         // A model that was loaded again is another.
         this.#still(parts);
-        scheduler.slots[0]!.prefix = new PrefixCache();
-        try {
-          await run(this.#running.plan);
-        } catch (error) {
-          this.#live();
-          throw await lossOr(parts.gpu, error);
-        }
-      }, signal),
+        this.#scheduler.slots[0]!.prefix = new PrefixCache();
+        await run(this.#running.plan);
+      }),
     );
   }
 

@@ -49,12 +49,15 @@ export const number = (low: number, high: number, { whole = false, above = false
 export const flag = (name: string, value: unknown): boolean =>
   typeof value === 'boolean' ? value : refuseOption(name, value, 'true or false');
 
+export const abortSignal = (name: string, value: unknown): AbortSignal =>
+  value instanceof AbortSignal ? value : refuseOption(name, value, 'an AbortSignal');
+
 const list =
   <T>(each: (value: unknown) => value is T, wanted: string) =>
   (name: string, value: unknown): T[] =>
     Array.isArray(value) && value.every(each) ? value : refuseOption(name, value, wanted);
 
-const isText = (value: unknown): value is string => typeof value === 'string' && value !== '';
+export const isText = (value: unknown): value is string => typeof value === 'string' && value !== '';
 const isTags = (value: unknown): value is ThoughtTags =>
   typeof value === 'object' &&
   value !== null &&
@@ -132,8 +135,7 @@ export function checkOptions(options: GenerateOptions, vocabSize: number): Check
     modes: (_, value) => value,
     // And knows their names.
     adapter: (name, value) => (isText(value) ? value : refuseOption(name, value, "an adapter's name")),
-    signal: (name, value) =>
-      value instanceof AbortSignal ? value : refuseOption(name, value, 'an AbortSignal'),
+    signal: abortSignal,
   };
   const { logprobs, topLogprobs, ...rest } = givenOptions(options, checks);
   if (topLogprobs !== undefined && logprobs !== true)

@@ -54,8 +54,8 @@ export const idList = (ids: TokenIds): readonly number[] => (Array.isArray(ids) 
 export const isMessages = (prompt: Prompt): prompt is readonly Message[] =>
   typeof prompt !== 'string' && !isIds(prompt);
 
-const isIds = (prompt: readonly Message[] | TokenIds): prompt is TokenIds =>
-  ArrayBuffer.isView(prompt) || (Array.isArray(prompt) && typeof prompt[0] === 'number');
+export const isIds = (value: unknown): value is TokenIds =>
+  ArrayBuffer.isView(value) || (Array.isArray(value) && typeof value[0] === 'number');
 
 /** Token ids of a prompt. @throws ShishuError `bad-argument`, `context-full`, `unsupported` */
 export function promptIds(

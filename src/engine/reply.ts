@@ -115,7 +115,10 @@ export class Reply {
 
   /** Tells text that is sure to be shown as what it is. */
   #part(seen: string): Parted {
-    const parted = this.#parts?.push(seen) ?? { text: seen };
+    return this.#add(this.#parts?.push(seen) ?? { text: seen });
+  }
+
+  #add(parted: Parted): Parted {
     this.text += parted.text;
     if (parted.reasoning !== undefined) this.reasoning = (this.reasoning ?? '') + parted.reasoning;
     return parted;
@@ -156,9 +159,7 @@ export class Reply {
     const seen = this.#rest + this.#stops.push(this.#stream.flush()).text + this.#stops.flush();
     this.#rest = '';
     const told = this.#part(seen);
-    const held = this.#parts?.flush() ?? { text: '' };
-    this.text += held.text;
-    if (held.reasoning !== undefined) this.reasoning = (this.reasoning ?? '') + held.reasoning;
+    const held = this.#add(this.#parts?.flush() ?? { text: '' });
     const text = told.text + held.text;
     const reasoning = (told.reasoning ?? '') + (held.reasoning ?? '');
     const tokenId = this.tokenIds.at(-1)!;

@@ -93,10 +93,10 @@ export function chatTemplate(choose: Chooser, tokenizerConfig: Json, warn: Warn 
   };
   const render = (
     messages: readonly ChatTurn[],
-    { addGenerationPrompt = true, tools, templateVariables = {} }: ChatTemplateOptions = {},
+    { addGenerationPrompt = true, tools, templateVariables }: ChatTemplateOptions = {},
   ): string => {
     checkMessages(messages);
-    checkTemplateVariables('templateVariables', templateVariables);
+    if (templateVariables !== undefined) checkTemplateVariables('templateVariables', templateVariables);
     const chosen = choose(tools !== undefined);
     if (!chosen)
       throw new ShishuError(
@@ -119,7 +119,7 @@ export function chatTemplate(choose: Chooser, tokenizerConfig: Json, warn: Warn 
       tools: tools ?? null,
       add_generation_prompt: addGenerationPrompt,
     };
-    warnOnce(unreadVariables(templateVariables, variables()));
+    if (templateVariables !== undefined) warnOnce(unreadVariables(templateVariables, variables()));
     try {
       return unmarked(parse(chosen).render(context));
     } catch (error) {

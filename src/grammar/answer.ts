@@ -1,3 +1,4 @@
+import { heldLength } from '../formats/stop-filter.ts';
 import type { ConstrainedReply, TokenConstraint } from './constraint.ts';
 
 /** Where the reasoning stands that comes before an answer. */
@@ -119,12 +120,10 @@ export class ConstrainedAnswer implements TokenConstraint {
       this.#state = 'answer';
       const rest = new TextEncoder().encode(held.slice(end + this.#close.length).replace(LINE_ENDS, ''));
       // No vocabulary is known whose single tokens hold the tag and more.
-      if (this.#answer.accepts(rest)) this.#answer.run(rest);
+      this.#answer.run(rest);
       return;
     }
-    let length = Math.min(held.length, this.#close.length - 1);
-    while (length > 0 && !this.#close.startsWith(held.slice(-length))) length--;
-    this.#held = length > 0 ? held.slice(-length) : '';
+    this.#held = held.slice(held.length - heldLength(held, [this.#close]));
   }
 
   /** What was put behind the reasoning may end in line ends that the constraint does not know. */

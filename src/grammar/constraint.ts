@@ -208,8 +208,9 @@ export class ConstrainedReply implements TokenConstraint {
 
   push(id: number): string {
     const bytes = this.#masks.vocabulary.bytes(id);
-    if (!bytes || !this.accepts(bytes)) throw new Error(`The constraint does not allow token ${id}.`);
-    return this.run(bytes);
+    const text = bytes && this.run(bytes);
+    if (text === undefined) throw new Error(`The constraint does not allow token ${id}.`);
+    return text;
   }
 
   /** Whether the reply may go on with these bytes. */
@@ -217,10 +218,12 @@ export class ConstrainedReply implements TokenConstraint {
     return this.#masks.automaton.run(this.#state, bytes) !== null;
   }
 
-  /** Takes bytes in that it accepts; returns the text that they complete. */
-  run(bytes: Uint8Array): string {
+  /** Takes bytes in; returns the text that they complete. Undefined, and nothing is taken, where the reply may not go on with them. */
+  run(bytes: Uint8Array): string | undefined {
     const { automaton } = this.#masks;
-    this.#state = automaton.tidy(automaton.run(this.#state, bytes)!);
+    const next = automaton.run(this.#state, bytes);
+    if (!next) return undefined;
+    this.#state = automaton.tidy(next);
     return this.#decoder.decode(bytes as Uint8Array<ArrayBuffer>, { stream: true });
   }
 

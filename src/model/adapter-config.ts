@@ -104,6 +104,10 @@ function pattern(field: string, before: string, source: string, after: string): 
   }
 }
 
+/** Whether a name is a module's, or its end. */
+export const isNamed = (module: string, name: string): boolean =>
+  module === name || module.endsWith(`.${name}`);
+
 /** Which modules a field names: a list of names or ends of names, or a pattern. */
 function named(field: string, value: unknown): (module: string) => boolean {
   if (typeof value === 'string') {
@@ -111,7 +115,7 @@ function named(field: string, value: unknown): (module: string) => boolean {
     return (module) => whole.test(module);
   }
   if (!isTexts(value)) return fail(`"${field}" is ${JSON.stringify(value)}, expected a list or a pattern.`);
-  return (module) => value.some((name) => module === name || module.endsWith(`.${name}`));
+  return (module) => value.some((name) => isNamed(module, name));
 }
 
 /** The value of the first pattern that a module's name ends with, or the one of all others. */

@@ -5,7 +5,7 @@ import { readJson } from '../formats/json.ts';
 import { readHeader } from '../formats/safetensors.ts';
 import type { Source } from '../formats/source.ts';
 import type { TensorEntry } from '../formats/tensor-entry.ts';
-import { ADAPTER_CONFIG, type AdapterConfig, adapterConfigOf } from './adapter-config.ts';
+import { ADAPTER_CONFIG, type AdapterConfig, adapterConfigOf, isNamed } from './adapter-config.ts';
 import type { Matrix, ModelSpec } from './spec.ts';
 
 const WEIGHTS = 'adapter_model.safetensors';
@@ -150,10 +150,8 @@ function checkListed(
   { embedding, head }: ModelSpec,
 ): void {
   for (const name of config.listed ?? []) {
-    const is = (module: string): boolean => module === name || module.endsWith(`.${name}`);
-    if (modules.some(({ names }) => names.some(is))) continue;
-    const table = [embedding, head].find((matrix) => is(matrix.name));
-    if (table)
+    if (modules.some(({ names }) => names.some((module) => isNamed(module, name)))) continue;
+    if ([embedding, head].some((matrix) => isNamed(matrix.name, name)))
       throw new ShishuError(
         'unsupported',
         `${ADAPTER_CONFIG}: "target_modules" names "${name}": adapters of the embedding and the head are not supported.`,

@@ -132,8 +132,10 @@ export class AdapterSet {
     const entriesOf: EntriesOf = (key, before) => new Map(before).set(id, added.get(key)!);
     await this.#change([...added.keys()], entriesOf, this.#host.memoryLimit);
     let bytes = 0;
-    for (const [key, { rows, vectors }] of added)
-      bytes += rows * rowBytes('f32', this.#sites.get(key)!.a.cols).codes + 16 * vectors;
+    for (const [key, entry] of added) {
+      const { a, b } = this.#sizeOf(key, [entry]);
+      bytes += a + b;
+    }
     const loaded = { id, bytes };
     this.#loaded.add(loaded);
     return loaded;
@@ -155,12 +157,16 @@ export class AdapterSet {
         const key = keyOf(place.layer, place.projection);
         byKey.set(key, [...(byKey.get(key) ?? []), { part, place }]);
       }
-    return new Map([...byKey].map(([key, own]) => [key, this.#entry(key, own)]));
+    const folds = foldsOf(this.#host.spec);
+    return new Map([...byKey].map(([key, own]) => [key, this.#entry(key, own, folds)]));
   }
 
-  #entry(key: string, own: readonly { part: LowRank; place: Place }[]): Entry {
-    const folds = foldsOf(this.#host.spec);
-    const matrices = this.#matricesOf(key);
+  #entry(
+    key: string,
+    own: readonly { part: LowRank; place: Place }[],
+    folds: ReturnType<typeof foldsOf>,
+  ): Entry {
+    const { matrices } = this.#weightOf(key);
     // A module that is several matrices of the projection has one A.
     const modules = [...new Set(own.map(({ part }) => part))];
     const firstRow = new Map<LowRank, number>();
@@ -231,10 +237,6 @@ export class AdapterSet {
       : { weight: own.down, matrices: [down.rows] };
   }
 
-  #matricesOf(key: string): readonly number[] {
-    return this.#weightOf(key).matrices;
-  }
-
   /** Makes projections anew with other entries; what stays is copied on the GPU. */
   async #change(keys: readonly string[], entriesOf: EntriesOf, memoryLimit?: number): Promise<void> {
     const { gpu, ledger } = this.#host;
@@ -297,12 +299,10 @@ export class AdapterSet {
       );
   }
 
-  #bytesOf(
-    key: string,
-    entries: ReadonlyMap<number, Entry>,
-  ): { rows: number; vectors: number; a: number; b: number } {
+  /** Rows of A and vectors of B that entries of a projection have, and the bytes of both. */
+  #sizeOf(key: string, entries: Iterable<Entry>): { rows: number; vectors: number; a: number; b: number } {
     let [rows, vectors] = [0, 0];
-    for (const entry of entries.values()) {
+    for (const entry of entries) {
       rows += entry.rows;
       vectors += entry.vectors;
     }
@@ -313,7 +313,7 @@ export class AdapterSet {
   #site(key: string, entries: ReadonlyMap<number, Entry>, make: Make, encoder: GPUCommandEncoder): Site {
     const { weight, matrices } = this.#weightOf(key);
     const { cols, hasGain } = weight;
-    const { rows, vectors, ...bytes } = this.#bytesOf(key, entries);
+    const { rows, vectors, ...bytes } = this.#sizeOf(key, entries.values());
     const codes = make(`adapters' A of block ${key}`, bytes.a, 'weights');
     const b = make(`adapters' B of block ${key}`, bytes.b, 'weights');
     const old = this.#sites.get(key);

@@ -1,0 +1,59 @@
+// What requests in OpenAI's shapes have in common: how their fields are judged, and errors in their names.
+import { ShishuError } from '../errors.ts';
+
+export function refuse(field: string, value: unknown, wanted: string): never {
+  throw new ShishuError('bad-argument', `Field "${field}" is ${describe(value)}, expected ${wanted}.`, {
+    details: { field, value: describe(value) },
+  });
+}
+
+export function refuseUnknown(field: string, known: readonly string[]): never {
+  throw new ShishuError('bad-argument', `The field "${field}" is not supported.`, {
+    details: { field },
+    mend: `Fields: ${known.join(', ')}.`,
+  });
+}
+
+export function describe(value: unknown): string {
+  if (typeof value !== 'object') return String(value);
+  try {
+    return JSON.stringify(value).slice(0, 80);
+  } catch {
+    // It holds itself, or is too deep.
+    return 'an object';
+  }
+}
+
+export function checkText(field: string, value: unknown): void {
+  if (typeof (value ?? '') !== 'string') refuse(field, value, 'a text');
+}
+
+/** The name of an adapter that is loaded may stand for the model: then it chooses the adapter. */
+export function chooseByModel(
+  options: { adapter?: string },
+  model: string | null | undefined,
+  { adapters }: { adapters?: readonly { readonly name: string }[] } = {},
+): void {
+  if (model && adapters?.some(({ name }) => name === model)) options.adapter ??= model;
+}
+
+/**
+ * An error of the engine about one of its options, in the name of the request's field.
+ * @param fields the request's names of options, by the engine's
+ */
+export function fieldError(fields: ReadonlyMap<string, string>, error: unknown): unknown {
+  if (!(error instanceof ShishuError)) return error;
+  const { code, details, mend, cause } = error;
+  const [option] = /^\w+/.exec(String(details.option ?? ('keyword' in details ? 'constraint' : ''))) ?? [];
+  const field = option && fields.get(option);
+  if (!field) return error;
+  const own = String(details.option ?? field).replace(/^\w+/, field);
+  const renamed = (text: string): string =>
+    [...fields].reduce((said, [from, to]) => said.replace(new RegExp(`"${from}\\b`, 'g'), `"${to}`), text);
+  const said = mend ? error.message.slice(0, -mend.length - 1) : error.message;
+  return new ShishuError(code, renamed(said), {
+    details: { ...details, option: own, field: own },
+    ...(mend !== undefined && { mend: renamed(mend) }),
+    cause,
+  });
+}
