@@ -11,21 +11,18 @@ last token where one layer's attention is left out, and sums of the rows of some
 greedy choice is close.
 """
 
-import base64
 import json
 import pathlib
-import sys
 
 import peft
 import torch
 import transformers
+from fixtures import LEAD, greedy, logits_of, make_all, packed, without_attention
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent / "test" / "fixtures"
 GREEDY = 24
 # Tokens of the prompt whose logits are kept, the last ones.
 ROWS = 6
-# The least lead of a greedy choice over the next, relative to the largest logit.
-LEAD = 2e-3
 
 # Each: the family's fixture, and fields of LoraConfig.
 ADAPTERS = {
@@ -58,23 +55,6 @@ ADAPTERS = {
 }
 
 
-def packed(values: torch.Tensor) -> str:
-    return base64.b64encode(values.contiguous().numpy().astype("<f4").tobytes()).decode()
-
-
-def greedy(model: torch.nn.Module, prompt: list[int]) -> tuple[list[int], float]:
-    """The tokens, and the least lead of one over the next."""
-    ids, lead = list(prompt), 1.0
-    for _ in range(GREEDY):
-        logits = model(torch.tensor([ids]), use_cache=False).logits[0, -1]
-        best = torch.topk(logits, 2).values
-        lead = min(lead, float((best[0] - best[1]) / logits.abs().max()))
-        if lead < LEAD:
-            break
-        ids.append(int(logits.argmax()))
-    return ids[len(prompt) :], lead
-
-
 def draw(model: torch.nn.Module, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     for name, value in model.named_parameters():
@@ -82,14 +62,6 @@ def draw(model: torch.nn.Module, seed: int) -> None:
             normal = torch.randn(value.shape, generator=generator)
             scale = 1 / value.shape[1] ** 0.5 if "lora_A" in name else 0.12
             value.data = (scale * normal).to(torch.bfloat16).to(torch.float32)
-
-
-def without_attention(model: torch.nn.Module, layer: int, prompt: list[int]) -> torch.Tensor:
-    attention = model.get_base_model().model.layers[layer].self_attn
-    hook = attention.register_forward_hook(lambda _, __, out: (torch.zeros_like(out[0]), *out[1:]))
-    logits = model(torch.tensor([prompt]), use_cache=False).logits[0, -1]
-    hook.remove()
-    return logits
 
 
 def make(name: str) -> None:
@@ -103,19 +75,20 @@ def make(name: str) -> None:
         ).eval()
         model = peft.get_peft_model(model, peft.LoraConfig(task_type="CAUSAL_LM", **fields)).eval()
         draw(model, seed)
-        tokens, lead = greedy(model, prompt)
+        tokens, lead = greedy(model, prompt, GREEDY)
         if lead > LEAD and tokens != known["greedy"][:GREEDY] and len(set(tokens)) > 5:
             break
     else:
         raise SystemExit(f"{name}: every choice was close")
     folder = ROOT / "adapters" / name
     folder.mkdir(parents=True, exist_ok=True)
+    attention = model.get_base_model().model.layers[1].self_attn
     expected = {
         "family": family,
         "prompt": prompt,
         "greedy": tokens,
-        "logits": packed(model(torch.tensor([prompt]), use_cache=False).logits[0, -ROWS:]),
-        "skipped": {"layer": 1, "logits": packed(without_attention(model, 1, prompt))},
+        "logits": packed(logits_of(model, prompt)[-ROWS:]),
+        "skipped": {"layer": 1, "logits": packed(without_attention(model, attention, prompt))},
     }
     config = model.peft_config["default"]
     config.base_model_name_or_path = f"shishulm/{family}"
@@ -136,8 +109,4 @@ def make(name: str) -> None:
     print(f"{name}: seed {seed}, lead {lead:.4f}, {len(set(tokens))} tokens, {len(changed)} matrices, {size} bytes")
 
 
-if __name__ == "__main__":
-    torch.set_num_threads(1)
-    with torch.no_grad():
-        for wanted in sys.argv[1:] or ADAPTERS:
-            make(wanted)
+make_all(make, ADAPTERS)

@@ -3,7 +3,7 @@
 
 Needs transformers 5.24.0, torch 2.15.0 and sentence-transformers 6.2.0, nothing of a published model:
 
-    python3 scripts/make-embedding-fixtures.py
+    python3 scripts/make-embedding-fixtures.py [name...]
 
 A folder is a model as its makers publish it: config.json, model.safetensors (BF16, without a head, under names without `model.`),
 a byte-level tokenizer, and the files of sentence-transformers. expected.json holds texts with their token ids, and cases: options
@@ -11,7 +11,6 @@ as `model.embed` takes them, and a vector a text (base64 of little-endian f32). 
 held against those of AutoModel, one text at a time.
 """
 
-import base64
 import json
 import pathlib
 import shutil
@@ -20,6 +19,7 @@ import numpy as np
 import tokenizers
 import torch
 import transformers
+from fixtures import make_all, packed
 from sentence_transformers import SentenceTransformer
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent / "test" / "fixtures" / "embeddings"
@@ -138,7 +138,7 @@ def draw(model: torch.nn.Module) -> None:
             value.data = 0.5 * normal if "embed" in name else gain * normal / value.shape[1] ** 0.5
 
 
-def by_hand(model, tokenizer, texts, prompt, pooling, normalize, dimensions, skip) -> np.ndarray:
+def by_hand(model, tokenizer, texts, prompt, pooling, normalize, dimensions, skip) -> torch.Tensor:
     """One text at a time, of the last hidden states."""
     vectors = []
     for text in texts:
@@ -148,10 +148,11 @@ def by_hand(model, tokenizer, texts, prompt, pooling, normalize, dimensions, ski
         vector = states[-1] if pooling == "last" else states[first:].mean(0)
         vector = vector[:dimensions]
         vectors.append(torch.nn.functional.normalize(vector, dim=0) if normalize else vector)
-    return torch.stack(vectors).numpy()
+    return torch.stack(vectors)
 
 
-def make(name: str, of: dict) -> None:
+def make(name: str) -> None:
+    of = MODELS[name]
     folder = ROOT / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -186,9 +187,9 @@ def make(name: str, of: dict) -> None:
             found = judge.encode(
                 texts, prompt=prompt, truncate_dim=dimensions, normalize_embeddings=normalize, batch_size=len(texts)
             )
-            apart = float(np.abs(found - expected).max())
+            apart = float(np.abs(found - expected.numpy()).max())
             assert apart < 1e-5, (name, options, apart)
-        cases.append({"options": options, "vectors": base64.b64encode(expected.astype("<f4").tobytes()).decode()})
+        cases.append({"options": options, "vectors": packed(expected)})
     expected = {"context": CONTEXT, "texts": texts, "ids": tokenizer(texts)["input_ids"], "cases": cases}
     (folder / "expected.json").write_text(json.dumps(expected, ensure_ascii=False) + "\n")
     text = json.loads((folder / "tokenizer.json").read_text())
@@ -197,8 +198,4 @@ def make(name: str, of: dict) -> None:
     print(name, size, "bytes", [len(ids) for ids in expected["ids"]], sorted(p.name for p in folder.rglob("*")))
 
 
-if __name__ == "__main__":
-    torch.set_num_threads(1)
-    with torch.no_grad():
-        for name, of in MODELS.items():
-            make(name, of)
+make_all(make, MODELS)

@@ -8,25 +8,16 @@ A .json holds a prompt and its logits by transformers (base64 of little-endian f
 F32 and run by llama.cpp, whose logits must be those of transformers: the layout is right then. The file that is kept is in BF16.
 """
 
-import importlib.util
 import json
 import pathlib
-import sys
 import tempfile
 
 import numpy as np
 import torch
-import transformers
+from fixtures import CONTEXT, PHI3, SHORT, logits_of, make_all, packed, random_model, random_prompt
 from gguf import GGMLQuantizationType, GGUFWriter, RopeScalingType, TokenType
 
-HERE = pathlib.Path(__file__).resolve().parent
-FOLDER = HERE.parent / "test" / "fixtures" / "gguf"
-SPEC = importlib.util.spec_from_file_location("families", HERE / "make-family-fixtures.py")
-families = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(families)
-
-COMMON = {**families.COMMON, "tie_word_embeddings": True}
-CONTEXT = 96
+FOLDER = pathlib.Path(__file__).resolve().parent.parent / "test" / "fixtures" / "gguf"
 # More than rounding, far less than anything else. llama.cpp's GELU is a table of 16 bits.
 TOLERANCE = 2e-5
 OF_GELU = 2e-3
@@ -127,10 +118,10 @@ ARCHITECTURES = {
     "phi3": (
         "Phi3Config",
         {
-            **families.PHI3,
+            **PHI3,
             "original_max_position_embeddings": 16,
             "sliding_window": 64,
-            "rope_parameters": {**families.SHORT, "partial_rotary_factor": 0.75},
+            "rope_parameters": {**SHORT, "partial_rotary_factor": 0.75},
         },
         {
             **LLAMA,
@@ -186,18 +177,20 @@ def side_by_side(values, heads):
     return values.reshape(heads, 2, -1, *values.shape[1:]).swapaxes(1, 2).reshape(values.shape)
 
 
-def value_of(name, architecture, config, model):
+def value_of(name, architecture, model):
     """A stored parameter, as the converter makes it."""
     values = model.state_dict()[name].float().numpy()
     if architecture == "gemma3" and "norm" in name:
         values = values + 1
     if architecture in INTERLEAVED and ("q_proj" in name or "k_proj" in name):
+        config = model.config
         values = side_by_side(values, config.num_attention_heads if "q_proj" in name else config.num_key_value_heads)
     return np.ascontiguousarray(values.squeeze(1) if values.ndim == 3 else values)
 
 
-def write(path, architecture, config, names, more, model, dtype):
+def write(path, architecture, names, more, model, dtype):
     writer = GGUFWriter(path, architecture)
+    config = model.config
     kv = config.num_key_value_heads
     types = getattr(config, "layer_types", None) or []
     widths = [p.shape[0] for n, p in model.named_parameters() if n.endswith(("gate_proj.weight", "w1.weight"))]
@@ -226,7 +219,7 @@ def write(path, architecture, config, names, more, model, dtype):
             to = f"blk.{layer}.{names[inner]}.{kind}"
         else:
             to = f"{TOP[stem]}.{kind}"
-        values = value_of(name, architecture, config, model)
+        values = value_of(name, architecture, model)
         if dtype == "BF16" and values.ndim == 2 and "shortconv.conv" not in to:
             bits = torch.from_numpy(values).to(torch.bfloat16).view(torch.uint8).numpy()
             writer.add_tensor(to, bits.reshape(values.shape[0], -1), raw_dtype=GGMLQuantizationType.BF16)
@@ -249,28 +242,21 @@ def by_llama_cpp(path, prompt):
 
 def make(architecture):
     config_class, fields, names, more = ARCHITECTURES[architecture]
-    config = getattr(transformers, config_class)(**{**COMMON, **fields})
-    torch.manual_seed(1)
-    model = transformers.AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()
-    families.draw(model, 1)
-    prompt = torch.randint(3, families.VOCAB, (48,), generator=torch.Generator().manual_seed(1)).tolist()
-    logits = model(torch.tensor([prompt]), use_cache=False).logits[0]
+    model = random_model(config_class, {"tie_word_embeddings": True, **fields}, 1)
+    prompt = random_prompt(48, 1)
+    logits = logits_of(model, prompt)
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "model.gguf"
-        write(path, architecture, config, names, more, model, "F32")
+        write(path, architecture, names, more, model, "F32")
         found = by_llama_cpp(path, prompt)
     apart = float(np.abs(found - logits.numpy()).max() / np.abs(logits.numpy()).max())
     print(f"{architecture}: llama.cpp {apart:.1e} apart")
     if not apart < (OF_GELU if architecture == "gemma3" else TOLERANCE):
         raise SystemExit("llama.cpp reads another model")
     FOLDER.mkdir(parents=True, exist_ok=True)
-    write(FOLDER / f"{architecture}.gguf", architecture, config, names, more, model, "BF16")
-    facts = {"context": CONTEXT, "prompt": prompt, "logits": families.packed(logits)}
+    write(FOLDER / f"{architecture}.gguf", architecture, names, more, model, "BF16")
+    facts = {"context": CONTEXT, "prompt": prompt, "logits": packed(logits)}
     (FOLDER / f"{architecture}.json").write_text(json.dumps(facts) + "\n")
 
 
-if __name__ == "__main__":
-    torch.set_num_threads(1)
-    with torch.no_grad():
-        for wanted in sys.argv[1:] or ARCHITECTURES:
-            make(wanted)
+make_all(make, ARCHITECTURES)

@@ -1,6 +1,6 @@
 // The built command as its users run it: a process, its two outputs, its exit status.
 import { type SpawnSyncReturns, spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -15,6 +15,7 @@ import { charTokenizerFiles } from '../support/char-tokenizer.ts';
 import { openTestGpu } from '../support/gpu-features.ts';
 import { thinkingModel } from '../support/thinking-model.ts';
 import { TINY_MODEL_NAMES, tinyFiles, tinyModel } from '../support/tiny-models.ts';
+import { writeFolder } from '../support/write-folder.ts';
 
 const root = join(import.meta.dirname, '../..');
 let cli: string;
@@ -24,14 +25,8 @@ const STORIES = join(root, '../shared/models/stories260K');
 const withStories = existsSync(STORIES);
 if (!withStories) console.warn(`Skipped: there is no ${STORIES}.`);
 
-function writeModel(name: (typeof TINY_MODEL_NAMES)[number]): string {
-  const path = join(folder, name);
-  mkdirSync(path, { recursive: true });
-  const model = tinyModel(name, 7);
-  for (const [file, bytes] of Object.entries({ ...tinyFiles(model), ...charTokenizerFiles() }))
-    writeFileSync(join(path, file), bytes);
-  return path;
-}
+const writeModel = (name: (typeof TINY_MODEL_NAMES)[number]): string =>
+  writeFolder(join(folder, name), { ...tinyFiles(tinyModel(name, 7)), ...charTokenizerFiles() });
 
 interface Extra {
   input?: string;
@@ -246,9 +241,7 @@ test('generate streams ids or text, or gives one JSON object', () => {
 });
 
 test('generate tells reasoning apart, and what the chat template is told', () => {
-  const path = join(folder, 'thinking');
-  mkdirSync(path, { recursive: true });
-  for (const [file, bytes] of Object.entries(thinkingModel())) writeFileSync(join(path, file), bytes);
+  const path = writeFolder(join(folder, 'thinking'), thinkingModel());
   const ask = (...args: string[]) =>
     run(['generate', path, '--messages', '-', ...args], { input: '[{"role": "user", "content": "Why?"}]' });
   const plain = ask();
@@ -273,14 +266,8 @@ test('generate tells reasoning apart, and what the chat template is told', () =>
 
 test('generate and score with a LoRA adapter', async () => {
   const { base, files, prompt, greedy } = await adapterFixture('llama-all');
-  const [model, adapter] = [join(folder, 'lora-base'), join(folder, 'lora')];
-  for (const [path, all] of [
-    [model, { ...base.files, ...charTokenizerFiles(96) }],
-    [adapter, files],
-  ] as const) {
-    mkdirSync(path);
-    for (const [file, bytes] of Object.entries(all)) writeFileSync(join(path, file), bytes);
-  }
+  const model = writeFolder(join(folder, 'lora-base'), { ...base.files, ...charTokenizerFiles(96) });
+  const adapter = writeFolder(join(folder, 'lora'), files);
   const exact = ['--dtype', 'f32', '--kv', 'f32', '--lora', adapter];
   const ids = `${[...prompt, ...greedy]}`;
   const score = JSON.parse(output(['score', model, '--ids', ids, '--json', ...exact]));

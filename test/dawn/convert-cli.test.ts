@@ -15,16 +15,14 @@ import { buildCli } from '../support/built-cli.ts';
 import { charTokenizerFiles } from '../support/char-tokenizer.ts';
 import { memorySource } from '../support/memory-source.ts';
 import { type TinyModel, tinyFiles, tinyModel } from '../support/tiny-models.ts';
+import { writeFolder } from '../support/write-folder.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'convert-cli-'));
 const at = (name: string): string => join(folder, name);
 let cli: string;
 
-function write(name: string, model: TinyModel): void {
-  mkdirSync(at(name));
-  for (const [file, bytes] of Object.entries({ ...tinyFiles(model), ...charTokenizerFiles() }))
-    writeFileSync(join(at(name), file), bytes);
-}
+const write = (name: string, model: TinyModel): string =>
+  writeFolder(at(name), { ...tinyFiles(model), ...charTokenizerFiles() });
 
 /** A text of letters, none of which the tokenizer joins. */
 const letters = (count: number): string =>
@@ -45,11 +43,8 @@ afterAll(() => rmSync(folder, { recursive: true }));
 
 test('--lora merges an adapter into the parent', async () => {
   const { base, files } = await adapterFixture('llama-all');
-  const folders = { base: { ...base.files, ...charTokenizerFiles() }, adapter: files };
-  for (const [name, all] of Object.entries(folders)) {
-    mkdirSync(at(name));
-    for (const [file, bytes] of Object.entries(all)) writeFileSync(join(at(name), file), bytes);
-  }
+  writeFolder(at('base'), { ...base.files, ...charTokenizerFiles() });
+  writeFolder(at('adapter'), files);
   const { status, stderr } = run([
     'convert',
     'base',

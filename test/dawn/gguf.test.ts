@@ -13,12 +13,13 @@ import { encodeSafetensors } from '../../src/formats/safetensors.ts';
 import { type Gpu, openGpu } from '../../src/gpu/device.ts';
 import { tensorsOf } from '../../src/model/spec.ts';
 import expected from '../fixtures/tiny-llama.json' with { type: 'json' };
+import { unpacked } from '../support/fixture-bytes.ts';
 import { memorySource } from '../support/memory-source.ts';
 
 const PATH = join(import.meta.dirname, '../fixtures/tiny-llama.gguf');
 const JSONS = ['config.json', 'tokenizer.json', 'tokenizer_config.json', 'generation_config.json'];
 const options: LoadOptions = { kv: 'f32', selfTest: false, contextLength: 128 };
-const logits = new Float32Array(new Uint8Array(Buffer.from(expected.logits, 'base64')).buffer);
+const logits = unpacked(expected.logits);
 const relative = (found: Float32Array, right: Float32Array): number => {
   const size = Math.hypot(...right);
   return Math.hypot(...found.map((value, i) => value - right[i]!)) / size;

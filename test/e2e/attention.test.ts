@@ -16,6 +16,7 @@ import {
   set,
 } from '../support/chat-page.ts';
 import { randomModel, tinyFiles } from '../support/tiny-models.ts';
+import { writeFolder } from '../support/write-folder.ts';
 
 const PARENT = join(import.meta.dirname, '../../demo/public/models/parent');
 
@@ -115,8 +116,7 @@ describe('the attention slider', () => {
 
   test('a reply under way goes on without attention; its KV is freed behind it', async () => {
     const { page, problems } = await openChat();
-    for (const [name, bytes] of Object.entries(endlessChatModel()))
-      await writeFile(join(folder, name), bytes);
+    writeFolder(folder, endlessChatModel());
     await chooseFolder(page, folder, basename(folder));
     await set(page, 'maxTokens', '4000');
     // Without attention the likeliest tokens soon go round in a circle, which may be one of line ends, that show nothing.
@@ -154,8 +154,7 @@ describe('the attention slider', () => {
 
   test('a model with no attention says that there is none to spare', async () => {
     const { page } = await openChat();
-    const files = { ...tinyFiles(randomModel(BARE, 3)), ...byteTokenizerFiles(260) };
-    for (const [name, bytes] of Object.entries(files)) await writeFile(join(folder, name), bytes);
+    writeFolder(folder, { ...tinyFiles(randomModel(BARE, 3)), ...byteTokenizerFiles(260) });
     await chooseFolder(page, folder, basename(folder));
     expect(await page.isDisabled('#attention-level')).toBe(true);
     expect(await hint(page)).toMatch(/no attention to spare/);

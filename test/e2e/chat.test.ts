@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Page } from 'playwright';
@@ -16,6 +16,7 @@ import {
   set,
   setFolder,
 } from '../support/chat-page.ts';
+import { writeFolder } from '../support/write-folder.ts';
 
 const STORIES = join(import.meta.dirname, '../../../shared/models/stories260K');
 
@@ -26,9 +27,7 @@ const openChat = chatPages();
 
 beforeAll(async () => {
   temporary = await mkdtemp(join(tmpdir(), 'chat-'));
-  folder = join(temporary, 'tiny-chat');
-  await mkdir(folder);
-  for (const [name, bytes] of Object.entries(files)) await writeFile(join(folder, name), bytes);
+  folder = writeFolder(join(temporary, 'tiny-chat'), files);
 });
 afterAll(() => rm(temporary, { recursive: true }));
 
@@ -266,9 +265,7 @@ describe('choosing a model', () => {
   });
 
   test('what is wrong with a folder is said, with the mend, and another choice works', async () => {
-    const broken = join(temporary, 'broken');
-    await mkdir(broken);
-    await writeFile(join(broken, 'config.json'), '{"model_type": "mamba"}');
+    const broken = writeFolder(join(temporary, 'broken'), { 'config.json': '{"model_type": "mamba"}' });
     const { page } = await openChat();
     await setFolder(page, broken);
     await poll(() => page.textContent('.notice')).toMatch(/mamba/);

@@ -1,5 +1,5 @@
 // The pages with the profile of a GPU, forced by their address on a CPU that plays one.
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Browser, Page } from 'playwright';
@@ -7,6 +7,7 @@ import { afterAll, beforeAll, expect, inject, test } from 'vitest';
 import type { BenchResult } from '../../src/bench/result.ts';
 import { launchBrowser } from '../support/browser.ts';
 import { chatPages, chooseFolder, endlessChatModel, lastReply, poll, set } from '../support/chat-page.ts';
+import { writeFolder } from '../support/write-folder.ts';
 
 const LONG = 180_000;
 const openChat = chatPages();
@@ -14,9 +15,7 @@ let temporary: string;
 let browser: Browser;
 beforeAll(async () => {
   temporary = await mkdtemp(join(tmpdir(), 'profile-'));
-  await mkdir(join(temporary, 'tiny-chat'));
-  for (const [name, bytes] of Object.entries(endlessChatModel()))
-    await writeFile(join(temporary, 'tiny-chat', name), bytes);
+  writeFolder(join(temporary, 'tiny-chat'), endlessChatModel());
   browser = await launchBrowser();
 });
 afterAll(async () => {

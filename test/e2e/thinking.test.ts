@@ -1,20 +1,18 @@
 // The chat page with a model that reasons before it answers.
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Page } from 'playwright';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { chatPages, chooseFolder, endlessChatModel, lastReply, poll, set } from '../support/chat-page.ts';
 import { thinkingModel } from '../support/thinking-model.ts';
+import { writeFolder } from '../support/write-folder.ts';
 
 let temporary: string;
 const openChat = chatPages();
 
-async function writeFiles(name: string, files: Record<string, string | Uint8Array>): Promise<string> {
-  const folder = join(temporary, name);
-  await mkdir(folder);
-  for (const [file, bytes] of Object.entries(files)) await writeFile(join(folder, file), bytes);
-  return folder;
-}
+const choose = (page: Page, name: string, files: Record<string, string | Uint8Array>): Promise<void> =>
+  chooseFolder(page, writeFolder(join(temporary, name), files), name);
 
 beforeAll(async () => {
   temporary = await mkdtemp(join(tmpdir(), 'thinking-'));
@@ -23,7 +21,7 @@ afterAll(() => rm(temporary, { recursive: true }));
 
 test('thoughts stand apart from the reply, and can be switched off', async () => {
   const { page, problems } = await openChat();
-  await chooseFolder(page, await writeFiles('thinker', thinkingModel()), 'thinker');
+  await choose(page, 'thinker', thinkingModel());
   await set(page, 'temperature', '0');
   expect(await page.isVisible('#think')).toBe(true);
   const ask = async (text: string): Promise<void> => {
@@ -63,7 +61,7 @@ test('thoughts stand apart from the reply, and can be switched off', async () =>
   const config = JSON.parse(String(endless['tokenizer_config.json']));
   config.chat_template += '<think>';
   const files = { ...endless, 'tokenizer_config.json': JSON.stringify(config) };
-  await chooseFolder(page, await writeFiles('endless', files), 'endless');
+  await choose(page, 'endless', files);
   expect(await page.isVisible('#think')).toBe(false);
   await set(page, 'maxTokens', '4000');
   await page.fill('#prompt', 'Go on');
@@ -80,7 +78,7 @@ test('thoughts stand apart from the reply, and can be switched off', async () =>
   expect((await page.locator('.reasoning .text').last().textContent())!.length).toBeGreaterThan(early);
 
   // A model whose template knows no thinking has no switch.
-  await chooseFolder(page, await writeFiles('plain', endlessChatModel()), 'plain');
+  await choose(page, 'plain', endlessChatModel());
   expect(await page.isVisible('#think')).toBe(false);
   expect(problems).toEqual([]);
 });
@@ -90,13 +88,13 @@ test("a model's files say how to sample, unless the reader does", async () => {
   const value = (name: string): Promise<string> => page.inputValue(`#settings [name=${name}]`);
   const sampling = { do_sample: true, temperature: 0.6, top_k: 20 };
   const files = { ...thinkingModel(), 'generation_config.json': JSON.stringify(sampling) };
-  await chooseFolder(page, await writeFiles('sampler', files), 'sampler');
+  await choose(page, 'sampler', files);
   expect([await value('temperature'), await value('topK'), await value('topP')]).toEqual([
     '0.6',
     '20',
     '0.9',
   ]);
   await set(page, 'topK', '7');
-  await chooseFolder(page, await writeFiles('no-sampling', thinkingModel()), 'no-sampling');
+  await choose(page, 'no-sampling', thinkingModel());
   expect([await value('temperature'), await value('topK')]).toEqual(['0.5', '7']);
 });

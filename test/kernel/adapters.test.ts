@@ -10,6 +10,7 @@ import { charTokenizerFiles } from '../support/char-tokenizer.ts';
 import { difference } from '../support/family-fixtures.ts';
 import { openTestGpu } from '../support/gpu-features.ts';
 import { memorySource } from '../support/memory-source.ts';
+import { resultOf } from '../support/streams.ts';
 import { forGpus } from '../support/tunings.ts';
 
 let gpu: Gpu;
@@ -41,10 +42,7 @@ async function withModel<T>(
 }
 
 async function reply(model: EngineModel, prompt: number[], options: GenerateOptions): Promise<number[]> {
-  const chunks = model.generate(prompt, { ignoreEos: true, ...options });
-  let step = await chunks.next();
-  while (!step.done) step = await chunks.next();
-  return step.value.tokenIds;
+  return (await resultOf(model.generate(prompt, { ignoreEos: true, ...options }))).tokenIds;
 }
 
 /** How far logits with the adapter are from peft's. */
@@ -126,10 +124,9 @@ test('several adapters and none in one batch: each as if alone, whatever ran in 
       expect(await all([1, 3])).toEqual([expected[1], expected[3]]);
       await model.loadAdapter(memorySource(fixtures[2]!.files), { name: LLAMA[0]! });
       expect(await all([0, 1])).toEqual([expected[2], expected[1]]);
-      const replies = model.generateBatch(prompt, 2, { maxTokens, ignoreEos: true, adapter: LLAMA[1]! });
-      let next = await replies.next();
-      while (!next.done) next = await replies.next();
-      expect(next.value.map(({ tokenIds }) => tokenIds)).toEqual([expected[1], expected[1]]);
+      const options = { maxTokens, ignoreEos: true, adapter: LLAMA[1]! };
+      const replies = await resultOf(model.generateBatch(prompt, 2, options));
+      expect(replies.map(({ tokenIds }) => tokenIds)).toEqual([expected[1], expected[1]]);
     },
     { batch: 4 },
   );

@@ -3,9 +3,10 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { chatCompletions } from '../../src/api/openai.ts';
 import { loadModel } from '../../src/engine/engine.ts';
 import type { EngineModel } from '../../src/engine/model-interface.ts';
-import type { BatchChunk, GenerateOptions, GenerateResult } from '../../src/engine/types.ts';
+import type { GenerateOptions, GenerateResult } from '../../src/engine/types.ts';
 import { charTokenizerFiles } from '../support/char-tokenizer.ts';
 import { memorySource } from '../support/memory-source.ts';
+import { collect, resultOf } from '../support/streams.ts';
 import { tinyFiles, tinyModel } from '../support/tiny-models.ts';
 
 const source = memorySource({
@@ -29,16 +30,13 @@ afterAll(async () => {
 });
 
 async function replies(n: number, options: GenerateOptions, prompt = 'HELLO'): Promise<GenerateResult[]> {
-  const chunks: BatchChunk[] = [];
-  const running = batch.generateBatch(prompt, n, options);
-  let next = await running.next();
-  for (; !next.done; next = await running.next()) chunks.push(next.value);
-  for (const [index, { text, tokenIds }] of next.value.entries()) {
+  const { items: chunks, value } = await collect(batch.generateBatch(prompt, n, options));
+  for (const [index, { text, tokenIds }] of value.entries()) {
     const own = chunks.filter((chunk) => chunk.index === index);
     expect(own.map((chunk) => chunk.text).join('')).toBe(text);
     expect(own.map((chunk) => chunk.tokenId)).toEqual(tokenIds);
   }
-  return next.value;
+  return value;
 }
 
 async function reply(
@@ -46,10 +44,7 @@ async function reply(
   options: GenerateOptions,
   prompt = 'HELLO',
 ): Promise<GenerateResult> {
-  const running = model.generate(prompt, options);
-  let next = await running.next();
-  while (!next.done) next = await running.next();
-  return next.value;
+  return resultOf(model.generate(prompt, options));
 }
 
 test('greedy ones are alike, and like one alone', async () => {

@@ -7,6 +7,7 @@ import type { EngineModel } from '../../src/engine/model-interface.ts';
 import type { GenerateChunk, GenerateOptions, GenerateResult } from '../../src/engine/types.ts';
 import { charTokenizerFiles } from '../support/char-tokenizer.ts';
 import { memorySource } from '../support/memory-source.ts';
+import { collect } from '../support/streams.ts';
 import { tinyFiles, tinyModel } from '../support/tiny-models.ts';
 
 const SCHEMA = {
@@ -64,11 +65,8 @@ test('replies of ever new kinds take no more memory than the first of each', asy
 });
 
 async function reply(options: GenerateOptions): Promise<GenerateResult & { chunks: GenerateChunk[] }> {
-  const chunks: GenerateChunk[] = [];
-  const replies = model.generate([{ role: 'user', content: 'WHO' }], options);
-  let next = await replies.next();
-  for (; !next.done; next = await replies.next()) chunks.push(next.value);
-  return { ...next.value, chunks };
+  const { items, value } = await collect(model.generate([{ role: 'user', content: 'WHO' }], options));
+  return { ...value, chunks: items };
 }
 
 describe('a JSON schema', () => {

@@ -10,6 +10,7 @@ import { referenceGreedy } from '../reference/forward.ts';
 import { charTokenizerFiles } from '../support/char-tokenizer.ts';
 import { openTestGpu } from '../support/gpu-features.ts';
 import { memorySource } from '../support/memory-source.ts';
+import { resultOf } from '../support/streams.ts';
 import { randomTokens, tinyFiles, tinyModel } from '../support/tiny-models.ts';
 
 let gpu: Gpu;
@@ -91,11 +92,9 @@ test('decoding builds no GPU object and submits once a step', async () => {
 test('the KV cache has the bytes of the formula, and a full one ends the reply', async () => {
   const model = await loadModel(source, { device: gpu.device, contextLength: 24 });
   expect(model.info.bytes.kv).toBe(24 * kvBytesPerToken(tiny.spec, plan, 4));
-  const stream = model.generate('ABCD', { ignoreEos: true });
-  let next = await stream.next();
-  while (!next.done) next = await stream.next();
-  expect(next.value.finishReason).toBe('length');
-  expect(next.value.usage.totalTokens).toBe(24);
+  const { finishReason, usage } = await resultOf(model.generate('ABCD', { ignoreEos: true }));
+  expect(finishReason).toBe('length');
+  expect(usage.totalTokens).toBe(24);
   await expect(model.generate('A'.repeat(25)).next()).rejects.toMatchObject({ code: 'context-full' });
   await model.dispose();
   await expect(model.generate('A').next()).rejects.toMatchObject({ code: 'disposed' });

@@ -11,6 +11,7 @@ import { planOf } from '../../src/model/spec.ts';
 import { charTokenizerFiles } from '../support/char-tokenizer.ts';
 import { defaultLimitsDevice } from '../support/gpu-features.ts';
 import { memorySource } from '../support/memory-source.ts';
+import { resultOf } from '../support/streams.ts';
 import { tinyFiles, tinyModel } from '../support/tiny-models.ts';
 
 let device: GPUDevice;
@@ -36,9 +37,7 @@ test.each(['GPUs', 'software adapters'])(
       constraint: { regex: '[a-z]{4,9}' },
     };
     const reply = model.generate('abc', { maxTokens: 5, ignoreEos: true, ...drawn, ...told });
-    let next = await reply.next();
-    while (!next.done) next = await reply.next();
-    expect(next.value.text).toMatch(/^[a-z]{4,}$/);
+    expect((await resultOf(reply)).text).toMatch(/^[a-z]{4,}$/);
     expect((await model.score([5, 6, 7, 8])).logprobs.every(Number.isFinite)).toBe(true);
     await model.dispose();
   },

@@ -9,6 +9,7 @@ import { type EmbeddingFixture, embeddingFixture } from '../support/embedding-fi
 import { difference } from '../support/family-fixtures.ts';
 import { openTestGpu } from '../support/gpu-features.ts';
 import { memorySource } from '../support/memory-source.ts';
+import { resultOf } from '../support/streams.ts';
 
 let gpu: Gpu;
 const fixtures = {} as Record<'qwen3' | 'llama', EmbeddingFixture>;
@@ -107,10 +108,7 @@ describe('beside others', () => {
   test('a chat keeps its cache, and others get their turn before a long list ends', async () => {
     const prompt = fixtures.qwen3.ids[0]!;
     const cached = async (tokens: readonly number[]): Promise<number> => {
-      const reply = model.generate(tokens, { maxTokens: 2, ignoreEos: true });
-      let next = await reply.next();
-      while (!next.done) next = await reply.next();
-      return next.value.usage.cachedTokens;
+      return (await resultOf(model.generate(tokens, { maxTokens: 2, ignoreEos: true }))).usage.cachedTokens;
     };
     await cached(prompt);
     await model.embed(['a text', 'another']);

@@ -14,6 +14,7 @@ import {
 } from '../support/family-fixtures.ts';
 import { openTestGpu } from '../support/gpu-features.ts';
 import { memorySource } from '../support/memory-source.ts';
+import { resultOf } from '../support/streams.ts';
 import { forGpus, forSoftware } from '../support/tunings.ts';
 
 let gpu: Gpu;
@@ -56,15 +57,10 @@ describe.each(FAMILY_FIXTURES)('%s', (name) => {
         const apart = difference(await model.logits(prompt), logits);
         console.info(`${name}: ${apart.toExponential(1)}`);
         expect(apart).toBeLessThan(TOLERANCE);
-        const replies = model.generateBatch(prompt, 2, options);
-        let next = await replies.next();
-        while (!next.done) next = await replies.next();
-        expect(next.value.map(({ tokenIds }) => tokenIds)).toEqual([greedy, greedy]);
+        const replies = await resultOf(model.generateBatch(prompt, 2, options));
+        expect(replies.map(({ tokenIds }) => tokenIds)).toEqual([greedy, greedy]);
         await model.reset();
-        const reply = model.generate(prompt, options);
-        let step = await reply.next();
-        while (!step.done) step = await reply.next();
-        expect(step.value.tokenIds).toEqual(greedy);
+        expect((await resultOf(model.generate(prompt, options))).tokenIds).toEqual(greedy);
         await model.setModes({ [skipped.layer]: 'skip' });
         const without = await model.logits(prompt);
         expect(difference(without.subarray(-skipped.logits.length), skipped.logits)).toBeLessThan(TOLERANCE);

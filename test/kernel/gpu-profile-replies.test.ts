@@ -8,6 +8,7 @@ import { referenceLogits } from '../reference/forward.ts';
 import { logSoftmax } from '../reference/kernels.ts';
 import { keep, penalize, type SamplingOptions } from '../reference/sampling.ts';
 import { shapedModel, shapedSource } from '../support/gpu-shapes.ts';
+import { resultOf } from '../support/streams.ts';
 import { SLOW } from '../support/thorough.ts';
 import { randomTokens } from '../support/tiny-models.ts';
 
@@ -28,10 +29,7 @@ beforeAll(async () => {
 afterAll(() => model.dispose());
 
 async function replies(options: GenerateOptions, n = REPLIES, text = prompt): Promise<GenerateResult[]> {
-  const running = model.generateBatch(Uint32Array.from(text), n, options);
-  let next = await running.next();
-  while (!next.done) next = await running.next();
-  return next.value;
+  return resultOf(model.generateBatch(Uint32Array.from(text), n, options));
 }
 
 /** The cuts a little wider, so that a probability right at one may fall on either side. */

@@ -6,6 +6,7 @@ import { openGpu } from '../../src/gpu/device.ts';
 import { loadModel, type Model, type ModeSetting } from '../../src/index.ts';
 import { charTokenizerFiles } from '../support/char-tokenizer.ts';
 import { memorySource } from '../support/memory-source.ts';
+import { resultOf } from '../support/streams.ts';
 import { tinyFiles, tinyModel } from '../support/tiny-models.ts';
 
 const source = memorySource({
@@ -21,10 +22,7 @@ const messages = [{ role: 'user', content: 'HELLO' }];
 /** Greedy texts of a model by `generate` and by its chat, with all of its attention and with none, and what that takes. */
 async function replies(model: Model) {
   const text = async (): Promise<string> => {
-    const stream = model.generate(messages, { maxTokens: 8 });
-    let next = await stream.next();
-    while (!next.done) next = await stream.next();
-    return next.value.text;
+    return (await resultOf(model.generate(messages, { maxTokens: 8 }))).text;
   };
   const chat = async (modes?: ModeSetting): Promise<string | null> => {
     const request = { messages, max_tokens: 8, temperature: 0, ...(modes && { modes }) };

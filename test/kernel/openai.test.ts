@@ -5,6 +5,7 @@ import { loadModel } from '../../src/engine/engine.ts';
 import type { EngineModel } from '../../src/engine/model-interface.ts';
 import { charTokenizerFiles } from '../support/char-tokenizer.ts';
 import { memorySource } from '../support/memory-source.ts';
+import { resultOf } from '../support/streams.ts';
 import { tinyFiles, tinyModel } from '../support/tiny-models.ts';
 
 const template =
@@ -27,11 +28,9 @@ const messages = [{ role: 'user', content: 'HELLO' }];
 
 async function generated(options: Parameters<EngineModel['generate']>[1]) {
   await model.reset();
-  const replies = model.generate(messages, options);
-  let next = await replies.next();
-  while (!next.done) next = await replies.next();
+  const result = await resultOf(model.generate(messages, options));
   await model.reset();
-  return next.value;
+  return result;
 }
 
 describe('chat completions', () => {

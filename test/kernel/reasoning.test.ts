@@ -11,6 +11,7 @@ import type {
   Prompt,
 } from '../../src/engine/types.ts';
 import { memorySource } from '../support/memory-source.ts';
+import { collect } from '../support/streams.ts';
 import { thinkingFiles, thinkingModel } from '../support/thinking-model.ts';
 import { randomModel, tinyFiles, tinyModel } from '../support/tiny-models.ts';
 
@@ -33,13 +34,8 @@ async function generated(
   prompt: Prompt,
   options: GenerateOptions,
 ): Promise<GenerateResult & { chunks: GenerateChunk[] }> {
-  const stream = from.generate(prompt, options);
-  const chunks: GenerateChunk[] = [];
-  for (;;) {
-    const step = await stream.next();
-    if (step.done) return { ...step.value, chunks };
-    chunks.push(step.value);
-  }
+  const { items, value } = await collect(from.generate(prompt, options));
+  return { ...value, chunks: items };
 }
 
 describe('a model that reasons', () => {

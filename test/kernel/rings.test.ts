@@ -7,6 +7,7 @@ import type { LoadOptions } from '../../src/engine/types.ts';
 import type { Gpu } from '../../src/gpu/device.ts';
 import type { Tuning } from '../../src/kernels/tuning.ts';
 import { charTokenizerFiles } from '../support/char-tokenizer.ts';
+import { anew, goesOnAndBack, replies, reply } from '../support/conversations.ts';
 import { difference, type FamilyFixture, familyFixture } from '../support/family-fixtures.ts';
 import { openTestGpu } from '../support/gpu-features.ts';
 import { memorySource } from '../support/memory-source.ts';
@@ -50,14 +51,6 @@ describe.each(CASES)('$name in chunks of $chunk', ({ name, windows, chunk, kv, t
       { device: gpu.device, contextLength: CONTEXT, dtype: 'f32', kv, selfTest: false, ...options },
       extra,
     );
-
-  async function reply(model: EngineModel, prompt: readonly number[], maxTokens: number) {
-    const made = model.generate([...prompt], { maxTokens, ignoreEos: true });
-    for (;;) {
-      const { done, value } = await made.next();
-      if (done) return { tokens: value.tokenIds, cached: value.usage.cachedTokens };
-    }
-  }
 
   test('sums are those of transformers, past the ring too', async () => {
     const { prompt, logits, greedy } = fixture;
@@ -103,28 +96,14 @@ describe.each(CASES)('$name in chunks of $chunk', ({ name, windows, chunk, kv, t
     const { prompt } = fixture;
     const model = await load();
     const fresh = await load({ batch: 2 });
-    const anew = async (text: readonly number[], count: number): Promise<readonly number[]> => {
-      await fresh.reset();
-      return (await reply(fresh, text, count)).tokens;
-    };
-    const { tokens } = await reply(model, prompt, 20);
-    const longer = [...prompt, ...tokens, 7, 8, 9];
-    expect(await reply(model, longer, 10)).toEqual({ tokens: await anew(longer, 10), cached: 43 });
-    // Another message, after which more was written than a ring holds; then another last word of it.
-    const edited = [...prompt, 11, 12];
-    expect(await reply(model, edited, 1)).toEqual({ tokens: await anew(edited, 1), cached: 0 });
-    const word = [...prompt, 11, 13];
-    expect(await reply(model, word, 12)).toEqual({ tokens: await anew(word, 12), cached: 25 });
+    const { tokens, longer } = await goesOnAndBack(model, fresh, prompt);
 
     // Two conversations at once, which one slot each had; replies of one prompt have copies of its rings.
     const other = [...prompt].reverse();
     const both = await Promise.all([reply(fresh, longer, 12), reply(fresh, other, 12)]);
-    expect(both[0].tokens).toEqual(await anew(longer, 12));
-    expect(both[1].tokens).toEqual(await anew(other, 12));
-    const replies = fresh.generateBatch(prompt, 2, { maxTokens: 20, ignoreEos: true });
-    let next = await replies.next();
-    while (!next.done) next = await replies.next();
-    expect(next.value.map(({ tokenIds }) => tokenIds)).toEqual([tokens, tokens]);
+    expect(both[0].tokens).toEqual(await anew(fresh, longer, 12));
+    expect(both[1].tokens).toEqual(await anew(fresh, other, 12));
+    expect(await replies(fresh, prompt, 2, 20)).toEqual([tokens, tokens]);
     await model.dispose();
     await fresh.dispose();
   });

@@ -7,6 +7,7 @@ import type { LoadOptions } from '../../src/engine/types.ts';
 import type { Gpu } from '../../src/gpu/device.ts';
 import type { Tuning } from '../../src/kernels/tuning.ts';
 import { charTokenizerFiles } from '../support/char-tokenizer.ts';
+import { anew, goesOnAndBack, replies, reply } from '../support/conversations.ts';
 import { difference, type FamilyFixture, familyFixture } from '../support/family-fixtures.ts';
 import { openTestGpu } from '../support/gpu-features.ts';
 import { memorySource } from '../support/memory-source.ts';
@@ -47,19 +48,6 @@ describe.each(CASES)('$name in chunks of $chunk', ({ name, taps, layers, chunk, 
     await fresh.dispose();
   });
 
-  async function reply(of: LocalModel, prompt: readonly number[], maxTokens: number) {
-    const made = of.generate([...prompt], { maxTokens, ignoreEos: true });
-    for (;;) {
-      const { done, value } = await made.next();
-      if (done) return { tokens: value.tokenIds, cached: value.usage.cachedTokens };
-    }
-  }
-
-  async function anew(text: readonly number[], count: number): Promise<readonly number[]> {
-    await fresh.reset();
-    return (await reply(fresh, text, count)).tokens;
-  }
-
   test('sums are those of transformers, past the ring too; its kernels pass the self-test', async () => {
     expect(model.info.selfTest.kernels).toBe('usual');
     expect(model.info.plan.map(({ kind }) => kind)).toEqual(
@@ -83,14 +71,7 @@ describe.each(CASES)('$name in chunks of $chunk', ({ name, taps, layers, chunk, 
   test('conversations that go on, go back and break off', async () => {
     const { prompt } = fixture;
     await model.reset();
-    const { tokens } = await reply(model, prompt, 20);
-    const longer = [...prompt, ...tokens, 7, 8, 9];
-    expect(await reply(model, longer, 10)).toEqual({ tokens: await anew(longer, 10), cached: 43 });
-    // More was written than a ring holds.
-    const edited = [...prompt, 11, 12];
-    expect(await reply(model, edited, 1)).toEqual({ tokens: await anew(edited, 1), cached: 0 });
-    const word = [...prompt, 11, 13];
-    expect(await reply(model, word, 12)).toEqual({ tokens: await anew(word, 12), cached: 25 });
+    const { word } = await goesOnAndBack(model, fresh, prompt);
     // Steps that were under way have written what nobody reads.
     const stop = new AbortController();
     const broken = model.generate([...word], { maxTokens: 30, ignoreEos: true, signal: stop.signal });
@@ -98,23 +79,20 @@ describe.each(CASES)('$name in chunks of $chunk', ({ name, taps, layers, chunk, 
     for (let i = 0; i < 5; i++) begun.push(((await broken.next()).value as { tokenId: number }).tokenId);
     stop.abort();
     expect((await broken.next()).value).toMatchObject({ finishReason: 'aborted' });
-    expect((await reply(model, [...begun, 5], 12)).tokens).toEqual(await anew([...begun, 5], 12));
+    expect((await reply(model, [...begun, 5], 12)).tokens).toEqual(await anew(fresh, [...begun, 5], 12));
   });
 
   test('two conversations at once, and replies of one prompt', async () => {
     const { prompt } = fixture;
     const other = [...prompt].reverse().slice(1);
-    const [a, b] = [await anew(prompt, 20), await anew(other, 20)];
+    const [a, b] = [await anew(fresh, prompt, 20), await anew(fresh, other, 20)];
     await fresh.reset();
     const both = await Promise.all([reply(fresh, prompt, 20), reply(fresh, other, 20)]);
     expect(both.map(({ tokens }) => tokens)).toEqual([a, b]);
     const further = [...other, ...b, 4];
     const expected = (await reply(fresh, further, 9)).tokens;
-    expect(expected).toEqual(await anew(further, 9));
-    const replies = fresh.generateBatch([...further], 2, { maxTokens: 9, ignoreEos: true });
-    let next = await replies.next();
-    while (!next.done) next = await replies.next();
-    expect(next.value.map(({ tokenIds }) => tokenIds)).toEqual([expected, expected]);
+    expect(expected).toEqual(await anew(fresh, further, 9));
+    expect(await replies(fresh, further, 2, 9)).toEqual([expected, expected]);
   });
 
   test('attention can be left out amid a conversation, a convolution cannot', async () => {

@@ -2,7 +2,9 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { loadModel } from '../../src/engine/engine.ts';
 import type { EngineModel } from '../../src/engine/model-interface.ts';
+import { bytesAt } from '../support/fixture-bytes.ts';
 import { memorySource } from '../support/memory-source.ts';
+import { collect, resultOf } from '../support/streams.ts';
 
 const texts = import.meta.glob<string>('../../../shared/models/stories260K/*.json', {
   query: '?raw',
@@ -26,20 +28,14 @@ describe.skipIf(!present)('stories260K', () => {
   beforeAll(async () => {
     const nameOf = (path: string): string => path.slice(path.lastIndexOf('/') + 1);
     for (const [path, load] of Object.entries(texts)) files[nameOf(path)] = await load();
-    for (const [path, load] of Object.entries(weights))
-      files[nameOf(path)] = new Uint8Array(await (await fetch(await load())).arrayBuffer());
+    for (const [path, load] of Object.entries(weights)) files[nameOf(path)] = await bytesAt(await load());
     model = await loadModel(memorySource(files));
   });
   afterAll(() => model?.dispose());
 
   const reply = async (prompt: string, options: Parameters<EngineModel['generate']>[1]) => {
-    const stream = model.generate(prompt, options);
-    let text = '';
-    for (;;) {
-      const { value, done } = await stream.next();
-      if (done) return { streamed: text, ...value };
-      text += value.text;
-    }
+    const { items, value } = await collect(model.generate(prompt, options));
+    return { streamed: items.map(({ text }) => text).join(''), ...value };
   };
 
   test('greedy tells the known story', async () => {
@@ -83,17 +79,13 @@ describe.skipIf(!present)('stories260K', () => {
   });
 
   test('score agrees with the log-probabilities of a greedy reply', async () => {
-    const stream = model.generate('Once upon a time', { maxTokens: 10, logprobs: true, topLogprobs: 3 });
-    const said: number[] = [];
-    let result: IteratorResult<unknown, { promptTokenIds: number[]; tokenIds: number[] }>;
-    for (;;) {
-      const next = await stream.next();
-      result = next;
-      if (next.done) break;
-      said.push(next.value.logprob!.logprob);
-      expect(next.value.logprob!.top[0]!.tokenId).toBe(next.value.tokenId);
-    }
-    const { promptTokenIds, tokenIds } = result.value as { promptTokenIds: number[]; tokenIds: number[] };
+    const options = { maxTokens: 10, logprobs: true, topLogprobs: 3 };
+    const { items, value } = await collect(model.generate('Once upon a time', options));
+    const said = items.map(({ tokenId, logprob }) => {
+      expect(logprob!.top[0]!.tokenId).toBe(tokenId);
+      return logprob!.logprob;
+    });
+    const { promptTokenIds, tokenIds } = value;
     const score = await model.score([...promptTokenIds, ...tokenIds]);
     said.forEach((logprob, i) => {
       expect(score.logprobs[promptTokenIds.length + i]).toBeCloseTo(logprob, 3);
@@ -106,9 +98,7 @@ describe.skipIf(!present)('stories260K', () => {
     const stream = model.generate('Once upon a time', { maxTokens: 60, signal: abort.signal });
     await stream.next();
     abort.abort();
-    let last = await stream.next();
-    while (!last.done) last = await stream.next();
-    expect(last.value.finishReason).toBe('aborted');
+    expect((await resultOf(stream)).finishReason).toBe('aborted');
     expect((await reply('Once upon a time', { maxTokens: 12 })).tokenIds).toEqual(FIRST);
   });
 

@@ -5,6 +5,7 @@ import type { LocalModel } from '../../src/engine/model.ts';
 import type { GenerateChunk, GenerateOptions, GenerateResult, LoadOptions } from '../../src/engine/types.ts';
 import { charTokenizerFiles } from '../support/char-tokenizer.ts';
 import { memorySource } from '../support/memory-source.ts';
+import { resultOf } from '../support/streams.ts';
 import { randomTokens, tinyFiles, tinyModel } from '../support/tiny-models.ts';
 
 const tiny = tinyModel('shishu', 7);
@@ -170,9 +171,7 @@ test('a call that is aborted frees its slots at once, though nobody reads it on'
   await begun.next();
   abort.abort();
   expect((await reply(pair, B)).tokenIds).toEqual((await reply(alone, B)).tokenIds);
-  let next = await begun.next();
-  while (!next.done) next = await begun.next();
-  expect(next.value.map(({ finishReason }) => finishReason)).toEqual(['aborted', 'aborted']);
+  expect((await resultOf(begun)).map(({ finishReason }) => finishReason)).toEqual(['aborted', 'aborted']);
 });
 
 test('a call that is aborted in the moment it begins frees its slots', async () => {
@@ -290,10 +289,7 @@ test('several replies of one call, beside another call', async () => {
   const three = await load({ batch: 3 });
   const options = { maxTokens: 12, temperature: 1, seed: 5, ignoreEos: true };
   const replies = async (): Promise<number[][]> => {
-    const stream = three.generateBatch(A.prompt, 2, options);
-    let next = await stream.next();
-    while (!next.done) next = await stream.next();
-    return next.value.map(({ tokenIds }) => tokenIds);
+    return (await resultOf(three.generateBatch(A.prompt, 2, options))).map(({ tokenIds }) => tokenIds);
   };
   const expected = await replies();
   await three.reset();

@@ -1,5 +1,6 @@
 // LoRA adapters of the tiny models of families with what peft makes of them: scripts/make-adapter-fixtures.py.
-import { type FamilyFixture, familyFixture, unpacked } from './family-fixtures.ts';
+import { type FamilyFixture, familyFixture } from './family-fixtures.ts';
+import { bytesAt, unpacked } from './fixture-bytes.ts';
 
 const json = import.meta.glob<string>('../fixtures/adapters/*/*.json', { query: '?raw', import: 'default' });
 const weights = import.meta.glob<string>('../fixtures/adapters/*/*.safetensors', {
@@ -24,13 +25,12 @@ export interface AdapterFixture {
 
 export async function adapterFixture(name: string): Promise<AdapterFixture> {
   const at = `../fixtures/adapters/${name}`;
-  const stored = await fetch(await weights[`${at}/adapter_model.safetensors`]!());
   const expected = JSON.parse(await json[`${at}/expected.json`]!());
   return {
     ...expected,
     files: {
       'adapter_config.json': await json[`${at}/adapter_config.json`]!(),
-      'adapter_model.safetensors': new Uint8Array(await stored.arrayBuffer()),
+      'adapter_model.safetensors': await bytesAt(await weights[`${at}/adapter_model.safetensors`]!()),
     },
     base: await familyFixture(expected.family),
     logits: unpacked(expected.logits),

@@ -1,5 +1,6 @@
 // Tiny embedding models with the vectors of transformers and sentence-transformers: scripts/make-embedding-fixtures.py.
 import type { EmbedOptions } from '../../src/engine/types.ts';
+import { bytesAt, unpacked } from './fixture-bytes.ts';
 
 const texts = import.meta.glob<string>('../fixtures/embeddings/**/*.json', {
   query: '?raw',
@@ -19,8 +20,7 @@ export interface EmbeddingFixture {
 }
 
 function vectorsOf(base64: string, count: number): Float32Array[] {
-  const bytes = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
-  const values = new Float32Array(bytes.buffer);
+  const values = unpacked(base64);
   const size = values.length / count;
   return Array.from({ length: count }, (_, i) => values.slice(i * size, (i + 1) * size));
 }
@@ -30,8 +30,7 @@ export async function embeddingFixture(name: 'qwen3' | 'llama'): Promise<Embeddi
   const files: EmbeddingFixture['files'] = {};
   for (const [path, read] of Object.entries(texts))
     if (path.startsWith(at)) files[path.slice(at.length)] = await read();
-  const stored = await fetch(await weights[`${at}model.safetensors`]!());
-  files['model.safetensors'] = new Uint8Array(await stored.arrayBuffer());
+  files['model.safetensors'] = await bytesAt(await weights[`${at}model.safetensors`]!());
   const expected = JSON.parse(files['expected.json'] as string);
   const cases = expected.cases.map(({ options, vectors }: { options: EmbedOptions; vectors: string }) => ({
     options,

@@ -1,4 +1,5 @@
 // Tiny models of published families with what transformers makes of them: scripts/make-family-fixtures.py.
+import { bytesAt, unpacked } from './fixture-bytes.ts';
 
 const json = import.meta.glob<string>('../fixtures/families/*/*.json', { query: '?raw', import: 'default' });
 const weights = import.meta.glob<string>('../fixtures/families/*/*.safetensors', {
@@ -24,20 +25,14 @@ export interface FamilyFixture {
   skipped: { layer: number; logits: Float32Array };
 }
 
-export function unpacked(base64: string): Float32Array {
-  const bytes = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
-  return new Float32Array(bytes.buffer);
-}
-
 export async function familyFixture(name: string): Promise<FamilyFixture> {
   const at = `../fixtures/families/${name}`;
-  const stored = await fetch(await weights[`${at}/model.safetensors`]!());
   const expected = JSON.parse(await json[`${at}/expected.json`]!());
   return {
     ...expected,
     files: {
       'config.json': await json[`${at}/config.json`]!(),
-      'model.safetensors': new Uint8Array(await stored.arrayBuffer()),
+      'model.safetensors': await bytesAt(await weights[`${at}/model.safetensors`]!()),
     },
     logits: unpacked(expected.logits),
     skipped: { ...expected.skipped, logits: unpacked(expected.skipped.logits) },

@@ -21,6 +21,7 @@ import { loadTokenizer } from '../../src/formats/tokenizer.ts';
 import { charTokenizerFiles } from '../support/char-tokenizer.ts';
 import { type Asked, type HubServer, startHub, TOKENS } from '../support/hub-server.ts';
 import { randomModel, tinyFiles, tinyModel } from '../support/tiny-models.ts';
+import { writeFolder } from '../support/write-folder.ts';
 
 const gguf = readFileSync(join(import.meta.dirname, '../fixtures/tiny-llama.gguf'));
 const files = { ...tinyFiles(tinyModel('llama', 5)), ...charTokenizerFiles() };
@@ -120,9 +121,7 @@ describe('a name on the command line', () => {
   });
 
   it('gives way to a folder or file of this machine; hf: does not', async () => {
-    const folder = join(home, 'some/tiny');
-    mkdirSync(folder);
-    for (const [name, content] of Object.entries(files)) writeFileSync(join(folder, name), content);
+    const folder = writeFolder(join(home, 'some/tiny'), files);
     writeFileSync(join(home, 'some/m.gguf'), gguf);
     try {
       await load('some/tiny');

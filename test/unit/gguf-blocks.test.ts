@@ -7,8 +7,7 @@ import { rowBytes } from '../../src/kernels/tensor.ts';
 import { dtypeOfBlocks, packBlocks } from '../../src/model/pack.ts';
 import { FORMATS } from '../../src/quant/index.ts';
 import fixture from '../fixtures/gguf-blocks.json' with { type: 'json' };
-
-const bytesOf = (base64: string): Uint8Array => new Uint8Array(Buffer.from(base64, 'base64'));
+import { unbase64, unpacked } from '../support/fixture-bytes.ts';
 
 it('every type of blocks has a fixture', () => {
   const plain = ['F32', 'F16', 'BF16'];
@@ -20,8 +19,8 @@ it('every type of blocks has a fixture', () => {
 });
 
 it.each(Object.entries(fixture.types))('%s', (type, { blocks, values }) => {
-  const found = widen(bytesOf(blocks), type as BlockType);
-  const expected = bytesOf(values);
+  const found = widen(unbase64(blocks), type as BlockType);
+  const expected = unbase64(values);
   expect(found.byteLength).toBe(expected.length);
   const bits = (bytes: Uint8Array): Uint32Array =>
     new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4);
@@ -35,8 +34,8 @@ it.each(KEPT.flatMap((type) => [1, 2].map((perRow) => [type, perRow] as const)))
   '%s stays in its blocks, %i a row: the values that kernels read are those of the package, bit for bit',
   (type, perRow) => {
     const { blocks, values } = fixture.types[type];
-    const stored = bytesOf(blocks);
-    const expected = new Float32Array(bytesOf(values).buffer);
+    const stored = unbase64(blocks);
+    const expected = unpacked(values);
     const cols = TYPES[type].values * perRow;
     const dtype = dtypeOfBlocks(type)!;
     const odd = new Uint8Array(stored.length + 1);
@@ -57,7 +56,7 @@ it.each(KEPT.flatMap((type) => [1, 2].map((perRow) => [type, perRow] as const)))
 );
 
 it('a scale that is no finite number is refused by its tensor', () => {
-  const blocks = bytesOf(fixture.types.Q6_K.blocks).slice();
+  const blocks = unbase64(fixture.types.Q6_K.blocks).slice();
   blocks.set([0, 0x7c], 208);
   expect(() => packBlocks('Q6_K', blocks, 256, 'some.weight')).toThrow(
     expect.objectContaining({

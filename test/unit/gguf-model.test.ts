@@ -18,6 +18,7 @@ import type { Source } from '../../src/formats/source.ts';
 import { loadTokenizer } from '../../src/formats/tokenizer.ts';
 import { tensorsOf } from '../../src/model/spec.ts';
 import expected from '../fixtures/tiny-llama.json' with { type: 'json' };
+import { unpacked } from '../support/fixture-bytes.ts';
 import { type FileTensor, ggufFile, type Typed } from '../support/gguf-file.ts';
 import { mulberry32 } from '../support/random.ts';
 import { sentencepieceFiles } from '../support/sentencepiece-tokenizer.ts';
@@ -29,8 +30,6 @@ const folderOf = (files: Record<string, Uint8Array<ArrayBuffer>>): Source =>
   openSource(Object.entries(files).map(([name, content]) => new File([content], name)));
 
 const configOf = (source: Source) => readJson(source, 'config.json', { code: 'bad-config' });
-const floats = (base64: string): Float32Array =>
-  new Float32Array(new Uint8Array(Buffer.from(base64, 'base64')).buffer);
 
 describe('the model of a file that Python wrote', () => {
   it('has the config that transformers was given', async () => {
@@ -70,7 +69,7 @@ describe('the model of a file that Python wrote', () => {
       expect(stored?.type).toMatch(/^Q/);
       const values = bytesToF32(await checkpoint.read(name), dtype);
       expect(values.length).toBe((end - start) / 4);
-      expect(values.slice(-64)).toEqual(floats(row));
+      expect(values.slice(-64)).toEqual(unpacked(row));
     }
   });
 
@@ -162,7 +161,7 @@ describe('ways to name a file', () => {
     const checkpoint = checkpointOf(source, await readEntries(source), tensorsOf(spec));
     const name = 'model.layers.1.self_attn.q_proj.weight';
     const values = bytesToF32(await checkpoint.read(name), 'F32');
-    expect(values.slice(-64)).toEqual(floats(expected.tensors[name]));
+    expect(values.slice(-64)).toEqual(unpacked(expected.tensors[name]));
   });
 
   it.each([

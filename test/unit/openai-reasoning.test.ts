@@ -1,9 +1,10 @@
 // Reasoning in OpenAI's shapes, as vLLM has it there: whole, streamed, with tools and log-probabilities, through OpenAI's client.
 import OpenAI from 'openai';
 import { describe, expect, it } from 'vitest';
-import { type ChatCompletionChunk, type ChatModel, chatCompletions } from '../../src/api/openai.ts';
+import { type ChatModel, chatCompletions } from '../../src/api/openai.ts';
 import { checkOptions } from '../../src/engine/options.ts';
 import type { GenerateChunk, GenerateOptions, GenerateResult, Message } from '../../src/engine/types.ts';
+import { itemsOf } from '../support/streams.ts';
 
 type Said = Pick<GenerateChunk, 'text' | 'reasoning'>;
 
@@ -50,12 +51,6 @@ const HM: Said[] = [
   { text: 'es' },
 ];
 
-async function collect(stream: AsyncIterable<ChatCompletionChunk>): Promise<ChatCompletionChunk[]> {
-  const chunks: ChatCompletionChunk[] = [];
-  for await (const chunk of stream) chunks.push(chunk);
-  return chunks;
-}
-
 describe('reasoning', () => {
   it('stands beside the content of a whole answer', async () => {
     const { chat } = sayingModel(HM);
@@ -82,7 +77,7 @@ describe('reasoning', () => {
 
   it('is streamed as it comes', async () => {
     const { chat } = sayingModel(HM);
-    const chunks = await collect(await chat.create({ messages, stream: true }));
+    const chunks = await itemsOf(await chat.create({ messages, stream: true }));
     expect(chunks.map(({ choices }) => choices[0]!.delta)).toEqual([
       { role: 'assistant', content: '', refusal: null },
       { reasoning_content: 'Hm' },
@@ -104,7 +99,7 @@ describe('reasoning', () => {
     // Of tags that the caller names, for a model of which none are known.
     const named = sayingModel([{ text: '' }, ...HM], { thoughtTags: [] }).chat;
     const own = { messages, logprobs: true, reasoning_tags: { open: '((', close: '))' } } as const;
-    const told = await collect(await named.create({ ...own, stream: true }));
+    const told = await itemsOf(await named.create({ ...own, stream: true }));
     expect(told.flatMap(({ choices }) => choices[0]!.logprobs?.content ?? [])).toHaveLength(2);
     expect((await named.create(own)).choices[0]!.logprobs!.content).toHaveLength(2);
     const cut = await sayingModel([{ text: '' }]).chat.create({ messages, logprobs: true });
@@ -184,7 +179,7 @@ it("OpenAI's client reads the stream and the whole answer", async () => {
     async fetch(_, init) {
       const request = JSON.parse(String(init?.body));
       if (!request.stream) return Response.json(await chat.create(request));
-      const events = (await collect(await chat.create({ ...request, stream: true }))).map(
+      const events = (await itemsOf(await chat.create({ ...request, stream: true }))).map(
         (chunk) => `data: ${JSON.stringify(chunk)}\n\n`,
       );
       return new Response(`${events.join('')}data: [DONE]\n\n`, {

@@ -1,9 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { type ChatCompletionChunk, type ChatModel, chatCompletions } from '../../src/api/openai.ts';
+import { type ChatModel, chatCompletions } from '../../src/api/openai.ts';
 import { checkRequest } from '../../src/api/openai-request.ts';
 import { checkOptions } from '../../src/engine/options.ts';
 import type { GenerateChunk, GenerateOptions, GenerateResult, Message } from '../../src/engine/types.ts';
 import { ShishuError } from '../../src/errors.ts';
+import { itemsOf } from '../support/streams.ts';
 
 const WORDS = ['', 'Hel', 'lo', '', '!', '\ufffd'];
 const usage = { promptTokens: 12, completionTokens: 4, totalTokens: 16, cachedTokens: 5 };
@@ -41,12 +42,6 @@ function fakeModel(result: Partial<GenerateResult> = {}) {
 }
 
 const messages = [{ role: 'user', content: 'Hi' }];
-
-async function collect(stream: AsyncIterable<ChatCompletionChunk>): Promise<ChatCompletionChunk[]> {
-  const chunks: ChatCompletionChunk[] = [];
-  for await (const chunk of stream) chunks.push(chunk);
-  return chunks;
-}
 
 it('chooses an adapter by its name, as the model or as a field', async () => {
   const { model, chat, calls } = fakeModel();
@@ -187,7 +182,7 @@ describe('a stream', () => {
   it('opens, tells text as it comes, closes and counts', async () => {
     const { chat } = fakeModel();
     const stream = await chat.create({ messages, stream: true, stream_options: { include_usage: true } });
-    const chunks = await collect(stream);
+    const chunks = await itemsOf(stream);
     expect(new Set(chunks.map(({ id }) => id)).size).toBe(1);
     expect(chunks.every(({ object }) => object === 'chat.completion.chunk')).toBe(true);
     expect(chunks.map(({ choices }) => choices[0]?.delta)).toEqual([
@@ -215,7 +210,7 @@ describe('a stream', () => {
 
   it('says no usage unasked, and keeps tokens without text when they have log-probabilities', async () => {
     const { chat } = fakeModel();
-    const chunks = await collect(await chat.create({ messages, stream: true, logprobs: true, n: 2 }));
+    const chunks = await itemsOf(await chat.create({ messages, stream: true, logprobs: true, n: 2 }));
     expect(chunks.every((chunk) => !('usage' in chunk))).toBe(true);
     expect(chunks.map(({ choices }) => choices[0]!.index)).toEqual([0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1]);
     expect(chunks.filter(({ choices }) => choices[0]!.logprobs)).toHaveLength(8);
@@ -474,7 +469,7 @@ describe('refusals', () => {
   it('tell of an abort from outside', async () => {
     const call = { signal: AbortSignal.abort() };
     await expect(fakeModel().chat.create({ messages }, call)).rejects.toMatchObject({ code: 'aborted' });
-    const stream = fakeModel().chat.create({ messages, stream: true }, call).then(collect);
+    const stream = fakeModel().chat.create({ messages, stream: true }, call).then(itemsOf);
     await expect(stream).rejects.toMatchObject({ code: 'aborted' });
   });
 });

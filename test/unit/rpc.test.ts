@@ -15,6 +15,7 @@ import type {
 import { ShishuError } from '../../src/errors.ts';
 import type { SourceLike } from '../../src/formats/open-source.ts';
 import type { RawSource } from '../../src/formats/raw-source.ts';
+import { collect } from '../support/streams.ts';
 
 const open: Peer[] = [];
 afterEach(() => {
@@ -176,15 +177,6 @@ function counter(): { made: number; ended: boolean; count: Methods[string] } {
     },
   };
   return state;
-}
-
-async function collect<T, R>(stream: AsyncGenerator<T, R>): Promise<{ items: T[]; value: R }> {
-  const items: T[] = [];
-  for (;;) {
-    const { value, done } = await stream.next();
-    if (done) return { items, value };
-    items.push(value);
-  }
 }
 
 describe('streams', () => {

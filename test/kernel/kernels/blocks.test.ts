@@ -6,6 +6,7 @@ import { embed } from '../../../src/kernels/embed.ts';
 import { stride } from '../../../src/kernels/tensor.ts';
 import { dtypeOfBlocks, packBlocks } from '../../../src/model/pack.ts';
 import fixture from '../../fixtures/gguf-blocks.json' with { type: 'json' };
+import { unbase64, unpacked } from '../../support/fixture-bytes.ts';
 import { openTestGpu } from '../../support/gpu-features.ts';
 import { Rig } from '../../support/gpu-rig.ts';
 
@@ -15,9 +16,6 @@ beforeAll(async () => {
 });
 afterAll(() => gpu.close());
 
-const bytesOf = (base64: string): Uint8Array<ArrayBuffer> =>
-  Uint8Array.from(atob(base64), (char) => char.charCodeAt(0));
-
 const KEPT = Object.entries(fixture.types).filter(([type]) => dtypeOfBlocks(type as BlockType));
 
 test.each(KEPT)('%s', async (name, { blocks, values }) => {
@@ -25,9 +23,9 @@ test.each(KEPT)('%s', async (name, { blocks, values }) => {
   const rig = new Rig(gpu);
   // Two blocks a row.
   const cols = 2 * TYPES[type].values;
-  const expected = new Float32Array(bytesOf(values).buffer);
+  const expected = unpacked(values);
   const rows = expected.length / cols;
-  const { codes, scales } = packBlocks(type, bytesOf(blocks), cols, 'test');
+  const { codes, scales } = packBlocks(type, unbase64(blocks), cols, 'test');
   const part = {
     row0: 0,
     rows,
