@@ -1,8 +1,8 @@
 import { ShishuError } from '../errors.ts';
 import type { ThoughtTags } from '../formats/reasoning.ts';
 import type { Tokenizer } from '../formats/tokenizer.ts';
-import { ConstrainedAnswer } from '../grammar/answer.ts';
 import type { Masks, TokenConstraint } from '../grammar/constraint.ts';
+import { ConstrainedAnswer } from './answer.ts';
 import type { CheckedOptions } from './options.ts';
 import { isMessages } from './prompt.ts';
 import type { Prompt } from './types.ts';

@@ -1,5 +1,5 @@
 import { heldLength } from '../formats/stop-filter.ts';
-import type { ConstrainedReply, TokenConstraint } from './constraint.ts';
+import type { ConstrainedReply, TokenConstraint } from '../grammar/constraint.ts';
 
 /** Where the reasoning stands that comes before an answer. */
 export interface ReasoningBounds {
