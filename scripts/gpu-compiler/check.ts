@@ -42,7 +42,9 @@ interface Job {
   target: Target;
   file: string;
   known: Known;
+  /** Those to compile, of all that there are. */
   texts: NamedShader[];
+  all: NamedShader[];
 }
 
 const save = ({ file, known }: Pick<Job, 'file' | 'known'>): void =>
@@ -53,11 +55,11 @@ async function prepare(target: Target, layer: string): Promise<Job> {
   const of = `${target.driver} ${READER}`;
   let known: Known | undefined = existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : undefined;
   if (known?.of !== of) known = { of, found: await probe(target, layer, WORK), outcomes: {} };
-  return { target, file, known, texts: [] };
+  return { target, file, known, texts: [], all: [] };
 }
 
 /** Compiles the texts of a job that are not known yet, or all where their machine code is wanted in a folder. */
-async function compileMissing({ target, known, texts, file }: Job, layer: string, folder?: string) {
+async function compileMissing({ target, known, texts, all, file }: Job, layer: string, folder?: string) {
   const names = new Map(texts.map(({ name, code }) => [code, name]));
   const missing = [...names.keys()].filter((code) => folder || !known.outcomes[hash(code)]);
   if (missing.length === 0) return;
@@ -79,7 +81,7 @@ async function compileMissing({ target, known, texts, file }: Job, layer: string
       if (folder && assembly) writeFileSync(join(folder, name), assembly);
     },
   });
-  const used = new Set([...names.keys()].map(hash));
+  const used = new Set(all.map(({ code }) => hash(code)));
   known.outcomes = Object.fromEntries(Object.entries(known.outcomes).filter(([key]) => used.has(key)));
   save({ file, known });
   console.log(`${target.name}: done after ${seconds()} s`);
@@ -97,11 +99,15 @@ function chosen(all: readonly Target[], names: readonly string[]): Target[] {
   return names.length === 0 ? [...all] : all.filter(({ name }) => names.includes(name));
 }
 
-const USAGE = 'Usage: npm run check:gpu -- [GPU...] [--write] [--assembly FOLDER]';
+const USAGE = 'Usage: npm run check:gpu -- [GPU...] [--only WORDS] [--write] [--assembly FOLDER]';
 
 function readArgs(args: string[]) {
   try {
-    const options = { write: { type: 'boolean' }, assembly: { type: 'string' } } as const;
+    const options = {
+      write: { type: 'boolean' },
+      assembly: { type: 'string' },
+      only: { type: 'string' },
+    } as const;
     return parseArgs({ args, options, allowPositionals: true });
   } catch (error) {
     throw new Error(`${(error as Error).message}\n${USAGE}`);
@@ -111,14 +117,14 @@ function readArgs(args: string[]) {
 /** @returns the exit status */
 export async function check(args: string[]): Promise<number> {
   const { values, positionals } = readArgs(args);
-  const { write = false, assembly } = values;
+  const { write = false, assembly, only = '' } = values;
   mkdirSync(WORK, { recursive: true });
   if (assembly) mkdirSync(assembly, { recursive: true });
   const drivers = process.env.GPU_COMPILER_DRIVERS;
   const wanted = chosen(targets(drivers, WORK), positionals);
-  if (write && wanted.length < GPU_NAMES.length)
+  if (write && (only || wanted.length < GPU_NAMES.length))
     throw new Error(
-      '--write needs all GPUs: name the folder of drivers in GPU_COMPILER_DRIVERS, and no GPU.',
+      '--write needs all kernels and GPUs: name the folder of drivers in GPU_COMPILER_DRIVERS, no GPU and no --only.',
     );
   if (!drivers) console.log('GPU_COMPILER_DRIVERS is not set: AMD only, without Intel and Adreno.');
 
@@ -132,7 +138,8 @@ export async function check(args: string[]): Promise<number> {
     const key = JSON.stringify(adapter);
     const texts = made.get(key) ?? shaderTexts(adapter);
     made.set(key, texts);
-    job.texts = texts;
+    job.all = texts;
+    job.texts = texts.filter(({ name }) => only.split(' ').every((word) => name.includes(word)));
   }
   const waiting = [...jobs];
   const work = async (): Promise<void> => {
@@ -174,7 +181,8 @@ function report(jobs: readonly Job[], write: boolean): number {
   for (const { kernel, gpu, before, now, worse } of changed)
     if (worse) console.error(`${kernel} spills more on ${gpu}: ${now} (spills / scratch), it was ${before}.`);
   const better = changed.filter(({ worse }) => !worse).length;
-  const all = names.length === GPU_NAMES.length;
+  const all =
+    names.length === GPU_NAMES.length && jobs.every(({ texts, all }) => texts.length === all.length);
   const gone = all ? [...kept.keys()].filter((kernel) => !results.has(kernel)).length : 0;
   if (better + gone > 0)
     console.log(
