@@ -41,9 +41,9 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
   for (var p = lid; p < count; p += WG) {
     var s = vec4f();
     var d = 0u;
-    let first_k = k_at + kv_slot(start + p);
-    for (var at_k = first_k; at_k < first_k + DIM4 * CAPACITY; at_k += CAPACITY) {
-      let k = kv_load(at_k);
+    let slot = kv_slot(start + p);
+    for (var at_k = k_at; at_k < k_at + DIM4; at_k++) {
+      let k = kv_load(k_at + k_four(d, slot));
       s.x += dot(query[d], k);
       if (GROUP > 1u) {
         s.y += dot(query[DIM4 + d], k);

@@ -106,7 +106,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
         }
         for (var i = lid; i < DEPTH * POSITIONS; i += WG) {
           let d = min(d0 + i / POSITIONS, DIM4 - 1u);
-          kv_tile[i] = kv_load(k_at + d * CAPACITY + kv_slot(min(p0 + i % POSITIONS, length - 1u)));
+          kv_tile[i] = kv_load(k_at + k_four(d, kv_slot(min(p0 + i % POSITIONS, length - 1u))));
         }
         workgroupBarrier();
         for (var d = 0u; d < DEPTH; d++) {

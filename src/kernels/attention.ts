@@ -11,7 +11,16 @@ import {
   writes,
 } from '../gpu/kernel.ts';
 import type { Recorder } from '../gpu/recorder.ts';
-import { keyAt, kvShape, QKV_SIZES, type QkvConstant, type QkvPlace, qkvConstants, valueAt } from './qkv.ts';
+import {
+  keyAt,
+  keyVector,
+  kvShape,
+  QKV_SIZES,
+  type QkvConstant,
+  type QkvPlace,
+  qkvConstants,
+  valueAt,
+} from './qkv.ts';
 import { type Activations, COUNT, stride } from './tensor.ts';
 import type { Tuning, Width } from './tuning.ts';
 
@@ -81,6 +90,7 @@ const firstSeen = ({ WINDOW }: Record<'WINDOW', number>, position: number): numb
 function* attended(launch: TwinLaunch<AttentionConstant>, whole: boolean): Iterable<Result> {
   const { constants: c, floats, pick } = launch;
   const { HEAD_DIM, SPLIT } = c;
+  const size = keyVector(launch);
   for (const row of pick(launch.step.rows)) {
     const [, sequence = 0, position = 0] = launch.words('rows', 4 * row, 4);
     if (position >= c.CONTEXT) continue;
@@ -100,10 +110,10 @@ function* attended(launch: TwinLaunch<AttentionConstant>, whole: boolean): Itera
           ...(before < count ? floats('kv', at(from + before), (count - before) * numbers) : []),
         ];
         const scores = new Float64Array(count);
-        for (let dim = 0; dim < HEAD_DIM; dim += 4) {
-          const k = read((position) => keyAt(launch, sequence, kvHead, position, dim), 4);
-          for (let i = 0; i < 4 * count; i++)
-            scores[i >> 2]! += (k[i]! * q[dim + (i & 3)]!) / Math.sqrt(HEAD_DIM);
+        for (let dim = 0; dim < HEAD_DIM; dim += size) {
+          const k = read((position) => keyAt(launch, sequence, kvHead, position, dim), size);
+          for (let i = 0; i < size * count; i++)
+            scores[Math.floor(i / size)]! += (k[i]! * q[dim + (i % size)]!) / Math.sqrt(HEAD_DIM);
         }
         const v = read((position) => valueAt(launch, sequence, kvHead, position), HEAD_DIM);
         const largest = scores.reduce((most, score) => Math.max(most, score));
