@@ -6,7 +6,8 @@
 #import step
 #import kv_layout
 #import KV_READ
-#import attention_out
+#import attention_splits
+#import attention_leave
 
 @compute @workgroup_size(WG)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {

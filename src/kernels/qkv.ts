@@ -83,8 +83,14 @@ export const qkvBindings = ({ imports }: Asked<QkvConstant>): Binding<QkvConstan
 ];
 
 /** Elements of one position of K that are neighbours, as in key_f16.wgsl and key_f32.wgsl. */
+export const keySize = (headDim: number, f16: boolean): number =>
+  f16 && headDim % 8 === 0 && headDim <= 64 ? 8 : 4;
+
 export const keyVector = ({ constants, imports }: Asked<'HEAD_DIM'>): number =>
-  Object.values(imports).some((name) => /^kv_.*_f16$/.test(name)) ? 8 - (constants.HEAD_DIM % 8) : 4;
+  keySize(
+    constants.HEAD_DIM,
+    Object.values(imports).some((name) => /^kv_\w+_f16/.test(name)),
+  );
 
 /** Place of an element of K, as in kv_layout.wgsl; vectors of neighbouring positions are neighbours. */
 export function keyAt(

@@ -19,9 +19,10 @@ const { subgroups } = gpu.features;
 const { min, max } = gpu.subgroupSize;
 
 /** Whether the engine would use a permutation on this adapter. */
-const fits = ({ REDUCE, LANES, X }: Fixed): boolean =>
+const fits = ({ REDUCE, LANES, X, PEAK }: Fixed): boolean =>
   (REDUCE !== 'reduce_subgroup' || (subgroups && Number(LANES) % max === 0)) &&
-  (X !== 'x_subgroup' || (subgroups && min >= 4));
+  (X !== 'x_subgroup' || (subgroups && min >= 4)) &&
+  (PEAK !== 'peak_subgroup' || subgroups);
 
 /** Runs a case; the twin may be told another step. */
 async function run({ label, spec, launch, before }: KernelCase, step = launch.step): Promise<void> {
