@@ -17,6 +17,8 @@ const TWO = SPLIT > WG;
 // Threads that share a vector in the weighted sum, and positions that they have of a chunk, in eights.
 const LANES = WG / VECTORS;
 const TURNS = ((SPLIT + LANES - 1u) / LANES + 7u) / 8u;
+// More turns than there are, and than compilers would unroll: each would take registers of its own.
+const MOST_TURNS = select(64u, 1u, TURNS == 1u);
 // Scores of a chunk, with those past it that a turn reads.
 const SCORES = max(SPLIT, 8u * TURNS * LANES) + LANES;
 const MOST_CHUNKS = (min(CONTEXT, WINDOW) + SPLIT - 1u) / SPLIT;
@@ -175,14 +177,16 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
     let turn = chunk % 3u;
     let side = chunk % 2u * SCORES;
     // Positions past the end are the last.
-    var key_at = vec2<u32>(first_key + kv_slot(start + min(lid, here - 1u)));
+    let slot = kv_slot(start + min(lid, here - 1u));
+    var apart = 0u;
     if (TWO) {
-      key_at.y = first_key + kv_slot(start + min(lid + WG, here - 1u));
+      apart = kv_slot(start + min(lid + WG, here - 1u)) - slot;
     }
+    var key_at = first_key + slot;
     var s = vec4f();
     var t = vec4f();
     for (var i = 0u; i < EIGHTS; i++) {
-      let k = keys(key_at, 8u * i);
+      let k = keys(vec2<u32>(key_at, key_at + apart), 8u * i);
       hold();
       s = scored(s, k.a, k.b, k.c, k.d, 8u * i);
       if (TWO) {
@@ -212,7 +216,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
     let next = max(peak, number(atomicLoad(&peaks[turn])));
     var change = exp(peak - next);
     peak = next;
-    for (var i = 0u; i < TURNS; i++) {
+    for (var i = 0u; i < MOST_TURNS; i++) {
       if (8u * i * LANES >= here) {
         break;
       }
