@@ -23,7 +23,7 @@ const MOST_TURNS = select(64u, 1u, TURNS == 1u);
 const SCORES = max(SPLIT, 8u * TURNS * LANES) + LANES;
 const MOST_CHUNKS = (min(CONTEXT, WINDOW) + SPLIT - 1u) / SPLIT;
 // Chunks of the longest part.
-const CHUNKS = max((MOST_CHUNKS + PARTS - 1u) / PARTS, min(MOST_CHUNKS, WHOLE / SPLIT));
+const CHUNKS = max((MOST_CHUNKS + PARTS - 1u) / PARTS, min(MOST_CHUNKS, UNSPLIT / SPLIT));
 // Of what is not there: it weighs nothing.
 const NONE = -3.0e38;
 
@@ -136,6 +136,14 @@ fn weighed(sums: Sums, a: Raw, b: Raw, c: Raw, d: Raw, at: u32, peak: f32) -> Su
   return added(added(two, c, at + 2u * LANES, peak), d, at + 3u * LANES, peak);
 }
 
+// Four dimensions of a part, and whether it is the row's last.
+struct Left {
+  value: vec4f,
+  total: f32,
+  peak: f32,
+  last: bool,
+}
+
 // Never does anything, which compilers cannot know: they order what is in one block, and would put each load before its use.
 fn hold() {
   if (step.rows == 0u) {
@@ -155,7 +163,8 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
   }
   let each = chunks_each(chunk_count(at.position));
   let begin = first_seen(at.position) + part * each * SPLIT;
-  let end = min(begin + each * SPLIT, at.position + 1u);
+  let last = min(begin + each * SPLIT, at.position + 1u);
+  let end = cached(last, at.position);
   for (var n = 0u; n < (SCORES - SPLIT + WG - 1u) / WG; n++) {
     let p = SPLIT + lid + n * WG;
     if (p < SCORES) {
@@ -166,6 +175,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
   prepare(row, wid.x, lid);
   workgroupBarrier();
 
+  scale_ready(lid);
   let first_key = k_element(at.sequence, kv_head, 0u, 0u) / KEY;
   var peak = NONE;
   for (var chunk = 0u; chunk < CHUNKS; chunk++) {
@@ -196,7 +206,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
       }
       key_at += 8u * CAPACITY;
     }
-    let scale = inverseSqrt(f32(HEAD_DIM));
+    let scale = score_scale(lid);
     var most = select(NONE, across(s) * scale, lid < here);
     if (lid < SPLIT) {
       scores[side + lid] = most;
@@ -236,13 +246,15 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
   }
   workgroupBarrier();
   // Threads by four dimensions add the lanes up.
+  var left = Left(vec4f(), 0.0, told, last > at.position);
   if (lid < DIM4) {
-    var value = vec4f();
-    var total = 0.0;
     for (var l = 0u; l < LANES; l++) {
-      value += lanes[lid % KEY4 * WG + l * VECTORS + lid / KEY4];
-      total += lane_sums[l * VECTORS];
+      left.value += lanes[lid % KEY4 * WG + l * VECTORS + lid / KEY4];
+      left.total += lane_sums[l * VECTORS];
     }
-    leave(row, wid.x, part, lid, value, told, total, count);
+  }
+  left = completed(left, at, row, wid.x, lid);
+  if (lid < DIM4) {
+    leave(row, wid.x, part, lid, left.value, left.peak, left.total, count);
   }
 }

@@ -30,9 +30,10 @@ export const QUERIES = reads<AttentionConstant>('q', 'vec4f', ({ constants, step
 
 /** K and V, by the elements that the kernel reads at a time. */
 export const kvRead = ({ imports }: Asked<AttentionConstant>): Binding<AttentionConstant> => {
-  const { KV_READ = '' } = imports;
-  if (KV_READ === 'kv_vector_f16') return reads('kv', 'vec4<u32>', kvShape, 'f16');
-  return KV_READ.includes('f16') ? reads('kv', 'vec2<u32>', kvShape, 'f16') : reads('kv', 'vec4f', kvShape);
+  const { KV_READ = '', QUERY } = imports;
+  const binds = QUERY === 'query_own' ? writes : reads;
+  if (KV_READ === 'kv_vector_f16') return binds('kv', 'vec4<u32>', kvShape, 'f16');
+  return KV_READ.includes('f16') ? binds('kv', 'vec2<u32>', kvShape, 'f16') : binds('kv', 'vec4f', kvShape);
 };
 
 const partAt = (
@@ -59,10 +60,18 @@ export interface Spans {
   spans: readonly Span[];
 }
 
-/** What a kernel leaves that reads K and V. */
+/** A query, and a row's own key and value that are not in the cache yet. */
+export interface Own {
+  q: readonly number[];
+  k: readonly number[];
+  v: readonly number[];
+}
+
+/** What a kernel leaves that reads K and V; `ownOf` gives what it does not read. */
 export function* attended(
   launch: TwinLaunch<AttentionConstant>,
   spansOf: (position: number) => Spans,
+  ownOf?: (row: number, head: number, kvHead: number) => Own,
 ): Iterable<Result> {
   const { constants: c, floats, pick } = launch;
   const { HEAD_DIM } = c;
@@ -73,22 +82,27 @@ export function* attended(
     const { whole, spans } = spansOf(position);
     for (const head of pick(c.HEADS, 2)) {
       const kvHead = Math.floor((head * c.KV_HEADS) / c.HEADS);
-      const q = floats('q', row * 4 * c.Q_STRIDE4 + head * HEAD_DIM, HEAD_DIM);
+      const own = ownOf?.(row, head, kvHead);
+      const q = own?.q ?? floats('q', row * 4 * c.Q_STRIDE4 + head * HEAD_DIM, HEAD_DIM);
       for (const { part, from, end } of spans) {
         const count = end - from;
+        const fresh = own && end > position ? own : undefined;
+        const cached = fresh ? count - 1 : count;
         // Up to where a ring begins anew, and what follows.
-        const before = Math.min(count, c.CAPACITY - (from % c.CAPACITY));
+        const before = Math.min(cached, c.CAPACITY - (from % c.CAPACITY));
         const read = (at: (position: number) => number, numbers: number): number[] => [
-          ...floats('kv', at(from), before * numbers),
-          ...(before < count ? floats('kv', at(from + before), (count - before) * numbers) : []),
+          ...(cached > 0 ? floats('kv', at(from), before * numbers) : []),
+          ...(before < cached ? floats('kv', at(from + before), (cached - before) * numbers) : []),
         ];
         const scores = new Float64Array(count);
         for (let dim = 0; dim < HEAD_DIM; dim += size) {
           const k = read((position) => keyAt(launch, sequence, kvHead, position, dim), size);
+          if (fresh) k.push(...fresh.k.slice(dim, dim + size));
           for (let i = 0; i < size * count; i++)
             scores[Math.floor(i / size)]! += (k[i]! * q[dim + (i % size)]!) / Math.sqrt(HEAD_DIM);
         }
         const v = read((position) => valueAt(launch, sequence, kvHead, position), HEAD_DIM);
+        if (fresh) v.push(...fresh.v);
         const largest = scores.reduce((most, score) => Math.max(most, score));
         const weights = scores.map((score) => Math.exp(score - largest));
         const total = weights.reduce((sum, weight) => sum + weight);
