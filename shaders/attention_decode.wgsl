@@ -37,6 +37,10 @@ var<workgroup> peaks: array<atomic<u32>, 3>;
 var<workgroup> lanes: array<vec4f, KEY4 * WG>;
 var<workgroup> told: f32;
 var<workgroup> lane_sums: array<f32, WG>;
+// What is wanted when all is added up: the row, and whether the part is its last and one of how many.
+var<workgroup> kept_row: Row;
+var<workgroup> kept_last: u32;
+var<workgroup> kept_count: u32;
 
 struct Eight {
   a: Raw,
@@ -163,6 +167,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
   }
   let each = chunks_each(chunk_count(at.position));
   let begin = first_seen(at.position) + part * each * SPLIT;
+  var start = begin;
   let last = min(begin + each * SPLIT, at.position + 1u);
   let end = cached(last, at.position);
   for (var n = 0u; n < (SCORES - SPLIT + WG - 1u) / WG; n++) {
@@ -172,6 +177,11 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
       scores[SCORES + p] = NONE;
     }
   }
+  if (lid == 0u) {
+    kept_row = at;
+    kept_last = u32(last > at.position);
+    kept_count = count;
+  }
   prepare(row, wid.x, lid);
   workgroupBarrier();
 
@@ -179,7 +189,6 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
   let first_key = k_element(at.sequence, kv_head, 0u, 0u) / KEY;
   var peak = NONE;
   for (var chunk = 0u; chunk < CHUNKS; chunk++) {
-    let start = begin + chunk * SPLIT;
     if (start >= end) {
       break;
     }
@@ -227,34 +236,36 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
     var change = exp(peak - next);
     peak = next;
     for (var i = 0u; i < MOST_TURNS; i++) {
-      if (8u * i * LANES >= here) {
+      if (TURNS > 1u && 8u * i * LANES >= here) {
         break;
       }
       let p = lid / VECTORS + 8u * i * LANES;
-      let first_value = v_element(at.sequence, kv_head, 0u, 0u) / KEY + lid % VECTORS;
+      let first_value = first_key + v_element(0u, 0u, 0u, 0u) / KEY + lid % VECTORS;
       let v = values(first_value, start + p, end - 1u);
       hold();
       var sums = weighed(Sums(), v.a, v.b, v.c, v.d, side + p, peak);
+      hold_half();
       sums = weighed(sums, v.e, v.f, v.g, v.h, side + p + 4u * LANES, peak);
       add_lane(lid, change, sums.value);
       lane_sums[lid] = lane_sums[lid] * change + sums.total;
       change = 1.0;
     }
+    start += SPLIT;
   }
   if (lid == 0u) {
     told = peak;
   }
   workgroupBarrier();
   // Threads by four dimensions add the lanes up.
-  var left = Left(vec4f(), 0.0, told, last > at.position);
+  var left = Left(vec4f(), 0.0, told, kept_last != 0u);
   if (lid < DIM4) {
     for (var l = 0u; l < LANES; l++) {
       left.value += lanes[lid % KEY4 * WG + l * VECTORS + lid / KEY4];
       left.total += lane_sums[l * VECTORS];
     }
   }
-  left = completed(left, at, row, wid.x, lid);
+  left = completed(left, kept_row, wid.z, wid.x, lid);
   if (lid < DIM4) {
-    leave(row, wid.x, part, lid, left.value, left.peak, left.total, count);
+    leave(wid.z, wid.x, wid.y, lid, left.value, left.peak, left.total, kept_count);
   }
 }

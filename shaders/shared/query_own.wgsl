@@ -124,3 +124,8 @@ fn completed(left: Left, at: Row, row: u32, head: u32, lid: u32) -> Left {
   let weight = exp(score - peak);
   return Left(left.value * before + weight * x[own_value + lid], left.total * before + weight, peak, true);
 }
+
+// Loads of what is written too stay where they are: the second half of them may be used in a block of its own.
+fn hold_half() {
+  hold();
+}

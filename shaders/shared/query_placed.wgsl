@@ -20,3 +20,6 @@ fn cached(end: u32, position: u32) -> u32 {
 fn completed(left: Left, at: Row, row: u32, head: u32, lid: u32) -> Left {
   return left;
 }
+
+// A second block would have half of the loads.
+fn hold_half() {}

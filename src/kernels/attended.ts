@@ -137,14 +137,17 @@ export function* joined(
       const parts = spans.map(({ part }) => floats('parts', partAt(c, row, head, part), c.HEAD_DIM + 2));
       const overall = Math.max(...parts.map((part) => part[c.HEAD_DIM]!));
       const shares = parts.map((part) => Math.exp(part[c.HEAD_DIM]! - overall));
-      const total = parts.reduce((sum, part, i) => sum + part[c.HEAD_DIM + 1]! * shares[i]!, 0);
+      const totals = parts.map((part, i) => part[c.HEAD_DIM + 1]! * shares[i]!);
+      const total = totals.reduce((sum, each) => sum + each);
+      // Sums of weights are above 0; where a test has others, errors are of what cancels.
+      const exact = Math.abs(total) / totals.reduce((sum, each) => sum + Math.abs(each), 0);
       for (let dim = 0; dim < c.HEAD_DIM; dim++) {
         const terms = parts.map((part, i) => (part[dim]! * shares[i]!) / total);
         yield {
           binding: 'out',
           at: row * 4 * c.OUT_STRIDE4 + head * c.HEAD_DIM + dim,
           value: terms.reduce((sum, term) => sum + term),
-          scale: Math.hypot(...terms),
+          scale: Math.hypot(...terms) / exact,
         };
       }
     }
