@@ -33,15 +33,14 @@ const inBlocks = (outputs: readonly Fixed[]): Fixed[] =>
 const LOGITS: Fixed = { ...PLAIN, BIAS: false, HEAD: true };
 
 /** Projections of many rows, whose norm is a launch of its own; and of few, which normalise on the way. */
-const OF_MANY = [...inBlocks([...QKV, ...GATED, PLAIN, ADDED]), LOGITS];
-const OF_FEW = [
+export const OF_MANY = [...inBlocks([...QKV, ...GATED, PLAIN, ADDED]), LOGITS];
+export const OF_FEW = [
   ...combine([...inBlocks([...QKV, ...GATED, PLAIN]), LOGITS], [{ NORM: true }]),
   ...combine(inBlocks([GATED[0]!, PLAIN, ADDED]), [{ NORM: false }]),
 ];
 
-const PROJECTION_SIZES = {
+export const PROJECTION_SIZES = {
   ...QKV_SIZES,
-  UNITS: COUNT,
   X_STRIDE4: COUNT,
   N: COUNT,
   ROW0: PLACE,
@@ -60,7 +59,7 @@ const shapes = (ways: { alone: Fixed[]; together: Fixed[] }): Fixed[] =>
 const own = (TOKENS: number): Fixed => ({ X: 'x_own', TOKENS });
 const told = (TOKENS: number): Fixed => ({ X: 'x_subgroup', TOKENS });
 
-type ProjectionConstant =
+export type ProjectionConstant =
   | QkvConstant
   | WeightConstant
   | 'X_STRIDE4'
@@ -76,7 +75,7 @@ type ProjectionConstant =
 const TILE = 64;
 
 /** Weight rows, with those that out_swiglu.wgsl makes of an odd width. */
-const virtualRows = ({ imports, constants: { N } }: Launch<ProjectionConstant>): number =>
+export const virtualRows = ({ imports, constants: { N } }: Launch<ProjectionConstant>): number =>
   imports.OUT === 'out_swiglu' ? 4 * Math.ceil(N / 4) : N;
 
 const shapeOfOut = ({ constants: c, step }: Launch<ProjectionConstant>): number[] => [
@@ -84,7 +83,7 @@ const shapeOfOut = ({ constants: c, step }: Launch<ProjectionConstant>): number[
   c.OUT_STRIDE,
 ];
 
-function projectionBindings(asked: Asked<ProjectionConstant>): Binding<ProjectionConstant>[] {
+export function projectionBindings(asked: Asked<ProjectionConstant>): Binding<ProjectionConstant>[] {
   const { OUT } = asked.imports;
   const out: Binding<ProjectionConstant>[] =
     OUT === 'out_qkv'
@@ -114,7 +113,7 @@ export function gated(gate: Sum, up: Sum, gelu: boolean): Sum {
 }
 
 /** What both kernels leave. */
-function* projected(launch: TwinLaunch<ProjectionConstant>, norm?: { K: number; EPS: number }) {
+export function* projected(launch: TwinLaunch<ProjectionConstant>, norm?: { K: number; EPS: number }) {
   const { constants, imports, step, floats, pick } = launch;
   const { N, ROW0, FACTOR: factor, HEAD, BIAS, BIAS_AT, OUT_STRIDE, RESIDUAL, GELU, HEAD_DIM } = constants;
   const padded = 4 * constants.X_STRIDE4;
@@ -187,7 +186,7 @@ export const MATVEC: Kernel<ProjectionConstant | 'WG' | 'LANES' | 'TOKENS' | 'RO
         ...combine(shapes({ alone: [own(4), told(8)], together: [own(4)] }), OF_MANY, [{ NORM: false }]),
       ],
     ],
-    sizes: { ...PROJECTION_SIZES, K: COUNT, EPS: SMALL },
+    sizes: { ...PROJECTION_SIZES, UNITS: COUNT, K: COUNT, EPS: SMALL },
     bindings: projectionBindings,
     grid(launch, most) {
       const { HEAD, TOKENS, ROWS, LANES, WG } = launch.constants;
@@ -201,7 +200,7 @@ export const MATVEC: Kernel<ProjectionConstant | 'WG' | 'LANES' | 'TOKENS' | 'RO
 export const MATMUL: Kernel<ProjectionConstant> = {
   name: 'matmul',
   choices: [WEIGHTS, OF_MANY],
-  sizes: PROJECTION_SIZES,
+  sizes: { ...PROJECTION_SIZES, UNITS: COUNT },
   bindings: projectionBindings,
   grid: (launch, most) => [
     Math.ceil(rowsOf(launch.step, launch.constants.HEAD) / TILE),

@@ -3,11 +3,12 @@ import type { Gpu } from '../gpu/device.ts';
 import type { ShaderConstant } from '../gpu/kernel.ts';
 import type { Recorder } from '../gpu/recorder.ts';
 import { MATMUL, MATVEC } from './matmul.ts';
+import { MATVEC_LANES, matvecLanes } from './matvec-lanes.ts';
 import { norm } from './norm.ts';
 import { type QkvPlace, qkvConstants } from './qkv.ts';
-import { type Activations, stride, type Weight } from './tensor.ts';
-import { reduceInclude, rowsInclude, type Tuning, type Width } from './tuning.ts';
-import { partConstants, weightInclude } from './weight-rows.ts';
+import { type Activations, stride, type Weight, type WeightPart } from './tensor.ts';
+import { rowsInclude, type Tuning, type Width } from './tuning.ts';
+import { partConstants, spanConstants, weightInclude } from './weight-rows.ts';
 
 /** What a gate goes through: silu, or gelu as computed with tanh. */
 export type Activation = 'silu' | 'gelu';
@@ -33,6 +34,33 @@ export interface Projection {
   /** Rows of x that it is made for. */
   width: Width;
   step: GPUBuffer;
+}
+
+const unitsOf = (part: WeightPart, cols: number) => ({
+  imports: { WEIGHT: weightInclude(part.dtype) },
+  constants: partConstants(part, cols),
+});
+
+/** The kernel for few rows: of GPUs, whose threads share rows; or of CPUs, whose threads have rows of their own. */
+function fewRows(gpu: Gpu, tuning: Tuning, width: Width, part: WeightPart, cols: number) {
+  const { workgroup, lanes } = tuning.matvec;
+  if (lanes > 1) {
+    const spans = spanConstants(part, cols);
+    const shape = matvecLanes(gpu, part.rows, width === 'one' ? 1 : 8);
+    return {
+      kernel: MATVEC_LANES,
+      imports: { ...spans.imports, ...shape.imports },
+      constants: { ...spans.constants, ...shape.constants },
+    };
+  }
+  const X = rowsInclude(gpu, lanes, width);
+  const TOKENS = width === 'one' ? 1 : width === 'many' && X === 'x_subgroup' ? 8 : 4;
+  const { imports, constants } = unitsOf(part, cols);
+  return {
+    kernel: MATVEC,
+    imports: { ...imports, REDUCE: 'reduce_none', X },
+    constants: { ...constants, WG: workgroup, LANES: lanes, TOKENS, ROWS: part.rows >= MANY_ROWS ? 8 : 4 },
+  };
 }
 
 /** Weight rows of which a thread that has rows of its own takes eight: of fewer there would be too few threads. */
@@ -71,32 +99,22 @@ export function project(gpu: Gpu, tuning: Tuning, recorder: Recorder, call: Proj
     fused = undefined;
   }
   const padded = stride(weight.cols);
-  const { workgroup, lanes } = tuning.matvec;
-  const rows = rowsInclude(gpu, lanes, width);
-  const tokens = width === 'one' ? 1 : width === 'many' && rows === 'x_subgroup' ? 8 : 4;
   for (const part of weight.parts) {
-    const shared = lanes === 1 && part.rows >= MANY_ROWS ? 8 : 4;
+    const { kernel, imports, constants } = tiled
+      ? { kernel: MATMUL, ...unitsOf(part, weight.cols) }
+      : fewRows(gpu, tuning, width, part, weight.cols);
     recorder.add({
       label: call.label,
       shader: {
-        kernel: tiled ? MATMUL : MATVEC,
+        kernel,
         imports: {
-          WEIGHT: weightInclude(part.dtype),
+          ...imports,
           OUT: `out_${out.kind}`,
-          ...(!tiled && { REDUCE: reduceInclude(gpu, lanes), X: rows }),
           ...(out.kind === 'qkv' && { KV_WRITE: `kv_write_${out.kvDtype}` }),
         },
         constants: {
-          ...(!tiled && {
-            WG: workgroup,
-            LANES: lanes,
-            TOKENS: tokens,
-            ROWS: shared,
-            NORM: fused !== undefined,
-            EPS: fused?.eps ?? 0,
-            K: weight.cols,
-          }),
-          ...partConstants(part, weight.cols),
+          ...constants,
+          ...(!tiled && { NORM: fused !== undefined, EPS: fused?.eps ?? 0, K: weight.cols }),
           X_STRIDE4: padded / 4,
           // The halves of a swiglu part are output rows of their own.
           ROW0: out.kind === 'swiglu' ? part.row0 / 2 : part.row0,

@@ -19,7 +19,8 @@ const { subgroups } = gpu.features;
 const { min, max } = gpu.subgroupSize;
 
 /** Whether the engine would use a permutation on this adapter. */
-const fits = ({ REDUCE, LANES, X }: Fixed): boolean =>
+const fits = ({ REDUCE, LANES, X, SUB = 1 }: Fixed): boolean =>
+  (SUB === 1 || (subgroups && min >= Number(SUB))) &&
   (REDUCE !== 'reduce_subgroup' || (subgroups && Number(LANES) % max === 0)) &&
   (X !== 'x_subgroup' || (subgroups && min >= 4));
 
