@@ -1,5 +1,5 @@
 // Weights (rows, K) in bf16, packed in pairs, the upper halves of f32: a span is 8.
-#import unit
+#import quads
 #import words
 
 const SCALED = false;
@@ -9,10 +9,11 @@ fn span_at(at: u32) -> Span {
   return Span(weight[at], vec4<u32>());
 }
 
-fn span_unit(span: Span, unit: u32) -> Unit {
-  let low = bitcast<vec4f>(span.words << vec4<u32>(16u));
-  let high = bitcast<vec4f>(span.words & vec4<u32>(0xffff0000u));
-  return Unit(vec4f(low.x, high.x, low.y, high.y), vec4f(low.z, high.z, low.w, high.w));
+fn span_quad(span: Span, quad: u32) -> vec4f {
+  let two = select(span.words.xy, span.words.zw, quad == 1u);
+  let low = bitcast<vec2f>(two << vec2<u32>(16u));
+  let high = bitcast<vec2f>(two & vec2<u32>(0xffff0000u));
+  return vec4f(low.x, high.x, low.y, high.y);
 }
 
 fn span_scales(at: u32, s: u32) -> vec4f {

@@ -1,5 +1,5 @@
 // Weights (rows, K) in f16, packed in pairs: a span is 8. See weight_f16.wgsl for why no bitcast.
-#import unit
+#import quads
 #import words
 
 const SCALED = false;
@@ -9,12 +9,9 @@ fn span_at(at: u32) -> Span {
   return Span(weight[at], vec4<u32>());
 }
 
-fn span_unit(span: Span, unit: u32) -> Unit {
-  let w = span.words;
-  return Unit(
-    vec4f(unpack2x16float(w.x), unpack2x16float(w.y)),
-    vec4f(unpack2x16float(w.z), unpack2x16float(w.w)),
-  );
+fn span_quad(span: Span, quad: u32) -> vec4f {
+  let two = select(span.words.xy, span.words.zw, quad == 1u);
+  return vec4f(unpack2x16float(two.x), unpack2x16float(two.y));
 }
 
 fn span_scales(at: u32, s: u32) -> vec4f {

@@ -12,6 +12,10 @@ fn span_at(at: u32) -> Span {
   return Span(weight[at]);
 }
 
+fn span_quad(span: Span, quad: u32) -> vec4f {
+  return span.values;
+}
+
 fn span_unit(span: Span, unit: u32) -> Unit {
   return Unit(span.values, vec4f());
 }

@@ -1,5 +1,5 @@
 // Weights (rows, K) as 5-bit codes, with a scale, a minimum and fifth bits for 32 neighbours along K, a span: see weight_q5.wgsl.
-#import unit
+#import quads
 #import words
 #import fifths
 
@@ -10,8 +10,8 @@ fn span_at(at: u32) -> Span {
   return Span(weight[at], vec4<u32>(scales[at].y, 0u, 0u, 0u));
 }
 
-fn span_unit(span: Span, unit: u32) -> Unit {
-  return fifths(span.words[unit], span.more.x, unit);
+fn span_quad(span: Span, quad: u32) -> vec4f {
+  return fifths(span.words[quad / 2u], span.more.x, quad);
 }
 
 fn span_scales(at: u32, s: u32) -> vec4f {

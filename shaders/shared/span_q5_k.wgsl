@@ -1,5 +1,5 @@
 // Weights (rows, K) as Q5_K blocks of 256 along K, of 8 spans: see weight_q5_k.wgsl.
-#import unit
+#import quads
 #import words
 #import fifths
 #import k_scale
@@ -13,8 +13,8 @@ fn span_at(at: u32) -> Span {
   return Span(weight[at], vec4<u32>(fifth[j % 4u], 0u, 0u, 0u));
 }
 
-fn span_unit(span: Span, unit: u32) -> Unit {
-  return fifths(span.words[unit], span.more.x, unit);
+fn span_quad(span: Span, quad: u32) -> vec4f {
+  return fifths(span.words[quad / 2u], span.more.x, quad);
 }
 
 fn span_scales(at: u32, s: u32) -> vec4f {

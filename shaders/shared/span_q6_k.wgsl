@@ -1,5 +1,5 @@
 // Weights (rows, K) as Q6_K blocks of 256 along K, of 8 spans with a scale for each half: see weight_q6_k.wgsl.
-#import unit
+#import quads
 #import words
 
 const SCALED = true;
@@ -10,13 +10,10 @@ fn span_at(at: u32) -> Span {
   return Span(weight[at], vec4<u32>(scales[top], scales[top + 1u], 0u, 0u));
 }
 
-fn span_unit(span: Span, unit: u32) -> Unit {
-  let codes = span.words[unit];
-  let top = span.more[unit / 2u] >> (4u * (unit % 2u));
-  return Unit(
-    vec4f(unpack4xU8((codes & 0x0f0f0f0fu) | ((top & 0x03030303u) << 4u))),
-    vec4f(unpack4xU8(((codes >> 4u) & 0x0f0f0f0fu) | ((top & 0x0c0c0c0cu) << 2u))),
-  );
+fn span_quad(span: Span, quad: u32) -> vec4f {
+  let low = (span.words[quad / 2u] >> (4u * (quad % 2u))) & 0x0f0f0f0fu;
+  let top = (span.more[quad / 4u] >> (2u * (quad % 4u))) & 0x03030303u;
+  return vec4f(unpack4xU8(low | (top << 4u)));
 }
 
 fn span_scales(at: u32, s: u32) -> vec4f {

@@ -1,6 +1,6 @@
 // Weights (rows, K) as bytes, code + 128, with one f16 scale for 32 neighbours along K, a span of two loads. Each is read as 1024
 // + byte, the fraction of an f16: GPUs widen f16 as they multiply, or at least faster than integers.
-#import unit
+#import quads
 #import words
 
 const SCALED = true;
@@ -16,10 +16,8 @@ fn bytes(word: u32) -> vec4f {
   return vec4f(even.x, odd.x, even.y, odd.y);
 }
 
-fn span_unit(span: Span, unit: u32) -> Unit {
-  let words = select(span.words, span.more, unit > 1u);
-  let two = select(words.xy, words.zw, unit % 2u == 1u);
-  return Unit(bytes(two.x), bytes(two.y));
+fn span_quad(span: Span, quad: u32) -> vec4f {
+  return bytes(select(span.words, span.more, quad > 3u)[quad % 4u]);
 }
 
 // Rows have an even number of spans: two, of which `s` is one, share a word.

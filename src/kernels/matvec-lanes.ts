@@ -20,19 +20,33 @@ export const LEAST_THREADS = 16_384;
 /** Workgroup memory that every device has. */
 const WORKGROUP_BYTES = 16_384;
 
-const LANES = [8, 16, 32, 64, 128] as const;
-const TOKENS = [1, 2, 4, 8] as const;
+/** Rows of x, and weight rows that a thread takes with them. */
+const TILES = [
+  { TOKENS: 1, ROWS: 4 },
+  { TOKENS: 2, ROWS: 4 },
+  { TOKENS: 4, ROWS: 4 },
+  { TOKENS: 8, ROWS: 4 },
+  { TOKENS: 1, ROWS: 2 },
+  { TOKENS: 2, ROWS: 2 },
+  { TOKENS: 4, ROWS: 2 },
+] as const;
+type Tile = (typeof TILES)[number];
 /** Lanes that are sure to be in one subgroup: WebGPU has sizes from 4 up. */
 const TOGETHER = [1, 4, 8] as const;
 
-/** Threads that share four rows of a projection: as few as leave enough threads in all. */
-export const lanesOf = (rows: number): number =>
-  LANES.find((lanes) => Math.ceil(rows / 4) * lanes >= LEAST_THREADS) ?? LANES.at(-1)!;
+/** Threads that may share ROWS rows: four rows are in a workgroup, which may have no more than 128 threads. */
+const lanesFor = (ROWS: number): number[] => [8, 16, 32, 64, 128].filter((lanes) => 4 * lanes <= 128 * ROWS);
+
+/** Threads that share ROWS rows of a projection: as few as leave enough threads in all. */
+export function lanesOf(rows: number, ROWS: number): number {
+  const all = lanesFor(ROWS);
+  return all.find((lanes) => Math.ceil(rows / ROWS) * lanes >= LEAST_THREADS) ?? all.at(-1)!;
+}
 
 /** Threads of a workgroup: fewer where partial sums take much of its memory. */
-function workgroupOf(TOKENS: number, SUB: number): number {
+function workgroupOf({ TOKENS, ROWS }: Tile, SUB: number): number {
   let threads = 256;
-  while ((4 * threads * (4 * TOKENS + 1)) / SUB > WORKGROUP_BYTES) threads /= 2;
+  while ((4 * threads * (ROWS * TOKENS + 1)) / SUB > WORKGROUP_BYTES) threads /= 2;
   return threads;
 }
 
@@ -41,40 +55,59 @@ function together({ features, subgroupSize }: Pick<Gpu, 'features' | 'subgroupSi
   return TOGETHER.findLast((size) => size === 1 || (features.subgroups && subgroupSize.min >= size))!;
 }
 
-const shapeOf = (LANES: number, TOKENS: number, SUB: number) => ({
-  LANES,
-  TOKENS,
-  SUB,
-  // A group of lanes is in one workgroup.
-  WG: Math.max(LANES, workgroupOf(TOKENS, SUB)),
-});
-
 const addInclude = (SUB: number): string => (SUB === 1 ? 'add_none' : 'add_subgroup');
 
-/** Imports and constants that spread a projection to `rows` rows over an adapter's threads. */
-export function matvecLanes(gpu: Gpu, rows: number, tokens: number) {
+const shapeOf = (LANES: number, tile: Tile, SUB: number) => ({
+  ...tile,
+  LANES,
+  SUB,
+  WG: workgroupOf(tile, SUB),
+});
+
+/** GPUs whose subgroups may be narrower have fewer registers a thread: the sums of more rows do not fit. */
+const WIDE = 32;
+
+/**
+ * Imports and constants of the launches that spread a projection to `rows` rows over an adapter's threads: of those for `least`
+ * to `most` rows of x the one runs that is for as many as a step has, so that each weight is read once.
+ */
+export function matvecLaunches(gpu: Gpu, rows: number, least: number, most: number) {
   const SUB = together(gpu);
-  return { imports: { ADD: addInclude(SUB) }, constants: shapeOf(lanesOf(rows), tokens, SUB) };
+  const ROWS = gpu.features.subgroups && gpu.subgroupSize.min >= WIDE ? 4 : 2;
+  const tiles = TILES.filter((tile) => tile.ROWS === ROWS);
+  const fitting = tiles.filter(
+    ({ TOKENS }, i) => TOKENS >= least && (i === 0 || tiles[i - 1]!.TOKENS < most),
+  );
+  return (fitting.length > 0 ? fitting : tiles.slice(-1)).map((tile, i, { length }) => ({
+    imports: { ADD: addInclude(SUB) },
+    constants: {
+      ...shapeOf(lanesOf(rows, ROWS), tile, SUB),
+      LEAST: i === 0 ? 1 : fitting[i - 1]!.TOKENS + 1,
+      MOST: i === length - 1 ? COUNT[1] : tile.TOKENS,
+    },
+  }));
 }
 
 const SHAPES: readonly Fixed[] = TOGETHER.flatMap((SUB) =>
-  TOKENS.flatMap((tokens) =>
-    LANES.map((lanes) => ({ ADD: addInclude(SUB), ...shapeOf(lanes, tokens, SUB) })),
+  TILES.flatMap((tile) =>
+    lanesFor(tile.ROWS).map((lanes) => ({ ADD: addInclude(SUB), ...shapeOf(lanes, tile, SUB) })),
   ),
 );
 
 export const MATVEC_LANES: Kernel<
-  ProjectionConstant | 'WG' | 'LANES' | 'TOKENS' | 'SUB' | 'NORM' | 'K' | 'EPS'
+  ProjectionConstant | 'WG' | 'LANES' | 'TOKENS' | 'ROWS' | 'LEAST' | 'MOST' | 'SUB' | 'NORM' | 'K' | 'EPS'
 > = {
   name: 'matvec_lanes',
   choices: [SPANS, SHAPES, [...OF_FEW, ...combine(OF_MANY, [{ NORM: false }])]],
-  sizes: { ...PROJECTION_SIZES, SPANS: COUNT, K: COUNT, EPS: SMALL },
+  sizes: { ...PROJECTION_SIZES, SPANS: COUNT, LEAST: COUNT, MOST: COUNT, K: COUNT, EPS: SMALL },
   bindings: projectionBindings,
   grid(launch, most) {
-    const { HEAD, TOKENS, LANES, WG } = launch.constants;
-    const across = Math.ceil(virtualRows(launch) / (4 * (WG / LANES)));
+    const { HEAD, TOKENS, ROWS, LANES, WG, LEAST, MOST } = launch.constants;
+    const rows = rowsOf(launch.step, HEAD);
+    if (rows < LEAST || rows > MOST) return undefined;
+    const across = Math.ceil(virtualRows(launch) / (ROWS * (WG / LANES)));
     // Rows of x first: workgroups that run at the same time share weights, which are the larger of the two.
-    return [Math.ceil(rowsOf(launch.step, HEAD) / TOKENS), ...spread(across, most)];
+    return [Math.ceil(rows / TOKENS), ...spread(across, most)];
   },
   cpu: (launch) => projected(launch, launch.constants.NORM ? launch.constants : undefined),
 };

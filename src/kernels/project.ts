@@ -3,10 +3,10 @@ import type { Gpu } from '../gpu/device.ts';
 import type { ShaderConstant } from '../gpu/kernel.ts';
 import type { Recorder } from '../gpu/recorder.ts';
 import { MATMUL, MATVEC } from './matmul.ts';
-import { MATVEC_LANES, matvecLanes } from './matvec-lanes.ts';
+import { MATVEC_LANES, matvecLaunches } from './matvec-lanes.ts';
 import { norm } from './norm.ts';
 import { type QkvPlace, qkvConstants } from './qkv.ts';
-import { type Activations, stride, type Weight, type WeightPart } from './tensor.ts';
+import { type Activations, COUNT, stride, type Weight, type WeightPart } from './tensor.ts';
 import { rowsInclude, type Tuning, type Width } from './tuning.ts';
 import { partConstants, spanConstants, weightInclude } from './weight-rows.ts';
 
@@ -41,26 +41,34 @@ const unitsOf = (part: WeightPart, cols: number) => ({
   constants: partConstants(part, cols),
 });
 
-/** The kernel for few rows: of GPUs, whose threads share rows; or of CPUs, whose threads have rows of their own. */
+/** Kernels for few rows: of GPUs, whose threads share rows; or of CPUs, whose threads have rows of their own. */
 function fewRows(gpu: Gpu, tuning: Tuning, width: Width, part: WeightPart, cols: number) {
   const { workgroup, lanes } = tuning.matvec;
   if (lanes > 1) {
     const spans = spanConstants(part, cols);
-    const shape = matvecLanes(gpu, part.rows, width === 'one' ? 1 : 8);
-    return {
+    const [least, most] = width === 'one' ? [1, 1] : [2, width === 'few' ? tuning.wideFrom - 1 : COUNT[1]];
+    return matvecLaunches(gpu, part.rows, least, most).map(({ imports, constants }) => ({
       kernel: MATVEC_LANES,
-      imports: { ...spans.imports, ...shape.imports },
-      constants: { ...spans.constants, ...shape.constants },
-    };
+      imports: { ...spans.imports, ...imports },
+      constants: { ...spans.constants, ...constants },
+    }));
   }
   const X = rowsInclude(gpu, lanes, width);
   const TOKENS = width === 'one' ? 1 : width === 'many' && X === 'x_subgroup' ? 8 : 4;
   const { imports, constants } = unitsOf(part, cols);
-  return {
-    kernel: MATVEC,
-    imports: { ...imports, REDUCE: 'reduce_none', X },
-    constants: { ...constants, WG: workgroup, LANES: lanes, TOKENS, ROWS: part.rows >= MANY_ROWS ? 8 : 4 },
-  };
+  return [
+    {
+      kernel: MATVEC,
+      imports: { ...imports, REDUCE: 'reduce_none', X },
+      constants: {
+        ...constants,
+        WG: workgroup,
+        LANES: lanes,
+        TOKENS,
+        ROWS: part.rows >= MANY_ROWS ? 8 : 4,
+      },
+    },
+  ];
 }
 
 /** Weight rows of which a thread that has rows of its own takes eight: of fewer there would be too few threads. */
@@ -100,38 +108,39 @@ export function project(gpu: Gpu, tuning: Tuning, recorder: Recorder, call: Proj
   }
   const padded = stride(weight.cols);
   for (const part of weight.parts) {
-    const { kernel, imports, constants } = tiled
-      ? { kernel: MATMUL, ...unitsOf(part, weight.cols) }
+    const launches = tiled
+      ? [{ kernel: MATMUL, ...unitsOf(part, weight.cols) }]
       : fewRows(gpu, tuning, width, part, weight.cols);
-    recorder.add({
-      label: call.label,
-      shader: {
-        kernel,
-        imports: {
-          ...imports,
-          OUT: `out_${out.kind}`,
-          ...(out.kind === 'qkv' && { KV_WRITE: `kv_write_${out.kvDtype}` }),
+    for (const { kernel, imports, constants } of launches)
+      recorder.add({
+        label: call.label,
+        shader: {
+          kernel,
+          imports: {
+            ...imports,
+            OUT: `out_${out.kind}`,
+            ...(out.kind === 'qkv' && { KV_WRITE: `kv_write_${out.kvDtype}` }),
+          },
+          constants: {
+            ...constants,
+            ...(!tiled && { NORM: fused !== undefined, EPS: fused?.eps ?? 0, K: weight.cols }),
+            X_STRIDE4: padded / 4,
+            // The halves of a swiglu part are output rows of their own.
+            ROW0: out.kind === 'swiglu' ? part.row0 / 2 : part.row0,
+            BIAS: weight.hasBias,
+            BIAS_AT: weight.hasGain ? padded : 0,
+            HEAD: head,
+            ...outputConstants(out),
+          },
         },
-        constants: {
-          ...constants,
-          ...(!tiled && { NORM: fused !== undefined, EPS: fused?.eps ?? 0, K: weight.cols }),
-          X_STRIDE4: padded / 4,
-          // The halves of a swiglu part are output rows of their own.
-          ROW0: out.kind === 'swiglu' ? part.row0 / 2 : part.row0,
-          BIAS: weight.hasBias,
-          BIAS_AT: weight.hasGain ? padded : 0,
-          HEAD: head,
-          ...outputConstants(out),
+        bind: {
+          x: x.buffer,
+          weight: part.codes,
+          scales: part.scales,
+          vectors: part.vectors ?? part.codes,
+          step: call.step,
+          ...outputBindings(out),
         },
-      },
-      bind: {
-        x: x.buffer,
-        weight: part.codes,
-        scales: part.scales,
-        vectors: part.vectors ?? part.codes,
-        step: call.step,
-        ...outputBindings(out),
-      },
-    });
+      });
   }
 }

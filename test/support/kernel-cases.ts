@@ -124,6 +124,8 @@ const isQkv = ({ fixed }: Place): boolean => fixed.OUT === 'out_qkv';
 const SIZES: Record<string, (place: Place) => number> = {
   K: colsOf,
   UNITS: (place) => stride(colsOf(place)) / Number(place.fixed.UNIT),
+  LEAST: () => 1,
+  MOST: () => 2 ** 20,
   SPANS: (place) => stride(colsOf(place)) / Number(place.fixed.SPAN),
   X_STRIDE4: (place) => stride(colsOf(place)) / 4,
   X_STRIDE: (place) =>
