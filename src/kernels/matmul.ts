@@ -16,7 +16,6 @@ import { spread } from '../gpu/recorder.ts';
 import { rmsScale, rowsOf } from './norm.ts';
 import { KV_WRITES, pickHeads, placed, QKV_SIZES, type QkvConstant, qkvBindings, type Sum } from './qkv.ts';
 import { COUNT, FACTOR, PLACE, SMALL } from './tensor.ts';
-import { REDUCTIONS } from './tuning.ts';
 import { WEIGHTS, type WeightConstant, weightBindings, weightRow } from './weight-rows.ts';
 
 /** Where sums go: q, k and v; gate and up; values that others read; what is added to the hidden states. */
@@ -49,13 +48,11 @@ export const PROJECTION_SIZES = {
   OUT_STRIDE: COUNT,
 } as const;
 
-/** Weight rows that the threads of a lane shape take: eight only where a thread has rows of its own. */
-const shapes = (ways: { alone: Fixed[]; together: Fixed[] }): Fixed[] =>
-  REDUCTIONS.flatMap((lanes) =>
-    lanes.LANES === 1
-      ? combine([lanes], [{ ROWS: 4 }, { ROWS: 8 }], ways.alone)
-      : combine([lanes], [{ ROWS: 4 }], ways.together),
-  );
+/** A thread has eight weight rows, of small matrices four. */
+const SHAPES: readonly Fixed[] = [
+  { WG: 16, ROWS: 4 },
+  { WG: 16, ROWS: 8 },
+];
 const own = (TOKENS: number): Fixed => ({ X: 'x_own', TOKENS });
 const told = (TOKENS: number): Fixed => ({ X: 'x_subgroup', TOKENS });
 
@@ -176,26 +173,25 @@ export function* projected(launch: TwinLaunch<ProjectionConstant>, norm?: { K: n
   }
 }
 
-export const MATVEC: Kernel<ProjectionConstant | 'WG' | 'LANES' | 'TOKENS' | 'ROWS' | 'NORM' | 'K' | 'EPS'> =
-  {
-    name: 'matvec',
-    choices: [
-      WEIGHTS,
-      [
-        ...combine(shapes({ alone: [own(1), own(4), told(4)], together: [own(1), own(4)] }), OF_FEW),
-        ...combine(shapes({ alone: [own(4), told(8)], together: [own(4)] }), OF_MANY, [{ NORM: false }]),
-      ],
+export const MATVEC: Kernel<ProjectionConstant | 'WG' | 'TOKENS' | 'ROWS' | 'NORM' | 'K' | 'EPS'> = {
+  name: 'matvec',
+  choices: [
+    WEIGHTS,
+    [
+      ...combine(SHAPES, [own(1), own(4), told(4)], OF_FEW),
+      ...combine(SHAPES, [own(4), told(8)], OF_MANY, [{ NORM: false }]),
     ],
-    sizes: { ...PROJECTION_SIZES, UNITS: COUNT, K: COUNT, EPS: SMALL },
-    bindings: projectionBindings,
-    grid(launch, most) {
-      const { HEAD, TOKENS, ROWS, LANES, WG } = launch.constants;
-      const across = Math.ceil((Math.ceil(virtualRows(launch) / ROWS) * LANES) / WG);
-      // Rows of x first: workgroups that run at the same time share weights, which are the larger of the two.
-      return [Math.ceil(rowsOf(launch.step, HEAD) / TOKENS), ...spread(across, most)];
-    },
-    cpu: (launch) => projected(launch, launch.constants.NORM ? launch.constants : undefined),
-  };
+  ],
+  sizes: { ...PROJECTION_SIZES, UNITS: COUNT, K: COUNT, EPS: SMALL },
+  bindings: projectionBindings,
+  grid(launch, most) {
+    const { HEAD, TOKENS, ROWS, WG } = launch.constants;
+    const across = Math.ceil(virtualRows(launch) / ROWS / WG);
+    // Rows of x first: workgroups that run at the same time share weights, which are the larger of the two.
+    return [Math.ceil(rowsOf(launch.step, HEAD) / TOKENS), ...spread(across, most)];
+  },
+  cpu: (launch) => projected(launch, launch.constants.NORM ? launch.constants : undefined),
+};
 
 export const MATMUL: Kernel<ProjectionConstant> = {
   name: 'matmul',

@@ -57,12 +57,7 @@ function together({ features, subgroupSize }: Pick<Gpu, 'features' | 'subgroupSi
 
 const addInclude = (SUB: number): string => (SUB === 1 ? 'add_none' : 'add_subgroup');
 
-const shapeOf = (LANES: number, tile: Tile, SUB: number) => ({
-  ...tile,
-  LANES,
-  SUB,
-  WG: workgroupOf(tile, SUB),
-});
+const shapeOf = (tile: Tile, SUB: number) => ({ ...tile, SUB, WG: workgroupOf(tile, SUB) });
 
 /** GPUs whose subgroups may be narrower have fewer registers a thread: the sums of more rows do not fit. */
 const WIDE = 32;
@@ -81,7 +76,8 @@ export function matvecLaunches(gpu: Gpu, rows: number, least: number, most: numb
   return (fitting.length > 0 ? fitting : tiles.slice(-1)).map((tile, i, { length }) => ({
     imports: { ADD: addInclude(SUB) },
     constants: {
-      ...shapeOf(lanesOf(rows, ROWS), tile, SUB),
+      ...shapeOf(tile, SUB),
+      LANES: lanesOf(rows, ROWS),
       LEAST: i === 0 ? 1 : fitting[i - 1]!.TOKENS + 1,
       MOST: i === length - 1 ? COUNT[1] : tile.TOKENS,
     },
@@ -89,9 +85,7 @@ export function matvecLaunches(gpu: Gpu, rows: number, least: number, most: numb
 }
 
 const SHAPES: readonly Fixed[] = TOGETHER.flatMap((SUB) =>
-  TILES.flatMap((tile) =>
-    lanesFor(tile.ROWS).map((lanes) => ({ ADD: addInclude(SUB), ...shapeOf(lanes, tile, SUB) })),
-  ),
+  TILES.map((tile) => ({ ADD: addInclude(SUB), ...shapeOf(tile, SUB) })),
 );
 
 export const MATVEC_LANES: Kernel<
@@ -99,7 +93,15 @@ export const MATVEC_LANES: Kernel<
 > = {
   name: 'matvec_lanes',
   choices: [SPANS, SHAPES, [...OF_FEW, ...combine(OF_MANY, [{ NORM: false }])]],
-  sizes: { ...PROJECTION_SIZES, SPANS: COUNT, LEAST: COUNT, MOST: COUNT, K: COUNT, EPS: SMALL },
+  sizes: {
+    ...PROJECTION_SIZES,
+    LANES: [8, 128],
+    SPANS: COUNT,
+    LEAST: COUNT,
+    MOST: COUNT,
+    K: COUNT,
+    EPS: SMALL,
+  },
   bindings: projectionBindings,
   grid(launch, most) {
     const { HEAD, TOKENS, ROWS, LANES, WG, LEAST, MOST } = launch.constants;

@@ -46,8 +46,9 @@ function fewRows(gpu: Gpu, tuning: Tuning, width: Width, part: WeightPart, cols:
   const { workgroup, lanes } = tuning.matvec;
   if (lanes > 1) {
     const spans = spanConstants(part, cols);
-    const [least, most] = width === 'one' ? [1, 1] : [2, width === 'few' ? tuning.wideFrom - 1 : COUNT[1]];
-    return matvecLaunches(gpu, part.rows, least, most).map(({ imports, constants }) => ({
+    const most = width === 'few' ? tuning.wideFrom - 1 : COUNT[1];
+    const [first, last] = { one: [1, 1], few: [2, most], many: [most, most] }[width] as [number, number];
+    return matvecLaunches(gpu, part.rows, first, last).map(({ imports, constants }) => ({
       kernel: MATVEC_LANES,
       imports: { ...spans.imports, ...imports },
       constants: { ...spans.constants, ...constants },
@@ -59,11 +60,10 @@ function fewRows(gpu: Gpu, tuning: Tuning, width: Width, part: WeightPart, cols:
   return [
     {
       kernel: MATVEC,
-      imports: { ...imports, REDUCE: 'reduce_none', X },
+      imports: { ...imports, X },
       constants: {
         ...constants,
         WG: workgroup,
-        LANES: lanes,
         TOKENS,
         ROWS: part.rows >= MANY_ROWS ? 8 : 4,
       },

@@ -124,6 +124,7 @@ const isQkv = ({ fixed }: Place): boolean => fixed.OUT === 'out_qkv';
 const SIZES: Record<string, (place: Place) => number> = {
   K: colsOf,
   UNITS: (place) => stride(colsOf(place)) / Number(place.fixed.UNIT),
+  LANES: ({ odd, fixed }) => Math.min([8, 128, 16, 64][ODD.indexOf(odd)] ?? 32, 32 * Number(fixed.ROWS)),
   LEAST: () => 1,
   MOST: () => 2 ** 20,
   SPANS: (place) => stride(colsOf(place)) / Number(place.fixed.SPAN),
