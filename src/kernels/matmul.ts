@@ -1,4 +1,5 @@
 // shaders/matvec.wgsl and matmul.wgsl: `x W'`, with what comes before and after.
+import { f16ToF32, f32ToF16 } from '../formats/float.ts';
 import {
   type Asked,
   type Binding,
@@ -16,6 +17,7 @@ import { spread } from '../gpu/recorder.ts';
 import { rmsScale, rowsOf } from './norm.ts';
 import { KV_WRITES, pickHeads, placed, QKV_SIZES, type QkvConstant, qkvBindings, type Sum } from './qkv.ts';
 import { COUNT, FACTOR, PLACE, SMALL } from './tensor.ts';
+import { tilesOf } from './tiles.ts';
 import { REDUCTIONS } from './tuning.ts';
 import { WEIGHTS, type WeightConstant, weightBindings, weightRow } from './weight-rows.ts';
 
@@ -72,9 +74,6 @@ type ProjectionConstant =
   | 'GELU'
   | 'HEAD';
 
-/** Rows and columns of a tile of matmul.wgsl. */
-const TILE = 64;
-
 /** Weight rows, with those that out_swiglu.wgsl makes of an odd width. */
 const virtualRows = ({ imports, constants: { N } }: Launch<ProjectionConstant>): number =>
   imports.OUT === 'out_swiglu' ? 4 * Math.ceil(N / 4) : N;
@@ -122,6 +121,7 @@ function* projected(launch: TwinLaunch<ProjectionConstant>, norm?: { K: number; 
   const gain = norm && floats('vectors', 0, padded);
   const xs = rows.map((row) => {
     const x = floats('x', ((HEAD && norm ? step.first : 0) + row) * padded, padded);
+    if (imports.X_TILE === 'x_tile_f16') return Float64Array.from(x, (value) => f16ToF32(f32ToF16(value)));
     const by = norm ? rmsScale(x, norm.K, norm.EPS) : 1;
     return Float64Array.from(x, (value, i) => value * by * (gain ? gain[i]! : 1));
   });
@@ -198,14 +198,14 @@ export const MATVEC: Kernel<ProjectionConstant | 'WG' | 'LANES' | 'TOKENS' | 'RO
     cpu: (launch) => projected(launch, launch.constants.NORM ? launch.constants : undefined),
   };
 
-export const MATMUL: Kernel<ProjectionConstant> = {
+export const MATMUL: Kernel<ProjectionConstant | 'TALL' | 'WIDE' | 'WG' | 'DEPTH' | 'ACROSS'> = {
   name: 'matmul',
-  choices: [WEIGHTS, OF_MANY],
+  choices: [WEIGHTS.flatMap((weight) => combine([weight], tilesOf(String(weight.WEIGHT)))), OF_MANY],
   sizes: PROJECTION_SIZES,
   bindings: projectionBindings,
   grid: (launch, most) => [
-    Math.ceil(rowsOf(launch.step, launch.constants.HEAD) / TILE),
-    ...spread(Math.ceil(virtualRows(launch) / TILE), most),
+    Math.ceil(rowsOf(launch.step, launch.constants.HEAD) / launch.constants.TALL),
+    ...spread(Math.ceil(virtualRows(launch) / launch.constants.WIDE), most),
   ],
   cpu: (launch) => projected(launch),
 };

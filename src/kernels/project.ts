@@ -1,12 +1,13 @@
 // Launches shaders/matvec.wgsl or matmul.wgsl, and the norm before them.
 import type { Gpu } from '../gpu/device.ts';
 import type { ShaderConstant } from '../gpu/kernel.ts';
-import type { Recorder } from '../gpu/recorder.ts';
+import type { Recorder, StepShape } from '../gpu/recorder.ts';
 import { MATMUL, MATVEC } from './matmul.ts';
-import { norm } from './norm.ts';
+import { norm, rowsOf } from './norm.ts';
 import { type QkvPlace, qkvConstants } from './qkv.ts';
-import { type Activations, stride, type Weight } from './tensor.ts';
-import { reduceInclude, rowsInclude, type Tuning, type Width } from './tuning.ts';
+import { type Activations, stride, type Weight, type WeightPart } from './tensor.ts';
+import { tileAsked, tilesFor, tileTypes } from './tiles.ts';
+import { isTiled, reduceInclude, rowsInclude, type Tuning, type Width } from './tuning.ts';
 import { partConstants, weightInclude } from './weight-rows.ts';
 
 /** What a gate goes through: silu, or gelu as computed with tanh. */
@@ -30,8 +31,11 @@ export interface Projection {
   norm?: { eps: number; normed: GPUBuffer } | undefined;
   /** Only the rows whose logits are wanted. */
   head?: boolean;
-  /** Rows of x that it is made for. */
+  /** Rows of x that it is made for, and how many at most. */
   width: Width;
+  most: number;
+  /** x is within what f16 holds, and may be rounded to it where the weights are rounded too. */
+  half?: boolean;
   step: GPUBuffer;
 }
 
@@ -50,13 +54,30 @@ function outputConstants(out: Output): Record<string, ShaderConstant> {
 const outputBindings = (out: Output): Record<string, GPUBuffer> =>
   out.kind === 'qkv' ? { q: out.q, kv: out.kv, rope: out.rope, rows: out.rows } : { out: out.to.buffer };
 
+/** A way to make a part: what the kernel is told, and for which steps. */
+interface Way {
+  imports: Record<string, string>;
+  constants: Record<string, ShaderConstant>;
+  when?: (step: StepShape) => boolean;
+}
+
+/** The tiles of a part, of which each step has one. Of a batch, 16 rows are a tile. */
+function tiled(gpu: Gpu, part: WeightPart, { width, most, half = false, head = false }: Projection): Way[] {
+  const types = tileTypes(weightInclude(part.dtype), gpu.features.f16, half);
+  const least = width === 'batch' ? 16 : 32;
+  return tilesFor(gpu, types, { outputs: part.rows, most, least }).map(({ shape, takes }) => ({
+    ...tileAsked(shape, types),
+    when: (step) => takes(rowsOf(step, head ? 1 : 0)),
+  }));
+}
+
 /** `out = x W^T + b` in one launch a part of the weight, the norm before and what follows fused. */
 export function project(gpu: Gpu, tuning: Tuning, recorder: Recorder, call: Projection): void {
   const { weight, out, width, head = false } = call;
-  const tiled = width === 'many' && tuning.wide === 'tiled';
+  const inTiles = isTiled(width, tuning);
   let { x, norm: fused } = call;
   // Few rows are bound by their weights, and normalise on the way; of many rows, each four weight rows would do so anew.
-  if (fused && width === 'many') {
+  if (fused && (inTiles || width === 'many')) {
     const { eps, normed } = fused;
     norm(gpu, tuning, recorder, {
       label: `${call.label} norm`,
@@ -74,46 +95,50 @@ export function project(gpu: Gpu, tuning: Tuning, recorder: Recorder, call: Proj
   const { workgroup, lanes } = tuning.matvec;
   const rows = rowsInclude(gpu, lanes, width);
   const tokens = width === 'one' ? 1 : width === 'many' && rows === 'x_subgroup' ? 8 : 4;
-  for (const part of weight.parts) {
-    const shared = lanes === 1 && part.rows >= MANY_ROWS ? 8 : 4;
-    recorder.add({
-      label: call.label,
-      shader: {
-        kernel: tiled ? MATMUL : MATVEC,
-        imports: {
-          WEIGHT: weightInclude(part.dtype),
-          OUT: `out_${out.kind}`,
-          ...(!tiled && { REDUCE: reduceInclude(gpu, lanes), X: rows }),
-          ...(out.kind === 'qkv' && { KV_WRITE: `kv_write_${out.kvDtype}` }),
+  const byVector = (part: WeightPart): Way => ({
+    imports: { REDUCE: reduceInclude(gpu, lanes), X: rows },
+    constants: {
+      WG: workgroup,
+      LANES: lanes,
+      TOKENS: tokens,
+      ROWS: lanes === 1 && part.rows >= MANY_ROWS ? 8 : 4,
+      NORM: fused !== undefined,
+      EPS: fused?.eps ?? 0,
+      K: weight.cols,
+    },
+  });
+  for (const part of weight.parts)
+    for (const { imports, constants, when } of inTiles ? tiled(gpu, part, call) : [byVector(part)])
+      recorder.add({
+        label: call.label,
+        shader: {
+          kernel: inTiles ? MATMUL : MATVEC,
+          imports: {
+            WEIGHT: weightInclude(part.dtype),
+            OUT: `out_${out.kind}`,
+            ...imports,
+            ...(out.kind === 'qkv' && { KV_WRITE: `kv_write_${out.kvDtype}` }),
+          },
+          constants: {
+            ...constants,
+            ...partConstants(part, weight.cols),
+            X_STRIDE4: padded / 4,
+            // The halves of a swiglu part are output rows of their own.
+            ROW0: out.kind === 'swiglu' ? part.row0 / 2 : part.row0,
+            BIAS: weight.hasBias,
+            BIAS_AT: weight.hasGain ? padded : 0,
+            HEAD: head,
+            ...outputConstants(out),
+          },
         },
-        constants: {
-          ...(!tiled && {
-            WG: workgroup,
-            LANES: lanes,
-            TOKENS: tokens,
-            ROWS: shared,
-            NORM: fused !== undefined,
-            EPS: fused?.eps ?? 0,
-            K: weight.cols,
-          }),
-          ...partConstants(part, weight.cols),
-          X_STRIDE4: padded / 4,
-          // The halves of a swiglu part are output rows of their own.
-          ROW0: out.kind === 'swiglu' ? part.row0 / 2 : part.row0,
-          BIAS: weight.hasBias,
-          BIAS_AT: weight.hasGain ? padded : 0,
-          HEAD: head,
-          ...outputConstants(out),
+        bind: {
+          x: x.buffer,
+          weight: part.codes,
+          scales: part.scales,
+          vectors: part.vectors ?? part.codes,
+          step: call.step,
+          ...outputBindings(out),
         },
-      },
-      bind: {
-        x: x.buffer,
-        weight: part.codes,
-        scales: part.scales,
-        vectors: part.vectors ?? part.codes,
-        step: call.step,
-        ...outputBindings(out),
-      },
-    });
-  }
+        when,
+      });
 }

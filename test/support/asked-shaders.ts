@@ -85,7 +85,7 @@ export function shadersOf(
   const hidden = { buffer: any, cols: spec.hiddenSize };
   const adapters = anyAdapters(weights, any);
   const parts = { gpu: on, tuning, spec, weights, kv, scratch, adapters };
-  for (const width of ['one', 'few', 'many'] as const) {
+  for (const width of ['one', 'few', 'batch', 'many'] as const) {
     for (const adapted of withAdapters ? [false, true] : [false])
       void recordBlocks(parts, plan, any, width, adapted);
     void recordHead(parts, width);

@@ -402,6 +402,8 @@ export function covering(
     .filter(fits)
     .map((fixed) => {
       const one = Object.entries(fixed).map(([key, value]) => `${key} ${value}`);
+      // A tile's shape is one alternative.
+      if ('TALL' in fixed) one.push(`${fixed.TALL} by ${fixed.WIDE} by ${fixed.ACROSS}`);
       const has = pairs ? one.flatMap((a, i) => one.slice(i).map((b) => `${a} ${b}`)) : one;
       return { fixed, has: has.map(idOf) };
     });
