@@ -23,17 +23,10 @@ const SLABS = UNITS * UNIT / DEPTH;
 // Threads with many registers have the next slab on its way while they multiply one, and several steps.
 const AHEAD = ACROSS > 4u;
 const STEPS = select(1u, 4u, AHEAD);
-// So many times.
-// From one thread's first quad of weight rows to the next's.
+// From one thread's first quad of weight rows to the next one's.
 const W_OWN = select(1u, W_NEAR, ACROSS > 4u);
+// A group multiplies steps of a slab so many times.
 const MULTIPLIES = DEPTH / GROUPS / STEPS;
-
-// (DEPTH, TALL / 4) and (DEPTH, WIDE / 4), each four neighbouring rows; two more, so that threads that write neighbours along K
-// meet in no bank. The j-th of the e-th eight k is in row j * EIGHTS + e.
-const X_PITCH = TALL / 4u + 2u;
-const W_PITCH = WIDE / 4u + 2u;
-var<workgroup> x_tile: array<XQuad, DEPTH * X_PITCH>;
-var<workgroup> w_tile: array<WQuad, DEPTH * W_PITCH>;
 
 // Eight neighbours along K of a row, as the tiles have them.
 struct XEight {
@@ -46,24 +39,36 @@ struct WEight {
   b: WQuad,
 }
 
-fn bring_x(row: u32, at: u32) -> XEight {
-  return XEight(XQuad(x[row * X_STRIDE4 + 2u * at]), XQuad(x[row * X_STRIDE4 + 2u * at + 1u]));
+// A power of two that keeps x, normed with these gains, within f16.
+fn x_scale() -> f32 {
+  if (RANGED) {
+    return vectors[X_STRIDE4].x;
+  }
+  return 1.0;
 }
 
+fn factor() -> f32 {
+  return FACTOR / x_scale();
+}
+
+fn bring_x(row: u32, at: u32) -> XEight {
+  let unit = row * X_STRIDE4 + 2u * at;
+  return XEight(XQuad(x_scale() * x[unit]), XQuad(x_scale() * x[unit + 1u]));
+}
+
+// The j-th of the e-th eight k is the (j * EIGHTS + e)-th of a slab, of both.
 fn put_x(row: u32, eight: u32, values: XEight) {
   if (TALL % BRINGING > 0u && row >= TALL) {
     return;
   }
-  let to = eight * X_PITCH + row / 4u;
-  let part = row % 4u;
-  x_tile[to][part] = values.a.x;
-  x_tile[to + EIGHTS * X_PITCH][part] = values.a.y;
-  x_tile[to + 2u * EIGHTS * X_PITCH][part] = values.a.z;
-  x_tile[to + 3u * EIGHTS * X_PITCH][part] = values.a.w;
-  x_tile[to + 4u * EIGHTS * X_PITCH][part] = values.b.x;
-  x_tile[to + 5u * EIGHTS * X_PITCH][part] = values.b.y;
-  x_tile[to + 6u * EIGHTS * X_PITCH][part] = values.b.z;
-  x_tile[to + 7u * EIGHTS * X_PITCH][part] = values.b.w;
+  x_put(eight, row, values.a.x);
+  x_put(EIGHTS + eight, row, values.a.y);
+  x_put(2u * EIGHTS + eight, row, values.a.z);
+  x_put(3u * EIGHTS + eight, row, values.a.w);
+  x_put(4u * EIGHTS + eight, row, values.b.x);
+  x_put(5u * EIGHTS + eight, row, values.b.y);
+  x_put(6u * EIGHTS + eight, row, values.b.z);
+  x_put(7u * EIGHTS + eight, row, values.b.w);
 }
 
 fn weight_row(v: u32) -> u32 {
@@ -84,16 +89,14 @@ fn put_w(row: u32, eight: u32, values: WEight) {
   if (WIDE % BRINGING > 0u && row >= WIDE) {
     return;
   }
-  let to = eight * W_PITCH + row / 4u;
-  let part = row % 4u;
-  w_tile[to][part] = values.a.x;
-  w_tile[to + EIGHTS * W_PITCH][part] = values.a.y;
-  w_tile[to + 2u * EIGHTS * W_PITCH][part] = values.a.z;
-  w_tile[to + 3u * EIGHTS * W_PITCH][part] = values.a.w;
-  w_tile[to + 4u * EIGHTS * W_PITCH][part] = values.b.x;
-  w_tile[to + 5u * EIGHTS * W_PITCH][part] = values.b.y;
-  w_tile[to + 6u * EIGHTS * W_PITCH][part] = values.b.z;
-  w_tile[to + 7u * EIGHTS * W_PITCH][part] = values.b.w;
+  w_put(eight, row, values.a.x);
+  w_put(EIGHTS + eight, row, values.a.y);
+  w_put(2u * EIGHTS + eight, row, values.a.z);
+  w_put(3u * EIGHTS + eight, row, values.a.w);
+  w_put(4u * EIGHTS + eight, row, values.b.x);
+  w_put(5u * EIGHTS + eight, row, values.b.y);
+  w_put(6u * EIGHTS + eight, row, values.b.z);
+  w_put(7u * EIGHTS + eight, row, values.b.w);
 }
 
 // The sums of a thread: rows 0..7 by four weight rows (a) and four others (b).
@@ -117,9 +120,9 @@ struct Sums {
 }
 
 fn multiply(sums: ptr<function, Sums>, x_at: u32, w_at: u32) {
-  let p = vec4f(x_tile[x_at]);
-  let q = vec4f(x_tile[x_at + X_FAR]);
-  let a = vec4f(w_tile[w_at]);
+  let p = x_low(x_at);
+  let q = x_high(x_at);
+  let a = w_low(w_at);
   (*sums).a0 += p.x * a;
   (*sums).a1 += p.y * a;
   (*sums).a2 += p.z * a;
@@ -129,7 +132,7 @@ fn multiply(sums: ptr<function, Sums>, x_at: u32, w_at: u32) {
   (*sums).a6 += q.z * a;
   (*sums).a7 += q.w * a;
   if (ACROSS > 4u) {
-    let b = vec4f(w_tile[w_at + W_FAR]);
+    let b = w_high(w_at);
     (*sums).b0 += p.x * b;
     (*sums).b1 += p.y * b;
     (*sums).b2 += p.z * b;
@@ -230,8 +233,8 @@ fn main(
   let eight = lid % EIGHTS;
   let own = lid / EIGHTS;
   let group = lid / MEMBERS;
-  let x_at = group * (DEPTH / GROUPS) * X_PITCH + lid / THREADS_W % THREADS_X * X_NEAR;
-  let w_at = group * (DEPTH / GROUPS) * W_PITCH + lid % THREADS_W * W_OWN;
+  let x_at = group * (DEPTH / GROUPS) * X_ROW + lid / THREADS_W % THREADS_X;
+  let w_at = group * (DEPTH / GROUPS) * W_ROW + lid % THREADS_W;
   var sums = Sums();
   var ahead = Slab();
   if (AHEAD) {
@@ -253,7 +256,7 @@ fn main(
       if (AHEAD || MULTIPLIES >= 16u || i < 16u * count) {
         for (var j = 0u; j < STEPS; j++) {
           let k = i * STEPS + j;
-          multiply(&sums, x_at + k * X_PITCH, w_at + k * W_PITCH);
+          multiply(&sums, x_at + k * X_ROW, w_at + k * W_ROW);
         }
       }
     }

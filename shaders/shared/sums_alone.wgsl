@@ -8,7 +8,7 @@ fn finish_sums(sums: ptr<function, Sums>, lid: u32, token0: u32, v0: u32, count:
     let row = row0 + i / 4u * (4u * X_FAR) + i % 4u;
     if (row < count) {
       for (var j = 0u; j < ACROSS / 4u; j++) {
-        finish(row, v + j * (4u * W_FAR), FACTOR * select((*sums).a0, (*sums).b0, j > 0u));
+        finish(row, v + j * (4u * W_FAR), factor() * select((*sums).a0, (*sums).b0, j > 0u));
       }
     }
     (*sums).a0 = (*sums).a1;

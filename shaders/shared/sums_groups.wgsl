@@ -28,7 +28,7 @@ fn finish_sums(sums: ptr<function, Sums>, lid: u32, token0: u32, v0: u32, count:
         for (var group = 0u; group < GROUPS; group++) {
           sum += parts[share * WG + group * MEMBERS + member];
         }
-        finish(row, v0 + 4u * (W_OWN * (member % THREADS_W) + share / 2u * W_FAR), FACTOR * sum);
+        finish(row, v0 + 4u * (W_OWN * (member % THREADS_W) + share / 2u * W_FAR), factor() * sum);
       }
     }
     workgroupBarrier();

@@ -72,7 +72,8 @@ type ProjectionConstant =
   | 'OUT_STRIDE'
   | 'RESIDUAL'
   | 'GELU'
-  | 'HEAD';
+  | 'HEAD'
+  | 'RANGED';
 
 /** Weight rows, with those that out_swiglu.wgsl makes of an odd width. */
 const virtualRows = ({ imports, constants: { N } }: Launch<ProjectionConstant>): number =>
@@ -92,7 +93,7 @@ function projectionBindings(asked: Asked<ProjectionConstant>): Binding<Projectio
   return [
     reads('x', 'vec4f', ({ constants, step }) => [step.rows, 4 * constants.X_STRIDE4]),
     ...weightBindings(asked),
-    // the gain of the norm before, padded, then the bias
+    // the gain of the norm before, with what is behind it, then the bias
     reads('vectors', 'vec4f', ({ constants }) => [constants.BIAS_AT + 4 * Math.ceil(constants.N / 4)]),
     ...out,
     STEP,
@@ -119,9 +120,11 @@ function* projected(launch: TwinLaunch<ProjectionConstant>, norm?: { K: number; 
   const padded = 4 * constants.X_STRIDE4;
   const rows = pick(rowsOf(step, HEAD));
   const gain = norm && floats('vectors', 0, padded);
+  const range = constants.RANGED ? floats('vectors', padded, 1)[0]! : 1;
   const xs = rows.map((row) => {
     const x = floats('x', ((HEAD && norm ? step.first : 0) + row) * padded, padded);
-    if (imports.X_TILE === 'x_tile_f16') return Float64Array.from(x, (value) => f16ToF32(f32ToF16(value)));
+    if (imports.X_TILE === 'x_tile_f16')
+      return Float64Array.from(x, (value) => f16ToF32(f32ToF16(range * value)) / range);
     const by = norm ? rmsScale(x, norm.K, norm.EPS) : 1;
     return Float64Array.from(x, (value, i) => value * by * (gain ? gain[i]! : 1));
   });

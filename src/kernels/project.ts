@@ -5,7 +5,7 @@ import type { Recorder, StepShape } from '../gpu/recorder.ts';
 import { MATMUL, MATVEC } from './matmul.ts';
 import { norm, rowsOf } from './norm.ts';
 import { type QkvPlace, qkvConstants } from './qkv.ts';
-import { type Activations, stride, type Weight, type WeightPart } from './tensor.ts';
+import { type Activations, gainSize, stride, type Weight, type WeightPart } from './tensor.ts';
 import { tileAsked, tilesFor, tileTypes } from './tiles.ts';
 import { isTiled, reduceInclude, rowsInclude, type Tuning, type Width } from './tuning.ts';
 import { partConstants, weightInclude } from './weight-rows.ts';
@@ -34,7 +34,7 @@ export interface Projection {
   /** Rows of x that it is made for, and how many at most. */
   width: Width;
   most: number;
-  /** x is within what f16 holds, and may be rounded to it where the weights are rounded too. */
+  /** x is known to be within what f16 holds. */
   half?: boolean;
   step: GPUBuffer;
 }
@@ -62,8 +62,15 @@ interface Way {
 }
 
 /** The tiles of a part, of which each step has one. Of a batch, 16 rows are a tile. */
-function tiled(gpu: Gpu, part: WeightPart, { width, most, half = false, head = false }: Projection): Way[] {
-  const types = tileTypes(weightInclude(part.dtype), gpu.features.f16, half);
+function tiled(
+  gpu: Gpu,
+  part: WeightPart,
+  { width, most, norm, half = false, head = false, weight }: Projection,
+): Way[] {
+  // What was normed with a gain of which the largest is known is within f16; logits are as exact as they can be.
+  const normed = norm !== undefined && weight.hasGain;
+  const x = head ? 'any' : normed ? 'ranged' : half ? 'half' : 'any';
+  const types = tileTypes(weightInclude(part.dtype), gpu.features.f16, x);
   const least = width === 'batch' ? 16 : 32;
   return tilesFor(gpu, types, { outputs: part.rows, most, least }).map(({ shape, takes }) => ({
     ...tileAsked(shape, types),
@@ -126,7 +133,7 @@ export function project(gpu: Gpu, tuning: Tuning, recorder: Recorder, call: Proj
             // The halves of a swiglu part are output rows of their own.
             ROW0: out.kind === 'swiglu' ? part.row0 / 2 : part.row0,
             BIAS: weight.hasBias,
-            BIAS_AT: weight.hasGain ? padded : 0,
+            BIAS_AT: weight.hasGain ? gainSize(weight.cols) : 0,
             HEAD: head,
             ...outputConstants(out),
           },

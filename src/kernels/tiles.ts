@@ -34,7 +34,12 @@ type Across = 8 | 4;
 export interface TileTypes {
   x: TileType;
   w: TileType;
+  /** x is brought within f16 by what is behind the gain of its norm. */
+  ranged: boolean;
 }
+
+/** What is known of x: nothing, that f16 holds it, or that it was normed. */
+type Known = 'any' | 'half' | 'ranged';
 
 /** Weights that are as exact as they were stored. */
 const EXACT = ['weight_f32', 'weight_bf16'];
@@ -43,9 +48,13 @@ const EXACT = ['weight_f32', 'weight_bf16'];
  * f16 where the device has it, for weights that are f16; and for x, where its values are within f16 and the weights were rounded.
  * Weights of blocks may be past f16 as codes times scales.
  */
-export function tileTypes(reader: string, f16: boolean, half: boolean): TileTypes {
+export function tileTypes(reader: string, f16: boolean, known: Known): TileTypes {
   const rounded = f16 && !EXACT.includes(reader);
-  return { x: rounded && half ? 'f16' : 'f32', w: rounded && reader === 'weight_f16' ? 'f16' : 'f32' };
+  return {
+    x: rounded && known !== 'any' ? 'f16' : 'f32',
+    w: rounded && reader === 'weight_f16' ? 'f16' : 'f32',
+    ranged: rounded && known === 'ranged',
+  };
 }
 
 /** How a workgroup makes a tile. */
@@ -82,15 +91,15 @@ function shapeOf({ tall, wide }: Tile, across: Across, { x, w }: TileTypes): Til
 }
 
 /** What the shader is told of a shape. */
-export function tileAsked({ tall, wide, threads, depth, across }: TileShape, { x, w }: TileTypes) {
+export function tileAsked({ tall, wide, threads, depth, across }: TileShape, types: TileTypes) {
   const alone = (tall * wide) / (8 * across) === threads;
   return {
     imports: {
-      X_TILE: `x_tile_${x}`,
-      W_TILE: `w_tile_${w}`,
+      X_TILE: `x_tile_${types.x}`,
+      W_TILE: `w_tile_${types.w}`,
       SUMS: alone ? 'sums_alone' : 'sums_groups',
     },
-    constants: { TALL: tall, WIDE: wide, WG: threads, DEPTH: depth, ACROSS: across },
+    constants: { TALL: tall, WIDE: wide, WG: threads, DEPTH: depth, ACROSS: across, RANGED: types.ranged },
   };
 }
 
@@ -100,10 +109,9 @@ const shapesOf = (types: TileTypes): TileShape[] =>
 /** All that may be asked of weights that a reader reads. */
 export function tilesOf(reader: string): Fixed[] {
   const types = [
-    [false, false],
-    [true, false],
-    [true, true],
-  ].map(([f16, half]) => tileTypes(reader, f16!, half!));
+    tileTypes(reader, false, 'any'),
+    ...(['any', 'half', 'ranged'] as const).map((known) => tileTypes(reader, true, known)),
+  ];
   return types.flatMap((types) =>
     shapesOf(types).map((shape) => {
       const { imports, constants } = tileAsked(shape, types);

@@ -161,10 +161,11 @@ export function recordBlocks(
     weight: Weight,
     gain: GPUBuffer | undefined,
     site: Site | undefined,
+    half = false,
   ): void => {
     const to = gain ? { buffer: scratch.normed, cols: x.cols } : x;
     const out: Output = { kind: 'plain', to, residual: !gain };
-    project(gpu, tuning, recorder, { label, x: from, weight, out, ...made, step });
+    project(gpu, tuning, recorder, { label, x: from, weight, out, half, ...made, step });
     if (site) loraAdd(recorder, { ...lowRank(site, { label, x: from }), to });
     if (!gain) return;
     const call = { label: `${label} norm`, x: to, vectors: gain, out: x.buffer, add: true };
@@ -223,7 +224,8 @@ export function recordBlocks(
         width,
         step,
       });
-      add('out', attended, own.out, own.gainAfter, adapters?.site(layer, 'out'));
+      // Means of v are within what v is.
+      add('out', attended, own.out, own.gainAfter, adapters?.site(layer, 'out'), kv.dtype === 'f16');
     } else if (kind === 'conv') {
       const own = weights.conv.get(layer)!;
       const thirds = { buffer: scratch.qkv!, cols: own.in.rows };
@@ -295,6 +297,8 @@ export function recordLinear(
       x: z,
       weight: down,
       out: { kind: 'plain', to: reduced, residual: false },
+      // Without a gain, no value is past the root of its row's size.
+      half: true,
       ...made,
       step,
     });
@@ -303,6 +307,7 @@ export function recordLinear(
     x: reduced ?? z,
     weight: up,
     out: { kind: 'plain', to, residual: to === x },
+    half: !reduced,
     ...made,
     step,
   });

@@ -77,7 +77,8 @@ export function shadersOf(
   const ledger = new Ledger(real);
   const spec = typeof model === 'string' ? configs.get(model)! : model;
   const plan = planOf(spec);
-  const size = { rows: 8, decodeRows: 8, logitRows: 8, context: 600, sequences: 2 };
+  // Of a chunk and of a batch: each number of rows may have a kernel of its own.
+  const size = { rows: 256, decodeRows: 16, logitRows: 32, context: 600, sequences: 16 };
   const scratch = allocateScratch(ledger, tuning, spec, size);
   const { weights } = allocateWeights(real, ledger, spec, dtype);
   const kv = new KvCache(ledger, spec, { ...size, dtype: kvDtype });
