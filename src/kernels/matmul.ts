@@ -1,4 +1,5 @@
 // shaders/matvec.wgsl and matmul.wgsl: `x W'`, with what comes before and after.
+import { f16ToF32, f32ToF16 } from '../formats/float.ts';
 import {
   type Asked,
   type Binding,
@@ -16,6 +17,7 @@ import { spread } from '../gpu/recorder.ts';
 import { rmsScale, rowsOf } from './norm.ts';
 import { KV_WRITES, pickHeads, placed, QKV_SIZES, type QkvConstant, qkvBindings, type Sum } from './qkv.ts';
 import { COUNT, FACTOR, PLACE, SMALL } from './tensor.ts';
+import { tilesOf } from './tiles.ts';
 import { WEIGHTS, type WeightConstant, weightBindings, weightRow } from './weight-rows.ts';
 
 /** Where sums go: q, k and v; gate and up; values that others read; what is added to the hidden states. */
@@ -66,10 +68,8 @@ export type ProjectionConstant =
   | 'OUT_STRIDE'
   | 'RESIDUAL'
   | 'GELU'
-  | 'HEAD';
-
-/** Rows and columns of a tile of matmul.wgsl. */
-const TILE = 64;
+  | 'HEAD'
+  | 'RANGED';
 
 /** Weight rows, with those that out_swiglu.wgsl makes of an odd width. */
 export const virtualRows = ({ imports, constants: { N } }: Launch<ProjectionConstant>): number =>
@@ -89,7 +89,7 @@ export function projectionBindings(asked: Asked<ProjectionConstant>): Binding<Pr
   return [
     reads('x', 'vec4f', ({ constants, step }) => [step.rows, 4 * constants.X_STRIDE4]),
     ...weightBindings(asked),
-    // the gain of the norm before, padded, then the bias
+    // the gain of the norm before, with what is behind it, then the bias
     reads('vectors', 'vec4f', ({ constants }) => [constants.BIAS_AT + 4 * Math.ceil(constants.N / 4)]),
     ...out,
     STEP,
@@ -116,8 +116,11 @@ export function* projected(launch: TwinLaunch<ProjectionConstant>, norm?: { K: n
   const padded = 4 * constants.X_STRIDE4;
   const rows = pick(rowsOf(step, HEAD));
   const gain = norm && floats('vectors', 0, padded);
+  const range = constants.RANGED ? floats('vectors', padded, 1)[0]! : 1;
   const xs = rows.map((row) => {
     const x = floats('x', ((HEAD && norm ? step.first : 0) + row) * padded, padded);
+    if (imports.X_TILE === 'x_tile_f16')
+      return Float64Array.from(x, (value) => f16ToF32(f32ToF16(range * value)) / range);
     const by = norm ? rmsScale(x, norm.K, norm.EPS) : 1;
     return Float64Array.from(x, (value, i) => value * by * (gain ? gain[i]! : 1));
   });
@@ -193,14 +196,14 @@ export const MATVEC: Kernel<ProjectionConstant | 'WG' | 'TOKENS' | 'ROWS' | 'NOR
   cpu: (launch) => projected(launch, launch.constants.NORM ? launch.constants : undefined),
 };
 
-export const MATMUL: Kernel<ProjectionConstant> = {
+export const MATMUL: Kernel<ProjectionConstant | 'TALL' | 'WIDE' | 'WG' | 'DEPTH' | 'ACROSS'> = {
   name: 'matmul',
-  choices: [WEIGHTS, OF_MANY],
+  choices: [WEIGHTS.flatMap((weight) => combine([weight], tilesOf(String(weight.WEIGHT)))), OF_MANY],
   sizes: { ...PROJECTION_SIZES, UNITS: COUNT },
   bindings: projectionBindings,
   grid: (launch, most) => [
-    Math.ceil(rowsOf(launch.step, launch.constants.HEAD) / TILE),
-    ...spread(Math.ceil(virtualRows(launch) / TILE), most),
+    Math.ceil(rowsOf(launch.step, launch.constants.HEAD) / launch.constants.TALL),
+    ...spread(Math.ceil(virtualRows(launch) / launch.constants.WIDE), most),
   ],
   cpu: (launch) => projected(launch),
 };

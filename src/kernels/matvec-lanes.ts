@@ -13,6 +13,7 @@ import {
 } from './matmul.ts';
 import { rowsOf } from './norm.ts';
 import { COUNT, SMALL } from './tensor.ts';
+import type { Width } from './tuning.ts';
 import { SPANS } from './weight-rows.ts';
 
 /** Threads that a launch has at least, where rows and columns give them: enough loads under way to hide how long one takes. */
@@ -63,24 +64,19 @@ const shapeOf = (tile: Tile, SUB: number) => ({ ...tile, SUB, WG: workgroupOf(ti
 const WIDE = 32;
 
 /**
- * Imports and constants of the launches that spread a projection to `rows` rows over an adapter's threads: of those for `least`
- * to `most` rows of x the one runs that is for as many as a step has, so that each weight is read once.
+ * Launches that spread a projection to `rows` rows over an adapter's threads: what each is told, and for how many rows of x it is.
+ * Of a step one runs, the smallest that takes all of its rows, so that each weight is read once; or the largest.
  */
-export function matvecLaunches(gpu: Gpu, rows: number, least: number, most: number) {
+export function matvecTiles(gpu: Gpu, rows: number, width: Width) {
   const SUB = together(gpu);
   const ROWS = gpu.features.subgroups && gpu.subgroupSize.min >= WIDE ? 4 : 2;
-  const tiles = TILES.filter((tile) => tile.ROWS === ROWS);
-  const fitting = tiles.filter(
-    ({ TOKENS }, i) => TOKENS >= least && (i === 0 || tiles[i - 1]!.TOKENS < most),
-  );
-  return (fitting.length > 0 ? fitting : tiles.slice(-1)).map((tile, i, { length }) => ({
+  const all = TILES.filter((tile) => tile.ROWS === ROWS);
+  const tiles = { one: all.slice(0, 1), few: all.slice(1) }[width as string] ?? all.slice(-1);
+  return tiles.map((tile, i) => ({
     imports: { ADD: addInclude(SUB) },
-    constants: {
-      ...shapeOf(tile, SUB),
-      LANES: lanesOf(rows, ROWS),
-      LEAST: i === 0 ? 1 : fitting[i - 1]!.TOKENS + 1,
-      MOST: i === length - 1 ? COUNT[1] : tile.TOKENS,
-    },
+    constants: { ...shapeOf(tile, SUB), LANES: lanesOf(rows, ROWS) },
+    takes: (count: number): boolean =>
+      (i === 0 || count > tiles[i - 1]!.TOKENS) && (i === tiles.length - 1 || count <= tile.TOKENS),
   }));
 }
 
@@ -89,7 +85,7 @@ const SHAPES: readonly Fixed[] = TOGETHER.flatMap((SUB) =>
 );
 
 export const MATVEC_LANES: Kernel<
-  ProjectionConstant | 'WG' | 'LANES' | 'TOKENS' | 'ROWS' | 'LEAST' | 'MOST' | 'SUB' | 'NORM' | 'K' | 'EPS'
+  ProjectionConstant | 'WG' | 'LANES' | 'TOKENS' | 'ROWS' | 'SUB' | 'NORM' | 'K' | 'EPS'
 > = {
   name: 'matvec_lanes',
   choices: [SPANS, SHAPES, [...OF_FEW, ...combine(OF_MANY, [{ NORM: false }])]],
@@ -97,19 +93,15 @@ export const MATVEC_LANES: Kernel<
     ...PROJECTION_SIZES,
     LANES: [8, 128],
     SPANS: COUNT,
-    LEAST: COUNT,
-    MOST: COUNT,
     K: COUNT,
     EPS: SMALL,
   },
   bindings: projectionBindings,
   grid(launch, most) {
-    const { HEAD, TOKENS, ROWS, LANES, WG, LEAST, MOST } = launch.constants;
-    const rows = rowsOf(launch.step, HEAD);
-    if (rows < LEAST || rows > MOST) return undefined;
+    const { HEAD, TOKENS, ROWS, LANES, WG } = launch.constants;
     const across = Math.ceil(virtualRows(launch) / (ROWS * (WG / LANES)));
     // Rows of x first: workgroups that run at the same time share weights, which are the larger of the two.
-    return [Math.ceil(rows / TOKENS), ...spread(across, most)];
+    return [Math.ceil(rowsOf(launch.step, HEAD) / TOKENS), ...spread(across, most)];
   },
   cpu: (launch) => projected(launch, launch.constants.NORM ? launch.constants : undefined),
 };

@@ -7,8 +7,22 @@ export interface LaneShape {
   lanes: number;
 }
 
-/** How many rows of x a forward is made for: one, up to `wideFrom`, or a chunk of a prompt. */
-export type Width = 'one' | 'few' | 'many';
+/** How many rows of x a forward is made for: one, up to `MOST_FEW`, more of a batch, or a chunk of a prompt. */
+export type Width = 'one' | 'few' | 'batch' | 'many';
+
+/** Rows that the kernels for few rows take at once. */
+export const MOST_FEW = 8;
+
+/** What a forward over rows is: of a prompt, or of so many sequences. */
+export const widthOf = ({ wide, wideFrom }: Tuning, rows: number, prompt: boolean): Width => {
+  if (prompt && rows >= wideFrom) return 'many';
+  if (rows > MOST_FEW && wide === 'tiled') return 'batch';
+  return rows === 1 ? 'one' : 'few';
+};
+
+/** Whether projections are made in tiles of rows, and the norm before them in a launch of its own. */
+export const isTiled = (width: Width, { wide }: Pick<Tuning, 'wide'>): boolean =>
+  wide === 'tiled' && (width === 'many' || width === 'batch');
 
 /** Choices that change speed and never results. */
 export interface Tuning {
@@ -79,7 +93,7 @@ export function defaultTuning(gpu: Gpu): Tuning {
         wideAttention: 'tiled',
         split: 256,
         vocabulary: 256,
-        wideFrom: 17,
+        wideFrom: MOST_FEW + 1,
       };
 }
 

@@ -29,8 +29,6 @@ const SMALL = {
     UNITS: 8,
     LANES: 8,
     SPANS: 2,
-    LEAST: 1,
-    MOST: 1,
     VOCAB: 260,
     STRIDE4: 80,
     MASK_WORDS: 9,
@@ -50,7 +48,7 @@ const LARGE: typeof SMALL = {
     X_STRIDE4: 2048,
   },
   ...{ K: 8192, N: 262_144, ROW0: 65_536, FACTOR: 1, BIAS_AT: 8192, EPS: 1e-5, UNITS: 1024, VOCAB: 262_144 },
-  ...{ LANES: 64, SPANS: 256, LEAST: 5, MOST: 8 },
+  ...{ LANES: 64, SPANS: 256 },
   ...{ STRIDE4: 65_536, MASK_WORDS: 8192, TOP: 20, WIDE_FROM: 17, WINDOW: 4096 },
   ...{ MATRICES: 3, T_STRIDE4: 256, SECOND: 4096, THIRD: 5120, WIDTH: 14_336, PART: 16_384 },
 };
