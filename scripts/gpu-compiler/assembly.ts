@@ -115,18 +115,19 @@ function amdWait(line: string): number | undefined {
   return count === undefined ? undefined : Number(count);
 }
 
-/** Most loads under way at a time. */
-function inFlight(ops: readonly Op[]): number {
-  let flying: (string | true)[] = [];
-  let most = 0;
-  for (const { load, wait } of ops) {
+/** Most loads under way at a time, and the bytes that they bring. */
+function inFlight(ops: readonly Op[]): { flight: number; flightBytes: number } {
+  let flying: Op[] = [];
+  let most: readonly Op[] = [];
+  for (const op of ops) {
+    const { load, wait } = op;
     if (typeof wait === 'number') flying = flying.slice(Math.max(0, flying.length - wait));
-    else if (wait !== undefined) flying = flying.filter((name) => name !== wait);
+    else if (wait !== undefined) flying = flying.filter(({ load: name }) => name !== wait);
     if (load === undefined) continue;
-    flying.push(load);
-    most = Math.max(most, flying.length);
+    flying = [...flying, op];
+    if (flying.length > most.length) most = flying;
   }
-  return most;
+  return { flight: most.length, flightBytes: sum(most, ({ bytes }) => bytes) };
 }
 
 export interface Reading {
@@ -135,6 +136,8 @@ export interface Reading {
    * the one that does most; or anywhere, where there is none.
    */
   flight: number;
+  /** Bytes that these bring. */
+  flightBytes: number;
   /** Barriers in the code, each counted once, also in a loop. */
   barriers: number;
   /** Vector instructions for each multiply-add in the loop that multiplies most. */
@@ -163,16 +166,17 @@ export function readAssembly(maker: Maker, text: string): Reading {
   for (const loop of innermost) if (multiplyAddsOf(loop) > multiplyAddsOf(hot)) hot = loop;
   const barriers = ops.filter(({ barrier }) => barrier).length;
   const multiplyAdds = multiplyAddsOf(hot);
-  if (multiplyAdds === 0) return { flight: inFlight(ops), barriers };
+  if (multiplyAdds === 0) return { ...inFlight(ops), barriers };
   const flights = innermost
     .filter((loop) => multiplyAddsOf(loop) >= multiplyAdds / 2)
     .map(inFlight)
-    .filter((flight) => flight > 0);
+    .filter(({ flight }) => flight > 0)
+    .sort((a, b) => a.flight - b.flight);
   const sharedReads = hot.filter(({ sharedRead }) => sharedRead).length;
   const bytes = sum(hot, (op) => op.bytes);
   const wideBytes = sum(hot, (op) => (op.bytes! >= 16 ? op.bytes : 0));
   return {
-    flight: flights.length > 0 ? Math.min(...flights) : inFlight(ops),
+    ...(flights[0] ?? inFlight(ops)),
     barriers,
     perMultiplyAdd: sum(hot, ({ vector }) => vector) / multiplyAdds,
     ...(sharedReads > 0 && { perSharedRead: multiplyAdds / sharedReads }),

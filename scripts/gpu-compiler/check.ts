@@ -4,12 +4,13 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { type Counts, kernelRow } from '../../src/bench/work.ts';
 import type { ShaderSpec } from '../../src/gpu/kernel.ts';
 import { shaderText } from '../../src/gpu/shader.ts';
 import { buildLayer, type Compiled, compileAll, type Found, type Outcome, probe } from './driver.ts';
 import { type Figure, figuresOfCode, figuresOfLaunches, GATED, gateOf } from './gates.ts';
 import { GPU_NAMES, type Target, targets } from './gpus.ts';
-import { groupOf, type ModelLaunches, modelLaunches } from './launches.ts';
+import { allLaunches, type ModelLaunches, modelLaunches } from './launches.ts';
 import {
   addResult,
   changes,
@@ -25,6 +26,9 @@ import { type NamedShader, shaderTexts } from './texts.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 const TABLE = join(ROOT, 'docs/gpu-compilers.table.md');
+/** What the model of speed reads, and the GPU whose compiler says it. */
+const COUNTS = join(ROOT, 'src/bench/counts.ts');
+const COUNTED_ON = 'navi31';
 /** Kept between runs, so that what did not change is not compiled anew. */
 const WORK = join(ROOT, '.cache/gpu-compiler');
 /** Drivers at work at a time. */
@@ -195,9 +199,36 @@ function figuresOf({ target, known, texts, launches }: Job): Figure[] {
     const { only } = gateOf(gate);
     if (seen.has(key) || !asked.has(code) || (only && only !== gpu)) continue;
     seen.add(key);
-    figures.push({ gate, kernel: groupOf(shader), gpu, value });
+    figures.push({ gate, kernel: kernelRow(shader), gpu, value });
   }
   return figures;
+}
+
+/** What the model of speed counts with, of the kernels that models launch. */
+function countsText({ known, launches }: Job): string {
+  const rows = new Map<string, Counts>();
+  for (const { shader } of launches.flatMap(allLaunches)) {
+    const outcome = known.outcomes[hash(shaderText(shader).code)];
+    if (!outcome || 'error' in outcome) continue;
+    const { perMultiplyAdd = 0, flightBytes } = outcome;
+    const row = kernelRow(shader);
+    const { instructions, bytesInFlight } = rows.get(row) ?? {
+      instructions: 0,
+      bytesInFlight: Number.POSITIVE_INFINITY,
+    };
+    rows.set(row, {
+      instructions: Math.max(instructions, perMultiplyAdd),
+      bytesInFlight: Math.min(bytesInFlight, flightBytes),
+    });
+  }
+  const lines = [...rows]
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([row, { instructions, bytesInFlight }]) => {
+      const name = /^\w+$/.test(row) ? row : `'${row}'`;
+      return `  ${name}: { instructions: ${Number(instructions.toFixed(2))}, bytesInFlight: ${bytesInFlight} },\n`;
+    });
+  const text = readFileSync(COUNTS, 'utf8');
+  return text.replace(/= \{[^;]*;/, `= {\n${lines.join('')}};`);
 }
 
 function report(jobs: readonly Job[], write: boolean): number {
@@ -236,7 +267,8 @@ function report(jobs: readonly Job[], write: boolean): number {
     console.error(`Fails on ${gpu}: ${key}: ${now}${before && `, it was ${before}`}.`);
   if (write) {
     writeFileSync(TABLE, keptText(begun ? misses : shrunk(misses, kept)));
-    console.log(`Wrote ${TABLE}.`);
+    writeFileSync(COUNTS, countsText(jobs.find(({ target }) => target.name === COUNTED_ON)!));
+    console.log(`Wrote ${TABLE} and ${COUNTS}.`);
   } else if (changed.length > worse.length) {
     const better = changed.length - worse.length;
     console.log(`${better} are better than docs/gpu-compilers.table.md says: keep that with --write.`);

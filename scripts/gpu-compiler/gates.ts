@@ -1,5 +1,6 @@
 // What kernels must be on GPUs. Each gate is a figure with a limit, counted from what compilers made of a kernel, or from the
 // launches that a model records.
+import { threadsOf } from '../../src/bench/work.ts';
 import type { ShaderSpec } from '../../src/gpu/kernel.ts';
 import type { Dispatch, StepShape } from '../../src/gpu/recorder.ts';
 import type { Compiled } from './driver.ts';
@@ -68,18 +69,6 @@ export function timesRead({ grid }: Pick<Dispatch, 'grid'>, step: StepShape): nu
   return product(grid(step)) / alone;
 }
 
-/** Threads of a workgroup, as the text of a shader says it. */
-export function threadsOf(code: string): number {
-  const [, sizes = ''] = /@workgroup_size\(([^)]*)\)/.exec(code) ?? [];
-  const constant = (name: string): number =>
-    Number(new RegExp(`\\bconst ${name}\\b[^=]*= (\\d+)u?;`).exec(code)?.[1] ?? Number.NaN);
-  return sizes
-    .split(',')
-    .filter((size) => size.trim() !== '')
-    .map((size) => (/^\s*\d+u?\s*$/.test(size) ? Number.parseInt(size, 10) : constant(size.trim())))
-    .reduce((all, size) => all * size, 1);
-}
-
 /** The figures of a kernel that are counted from its code alone, whatever launches it. */
 export const figuresOfCode = ({ spills, scratch }: Compiled): [GateName, number][] => [
   ['registers spilled', spills],
@@ -114,7 +103,7 @@ export function figuresOfLaunches(
   const smol = model === 'SmolLM2-135M';
 
   for (const launch of [...decode.blocks, ...decode.head]) {
-    const { code, compiled } = built(launch.shader);
+    const { compiled } = built(launch.shader);
     const groups = workgroupsOf(launch, decode.step);
     if (isAttention(launch)) {
       add('decode attention: loads in flight', launch, compiled?.flight);
@@ -130,7 +119,7 @@ export function figuresOfLaunches(
     }
     const wide = compiled?.wide;
     add('q4 and q8 matvec: % of bytes by loads of 16', launch, wide && Math.floor(100 * wide));
-    add('q4 and q8 matvec: threads', launch, groups * threadsOf(code));
+    add('q4 and q8 matvec: threads', launch, groups * threadsOf(launch.shader));
     add('q4 and q8 matvec: barriers', launch, compiled?.barriers);
   }
 

@@ -1,11 +1,10 @@
 // What models launch, and what those launches compile: recorded on paper for each GPU.
 
-import type { ShaderSpec } from '../../src/gpu/kernel.ts';
 import type { Dispatch } from '../../src/gpu/recorder.ts';
 import type { ModelSpec } from '../../src/model/spec.ts';
 import { DTYPES, type WeightDtype } from '../../src/quant/index.ts';
 import type { Adapter } from '../../test/support/paper-gpu.ts';
-import { PaperModel, type PaperStep, SAMPLED } from '../../test/support/paper-model.ts';
+import { launchesOf, PaperModel, type PaperStep, SAMPLED } from '../../test/support/paper-model.ts';
 import { HEADS, REAL } from './shapes.ts';
 
 /** Steps of a model that gates look at. */
@@ -27,7 +26,7 @@ export interface ModelLaunches {
 const CONTEXT = 2048;
 const FEW = [2, 3, 4, 5, 8, 9, 16];
 
-async function launchesOf(
+async function recorded(
   adapter: Adapter,
   model: string | undefined,
   spec: ModelSpec,
@@ -40,7 +39,7 @@ async function launchesOf(
     model,
     dtype,
     decode: await one.decode(1000),
-    prompt: await one.prompt(128),
+    prompt: (await one.prompt(128))[0]!,
     rows: await Promise.all(FEW.map((rows) => sixteen.decode(1000, rows))),
     greedy: await one.decode(0),
     sampled: await one.decode(0, 1, SAMPLED),
@@ -51,26 +50,12 @@ async function launchesOf(
 export const modelLaunches = (adapter: Adapter): Promise<ModelLaunches[]> =>
   Promise.all([
     ...[...REAL].flatMap(([name, spec]) => [
-      ...DTYPES.map((dtype) => launchesOf(adapter, name, spec, { dtype, kv: 'f16' })),
-      launchesOf(adapter, name, spec, { dtype: 'f32', kv: 'f32' }),
+      ...DTYPES.map((dtype) => recorded(adapter, name, spec, { dtype, kv: 'f16' })),
+      recorded(adapter, name, spec, { dtype: 'f32', kv: 'f32' }),
     ]),
-    ...HEADS.map((spec) => launchesOf(adapter, undefined, spec, { dtype: 'f16', kv: 'f16' })),
+    ...HEADS.map((spec) => recorded(adapter, undefined, spec, { dtype: 'f16', kv: 'f16' })),
   ]);
 
 /** Every launch of them. */
 export const allLaunches = ({ decode, prompt, rows, greedy, sampled }: ModelLaunches): Dispatch[] =>
-  [decode, prompt, ...rows, greedy, sampled].flatMap(({ blocks, head, choice }) => [
-    ...blocks,
-    ...head,
-    ...choice,
-  ]);
-
-/** Rows of a table: kernels by what is read and by the rows of x that share it. */
-export function groupOf({ kernel, imports = {}, constants }: ShaderSpec): string {
-  const { WEIGHT } = imports;
-  const { TOKENS } = constants;
-  const words = [kernel.name];
-  if (WEIGHT) words.push(WEIGHT.replace('weight_', ''));
-  if (typeof TOKENS === 'number' && TOKENS > 1) words.push(`${TOKENS} rows`);
-  return words.join(' ');
-}
+  [decode, prompt, ...rows, greedy, sampled].flatMap(launchesOf);

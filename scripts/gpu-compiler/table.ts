@@ -11,7 +11,13 @@ const smaller = (a: number | undefined, b: number | undefined) =>
   a === undefined ? b : b === undefined ? a : Math.min(a, b);
 
 /** Figures of which less is worse. */
-const LESS_IS_WORSE: readonly (keyof Compiled)[] = ['flight', 'waves', 'perSharedRead', 'wide'];
+const LESS_IS_WORSE: readonly (keyof Compiled)[] = [
+  'flight',
+  'flightBytes',
+  'waves',
+  'perSharedRead',
+  'wide',
+];
 
 /** The worse of two in each figure. */
 function worse(a: Compiled, b: Compiled): Compiled {

@@ -1,4 +1,5 @@
 // The texts of shaders that models make, by the adapter that they run on.
+import { kernelRow } from '../../src/bench/work.ts';
 import type { ShaderSpec } from '../../src/gpu/kernel.ts';
 import { type ShaderText, shaderText } from '../../src/gpu/shader.ts';
 import { defaultTuning, PLAIN_TUNING, type Tuning, VARIANTS } from '../../src/kernels/tuning.ts';
@@ -6,7 +7,7 @@ import type { ModelSpec } from '../../src/model/spec.ts';
 import { DTYPES, FORMATS, VALUE_FORMATS, type WeightDtype } from '../../src/quant/index.ts';
 import { shadersOf } from '../../test/support/asked-shaders.ts';
 import { type Adapter, paperGpu } from '../../test/support/paper-gpu.ts';
-import { allLaunches, groupOf, type ModelLaunches } from './launches.ts';
+import { allLaunches, type ModelLaunches } from './launches.ts';
 import { SHAPES } from './shapes.ts';
 
 interface Run {
@@ -73,7 +74,7 @@ export function shaderTexts(adapter: Adapter, launches: readonly ModelLaunches[]
   const texts = new Map<string, NamedShader>();
   for (const spec of specs) {
     const text = shaderText(spec);
-    texts.set(text.code, { ...text, name: nameOf(spec), group: groupOf(spec) });
+    texts.set(text.code, { ...text, name: nameOf(spec), group: kernelRow(spec) });
   }
   return [...texts.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
 }

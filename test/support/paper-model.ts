@@ -57,26 +57,43 @@ export class PaperModel {
     this.#runner = new Runner(parts, ledger);
   }
 
-  async #record(rows: number, context: number, prompt: boolean, kind: SamplingKind): Promise<PaperStep> {
+  async #record(
+    step: Omit<StepShape, 'next' | 'first'>,
+    prompt: boolean,
+    kind: SamplingKind,
+  ): Promise<PaperStep> {
     const { parts, sampler } = this.#runner;
     const { tuning, spec } = parts;
+    const { rows, count } = step;
     const width = rows === 1 ? 'one' : prompt && rows >= tuning.wideFrom ? 'many' : 'few';
-    const count = prompt ? 1 : rows;
     return {
-      step: { rows, first: rows - count, count, next: 0, context },
+      step: { ...step, first: rows - count, next: 0 },
       blocks: await recordBlocks(parts, planOf(spec), parts.scratch.parts, width),
-      head: await recordHead(parts, count > 1 ? 'few' : 'one'),
-      choice: (await sampler.prepare(kind)).dispatches,
+      head: count === 0 ? [] : await recordHead(parts, count > 1 ? 'few' : 'one'),
+      choice: count === 0 ? [] : (await sampler.prepare(kind)).dispatches,
     };
   }
 
   /** One token of each of so many sequences at a position. */
   decode(position: number, rows = 1, kind: SamplingKind = GREEDY): Promise<PaperStep> {
-    return this.#record(rows, position + 1, false, kind);
+    return this.#record({ rows, count: rows, context: position + 1 }, false, kind);
   }
 
-  /** Tokens of a prompt, from the first on. */
-  prompt(tokens: number, start = 0): Promise<PaperStep> {
-    return this.#record(tokens, start + tokens, true, GREEDY);
+  /** A prompt in the chunks that it runs in; the last one's token is chosen. */
+  async prompt(tokens: number): Promise<PaperStep[]> {
+    const steps: PaperStep[] = [];
+    for (let at = 0; at < tokens; ) {
+      const rows = Math.min(this.#runner.parts.scratch.rows, tokens - at);
+      at += rows;
+      steps.push(await this.#record({ rows, count: at < tokens ? 0 : 1, context: at }, true, GREEDY));
+    }
+    return steps;
   }
 }
+
+/** All launches of a step, in their order. */
+export const launchesOf = ({ blocks, head, choice }: PaperStep): Dispatch[] => [
+  ...blocks,
+  ...head,
+  ...choice,
+];

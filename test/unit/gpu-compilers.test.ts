@@ -26,6 +26,7 @@ BB1:
 `;
     expect(readAssembly('amd', text)).toEqual({
       flight: 3,
+      flightBytes: 36,
       barriers: 1,
       perMultiplyAdd: 1,
       perSharedRead: 3,
@@ -66,6 +67,7 @@ mov(16)         g4<1>UD         g6<8,8,1>UW                     { align1 1H $10.
 `;
     expect(readAssembly('intel', text)).toEqual({
       flight: 2,
+      flightBytes: 24,
       barriers: 1,
       perMultiplyAdd: 2,
       perSharedRead: 0.5,
@@ -89,6 +91,7 @@ end
 `;
     expect(readAssembly('adreno', text)).toEqual({
       flight: 2,
+      flightBytes: 32,
       barriers: 1,
       perMultiplyAdd: 1.5,
       perSharedRead: 2,
@@ -105,7 +108,7 @@ v_fmac_f32_e32 v1, v2, v3\ns_cbranch_scc0 ${label}\n`;
 
   test('without multiply-adds: loads alone', () => {
     const text = 'BB0:\n  buffer_load_b32 v8, v4, s[0:3], 0 offen\n';
-    expect(readAssembly('amd', text)).toEqual({ flight: 1, barriers: 0 });
+    expect(readAssembly('amd', text)).toEqual({ flight: 1, flightBytes: 4, barriers: 0 });
   });
 });
 

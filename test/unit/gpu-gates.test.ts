@@ -12,7 +12,6 @@ import {
   GATES,
   type GateName,
   passes,
-  threadsOf,
   timesRead,
 } from '../../scripts/gpu-compiler/gates.ts';
 import { GPU_NAMES, targets } from '../../scripts/gpu-compiler/gpus.ts';
@@ -29,6 +28,7 @@ const STRONG: Compiled = {
   instructions: 100,
   guards: 0,
   flight: 8,
+  flightBytes: 128,
   barriers: 1,
   perMultiplyAdd: 2.5,
   perSharedRead: 16,
@@ -134,11 +134,6 @@ describe('launches', () => {
     const gate = 'choice of a token: launches behind the head';
     expect(failing({ ...smol, greedy: many }, gate)).toBe(1);
     expect(failing({ ...smol, greedy: { ...many, choice: many.choice.slice(1) } }, gate)).toBe(0);
-  });
-
-  test('threads of a workgroup, by number or by constant', () => {
-    expect(threadsOf('@compute @workgroup_size(64)\nfn main() {}')).toBe(64);
-    expect(threadsOf('const WG: u32 = 32u;\n@compute @workgroup_size(WG, 4, 1)\nfn main() {}')).toBe(128);
   });
 });
 
