@@ -1,6 +1,6 @@
 // What kernels must be on GPUs. Each gate is a figure with a limit, counted from what compilers made of a kernel, or from the
 // launches that a model records.
-import { threadsOf } from '../../src/bench/work.ts';
+import { threadsOf, timesRead } from '../../src/bench/work.ts';
 import type { ShaderSpec } from '../../src/gpu/kernel.ts';
 import type { Dispatch, StepShape } from '../../src/gpu/recorder.ts';
 import type { Compiled } from './driver.ts';
@@ -62,12 +62,6 @@ const product = (grid: readonly number[] | undefined): number =>
 /** Workgroups of a launch. */
 export const workgroupsOf = ({ grid }: Pick<Dispatch, 'grid'>, step: StepShape): number =>
   product(grid(step));
-
-/** Times that a projection over so many rows reads each weight, where over one row it reads each once. */
-export function timesRead({ grid }: Pick<Dispatch, 'grid'>, step: StepShape): number {
-  const alone = product(grid({ ...step, rows: 1, first: 0, count: 1 }));
-  return product(grid(step)) / alone;
-}
 
 /** The figures of a kernel that are counted from its code alone, whatever launches it. */
 export const figuresOfCode = ({ spills, scratch }: Compiled): [GateName, number][] => [

@@ -141,3 +141,22 @@ export function workOf(
     threads: threadsOf(shader),
   };
 }
+
+/** Times that a projection over the rows of a step reads each weight: over one row it reads each once. */
+export function timesRead({ grid }: Pick<Dispatch, 'grid'>, step: StepShape): number {
+  const alone = grid({ ...step, rows: 1, first: 0, count: 1 });
+  return product(grid(step) ?? [0]) / product(alone ?? [1]);
+}
+
+/** Bytes of weights that projections of a step read, with those that they read several times. */
+export function weightBytesOf(launches: readonly Dispatch[], step: StepShape): number {
+  const projections = launches.filter(({ bind }) => 'weight' in bind && 'x' in bind);
+  return projections.reduce((sum, launch) => {
+    const asked = { ...askedOf(launch.shader), step, items: launch.items };
+    const codes = launch.shader.kernel
+      .bindings(asked)
+      .filter(({ name }) => name === 'weight' || name === 'scales')
+      .map(({ shape, numbers }) => product(shape(asked)) * NUMBER_BYTES[numbers]);
+    return sum + timesRead(launch, step) * codes.reduce((all, bytes) => all + bytes, 0);
+  }, 0);
+}

@@ -12,10 +12,10 @@ import {
   GATES,
   type GateName,
   passes,
-  timesRead,
 } from '../../scripts/gpu-compiler/gates.ts';
 import { GPU_NAMES, targets } from '../../scripts/gpu-compiler/gpus.ts';
 import { type ModelLaunches, modelLaunches } from '../../scripts/gpu-compiler/launches.ts';
+import { timesRead } from '../../src/bench/work.ts';
 import type { Dispatch, StepShape } from '../../src/gpu/recorder.ts';
 import { shaderText } from '../../src/gpu/shader.ts';
 import { adapterOf } from '../support/paper-gpu.ts';
