@@ -58,6 +58,14 @@ function intelBytes(line: string): number {
 const ADRENO_VECTOR =
   /^(mov|cov|add|sub|mul|mad|sad|min|max|cmps|sel|absneg|sign|floor|ceil|trunc|rndne|and|or|xor|not|sh[lr]|ashr|bfrev|[cp]?bits|getbit|dp[24]|rsq|rcp|exp2|log2|sin|cos|sqrt)/;
 
+/** Bytes of a load of Adreno's, of a buffer or by way of a texture; undefined for what is none. */
+function adrenoBytes(op: string): number | undefined {
+  const [, sampled, channels = ''] = /^isam\S* \([usf](\d+)\)\((\w+)\)/.exec(op) ?? [];
+  if (sampled) return (Number(sampled) / 8) * channels.length;
+  const [load, bits = 32, numbers = 1] = /^(?:ldib|ldg)\S*?(?:\.[usf](\d+)(?:\.(\d))?|\s)/.exec(op) ?? [];
+  return load === undefined ? undefined : (Number(bits) / 8) * Number(numbers);
+}
+
 const readers: Record<Maker, (line: string) => Op> = {
   amd(line) {
     const load = /^(buffer|global|flat)_load/.test(line);
@@ -93,13 +101,12 @@ const readers: Record<Maker, (line: string) => Op> = {
   adreno(line) {
     const op = line.replace(/^(\([a-z0-9]+\))*\s*/, '');
     const times = 1 + Number(/^\S*\(rpt(\d)\)/.exec(line)?.[1] ?? 0);
-    const [load, bits = 32, numbers = 1] =
-      /^(?:ldib|ldg|isam)\S*?(?:\.[usf](\d+)(?:\.(\d))?|\s)/.exec(op) ?? [];
+    const bytes = adrenoBytes(op);
     return {
       label: /^(l\d+):/.exec(line)?.[1],
       to: /^(?:br|jump|bany|ball)\S*.*#(l\d+)/.exec(op)?.[1],
-      load: load === undefined ? undefined : true,
-      bytes: load === undefined ? undefined : (Number(bits) / 8) * Number(numbers),
+      load: bytes === undefined ? undefined : true,
+      bytes,
       wait: /^(\([a-z0-9]+\))*\(sy\)/.test(line) ? 0 : undefined,
       vector: ADRENO_VECTOR.test(op) ? times : 0,
       multiplyAdds: /^mad\.f/.test(op) ? times : 0,

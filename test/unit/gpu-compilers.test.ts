@@ -82,6 +82,7 @@ ldib.b.untyped.1d.u32.4.imm.base0 r2.y, r1.z, 0
 (nop2) ldib.b.untyped.1d.u32.4.imm.base0 r3.y, r1.w, 0
 (sy)(ss)(rpt3)mad.f32 r1.x, (r)r2.y, r3.y, (r)r1.x
 ldib.b.untyped.1d.u16.1.imm.base0 r3.y, r1.w, 0
+isam.v.base0 (u32)(xyzw)r13.z, r4.w, s#0, t#0
 ldl.u32 r19.w, l[r20.x], 1
 ldl.u32 r19.z, l[r20.x], 1
 (rpt1)cov.f16f32 r1.x, (r)hr2.x
@@ -95,7 +96,7 @@ end
       barriers: 1,
       perMultiplyAdd: 1.5,
       perSharedRead: 2,
-      wide: 32 / 34,
+      wide: 48 / 50,
     });
   });
 
