@@ -82,6 +82,10 @@ export interface LaunchFigure extends Omit<Figure, 'gpu' | 'kernel'> {
   code: string;
 }
 
+/** Whether a shader's text has a loop that ends where a row of logits does. */
+export const goesOverLogits = (code: string): boolean =>
+  /\b(for|while) \(.*[<>]=? *(STRIDE4|VOCAB)\b/.test(code) && /\blogits\b/.test(code);
+
 const isProjection = ({ bind }: Dispatch): boolean => 'weight' in bind && 'x' in bind;
 const isAttention = ({ label }: Dispatch): boolean => label === 'attention';
 
@@ -95,8 +99,11 @@ export function figuresOfLaunches(
     if (value !== undefined) found.push({ gate, shader, code: built(shader).code, value });
   };
   const smol = model === 'SmolLM2-135M';
+  /** Some launches are for steps of other sizes. */
+  const launched = (launches: readonly Dispatch[], step: StepShape): Dispatch[] =>
+    launches.filter(({ grid }) => grid(step) !== undefined);
 
-  for (const launch of [...decode.blocks, ...decode.head]) {
+  for (const launch of launched([...decode.blocks, ...decode.head], decode.step)) {
     const { compiled } = built(launch.shader);
     const groups = workgroupsOf(launch, decode.step);
     if (isAttention(launch)) {
@@ -117,7 +124,7 @@ export function figuresOfLaunches(
     add('q4 and q8 matvec: barriers', launch, compiled?.barriers);
   }
 
-  for (const launch of prompt.blocks) {
+  for (const launch of launched(prompt.blocks, prompt.step)) {
     if (!isProjection(launch) && !isAttention(launch)) continue;
     const { compiled } = built(launch.shader);
     add('prompts: multiply-adds a read of workgroup memory', launch, compiled?.perSharedRead);
@@ -127,14 +134,16 @@ export function figuresOfLaunches(
   }
 
   for (const { step, blocks, head } of rows)
-    for (const launch of [...blocks, ...head].filter(isProjection))
+    for (const launch of launched([...blocks, ...head], step).filter(isProjection))
       add('2 to 16 rows: times that a weight is read', launch, timesRead(launch, step));
 
   for (const { step, choice } of [greedy, sampled]) {
-    const launched = choice.filter(({ grid }) => grid(step) !== undefined);
-    const alone = launched.filter((launch) => 'logits' in launch.bind && workgroupsOf(launch, step) === 1);
-    const last = launched.at(-1)!;
-    add('choice of a token: launches behind the head', last, launched.length);
+    const all = launched(choice, step);
+    const alone = all.filter(
+      (launch) => workgroupsOf(launch, step) === 1 && goesOverLogits(built(launch.shader).code),
+    );
+    const last = all.at(-1)!;
+    add('choice of a token: launches behind the head', last, all.length);
     add('choice of a token: launches that go over the logits in one workgroup', last, alone.length);
   }
   return found;

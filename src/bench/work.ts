@@ -58,6 +58,9 @@ export function threadsOf({ kernel, constants }: ShaderSpec): number {
 
 const product = (counts: readonly number[]): number => counts.reduce((all, count) => all * count, 1);
 
+/** WebGPU's limit of workgroups in one dimension. */
+const MOST_WORKGROUPS = 65_535;
+
 const NUMBER_BYTES = { f32: 4, u32: 4, f16: 2, u8: 1 } as const;
 
 /** Sequences among the rows of a step: each row of a decode step has one of its own, the rows of a prompt share one. */
@@ -142,10 +145,13 @@ export function workOf(
   };
 }
 
-/** Times that a projection over the rows of a step reads each weight: over one row it reads each once. */
-export function timesRead({ grid }: Pick<Dispatch, 'grid'>, step: StepShape): number {
-  const alone = grid({ ...step, rows: 1, first: 0, count: 1 });
-  return product(grid(step) ?? [0]) / product(alone ?? [1]);
+/** Times that a projection over the rows of a step reads each weight: over one row its kernel reads each once. */
+export function timesRead(
+  { shader, grid, items }: Pick<Dispatch, 'shader' | 'grid' | 'items'>,
+  step: StepShape,
+): number {
+  const alone: Launch = { ...askedOf(shader), step: { ...step, rows: 1, first: 0, count: 1 }, items };
+  return product(grid(step) ?? [0]) / product(shader.kernel.grid(alone, MOST_WORKGROUPS) ?? [1]);
 }
 
 /** Bytes of weights that projections of a step read, with those that they read several times. */
