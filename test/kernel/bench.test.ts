@@ -148,6 +148,10 @@ describe('a run', () => {
         result.profile.filter((point) => point.model === model && point.phase === 'decode').length;
       expect([launches(0), launches(1)]).toEqual(result.models.map((facts) => facts.dispatchesPerToken));
       expect(result.profile.some(({ microseconds }) => microseconds > 0)).toBe(true);
+      expect(result.profile.every(({ work, expected }) => work.bytes > 0 && expected === null)).toBe(true);
+      const weights = result.profile.filter(({ model, phase }) => model === 0 && phase === 'decode');
+      const read = weights.reduce((sum, { work }) => sum + work.multiplyAdds, 0);
+      expect(read).toBeGreaterThan(0.8 * parent!.parameters);
     }
   });
 
