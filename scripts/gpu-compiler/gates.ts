@@ -86,6 +86,10 @@ export interface LaunchFigure extends Omit<Figure, 'gpu' | 'kernel'> {
 export const goesOverLogits = (code: string): boolean =>
   /\b(for|while) \(.*[<>]=? *(STRIDE4|VOCAB)\b/.test(code) && /\blogits\b/.test(code);
 
+/** Barriers of a kernel itself: one more is of the WGSL compiler, which zeroes workgroup memory. */
+const barriersOf = ({ code, compiled }: Built): number | undefined =>
+  compiled && compiled.barriers - Number(code.includes('var<workgroup>'));
+
 const isProjection = ({ bind }: Dispatch): boolean => 'weight' in bind && 'x' in bind;
 const isAttention = ({ label }: Dispatch): boolean => label === 'attention';
 
@@ -113,15 +117,14 @@ export function figuresOfLaunches(
     }
     if (!isProjection(launch) || (dtype !== 'q4' && dtype !== 'q8')) continue;
     // A head may be kept in another dtype.
-    const { WEIGHT } = launch.shader.imports!;
-    if (WEIGHT === 'weight_q4' || WEIGHT === 'weight_q8') {
-      const own = WEIGHT === 'weight_q4' ? 'q4' : 'q8';
+    const own = /_(q4|q8)$/.exec(launch.shader.imports!.WEIGHT!)?.[1];
+    if (own === 'q4' || own === 'q8') {
       add(`${own} matvec: vector instructions a multiply-add`, launch, compiled?.perMultiplyAdd);
     }
     const wide = compiled?.wide;
     add('q4 and q8 matvec: % of bytes by loads of 16', launch, wide && Math.floor(100 * wide));
     add('q4 and q8 matvec: threads', launch, groups * threadsOf(launch.shader));
-    add('q4 and q8 matvec: barriers', launch, compiled?.barriers);
+    add('q4 and q8 matvec: barriers', launch, barriersOf(built(launch.shader)));
   }
 
   for (const launch of launched(prompt.blocks, prompt.step)) {
