@@ -3,7 +3,7 @@ import { guardMemory, type Ledger } from '../gpu/buffer.ts';
 import { type Gpu, throwIfLost } from '../gpu/device.ts';
 import { type Dispatch, encode, type StepShape, writeStep } from '../gpu/recorder.ts';
 import type { Sampler as SamplerOptions } from '../kernels/sample.ts';
-import { MOST_FEW, type Width, widthOf } from '../kernels/tuning.ts';
+import { type Width, widthOf } from '../kernels/tuning.ts';
 import { type ForwardParts, ROW_BYTES, recordBlocks, recordHead } from '../model/forward.ts';
 import { caches } from '../model/kvcache.ts';
 import type { Plan } from '../model/spec.ts';
@@ -130,7 +130,9 @@ export class Runner {
   async warm(plan: Plan, adapted = false): Promise<void> {
     // One reply decodes alone, however large the batch is.
     const widths = new Set(
-      [1, Math.min(this.sequences, MOST_FEW), this.sequences].map((rows) => this.#width(rows, false)),
+      [1, Math.min(this.sequences, this.parts.tuning.few), this.sequences].map((rows) =>
+        this.#width(rows, false),
+      ),
     );
     const prompts: Width[] = needsFew(this.parts) ? ['many', 'few'] : ['many'];
     await Promise.all([

@@ -13,7 +13,7 @@ import {
 } from './matmul.ts';
 import { rowsOf } from './norm.ts';
 import { COUNT, SMALL } from './tensor.ts';
-import type { Width } from './tuning.ts';
+import { isWide, type Width } from './tuning.ts';
 import { SPANS } from './weight-rows.ts';
 
 /** Threads that a launch has at least, where rows and columns give them: enough loads under way to hide how long one takes. */
@@ -60,16 +60,13 @@ const addInclude = (SUB: number): string => (SUB === 1 ? 'add_none' : 'add_subgr
 
 const shapeOf = (tile: Tile, SUB: number) => ({ ...tile, SUB, WG: workgroupOf(tile, SUB) });
 
-/** GPUs whose subgroups may be narrower have fewer registers a thread: the sums of more rows do not fit. */
-const WIDE = 32;
-
 /**
  * Launches that spread a projection to `rows` rows over an adapter's threads: what each is told, and for how many rows of x it is.
  * Of a step one runs, the smallest that takes all of its rows, so that each weight is read once; or the largest.
  */
 export function matvecTiles(gpu: Gpu, rows: number, width: Width) {
   const SUB = together(gpu);
-  const ROWS = gpu.features.subgroups && gpu.subgroupSize.min >= WIDE ? 4 : 2;
+  const ROWS = isWide(gpu) ? 4 : 2;
   const all = TILES.filter((tile) => tile.ROWS === ROWS);
   const tiles = { one: all.slice(0, 1), few: all.slice(1) }[width as string] ?? all.slice(-1);
   return tiles.map((tile, i) => ({
@@ -80,8 +77,12 @@ export function matvecTiles(gpu: Gpu, rows: number, width: Width) {
   }));
 }
 
+/** Four rows are for wide subgroups alone. */
 const SHAPES: readonly Fixed[] = TOGETHER.flatMap((SUB) =>
-  TILES.map((tile) => ({ ADD: addInclude(SUB), ...shapeOf(tile, SUB) })),
+  TILES.filter(({ ROWS }) => ROWS === 2 || SUB === 8).map((tile) => ({
+    ADD: addInclude(SUB),
+    ...shapeOf(tile, SUB),
+  })),
 );
 
 export const MATVEC_LANES: Kernel<

@@ -7,16 +7,18 @@ export interface LaneShape {
   lanes: number;
 }
 
-/** How many rows of x a forward is made for: one, up to `MOST_FEW`, more of a batch, or a chunk of a prompt. */
+/** How many rows of x a forward is made for: one, up to `few`, more of a batch, or a chunk of a prompt. */
 export type Width = 'one' | 'few' | 'batch' | 'many';
 
-/** Rows that the kernels for few rows take at once. */
-export const MOST_FEW = 8;
+/** GPUs whose subgroups may be narrower have fewer registers a thread: sums of as many rows do not fit. */
+const WIDE_SUBGROUP = 32;
+export const isWide = ({ features, subgroupSize }: Pick<Gpu, 'features' | 'subgroupSize'>): boolean =>
+  features.subgroups && subgroupSize.min >= WIDE_SUBGROUP;
 
 /** What a forward over rows is: of a prompt, or of so many sequences. */
-export const widthOf = ({ wide, wideFrom }: Tuning, rows: number, prompt: boolean): Width => {
+export const widthOf = ({ wide, wideFrom, few }: Tuning, rows: number, prompt: boolean): Width => {
   if (prompt && rows >= wideFrom) return 'many';
-  if (rows > MOST_FEW && wide === 'tiled') return 'batch';
+  if (rows > few && wide === 'tiled') return 'batch';
   return rows === 1 ? 'one' : 'few';
 };
 
@@ -40,6 +42,8 @@ export interface Tuning {
   vocabulary: number;
   /** Rows from which projections are wide. */
   wideFrom: number;
+  /** Rows of a batch that the kernels for few rows take at once. */
+  few: number;
 }
 
 /** No barriers, no threads that work together but over the vocabulary: what software adapters want, and the least to go wrong. */
@@ -51,6 +55,7 @@ export const PLAIN_TUNING: Tuning = {
   split: 64,
   vocabulary: 16,
   wideFrom: 5,
+  few: 4,
 };
 
 /** What `tune` chooses; the rest sizes buffers, and stays. */
@@ -81,6 +86,7 @@ export const REDUCTIONS: readonly Fixed[] = VARIANTS.matvec.flatMap(({ workgroup
 
 /** CPUs that play GPU want one row a thread and no barriers: those are dear, and neighbouring loads are worth nothing. GPUs want the opposite. */
 export function defaultTuning(gpu: Gpu): Tuning {
+  const few = isWide(gpu) ? 8 : 4;
   return gpu.profile === 'software'
     ? PLAIN_TUNING
     : {
@@ -90,7 +96,8 @@ export function defaultTuning(gpu: Gpu): Tuning {
         wideAttention: 'tiled',
         split: 256,
         vocabulary: 256,
-        wideFrom: MOST_FEW + 1,
+        wideFrom: few + 1,
+        few,
       };
 }
 
