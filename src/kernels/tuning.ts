@@ -60,9 +60,6 @@ export type TunedKernels = Pick<Tuning, 'matvec' | 'attention' | 'wide' | 'wideA
 export const VARIANTS = {
   matvec: [
     { workgroup: 256, lanes: 64 },
-    { workgroup: 128, lanes: 32 },
-    { workgroup: 64, lanes: 64 },
-    { workgroup: 64, lanes: 16 },
     { workgroup: 16, lanes: 1 },
   ],
   attention: ['cooperative', 'direct'],

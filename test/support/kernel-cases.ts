@@ -124,6 +124,8 @@ const isQkv = ({ fixed }: Place): boolean => fixed.OUT === 'out_qkv';
 const SIZES: Record<string, (place: Place) => number> = {
   K: colsOf,
   UNITS: (place) => stride(colsOf(place)) / Number(place.fixed.UNIT),
+  LANES: ({ odd, fixed }) => Math.min([8, 128, 16, 64][ODD.indexOf(odd)] ?? 32, 32 * Number(fixed.ROWS)),
+  SPANS: (place) => stride(colsOf(place)) / Number(place.fixed.SPAN),
   X_STRIDE4: (place) => stride(colsOf(place)) / 4,
   X_STRIDE: (place) =>
     stride(
@@ -234,9 +236,9 @@ function contentOf(
   const below = (most: number): number => Math.floor(random() * most);
   const weight = () => {
     const dtype = (Object.keys(FORMATS) as WeightDtype[]).find(
-      (key) => FORMATS[key].reader === imports.WEIGHT,
+      (key) => FORMATS[key].reader === imports.WEIGHT!.replace('span_', 'weight_'),
     )!;
-    const cols = constants.UNIT! * constants.UNITS!;
+    const cols = constants.SPANS ? constants.SPAN! * constants.SPANS : constants.UNIT! * constants.UNITS!;
     const rows = bytes / rowBytes(dtype, cols)[name === 'weight' ? 'codes' : 'scales'];
     const format = FORMATS[dtype];
     if ('encode' in format)
