@@ -134,13 +134,14 @@ export class Runner {
         this.#width(rows, false),
       ),
     );
-    const prompts: Width[] = needsFew(this.parts) ? ['many', 'few'] : ['many'];
+    const longestShort = this.#width(this.parts.tuning.wideFrom - 1, true);
+    const prompts: Width[] = needsFew(this.parts) ? ['many', 'few', longestShort] : ['many'];
     await Promise.all([
       ...[...widths].flatMap((width) => [
         this.#recordBlocks(plan, 'next', width, adapted),
         this.#recordHead(width),
       ]),
-      ...prompts.map((width) => this.#recordBlocks(plan, 'prompt', width, adapted)),
+      ...[...new Set(prompts)].map((width) => this.#recordBlocks(plan, 'prompt', width, adapted)),
       this.sampler.prepare(GREEDY),
     ]);
   }
