@@ -181,6 +181,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
     kept_row = at;
     kept_last = u32(last > at.position);
     kept_count = count;
+    told = NONE;
   }
   prepare(row, wid.x, lid);
   workgroupBarrier();
@@ -188,53 +189,56 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
   scale_ready(lid);
   let first_key = k_element(at.sequence, kv_head, 0u, 0u) / KEY;
   var peak = NONE;
-  for (var chunk = 0u; chunk < CHUNKS; chunk++) {
-    if (start >= end) {
-      break;
-    }
-    let here = min(end - start, SPLIT);
+  for (var chunk = 0u; chunk <= CHUNKS; chunk++) {
     let turn = chunk % 3u;
     let side = chunk % 2u * SCORES;
-    // Positions past the end are the last.
-    let slot = kv_slot(start + min(lid, here - 1u));
-    var apart = 0u;
-    if (TWO) {
-      apart = kv_slot(start + min(lid + WG, here - 1u)) - slot;
-    }
-    var key_at = first_key + slot;
-    var s = vec4f();
-    var t = vec4f();
-    for (var i = 0u; i < EIGHTS; i++) {
-      let k = keys(vec2<u32>(key_at, key_at + apart), 8u * i);
-      hold();
-      s = scored(s, k.a, k.b, k.c, k.d, 8u * i);
+    let here = min(end - min(start, end), SPLIT);
+    if (here > 0u) {
+      // Positions past the end are the last.
+      let slot = kv_slot(start + min(lid, here - 1u));
+      var apart = 0u;
       if (TWO) {
-        t = scored(t, k.e, k.f, k.g, k.h, 8u * i);
-      } else {
-        s = scored(s, k.e, k.f, k.g, k.h, 8u * i + 4u);
+        apart = kv_slot(start + min(lid + WG, here - 1u)) - slot;
       }
-      key_at += 8u * CAPACITY;
+      var key_at = first_key + slot;
+      var s = vec4f();
+      var t = vec4f();
+      for (var i = 0u; i < EIGHTS; i++) {
+        let k = keys(vec2<u32>(key_at, key_at + apart), 8u * i);
+        hold();
+        s = scored(s, k.a, k.b, k.c, k.d, 8u * i);
+        if (TWO) {
+          t = scored(t, k.e, k.f, k.g, k.h, 8u * i);
+        } else {
+          s = scored(s, k.e, k.f, k.g, k.h, 8u * i + 4u);
+        }
+        key_at += 8u * CAPACITY;
+      }
+      let scale = score_scale(lid);
+      var most = select(NONE, across(s) * scale, lid < here);
+      if (lid < SPLIT) {
+        scores[side + lid] = most;
+      }
+      if (TWO) {
+        let second = select(NONE, across(t) * scale, lid + WG < here);
+        scores[side + lid + WG] = second;
+        most = max(most, second);
+      }
+      tell_peak(turn, most);
     }
-    let scale = score_scale(lid);
-    var most = select(NONE, across(s) * scale, lid < here);
-    if (lid < SPLIT) {
-      scores[side + lid] = most;
-    }
-    if (TWO) {
-      let second = select(NONE, across(t) * scale, lid + WG < here);
-      scores[side + lid + WG] = second;
-      most = max(most, second);
-    }
-    tell_peak(turn, most);
     workgroupBarrier();
-
-    // Read by all a barrier ago, and told anew behind the next.
-    if (lid == 0u) {
-      atomicStore(&peaks[(chunk + 2u) % 3u], 0u);
+    // Behind the last chunk, all is there to be added up.
+    if (here == 0u) {
+      break;
     }
     let next = max(peak, number(atomicLoad(&peaks[turn])));
     var change = exp(peak - next);
     peak = next;
+    if (lid == 0u) {
+      // Read by all a barrier ago, and told anew behind the next.
+      atomicStore(&peaks[(chunk + 2u) % 3u], 0u);
+      told = peak;
+    }
     for (var i = 0u; i < MOST_TURNS; i++) {
       if (TURNS > 1u && 8u * i * LANES >= here) {
         break;
@@ -252,10 +256,6 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
     }
     start += SPLIT;
   }
-  if (lid == 0u) {
-    told = peak;
-  }
-  workgroupBarrier();
   // Threads by four dimensions add the lanes up.
   var left = Left(vec4f(), 0.0, told, kept_last != 0u);
   if (lid < DIM4) {
