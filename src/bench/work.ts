@@ -81,8 +81,12 @@ function seenByRows(constants: Constants, { rows, count, context }: StepShape): 
 }
 
 /** Splits of the sequence that a row leaves parts of. */
-const splitsOf = (constants: Constants, context: number): number =>
-  Math.ceil(seenOf(constants, context) / (constants.SPLIT ?? context));
+function splitsOf(constants: Constants, context: number): number {
+  const { SPLIT = context, UNSPLIT = 0, PARTS = Number.POSITIVE_INFINITY } = constants;
+  const chunks = Math.ceil(seenOf(constants, context) / SPLIT);
+  // Where there are many, a part has several; of few, one has all.
+  return chunks * SPLIT <= UNSPLIT ? 1 : Math.ceil(chunks / Math.ceil(chunks / PARTS));
+}
 
 /** Numbers of a binding that a launch touches, where that is not all that it has. */
 const TOUCHED: Record<string, (c: Constants, step: StepShape, attends: boolean) => number> = {
