@@ -381,7 +381,8 @@ export class LocalModel implements EngineModel {
     if (this.#disposed) return;
     this.#disposed = true;
     this.#scheduler.close();
-    await this.#parts.gpu.device.queue.onSubmittedWorkDone().catch(() => undefined);
+    const { device, readBack } = this.#parts.gpu;
+    await readBack.told(device.queue.onSubmittedWorkDone()).catch(() => undefined);
     free(this.#parts);
   }
 }

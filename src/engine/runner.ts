@@ -8,10 +8,8 @@ import { type ForwardParts, ROW_BYTES, recordBlocks, recordHead } from '../model
 import { caches } from '../model/kvcache.ts';
 import type { Plan } from '../model/spec.ts';
 import { clearNote, overflowOf, readOverflow } from './kv-range.ts';
+import { LEAST_IN_FLIGHT, MOST_IN_FLIGHT, Pace } from './pace.ts';
 import { GREEDY, once, type Sampled, Sampler, type SamplingKind, type SamplingPass } from './sampler.ts';
-
-/** Steps in flight: the next is encoded before the last one's tokens are read back. */
-export const IN_FLIGHT = 2;
 
 /** Recordings of blocks that are kept: a slider over all levels of a deep model fits. */
 const MOST_RECORDINGS = 128;
@@ -86,6 +84,8 @@ export class Runner {
   readonly parts: ForwardParts;
   readonly ledger: Ledger;
   readonly sampler: Sampler;
+  /** How many steps may be submitted before the oldest is read back. */
+  readonly pace: Pace;
   readonly #gpu: Gpu;
   readonly #promptRows: GPUBuffer;
   /** Rows whose tokens are sampled on the GPU. */
@@ -104,7 +104,8 @@ export class Runner {
     this.#promptRows = ledger.storage('prompt rows', ROW_BYTES * scratch.rows, 'scratch');
     this.#nextRows = ledger.storage('next rows', ROW_BYTES * kv.sequences, 'scratch');
     // One more: a step is submitted before the oldest is read.
-    this.sampler = new Sampler(parts, ledger, this.#nextRows, IN_FLIGHT + 1);
+    this.sampler = new Sampler(parts, ledger, this.#nextRows, MOST_IN_FLIGHT + 1);
+    this.pace = new Pace(() => gpu.readBack.latencyMs);
   }
 
   get sequences(): number {
@@ -257,8 +258,11 @@ export class Runner {
       this.#submit(step, count === 0 ? [blocks] : [blocks, head, dispatches], { before, after }),
     );
     this.#inFlight++;
-    const landed = (): void => void this.#inFlight--;
-    done.then(landed, landed);
+    const ended = (): void => void this.#inFlight--;
+    done.then(() => {
+      this.pace.landed(this.#inFlight);
+      ended();
+    }, ended);
     return { done };
   }
 
@@ -276,19 +280,29 @@ export class Runner {
   ): Promise<Sampled> {
     clearNote(this.parts, sequence);
     const most = this.parts.scratch.rows;
-    for (let at = 0; ; at += most) {
-      throwIfAborted(signal);
-      const rows = tokens
-        .slice(at, at + most)
-        .map((token, i) => ({ token, sequence, position: start + at + i }));
-      const final = at + rows.length === tokens.length;
-      const context = start + at + rows.length;
-      const last = final ? [{ ...rows.pop()!, sampler: undefined, reply: 0, uncounted: false }] : [];
-      const { done } = await this.run({ plan, kind, rows, sampled: 0, last, at: sequence, context });
-      const sampled = await done;
-      const overflow = sampled.notes && overflowOf(sampled.notes, sequence);
-      if (overflow) throw overflow;
-      if (final) return sampled;
+    const flying: Promise<Sampled>[] = [];
+    try {
+      for (let at = 0; ; at += most) {
+        throwIfAborted(signal);
+        const rows = tokens
+          .slice(at, at + most)
+          .map((token, i) => ({ token, sequence, position: start + at + i }));
+        const final = at + rows.length === tokens.length;
+        const context = start + at + rows.length;
+        const last = final ? [{ ...rows.pop()!, sampler: undefined, reply: 0, uncounted: false }] : [];
+        const { done } = await this.run({ plan, kind, rows, sampled: 0, last, at: sequence, context });
+        flying.push(done);
+        // Of a chunk that others follow, what is awaited is the chunk before.
+        while (flying.length >= (final ? 1 : LEAST_IN_FLIGHT)) {
+          const sampled = await flying.shift()!;
+          const overflow = sampled.notes && overflowOf(sampled.notes, sequence);
+          if (overflow) throw overflow;
+          if (final && flying.length === 0) return sampled;
+        }
+      }
+    } finally {
+      // The staging buffers must be unmapped before anyone uses them again.
+      await Promise.allSettled(flying);
     }
   }
 
@@ -316,7 +330,7 @@ export class Runner {
     const flying: Promise<Sampled>[] = [];
     try {
       for (let done = 0, sent = 0; done < steps; done++) {
-        for (; sent < Math.min(steps, done + IN_FLIGHT); sent++) {
+        for (; sent < Math.min(steps, done + this.pace.inFlight); sent++) {
           const context = Math.min(this.parts.kv.context, position + sent + 1);
           const sampled = this.sequences;
           flying.push(

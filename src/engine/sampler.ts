@@ -229,7 +229,7 @@ export class Sampler {
     });
     const read = async (): Promise<Sampled> => {
       const all = noted + noteBytes;
-      await staging.mapAsync(GPUMapMode.READ, 0, all);
+      await parts.gpu.readBack.told(staging.mapAsync(GPUMapMode.READ, 0, all));
       const bytes = staging.getMappedRange(0, all).slice(0);
       staging.unmap();
       const { count, next } = step;

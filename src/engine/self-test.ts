@@ -96,7 +96,7 @@ export async function selfTest(runner: Runner, plan: Plan, adapted = false): Pro
       checks.encode(encoder, step, staging);
       device.queue.submit([encoder.finish()]);
     }
-    await staging.mapAsync(GPUMapMode.READ);
+    await gpu.readBack.told(staging.mapAsync(GPUMapMode.READ));
     return checks.wrong(staging.getMappedRange());
   } finally {
     for (const buffer of held) ledger.release(buffer);

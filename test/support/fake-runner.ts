@@ -25,6 +25,8 @@ export class FakeRunner {
   readonly sampler = { prepare: async () => {}, setAdjustments() {}, setMask() {} };
   /** Adapters of the slots. */
   readonly #adapters: number[] = [];
+  /** Steps that may be in flight. */
+  pace = { inFlight: 2 };
   /** Rows that ran. */
   rows = 0;
   /** Each token that is past this is noted, as one whose K does not fit. */
