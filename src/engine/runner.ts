@@ -1,73 +1,21 @@
 import { throwIfAborted } from '../errors.ts';
-import { guardMemory, type Ledger } from '../gpu/buffer.ts';
+import { guardMemory, Ledger } from '../gpu/buffer.ts';
 import { type Gpu, throwIfLost } from '../gpu/device.ts';
 import { type Dispatch, encode, type StepShape, writeStep } from '../gpu/recorder.ts';
-import type { Sampler as SamplerOptions } from '../kernels/sample.ts';
-import type { Width } from '../kernels/tuning.ts';
+import type { TunedKernels, Width } from '../kernels/tuning.ts';
 import { type ForwardParts, ROW_BYTES, recordBlocks, recordHead } from '../model/forward.ts';
 import { caches } from '../model/kvcache.ts';
 import type { Plan } from '../model/spec.ts';
 import { clearNote, overflowOf, readOverflow } from './kv-range.ts';
 import { LEAST_IN_FLIGHT, MOST_IN_FLIGHT, Pace } from './pace.ts';
 import { GREEDY, once, type Sampled, Sampler, type SamplingKind, type SamplingPass } from './sampler.ts';
+import { planKey, type Row, type Step, type WholeCall } from './step.ts';
+import type { LeftOut } from './types.ts';
 
 /** Recordings of blocks that are kept: a slider over all levels of a deep model fits. */
 const MOST_RECORDINGS = 128;
 
-const planKeys = new WeakMap<Plan, string>();
-
-/** The same for plans whose steps can run together. */
-export function planKey(plan: Plan): string {
-  const known = planKeys.get(plan) ?? plan.map(({ kind, mlp }) => kind + mlp).join();
-  planKeys.set(plan, known);
-  return known;
-}
-
 const NO_TOKEN = 0xffffffff;
-
-/** A token that a step runs. */
-export interface Row {
-  token: number;
-  sequence: number;
-  position: number;
-}
-
-/** A row whose logits are wanted: the token sampled from them gets a place among the next step's rows. */
-export interface SampledRow extends Row {
-  /** Undefined: as set before. */
-  sampler: SamplerOptions | undefined;
-  /** Which of a call's replies it is. */
-  reply: number;
-  /** Its token was sampled and is not among the counts of penalties yet. */
-  uncounted: boolean;
-}
-
-/** One forward over rows of any sequences, and the sampling of tokens after some of them. */
-export interface Step {
-  plan: Plan;
-  kind: SamplingKind;
-  /** Rows whose logits nobody wants. */
-  rows: readonly Row[];
-  /** How many of the next step's rows run, from the first on: their tokens were sampled on the GPU. */
-  sampled: number;
-  /** Rows from the host. */
-  last: readonly SampledRow[];
-  /** Place of the first of `last` among the next step's rows: behind those that run. */
-  at: number;
-  /** Tokens that the longest row attends to. */
-  context: number;
-  /** Some rows are of sequences with an adapter. */
-  adapted?: boolean;
-}
-
-/** How tokens of one sequence run whole. */
-export interface WholeCall {
-  /** Its slot of the KV cache (default 0). */
-  sequence?: number;
-  signal?: AbortSignal | undefined;
-  /** The sequence has an adapter. */
-  adapted?: boolean;
-}
 
 /** How a step without logits samples. */
 const NOTHING: SamplingPass = { dispatches: [], top: undefined };
@@ -86,6 +34,8 @@ export class Runner {
   readonly sampler: Sampler;
   /** How many steps may be submitted before the oldest is read back. */
   readonly pace: Pace;
+  /** Variants of kernels that failed here. */
+  readonly leftOut: LeftOut[] = [];
   readonly #gpu: Gpu;
   readonly #promptRows: GPUBuffer;
   /** Rows whose tokens are sampled on the GPU. */
@@ -173,6 +123,25 @@ export class Runner {
   /** Adapters have come or gone, and with them the buffers that recordings bind. */
   forgetAdapted(): void {
     for (const key of this.#blocks.keys()) if (key.endsWith(' adapted')) this.#blocks.delete(key);
+  }
+
+  /**
+   * Compiles what a plan needs with other kernels.
+   * @returns has steps run them from then on; none may be under way
+   */
+  async prepareTuning(tuned: TunedKernels, plan: Plan): Promise<() => void> {
+    const tuning = { ...this.parts.tuning, ...tuned };
+    const ledger = new Ledger(this.#gpu);
+    try {
+      await new Runner({ ...this.parts, tuning }, ledger).warm(plan);
+    } finally {
+      ledger.releaseAll();
+    }
+    return () => {
+      this.parts.tuning = tuning;
+      this.#blocks.clear();
+      this.#heads.clear();
+    };
   }
 
   /** The launches of one greedy decode step at a context. */

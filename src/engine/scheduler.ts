@@ -4,9 +4,10 @@ import { clearNote, overflowOf } from './kv-range.ts';
 import { LEAST_IN_FLIGHT } from './pace.ts';
 import { Places } from './places.ts';
 import { PrefixCache } from './prefix-cache.ts';
-import { planKey, type Row, type Runner, type SampledRow } from './runner.ts';
+import type { Runner } from './runner.ts';
 import { GREEDY, kindOfAll, type Sampled } from './sampler.ts';
 import type { SampledToken, Sequence, Slot } from './sequence.ts';
+import { planKey, type Row, type SampledRow } from './step.ts';
 
 /** What a step under way does for a sequence. */
 interface Share {
@@ -149,6 +150,15 @@ export class Scheduler {
     } finally {
       leave();
     }
+  }
+
+  /**
+   * As `alone`, for what can wait: whoever comes before it is idle goes first.
+   * @throws ShishuError `disposed`, `device-lost`
+   */
+  async whenIdle<T>(run: () => Promise<T>): Promise<T> {
+    await this.#places.idle();
+    return this.alone(run);
   }
 
   /** Nobody waits any more: the model is gone. */

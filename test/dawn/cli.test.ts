@@ -68,6 +68,7 @@ test('help and version', () => {
     'evaluate',
     'analyze',
     'convert',
+    'tune',
     'bench',
   ]) {
     expect(help).toContain(`  ${name} `);

@@ -1,4 +1,5 @@
-import type { Row, Runner, Step } from '../../src/engine/runner.ts';
+import type { Runner } from '../../src/engine/runner.ts';
+import type { Row, Step } from '../../src/engine/step.ts';
 import type { LoadedAdapter } from '../../src/model/adapters.ts';
 import type { Ring } from '../../src/model/kvcache.ts';
 import type { Plan } from '../../src/model/spec.ts';
