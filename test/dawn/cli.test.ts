@@ -8,6 +8,7 @@ import { weightBytes } from '../../src/cli/weight-bytes.ts';
 import { loadModel } from '../../src/engine/engine.ts';
 import { openFolder } from '../../src/formats/node-folder.ts';
 import type { Gpu } from '../../src/gpu/device.ts';
+import { VARIANTS } from '../../src/kernels/tuning.ts';
 import { DTYPES } from '../../src/quant/index.ts';
 import { adapterFixture } from '../support/adapter-fixtures.ts';
 import { buildCli } from '../support/built-cli.ts';
@@ -76,6 +77,24 @@ test('help and version', () => {
   }
 });
 
+test('tune prints a choice of kernels that other commands take, and refuses what it does not know', () => {
+  const kept = mkdtempSync(join(tmpdir(), 'cli-tuning-'));
+  const extra = { env: { XDG_CACHE_HOME: kept } };
+  const reply = ['generate', tiny, '--prompt', 'abc', '--max-tokens', '8', '--ids'];
+  const expected = output(reply, extra);
+  const printed = output(['tune', tiny], extra);
+  const choice = join(kept, 'choice.json');
+  writeFileSync(choice, printed);
+  expect(Object.keys(JSON.parse(printed))).toEqual(Object.keys(VARIANTS));
+  expect(output([...reply, '--tuning', choice], extra)).toBe(expected);
+  const again = JSON.parse(output(['tune', tiny, '--json'], extra));
+  expect(again).toMatchObject({ from: 'timed', leftOut: [] });
+  writeFileSync(choice, '{"wide": "huge"}');
+  const { status, stderr } = run([...reply, '--tuning', choice], extra);
+  expect(status).toBe(1);
+  expect(stderr).toMatch(/--tuning has "huge" as "wide"/);
+});
+
 describe("a user's mistake is exit 1 and one line that names it", () => {
   const odd = join(folder, 'odd.json');
   test.each<[string, readonly string[], RegExp]>([
@@ -130,6 +149,11 @@ describe("a user's mistake is exit 1 and one line that names it", () => {
       /--profile is fast, expected auto, software or gpu/,
     ]),
     ['a profile that is none', ['inspect', tiny, '--profile', 'x'], /--profile is x/],
+    [
+      'no choice of kernels',
+      ['generate', tiny, '--prompt', 'a', '--tuning', odd],
+      /--tuning is .*odd\.json.*shishulm tune/,
+    ],
     ['a corpus without a comparison', ['score', tiny, '--corpus'], /only for --compare/],
   ])('%s', (_, args, message) => {
     writeFileSync(odd, '{oops');
