@@ -36,6 +36,7 @@ export class KernelTuning {
     this.#scheduler = scheduler;
     this.#setting = setting;
     this.#warn = warn;
+    runner.onLeftOut = (left) => warn(leftOutText(runner.parts.gpu, [left]));
   }
 
   get from(): KernelInfo['from'] {

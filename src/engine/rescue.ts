@@ -1,11 +1,10 @@
 import { ShishuError } from '../errors.ts';
 import { guardMemory } from '../gpu/buffer.ts';
-import { type Gpu, type GpuFeatures, throwIfLost } from '../gpu/device.ts';
+import { type Gpu, throwIfLost } from '../gpu/device.ts';
 import type { ShaderSpec } from '../gpu/kernel.ts';
 import { PipelineError } from '../gpu/pipeline.ts';
-import { shaderText } from '../gpu/shader.ts';
-import { CHOICE_OF, FALLBACKS, type Tuning, variantText } from '../kernels/tuning.ts';
 import type { Plan } from '../model/spec.ts';
+import { type Chosen, remedied, remedyFor } from './remedy.ts';
 import { Runner } from './runner.ts';
 import { type RunnerOptions, scratchOf } from './size.ts';
 import type { LeftOut } from './types.ts';
@@ -18,46 +17,6 @@ export interface Failure {
   why: LeftOut['why'];
   /** What is thrown where nothing can take its place. */
   error: ShishuError;
-}
-
-/** What a text asks of a device that a device may do wrongly. */
-const DIRECTIVES: readonly [directive: string, feature: keyof GpuFeatures][] = [
-  ['enable subgroups;', 'subgroups'],
-  ['enable f16;', 'f16'],
-];
-
-/** The same device, as if it lacked a feature. */
-const withoutFeature = (gpu: Gpu, feature: keyof GpuFeatures): Gpu =>
-  // What is behind it, as `lost`, goes on changing.
-  Object.create(gpu, { features: { value: { ...gpu.features, [feature]: false } } });
-
-/** What kernels are chosen by. */
-type Chosen = Pick<Runner['parts'], 'gpu' | 'tuning'>;
-
-/** What takes a kernel's place: the same without a feature of the device, or another variant. */
-type Remedy = { variant: string } & ({ without: keyof GpuFeatures } | { tuning: Partial<Tuning> });
-
-/**
- * What is the next best where a kernel failed; undefined where there is nothing. A feature that its text asks for goes first.
- * @param gone variants that were left out
- */
-export function remedyFor(
-  { gpu, tuning }: Chosen,
-  shader: ShaderSpec,
-  gone: ReadonlySet<string>,
-): Remedy | undefined {
-  const { code } = shaderText(shader);
-  for (const [directive, without] of DIRECTIVES)
-    if (gpu.features[without] && code.includes(directive)) return { variant: without, without };
-  const choice = CHOICE_OF[shader.kernel.name];
-  if (!choice) return undefined;
-  const variant = variantText(choice, tuning[choice]);
-  const variants: readonly unknown[] = FALLBACKS[choice];
-  const next = variants.find((value) => {
-    const text = variantText(choice, value);
-    return text !== variant && !gone.has(text);
-  });
-  return next === undefined ? undefined : { variant, tuning: { [choice]: next } };
 }
 
 /** A runner of the same model with other kernels. Nothing may be under way. */
@@ -91,16 +50,15 @@ export async function rescued(
     if (failures.length === 0) return at;
     throwIfLost(at.parts.gpu);
     const gone = new Set(at.leftOut.map(({ variant }) => variant));
-    let { gpu, tuning } = at.parts;
+    let chosen: Chosen = at.parts;
     for (const { shader, kernel, why, error } of failures) {
       const remedy = remedyFor(at.parts, shader, gone);
       if (!remedy) throw error;
       at.leftOut.push({ kernel, variant: remedy.variant, why });
-      if ('tuning' in remedy) tuning = { ...tuning, ...remedy.tuning };
-      else gpu = withoutFeature(gpu, remedy.without);
+      chosen = remedied(chosen, remedy);
     }
     await idle();
-    at = await rebuilt(at, { gpu, tuning }, options);
+    at = await rebuilt(at, chosen, options);
   }
 }
 

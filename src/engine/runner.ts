@@ -1,6 +1,7 @@
 import { throwIfAborted } from '../errors.ts';
 import { guardMemory, Ledger } from '../gpu/buffer.ts';
 import { type Gpu, throwIfLost } from '../gpu/device.ts';
+import { PipelineError } from '../gpu/pipeline.ts';
 import { type Dispatch, encode, type StepShape, writeStep } from '../gpu/recorder.ts';
 import type { TunedKernels, Width } from '../kernels/tuning.ts';
 import { type ForwardParts, ROW_BYTES, recordBlocks, recordHead } from '../model/forward.ts';
@@ -8,6 +9,7 @@ import { caches } from '../model/kvcache.ts';
 import type { Plan } from '../model/spec.ts';
 import { clearNote, overflowOf, readOverflow } from './kv-range.ts';
 import { LEAST_IN_FLIGHT, MOST_IN_FLIGHT, Pace } from './pace.ts';
+import { remedied, remedyFor } from './remedy.ts';
 import { GREEDY, once, type Sampled, Sampler, type SamplingKind, type SamplingPass } from './sampler.ts';
 import { planKey, type Row, type Step, type WholeCall } from './step.ts';
 import type { LeftOut } from './types.ts';
@@ -36,6 +38,8 @@ export class Runner {
   readonly pace: Pace;
   /** Variants of kernels that failed here. */
   readonly leftOut: LeftOut[] = [];
+  /** Told of one that fails when a reply first needs it. */
+  onLeftOut: ((left: LeftOut) => void) | undefined;
   readonly #gpu: Gpu;
   readonly #promptRows: GPUBuffer;
   /** Rows whose tokens are sampled on the GPU. */
@@ -54,12 +58,31 @@ export class Runner {
     this.#promptRows = ledger.storage('prompt rows', ROW_BYTES * scratch.rows, 'scratch');
     this.#nextRows = ledger.storage('next rows', ROW_BYTES * kv.sequences, 'scratch');
     // One more: a step is submitted before the oldest is read.
-    this.sampler = new Sampler(parts, ledger, this.#nextRows, MOST_IN_FLIGHT + 1);
+    this.sampler = new Sampler(parts, ledger, this.#nextRows, MOST_IN_FLIGHT + 1, (error) =>
+      this.#replace(error),
+    );
     this.pace = new Pace(() => gpu.readBack.latencyMs);
   }
 
   get sequences(): number {
     return this.parts.kv.sequences;
+  }
+
+  /** Has the next best take the place of a kernel that does not compile, in what is recorded from here on. */
+  #replace(error: unknown): boolean {
+    if (!(error instanceof PipelineError)) return false;
+    const gone = new Set(this.leftOut.map(({ variant }) => variant));
+    const remedy = remedyFor(this.parts, error.spec, gone);
+    if (!remedy) return false;
+    const left: LeftOut = {
+      kernel: error.spec.kernel.name,
+      variant: remedy.variant,
+      why: 'does not compile',
+    };
+    this.leftOut.push(left);
+    this.onLeftOut?.(left);
+    Object.assign(this.parts, remedied(this.parts, remedy));
+    return true;
   }
 
   #width(rows: number, prompt: boolean): Width {

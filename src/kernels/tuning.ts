@@ -83,6 +83,7 @@ export const CHOICE_OF: Readonly<Record<string, keyof typeof FALLBACKS>> = {
   rope: 'matvec',
   matmul: 'wide',
   attention_decode: 'attention',
+  attention_reduce: 'attention',
   attention_tiled: 'wideAttention',
   argmax: 'vocabulary',
   sample: 'vocabulary',

@@ -7,6 +7,7 @@ import { CHOICE_OF, type Tuning, tunedOf } from '../../src/kernels/tuning.ts';
 import { charTokenizerFiles } from '../support/char-tokenizer.ts';
 import { openTestGpu } from '../support/gpu-features.ts';
 import { memorySource } from '../support/memory-source.ts';
+import { resultOf } from '../support/streams.ts';
 import { randomTokens, type TinyModelName, tinyFiles, tinyModel } from '../support/tiny-models.ts';
 import { forGpus, forSoftware } from '../support/tunings.ts';
 
@@ -240,6 +241,28 @@ describe('a GPU whose compiler refuses', () => {
     expect(tuning).toEqual(tunedOf(forGpus as Tuning));
     expect(leftOut.map(({ variant }) => variant)).toEqual(gpu.features.subgroups ? ['subgroups'] : []);
     await model.dispose();
+  });
+
+  test('when a reply first needs it: the next best takes its place, and the reply is right', async () => {
+    const options = { maxTokens: 8, temperature: 0.8, seed: 3, ignoreEos: true };
+    const reply = async (spoil: Spoil, tuning = forGpus) => {
+      const { model, warnings } = await load('llama', spoil, {}, tuning);
+      const tokens = randomTokens(model.info.spec, 9, 3);
+      const [{ tokenIds }, other] = await Promise.all([
+        resultOf(model.generate(tokens, options)),
+        resultOf(model.generate(tokens, { ...options, topK: 5, repetitionPenalty: 1.1 })),
+      ]);
+      const { leftOut } = model.info.kernels;
+      await model.dispose();
+      return { tokenIds, others: other.tokenIds, leftOut, warnings };
+    };
+    const { leftOut, warnings, ...found } = await reply(
+      refuse('sample', (code) => /const WG: u32 = 16u/.test(code)),
+    );
+    expect(leftOut).toEqual([{ kernel: 'sample', variant: 'vocabulary 256', why: 'does not compile' }]);
+    expect(warnings).toEqual([expect.stringContaining('does not compile sample')]);
+    // The choice is by the threads that draw.
+    expect(await reply(sound, { ...forGpus, vocabulary: 16 })).toMatchObject(found);
   });
 
   test('every variant: an error that names kernel and GPU, and nothing left', async () => {

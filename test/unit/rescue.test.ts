@@ -1,10 +1,13 @@
 // What takes a kernel's place where it fails: by its name and text, until nothing is left.
 import { expect, test } from 'vitest';
-import { leftOutText, remedyFor } from '../../src/engine/rescue.ts';
+import { remedyFor } from '../../src/engine/remedy.ts';
+import { leftOutText } from '../../src/engine/rescue.ts';
 import type { ShaderSpec } from '../../src/gpu/kernel.ts';
 import { KERNELS } from '../../src/kernels/all.ts';
-import { CHOICE_OF, defaultTuning, FALLBACKS, type Tuning } from '../../src/kernels/tuning.ts';
+import { CHOICE_OF, defaultTuning, FALLBACKS, PLAIN_TUNING, type Tuning } from '../../src/kernels/tuning.ts';
+import { shadersOf } from '../support/asked-shaders.ts';
 import { adapterOf, paperGpu } from '../support/paper-gpu.ts';
+import { TINY_MODEL_NAMES } from '../support/tiny-models.ts';
 
 const gpu = paperGpu(adapterOf('gpu', true, { min: 32, max: 32 }));
 const tuning = defaultTuning(gpu);
@@ -23,6 +26,26 @@ test('every kernel with variants is one that there is', () => {
     expect(FALLBACKS[choice].length).toBeGreaterThan(1);
     expect(tuning).toHaveProperty(choice);
   }
+});
+
+test('what GPUs run otherwise than software adapters has another to take its place', () => {
+  const { split } = tuning;
+  /** Texts by kernel. */
+  const textsWith = (tuning: Tuning): Map<string, Set<string>> => {
+    const texts = new Map<string, Set<string>>();
+    for (const name of TINY_MODEL_NAMES)
+      for (const { kernel, imports, constants } of shadersOf(gpu, tuning, name, 'f32', 'f16'))
+        texts.set(
+          kernel.name,
+          (texts.get(kernel.name) ?? new Set()).add(JSON.stringify([imports, constants])),
+        );
+    return texts;
+  };
+  const plain = textsWith({ ...PLAIN_TUNING, split });
+  const own = [...textsWith(tuning)].flatMap(([name, texts]) =>
+    [...texts].every((text) => plain.get(name)?.has(text)) ? [] : [name],
+  );
+  expect(own.sort()).toEqual(Object.keys(CHOICE_OF).sort());
 });
 
 test('a feature that its text asks for goes first, then one variant after the other, until none is left', () => {
