@@ -87,6 +87,7 @@ export const CHOICE_OF: Readonly<Record<string, keyof typeof FALLBACKS>> = {
   attention_tiled: 'wideAttention',
   argmax: 'vocabulary',
   sample: 'vocabulary',
+  adjust: 'vocabulary',
   score: 'vocabulary',
   top_logprobs: 'vocabulary',
 };
