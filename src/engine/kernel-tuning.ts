@@ -1,5 +1,6 @@
 import { ShishuError } from '../errors.ts';
-import { type TunedKernels, tunedOf } from '../kernels/tuning.ts';
+import { tunedOf } from '../kernels/fallbacks.ts';
+import type { TunedKernels } from '../kernels/tuning.ts';
 import type { Plan } from '../model/spec.ts';
 import { keepTuning, type TuningStore } from './kept-tuning.ts';
 import { leftOutText } from './rescue.ts';

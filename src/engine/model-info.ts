@@ -1,5 +1,5 @@
 import type { Gpu } from '../gpu/device.ts';
-import { tunedOf } from '../kernels/tuning.ts';
+import { tunedOf } from '../kernels/fallbacks.ts';
 import { kvBytesPerToken, type Plan, parameterCount } from '../model/spec.ts';
 import { modesOf } from './modes.ts';
 import type { Runner } from './runner.ts';

@@ -1,7 +1,8 @@
 import type { Gpu, GpuFeatures } from '../gpu/device.ts';
 import type { ShaderSpec } from '../gpu/kernel.ts';
 import { shaderText } from '../gpu/shader.ts';
-import { CHOICE_OF, FALLBACKS, type Tuning, variantText } from '../kernels/tuning.ts';
+import { CHOICE_OF, FALLBACKS, variantText } from '../kernels/fallbacks.ts';
+import type { Tuning } from '../kernels/tuning.ts';
 import type { ForwardParts } from '../model/forward.ts';
 
 /** What a text asks of a device that a device may do wrongly. */

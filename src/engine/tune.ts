@@ -2,15 +2,9 @@ import { Ledger, readBuffer, watchErrors } from '../gpu/buffer.ts';
 import { PipelineError } from '../gpu/pipeline.ts';
 import { type Dispatch, encode, type StepShape, writeStep } from '../gpu/recorder.ts';
 import { type Stopwatch, stopwatchOf } from '../gpu/stopwatch.ts';
+import { tunedOf, variantText } from '../kernels/fallbacks.ts';
 import { stride } from '../kernels/tensor.ts';
-import {
-  type TunedKernels,
-  type Tuning,
-  tunedOf,
-  VARIANTS,
-  variantText,
-  type Width,
-} from '../kernels/tuning.ts';
+import { type TunedKernels, type Tuning, VARIANTS, type Width } from '../kernels/tuning.ts';
 import { type ForwardParts, ROW_BYTES, recordBlocks, recordHead } from '../model/forward.ts';
 import type { Plan } from '../model/spec.ts';
 import type { LeftOut } from './types.ts';
