@@ -83,7 +83,7 @@ export async function tune(
   const promptRows = Math.min(scratch.rows, kv.context, PROMPT_ROWS);
   const at = Math.min(promptRows, kv.context - 1);
   const few = Math.min(FEW_ROWS, kv.context - at, scratch.logitRows);
-  const counts: Record<Width, number> = { many: promptRows, few, one: 1 };
+  const counts: Partial<Record<Width, number>> = { many: promptRows, few, one: 1 };
   const widths: Width[] = promptRows >= parts.tuning.wideFrom ? ['many', 'few', 'one'] : ['few', 'one'];
   const rows = ledger.storage('tuning rows', ROW_BYTES * promptRows, 'scratch');
   let spent = 0;
@@ -98,7 +98,7 @@ export async function tune(
   const inTurn: Turn = (run) => turn((sequence) => counted(() => run(sequence)));
 
   const record = async (tuning: Tuning, width: Width): Promise<Phase> => {
-    const count = counts[width];
+    const count = counts[width]!;
     const own = { ...parts, tuning };
     const [body, head] = await Promise.all([
       recordBlocks(own, blocks, rows, width),
