@@ -78,8 +78,8 @@ export interface LoadOptions extends ReloadOptions {
   warn?: (message: string) => void;
   /**
    * Check the kernels that this model uses on this GPU, before the model is given out (default true): a few tokens through one
-   * block of each kind and the head, samples of every result computed again on the CPU. Where they are wrong, the plainest
-   * kernels are checked and used; where those are wrong too, loading fails with `self-test`.
+   * block of each kind and the head, samples of every result computed again on the CPU. Where a kernel is wrong, the next best of
+   * its kind is checked and used (`ModelInfo.kernels`); where none is left, loading fails with `self-test`.
    */
   selfTest?: boolean;
 }
