@@ -56,7 +56,15 @@ export async function checkKernels(
 ): Promise<{ runner: Runner; selfTest: SelfTest }> {
   const begun = performance.now();
   clearNote(runner.parts, 0);
-  const found = await selfTest(runner, plan);
+  const test = async (at: Runner): Promise<Failure[]> => {
+    try {
+      await at.warm(plan);
+      return failuresOf(at, await selfTest(at, plan));
+    } catch (error) {
+      return compileFailures(at, error);
+    }
+  };
+  const found = await test(runner);
   const overflow = await readOverflow(runner.parts, 0);
   if (overflow) {
     if (!widen) throw overflow;
@@ -65,12 +73,13 @@ export async function checkKernels(
     warn(`${overflow.message.replace(overflow.mend!, '').trim()} It is f32 instead.`);
     return checkKernels(await withWideKv(runner, plan, wider), plan, wider, { warn });
   }
-  const wrong = found.map(({ kernel }) => kernel);
+  let first: Failure[] | undefined = found;
   const checked = await rescued(runner, options, async (at) => {
-    if (at === runner) return failuresOf(at, found);
-    const failures = await compileFailures(at, plan);
-    return failures.length > 0 ? failures : failuresOf(at, await selfTest(at, plan));
+    const failures = first ?? (await test(at));
+    first = undefined;
+    return failures;
   });
-  const kernels = found.length === 0 ? 'usual' : 'plain';
+  const wrong = found.filter(({ why }) => why === 'computes wrongly in').map(({ kernel }) => kernel);
+  const kernels = wrong.length === 0 ? 'usual' : 'plain';
   return { runner: checked, selfTest: { kernels, wrong, ms: performance.now() - begun } };
 }

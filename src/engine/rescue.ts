@@ -62,22 +62,16 @@ export async function rescued(
   }
 }
 
-/** Compiles what a runner needs from the start; the first kernel that does not compile. */
-export async function compileFailures(runner: Runner, plan: Plan): Promise<Failure[]> {
-  try {
-    await runner.warm(plan);
-    return [];
-  } catch (cause) {
-    if (!(cause instanceof PipelineError)) throw cause;
-    const { spec, message, details } = cause;
-    const { name } = runner.parts.gpu;
-    const error = new ShishuError('shader', `The GPU ${name} does not compile a kernel: ${message}`, {
-      details: { adapter: name, ...details },
-      mend: 'Update the browser and the graphics driver, or use another GPU.',
-      cause,
-    });
-    return [{ shader: spec, kernel: spec.kernel.name, why: 'does not compile', error }];
-  }
+/** What an error says of a kernel that does not compile; others are thrown. */
+export function compileFailures({ parts: { gpu } }: Runner, cause: unknown): Failure[] {
+  if (!(cause instanceof PipelineError)) throw cause;
+  const { spec, message, details } = cause;
+  const error = new ShishuError('shader', `The GPU ${gpu.name} does not compile a kernel: ${message}`, {
+    details: { adapter: gpu.name, ...details },
+    mend: 'Update the browser and the graphics driver, or use another GPU.',
+    cause,
+  });
+  return [{ shader: spec, kernel: spec.kernel.name, why: 'does not compile', error }];
 }
 
 /** The runner with what it needs from the start compiled, and the next best kernels in place of those that do not compile. */
@@ -86,7 +80,17 @@ export const warmed = (
   plan: Plan,
   options: RunnerOptions,
   idle?: () => Promise<unknown>,
-): Promise<Runner> => rescued(runner, options, (at) => compileFailures(at, plan), idle);
+): Promise<Runner> =>
+  rescued(
+    runner,
+    options,
+    (at) =>
+      at.warm(plan).then(
+        () => [],
+        (error) => compileFailures(at, error),
+      ),
+    idle,
+  );
 
 /** What a user is told of kernels that were left out. */
 export function leftOutText(gpu: Pick<Gpu, 'name'>, leftOut: readonly LeftOut[]): string {

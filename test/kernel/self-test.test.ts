@@ -244,6 +244,17 @@ describe('a GPU whose compiler refuses', () => {
     await model.dispose();
   });
 
+  test('what draws tokens on a GPU is tried while the model loads', async () => {
+    const spoil = refuse('sample', (code) => /const WG: u32 = 16u/.test(code));
+    const { model, warnings } = await load('llama', spoil, { profile: 'gpu' });
+    expect(model.info.kernels.leftOut).toEqual([
+      { kernel: 'sample', variant: 'vocabulary 256', why: 'does not compile' },
+    ]);
+    expect(warnings).toEqual([expect.stringContaining('does not compile sample')]);
+    expect(model.info.selfTest.kernels).toBe('usual');
+    await model.dispose();
+  });
+
   test('when a reply first needs it: the next best takes its place, and the reply is right', async () => {
     const options = { maxTokens: 8, temperature: 0.8, seed: 3, ignoreEos: true };
     const reply = async (spoil: Spoil, tuning = forGpus) => {
