@@ -82,7 +82,7 @@ export async function tune(
   const blocks = [...new Map(plan.map((block) => [block.kind, block])).values()];
   const promptRows = Math.min(scratch.rows, kv.context, PROMPT_ROWS);
   const at = Math.min(promptRows, kv.context - 1);
-  const few = Math.min(FEW_ROWS, kv.context - at, scratch.logitRows);
+  const few = Math.min(FEW_ROWS, promptRows, kv.context - at, scratch.logitRows);
   const counts: Partial<Record<Width, number>> = { many: promptRows, few, one: 1 };
   const widths: Width[] = promptRows >= parts.tuning.wideFrom ? ['many', 'few', 'one'] : ['few', 'one'];
   const rows = ledger.storage('tuning rows', ROW_BYTES * promptRows, 'scratch');
