@@ -5,8 +5,8 @@ import type { Gpu } from './device.ts';
 const SAMPLE_MS = 25;
 /** Shortest one that the GPU's own clock times. */
 const SHORT_MS = 5;
-/** Ticks of a clock that a sample takes at least. */
-const TICKS = 100;
+/** Ticks of a clock that a sample takes at least: it is off by one at most. */
+const TICKS = 50;
 /** The tick of a clock that did not move between two looks at it: browsers round the GPU's to 0.1 ms. */
 const UNSEEN_TICK_MS = 0.1;
 /** Reads of the page's clock in which it has to move. */
