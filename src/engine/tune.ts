@@ -192,6 +192,8 @@ export async function tune(
         leaveOut(choice, value, 'does not compile');
       });
       if (!phases) continue;
+      // Compiling may have taken long.
+      if (over()) return;
       if (!(await agrees(phases, best.phases))) {
         leaveOut(choice, value, 'computes wrongly in');
         continue;
