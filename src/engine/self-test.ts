@@ -1,4 +1,5 @@
 import { type Dispatch, Recorder, type StepShape, writeStep } from '../gpu/recorder.ts';
+import { betweenOf } from '../kernels/logits.ts';
 import { argmax } from '../kernels/sample.ts';
 import type { Width } from '../kernels/tuning.ts';
 import { ROW_BYTES, recordBlocks, recordHead } from '../model/forward.ts';
@@ -67,7 +68,9 @@ export async function selfTest(runner: Runner, plan: Plan, adapted = false): Pro
     if (width !== 'many') {
       const sampled = storage('self-test sampled', 4 * count);
       const recorder = new Recorder(gpu);
-      argmax(tuning, recorder, { logits: scratch.logits, next: rows, sampled, step: scratch.step });
+      const { logits, step } = scratch;
+      const between = betweenOf((name, bytes) => storage(`self-test ${name}`, bytes * count));
+      argmax(tuning, recorder, { logits, next: rows, sampled, step, between });
       dispatches.push(...(await recordHead(parts, width)), ...(await recorder.finish()));
     }
     const known = new Map([[rows, words.buffer], ...(adapted ? parts.adapters!.known : [])]);

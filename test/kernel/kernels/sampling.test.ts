@@ -1,6 +1,7 @@
 // Choosing tokens: ties, how often each is drawn, penalties by what was said.
 import { afterAll, describe, expect, test } from 'vitest';
-import { argmax, maskWords, packSampler, type Sampler } from '../../../src/kernels/sample.ts';
+import { maskWords } from '../../../src/kernels/logits.ts';
+import { argmax, packSampler, type Sampler } from '../../../src/kernels/sample.ts';
 import { adjust, sample } from '../../../src/kernels/sampling.ts';
 import { stride } from '../../../src/kernels/tensor.ts';
 import { defaultTuning } from '../../../src/kernels/tuning.ts';
@@ -61,12 +62,14 @@ describe('argmax', () => {
     const logits = { buffer: rig.upload('logits', all), cols: vocab };
     const next = nextRows(rig, 7);
     const sampled = rig.upload('sampled', new Uint32Array(7).fill(99));
+    const between = rig.between(5);
     const expected = [0, 1, 2, 3, 4].map((r) => argmaxTwin(values.subarray(r * vocab, (r + 1) * vocab)));
     expect(expected.slice(0, 3)).toEqual([31, vocab - 2, 0]);
     await rig.run([
       {
         step: { count: 5, next: 1 },
-        record: (recorder, step) => argmax(tuningOf(threads), recorder, { logits, next, sampled, step }),
+        record: (recorder, step) =>
+          argmax(tuningOf(threads), recorder, { logits, next, sampled, step, between }),
         async check() {
           expect(await rig.wordsOf(sampled, 7)).toEqual([99, ...expected, 99]);
           const rows = await rig.wordsOf(next, 28);
@@ -98,6 +101,7 @@ async function draw(
     next: nextRows(rig, count, position),
     sampled,
     samplers: uploadSamplers(rig, samplers),
+    between: rig.between(count),
   };
   let found: number[] = [];
   await rig.run([
@@ -270,6 +274,7 @@ describe('adjust', () => {
         rig,
         [{}, ...options].map((one) => samplerOf(one, 0)),
       ),
+      between: rig.between(3),
       next: rig.rows([
         { token: 2 },
         ...replies.map((reply, r) => ({ token: reply.at(-1)!, sequence: r + 1 })),
