@@ -72,7 +72,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
       cut = max(cut, least_of_min_p(sampler, best.value));
     }
     let sorts = has_top_k(sampler) || has_top_p(sampler);
-    let from = select(cut, lightest, sorts);
+    let least_weighed = select(cut, lightest, sorts);
     var mass = 0.0;
     var count = 0u;
     for (var i = 0u; i < TRIPS; i++) {
@@ -82,7 +82,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
         let z = four_logits(wid.y, quad);
         let there = token < vec4<u32>(VOCAB);
         let weights = exp((z - best.value) * sharpness);
-        mass += dot(select(vec4f(), weights, there & (z >= vec4f(from))), vec4f(1.0));
+        mass += dot(select(vec4f(), weights, there & (z >= vec4f(least_weighed))), vec4f(1.0));
         let kept = select(vec4<u32>(), vec4<u32>(1u), there & (z >= vec4f(cut)));
         count += kept.x + kept.y + kept.z + kept.w;
       }

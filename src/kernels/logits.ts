@@ -108,9 +108,9 @@ export interface Adjustments {
 
 export type AdjustConstant = 'HAS_BIAS' | 'HAS_MASK' | 'MASK_WORDS';
 
-/** Bindings of shaders/shared/adjusted.wgsl, behind the logits. */
-export const ADJUSTED: readonly Binding<VocabularyConstant | AdjustConstant>[] = [
-  writes('adjusted', 'f32', ({ constants, step }) => [step.count, 4 * constants.STRIDE4]),
+/** Bindings of shaders/shared/logits_adjusted.wgsl, behind the logits. */
+export const adjustedBindings = (element = 'f32'): Binding<VocabularyConstant | AdjustConstant>[] => [
+  writes('adjusted', element, ({ constants, step }) => [step.count, 4 * constants.STRIDE4]),
   // by sequence: twice the times that a token is in the reply, plus one if it is in the prompt
   writes('counts', 'u32', ({ constants, step }) => [step.next + step.count, constants.VOCAB]),
   // by sequence; not read unless HAS_BIAS
@@ -145,7 +145,7 @@ export const adjustConstants = (
   MASK_WORDS: maskWords(cols),
 });
 
-/** What adjusted.wgsl leaves of some tokens of a row: the adjusted logit, and a count where the token was chosen last. */
+/** What adjust.wgsl and logits_adjusted.wgsl leave of some tokens of a row: the adjusted logit, and a count where the token was chosen last. */
 export function* adjustedTokens(
   { constants, step, floats, words }: TwinLaunch<VocabularyConstant | AdjustConstant>,
   row: number,

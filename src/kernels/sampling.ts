@@ -5,11 +5,11 @@ import type { Recorder } from '../gpu/recorder.ts';
 import { drawOfSlices } from './draw.ts';
 import { drawn } from './kept.ts';
 import {
-  ADJUSTED,
   type AdjustConstant,
   type Adjustments,
   adjustConstants,
   adjustedBind,
+  adjustedBindings,
   adjustedTokens,
   logitsBinding,
   MAX_TOP,
@@ -54,7 +54,7 @@ export const ADJUST: Kernel<VocabularyConstant | AdjustConstant> = {
     [{ HAS_MASK: false }, { HAS_MASK: true }],
   ],
   sizes: { ...VOCABULARY_SIZES, MASK_WORDS: COUNT },
-  bindings: () => [logitsBinding(), ...ADJUSTED, STEP],
+  bindings: () => [logitsBinding(), ...adjustedBindings(), STEP],
   grid: ({ constants: { VOCAB, WG }, step }) => [Math.min(64, Math.ceil(VOCAB / WG)), step.count, 1],
   *cpu(launch) {
     const { constants, step, pick } = launch;

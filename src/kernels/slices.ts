@@ -3,11 +3,11 @@
 import { type Binding, type Fixed, type Kernel, type Launch, reads, STEP, writes } from '../gpu/kernel.ts';
 import type { Recorder } from '../gpu/recorder.ts';
 import {
-  ADJUSTED,
   type AdjustConstant,
   type Adjustments,
   adjustConstants,
   adjustedBind,
+  adjustedBindings,
   adjustedTokens,
   logitsBinding,
   NEXT,
@@ -126,7 +126,7 @@ export const SLICES: Kernel<SliceConstant | AdjustConstant | 'SUM'> = {
   sizes: { ...VOCABULARY_SIZES, MASK_WORDS: COUNT },
   bindings: ({ imports }) => [
     logitsBinding('vec4f'),
-    ...(imports.LOGITS === 'logits_adjusted' ? ADJUSTED : []),
+    ...(imports.LOGITS === 'logits_adjusted' ? adjustedBindings('vec4f') : []),
     WRITE_SLICES,
     STEP,
   ],
