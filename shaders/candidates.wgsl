@@ -128,12 +128,13 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
         }
       }
       var sum = grouped_scan(own, lid).x;
-      let segment = (wid.y * SLICES + wid.x) * SLICE;
+      let start = 4u * (wid.y * STRIDE4 + wid.x * SLICE4);
       for (var i = 0u; i < PER; i++) {
         let at = lid * PER + i;
         if (at < all) {
           sum += exp((value_of(keys[at]) - best.value) * sharpness);
-          candidates[segment + at] = Candidate(keys[at], sum);
+          candidate_keys[start + at] = keys[at];
+          candidate_masses[start + at] = sum;
         }
       }
       count = all;

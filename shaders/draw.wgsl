@@ -46,7 +46,7 @@ fn range_of(start: u32, low: u32, high: u32) -> Range {
   if (low == high) {
     return Range(start, low, high, 0u, 0u);
   }
-  return Range(start, low, high, candidates[start + low].key, candidates[start + high - 1u].key);
+  return Range(start, low, high, candidate_keys[start + low], candidate_keys[start + high - 1u]);
 }
 
 // How many candidates of the slice have at least this key, of which the last is in the range.
@@ -61,7 +61,7 @@ fn reaching(key: u32, range: Range) -> u32 {
   }
   while (low < high) {
     let middle = (low + high) / 2u;
-    if (candidates[range.start + middle].key >= key) {
+    if (candidate_keys[range.start + middle] >= key) {
       low = middle + 1u;
     } else {
       high = middle;
@@ -75,7 +75,7 @@ fn mass_of(start: u32, count: u32) -> f32 {
   if (count == 0u) {
     return 0.0;
   }
-  return candidates[start + count - 1u].mass;
+  return candidate_masses[start + count - 1u];
 }
 
 fn amount(start: u32, count: u32, by_mass: bool) -> f32 {
@@ -201,7 +201,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
   var token = best.index;
   var taker = 0u;
   if (sharpness > 0.0) {
-    let start = (wid.x * SLICES + lid) * SLICE;
+    let start = 4u * (wid.x * STRIDE4 + lid * SLICE4);
     var segment = Segment(0u, 0.0);
     if (lid < SLICES) {
       segment = segments[wid.x * SLICES + lid];

@@ -19,12 +19,6 @@ struct Segment {
   mass: f32,
 }
 
-struct Candidate {
-  key: u32,
-  // Weight of it and of all before it.
-  mass: f32,
-}
-
 // One of the likeliest tokens of a slice.
 struct Top {
   index: u32,

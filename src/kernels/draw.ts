@@ -24,6 +24,7 @@ import {
   slices,
   sliceTokens,
 } from './slices.ts';
+import { stride } from './tensor.ts';
 
 /** By row and slice: how many candidates there are, and what all that may be drawn weighs (f32). */
 const segmentShape = ({ constants, step }: Launch<SliceConstant>): number[] => [
@@ -32,11 +33,11 @@ const segmentShape = ({ constants, step }: Launch<SliceConstant>): number[] => [
   2,
 ];
 
-/** By row and slice, as many as it has tokens: keys of candidates, and the weight up to each (f32). */
-const candidateShape = ({ constants, step }: Launch<SliceConstant>): number[] => {
-  const { size, slices } = sliceSizes(constants);
-  return [step.count, slices, size, 2];
-};
+/** By row and slice, from where its logits are in theirs: keys of candidates, and the weight up to each. */
+const candidateShape = ({ constants, step }: Launch<SliceConstant>): number[] => [
+  step.count,
+  4 * constants.STRIDE4,
+];
 
 /** Order-preserving, as shaders/shared/key.wgsl has it. */
 export function keyOf(value: number): number {
@@ -75,14 +76,15 @@ export const CANDIDATES: Kernel<SliceConstant> = {
     READ_SLICES,
     SAMPLERS,
     writes('segments', 'Segment', segmentShape),
-    writes('candidates', 'Candidate', candidateShape),
+    writes('candidate_keys', 'u32', candidateShape),
+    writes('candidate_masses', 'f32', candidateShape),
     STEP,
   ],
   grid: sliceGrid,
   *cpu(launch) {
     const { constants, step, floats, pick } = launch;
     const { STRIDE4, VOCAB } = constants;
-    const { size, slices } = sliceSizes(constants);
+    const { slices } = sliceSizes(constants);
     for (const row of pick(step.count)) {
       const sampler = samplerAt(launch, step.next + row);
       const { values } = rowSlices(launch, row);
@@ -106,11 +108,11 @@ export const CANDIDATES: Kernel<SliceConstant> = {
         let sum = 0;
         // Where rounding decides, there may be any.
         for (let i = 0; i < (sure || !sorts ? kept.length : count); i++) {
-          const at = 2 * ((row * slices + slice) * size + i);
+          const at = row * 4 * STRIDE4 + first + i;
           const logit = kept[i] ?? Number.NaN;
           sum += weight(logit);
-          yield { binding: 'candidates', at, value: any(keyOf(logit)), scale: 0 };
-          yield { binding: 'candidates', at: at + 1, value: any(sum), scale: sum, as: 'f32' };
+          yield { binding: 'candidate_keys', at, value: any(keyOf(logit)), scale: 0 };
+          yield { binding: 'candidate_masses', at, value: any(sum), scale: sum };
         }
       }
     }
@@ -126,7 +128,8 @@ export const DRAW: Kernel<SliceConstant> = {
     READ_SLICES,
     SAMPLERS,
     reads('segments', 'Segment', segmentShape),
-    reads('candidates', 'Candidate', candidateShape),
+    reads('candidate_keys', 'u32', candidateShape),
+    reads('candidate_masses', 'f32', candidateShape),
     ...NEXT,
   ],
   grid: rowGrid,
@@ -141,9 +144,11 @@ export const DRAW: Kernel<SliceConstant> = {
       const logits = floats('logits', row * 4 * STRIDE4, VOCAB);
       // All that it finds there is told by the logits.
       rowSlices(launch, row);
-      for (let slice = row * slices; slice < (row + 1) * slices && sampler.sharpness > 0; slice++)
-        words('candidates', 2 * slice * size, 2 * words('segments', 2 * slice, 1)[0]!);
-      if (sampler.sharpness > 0) words('segments', 2 * row * slices, 2 * slices);
+      for (let slice = 0; slice < slices && sampler.sharpness > 0; slice++) {
+        const [count = 0] = words('segments', 2 * (row * slices + slice), 2);
+        words('candidate_keys', row * 4 * STRIDE4 + slice * size, count);
+        words('candidate_masses', row * 4 * STRIDE4 + slice * size, count);
+      }
       yield* taken(to, drawn(logits, sampler, { threads: 1, position, reply }), position);
     }
   },
@@ -154,13 +159,14 @@ export function drawOfSlices(recorder: Recorder, call: SamplingTarget & { sample
   const { logits, next, sampled, samplers, step, between } = call;
   if (!call.adjusted) slices(recorder, call);
   const constants = sliceConstants(logits);
-  const sizes = sliceSizes(constants);
+  const each = 4 * stride(logits.cols);
   const bind = {
     logits: logits.buffer,
     slices: sliceBuffer(call),
     samplers,
-    segments: between('segments', 8 * sizes.slices),
-    candidates: between('candidates', 8 * sizes.slices * sizes.size),
+    segments: between('segments', 8 * sliceSizes(constants).slices),
+    candidate_keys: between('candidateKeys', each),
+    candidate_masses: between('candidateMasses', each),
     step,
   };
   recorder.add({ label: 'candidates', shader: { kernel: CANDIDATES, constants }, bind });

@@ -50,7 +50,10 @@ export interface SamplingTarget {
 }
 
 /** Buffers that kernels leave something in for the next, by name: of as many bytes a row, and made when first asked for. */
-export type Between = (name: 'slices' | 'segments' | 'candidates' | 'tops', bytes: number) => GPUBuffer;
+export type Between = (
+  name: 'slices' | 'segments' | 'candidateKeys' | 'candidateMasses' | 'tops',
+  bytes: number,
+) => GPUBuffer;
 
 /** Each made once. */
 export function betweenOf(make: (label: string, bytes: number) => GPUBuffer): Between {

@@ -238,7 +238,8 @@ const SAMPLERS = [
 const LEFT_BY: Readonly<Record<string, { kernel: Kernel; fixed: Fixed }>> = {
   slices: { kernel: SLICES, fixed: { LOGITS: 'logits_own', HAS_BIAS: false, HAS_MASK: false, SUM: true } },
   segments: { kernel: CANDIDATES, fixed: {} },
-  candidates: { kernel: CANDIDATES, fixed: {} },
+  candidate_keys: { kernel: CANDIDATES, fixed: {} },
+  candidate_masses: { kernel: CANDIDATES, fixed: {} },
   tops: { kernel: TOP_SLICES, fixed: {} },
 };
 
