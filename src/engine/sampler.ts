@@ -1,14 +1,9 @@
 import type { Ledger } from '../gpu/buffer.ts';
 import { type Dispatch, Recorder, type StepShape } from '../gpu/recorder.ts';
-import {
-  argmax,
-  MAX_TOP,
-  maskWords,
-  packSampler,
-  SAMPLER_BYTES,
-  type Sampler as SamplerOptions,
-} from '../kernels/sample.ts';
+import { type Between, MAX_TOP, maskWords, SAMPLER_BYTES } from '../kernels/logits.ts';
+import { argmax, packSampler, type Sampler as SamplerOptions } from '../kernels/sample.ts';
 import { adjust, type Logprobs, readTop, sample, topLogprobs } from '../kernels/sampling.ts';
+import { inSlices, sliceBuffer } from '../kernels/slices.ts';
 import { stride } from '../kernels/tensor.ts';
 import type { ForwardParts } from '../model/forward.ts';
 import { isNarrow, notesAt, notesBytes } from './kv-range.ts';
@@ -75,8 +70,8 @@ export function once<K, T>(kept: Map<K, Promise<T>>, key: K, make: () => Promise
   return made;
 }
 
-/** What penalties, bias and mask read, `(sequences, ...)` each; made when first asked for, and used by all. */
-interface SamplingBuffers {
+/** What penalties, bias and mask read, and kernels leave for others, `(sequences, ...)`; made when first asked for, used by all. */
+interface SamplingBuffers extends Partial<Record<Parameters<Between>[0], GPUBuffer>> {
   counts?: GPUBuffer;
   bias?: GPUBuffer;
   mask?: GPUBuffer;
@@ -126,6 +121,9 @@ export class Sampler {
       this.#staging.push(
         ledger.buffer('read-back', bytes, 'scratch', GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST),
       );
+    // Greedy replies need it from the start.
+    const { logits } = parts.scratch;
+    if (inSlices(parts.tuning, logits)) sliceBuffer({ logits, between: this.#between });
   }
 
   /** Compiles and binds a way to sample. */
@@ -149,7 +147,13 @@ export class Sampler {
     const { vocabSize } = spec;
     const { step } = scratch;
     const recorder = new Recorder(gpu);
-    const call = { next: this.#next, sampled: this.#sampled, samplers: this.#samplers, step };
+    const call = {
+      next: this.#next,
+      sampled: this.#sampled,
+      samplers: this.#samplers,
+      step,
+      between: this.#between,
+    };
     let { logits } = scratch;
     if (kind.adjusted) {
       const adjusted = { buffer: this.#hold('adjusted', 4 * stride(vocabSize)), cols: vocabSize };
@@ -163,8 +167,9 @@ export class Sampler {
       });
       logits = adjusted;
     }
-    if (kind.greedy) argmax(tuning, recorder, { ...call, logits });
-    else sample(tuning, recorder, { ...call, logits });
+    const choice = { ...call, logits, adjusted: kind.adjusted };
+    if (kind.greedy) argmax(tuning, recorder, choice);
+    else sample(tuning, recorder, choice);
     if (kind.top === undefined) return { dispatches: await recorder.finish(), top: undefined };
     const each = kind.top + 1;
     const buffer = this.#hold('top', 8 * (MAX_TOP + 1));
@@ -172,6 +177,8 @@ export class Sampler {
     const top = { buffer, bytes: 8 * this.#parts.kv.sequences * each, each };
     return { dispatches: await recorder.finish(), top };
   }
+
+  readonly #between: Between = (name, bytes) => this.#hold(name, bytes);
 
   /** A buffer of as many bytes for each sequence. */
   #hold(name: keyof SamplingBuffers, bytes: number): GPUBuffer {

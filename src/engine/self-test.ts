@@ -1,5 +1,6 @@
 import { type Dispatch, Recorder, type StepShape, writeStep } from '../gpu/recorder.ts';
-import { argmax, packSampler, SAMPLER_BYTES, type Sampler } from '../kernels/sample.ts';
+import { betweenOf, SAMPLER_BYTES } from '../kernels/logits.ts';
+import { argmax, packSampler, type Sampler } from '../kernels/sample.ts';
 import { sample } from '../kernels/sampling.ts';
 import { type Width, widthOf } from '../kernels/tuning.ts';
 import { ROW_BYTES, recordBlocks, recordHead } from '../model/forward.ts';
@@ -83,7 +84,9 @@ export async function selfTest(runner: Runner, plan: Plan, adapted = false): Pro
     if (width !== 'many') {
       const sampled = storage('self-test sampled', 4 * count);
       const recorder = new Recorder(gpu);
-      argmax(tuning, recorder, { logits: scratch.logits, next: rows, sampled, step: scratch.step });
+      const { logits, step } = scratch;
+      const between = betweenOf((name, bytes) => storage(`self-test ${name}`, bytes * count));
+      argmax(tuning, recorder, { logits, next: rows, sampled, step, between });
       // Software adapters compile what draws tokens when a reply first does.
       if (width === 'one' && gpu.profile === 'gpu' && !adapted) {
         const next = storage('self-test next', ROW_BYTES);
@@ -91,7 +94,7 @@ export async function selfTest(runner: Runner, plan: Plan, adapted = false): Pro
         device.queue.writeBuffer(next, 0, words);
         device.queue.writeBuffer(samplers, 0, packSampler(DRAWN));
         known.set(next, words.buffer).set(samplers, packSampler(DRAWN));
-        sample(tuning, recorder, { logits: scratch.logits, next, sampled, samplers, step: scratch.step });
+        sample(tuning, recorder, { logits, next, sampled, samplers, step, between });
       }
       dispatches.push(...(await recordHead(parts, width)), ...(await recorder.finish()));
     }

@@ -38,7 +38,7 @@ export interface Tuning {
   wideAttention: 'tiled' | 'direct';
   /** Positions of one split of the sequence. */
   split: number;
-  /** Threads of the kernels that go over the vocabulary. */
+  /** Threads of the kernels that go over the vocabulary: a workgroup of 16 a row, or one of 256 a slice of a row. */
   vocabulary: number;
   /** Rows from which projections are wide. */
   wideFrom: number;
@@ -71,9 +71,6 @@ export const VARIANTS = {
   wide: ['tiled', 'matvec'],
   wideAttention: ['tiled', 'direct'],
 } as const satisfies { [K in keyof TunedKernels]: readonly TunedKernels[K][] };
-
-/** Threads of the kernels that go over the vocabulary: of software adapters, of GPUs. */
-export const VOCABULARY_THREADS: readonly Fixed[] = [{ WG: 16 }, { WG: 256 }];
 
 /** The lane shapes that there are, with what may add their lanes up. */
 export const REDUCTIONS: readonly Fixed[] = VARIANTS.matvec.flatMap(({ workgroup: WG, lanes: LANES }) =>
