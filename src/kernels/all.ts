@@ -1,5 +1,11 @@
 import type { Kernel } from '../gpu/kernel.ts';
-import { ATTENTION, ATTENTION_DECODE, ATTENTION_REDUCE, ATTENTION_TILED } from './attention.ts';
+import {
+  ATTENTION,
+  ATTENTION_DECODE,
+  ATTENTION_PLAIN,
+  ATTENTION_REDUCE,
+  ATTENTION_TILED,
+} from './attention.ts';
 import { CONV } from './conv.ts';
 import { EMBED } from './embed.ts';
 import { LORA_ADD, LORA_GATE } from './lora.ts';
@@ -25,6 +31,7 @@ export const KERNELS: readonly Kernel[] = [
   ATTENTION,
   ATTENTION_DECODE,
   ATTENTION_TILED,
+  ATTENTION_PLAIN,
   ATTENTION_REDUCE,
   ARGMAX,
   SAMPLE,

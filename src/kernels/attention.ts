@@ -1,10 +1,12 @@
 // shaders/attention.wgsl, attention_decode.wgsl, attention_tiled.wgsl and attention_reduce.wgsl
+import type { Gpu } from '../gpu/device.ts';
 import {
   type Asked,
   type Binding,
   type Kernel,
   type Result,
   reads,
+  type ShaderSpec,
   STEP,
   type StepShape,
   type TwinLaunch,
@@ -27,10 +29,6 @@ export interface Attention {
   width: Width;
   step: GPUBuffer;
 }
-
-/** Queries of a tile, and the largest head whose sums its threads hold in registers. */
-const TILE = 32;
-const TILED_HEAD = 128;
 
 const KV_READS = [{ KV_READ: 'kv_read_f32' }, { KV_READ: 'kv_read_f16' }] as const;
 const SIZES = {
@@ -77,6 +75,13 @@ const partAt = (
 const firstSeen = ({ WINDOW }: Record<'WINDOW', number>, position: number): number =>
   Math.max(0, position + 1 - WINDOW);
 
+/** The nearest number of 11 bits, of ties the even one: f16's precision at any size. */
+function nearest(value: number): number {
+  const bits = new Uint32Array(new Float32Array([value]).buffer);
+  bits[0] = (bits[0]! + 0xfff + ((bits[0]! >>> 13) & 1)) & 0xffffe000;
+  return new Float32Array(bits.buffer)[0]!;
+}
+
 /** What a kernel leaves that reads K and V; `whole`: it does not split the sequence. */
 function* attended(launch: TwinLaunch<AttentionConstant>, whole: boolean): Iterable<Result> {
   const { constants: c, floats, pick } = launch;
@@ -87,7 +92,8 @@ function* attended(launch: TwinLaunch<AttentionConstant>, whole: boolean): Itera
     const splits = whole ? 1 : Math.floor(position / SPLIT) + 1;
     for (const head of pick(c.HEADS, 2)) {
       const kvHead = Math.floor((head * c.KV_HEADS) / c.HEADS);
-      const q = floats('q', row * 4 * c.Q_STRIDE4 + head * HEAD_DIM, HEAD_DIM);
+      const exact = floats('q', row * 4 * c.Q_STRIDE4 + head * HEAD_DIM, HEAD_DIM);
+      const q = launch.imports.TILE === 'attention_tile_f16' ? exact.map(nearest) : exact;
       const first = firstSeen(c, position);
       for (let split = whole ? 0 : Math.floor(first / SPLIT); split < splits; split++) {
         const from = Math.max(first, split * SPLIT);
@@ -148,16 +154,35 @@ export const ATTENTION_DECODE: Kernel<AttentionConstant | 'WG'> = {
   cpu: (launch) => attended(launch, false),
 };
 
-export const ATTENTION_TILED: Kernel<AttentionConstant> = {
+/** What tiles hold, and threads: of f32 twice the bytes, for half the queries. */
+const TILES = [
+  { KV_READ: 'kv_read_f32', TILE: 'attention_tile_f32', WG: 64 },
+  { KV_READ: 'kv_read_f16', TILE: 'attention_tile_f16', WG: 128 },
+] as const;
+
+/** Threads that share four queries: one for each four dimensions. */
+const tileLanes = ({ HEAD_DIM }: Record<'HEAD_DIM', number>): number =>
+  HEAD_DIM <= 64 ? 16 : HEAD_DIM <= 128 ? 32 : 64;
+
+export const ATTENTION_TILED: Kernel<AttentionConstant | 'WG'> = {
   name: 'attention_tiled',
-  choices: [KV_READS],
-  sizes: { ...SIZES, HEAD_DIM: [4, TILED_HEAD] },
+  choices: [TILES],
+  sizes: SIZES,
   bindings,
-  grid: ({ constants: { HEADS, KV_HEADS }, step }) => [
-    Math.ceil((step.rows * HEADS) / KV_HEADS / TILE),
-    KV_HEADS,
-    1,
-  ],
+  grid({ constants: c, step }) {
+    const queries = (4 * c.WG) / tileLanes(c);
+    return [Math.ceil((step.rows * c.HEADS) / c.KV_HEADS / queries), c.KV_HEADS, 1];
+  },
+  cpu: (launch) => attended(launch, true),
+};
+
+/** Of GPUs in place of the others where those compute wrongly. */
+export const ATTENTION_PLAIN: Kernel<AttentionConstant | 'WG'> = {
+  name: 'attention_plain',
+  choices: [KV_READS, [{ WG: 64 }]],
+  sizes: SIZES,
+  bindings,
+  grid: ({ constants: { HEADS }, step }) => [step.rows, HEADS, 1],
   cpu: (launch) => attended(launch, true),
 };
 
@@ -217,14 +242,30 @@ export function attentionPartsBytes(
   return rows * shape.heads * splitsOf(tuning, context) * (shape.headDim + 4) * 4;
 }
 
+/** Which kernel attends, and what makes this permutation of it. */
+function choiceOf(
+  gpu: Gpu,
+  tuning: Tuning,
+  { width, place: { kvDtype } }: Attention,
+): Pick<ShaderSpec, 'imports' | 'constants'> & { kernel: Kernel } {
+  const imports = { KV_READ: `kv_read_${kvDtype}` };
+  if (width === 'many' && tuning.wideAttention === 'tiled') {
+    const [f32, f16] = TILES;
+    const { WG, TILE } = kvDtype === 'f16' ? f16 : f32;
+    return { kernel: ATTENTION_TILED, imports: { ...imports, TILE }, constants: { WG } };
+  }
+  if (width !== 'many' && tuning.attention === 'cooperative')
+    return { kernel: ATTENTION_DECODE, imports, constants: { WG: 64 } };
+  return gpu.profile === 'gpu'
+    ? { kernel: ATTENTION_PLAIN, imports, constants: { WG: 64 } }
+    : { kernel: ATTENTION, imports, constants: { WG: 4, WIDE_FROM: tuning.wideFrom } };
+}
+
 /** Causal grouped-query attention of the rows over their sequences' caches, and the adding up of splits where there are any. */
-export function attention(tuning: Tuning, recorder: Recorder, call: Attention): void {
+export function attention(gpu: Gpu, tuning: Tuning, recorder: Recorder, call: Attention): void {
   const { place } = call;
   const { heads, headDim } = place.shape;
-  const many = call.width === 'many';
-  const tiled = many && tuning.wideAttention === 'tiled' && headDim <= TILED_HEAD;
-  const cooperative = !many && tuning.attention === 'cooperative';
-  const kernel = tiled ? ATTENTION_TILED : cooperative ? ATTENTION_DECODE : ATTENTION;
+  const { kernel, imports, constants: fixed } = choiceOf(gpu, tuning, call);
   const constants = {
     ...qkvConstants(place),
     Q_STRIDE4: stride(heads * headDim) / 4,
@@ -233,23 +274,16 @@ export function attention(tuning: Tuning, recorder: Recorder, call: Attention): 
     SPLITS: splitsOf(tuning, place.context),
     WINDOW: Math.min(call.window ?? place.context, place.context),
   };
-  // Without barriers, a thread takes the whole sequence where there are rows enough.
-  const WIDE_FROM = cooperative ? COUNT[1] : tuning.wideFrom;
   const left = { rows: place.rows, out: call.out.buffer, parts: call.parts, step: call.step };
   recorder.add({
     label: call.label,
-    shader: {
-      kernel,
-      imports: { KV_READ: `kv_read_${place.kvDtype}` },
-      constants: {
-        ...constants,
-        ...(kernel === ATTENTION && { WG: 4, WIDE_FROM }),
-        ...(kernel === ATTENTION_DECODE && { WG: 64 }),
-      },
-    },
+    shader: { kernel, imports, constants: { ...constants, ...fixed } },
     bind: { q: place.q, kv: place.kv, ...left },
   });
-  if (many || constants.SPLITS === 1) return;
+  const splits = kernel === ATTENTION_DECODE || (kernel === ATTENTION && call.width !== 'many');
+  if (!splits || constants.SPLITS === 1) return;
+  // Where a thread takes the whole sequence, there is nothing to add up.
+  const WIDE_FROM = kernel === ATTENTION ? tuning.wideFrom : COUNT[1];
   recorder.add({
     label: `${call.label} reduce`,
     shader: { kernel: ATTENTION_REDUCE, constants: { ...constants, WG: 64, WIDE_FROM } },
