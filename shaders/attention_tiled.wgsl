@@ -93,7 +93,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
   // Queries into workgroup memory: four dimensions of four of them a thread.
   {
     let mine = first + ty * 4u;
-    let d4 = d4_of(tx);
+    let d4 = min(tx, DIM4 - 1u);
     let q0 = q[query_at(mine, kv_head) + d4];
     let q1 = q[query_at(mine + 1u, kv_head) + d4];
     let q2 = q[query_at(mine + 2u, kv_head) + d4];
@@ -242,7 +242,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
         for (var j = 0u; j < V_UNITS * LANES / WG; j++) {
           let p = p0 + UNIT_POSITIONS * (slice * V_UNITS + j * FOURS + ty);
           let slots = vec2<u32>(kv_slot(min(p, last)), kv_slot(min(p + 1u, last)));
-          tile[V_AT + j * WG + lid] = v_unit(bounds.w, d4_of(tx), slots);
+          tile[V_AT + j * WG + lid] = v_unit(bounds.w, tx, slots);
         }
         workgroupBarrier();
         for (var u = 0u; u < V_UNITS / PAIR_ROWS; u++) {
@@ -271,16 +271,9 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
   put(at.w, tx, a3 / sum.w);
 }
 
-// Threads past the last dimension do as the last.
-fn d4_of(lane: u32) -> u32 {
-  if (DIM4 == LANES) {
-    return lane;
-  }
-  return min(lane, DIM4 - 1u);
-}
-
+// Of threads past the last dimension nothing is written.
 fn put(at: u32, d4: u32, value: vec4f) {
-  if ((DIM4 == LANES || d4 < DIM4) && at != NOWHERE) {
+  if ((DIM4 == LANES || 4u * d4 < HEAD_DIM) && at != NOWHERE) {
     out[at + d4] = value;
   }
 }

@@ -16,9 +16,9 @@ export interface Tuning {
   matvec: LaneShape;
   /** Projections of many rows: tiles in workgroup memory, or the matvec kernel for four rows of x at a time. */
   wide: 'tiled' | 'matvec';
-  /** Attention of few rows: cooperating threads, or a thread a head. */
+  /** Attention of few rows: cooperating threads, or the least to go wrong: of software adapters a thread a head, of GPUs a workgroup. */
   attention: 'cooperative' | 'direct';
-  /** Attention of many rows: tiles in workgroup memory (heads up to 128), or a thread a head of a row. */
+  /** Attention of many rows: tiles in workgroup memory, or as of few. */
   wideAttention: 'tiled' | 'direct';
   /** Positions of one split of the sequence. */
   split: number;

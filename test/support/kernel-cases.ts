@@ -419,9 +419,10 @@ export function covering(
 /** A permutation with each of the odd sizes, or with one of them. */
 export function kernelCases(kernel: Kernel, fixed: Fixed, only?: number): KernelCase[] {
   const [, most = 0] = kernel.sizes.HEAD_DIM ?? [];
-  // Half of them for each way to keep K and V.
+  // Half of them for each way to keep K and V, but where wider heads are gone over otherwise.
   const half = fixed.KV_READ === 'kv_read_f16' ? 1 : 0;
-  const heads = HEADS.filter(({ headDim }, i) => headDim! <= most && i % 2 === half);
+  const all = kernel.name === 'attention_tiled';
+  const heads = HEADS.filter(({ headDim }, i) => headDim! <= most && (all || i % 2 === half));
   const more = fixed.KV_READ ? heads.map((shape) => ({ ...ODD[0]!, ...shape })) : [];
   const some = only === undefined ? [...ODD, ...more] : [ODD[only % ODD.length]!];
   return some.map((odd) => caseOf(kernel, fixed, odd));
