@@ -34,12 +34,14 @@ var<workgroup> peaks: array<atomic<u32>, QUERIES>;
 // What makes scores of the queries' sums, and the last position that each sees of the sequence at hand.
 var<workgroup> scales: array<vec4f, FOURS>;
 var<workgroup> last_seen: array<vec4<u32>, FOURS>;
-// Which part of the cache each query has, its position, and where its output goes; NOWHERE of one that is done with, and of those
-// past the last row or the cache: they are computed like others and not written.
+// Which part of the cache each query has, its position, and where its output goes; NOWHERE past the last row or the cache: what is
+// there is computed like others and not written.
 var<workgroup> parts_of: array<u32, QUERIES>;
 var<workgroup> positions: array<u32, QUERIES>;
 var<workgroup> places: array<vec4<u32>, FOURS>;
-// The part at hand, the first query of another, the first position that queries of it see, inverted, and the last one.
+// The first query of the part at hand, that part, the first query of the next one, the first position that queries of this one
+// see, inverted, and the last one.
+var<workgroup> start: u32;
 var<workgroup> part: u32;
 var<workgroup> next: atomic<u32>;
 var<workgroup> least: atomic<u32>;
@@ -138,26 +140,27 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
   var a1 = vec4f();
   var a2 = vec4f();
   var a3 = vec4f();
-  // One sequence at a time: most often all rows are of one.
+  // Neighbouring rows of one sequence at a time: most often all rows.
   for (var turn = 0u; turn < QUERIES; turn++) {
     workgroupBarrier();
     if (lid == 0u) {
-      part = parts_of[min(atomicLoad(&next), QUERIES - 1u)];
+      start = atomicLoad(&next);
+      part = parts_of[min(start, QUERIES - 1u)];
       atomicStore(&next, QUERIES);
       atomicStore(&least, 0u);
       atomicStore(&most, 0u);
     }
     workgroupBarrier();
+    if (lid < QUERIES && lid >= start && parts_of[lid] != part && parts_of[lid] != NOWHERE) {
+      atomicMin(&next, lid);
+    }
+    workgroupBarrier();
     if (lid < QUERIES) {
-      let its = parts_of[lid];
-      let sees = its == part && its != NOWHERE;
+      let sees = lid >= start && lid < atomicLoad(&next) && parts_of[lid] != NOWHERE;
       last_seen[lid / 4u][lid % 4u] = select(NOWHERE, positions[lid], sees);
       if (sees) {
-        parts_of[lid] = NOWHERE;
         atomicMax(&least, ~first_seen(positions[lid]));
         atomicMax(&most, positions[lid]);
-      } else if (its != NOWHERE) {
-        atomicMin(&next, lid);
       }
       // Tiles are counted anew.
       atomicMax(&largest[lid], atomicLoad(&largest[QUERIES + lid]));
@@ -190,8 +193,10 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
       var s3 = vec2f();
       for (var slice = 0u; slice < K_SLICES; slice++) {
         for (var j = 0u; j < (K_UNITS * POSITIONS + WG - 1u) / WG; j++) {
-          let unit = slice * K_UNITS + j * (WG / POSITIONS) + lid / POSITIONS;
-          tile[j * WG + lid] = k_unit(bounds.z, min(unit, UNITS - 1u), kv_slot(min(p0 + lid % POSITIONS, last)));
+          let i = j * (WG % POSITIONS) + lid;
+          let unit = slice * K_UNITS + j * (WG / POSITIONS) + i / POSITIONS;
+          let slot = kv_slot(min(p0 + i % POSITIONS, last));
+          tile[j * WG + lid] = k_unit(bounds.z, min(unit, UNITS - 1u), slot);
         }
         workgroupBarrier();
         for (var u = 0u; u < K_UNITS; u++) {
