@@ -45,7 +45,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
     let slot = kv_slot(min(start + lid, at.position));
     var score = 0.0;
     for (var d = 0u; d < DIM4; d++) {
-      score += dot(query[d], kv_load(k_at + d * CAPACITY + slot));
+      score += dot(query[d], kv_load(k_at + k_four(d, slot)));
     }
     score *= inverseSqrt(f32(HEAD_DIM));
     let next = max(largest, workgroup_max(score, lid));

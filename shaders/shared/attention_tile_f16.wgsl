@@ -44,9 +44,9 @@ fn put_queries(d4: u32, four: u32, q0: vec4f, q1: vec4f, q2: vec4f, q3: vec4f) {
 
 // K's dimensions at a slot; past the last, zeros.
 fn k_unit(k_at: u32, unit: u32, slot: u32) -> Unit {
-  let at = k_at + UNIT4 * unit * CAPACITY + slot;
-  let next = kv[min(at + CAPACITY, k_at + (DIM4 - 1u) * CAPACITY + slot)];
-  return vec4<u32>(kv[at], select(vec2<u32>(), next, DIM4 % 2u == 0u || unit < DIM4 / 2u));
+  let high = kv[k_at + k_four(min(UNIT4 * unit + 1u, DIM4 - 1u), slot)];
+  let there = DIM4 % 2u == 0u || unit < DIM4 / 2u;
+  return vec4<u32>(kv[k_at + k_four(UNIT4 * unit, slot)], select(vec2<u32>(), high, there));
 }
 
 // Four dimensions of V at two slots, the two numbers of a dimension in one word.

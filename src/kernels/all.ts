@@ -1,11 +1,6 @@
 import type { Kernel } from '../gpu/kernel.ts';
-import {
-  ATTENTION,
-  ATTENTION_DECODE,
-  ATTENTION_PLAIN,
-  ATTENTION_REDUCE,
-  ATTENTION_TILED,
-} from './attention.ts';
+import { ATTENTION, ATTENTION_PLAIN, ATTENTION_REDUCE, ATTENTION_TILED } from './attention.ts';
+import { ATTENTION_DECODE, ATTENTION_DECODE_REDUCE } from './attention-decode.ts';
 import { CONV } from './conv.ts';
 import { EMBED } from './embed.ts';
 import { LORA_ADD, LORA_GATE } from './lora.ts';
@@ -30,6 +25,7 @@ export const KERNELS: readonly Kernel[] = [
   CONV,
   ATTENTION,
   ATTENTION_DECODE,
+  ATTENTION_DECODE_REDUCE,
   ATTENTION_TILED,
   ATTENTION_PLAIN,
   ATTENTION_REDUCE,

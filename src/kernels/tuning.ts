@@ -20,8 +20,9 @@ export interface Tuning {
   attention: 'cooperative' | 'direct';
   /** Attention of many rows: tiles in workgroup memory, or as of few. */
   wideAttention: 'tiled' | 'direct';
-  /** Positions of one split of the sequence. */
+  /** Positions of one split of the sequence, and most splits. */
   split: number;
+  parts: number;
   /** Threads of the kernels that go over the vocabulary. */
   vocabulary: number;
   /** Rows from which projections are wide. */
@@ -35,6 +36,7 @@ export const PLAIN_TUNING: Tuning = {
   attention: 'direct',
   wideAttention: 'direct',
   split: 64,
+  parts: 2 ** 31 - 1,
   vocabulary: 16,
   wideFrom: 5,
 };
@@ -78,6 +80,7 @@ export function defaultTuning(gpu: Gpu): Tuning {
         attention: 'cooperative',
         wideAttention: 'tiled',
         split: 256,
+        parts: 64,
         vocabulary: 256,
         wideFrom: 17,
       };

@@ -17,9 +17,10 @@ const { subgroups } = gpu.features;
 const { min, max } = gpu.subgroupSize;
 
 /** Whether the engine would use a permutation on this adapter. */
-const fits = ({ REDUCE, LANES, X }: Fixed): boolean =>
+const fits = ({ REDUCE, LANES, X, PEAK }: Fixed): boolean =>
   (REDUCE !== 'reduce_subgroup' || (subgroups && Number(LANES) % max === 0)) &&
-  (X !== 'x_subgroup' || (subgroups && min >= 4));
+  (X !== 'x_subgroup' || (subgroups && min >= 4)) &&
+  (PEAK !== 'peak_subgroup' || subgroups);
 
 const run = (one: KernelCase, step = one.launch.step): Promise<void> => runCase(gpu, one, step);
 
