@@ -1,5 +1,6 @@
 import type { Kernel } from '../gpu/kernel.ts';
-import { ATTENTION, ATTENTION_DECODE, ATTENTION_REDUCE, ATTENTION_TILED } from './attention.ts';
+import { ATTENTION, ATTENTION_PLAIN, ATTENTION_REDUCE, ATTENTION_TILED } from './attention.ts';
+import { ATTENTION_DECODE, ATTENTION_DECODE_REDUCE } from './attention-decode.ts';
 import { CONV } from './conv.ts';
 import { CANDIDATES, DRAW } from './draw.ts';
 import { EMBED } from './embed.ts';
@@ -29,7 +30,9 @@ export const KERNELS: readonly Kernel[] = [
   CONV,
   ATTENTION,
   ATTENTION_DECODE,
+  ATTENTION_DECODE_REDUCE,
   ATTENTION_TILED,
+  ATTENTION_PLAIN,
   ATTENTION_REDUCE,
   ARGMAX,
   SAMPLE,

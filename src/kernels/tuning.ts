@@ -32,12 +32,13 @@ export interface Tuning {
   matvec: LaneShape;
   /** Projections of many rows: tiles in workgroup memory, or the matvec kernel for four rows of x at a time. */
   wide: 'tiled' | 'matvec';
-  /** Attention of few rows: cooperating threads, or a thread a head. */
+  /** Attention of few rows: cooperating threads, or the least to go wrong: of software adapters a thread a head, of GPUs a workgroup. */
   attention: 'cooperative' | 'direct';
-  /** Attention of many rows: tiles in workgroup memory (heads up to 128), or a thread a head of a row. */
+  /** Attention of many rows: tiles in workgroup memory, or as of few. */
   wideAttention: 'tiled' | 'direct';
-  /** Positions of one split of the sequence. */
+  /** Positions of one split of the sequence, and most splits. */
   split: number;
+  parts: number;
   /** Threads of the kernels that go over the vocabulary: a workgroup of 16 a row, or one of 256 a slice of a row. */
   vocabulary: number;
   /** Rows from which projections are wide. */
@@ -53,6 +54,7 @@ export const PLAIN_TUNING: Tuning = {
   attention: 'direct',
   wideAttention: 'direct',
   split: 64,
+  parts: 2 ** 31 - 1,
   vocabulary: 16,
   wideFrom: 5,
   few: 4,
@@ -92,6 +94,7 @@ export function defaultTuning(gpu: Gpu): Tuning {
         attention: 'cooperative',
         wideAttention: 'tiled',
         split: 256,
+        parts: 64,
         vocabulary: 256,
         wideFrom: few + 1,
         few,

@@ -112,7 +112,7 @@ describe('a GPU that computes wrongly', () => {
     ['rope', instead('value *= scale', 'value *= 1.05 * scale'), /decode, block 0: rope \(rope\)/, 'qwen3'],
     [
       'attention_tiled',
-      instead('mat4x4f(w.x * v', 'mat4x4f(0.9 * w.x * v'),
+      instead('a0 + w0.x * v[0]', 'a0 + 0.9 * w0.x * v[0]'),
       /prompt, block 0: attention \(attention_tiled\)/,
     ],
   ];

@@ -14,6 +14,7 @@ import {
 } from '../../src/gpu/kernel.ts';
 import { CANDIDATES } from '../../src/kernels/draw.ts';
 import { packSpans } from '../../src/kernels/pool.ts';
+import { keySize } from '../../src/kernels/qkv.ts';
 import { packSampler } from '../../src/kernels/sample.ts';
 import { SLICES } from '../../src/kernels/slices.ts';
 import { gainSize, rowBytes, stride } from '../../src/kernels/tensor.ts';
@@ -43,6 +44,12 @@ interface Odd {
 const SEQUENCES = 3;
 const CONTEXT = 53;
 const SPLIT = 16;
+/** Attention of few rows goes over chunks of 64 or 128 positions. */
+const LONG = 331;
+const longer = ({ name }: Kernel): boolean => name.startsWith('attention_decode');
+const contextOf = (kernel: Kernel): number => (longer(kernel) ? LONG : CONTEXT);
+const windowOf = ({ odd, kernel }: Pick<Place, 'odd' | 'kernel'>): number =>
+  longer(kernel) ? Math.min(15 * odd.window, LONG) : odd.window;
 
 const ODD: readonly Odd[] = [
   {
@@ -117,12 +124,22 @@ const ROWS: Record<string, number> = {
   slices: 5,
   candidates: 7,
   draw: 7,
+  attention_decode: 7,
+  attention_decode_reduce: 7,
 };
 
 const rowsOf = (odd: Odd, { name }: Kernel): number => ROWS[name] ?? odd.rows;
 const rowsEach = (rows: number): number => Math.ceil(rows / SEQUENCES);
 
 type Place = { odd: Odd; fixed: Fixed; kernel: Kernel };
+
+/** Heads of up to four vectors have two positions a thread. */
+const splitOf = ({ odd, fixed, kernel }: Place): number => {
+  if (!longer(kernel)) return SPLIT;
+  return odd.headDim / keySize(odd.headDim, fixed.KV_READ === 'kv_vector_f16') <= 4 ? 128 : 64;
+};
+/** Most parts of a sequence, fewer than it has chunks. */
+const PARTS = 3;
 
 const qkvRows = ({ odd }: Place): number => (odd.heads + 2 * odd.kvHeads) * odd.headDim;
 /** Rows of blocks are whole blocks. */
@@ -165,17 +182,21 @@ const SIZES: Record<string, (place: Place) => number> = {
   KV_HEADS: ({ odd }) => odd.kvHeads,
   HEAD_DIM: ({ odd }) => odd.headDim,
   SEQUENCES: () => SEQUENCES,
-  CONTEXT: () => CONTEXT,
-  CAPACITY: ({ odd, kernel }) => (odd.ring ? odd.window + rowsEach(rowsOf(odd, kernel)) : CONTEXT),
+  CONTEXT: ({ kernel }) => contextOf(kernel),
+  CAPACITY: ({ odd, kernel }) =>
+    odd.ring ? windowOf({ odd, kernel }) + rowsEach(rowsOf(odd, kernel)) : contextOf(kernel),
   TAPS: ({ odd }) => 2 + (odd.rows % 4),
   Q_STRIDE: ({ odd }) => stride(odd.heads * odd.headDim),
   Q_STRIDE4: ({ odd }) => stride(odd.heads * odd.headDim) / 4,
   OUT_STRIDE4: ({ odd }) => stride(odd.heads * odd.headDim) / 4,
-  SPLIT: () => SPLIT,
-  SPLITS: () => Math.ceil(CONTEXT / SPLIT),
+  SPLIT: splitOf,
+  SPLITS: ({ kernel, ...place }) =>
+    longer(kernel) ? PARTS : Math.ceil(CONTEXT / splitOf({ kernel, ...place })),
+  WHOLE: splitOf,
+  PARTS: () => PARTS,
   // Where sequences are not split, there is nothing to add up.
   WIDE_FROM: ({ odd, kernel }) => (kernel.name === 'attention_reduce' ? 99 : odd.wideFrom),
-  WINDOW: ({ odd }) => odd.window,
+  WINDOW: windowOf,
   VOCAB: vocabOf,
   STRIDE4: (place) => stride('VOCAB' in place.kernel.sizes ? vocabOf(place) : place.odd.cols) / 4,
   MASK_WORDS: (place) => Math.ceil(vocabOf(place) / 32),
@@ -203,16 +224,22 @@ const BORDERS = [0, 15, 16, 31, 50, 12, CONTEXT];
 /** Of rings: the first position of each sequence. */
 const RING_STARTS = [44, 12, 3];
 
+/** The same of attention that goes over chunks. */
+const LONG_BORDERS = [0, 63, 64, 128, LONG - 1, 200, LONG];
+const LONG_RING_STARTS = [290, 170, 18];
+
 /** Token, sequence and position of a row. */
 function rowOf({ kernel, constants }: ShaderSpec, row: number, rows: number): number[] {
-  if (Number(constants.CAPACITY) < CONTEXT) {
+  if (Number(constants.CAPACITY) < contextOf(kernel)) {
     // Chunks of several sequences; what a ring has lost of them is NaN, for the twin does not read it.
     const sequence = Math.floor(row / rowsEach(rows));
-    return [(row * 11) % 60, sequence, RING_STARTS[sequence]! + (row % rowsEach(rows)), 0];
+    const starts = longer(kernel) ? LONG_RING_STARTS : RING_STARTS;
+    return [(row * 11) % 60, sequence, starts[sequence]! + (row % rowsEach(rows)), 0];
   }
   // A chunk of one sequence, then decoded rows of several.
   if (kernel.name === 'attention_tiled' && row < 37) return [0, 1, 5 + row, 0];
-  if (kernel.name.startsWith('attention')) return [0, row % SEQUENCES, BORDERS[row % BORDERS.length]!, 0];
+  const borders = longer(kernel) ? LONG_BORDERS : BORDERS;
+  if (kernel.name.startsWith('attention')) return [0, row % SEQUENCES, borders[row % borders.length]!, 0];
   if (kernel.name.startsWith('moment')) return [0, 0, 3 + row, 0];
   const position = row === rows - 1 ? CONTEXT : 2 + Math.floor(row / SEQUENCES);
   return [(row * 11) % 60, row % SEQUENCES, position, 0];
@@ -424,7 +451,7 @@ function caseOf(kernel: Kernel, fixed: Fixed, odd: Odd): KernelCase {
   const spec = specOf(kernel, fixed, odd);
   const rows = rowsOf(odd, kernel);
   const most = Math.max(...all(rows).map((row) => rowOf(spec, row, rows)[2]!));
-  const context = 'CONTEXT' in kernel.sizes ? Math.min(CONTEXT, most + 1) : most + 1;
+  const context = 'CONTEXT' in kernel.sizes ? Math.min(contextOf(kernel), most + 1) : most + 1;
   const step: StepShape = { rows, first: 1, count: rows - 2, next: 1, context };
   const items = kernel.name === 'synthesise' ? 130 : kernel.name.startsWith('lora') ? 4096 : odd.cols;
   const random = mulberry32(7);
@@ -484,13 +511,23 @@ export function covering(
   }
 }
 
+/** Sizes whose heads are read by these vectors. */
+function fitting({ KV_READ }: Fixed, all: readonly Odd[]): readonly Odd[] {
+  if (KV_READ === 'kv_vector_f16')
+    return all
+      .map((odd) => (odd.headDim < 24 ? { ...odd, headDim: 8 * Math.ceil(odd.headDim / 8) } : odd))
+      .filter(({ headDim }) => keySize(headDim, true) === 8);
+  return KV_READ === 'kv_vector_f16_four' ? all.filter(({ headDim }) => keySize(headDim, true) === 4) : all;
+}
+
 /** A permutation with each of the odd sizes, or with one of them. */
 export function kernelCases(kernel: Kernel, fixed: Fixed, only?: number): KernelCase[] {
   const [, most = 0] = kernel.sizes.HEAD_DIM ?? [];
-  // Half of them for each way to keep K and V.
-  const half = fixed.KV_READ === 'kv_read_f16' ? 1 : 0;
-  const heads = HEADS.filter(({ headDim }, i) => headDim! <= most && i % 2 === half);
+  // Half of them for each way to keep K and V, but where wider heads are gone over otherwise.
+  const half = /_f16$/.test(String(fixed.KV_READ)) ? 1 : 0;
+  const every = kernel.name === 'attention_tiled' || /vector_f16/.test(String(fixed.KV_READ));
+  const heads = HEADS.filter(({ headDim }, i) => headDim! <= most && (every || i % 2 === half));
   const more = fixed.KV_READ ? heads.map((shape) => ({ ...ODD[0]!, ...shape })) : [];
-  const some = only === undefined ? [...ODD, ...more] : [ODD[only % ODD.length]!];
-  return some.map((odd) => caseOf(kernel, fixed, odd));
+  const all = only === undefined ? [...ODD, ...more] : [ODD[only % ODD.length]!];
+  return fitting(fixed, all).map((odd) => caseOf(kernel, fixed, odd));
 }
