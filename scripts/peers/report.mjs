@@ -104,7 +104,7 @@ export function markdown(result) {
     const adapter = name || 'an adapter without a name (lavapipe, unless VK_ICD_FILENAMES says otherwise)';
     return [
       `**${report.browser} ${report.version ?? ''}, ${adapter}** (shader-f16: ${f16 ? 'yes' : 'no'}, subgroups: ${subgroups ? 'yes' : 'no'})`,
-      table(report),
+      ...(Object.values(report.peers).some(({ loads }) => loads.length > 0) ? [table(report)] : []),
       ...(report.failed ? [`The run of this browser ended early: ${report.failed}.`] : []),
       ...failures.map(([where, why]) => `- ${where}: ${why}`),
     ].join('\n\n');

@@ -17,6 +17,7 @@ const HELP = `Compares shishulm with other engines in one page of a browser, on 
 
   npm ci && npm run build              in the repository, once
   python3 scripts/peers/make-models.py there, once: GGUF and ONNX (1.5 GB)
+  python3 scripts/peers/web-llm/make.py likewise, for web-llm; needs emscripten
   cd scripts/peers && npm ci           once: the other engines
   node run.mjs [options]
 
@@ -72,9 +73,24 @@ function listOf(option, text, known) {
 }
 
 /** @param {string} option @param {string} text */
-function countOf(option, text) {
+function numberOf(option, text) {
   const value = Number(text);
   return value > 0 ? value : stop(`--${option}: "${text}" is not a number above 0.`);
+}
+
+/** @param {string} option @param {string} text */
+function countOf(option, text) {
+  const value = numberOf(option, text);
+  return Number.isInteger(value) ? value : stop(`--${option}: "${text}" is no whole number.`);
+}
+
+/** @param {string} file */
+function readResult(file) {
+  try {
+    return JSON.parse(readFileSync(file, 'utf8'));
+  } catch (error) {
+    return stop(`--table: ${file} cannot be read: ${/** @type {Error} */ (error).message}`);
+  }
 }
 
 /** Ends with what to do where something is missing. @param {string[]} names */
@@ -84,9 +100,13 @@ function checkFiles(names) {
   if (!existsSync(join(ROOT, 'node_modules/playwright'))) stop('Run npm ci in the repository first.');
   if (!existsSync(join(ROOT, 'dist/index.js')))
     stop('The package is not built: npm run build, in the repository.');
-  for (const file of names.flatMap((name) => PEERS[name]?.files ?? []))
-    if (!existsSync(join(MODELS, file)))
-      stop(`${join('.models/peers', file)} is missing: python3 scripts/peers/make-models.py makes it.`);
+  for (const name of names)
+    for (const file of PEERS[name]?.files ?? [])
+      if (!existsSync(join(MODELS, file))) {
+        const maker = PEERS[name]?.kind === 'webllm' ? 'web-llm/make.py' : 'make-models.py';
+        const mend = `python3 scripts/peers/${maker} makes it; or leave ${name} out, with --engines`;
+        stop(`${join('.models/peers', file)} is missing: ${mend}.`);
+      }
 }
 
 function versions() {
@@ -139,7 +159,7 @@ async function main() {
   })();
   if (values.help) return console.log(HELP);
   if (values.table) {
-    const text = show(JSON.parse(readFileSync(values.table, 'utf8')));
+    const text = show(readResult(values.table));
     if (values.write) writeDoc(text);
     return;
   }
@@ -157,7 +177,7 @@ async function main() {
     steps: countOf('steps', values.steps),
     limitMs: 4000,
   };
-  const minutes = countOf('minutes', values.minutes);
+  const minutes = numberOf('minutes', values.minutes);
   checkFiles(names);
   // They need what was just looked for.
   const [{ serve }, { BrowserRun }] = await Promise.all([import('./server.mjs'), import('./session.mjs')]);
@@ -201,6 +221,7 @@ async function main() {
   const text = show(result);
   if (values.write) writeDoc(text);
   say(`wrote ${out}`);
+  if (result.browsers.some(({ failed }) => failed)) process.exitCode = 1;
 }
 
 await main();
