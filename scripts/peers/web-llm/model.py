@@ -5,6 +5,7 @@
 Attention, its paged cache, schedules and sampling are TVM's own, as in web-llm's published libraries; the weights of a projection are
 read as they are stored, as there.
 """
+import importlib
 import inspect
 import json
 import os
@@ -17,7 +18,6 @@ from tvm.relax.frontend import nn
 from tvm.relax.frontend.nn import op
 from tvm.relax.frontend.nn.llm.kv_cache import PagedKVCache, RopeMode, TIRPagedKVCache
 from tvm.script import relax as R
-from tvm.topi.gpu import sort
 
 F32 = 'float32'
 HOST = {'kind': 'llvm', 'mtriple': 'wasm32-unknown-unknown-wasm'}
@@ -218,6 +218,8 @@ def add_samplers(builder, vocabulary):
 
 def sort_in_two_dimensions():
     """TVM's sort numbers the rows of a batch by a third dimension of the grid, which its WebGPU code refuses; there is one row here."""
+    # The package has a function of the module's name.
+    sort = importlib.import_module('tvm.topi.gpu.sort')
     text = inspect.getsource(sort._sort_common)
     for before, after in (
         ('bx = te.thread_axis("blockIdx.z")', 'bx = te.thread_axis("blockIdx.y")'),
