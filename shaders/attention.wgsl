@@ -1,6 +1,6 @@
 // Causal grouped-query attention with online softmax, without barriers: a thread takes one row, up to four query heads of one
 // KV head and one split of the sequence; its neighbours take the next splits. Of WIDE_FROM rows and more, a thread takes the
-// whole sequence, its neighbours the next rows. For software adapters, and the safe fallback everywhere.
+// whole sequence, its neighbours the next rows. For software adapters.
 // Loops over a head start from a value that is known only at run time: with constant bounds lavapipe unrolls them, and compiles
 // for half a minute.
 #import step

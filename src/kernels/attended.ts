@@ -67,6 +67,13 @@ export interface Own {
   v: readonly number[];
 }
 
+/** The nearest number of 11 bits, of ties the even one: f16's precision at any size. */
+function nearest(value: number): number {
+  const bits = new Uint32Array(new Float32Array([value]).buffer);
+  bits[0] = (bits[0]! + 0xfff + ((bits[0]! >>> 13) & 1)) & 0xffffe000;
+  return new Float32Array(bits.buffer)[0]!;
+}
+
 /** What a kernel leaves that reads K and V; `ownOf` gives what it does not read. */
 export function* attended(
   launch: TwinLaunch<AttentionConstant>,
@@ -83,7 +90,8 @@ export function* attended(
     for (const head of pick(c.HEADS, 2)) {
       const kvHead = Math.floor((head * c.KV_HEADS) / c.HEADS);
       const own = ownOf?.(row, head, kvHead);
-      const q = own?.q ?? floats('q', row * 4 * c.Q_STRIDE4 + head * HEAD_DIM, HEAD_DIM);
+      const exact = own?.q ?? [...floats('q', row * 4 * c.Q_STRIDE4 + head * HEAD_DIM, HEAD_DIM)];
+      const q = launch.imports.TILE === 'attention_tile_f16' ? exact.map(nearest) : exact;
       for (const { part, from, end } of spans) {
         const count = end - from;
         const fresh = own && end > position ? own : undefined;

@@ -1,4 +1,5 @@
-// shaders/attention.wgsl, attention_tiled.wgsl and attention_reduce.wgsl, and the launch of attention whatever the rows
+// shaders/attention.wgsl, attention_tiled.wgsl, attention_plain.wgsl and attention_reduce.wgsl, and the launch of attention
+// whatever the rows
 import type { Gpu } from '../gpu/device.ts';
 import {
   type Asked,
@@ -41,10 +42,6 @@ export interface Attention {
   width: Width;
   step: GPUBuffer;
 }
-
-/** Queries of a tile, and the largest head whose sums its threads hold in registers. */
-const TILE = 32;
-const TILED_HEAD = 128;
 
 const KV_READS = [{ KV_READ: 'kv_read_f32' }, { KV_READ: 'kv_read_f16' }] as const;
 
@@ -98,16 +95,35 @@ export const ATTENTION: Kernel<AttentionConstant | 'WG' | 'WIDE_FROM'> = {
     attended(launch, launch.step.rows >= launch.constants.WIDE_FROM ? wholeOf(launch) : splitOf(launch)),
 };
 
-export const ATTENTION_TILED: Kernel<AttentionConstant> = {
+/** What tiles hold, and threads: of f32 twice the bytes, for half the queries. */
+const TILES = [
+  { KV_READ: 'kv_read_f32', TILE: 'attention_tile_f32', WG: 64 },
+  { KV_READ: 'kv_read_f16', TILE: 'attention_tile_f16', WG: 128 },
+] as const;
+
+/** Threads that share four queries: one for each four dimensions. */
+const tileLanes = ({ HEAD_DIM }: Record<'HEAD_DIM', number>): number =>
+  HEAD_DIM <= 64 ? 16 : HEAD_DIM <= 128 ? 32 : 64;
+
+export const ATTENTION_TILED: Kernel<AttentionConstant | 'WG'> = {
   name: 'attention_tiled',
-  choices: [KV_READS],
-  sizes: { ...ATTENTION_SIZES, HEAD_DIM: [4, TILED_HEAD] },
+  choices: [TILES],
+  sizes: ATTENTION_SIZES,
   bindings,
-  grid: ({ constants: { HEADS, KV_HEADS }, step }) => [
-    Math.ceil((step.rows * HEADS) / KV_HEADS / TILE),
-    KV_HEADS,
-    1,
-  ],
+  grid({ constants: c, step }) {
+    const queries = (4 * c.WG) / tileLanes(c);
+    return [Math.ceil((step.rows * c.HEADS) / c.KV_HEADS / queries), c.KV_HEADS, 1];
+  },
+  cpu: (launch) => attended(launch, wholeOf(launch)),
+};
+
+/** Of GPUs in place of the others where those compute wrongly. */
+export const ATTENTION_PLAIN: Kernel<AttentionConstant | 'WG'> = {
+  name: 'attention_plain',
+  choices: [KV_READS, [{ WG: 64 }]],
+  sizes: ATTENTION_SIZES,
+  bindings,
+  grid: ({ constants: { HEADS }, step }) => [step.rows, HEADS, 1],
   cpu: (launch) => attended(launch, wholeOf(launch)),
 };
 
@@ -156,7 +172,7 @@ export function attention(gpu: Gpu, tuning: Tuning, recorder: Recorder, call: At
   const { place, label, width, out } = call;
   const { heads, headDim } = place.shape;
   const many = width === 'many';
-  const tiled = many && tuning.wideAttention === 'tiled' && headDim <= TILED_HEAD;
+  const tiled = many && tuning.wideAttention === 'tiled';
   const cooperative = !many && tuning.attention === 'cooperative';
   const window = Math.min(call.window ?? place.context, place.context);
   const sizes = {
@@ -181,15 +197,27 @@ export function attention(gpu: Gpu, tuning: Tuning, recorder: Recorder, call: At
     return;
   }
   const constants = { ...sizes, ...splitsOf(tuning, place.context) };
+  const imports = { KV_READ: `kv_read_${place.kvDtype}` };
+  if (tiled) {
+    const { TILE, WG } = TILES.find(({ KV_READ }) => KV_READ === imports.KV_READ)!;
+    const shader = {
+      kernel: ATTENTION_TILED,
+      imports: { ...imports, TILE },
+      constants: { ...constants, WG },
+    };
+    recorder.add({ label, shader, bind });
+    return;
+  }
+  if (gpu.profile === 'gpu') {
+    const shader = { kernel: ATTENTION_PLAIN, imports, constants: { ...constants, WG: 64 } };
+    recorder.add({ label, shader, bind });
+    return;
+  }
   // A thread takes the whole sequence where there are rows enough.
   const WIDE_FROM = tuning.wideFrom;
   recorder.add({
     label,
-    shader: {
-      kernel: tiled ? ATTENTION_TILED : ATTENTION,
-      imports: { KV_READ: `kv_read_${place.kvDtype}` },
-      constants: { ...constants, ...(!tiled && { WG: 4, WIDE_FROM }) },
-    },
+    shader: { kernel: ATTENTION, imports, constants: { ...constants, WG: 4, WIDE_FROM } },
     bind,
   });
   if (many || constants.SPLITS === 1) return;

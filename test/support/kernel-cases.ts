@@ -12,11 +12,14 @@ import {
   type StepShape,
   type TwinLaunch,
 } from '../../src/gpu/kernel.ts';
+import { CANDIDATES } from '../../src/kernels/draw.ts';
 import { packSpans } from '../../src/kernels/pool.ts';
 import { keySize } from '../../src/kernels/qkv.ts';
 import { packSampler } from '../../src/kernels/sample.ts';
+import { SLICES } from '../../src/kernels/slices.ts';
 import { gainSize, rowBytes, stride } from '../../src/kernels/tensor.ts';
-import { all, BYTES, twinLaunch } from '../../src/kernels/twin.ts';
+import { TOP_SLICES } from '../../src/kernels/tops.ts';
+import { all, BYTES, placesOf, twinLaunch } from '../../src/kernels/twin.ts';
 import { packBlocks } from '../../src/model/pack.ts';
 import { FORMATS, type WeightDtype } from '../../src/quant/index.ts';
 import { randomBlocks } from './gguf-file.ts';
@@ -118,6 +121,9 @@ const ROWS: Record<string, number> = {
   matmul: 67,
   attention_tiled: 45,
   norm: 35,
+  slices: 5,
+  candidates: 7,
+  draw: 7,
   attention_decode: 7,
   attention_decode_reduce: 7,
 };
@@ -144,6 +150,11 @@ const qkvRows = ({ odd }: Place): number => (odd.heads + 2 * odd.kvHeads) * odd.
 const colsOf = ({ odd, fixed }: Place): number =>
   /_k$/.test(String(fixed.WEIGHT)) ? 256 * Math.ceil(odd.cols / 256) : odd.cols;
 const isQkv = ({ fixed }: Place): boolean => fixed.OUT === 'out_qkv';
+
+/** Of kernels that take slices of it, some slices. */
+function vocabOf({ odd, fixed }: Place): number {
+  return fixed.TRIPS === undefined ? odd.vocab : 11 * odd.vocab + 3;
+}
 
 /** Each constant that is a size. */
 const SIZES: Record<string, (place: Place) => number> = {
@@ -190,9 +201,9 @@ const SIZES: Record<string, (place: Place) => number> = {
   // Where sequences are not split, there is nothing to add up.
   WIDE_FROM: ({ odd, kernel }) => (kernel.name === 'attention_reduce' ? 99 : odd.wideFrom),
   WINDOW: windowOf,
-  VOCAB: ({ odd }) => odd.vocab,
-  STRIDE4: ({ odd, kernel }) => stride('VOCAB' in kernel.sizes ? odd.vocab : odd.cols) / 4,
-  MASK_WORDS: ({ odd }) => Math.ceil(odd.vocab / 32),
+  VOCAB: vocabOf,
+  STRIDE4: (place) => stride('VOCAB' in place.kernel.sizes ? vocabOf(place) : place.odd.cols) / 4,
+  MASK_WORDS: (place) => Math.ceil(vocabOf(place) / 32),
   TOP: ({ odd }) => odd.top,
   MATRICES: ({ kernel }) => (kernel.name === 'lora_gate' ? 2 : 3),
   T_STRIDE4: () => stride(4 * LORA_T) / 4,
@@ -258,11 +269,54 @@ const SAMPLERS = [
   { ...SAMPLER, temperature: 1, topP: 1, minP: 0, topK: 0 },
 ];
 
+/** Bindings that kernels read as another leaves them, by that one. */
+const LEFT_BY: Readonly<Record<string, { kernel: Kernel; fixed: Fixed }>> = {
+  slices: { kernel: SLICES, fixed: { LOGITS: 'logits_own', HAS_BIAS: false, HAS_MASK: false, SUM: true } },
+  segments: { kernel: CANDIDATES, fixed: {} },
+  candidate_keys: { kernel: CANDIDATES, fixed: {} },
+  candidate_masses: { kernel: CANDIDATES, fixed: {} },
+  tops: { kernel: TOP_SLICES, fixed: {} },
+};
+
+/** What another kernel's twin leaves in a binding, over what this launch holds. */
+function leftIn(
+  name: string,
+  bytes: number,
+  { spec, launch, before }: { spec: ShaderSpec; launch: Launch; before: KernelCase['before'] },
+): Uint8Array<ArrayBuffer> {
+  const { kernel, fixed } = LEFT_BY[name]!;
+  const entries = Object.entries(fixed);
+  const other: ShaderSpec = {
+    kernel,
+    imports: Object.fromEntries(entries.filter((entry): entry is [string, string] => entry[0] === 'LOGITS')),
+    constants: {
+      ...spec.constants,
+      ...Object.fromEntries(
+        entries.filter((entry): entry is [string, boolean] => typeof entry[1] === 'boolean'),
+      ),
+    },
+  };
+  const read: TwinLaunch['bytes'] = (binding, at, count) => before.get(binding)!.buffer.slice(at, at + count);
+  const made = new DataView(new ArrayBuffer(bytes));
+  const twin = twinLaunch(other, { step: launch.step, items: 0, bytes: read, pick: all });
+  for (const result of kernel.cpu(twin))
+    for (const { binding, at, type } of placesOf(other, result))
+      if (binding === name)
+        if (type === 'f32') made.setFloat32(at, result.value, true);
+        else made.setUint32(at, result.value, true);
+  return new Uint8Array(made.buffer);
+}
+
 /** What a binding holds: random numbers, unless its name is one that has a meaning. */
 function contentOf(
   name: string,
   bytes: number,
-  { spec, launch, random }: { spec: ShaderSpec; launch: Launch; random: () => number },
+  {
+    spec,
+    launch,
+    random,
+    before,
+  }: { spec: ShaderSpec; launch: Launch; random: () => number; before: KernelCase['before'] },
 ): Uint8Array<ArrayBuffer> {
   const { constants, imports, step, items } = launch;
   const count = bytes / 4;
@@ -287,7 +341,9 @@ function contentOf(
     return packBlocks(type, randomBlocks(type, (rows * cols) / TYPES[type].values, random), cols, 'test');
   };
   const binding = spec.kernel.bindings(launch).find((one) => one.name === name)!;
-  const { numbers } = binding;
+  const { numbers, access } = binding;
+  if (name in LEFT_BY && access === 'read' && before.has('logits'))
+    return leftIn(name, bytes, { spec, launch, before });
   const shape = binding.shape(launch);
   const made = ((): ArrayBufferView<ArrayBuffer> => {
     switch (name) {
@@ -346,6 +402,11 @@ function contentOf(
       case 'q':
         // Large queries make some positions matter far more than others.
         return floats(4);
+      case 'slices': {
+        // Of no logits: the largest, its token, the sum.
+        const largest = new Uint32Array(Float32Array.from({ length: count }, () => below(40) / 8).buffer);
+        return words((i) => (i % 3 === 0 ? largest[i]! : i));
+      }
       case 'logits':
         // With equals.
         return floats(5).map((value) => Math.round(8 * value) / 8);
@@ -401,17 +462,16 @@ function caseOf(kernel: Kernel, fixed: Fixed, odd: Odd): KernelCase {
   const items = kernel.name === 'synthesise' ? 130 : kernel.name.startsWith('lora') ? 4096 : odd.cols;
   const random = mulberry32(7);
   const asked: Launch = { ...askedOf(spec), step, items };
-  const before = new Map(
-    [...bindingBytes(kernel, asked)].map(([name, bytes]) => {
-      // Whole vectors, and room behind them that is nobody's.
-      const padded = new Uint8Array(
-        16 * Math.ceil(bytes / 16) + (name === 'q' || name === 'params' ? 0 : 16),
-      ).fill(255);
-      if (name === 'step') padded.set(new Uint8Array(new Uint32Array([rows, 1, rows - 2, 1]).buffer));
-      else padded.set(contentOf(name, bytes, { spec, launch: asked, random }));
-      return [name, padded];
-    }),
-  );
+  const before: KernelCase['before'] = new Map();
+  for (const [name, bytes] of bindingBytes(kernel, asked)) {
+    // Whole vectors, and room behind them that is nobody's.
+    const padded = new Uint8Array(
+      16 * Math.ceil(bytes / 16) + (name === 'q' || name === 'params' ? 0 : 16),
+    ).fill(255);
+    if (name === 'step') padded.set(new Uint8Array(new Uint32Array([rows, 1, rows - 2, 1]).buffer));
+    else padded.set(contentOf(name, bytes, { spec, launch: asked, random, before }));
+    before.set(name, padded);
+  }
   const read = new Map([...before].map(([name, { length }]) => [name, new Uint8Array(length)]));
   const bytes: TwinLaunch['bytes'] = (name, at, count) => {
     if (at + count > before.get(name)!.length)
@@ -472,11 +532,10 @@ function fitting(fixed: Fixed, all: readonly Odd[]): readonly Odd[] {
 /** A permutation with each of the odd sizes, or with one of them. */
 export function kernelCases(kernel: Kernel, fixed: Fixed, only?: number): KernelCase[] {
   const [, most = 0] = kernel.sizes.HEAD_DIM ?? [];
-  // Half of them for each way to keep K and V.
+  // Half of them for each way to keep K and V, but where wider heads are gone over otherwise.
   const half = /_f16$/.test(String(fixed.KV_READ)) ? 1 : 0;
-  const heads = HEADS.filter(
-    ({ headDim }, i) => headDim! <= most && (i % 2 === half || /vector_f16/.test(String(fixed.KV_READ))),
-  );
+  const every = kernel.name === 'attention_tiled' || /vector_f16/.test(String(fixed.KV_READ));
+  const heads = HEADS.filter(({ headDim }, i) => headDim! <= most && (every || i % 2 === half));
   const more = fixed.KV_READ ? heads.map((shape) => ({ ...ODD[0]!, ...shape })) : [];
   const all = only === undefined ? [...ODD, ...more] : [ODD[only % ODD.length]!];
   return fitting(fixed, all).map((odd) => caseOf(kernel, fixed, odd));
