@@ -27,6 +27,7 @@ const lib: UserConfig = {
       entry: {
         index: 'src/index.ts',
         openai: 'src/api/openai.ts',
+        'openai-fetch': 'src/doors/openai-fetch.ts',
         convert: 'src/convert/index.ts',
         bench: 'src/bench.ts',
       },
