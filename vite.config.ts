@@ -28,6 +28,7 @@ const lib: UserConfig = {
         index: 'src/index.ts',
         openai: 'src/api/openai.ts',
         'openai-fetch': 'src/doors/openai-fetch.ts',
+        'prompt-api': 'src/doors/prompt-api.ts',
         convert: 'src/convert/index.ts',
         bench: 'src/bench.ts',
       },
