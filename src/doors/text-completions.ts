@@ -1,4 +1,5 @@
 // OpenAI's older completions, of texts instead of conversations: what tools for evaluation ask for.
+import { begun } from '../api/begun.ts';
 import type { Model } from '../api/model.ts';
 import type { CallOptions } from '../api/openai.ts';
 import { checkText, chooseByModel, fieldError, refuse, refuseUnknown } from '../api/request-fields.ts';
@@ -166,21 +167,13 @@ export function textCompletions(model: CompletionModel, { name = 'shishulm' }: {
     };
     const pieces = piecesOf(model, call, controller.signal);
     if (!call.stream) return { ...head, ...(await whole(pieces)) };
-    // The first step is made before it answers, so that a bad request rejects here.
-    const first = await pieces.next();
     async function* chunks(): AsyncGenerator<TextCompletion> {
-      try {
-        for (let next = first; !next.done; next = await pieces.next()) {
-          const { usage, ...choice } = next.value;
-          if (choice.index >= 0)
-            yield { ...head, choices: [choice], ...(call.includeUsage && { usage: null }) };
-          else if (call.includeUsage) yield { ...head, choices: [], usage: usage! };
-        }
-      } finally {
-        await pieces.return(undefined);
-      }
+      for await (const { usage, ...choice } of pieces)
+        if (choice.index >= 0)
+          yield { ...head, choices: [choice], ...(call.includeUsage && { usage: null }) };
+        else if (call.includeUsage) yield { ...head, choices: [], usage: usage! };
     }
-    const iterator = chunks();
+    const iterator = await begun(chunks());
     return { controller, [Symbol.asyncIterator]: () => iterator };
   };
   return { create };
