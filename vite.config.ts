@@ -28,6 +28,8 @@ const lib: UserConfig = {
         index: 'src/index.ts',
         openai: 'src/api/openai.ts',
         'openai-fetch': 'src/doors/openai-fetch.ts',
+        'ai-sdk': 'src/doors/ai-sdk.ts',
+        langchain: 'src/doors/langchain.ts',
         'prompt-api': 'src/doors/prompt-api.ts',
         convert: 'src/convert/index.ts',
         bench: 'src/bench.ts',
@@ -35,7 +37,7 @@ const lib: UserConfig = {
       formats: ['es'],
     },
     rolldownOptions: {
-      external: [/^@huggingface\//, /^@jax-js\//],
+      external: [/^@huggingface\//, /^@jax-js\//, /^@langchain\//],
       output: {
         chunkFileNames: 'chunks/[name]-[hash].js',
         minify: { compress: true, mangle: true, codegen: true },
