@@ -18,6 +18,7 @@ const BELOW: Record<string, readonly string[]> = {
   engine: ['families', 'model', 'kernels', 'quant', 'gpu', 'formats', 'grammar'],
   api: ['engine', 'formats', 'grammar'],
   doors: ['api', 'engine', 'formats'],
+  eval: ['engine'],
   train: ['engine', 'families', 'model', 'gpu', 'formats', 'bench'],
   convert: ['engine', 'families', 'model', 'kernels', 'quant', 'gpu', 'formats', 'train', 'bench'],
   bench: ['engine', 'families', 'model', 'kernels', 'quant', 'gpu', 'formats'],
