@@ -139,7 +139,7 @@ export async function speedDoc(): Promise<string> {
 
 Written by \`scripts/make-speed-doc.mjs\`. **Nothing here was timed: no GPU was at hand.** It is what a model of speed expects, from
 the launches that the engine records, from what compilers make of the kernels, and from public figures of GPUs. The
-[benchmark page](../README.md) sets what it measures on your GPU beside what this model expects of it, kernel by kernel, and saves both
+[benchmark page](results.md#how-to-measure) sets what it measures on your GPU beside what this model expects of it, kernel by kernel, and saves both
 in its JSON: that is how this page can be corrected.
 
 ## What is expected

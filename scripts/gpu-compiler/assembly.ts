@@ -11,6 +11,10 @@ interface Op {
   load?: string | true | undefined;
   /** Bytes that a load brings to a thread. */
   bytes?: number | undefined;
+  /** On AMD, the first of the registers that describe its buffer. */
+  from?: number | undefined;
+  /** On AMD, registers that take descriptors of buffers: the first, and the binding that it is of. */
+  describes?: readonly [register: number, binding: number] | undefined;
   /** Loads that may be under way behind this wait, or the name of the one that is waited for. */
   wait?: number | string | undefined;
   /** Instructions of vector arithmetic. */
@@ -39,6 +43,16 @@ function amdBytes(op: string): number {
   if (bits) return Number(bits) / 8;
   const [, words] = /dwordx(\d)/.exec(op) ?? [];
   return words ? 4 * Number(words) : /byte/.test(op) ? 1 : /short|d16/.test(op) ? 2 : 4;
+}
+
+/** Bytes of a descriptor of a buffer: bindings of a group lie one behind the other. */
+const DESCRIPTOR = 16;
+
+/** Which binding a load of scalars brings the description of, if that is what it brings. */
+function amdDescribes(line: string): Op['describes'] {
+  const [, register, offset] =
+    /^s_load_(?:b128|dwordx4) s\[(\d+):\d+\], s\[\d+:\d+\], (\w+)/.exec(line) ?? [];
+  return register === undefined ? undefined : [Number(register), (Number(offset) || 0) / DESCRIPTOR];
 }
 
 const INTEL_VECTOR =
@@ -74,6 +88,8 @@ const readers: Record<Maker, (line: string) => Op> = {
       to: /^s_c?branch\w* (BB\d+)/.exec(line)?.[1],
       load: load || undefined,
       bytes: load ? amdBytes(/^\w+/.exec(line)![0]) : undefined,
+      from: load ? Number(/ s\[(\d+):/.exec(line)?.[1]) : undefined,
+      describes: amdDescribes(line),
       wait: amdWait(line),
       vector: Number(line.startsWith('v_')),
       multiplyAdds: amdMultiplyAdds(line),
@@ -151,6 +167,8 @@ export interface Reading {
   perMultiplyAdd?: number;
   /** Multiply-adds for each read of workgroup memory in that loop, where it reads any. */
   perSharedRead?: number;
+  /** Vector instructions of that loop, and on AMD the bytes that it loads of each binding, by its number. */
+  loop?: { vector: number; loaded: Readonly<Record<number, number>> };
   /** Of the bytes that this loop loads, the share that loads of 16 bytes or more bring. */
   wide?: number;
 }
@@ -158,6 +176,19 @@ export interface Reading {
 const sum = (list: readonly Op[], of: (op: Op) => number | undefined): number =>
   list.reduce((n, op) => n + (of(op) ?? 0), 0);
 const multiplyAddsOf = (list: readonly Op[]): number => sum(list, ({ multiplyAdds }) => multiplyAdds);
+
+/** Bytes that some of the code loads of each binding. */
+function loadedOf(all: readonly Op[], some: readonly Op[]): Record<number, number> {
+  const wanted = new Set(some);
+  const bindings = new Map<number, number>();
+  const loaded: Record<number, number> = {};
+  for (const op of all) {
+    if (op.describes) bindings.set(...op.describes);
+    const binding = op.from === undefined ? undefined : bindings.get(op.from);
+    if (binding !== undefined && wanted.has(op)) loaded[binding] = (loaded[binding] ?? 0) + op.bytes!;
+  }
+  return loaded;
+}
 
 export function readAssembly(maker: Maker, text: string): Reading {
   const ops = text.split('\n').map((line) => readers[maker](line.trim()));
@@ -182,10 +213,12 @@ export function readAssembly(maker: Maker, text: string): Reading {
   const sharedReads = hot.filter(({ sharedRead }) => sharedRead).length;
   const bytes = sum(hot, (op) => op.bytes);
   const wideBytes = sum(hot, (op) => (op.bytes! >= 16 ? op.bytes : 0));
+  const vector = sum(hot, (op) => op.vector);
   return {
     ...(flights[0] ?? inFlight(ops)),
     barriers,
-    perMultiplyAdd: sum(hot, ({ vector }) => vector) / multiplyAdds,
+    perMultiplyAdd: vector / multiplyAdds,
+    loop: { vector, loaded: loadedOf(ops, hot) },
     ...(sharedReads > 0 && { perSharedRead: multiplyAdds / sharedReads }),
     ...(bytes > 0 && { wide: wideBytes / bytes }),
   };

@@ -8,7 +8,7 @@ import { type Counts, kernelRow } from '../../src/bench/work.ts';
 import type { ShaderSpec } from '../../src/gpu/kernel.ts';
 import { shaderText } from '../../src/gpu/shader.ts';
 import { buildLayer, type Compiled, compileAll, type Found, type Outcome, probe } from './driver.ts';
-import { type Figure, figuresOfCode, figuresOfLaunches, GATED, gateOf } from './gates.ts';
+import { type Figure, figuresOfCode, figuresOfLaunches, GATED, gateOf, perWeight } from './gates.ts';
 import { GPU_NAMES, type Target, targets } from './gpus.ts';
 import { allLaunches, type ModelLaunches, modelLaunches } from './launches.ts';
 import {
@@ -210,7 +210,9 @@ function countsText({ known, launches }: Job): string {
   for (const { shader } of launches.flatMap(allLaunches)) {
     const outcome = known.outcomes[hash(shaderText(shader).code)];
     if (!outcome || 'error' in outcome) continue;
-    const { perMultiplyAdd = 0, flightBytes } = outcome;
+    const { flightBytes } = outcome;
+    const ofWeights = shader.kernel.name.startsWith('matvec') ? perWeight({ shader }, outcome) : undefined;
+    const perMultiplyAdd = ofWeights ?? outcome.perMultiplyAdd ?? 0;
     const row = kernelRow(shader);
     const { instructions, bytesInFlight } = rows.get(row) ?? {
       instructions: 0,

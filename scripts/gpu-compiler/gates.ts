@@ -1,8 +1,9 @@
 // What kernels must be on GPUs. Each gate is a figure with a limit, counted from what compilers made of a kernel, or from the
 // launches that a model records.
 import { threadsOf, timesRead } from '../../src/bench/work.ts';
-import type { ShaderSpec } from '../../src/gpu/kernel.ts';
+import { askedOf, type ShaderSpec } from '../../src/gpu/kernel.ts';
 import type { Dispatch, StepShape } from '../../src/gpu/recorder.ts';
+import { FORMATS, type WeightDtype } from '../../src/quant/index.ts';
 import type { Compiled } from './driver.ts';
 import type { ModelLaunches } from './launches.ts';
 
@@ -90,6 +91,22 @@ export const goesOverLogits = (code: string): boolean =>
 const barriersOf = ({ code, compiled }: Built): number | undefined =>
   compiled && compiled.barriers - Number(code.includes('var<workgroup>'));
 
+/**
+ * Vector instructions of the loop that multiplies most for each weight whose codes it loads, and each row of x: what makes weights
+ * of codes is multiply-adds too, and none that are asked for. Undefined where the compiler does not tell.
+ */
+export function perWeight(
+  { shader }: Pick<Dispatch, 'shader'>,
+  compiled: Compiled | undefined,
+): number | undefined {
+  const binding = shader.kernel.bindings(askedOf(shader)).findIndex(({ name }) => name === 'weight');
+  const bytes = compiled?.loop?.loaded[binding];
+  if (!bytes) return undefined;
+  const format = FORMATS[/_(\w+)$/.exec(shader.imports!.WEIGHT!)![1] as WeightDtype];
+  const { TOKENS = 1 } = shader.constants;
+  return compiled!.loop!.vector / (((8 * bytes) / format.bits) * Number(TOKENS));
+}
+
 const isProjection = ({ bind }: Dispatch): boolean => 'weight' in bind && 'x' in bind;
 const isAttention = ({ label }: Dispatch): boolean => label === 'attention';
 
@@ -117,10 +134,8 @@ export function figuresOfLaunches(
     }
     if (!isProjection(launch) || (dtype !== 'q4' && dtype !== 'q8')) continue;
     // A head may be kept in another dtype.
-    const own = /_(q4|q8)$/.exec(launch.shader.imports!.WEIGHT!)?.[1];
-    if (own === 'q4' || own === 'q8') {
-      add(`${own} matvec: vector instructions a multiply-add`, launch, compiled?.perMultiplyAdd);
-    }
+    const own = /_(q4|q8)$/.exec(launch.shader.imports!.WEIGHT!)?.[1] as 'q4' | 'q8' | undefined;
+    if (own) add(`${own} matvec: vector instructions a multiply-add`, launch, perWeight(launch, compiled));
     const wide = compiled?.wide;
     add('q4 and q8 matvec: % of bytes by loads of 16', launch, wide && Math.floor(100 * wide));
     add('q4 and q8 matvec: threads', launch, groups * threadsOf(launch.shader));

@@ -8,12 +8,14 @@ describe('machine code', () => {
   test('of AMD: two instructions for three multiply-adds, a conversion; three loads, of which a wait leaves one', () => {
     const text = `
 BB0:
+  s_load_b128 s[0:3], s[2:3], 0x10                ; f4
+  s_load_b128 s[4:7], s[2:3], null                ; f4
   s_waitcnt vmcnt(0)
   s_barrier
 BB1:
   buffer_load_b128 v[0:3], v4, s[0:3], 0 offen   ; e0
   buffer_load_b128 v[4:7], v4, s[0:3], 0 offen   ; e0
-  buffer_load_b32 v8, v4, s[0:3], 0 offen        ; e0
+  buffer_load_b32 v8, v4, s[4:7], 0 offen        ; e0
   s_waitcnt vmcnt(1)                              ; bf
   buffer_load_d16_b16 v9, v4, s[0:3], 0 offen    ; e0
   ds_load_b128 v[4:7], v4
@@ -29,6 +31,7 @@ BB1:
       flightBytes: 36,
       barriers: 1,
       perMultiplyAdd: 1,
+      loop: { vector: 3, loaded: { 0: 4, 1: 34 } },
       perSharedRead: 3,
       wide: 32 / 38,
     });
@@ -70,6 +73,7 @@ mov(16)         g4<1>UD         g6<8,8,1>UW                     { align1 1H $10.
       flightBytes: 24,
       barriers: 1,
       perMultiplyAdd: 2,
+      loop: { vector: 2, loaded: {} },
       perSharedRead: 0.5,
       wide: 16 / 24,
     });
@@ -95,6 +99,7 @@ end
       flightBytes: 32,
       barriers: 1,
       perMultiplyAdd: 1.5,
+      loop: { vector: 6, loaded: {} },
       perSharedRead: 2,
       wide: 48 / 50,
     });
