@@ -12,8 +12,8 @@ export const variantText = (choice: string, value: unknown): string =>
   `${choice} ${typeof value === 'object' ? JSON.stringify(value) : value}`;
 
 /**
- * Choices by kinds of kernels, in the order in which they are taken where one fails. Lane shapes are one text: where it fails with
- * some lanes, it does with others, so that the next is the one in which no threads work together.
+ * Choices by kinds of kernels, in the order in which they are taken where one fails. Of projections the next is the one in which
+ * no threads work together.
  */
 export const FALLBACKS = {
   ...VARIANTS,
@@ -24,6 +24,7 @@ export const FALLBACKS = {
 /** The choice that a kernel goes by; others have no variants. */
 export const CHOICE_OF: Readonly<Record<string, keyof typeof FALLBACKS>> = {
   matvec: 'matvec',
+  matvec_lanes: 'matvec',
   norm: 'matvec',
   rope: 'matvec',
   matmul: 'wide',
