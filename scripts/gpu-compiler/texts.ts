@@ -80,7 +80,19 @@ export function shaderTexts(adapter: Adapter, launches: readonly ModelLaunches[]
 }
 
 /** Constants that are a kernel's shape, not a model's. */
-const SHAPING = ['HEAD_DIM', 'WG', 'LANES', 'TOKENS', 'ROWS', 'TOP', 'BITS'];
+const SHAPING = [
+  'HEAD_DIM',
+  'TALL',
+  'WIDE',
+  'DEPTH',
+  'ACROSS',
+  'WG',
+  'LANES',
+  'TOKENS',
+  'ROWS',
+  'TOP',
+  'BITS',
+];
 
 export function nameOf({ kernel, imports = {}, constants }: ShaderSpec): string {
   const flags = Object.entries(constants).filter(([, value]) => value === true);

@@ -5,6 +5,7 @@ import type { Gpu } from '../gpu/device.ts';
 import { type Dispatch, type StepShape, writeStep } from '../gpu/recorder.ts';
 import { type LaunchTime, timeLaunches } from '../gpu/timestamps.ts';
 import type { Weight } from '../kernels/tensor.ts';
+import { widthOf } from '../kernels/tuning.ts';
 import { ROW_BYTES, recordBlocks } from '../model/forward.ts';
 import { kvBytes, type Plan } from '../model/spec.ts';
 import type { Session } from './open.ts';
@@ -190,8 +191,7 @@ export async function profileBlocks(
   try {
     const data = tokens.flatMap((token, i) => [token, 0, position + i, 0]);
     gpu.device.queue.writeBuffer(buffer, 0, Uint32Array.from(data));
-    const width = rows >= tuning.wideFrom ? 'many' : rows === 1 ? 'one' : 'few';
-    const dispatches = await recordBlocks(parts, plan, buffer, width);
+    const dispatches = await recordBlocks(parts, plan, buffer, widthOf(tuning, rows, true));
     const step = { rows, first: 0, count: 0, next: 0, context: position + rows };
     const before = (): void => writeStep(gpu, scratch.step, step);
     return await timeWork(gpu, dispatches, step, rounds, before);

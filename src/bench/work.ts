@@ -123,7 +123,7 @@ function multiplyAddsOf(
   bound: readonly string[],
 ): number {
   if (bound.includes('weight') && bound.includes('x'))
-    return (c.HEAD ? step.count : step.rows) * c.N! * c.UNIT! * c.UNITS!;
+    return (c.HEAD ? step.count : step.rows) * c.N! * 4 * c.X_STRIDE4!;
   if (bound.includes('kv') && isAttention(shader)) return 2 * c.HEADS! * c.HEAD_DIM! * seenByRows(c, step);
   return 0;
 }

@@ -3,7 +3,7 @@ import { guardMemory, type Ledger } from '../gpu/buffer.ts';
 import { type Gpu, throwIfLost } from '../gpu/device.ts';
 import { type Dispatch, encode, type StepShape, writeStep } from '../gpu/recorder.ts';
 import type { Sampler as SamplerOptions } from '../kernels/sample.ts';
-import type { Width } from '../kernels/tuning.ts';
+import { type Width, widthOf } from '../kernels/tuning.ts';
 import { type ForwardParts, ROW_BYTES, recordBlocks, recordHead } from '../model/forward.ts';
 import { caches } from '../model/kvcache.ts';
 import type { Plan } from '../model/spec.ts';
@@ -112,8 +112,7 @@ export class Runner {
   }
 
   #width(rows: number, prompt: boolean): Width {
-    if (prompt) return rows >= this.parts.tuning.wideFrom ? 'many' : rows === 1 ? 'one' : 'few';
-    return rows === 1 ? 'one' : 'few';
+    return widthOf(this.parts.tuning, rows, prompt);
   }
 
   #recordBlocks(plan: Plan, rows: 'prompt' | 'next', width: Width, adapted = false): Promise<Dispatch[]> {
@@ -130,14 +129,19 @@ export class Runner {
   /** Compiles and binds what greedy decoding and prompts need, so that the first reply does not wait for it. */
   async warm(plan: Plan, adapted = false): Promise<void> {
     // One reply decodes alone, however large the batch is.
-    const widths = new Set([this.#width(1, false), this.#width(this.sequences, false)]);
-    const prompts: Width[] = needsFew(this.parts) ? ['many', 'few'] : ['many'];
+    const widths = new Set(
+      [1, Math.min(this.sequences, this.parts.tuning.few), this.sequences].map((rows) =>
+        this.#width(rows, false),
+      ),
+    );
+    const longestShort = this.#width(this.parts.tuning.wideFrom - 1, true);
+    const prompts: Width[] = needsFew(this.parts) ? ['many', 'few', longestShort] : ['many'];
     await Promise.all([
       ...[...widths].flatMap((width) => [
         this.#recordBlocks(plan, 'next', width, adapted),
         this.#recordHead(width),
       ]),
-      ...prompts.map((width) => this.#recordBlocks(plan, 'prompt', width, adapted)),
+      ...[...new Set(prompts)].map((width) => this.#recordBlocks(plan, 'prompt', width, adapted)),
       this.sampler.prepare(GREEDY),
     ]);
   }
@@ -230,7 +234,7 @@ export class Runner {
     const fromHost = all > sampled;
     const [blocks, head, sampling] = await Promise.all([
       this.#recordBlocks(plan, fromHost ? 'prompt' : 'next', this.#width(all, fromHost), adapted),
-      this.#recordHead(count > 1 ? 'few' : 'one'),
+      this.#recordHead(this.#width(count, false)),
       this.sampler.prepare(kind),
     ]);
     if (fromHost) {

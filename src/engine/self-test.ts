@@ -1,6 +1,6 @@
 import { type Dispatch, Recorder, type StepShape, writeStep } from '../gpu/recorder.ts';
 import { argmax } from '../kernels/sample.ts';
-import type { Width } from '../kernels/tuning.ts';
+import { type Width, widthOf } from '../kernels/tuning.ts';
 import { ROW_BYTES, recordBlocks, recordHead } from '../model/forward.ts';
 import type { Plan } from '../model/spec.ts';
 import { needsFew, type Runner } from './runner.ts';
@@ -9,7 +9,7 @@ import { SpotChecks, type WrongKernel } from './spot-checks.ts';
 /** Rows of the prompt, as many as a thread takes at most; behind them some of a batch, and one that is decoded alone. */
 const PROMPT = 8;
 const FEW = 3;
-const NAMES: Record<Width, string> = { many: 'prompt', few: 'few rows', one: 'decode' };
+const NAMES: Record<Width, string> = { many: 'prompt', batch: 'batch', few: 'few rows', one: 'decode' };
 
 /** What tells the kernels of one block from those of another. */
 const kernelsOf = (dispatches: readonly Dispatch[]): string =>
@@ -81,6 +81,8 @@ export async function selfTest(runner: Runner, plan: Plan, adapted = false): Pro
   try {
     await add('many', 0, prompt);
     await add('few', prompt, few);
+    // Its kernels are the same however few rows there are.
+    if (widthOf(tuning, kv.sequences, false) === 'batch') await add('batch', prompt, few);
     await add('one', prompt + few, 1);
     const staging = ledger.buffer(
       'self-test',

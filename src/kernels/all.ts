@@ -4,6 +4,7 @@ import { CONV } from './conv.ts';
 import { EMBED } from './embed.ts';
 import { LORA_ADD, LORA_GATE } from './lora.ts';
 import { MATMUL, MATVEC } from './matmul.ts';
+import { MATVEC_LANES } from './matvec-lanes.ts';
 import { MOMENT_VECTORS, MOMENTS } from './moments.ts';
 import { NORM } from './norm.ts';
 import { POOL } from './pool.ts';
@@ -16,6 +17,7 @@ import { SYNTHESISE } from './synthesise.ts';
 export const KERNELS: readonly Kernel[] = [
   EMBED,
   MATVEC,
+  MATVEC_LANES,
   MATMUL,
   LORA_ADD,
   LORA_GATE,

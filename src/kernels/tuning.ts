@@ -7,8 +7,24 @@ export interface LaneShape {
   lanes: number;
 }
 
-/** How many rows of x a forward is made for: one, up to `wideFrom`, or a chunk of a prompt. */
-export type Width = 'one' | 'few' | 'many';
+/** How many rows of x a forward is made for: one, up to `few`, more of a batch, or a chunk of a prompt. */
+export type Width = 'one' | 'few' | 'batch' | 'many';
+
+/** GPUs whose subgroups may be narrower have fewer registers a thread: sums of as many rows do not fit. */
+const WIDE_SUBGROUP = 32;
+export const isWide = ({ features, subgroupSize }: Pick<Gpu, 'features' | 'subgroupSize'>): boolean =>
+  features.subgroups && subgroupSize.min >= WIDE_SUBGROUP;
+
+/** What a forward over rows is: of a prompt, or of so many sequences. */
+export const widthOf = ({ wide, wideFrom, few }: Tuning, rows: number, prompt: boolean): Width => {
+  if (prompt && rows >= wideFrom) return 'many';
+  if (rows > few && wide === 'tiled') return 'batch';
+  return rows === 1 ? 'one' : 'few';
+};
+
+/** Whether projections are made in tiles of rows, and the norm before them in a launch of its own. */
+export const isTiled = (width: Width, { wide }: Pick<Tuning, 'wide'>): boolean =>
+  wide === 'tiled' && (width === 'many' || width === 'batch');
 
 /** Choices that change speed and never results. */
 export interface Tuning {
@@ -26,6 +42,8 @@ export interface Tuning {
   vocabulary: number;
   /** Rows from which projections are wide. */
   wideFrom: number;
+  /** Rows of a batch that the kernels for few rows take at once. */
+  few: number;
 }
 
 /** No barriers, no threads that work together but over the vocabulary: what software adapters want, and the least to go wrong. */
@@ -37,6 +55,7 @@ export const PLAIN_TUNING: Tuning = {
   split: 64,
   vocabulary: 16,
   wideFrom: 5,
+  few: 4,
 };
 
 /** What `tune` chooses; the rest sizes buffers, and stays. */
@@ -46,9 +65,6 @@ export type TunedKernels = Pick<Tuning, 'matvec' | 'attention' | 'wide' | 'wideA
 export const VARIANTS = {
   matvec: [
     { workgroup: 256, lanes: 64 },
-    { workgroup: 128, lanes: 32 },
-    { workgroup: 64, lanes: 64 },
-    { workgroup: 64, lanes: 16 },
     { workgroup: 16, lanes: 1 },
   ],
   attention: ['cooperative', 'direct'],
@@ -70,6 +86,7 @@ export const REDUCTIONS: readonly Fixed[] = VARIANTS.matvec.flatMap(({ workgroup
 
 /** CPUs that play GPU want one row a thread and no barriers: those are dear, and neighbouring loads are worth nothing. GPUs want the opposite. */
 export function defaultTuning(gpu: Gpu): Tuning {
+  const few = isWide(gpu) ? 8 : 4;
   return gpu.profile === 'software'
     ? PLAIN_TUNING
     : {
@@ -79,7 +96,8 @@ export function defaultTuning(gpu: Gpu): Tuning {
         wideAttention: 'tiled',
         split: 256,
         vocabulary: 256,
-        wideFrom: 17,
+        wideFrom: few + 1,
+        few,
       };
 }
 

@@ -31,7 +31,7 @@ const plain: TunedKernels = {
   wideAttention: 'direct',
 };
 const forGpus: TunedKernels = {
-  matvec: { workgroup: 128, lanes: 32 },
+  matvec: { workgroup: 256, lanes: 64 },
   attention: 'cooperative',
   wide: 'tiled',
   wideAttention: 'tiled',

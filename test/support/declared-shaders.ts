@@ -27,6 +27,8 @@ const SMALL = {
     BIAS_AT: 0,
     EPS: 1e-6,
     UNITS: 8,
+    LANES: 8,
+    SPANS: 2,
     VOCAB: 260,
     STRIDE4: 80,
     MASK_WORDS: 9,
@@ -46,6 +48,7 @@ const LARGE: typeof SMALL = {
     X_STRIDE4: 2048,
   },
   ...{ K: 8192, N: 262_144, ROW0: 65_536, FACTOR: 1, BIAS_AT: 8192, EPS: 1e-5, UNITS: 1024, VOCAB: 262_144 },
+  ...{ LANES: 64, SPANS: 256 },
   ...{ STRIDE4: 65_536, MASK_WORDS: 8192, TOP: 20, WIDE_FROM: 17, WINDOW: 4096 },
   ...{ MATRICES: 3, T_STRIDE4: 256, SECOND: 4096, THIRD: 5120, WIDTH: 14_336, PART: 16_384 },
 };

@@ -14,7 +14,7 @@ import {
 } from '../../src/gpu/kernel.ts';
 import { packSpans } from '../../src/kernels/pool.ts';
 import { packSampler } from '../../src/kernels/sample.ts';
-import { rowBytes, stride } from '../../src/kernels/tensor.ts';
+import { gainSize, rowBytes, stride } from '../../src/kernels/tensor.ts';
 import { all, BYTES, twinLaunch } from '../../src/kernels/twin.ts';
 import { packBlocks } from '../../src/model/pack.ts';
 import { FORMATS, type WeightDtype } from '../../src/quant/index.ts';
@@ -124,6 +124,8 @@ const isQkv = ({ fixed }: Place): boolean => fixed.OUT === 'out_qkv';
 const SIZES: Record<string, (place: Place) => number> = {
   K: colsOf,
   UNITS: (place) => stride(colsOf(place)) / Number(place.fixed.UNIT),
+  LANES: ({ odd, fixed }) => Math.min([8, 128, 16, 64][ODD.indexOf(odd)] ?? 32, 32 * Number(fixed.ROWS)),
+  SPANS: (place) => stride(colsOf(place)) / Number(place.fixed.SPAN),
   X_STRIDE4: (place) => stride(colsOf(place)) / 4,
   X_STRIDE: (place) =>
     stride(
@@ -140,7 +142,7 @@ const SIZES: Record<string, (place: Place) => number> = {
     return place.fixed.OUT === 'out_swiglu' ? 2 * place.odd.outputs : place.odd.outputs;
   },
   ROW0: (place) => (isQkv(place) ? place.odd.headDim : 8),
-  BIAS_AT: (place) => (place.fixed.NORM ? stride(colsOf(place)) : 0),
+  BIAS_AT: (place) => (place.fixed.NORM || place.fixed.RANGED ? gainSize(colsOf(place)) : 0),
   OUT_STRIDE: ({ odd, kernel }) => stride(kernel.name === 'conv' ? odd.cols : 8 + odd.outputs),
   EPS: () => 0.05,
   FACTOR: () => 1.5,
@@ -234,9 +236,9 @@ function contentOf(
   const below = (most: number): number => Math.floor(random() * most);
   const weight = () => {
     const dtype = (Object.keys(FORMATS) as WeightDtype[]).find(
-      (key) => FORMATS[key].reader === imports.WEIGHT,
+      (key) => FORMATS[key].reader === imports.WEIGHT!.replace('span_', 'weight_'),
     )!;
-    const cols = constants.UNIT! * constants.UNITS!;
+    const cols = constants.SPANS ? constants.SPAN! * constants.SPANS : constants.UNIT! * constants.UNITS!;
     const rows = bytes / rowBytes(dtype, cols)[name === 'weight' ? 'codes' : 'scales'];
     const format = FORMATS[dtype];
     if ('encode' in format)
@@ -402,6 +404,8 @@ export function covering(
     .filter(fits)
     .map((fixed) => {
       const one = Object.entries(fixed).map(([key, value]) => `${key} ${value}`);
+      // A tile's shape is one alternative.
+      if ('TALL' in fixed) one.push(`${fixed.TALL} by ${fixed.WIDE} by ${fixed.ACROSS}`);
       const has = pairs ? one.flatMap((a, i) => one.slice(i).map((b) => `${a} ${b}`)) : one;
       return { fixed, has: has.map(idOf) };
     });

@@ -8,6 +8,7 @@ import { askedOf, checkDeclared, type ShaderSpec } from '../../src/gpu/kernel.ts
 import type { Pipeline, PipelineCache } from '../../src/gpu/pipeline.ts';
 import type { Dispatch, StepShape } from '../../src/gpu/recorder.ts';
 import type { WeightDtype } from '../../src/kernels/tensor.ts';
+import { widthOf } from '../../src/kernels/tuning.ts';
 import { recordBlocks, recordHead } from '../../src/model/forward.ts';
 import { type ModelSpec, planOf } from '../../src/model/spec.ts';
 import { type Adapter, paperGpu } from './paper-gpu.ts';
@@ -65,11 +66,11 @@ export class PaperModel {
     const { parts, sampler } = this.#runner;
     const { tuning, spec } = parts;
     const { rows, count } = step;
-    const width = rows === 1 ? 'one' : prompt && rows >= tuning.wideFrom ? 'many' : 'few';
+    const width = widthOf(tuning, rows, prompt);
     return {
       step: { ...step, first: rows - count, next: 0 },
       blocks: await recordBlocks(parts, planOf(spec), parts.scratch.parts, width),
-      head: count === 0 ? [] : await recordHead(parts, count > 1 ? 'few' : 'one'),
+      head: count === 0 ? [] : await recordHead(parts, widthOf(tuning, count, false)),
       choice: count === 0 ? [] : (await sampler.prepare(kind)).dispatches,
     };
   }

@@ -15,11 +15,13 @@ const device = await defaultLimitsDevice();
 const gpu = await openGpu({ device });
 afterAll(() => device.destroy());
 
-const { subgroups } = gpu.features;
+const { subgroups, f16 } = gpu.features;
 const { min, max } = gpu.subgroupSize;
 
 /** Whether the engine would use a permutation on this adapter. */
-const fits = ({ REDUCE, LANES, X }: Fixed): boolean =>
+const fits = ({ REDUCE, LANES, X, X_TILE, W_TILE, SUB = 1 }: Fixed): boolean =>
+  (f16 || (X_TILE !== 'x_tile_f16' && W_TILE !== 'w_tile_f16')) &&
+  (SUB === 1 || (subgroups && min >= Number(SUB))) &&
   (REDUCE !== 'reduce_subgroup' || (subgroups && Number(LANES) % max === 0)) &&
   (X !== 'x_subgroup' || (subgroups && min >= 4));
 
