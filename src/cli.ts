@@ -22,6 +22,7 @@ const COMMANDS: Record<string, Entry> = {
     load: () => import('./cli/quality.ts'),
   },
   evaluate: { summary: 'perplexity and accuracy on held-out chats', load: () => import('./cli/evaluate.ts') },
+  tune: { summary: 'choose the fastest kernels for this GPU', load: () => import('./cli/tune.ts') },
   bench: { summary: 'measure a model against its child', load: () => import('./cli/bench.ts') },
 };
 

@@ -54,5 +54,5 @@ export async function fillSynthetic(
       device.queue.writeBuffer(vectors!, 0, new Float32Array(gainSize(weight.cols)).fill(1));
   for (const { buffer, at } of fill.plain)
     device.queue.writeBuffer(buffer, 4 * at, new Float32Array(buffer.size / 4 - at).fill(1));
-  await device.queue.onSubmittedWorkDone();
+  await gpu.readBack.told(device.queue.onSubmittedWorkDone());
 }

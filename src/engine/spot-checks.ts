@@ -1,11 +1,12 @@
 import type { Slice } from '../gpu/buffer.ts';
-import type { TwinLaunch } from '../gpu/kernel.ts';
+import type { ShaderSpec, TwinLaunch } from '../gpu/kernel.ts';
 import { type Dispatch, encode, type StepShape } from '../gpu/recorder.ts';
 import { ends, mismatches, placesOf, twinLaunch } from '../kernels/twin.ts';
 
 /** A kernel that computed wrongly: one of its numbers, and what it should be. */
 export interface WrongKernel {
   kernel: string;
+  shader: ShaderSpec;
   found: number;
   expected: number;
 }
@@ -147,7 +148,7 @@ export class SpotChecks {
         TOLERANCE,
       );
       for (const { found, value } of left) {
-        wrong.push({ kernel: name, found, expected: value });
+        wrong.push({ kernel: name, shader, found, expected: value });
         break;
       }
     }

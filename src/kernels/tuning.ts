@@ -32,13 +32,14 @@ export interface Tuning {
   matvec: LaneShape;
   /** Projections of many rows: tiles in workgroup memory, or the matvec kernel for four rows of x at a time. */
   wide: 'tiled' | 'matvec';
-  /** Attention of few rows: cooperating threads, or a thread a head. */
+  /** Attention of few rows: cooperating threads, or the least to go wrong: of software adapters a thread a head, of GPUs a workgroup. */
   attention: 'cooperative' | 'direct';
-  /** Attention of many rows: tiles in workgroup memory (heads up to 128), or a thread a head of a row. */
+  /** Attention of many rows: tiles in workgroup memory, or as of few. */
   wideAttention: 'tiled' | 'direct';
-  /** Positions of one split of the sequence. */
+  /** Positions of one split of the sequence, and most splits. */
   split: number;
-  /** Threads of the kernels that go over the vocabulary. */
+  parts: number;
+  /** Threads of the kernels that go over the vocabulary: a workgroup of 16 a row, or one of 256 a slice of a row. */
   vocabulary: number;
   /** Rows from which projections are wide. */
   wideFrom: number;
@@ -53,6 +54,7 @@ export const PLAIN_TUNING: Tuning = {
   attention: 'direct',
   wideAttention: 'direct',
   split: 64,
+  parts: 2 ** 31 - 1,
   vocabulary: 16,
   wideFrom: 5,
   few: 4,
@@ -71,9 +73,6 @@ export const VARIANTS = {
   wide: ['tiled', 'matvec'],
   wideAttention: ['tiled', 'direct'],
 } as const satisfies { [K in keyof TunedKernels]: readonly TunedKernels[K][] };
-
-/** Threads of the kernels that go over the vocabulary: of software adapters, of GPUs. */
-export const VOCABULARY_THREADS: readonly Fixed[] = [{ WG: 16 }, { WG: 256 }];
 
 /** The lane shapes that there are, with what may add their lanes up. */
 export const REDUCTIONS: readonly Fixed[] = VARIANTS.matvec.flatMap(({ workgroup: WG, lanes: LANES }) =>
@@ -95,6 +94,7 @@ export function defaultTuning(gpu: Gpu): Tuning {
         attention: 'cooperative',
         wideAttention: 'tiled',
         split: 256,
+        parts: 64,
         vocabulary: 256,
         wideFrom: few + 1,
         few,

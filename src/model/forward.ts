@@ -215,7 +215,7 @@ export function recordBlocks(
           place,
           step,
         });
-      attention(tuning, recorder, {
+      attention(gpu, tuning, recorder, {
         label: 'attention',
         place,
         out: attended,

@@ -4,10 +4,11 @@ import type { ShaderSpec } from '../../src/gpu/kernel.ts';
 import { checkDeclared } from '../../src/gpu/kernel.ts';
 import type { Pipeline, PipelineCache } from '../../src/gpu/pipeline.ts';
 import { Recorder } from '../../src/gpu/recorder.ts';
+import { MAX_TOP } from '../../src/kernels/logits.ts';
 import { addMoments } from '../../src/kernels/moments.ts';
 import { norm } from '../../src/kernels/norm.ts';
 import { pool } from '../../src/kernels/pool.ts';
-import { argmax, MAX_TOP } from '../../src/kernels/sample.ts';
+import { argmax } from '../../src/kernels/sample.ts';
 import { adjust, sample, score, topLogprobs } from '../../src/kernels/sampling.ts';
 import { synthesise } from '../../src/kernels/synthesise.ts';
 import type { Weight, WeightDtype } from '../../src/kernels/tensor.ts';
@@ -93,15 +94,16 @@ export function shadersOf(
   }
   const recorder = new Recorder(on);
   const { logits, step } = scratch;
-  const choice = { logits, next: any, sampled: any, samplers: any, step };
+  const between = () => any;
+  const choice = { logits, next: any, sampled: any, samplers: any, step, between };
   argmax(tuning, recorder, choice);
   sample(tuning, recorder, choice);
-  score(tuning, recorder, { logits, targets: any, scores: any, step });
+  score(tuning, recorder, { logits, targets: any, scores: any, step, between });
   for (const bias of [undefined, any])
     for (const mask of [undefined, any])
       adjust(tuning, recorder, { ...choice, adjusted: logits, counts: any, bias, mask });
   for (const top of [0, MAX_TOP])
-    topLogprobs(tuning, recorder, { logits, top, sampled: any, out: any, step });
+    topLogprobs(tuning, recorder, { logits, top, sampled: any, out: any, step, between });
   for (const weight of [weights.embed, weights.mlp.get(0)!.down])
     for (const part of weight.parts.filter(({ dtype }) => dtype in VALUE_FORMATS))
       synthesise(recorder, { weight, part, seed: 1, uniform: () => any });

@@ -2,6 +2,7 @@ import { expect } from 'vitest';
 import { guardMemory, Ledger, readBuffer } from '../../src/gpu/buffer.ts';
 import type { Gpu } from '../../src/gpu/device.ts';
 import { encode, Recorder, type StepShape, writeStep } from '../../src/gpu/recorder.ts';
+import { type Between, betweenOf } from '../../src/kernels/logits.ts';
 import {
   type Activations,
   gainRange,
@@ -81,6 +82,11 @@ export class Rig {
     const all = new Float32Array((rows + 1) * padded).fill(GUARD, rows * padded);
     all.set(padRows(initial, cols));
     return { buffer: this.upload('out', all), cols };
+  }
+
+  /** What kernels leave for others, of so many rows. */
+  between(rows: number): Between {
+    return betweenOf((label, bytes) => this.ledger.storage(label, bytes * rows, 'scratch'));
   }
 
   rows(specs: readonly RowSpec[]): GPUBuffer {

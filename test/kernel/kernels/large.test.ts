@@ -123,6 +123,7 @@ test('152k rows: embedding, logits in parts, argmax', async () => {
   const logits = rig.output(1, vocab);
   const next = rig.rows([{}]);
   const sampled = rig.upload('sampled', new Uint32Array(4));
+  const between = rig.between(1);
   await rig.run([
     {
       step: { rows: ids.length },
@@ -136,7 +137,7 @@ test('152k rows: embedding, logits in parts, argmax', async () => {
     }),
     {
       step: { rows: 1, count: 1 },
-      record: (recorder, step) => argmax(tuning, recorder, { logits, next, sampled, step }),
+      record: (recorder, step) => argmax(tuning, recorder, { logits, next, sampled, step, between }),
     },
   ]);
 });
