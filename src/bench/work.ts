@@ -80,9 +80,12 @@ function seenByRows(constants: Constants, { rows, count, context }: StepShape): 
   return sum;
 }
 
-/** Splits of the sequence that a row leaves parts of. */
-const splitsOf = (constants: Constants, context: number): number =>
-  Math.ceil(seenOf(constants, context) / (constants.SPLIT ?? context));
+/** Parts that a row leaves of its sequence; one is none. */
+function partsOf(constants: Constants, context: number): number {
+  const { SPLIT = context, WHOLE = 0, PARTS = Number.POSITIVE_INFINITY } = constants;
+  const splits = Math.ceil(seenOf(constants, context) / SPLIT);
+  return splits * SPLIT <= WHOLE ? 1 : Math.min(splits, PARTS);
+}
 
 /** Numbers of a binding that a launch touches, where that is not all that it has. */
 const TOUCHED: Record<string, (c: Constants, step: StepShape, attends: boolean) => number> = {
@@ -95,8 +98,8 @@ const TOUCHED: Record<string, (c: Constants, step: StepShape, attends: boolean) 
     return each * sequences * Math.min(step.context, seenOf(c, step.context) + more);
   },
   parts: (c, { rows, context }) => {
-    const splits = splitsOf(c, context);
-    return splits > 1 ? rows * c.HEADS! * splits * (c.HEAD_DIM! + 4) : 0;
+    const parts = partsOf(c, context);
+    return parts > 1 ? rows * c.HEADS! * parts * (c.HEAD_DIM! + 4) : 0;
   },
   rope: (c, { rows }) => rows * c.HEAD_DIM!,
   seen: (c, { rows }) => rows * c.TAPS! * c.SEEN_STRIDE!,
