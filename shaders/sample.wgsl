@@ -6,24 +6,13 @@
 #import workgroup
 #import sampling
 #import next
-
-// Order-preserving map of floats to unsigned integers.
-fn key_of(z: f32) -> u32 {
-  let bits = bitcast<u32>(z);
-  return select(bits | 0x80000000u, ~bits, (bits & 0x80000000u) != 0u);
-}
+#import key
+#import draw
 
 // Sums over the workgroup of (keys at or above a probe), for 16 probes at once. Half of the threads bring theirs first: of 256, all
 // would take the 16,384 bytes that a workgroup is sure to have.
 const HALF = WG / 2u;
 var<workgroup> probes: array<array<vec4f, 4>, HALF>;
-
-// PCG of 32 bits (O'Neill 2014): a well mixed hash of a counter.
-fn hash(value: u32) -> u32 {
-  let state = value * 747796405u + 2891336453u;
-  let word = ((state >> ((state >> 28u) + 4u)) ^ state) * 277803737u;
-  return (word >> 22u) ^ word;
-}
 
 // The largest key such that tokens at or above it, and at or above `floor`, weigh at least `goal`; a token weighs one, or with
 // BY_MASS exp((z - largest) * sharpness). Four bits a round.
@@ -122,10 +111,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
       for (var t = 0u; t < WG; t++) {
         total += workgroup_values[t];
       }
-      // The position makes each draw new; the seed is hashed first, lest the next seed draw the same a step later.
-      let row = next_rows[step.next + wid.x];
-      let draw = hash(hash(hash(sampler.seed) + row.position) ^ row.reply);
-      var left = total * (f32(draw >> 8u) / 16777216.0);
+      var left = total * drawn(sampler.seed, next_rows[step.next + wid.x]);
       var chosen = 0u;
       for (var t = 0u; t < WG; t++) {
         let share = workgroup_values[t];

@@ -2,7 +2,7 @@ import type { Tokenizer } from '../formats/tokenizer.ts';
 import { type Constraint, Masks } from '../grammar/constraint.ts';
 import { refuseDeep } from '../grammar/depth.ts';
 import { Vocabulary } from '../grammar/vocabulary.ts';
-import { maskWords } from '../kernels/sample.ts';
+import { maskWords } from '../kernels/logits.ts';
 
 /** Constraints kept compiled, the latest used. */
 const KEPT = 4;

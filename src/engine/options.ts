@@ -2,7 +2,7 @@ import { refuseOption, ShishuError } from '../errors.ts';
 import type { ThoughtTags } from '../formats/reasoning.ts';
 import { checkTemplateVariables, type TemplateVariables } from '../formats/template-variables.ts';
 import type { Constraint } from '../grammar/constraint.ts';
-import { MAX_TOP } from '../kernels/sample.ts';
+import { MAX_TOP } from '../kernels/logits.ts';
 import type { ModeSetting } from './modes.ts';
 import type { GenerateOptions } from './types.ts';
 

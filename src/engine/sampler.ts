@@ -1,14 +1,9 @@
 import type { Ledger } from '../gpu/buffer.ts';
 import { type Dispatch, Recorder, type StepShape } from '../gpu/recorder.ts';
-import {
-  argmax,
-  MAX_TOP,
-  maskWords,
-  packSampler,
-  SAMPLER_BYTES,
-  type Sampler as SamplerOptions,
-} from '../kernels/sample.ts';
+import { type Between, MAX_TOP, maskWords, SAMPLER_BYTES } from '../kernels/logits.ts';
+import { argmax, packSampler, type Sampler as SamplerOptions } from '../kernels/sample.ts';
 import { adjust, type Logprobs, readTop, sample, topLogprobs } from '../kernels/sampling.ts';
+import { inSlices, sliceBuffer } from '../kernels/slices.ts';
 import { stride } from '../kernels/tensor.ts';
 import type { ForwardParts } from '../model/forward.ts';
 import { isNarrow, notesAt, notesBytes } from './kv-range.ts';
@@ -75,8 +70,8 @@ export function once<K, T>(kept: Map<K, Promise<T>>, key: K, make: () => Promise
   return made;
 }
 
-/** What penalties, bias and mask read, `(sequences, ...)` each; made when first asked for, and used by all. */
-interface SamplingBuffers {
+/** What penalties, bias and mask read, and kernels leave for others, `(sequences, ...)`; made when first asked for, used by all. */
+interface SamplingBuffers extends Partial<Record<Parameters<Between>[0], GPUBuffer>> {
   counts?: GPUBuffer;
   bias?: GPUBuffer;
   mask?: GPUBuffer;
@@ -91,6 +86,7 @@ export class Sampler {
   readonly #parts: ForwardParts;
   readonly #ledger: Ledger;
   readonly #next: GPUBuffer;
+  readonly #replace: (error: unknown) => boolean;
   readonly #sampled: GPUBuffer;
   /** By place in the next step's rows. */
   readonly #samplers: GPUBuffer;
@@ -104,9 +100,17 @@ export class Sampler {
   /**
    * @param next rows of the next step, which sampled tokens are written into
    * @param inFlight most steps that are not read back yet
+   * @param replace has the next best kernels take the place of one that failed; false where there are none
    */
-  constructor(parts: ForwardParts, ledger: Ledger, next: GPUBuffer, inFlight: number) {
+  constructor(
+    parts: ForwardParts,
+    ledger: Ledger,
+    next: GPUBuffer,
+    inFlight: number,
+    replace: (error: unknown) => boolean,
+  ) {
     this.#parts = parts;
+    this.#replace = replace;
     this.#ledger = ledger;
     this.#next = next;
     const { sequences } = parts.kv;
@@ -117,11 +121,25 @@ export class Sampler {
       this.#staging.push(
         ledger.buffer('read-back', bytes, 'scratch', GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST),
       );
+    // Greedy replies need it from the start.
+    const { logits } = parts.scratch;
+    if (inSlices(parts.tuning, logits)) sliceBuffer({ logits, between: this.#between });
   }
 
   /** Compiles and binds a way to sample. */
   prepare(kind: SamplingKind): Promise<SamplingPass> {
-    return once(this.#passes, JSON.stringify(kind), () => this.#record(kind));
+    return once(this.#passes, JSON.stringify(kind), async () => {
+      for (;;) {
+        const { gpu, tuning } = this.#parts;
+        try {
+          return await this.#record(kind);
+        } catch (error) {
+          // Another kind may have had it replaced meanwhile.
+          const replaced = this.#parts.gpu !== gpu || this.#parts.tuning !== tuning;
+          if (!replaced && !this.#replace(error)) throw error;
+        }
+      }
+    });
   }
 
   async #record(kind: SamplingKind): Promise<SamplingPass> {
@@ -129,7 +147,13 @@ export class Sampler {
     const { vocabSize } = spec;
     const { step } = scratch;
     const recorder = new Recorder(gpu);
-    const call = { next: this.#next, sampled: this.#sampled, samplers: this.#samplers, step };
+    const call = {
+      next: this.#next,
+      sampled: this.#sampled,
+      samplers: this.#samplers,
+      step,
+      between: this.#between,
+    };
     let { logits } = scratch;
     if (kind.adjusted) {
       const adjusted = { buffer: this.#hold('adjusted', 4 * stride(vocabSize)), cols: vocabSize };
@@ -143,8 +167,9 @@ export class Sampler {
       });
       logits = adjusted;
     }
-    if (kind.greedy) argmax(tuning, recorder, { ...call, logits });
-    else sample(tuning, recorder, { ...call, logits });
+    const choice = { ...call, logits, adjusted: kind.adjusted };
+    if (kind.greedy) argmax(tuning, recorder, choice);
+    else sample(tuning, recorder, choice);
     if (kind.top === undefined) return { dispatches: await recorder.finish(), top: undefined };
     const each = kind.top + 1;
     const buffer = this.#hold('top', 8 * (MAX_TOP + 1));
@@ -152,6 +177,8 @@ export class Sampler {
     const top = { buffer, bytes: 8 * this.#parts.kv.sequences * each, each };
     return { dispatches: await recorder.finish(), top };
   }
+
+  readonly #between: Between = (name, bytes) => this.#hold(name, bytes);
 
   /** A buffer of as many bytes for each sequence. */
   #hold(name: keyof SamplingBuffers, bytes: number): GPUBuffer {
@@ -229,7 +256,7 @@ export class Sampler {
     });
     const read = async (): Promise<Sampled> => {
       const all = noted + noteBytes;
-      await staging.mapAsync(GPUMapMode.READ, 0, all);
+      await parts.gpu.readBack.told(staging.mapAsync(GPUMapMode.READ, 0, all));
       const bytes = staging.getMappedRange(0, all).slice(0);
       staging.unmap();
       const { count, next } = step;

@@ -1,10 +1,12 @@
 // What a model thinks of a given text: logits and log-probabilities of all its tokens.
 import { readBuffer } from '../gpu/buffer.ts';
 import { Recorder } from '../gpu/recorder.ts';
+import { betweenOf } from '../kernels/logits.ts';
 import { score as scoreKernel } from '../kernels/sampling.ts';
 import { stride } from '../kernels/tensor.ts';
 import type { Plan } from '../model/spec.ts';
-import type { Runner, WholeCall } from './runner.ts';
+import type { Runner } from './runner.ts';
+import type { WholeCall } from './step.ts';
 
 /** `(tokens, vocab)` f32. */
 export async function logitsOf(
@@ -46,7 +48,9 @@ export async function scoreOf(
     const targets = make('targets', 4 * scratch.rows);
     const scores = make('scores', 8 * scratch.rows);
     const recorder = new Recorder(gpu);
-    scoreKernel(tuning, recorder, { logits: scratch.logits, targets, scores, step: scratch.step });
+    const { logits, logitRows, step } = scratch;
+    const between = betweenOf((name, bytes) => make(name, bytes * logitRows));
+    scoreKernel(tuning, recorder, { logits, targets, scores, step, between });
     const dispatches = await recorder.finish();
     const logprobs = new Float32Array(tokens.length);
     const top1 = new Uint32Array(tokens.length);

@@ -1,38 +1,24 @@
 // shaders/argmax.wgsl; what greedy decoding does without is in sampling.ts.
-import { type Binding, type Kernel, type Result, reads, STEP, writes } from '../gpu/kernel.ts';
+import type { Kernel } from '../gpu/kernel.ts';
 import type { Recorder } from '../gpu/recorder.ts';
+import {
+  logitsBinding,
+  NEXT,
+  rowGrid,
+  SAMPLER_BYTES,
+  type SamplingTarget,
+  taken,
+  VOCABULARY_SIZES,
+  type VocabularyConstant,
+  vocabConstants,
+} from './logits.ts';
 import { bestOf } from './math.ts';
-import { type Activations, COUNT, stride, VOCABULARY } from './tensor.ts';
-import { type Tuning, VOCABULARY_THREADS } from './tuning.ts';
-
-export const VOCABULARY_SIZES = { VOCAB: VOCABULARY, STRIDE4: COUNT } as const;
-
-/** Constants of a kernel that goes over rows of logits. */
-export type VocabularyConstant = 'WG' | keyof typeof VOCABULARY_SIZES;
-
-export const logitsBinding = (element = 'f32'): Binding<VocabularyConstant> =>
-  reads('logits', element, ({ constants, step }) => [step.count, 4 * constants.STRIDE4]);
-
-/** Bindings of shaders/shared/next.wgsl. */
-export const NEXT: readonly Binding<never>[] = [
-  writes('next_rows', 'Row', ({ step }) => [step.next + step.count, 4]),
-  writes('sampled', 'u32', ({ step }) => [step.next + step.count]),
-  STEP,
-];
-
-/** A workgroup a row. */
-export const rowGrid: Kernel['grid'] = ({ step }) => [step.count, 1, 1];
-
-/** What next.wgsl leaves of a choice; NaN is any. */
-export function* taken(row: number, token: number, position: number): Iterable<Result> {
-  yield { binding: 'next_rows', at: 4 * row, value: token, scale: 0 };
-  yield { binding: 'next_rows', at: 4 * row + 2, value: position + 1, scale: 0 };
-  yield { binding: 'sampled', at: row, value: token, scale: 0 };
-}
+import { argmaxOfSlices, inSlices, ROW_THREADS } from './slices.ts';
+import type { Tuning } from './tuning.ts';
 
 export const ARGMAX: Kernel<VocabularyConstant> = {
   name: 'argmax',
-  choices: [VOCABULARY_THREADS],
+  choices: [ROW_THREADS],
   sizes: VOCABULARY_SIZES,
   bindings: () => [logitsBinding('vec4f'), ...NEXT],
   grid: rowGrid,
@@ -46,34 +32,16 @@ export const ARGMAX: Kernel<VocabularyConstant> = {
   },
 };
 
-/** Rows of logits `(rows, stride(vocab))`, and where a choice among them goes. */
-export interface SamplingTarget {
-  logits: Activations;
-  /** The next step's rows: token and position are written. */
-  next: GPUBuffer;
-  /** `(rows)` u32: the chosen tokens. */
-  sampled: GPUBuffer;
-  step: GPUBuffer;
-}
-
-/** Most tokens whose log-probabilities are told beside that of the chosen one, as in OpenAI's API. */
-export const MAX_TOP = 20;
-
-export const vocabConstants = (tuning: Tuning, logits: Activations): Record<string, number> => ({
-  WG: tuning.vocabulary,
-  VOCAB: logits.cols,
-  STRIDE4: stride(logits.cols) / 4,
-});
-
 /** The likeliest token of each row, the lowest id among equals. */
-export function argmax(
-  tuning: Tuning,
-  recorder: Recorder,
-  { logits, next, sampled, step }: SamplingTarget,
-): void {
+export function argmax(tuning: Tuning, recorder: Recorder, call: SamplingTarget): void {
+  const { logits, next, sampled, step } = call;
+  if (inSlices(tuning, logits)) {
+    argmaxOfSlices(recorder, call);
+    return;
+  }
   recorder.add({
     label: 'argmax',
-    shader: { kernel: ARGMAX, constants: vocabConstants(tuning, logits) },
+    shader: { kernel: ARGMAX, constants: { ...ROW_THREADS[0], ...vocabConstants(logits) } },
     bind: { logits: logits.buffer, next_rows: next, sampled, step },
   });
 }
@@ -90,8 +58,6 @@ export interface Sampler {
   seed: number;
 }
 
-export const SAMPLER_BYTES = 32;
-
 /** Bytes of a `Sampler` as the shaders read it. */
 export function packSampler(sampler: Sampler): ArrayBuffer {
   const view = new DataView(new ArrayBuffer(SAMPLER_BYTES));
@@ -105,6 +71,3 @@ export function packSampler(sampler: Sampler): ArrayBuffer {
   view.setUint32(28, sampler.seed >>> 0, true);
   return view.buffer;
 }
-
-/** Words of a mask: a bit a token. */
-export const maskWords = (vocab: number): number => Math.ceil(vocab / 32);

@@ -1,45 +1,37 @@
-// shaders/sample.wgsl, adjust.wgsl, top_logprobs.wgsl and score.wgsl. Fetched when first used.
+// shaders/sample.wgsl, adjust.wgsl, top_logprobs.wgsl and score.wgsl, of which a workgroup goes over a row; and the choice between
+// them and the kernels that take slices.
 import { type Kernel, reads, STEP, writes } from '../gpu/kernel.ts';
 import type { Recorder } from '../gpu/recorder.ts';
-import { drawn, type SamplerWords } from './kept.ts';
-import { bestOf, logSumExp } from './math.ts';
+import { drawOfSlices } from './draw.ts';
+import { drawn } from './kept.ts';
 import {
+  type AdjustConstant,
+  type Adjustments,
+  adjustConstants,
+  adjustedBind,
+  adjustedBindings,
+  adjustedTokens,
   logitsBinding,
   MAX_TOP,
-  maskWords,
   NEXT,
   rowGrid,
-  SAMPLER_BYTES,
+  SAMPLERS,
   type SamplingTarget,
+  samplerAt,
   taken,
   VOCABULARY_SIZES,
   type VocabularyConstant,
   vocabConstants,
-} from './sample.ts';
+} from './logits.ts';
+import { bestOf, logSumExp } from './math.ts';
+import { inSlices, ROW_THREADS, slices } from './slices.ts';
 import { type Activations, COUNT } from './tensor.ts';
-import { type Tuning, VOCABULARY_THREADS } from './tuning.ts';
-
-/** Of the next step's rows. */
-const SAMPLERS = reads('samplers', 'Sampler', ({ step }) => [step.next + step.count, SAMPLER_BYTES / 4]);
-
-/** A sampler as shaders/shared/sampling.wgsl has it. */
-function samplerOf(words: Uint32Array): SamplerWords {
-  const floats = new Float32Array(words.buffer);
-  return {
-    sharpness: floats[0]!,
-    topP: floats[1]!,
-    logMinP: floats[2]!,
-    topK: words[3]!,
-    repetition: floats[4]!,
-    frequency: floats[5]!,
-    presence: floats[6]!,
-    seed: words[7]!,
-  };
-}
+import { scoreOfSlices, topOfSlices } from './tops.ts';
+import type { Tuning } from './tuning.ts';
 
 export const SAMPLE: Kernel<VocabularyConstant> = {
   name: 'sample',
-  choices: [VOCABULARY_THREADS],
+  choices: [ROW_THREADS],
   sizes: VOCABULARY_SIZES,
   bindings: () => [logitsBinding(), SAMPLERS, ...NEXT],
   grid: rowGrid,
@@ -47,64 +39,32 @@ export const SAMPLE: Kernel<VocabularyConstant> = {
     for (const row of pick(step.count)) {
       const to = step.next + row;
       const [, , position = 0, reply = 0] = words('next_rows', 4 * to, 4);
-      const sampler = samplerOf(words('samplers', 8 * to, 8));
+      const sampler = samplerAt({ words }, to);
       const logits = floats('logits', row * 4 * STRIDE4, VOCAB);
       yield* taken(to, drawn(logits, sampler, { threads: WG, position, reply }), position);
     }
   },
 };
 
-export const ADJUST: Kernel<VocabularyConstant | 'HAS_BIAS' | 'HAS_MASK' | 'MASK_WORDS'> = {
+export const ADJUST: Kernel<VocabularyConstant | AdjustConstant> = {
   name: 'adjust',
   choices: [
-    VOCABULARY_THREADS,
+    ROW_THREADS,
     [{ HAS_BIAS: false }, { HAS_BIAS: true }],
     [{ HAS_MASK: false }, { HAS_MASK: true }],
   ],
   sizes: { ...VOCABULARY_SIZES, MASK_WORDS: COUNT },
-  bindings: () => [
-    logitsBinding(),
-    writes('adjusted', 'f32', ({ constants, step }) => [step.count, 4 * constants.STRIDE4]),
-    // by sequence: twice the times that a token is in the reply, plus one if it is in the prompt
-    writes('counts', 'u32', ({ constants, step }) => [step.next + step.count, constants.VOCAB]),
-    // by sequence; not read unless HAS_BIAS
-    reads('bias', 'f32', ({ constants, step }) => [step.next + step.count, constants.VOCAB]),
-    // by sequence: a bit for each token that may be chosen; not read unless HAS_MASK
-    reads('mask', 'u32', ({ constants, step }) => [step.next + step.count, constants.MASK_WORDS]),
-    SAMPLERS,
-    reads('next_rows', 'Row', ({ step }) => [step.next + step.count, 4]),
-    STEP,
-  ],
+  bindings: () => [logitsBinding(), ...adjustedBindings(), STEP],
   grid: ({ constants: { VOCAB, WG }, step }) => [Math.min(64, Math.ceil(VOCAB / WG)), step.count, 1],
-  *cpu({ constants, step, floats, words, pick }) {
-    const { STRIDE4, VOCAB, HAS_BIAS, HAS_MASK, MASK_WORDS } = constants;
-    for (const row of pick(step.count)) {
-      const sampler = samplerOf(words('samplers', 8 * (step.next + row), 8));
-      const [last, sequence = 0] = words('next_rows', 4 * (step.next + row), 4);
-      for (const i of pick(VOCAB)) {
-        const at = row * 4 * STRIDE4 + i;
-        const to = sequence * VOCAB + i;
-        let count = words('counts', to, 1)[0]!;
-        if (i === last) {
-          count += 2;
-          yield { binding: 'counts', at: to, value: count, scale: 0 };
-        }
-        let z = floats('logits', at, 1)[0]!;
-        if (count > 0) z = z > 0 ? z / sampler.repetition : z * sampler.repetition;
-        const times = count >> 1;
-        const penalty = times * sampler.frequency + Math.min(times, 1) * sampler.presence;
-        const bias = HAS_BIAS ? floats('bias', to, 1)[0]! : 0;
-        const scale = Math.abs(z) + Math.abs(penalty) + Math.abs(bias);
-        const allowed = !HAS_MASK || (words('mask', sequence * MASK_WORDS + (i >> 5), 1)[0]! >> (i & 31)) & 1;
-        yield { binding: 'adjusted', at, value: allowed ? z - penalty + bias : -3e38, scale };
-      }
-    }
+  *cpu(launch) {
+    const { constants, step, pick } = launch;
+    for (const row of pick(step.count)) yield* adjustedTokens(launch, row, pick(constants.VOCAB));
   },
 };
 
 export const TOP_LOGPROBS: Kernel<VocabularyConstant | 'TOP'> = {
   name: 'top_logprobs',
-  choices: [VOCABULARY_THREADS],
+  choices: [ROW_THREADS],
   sizes: { ...VOCABULARY_SIZES, TOP: [0, MAX_TOP] },
   bindings: () => [
     logitsBinding(),
@@ -132,7 +92,7 @@ export const TOP_LOGPROBS: Kernel<VocabularyConstant | 'TOP'> = {
 
 export const SCORE: Kernel<VocabularyConstant> = {
   name: 'score',
-  choices: [VOCABULARY_THREADS],
+  choices: [ROW_THREADS],
   sizes: VOCABULARY_SIZES,
   bindings: () => [
     logitsBinding(),
@@ -163,51 +123,36 @@ export function sample(
   call: SamplingTarget & { samplers: GPUBuffer },
 ): void {
   const { logits, next, sampled, samplers, step } = call;
+  if (inSlices(tuning, logits)) {
+    drawOfSlices(recorder, call);
+    return;
+  }
   recorder.add({
     label: 'sample',
-    shader: { kernel: SAMPLE, constants: vocabConstants(tuning, logits) },
+    shader: { kernel: SAMPLE, constants: { ...ROW_THREADS[0], ...vocabConstants(logits) } },
     bind: { logits: logits.buffer, next_rows: next, sampled, samplers, step },
   });
-}
-
-/** What penalties, bias and mask are read from; each `(sequences, ...)`. */
-export interface Adjustments {
-  /** `(sequences, vocab)` u32: twice the times a token is in the reply, plus one if it is in the prompt. */
-  counts: GPUBuffer;
-  /** `(sequences, vocab)` f32. */
-  bias: GPUBuffer | undefined;
-  /** `(sequences, maskWords(vocab))` u32: a bit a token that may be chosen. */
-  mask: GPUBuffer | undefined;
 }
 
 /** Penalties, bias and mask: `adjusted (rows, stride(vocab))` from the model's own logits, which stay. */
 export function adjust(
   tuning: Tuning,
   recorder: Recorder,
-  call: Omit<SamplingTarget, 'sampled'> & Adjustments & { samplers: GPUBuffer; adjusted: Activations },
+  call: Omit<SamplingTarget, 'sampled' | 'adjusted'> &
+    Adjustments & { samplers: GPUBuffer; adjusted: Activations },
 ): void {
-  const { logits, next, counts, bias, mask, samplers, step } = call;
+  const { logits, next, samplers, adjusted, step } = call;
+  if (inSlices(tuning, logits)) {
+    slices(recorder, call, { adjust: call });
+    return;
+  }
   recorder.add({
     label: 'adjust',
     shader: {
       kernel: ADJUST,
-      constants: {
-        ...vocabConstants(tuning, logits),
-        HAS_BIAS: bias !== undefined,
-        HAS_MASK: mask !== undefined,
-        MASK_WORDS: maskWords(logits.cols),
-      },
+      constants: { ...ROW_THREADS[0], ...vocabConstants(logits), ...adjustConstants(call, logits) },
     },
-    bind: {
-      logits: logits.buffer,
-      adjusted: call.adjusted.buffer,
-      counts,
-      bias: bias ?? samplers,
-      mask: mask ?? samplers,
-      samplers,
-      next_rows: next,
-      step,
-    },
+    bind: { logits: logits.buffer, ...adjustedBind(call, samplers, next, adjusted), step },
   });
 }
 
@@ -215,11 +160,18 @@ export function adjust(
 export function topLogprobs(
   tuning: Tuning,
   recorder: Recorder,
-  call: { logits: Activations; top: number; sampled: GPUBuffer; out: GPUBuffer; step: GPUBuffer },
+  call: Pick<SamplingTarget, 'logits' | 'sampled' | 'step' | 'between'> & { top: number; out: GPUBuffer },
 ): void {
+  if (inSlices(tuning, call.logits)) {
+    topOfSlices(recorder, call);
+    return;
+  }
   recorder.add({
     label: 'top logprobs',
-    shader: { kernel: TOP_LOGPROBS, constants: { ...vocabConstants(tuning, call.logits), TOP: call.top } },
+    shader: {
+      kernel: TOP_LOGPROBS,
+      constants: { ...ROW_THREADS[0], ...vocabConstants(call.logits), TOP: call.top },
+    },
     bind: { logits: call.logits.buffer, sampled: call.sampled, top: call.out, step: call.step },
   });
 }
@@ -248,11 +200,15 @@ export function readTop(
 export function score(
   tuning: Tuning,
   recorder: Recorder,
-  call: { logits: Activations; targets: GPUBuffer; scores: GPUBuffer; step: GPUBuffer },
+  call: Pick<SamplingTarget, 'logits' | 'step' | 'between'> & { targets: GPUBuffer; scores: GPUBuffer },
 ): void {
+  if (inSlices(tuning, call.logits)) {
+    scoreOfSlices(recorder, call);
+    return;
+  }
   recorder.add({
     label: 'score',
-    shader: { kernel: SCORE, constants: vocabConstants(tuning, call.logits) },
+    shader: { kernel: SCORE, constants: { ...ROW_THREADS[0], ...vocabConstants(call.logits) } },
     bind: { logits: call.logits.buffer, targets: call.targets, scores: call.scores, step: call.step },
   });
 }

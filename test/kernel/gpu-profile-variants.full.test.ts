@@ -37,7 +37,11 @@ async function expectRight(
     const [found, expected] = [await model.logits(tokens), referenceLogits(tiny.spec, tensors, tokens)];
     expect(found.length).toBe(expected.length);
     const spread = expected.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
-    const differs = (value: number, i: number): boolean => !(Math.abs(value - expected[i]!) <= 1e-4 * spread);
+    // What tiles read is rounded to f16 where weights were rounded too.
+    const { wide = 'tiled' } = extra.tuning ?? {};
+    const rounds = gpu.features.f16 && !extra.without?.includes('f16') && dtype !== 'f32' && wide === 'tiled';
+    const most = (rounds ? 2e-3 : 1e-4) * spread;
+    const differs = (value: number, i: number): boolean => !(Math.abs(value - expected[i]!) <= most);
     expect(found.findIndex(differs), 'first logit that differs').toBe(-1);
 
     const prompt = tokens.slice(0, 7);

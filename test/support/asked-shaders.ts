@@ -4,10 +4,11 @@ import type { ShaderSpec } from '../../src/gpu/kernel.ts';
 import { checkDeclared } from '../../src/gpu/kernel.ts';
 import type { Pipeline, PipelineCache } from '../../src/gpu/pipeline.ts';
 import { Recorder } from '../../src/gpu/recorder.ts';
+import { MAX_TOP } from '../../src/kernels/logits.ts';
 import { addMoments } from '../../src/kernels/moments.ts';
 import { norm } from '../../src/kernels/norm.ts';
 import { pool } from '../../src/kernels/pool.ts';
-import { argmax, MAX_TOP } from '../../src/kernels/sample.ts';
+import { argmax } from '../../src/kernels/sample.ts';
 import { adjust, sample, score, topLogprobs } from '../../src/kernels/sampling.ts';
 import { synthesise } from '../../src/kernels/synthesise.ts';
 import type { Weight, WeightDtype } from '../../src/kernels/tensor.ts';
@@ -77,7 +78,8 @@ export function shadersOf(
   const ledger = new Ledger(real);
   const spec = typeof model === 'string' ? configs.get(model)! : model;
   const plan = planOf(spec);
-  const size = { rows: 8, decodeRows: 8, logitRows: 8, context: 600, sequences: 2 };
+  // Of a chunk and of a batch: each number of rows may have a kernel of its own.
+  const size = { rows: 256, decodeRows: 16, logitRows: 32, context: 600, sequences: 16 };
   const scratch = allocateScratch(ledger, tuning, spec, size);
   const { weights } = allocateWeights(real, ledger, spec, dtype);
   const kv = new KvCache(ledger, spec, { ...size, dtype: kvDtype });
@@ -85,22 +87,23 @@ export function shadersOf(
   const hidden = { buffer: any, cols: spec.hiddenSize };
   const adapters = anyAdapters(weights, any);
   const parts = { gpu: on, tuning, spec, weights, kv, scratch, adapters };
-  for (const width of ['one', 'few', 'many'] as const) {
+  for (const width of ['one', 'few', 'batch', 'many'] as const) {
     for (const adapted of withAdapters ? [false, true] : [false])
       void recordBlocks(parts, plan, any, width, adapted);
     void recordHead(parts, width);
   }
   const recorder = new Recorder(on);
   const { logits, step } = scratch;
-  const choice = { logits, next: any, sampled: any, samplers: any, step };
+  const between = () => any;
+  const choice = { logits, next: any, sampled: any, samplers: any, step, between };
   argmax(tuning, recorder, choice);
   sample(tuning, recorder, choice);
-  score(tuning, recorder, { logits, targets: any, scores: any, step });
+  score(tuning, recorder, { logits, targets: any, scores: any, step, between });
   for (const bias of [undefined, any])
     for (const mask of [undefined, any])
       adjust(tuning, recorder, { ...choice, adjusted: logits, counts: any, bias, mask });
   for (const top of [0, MAX_TOP])
-    topLogprobs(tuning, recorder, { logits, top, sampled: any, out: any, step });
+    topLogprobs(tuning, recorder, { logits, top, sampled: any, out: any, step, between });
   for (const weight of [weights.embed, weights.mlp.get(0)!.down])
     for (const part of weight.parts.filter(({ dtype }) => dtype in VALUE_FORMATS))
       synthesise(recorder, { weight, part, seed: 1, uniform: () => any });

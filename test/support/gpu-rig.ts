@@ -2,7 +2,15 @@ import { expect } from 'vitest';
 import { guardMemory, Ledger, readBuffer } from '../../src/gpu/buffer.ts';
 import type { Gpu } from '../../src/gpu/device.ts';
 import { encode, Recorder, type StepShape, writeStep } from '../../src/gpu/recorder.ts';
-import { type Activations, rowBytes, stride, type Weight } from '../../src/kernels/tensor.ts';
+import { type Between, betweenOf } from '../../src/kernels/logits.ts';
+import {
+  type Activations,
+  gainRange,
+  gainSize,
+  rowBytes,
+  stride,
+  type Weight,
+} from '../../src/kernels/tensor.ts';
 import { packerOf, padRows } from '../../src/model/pack.ts';
 import type { ValueDtype } from '../../src/quant/index.ts';
 import { mulberry32 } from './random.ts';
@@ -76,6 +84,11 @@ export class Rig {
     return { buffer: this.upload('out', all), cols };
   }
 
+  /** What kernels leave for others, of so many rows. */
+  between(rows: number): Between {
+    return betweenOf((label, bytes) => this.ledger.storage(label, bytes * rows, 'scratch'));
+  }
+
   rows(specs: readonly RowSpec[]): GPUBuffer {
     const words = specs.flatMap(({ token = 0, sequence = 0, position = 0 }) => [
       token,
@@ -93,12 +106,12 @@ export class Rig {
     dtype: ValueDtype;
     unit?: number;
     halves?: boolean;
-    gain?: boolean;
+    gain?: boolean | Floats;
     bias?: boolean;
   }): Weight {
     const { rows, cols, dtype, unit = 4, halves = false } = spec;
     const source = this.floats(rows * cols);
-    const gain = spec.gain ? this.floats(cols) : undefined;
+    const gain = spec.gain === true ? this.floats(cols) : spec.gain || undefined;
     const bias = spec.bias ? this.floats(rows) : undefined;
     const weight: Weight = { rows, cols, parts: [], hasGain: !!gain, hasBias: !!bias };
     const { binding } = this.gpu.limits;
@@ -113,9 +126,12 @@ export class Rig {
       for (let r = 0; r < count; r++)
         picked.set(source.subarray(from(r) * cols, (from(r) + 1) * cols), r * cols);
       const packed = packerOf(dtype)(picked, cols, 'test');
-      const start = gain ? stride(cols) : 0;
+      const start = gain ? gainSize(cols) : 0;
       const vectors = new Float32Array(start + (bias ? count : 0));
-      if (gain) vectors.set(gain);
+      if (gain) {
+        vectors.set(gain);
+        vectors[stride(cols)] = gainRange(gain);
+      }
       if (bias) for (let r = 0; r < count; r++) vectors[start + r] = bias[from(r)]!;
       weight.parts.push({
         row0,

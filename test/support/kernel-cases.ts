@@ -12,10 +12,14 @@ import {
   type StepShape,
   type TwinLaunch,
 } from '../../src/gpu/kernel.ts';
+import { CANDIDATES } from '../../src/kernels/draw.ts';
 import { packSpans } from '../../src/kernels/pool.ts';
+import { keySize } from '../../src/kernels/qkv.ts';
 import { packSampler } from '../../src/kernels/sample.ts';
-import { rowBytes, stride } from '../../src/kernels/tensor.ts';
-import { all, BYTES, twinLaunch } from '../../src/kernels/twin.ts';
+import { SLICES } from '../../src/kernels/slices.ts';
+import { gainSize, rowBytes, stride } from '../../src/kernels/tensor.ts';
+import { TOP_SLICES } from '../../src/kernels/tops.ts';
+import { all, BYTES, placesOf, twinLaunch } from '../../src/kernels/twin.ts';
 import { packBlocks } from '../../src/model/pack.ts';
 import { FORMATS, type WeightDtype } from '../../src/quant/index.ts';
 import { randomBlocks } from './gguf-file.ts';
@@ -40,6 +44,12 @@ interface Odd {
 const SEQUENCES = 3;
 const CONTEXT = 53;
 const SPLIT = 16;
+/** Attention of few rows goes over chunks of 64 or 128 positions. */
+const LONG = 331;
+const longer = ({ name }: Kernel): boolean => name.startsWith('attention_decode');
+const contextOf = (kernel: Kernel): number => (longer(kernel) ? LONG : CONTEXT);
+const windowOf = ({ odd, kernel }: Pick<Place, 'odd' | 'kernel'>): number =>
+  longer(kernel) ? Math.min(15 * odd.window, LONG) : odd.window;
 
 const ODD: readonly Odd[] = [
   {
@@ -107,12 +117,29 @@ const HEADS: readonly Partial<Odd>[] = [
 ].map(([heads, kvHeads, headDim]) => ({ heads: heads!, kvHeads: kvHeads!, headDim: headDim! }));
 
 /** Kernels that take more rows at a time. */
-const ROWS: Record<string, number> = { matmul: 67, attention_tiled: 45, norm: 35 };
+const ROWS: Record<string, number> = {
+  matmul: 67,
+  attention_tiled: 45,
+  norm: 35,
+  slices: 5,
+  candidates: 7,
+  draw: 7,
+  attention_decode: 7,
+  attention_decode_reduce: 7,
+};
 
 const rowsOf = (odd: Odd, { name }: Kernel): number => ROWS[name] ?? odd.rows;
 const rowsEach = (rows: number): number => Math.ceil(rows / SEQUENCES);
 
 type Place = { odd: Odd; fixed: Fixed; kernel: Kernel };
+
+/** Heads of up to four vectors have two positions a thread. */
+const splitOf = ({ odd, fixed, kernel }: Place): number => {
+  if (!longer(kernel)) return SPLIT;
+  return odd.headDim / keySize(odd.headDim, fixed.KV_READ === 'kv_vector_f16') <= 4 ? 128 : 64;
+};
+/** Most parts of a sequence, fewer than it has chunks. */
+const PARTS = 3;
 
 const qkvRows = ({ odd }: Place): number => (odd.heads + 2 * odd.kvHeads) * odd.headDim;
 /** Rows of blocks are whole blocks. */
@@ -120,10 +147,17 @@ const colsOf = ({ odd, fixed }: Place): number =>
   /_k$/.test(String(fixed.WEIGHT)) ? 256 * Math.ceil(odd.cols / 256) : odd.cols;
 const isQkv = ({ fixed }: Place): boolean => fixed.OUT === 'out_qkv';
 
+/** Of kernels that take slices of it, some slices. */
+function vocabOf({ odd, fixed }: Place): number {
+  return fixed.TRIPS === undefined ? odd.vocab : 11 * odd.vocab + 3;
+}
+
 /** Each constant that is a size. */
 const SIZES: Record<string, (place: Place) => number> = {
   K: colsOf,
   UNITS: (place) => stride(colsOf(place)) / Number(place.fixed.UNIT),
+  LANES: ({ odd, fixed }) => Math.min([8, 128, 16, 64][ODD.indexOf(odd)] ?? 32, 32 * Number(fixed.ROWS)),
+  SPANS: (place) => stride(colsOf(place)) / Number(place.fixed.SPAN),
   X_STRIDE4: (place) => stride(colsOf(place)) / 4,
   X_STRIDE: (place) =>
     stride(
@@ -140,7 +174,7 @@ const SIZES: Record<string, (place: Place) => number> = {
     return place.fixed.OUT === 'out_swiglu' ? 2 * place.odd.outputs : place.odd.outputs;
   },
   ROW0: (place) => (isQkv(place) ? place.odd.headDim : 8),
-  BIAS_AT: (place) => (place.fixed.NORM ? stride(colsOf(place)) : 0),
+  BIAS_AT: (place) => (place.fixed.NORM || place.fixed.RANGED ? gainSize(colsOf(place)) : 0),
   OUT_STRIDE: ({ odd, kernel }) => stride(kernel.name === 'conv' ? odd.cols : 8 + odd.outputs),
   EPS: () => 0.05,
   FACTOR: () => 1.5,
@@ -148,20 +182,24 @@ const SIZES: Record<string, (place: Place) => number> = {
   KV_HEADS: ({ odd }) => odd.kvHeads,
   HEAD_DIM: ({ odd }) => odd.headDim,
   SEQUENCES: () => SEQUENCES,
-  CONTEXT: () => CONTEXT,
-  CAPACITY: ({ odd, kernel }) => (odd.ring ? odd.window + rowsEach(rowsOf(odd, kernel)) : CONTEXT),
+  CONTEXT: ({ kernel }) => contextOf(kernel),
+  CAPACITY: ({ odd, kernel }) =>
+    odd.ring ? windowOf({ odd, kernel }) + rowsEach(rowsOf(odd, kernel)) : contextOf(kernel),
   TAPS: ({ odd }) => 2 + (odd.rows % 4),
   Q_STRIDE: ({ odd }) => stride(odd.heads * odd.headDim),
   Q_STRIDE4: ({ odd }) => stride(odd.heads * odd.headDim) / 4,
   OUT_STRIDE4: ({ odd }) => stride(odd.heads * odd.headDim) / 4,
-  SPLIT: () => SPLIT,
-  SPLITS: () => Math.ceil(CONTEXT / SPLIT),
+  SPLIT: splitOf,
+  SPLITS: ({ kernel, ...place }) =>
+    longer(kernel) ? PARTS : Math.ceil(CONTEXT / splitOf({ kernel, ...place })),
+  WHOLE: splitOf,
+  PARTS: () => PARTS,
   // Where sequences are not split, there is nothing to add up.
   WIDE_FROM: ({ odd, kernel }) => (kernel.name === 'attention_reduce' ? 99 : odd.wideFrom),
-  WINDOW: ({ odd }) => odd.window,
-  VOCAB: ({ odd }) => odd.vocab,
-  STRIDE4: ({ odd, kernel }) => stride('VOCAB' in kernel.sizes ? odd.vocab : odd.cols) / 4,
-  MASK_WORDS: ({ odd }) => Math.ceil(odd.vocab / 32),
+  WINDOW: windowOf,
+  VOCAB: vocabOf,
+  STRIDE4: (place) => stride('VOCAB' in place.kernel.sizes ? vocabOf(place) : place.odd.cols) / 4,
+  MASK_WORDS: (place) => Math.ceil(vocabOf(place) / 32),
   TOP: ({ odd }) => odd.top,
   MATRICES: ({ kernel }) => (kernel.name === 'lora_gate' ? 2 : 3),
   T_STRIDE4: () => stride(4 * LORA_T) / 4,
@@ -186,16 +224,22 @@ const BORDERS = [0, 15, 16, 31, 50, 12, CONTEXT];
 /** Of rings: the first position of each sequence. */
 const RING_STARTS = [44, 12, 3];
 
+/** The same of attention that goes over chunks. */
+const LONG_BORDERS = [0, 63, 64, 128, LONG - 1, 200, LONG];
+const LONG_RING_STARTS = [290, 170, 18];
+
 /** Token, sequence and position of a row. */
 function rowOf({ kernel, constants }: ShaderSpec, row: number, rows: number): number[] {
-  if (Number(constants.CAPACITY) < CONTEXT) {
+  if (Number(constants.CAPACITY) < contextOf(kernel)) {
     // Chunks of several sequences; what a ring has lost of them is NaN, for the twin does not read it.
     const sequence = Math.floor(row / rowsEach(rows));
-    return [(row * 11) % 60, sequence, RING_STARTS[sequence]! + (row % rowsEach(rows)), 0];
+    const starts = longer(kernel) ? LONG_RING_STARTS : RING_STARTS;
+    return [(row * 11) % 60, sequence, starts[sequence]! + (row % rowsEach(rows)), 0];
   }
   // A chunk of one sequence, then decoded rows of several.
   if (kernel.name === 'attention_tiled' && row < 37) return [0, 1, 5 + row, 0];
-  if (kernel.name.startsWith('attention')) return [0, row % SEQUENCES, BORDERS[row % BORDERS.length]!, 0];
+  const borders = longer(kernel) ? LONG_BORDERS : BORDERS;
+  if (kernel.name.startsWith('attention')) return [0, row % SEQUENCES, borders[row % borders.length]!, 0];
   if (kernel.name.startsWith('moment')) return [0, 0, 3 + row, 0];
   const position = row === rows - 1 ? CONTEXT : 2 + Math.floor(row / SEQUENCES);
   return [(row * 11) % 60, row % SEQUENCES, position, 0];
@@ -219,11 +263,54 @@ const SAMPLERS = [
   { ...SAMPLER, temperature: 1, topP: 1, minP: 0, topK: 0 },
 ];
 
+/** Bindings that kernels read as another leaves them, by that one. */
+const LEFT_BY: Readonly<Record<string, { kernel: Kernel; fixed: Fixed }>> = {
+  slices: { kernel: SLICES, fixed: { LOGITS: 'logits_own', HAS_BIAS: false, HAS_MASK: false, SUM: true } },
+  segments: { kernel: CANDIDATES, fixed: {} },
+  candidate_keys: { kernel: CANDIDATES, fixed: {} },
+  candidate_masses: { kernel: CANDIDATES, fixed: {} },
+  tops: { kernel: TOP_SLICES, fixed: {} },
+};
+
+/** What another kernel's twin leaves in a binding, over what this launch holds. */
+function leftIn(
+  name: string,
+  bytes: number,
+  { spec, launch, before }: { spec: ShaderSpec; launch: Launch; before: KernelCase['before'] },
+): Uint8Array<ArrayBuffer> {
+  const { kernel, fixed } = LEFT_BY[name]!;
+  const entries = Object.entries(fixed);
+  const other: ShaderSpec = {
+    kernel,
+    imports: Object.fromEntries(entries.filter((entry): entry is [string, string] => entry[0] === 'LOGITS')),
+    constants: {
+      ...spec.constants,
+      ...Object.fromEntries(
+        entries.filter((entry): entry is [string, boolean] => typeof entry[1] === 'boolean'),
+      ),
+    },
+  };
+  const read: TwinLaunch['bytes'] = (binding, at, count) => before.get(binding)!.buffer.slice(at, at + count);
+  const made = new DataView(new ArrayBuffer(bytes));
+  const twin = twinLaunch(other, { step: launch.step, items: 0, bytes: read, pick: all });
+  for (const result of kernel.cpu(twin))
+    for (const { binding, at, type } of placesOf(other, result))
+      if (binding === name)
+        if (type === 'f32') made.setFloat32(at, result.value, true);
+        else made.setUint32(at, result.value, true);
+  return new Uint8Array(made.buffer);
+}
+
 /** What a binding holds: random numbers, unless its name is one that has a meaning. */
 function contentOf(
   name: string,
   bytes: number,
-  { spec, launch, random }: { spec: ShaderSpec; launch: Launch; random: () => number },
+  {
+    spec,
+    launch,
+    random,
+    before,
+  }: { spec: ShaderSpec; launch: Launch; random: () => number; before: KernelCase['before'] },
 ): Uint8Array<ArrayBuffer> {
   const { constants, imports, step, items } = launch;
   const count = bytes / 4;
@@ -234,9 +321,9 @@ function contentOf(
   const below = (most: number): number => Math.floor(random() * most);
   const weight = () => {
     const dtype = (Object.keys(FORMATS) as WeightDtype[]).find(
-      (key) => FORMATS[key].reader === imports.WEIGHT,
+      (key) => FORMATS[key].reader === imports.WEIGHT!.replace('span_', 'weight_'),
     )!;
-    const cols = constants.UNIT! * constants.UNITS!;
+    const cols = constants.SPANS ? constants.SPAN! * constants.SPANS : constants.UNIT! * constants.UNITS!;
     const rows = bytes / rowBytes(dtype, cols)[name === 'weight' ? 'codes' : 'scales'];
     const format = FORMATS[dtype];
     if ('encode' in format)
@@ -248,7 +335,9 @@ function contentOf(
     return packBlocks(type, randomBlocks(type, (rows * cols) / TYPES[type].values, random), cols, 'test');
   };
   const binding = spec.kernel.bindings(launch).find((one) => one.name === name)!;
-  const { numbers } = binding;
+  const { numbers, access } = binding;
+  if (name in LEFT_BY && access === 'read' && before.has('logits'))
+    return leftIn(name, bytes, { spec, launch, before });
   const shape = binding.shape(launch);
   const made = ((): ArrayBufferView<ArrayBuffer> => {
     switch (name) {
@@ -307,6 +396,11 @@ function contentOf(
       case 'q':
         // Large queries make some positions matter far more than others.
         return floats(4);
+      case 'slices': {
+        // Of no logits: the largest, its token, the sum.
+        const largest = new Uint32Array(Float32Array.from({ length: count }, () => below(40) / 8).buffer);
+        return words((i) => (i % 3 === 0 ? largest[i]! : i));
+      }
       case 'logits':
         // With equals.
         return floats(5).map((value) => Math.round(8 * value) / 8);
@@ -357,22 +451,21 @@ function caseOf(kernel: Kernel, fixed: Fixed, odd: Odd): KernelCase {
   const spec = specOf(kernel, fixed, odd);
   const rows = rowsOf(odd, kernel);
   const most = Math.max(...all(rows).map((row) => rowOf(spec, row, rows)[2]!));
-  const context = 'CONTEXT' in kernel.sizes ? Math.min(CONTEXT, most + 1) : most + 1;
+  const context = 'CONTEXT' in kernel.sizes ? Math.min(contextOf(kernel), most + 1) : most + 1;
   const step: StepShape = { rows, first: 1, count: rows - 2, next: 1, context };
   const items = kernel.name === 'synthesise' ? 130 : kernel.name.startsWith('lora') ? 4096 : odd.cols;
   const random = mulberry32(7);
   const asked: Launch = { ...askedOf(spec), step, items };
-  const before = new Map(
-    [...bindingBytes(kernel, asked)].map(([name, bytes]) => {
-      // Whole vectors, and room behind them that is nobody's.
-      const padded = new Uint8Array(
-        16 * Math.ceil(bytes / 16) + (name === 'q' || name === 'params' ? 0 : 16),
-      ).fill(255);
-      if (name === 'step') padded.set(new Uint8Array(new Uint32Array([rows, 1, rows - 2, 1]).buffer));
-      else padded.set(contentOf(name, bytes, { spec, launch: asked, random }));
-      return [name, padded];
-    }),
-  );
+  const before: KernelCase['before'] = new Map();
+  for (const [name, bytes] of bindingBytes(kernel, asked)) {
+    // Whole vectors, and room behind them that is nobody's.
+    const padded = new Uint8Array(
+      16 * Math.ceil(bytes / 16) + (name === 'q' || name === 'params' ? 0 : 16),
+    ).fill(255);
+    if (name === 'step') padded.set(new Uint8Array(new Uint32Array([rows, 1, rows - 2, 1]).buffer));
+    else padded.set(contentOf(name, bytes, { spec, launch: asked, random, before }));
+    before.set(name, padded);
+  }
   const read = new Map([...before].map(([name, { length }]) => [name, new Uint8Array(length)]));
   const bytes: TwinLaunch['bytes'] = (name, at, count) => {
     if (at + count > before.get(name)!.length)
@@ -402,6 +495,8 @@ export function covering(
     .filter(fits)
     .map((fixed) => {
       const one = Object.entries(fixed).map(([key, value]) => `${key} ${value}`);
+      // A tile's shape is one alternative.
+      if ('TALL' in fixed) one.push(`${fixed.TALL} by ${fixed.WIDE} by ${fixed.ACROSS}`);
       const has = pairs ? one.flatMap((a, i) => one.slice(i).map((b) => `${a} ${b}`)) : one;
       return { fixed, has: has.map(idOf) };
     });
@@ -416,13 +511,23 @@ export function covering(
   }
 }
 
+/** Sizes whose heads are read by these vectors. */
+function fitting({ KV_READ }: Fixed, all: readonly Odd[]): readonly Odd[] {
+  if (KV_READ === 'kv_vector_f16')
+    return all
+      .map((odd) => (odd.headDim < 24 ? { ...odd, headDim: 8 * Math.ceil(odd.headDim / 8) } : odd))
+      .filter(({ headDim }) => keySize(headDim, true) === 8);
+  return KV_READ === 'kv_vector_f16_four' ? all.filter(({ headDim }) => keySize(headDim, true) === 4) : all;
+}
+
 /** A permutation with each of the odd sizes, or with one of them. */
 export function kernelCases(kernel: Kernel, fixed: Fixed, only?: number): KernelCase[] {
   const [, most = 0] = kernel.sizes.HEAD_DIM ?? [];
-  // Half of them for each way to keep K and V.
-  const half = fixed.KV_READ === 'kv_read_f16' ? 1 : 0;
-  const heads = HEADS.filter(({ headDim }, i) => headDim! <= most && i % 2 === half);
+  // Half of them for each way to keep K and V, but where wider heads are gone over otherwise.
+  const half = /_f16$/.test(String(fixed.KV_READ)) ? 1 : 0;
+  const every = kernel.name === 'attention_tiled' || /vector_f16/.test(String(fixed.KV_READ));
+  const heads = HEADS.filter(({ headDim }, i) => headDim! <= most && (every || i % 2 === half));
   const more = fixed.KV_READ ? heads.map((shape) => ({ ...ODD[0]!, ...shape })) : [];
-  const some = only === undefined ? [...ODD, ...more] : [ODD[only % ODD.length]!];
-  return some.map((odd) => caseOf(kernel, fixed, odd));
+  const all = only === undefined ? [...ODD, ...more] : [ODD[only % ODD.length]!];
+  return fitting(fixed, all).map((odd) => caseOf(kernel, fixed, odd));
 }

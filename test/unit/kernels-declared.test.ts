@@ -10,7 +10,7 @@ import type { PipelineCache } from '../../src/gpu/pipeline.ts';
 import { Recorder } from '../../src/gpu/recorder.ts';
 import { shaderText } from '../../src/gpu/shader.ts';
 import { KERNELS } from '../../src/kernels/all.ts';
-import { ATTENTION_DECODE } from '../../src/kernels/attention.ts';
+import { ATTENTION_DECODE } from '../../src/kernels/attention-decode.ts';
 import { ARGMAX } from '../../src/kernels/sample.ts';
 import { defaultTuning, type Tuning, VARIANTS } from '../../src/kernels/tuning.ts';
 import { DTYPES } from '../../src/quant/index.ts';
@@ -41,7 +41,7 @@ test('pipelines are made in one place, which checks what is asked for', () => {
 });
 
 test('what is not declared is refused by name', () => {
-  const good: ShaderSpec = { kernel: ARGMAX, constants: { WG: 256, VOCAB: 260, STRIDE4: 80 } };
+  const good: ShaderSpec = { kernel: ARGMAX, constants: { WG: 16, VOCAB: 260, STRIDE4: 80 } };
   checkDeclared(good);
   const refused: [unknown, RegExp][] = [
     [{ ...good, kernel: undefined }, /without its declaration/],
@@ -73,7 +73,7 @@ test('what is bound is what the kernel declares', async () => {
   } as unknown as PipelineCache;
   const gpu = { ...paperGpu(adapterOf('gpu', false)), pipelines };
   const [logits, next_rows, sampled, step] = Array.from({ length: 4 }, () => ({}) as GPUBuffer);
-  const shader: ShaderSpec = { kernel: ARGMAX, constants: { WG: 256, VOCAB: 260, STRIDE4: 80 } };
+  const shader: ShaderSpec = { kernel: ARGMAX, constants: { WG: 16, VOCAB: 260, STRIDE4: 80 } };
   const bound = (bind: Record<string, GPUBuffer | undefined>): Promise<unknown> => {
     const recorder = new Recorder(gpu);
     recorder.add({ label: 'argmax', shader, bind: { logits, next_rows, sampled, step, ...bind } });
@@ -84,7 +84,7 @@ test('what is bound is what the kernel declares', async () => {
 });
 
 test('bindings are numbered by their order, before the text', () => {
-  const { code } = shaderText({ kernel: ARGMAX, constants: { WG: 256, VOCAB: 260, STRIDE4: 80 } });
+  const { code } = shaderText({ kernel: ARGMAX, constants: { WG: 16, VOCAB: 260, STRIDE4: 80 } });
   expect(code.match(/@group.*/g)).toEqual([
     '@group(0) @binding(0) var<storage, read> logits: array<vec4f>;',
     '@group(0) @binding(1) var<storage, read_write> next_rows: array<Row>;',

@@ -29,7 +29,16 @@ function projectionCase(rig: Rig, { rows, width, weight, out, norm }: Projection
   return {
     step: { rows, count: rows },
     record: (recorder, step) =>
-      project(rig.gpu, tuning, recorder, { label: out.kind, x, weight, out, norm: normed, width, step }),
+      project(rig.gpu, tuning, recorder, {
+        label: out.kind,
+        x,
+        weight,
+        out,
+        norm: normed,
+        width,
+        most: rows,
+        step,
+      }),
   };
 }
 
@@ -114,6 +123,7 @@ test('152k rows: embedding, logits in parts, argmax', async () => {
   const logits = rig.output(1, vocab);
   const next = rig.rows([{}]);
   const sampled = rig.upload('sampled', new Uint32Array(4));
+  const between = rig.between(1);
   await rig.run([
     {
       step: { rows: ids.length },
@@ -127,7 +137,7 @@ test('152k rows: embedding, logits in parts, argmax', async () => {
     }),
     {
       step: { rows: 1, count: 1 },
-      record: (recorder, step) => argmax(tuning, recorder, { logits, next, sampled, step }),
+      record: (recorder, step) => argmax(tuning, recorder, { logits, next, sampled, step, between }),
     },
   ]);
 });

@@ -1,6 +1,8 @@
 // Choosing tokens: ties, how often each is drawn, penalties by what was said.
 import { afterAll, describe, expect, test } from 'vitest';
-import { argmax, maskWords, packSampler, type Sampler } from '../../../src/kernels/sample.ts';
+import { drawn } from '../../../src/kernels/kept.ts';
+import { maskWords } from '../../../src/kernels/logits.ts';
+import { argmax, packSampler, type Sampler } from '../../../src/kernels/sample.ts';
 import { adjust, sample } from '../../../src/kernels/sampling.ts';
 import { stride } from '../../../src/kernels/tensor.ts';
 import { defaultTuning } from '../../../src/kernels/tuning.ts';
@@ -33,6 +35,15 @@ function uploadSamplers(rig: Rig, samplers: readonly Sampler[]): GPUBuffer {
   );
 }
 
+/** A sampler as the twin has it. */
+const wordsOf = ({ temperature, topP, minP, topK, seed }: Sampler) => ({
+  sharpness: temperature === 0 ? 0 : Math.fround(1 / temperature),
+  topP: Math.fround(topP),
+  logMinP: minP === 0 ? -3e38 : Math.fround(Math.log(minP)),
+  topK,
+  seed,
+});
+
 /** Rows `first` up of the next step, as the runner keeps them: token and position of each sequence. */
 const nextRows = (rig: Rig, count: number, position: (row: number) => number = () => 4): GPUBuffer =>
   rig.rows(Array.from({ length: count }, (_, r) => ({ token: 1, sequence: r, position: position(r) })));
@@ -51,6 +62,7 @@ describe('argmax', () => {
   test.each([
     [16, VOCAB],
     [256, 301],
+    [256, 2501],
   ])('%i threads, %i tokens', async (threads, vocab) => {
     const rig = new Rig(gpu);
     const values = tiedRows(rig, vocab);
@@ -61,12 +73,14 @@ describe('argmax', () => {
     const logits = { buffer: rig.upload('logits', all), cols: vocab };
     const next = nextRows(rig, 7);
     const sampled = rig.upload('sampled', new Uint32Array(7).fill(99));
+    const between = rig.between(5);
     const expected = [0, 1, 2, 3, 4].map((r) => argmaxTwin(values.subarray(r * vocab, (r + 1) * vocab)));
     expect(expected.slice(0, 3)).toEqual([31, vocab - 2, 0]);
     await rig.run([
       {
         step: { count: 5, next: 1 },
-        record: (recorder, step) => argmax(tuningOf(threads), recorder, { logits, next, sampled, step }),
+        record: (recorder, step) =>
+          argmax(tuningOf(threads), recorder, { logits, next, sampled, step, between }),
         async check() {
           expect(await rig.wordsOf(sampled, 7)).toEqual([99, ...expected, 99]);
           const rows = await rig.wordsOf(next, 28);
@@ -98,6 +112,7 @@ async function draw(
     next: nextRows(rig, count, position),
     sampled,
     samplers: uploadSamplers(rig, samplers),
+    between: rig.between(count),
   };
   let found: number[] = [];
   await rig.run([
@@ -197,6 +212,60 @@ describe('sample', () => {
     expectDrawn(await draw(logits, samplers, { threads }), logits, options);
   });
 
+  // Sharp and flat, so that few candidates are left of a slice, or all.
+  test.each([260, 3001, 50_257])('slices of %i tokens draw what the twin does', async (vocab) => {
+    const options: SamplingOptions[] = [
+      { temperature: 1 },
+      { temperature: 3, minP: 0.05 },
+      { temperature: 0.7, topK: 6 },
+      { temperature: 2, topK: 300 },
+      { temperature: 0.3, topP: 0.9 },
+      { temperature: 4, topP: 0.95 },
+      { temperature: 1, topK: 40, topP: 0.9, minP: 0.02 },
+      { temperature: 3, topK: 200, topP: 0.7 },
+      { temperature: 0.05, topK: 1000, topP: 0.999 },
+    ];
+    const wide = new Rig(gpu).floats(vocab).map((value) => Math.round(40 * value ** 5) / 8);
+    // The least of the 6 largest has equals, in other slices too.
+    for (const [i, id] of [vocab - 1, 7, vocab >> 1, 101, 259, 8, 9].entries())
+      wide[id] = i < 4 ? 7 + i : 6.5;
+    const samplers = options.flatMap((one) =>
+      Array.from({ length: 12 }, (_, seed) => samplerOf(one, 50 * seed)),
+    );
+    const found = await draw(wide, samplers, { threads: 256 });
+    let sure = 0;
+    for (const [i, id] of found.entries()) {
+      const one = options[Math.floor(i / 12)]!;
+      const sampler = { ...wordsOf(samplers[i]!), repetition: 1, frequency: 0, presence: 0 };
+      const expected = drawn(wide, sampler, { threads: 1, position: 4, reply: 0 });
+      if (Number.isNaN(expected)) {
+        const near = { ...one, topP: Math.min(1, 1.001 * (one.topP ?? 1)), minP: 0.999 * (one.minP ?? 0) };
+        expect(keep(wide, near).ids, JSON.stringify(one)).toContain(id);
+      } else expect([JSON.stringify(one), id]).toEqual([JSON.stringify(one), expected]);
+      if (!Number.isNaN(expected)) sure++;
+    }
+    expect(sure).toBeGreaterThan(found.length / 2);
+  });
+
+  test.each([16, 256])(
+    '%i threads pass over what is no number, and take what is infinite',
+    async (threads) => {
+      const odd = logits.slice();
+      odd.fill(Number.NaN, 0, 20);
+      odd[30] = -3e38;
+      const greedy = samplerOf({}, 1);
+      expect(await draw(odd, [greedy], { threads })).toEqual([
+        argmaxTwin(odd.map((z) => (z > -3.4e38 ? z : -3.4e38))),
+      ]);
+      expect(await draw(new Float32Array(VOCAB).fill(Number.NaN), [greedy], { threads })).toEqual([0]);
+      odd[41] = Number.POSITIVE_INFINITY;
+      const drawn = samplerOf({ temperature: 1, topK: 5, topP: 0.9 }, 2);
+      expect(await draw(odd, [greedy, drawn, samplerOf({ temperature: 1 }, 3)], { threads })).toEqual([
+        41, 41, 41,
+      ]);
+    },
+  );
+
   // The smallest and the largest vocabularies of models, with the threads of either profile.
   test.each([16, 256])('260 to 262,144 tokens, %i threads', async (threads) => {
     for (const [vocab, draws] of [
@@ -228,10 +297,12 @@ describe('adjust', () => {
   ];
 
   test.each([
-    ['penalties alone', false, false],
-    ['penalties and bias', true, false],
-    ['penalties, bias and mask', true, true],
-  ])('%s', async (_, withBias, withMask) => {
+    ['penalties alone', false, false, 16],
+    ['penalties and bias', true, false, 16],
+    ['penalties, bias and mask', true, true, 16],
+    ['penalties alone', false, false, 256],
+    ['penalties, bias and mask', true, true, 256],
+  ])('%s: bias %s, mask %s, %i threads', async (_, withBias, withMask, threads) => {
     const rig = new Rig(gpu);
     const values = rig.floats(3 * VOCAB).map((value) => 5 * value);
     const words = maskWords(VOCAB);
@@ -270,6 +341,7 @@ describe('adjust', () => {
         rig,
         [{}, ...options].map((one) => samplerOf(one, 0)),
       ),
+      between: rig.between(3),
       next: rig.rows([
         { token: 2 },
         ...replies.map((reply, r) => ({ token: reply.at(-1)!, sequence: r + 1 })),
@@ -278,7 +350,7 @@ describe('adjust', () => {
     await rig.run([
       {
         step: { count: 3, next: 1 },
-        record: (recorder, step) => adjust(tuningOf(16), recorder, { ...call, step }),
+        record: (recorder, step) => adjust(tuningOf(threads), recorder, { ...call, step }),
         async check() {
           const found = await rig.floatsOf(adjusted.buffer);
           for (let r = 0; r < 3; r++) {

@@ -1,0 +1,21 @@
+// 16 bytes of the KV cache: four neighbouring elements.
+#import key_f32
+
+alias Raw = vec4f;
+alias Vector = vec4f;
+
+fn widened(raw: Raw) -> Vector {
+  return raw;
+}
+
+fn products(sums: vec4f, a: Vector, b: Vector) -> vec4f {
+  return sums + a * b;
+}
+
+fn query_vector(i: u32) -> Vector {
+  return query[i];
+}
+
+fn add_lane(at: u32, shrink: f32, value: Vector) {
+  lanes[at] = lanes[at] * shrink + value;
+}
