@@ -5,7 +5,8 @@ import type { Counts } from './work.ts';
 export const COUNTS: Readonly<Record<string, Counts>> = {
   argmax: { instructions: 0, bytesInFlight: 16 },
   attention: { instructions: 1.16, bytesInFlight: 32 },
-  attention_decode: { instructions: 2.44, bytesInFlight: 8 },
+  attention_decode: { instructions: 5.01, bytesInFlight: 64 },
+  attention_decode_reduce: { instructions: 0, bytesInFlight: 144 },
   attention_reduce: { instructions: 2.6, bytesInFlight: 24 },
   attention_tiled: { instructions: 1.63, bytesInFlight: 16 },
   'embed f16': { instructions: 0, bytesInFlight: 16 },
