@@ -129,7 +129,7 @@ export function figuresOfLaunches(
     const groups = workgroupsOf(launch, decode.step);
     if (isAttention(launch)) {
       add('decode attention: loads in flight', launch, compiled?.flight);
-      add('decode attention: barriers', launch, compiled?.barriers);
+      add('decode attention: barriers', launch, barriersOf(built(launch.shader)));
       if (smol) add('decode attention: workgroups at position 1,000, SmolLM2-135M', launch, groups);
     }
     if (!isProjection(launch) || (dtype !== 'q4' && dtype !== 'q8')) continue;

@@ -81,7 +81,7 @@ function seenByRows(constants: Constants, { rows, count, context }: StepShape): 
 }
 
 /** Splits of the sequence that a row leaves parts of. */
-function splitsOf(constants: Constants, context: number): number {
+function partsOf(constants: Constants, context: number): number {
   const { SPLIT = context, UNSPLIT = 0, PARTS = Number.POSITIVE_INFINITY } = constants;
   const chunks = Math.ceil(seenOf(constants, context) / SPLIT);
   // Where there are many, a part has several; of few, one has all.
@@ -99,8 +99,8 @@ const TOUCHED: Record<string, (c: Constants, step: StepShape, attends: boolean) 
     return each * sequences * Math.min(step.context, seenOf(c, step.context) + more);
   },
   parts: (c, { rows, context }) => {
-    const splits = splitsOf(c, context);
-    return splits > 1 ? rows * c.HEADS! * splits * (c.HEAD_DIM! + 4) : 0;
+    const parts = partsOf(c, context);
+    return parts > 1 ? rows * c.HEADS! * parts * (c.HEAD_DIM! + 4) : 0;
   },
   rope: (c, { rows }) => rows * c.HEAD_DIM!,
   seen: (c, { rows }) => rows * c.TAPS! * c.SEEN_STRIDE!,

@@ -71,7 +71,6 @@ test(
     expect(await page.textContent('#report table')).toContain('A token at position 40');
     expect(await page.textContent('#claims')).toContain('not measured here');
     expect(await saved(page, '#save-csv')).toContain('what,model,at,unit');
-    // Weights are read once a step: a batch of two reads half of them for each token, of kernels for four rows.
     expect(result.batches.every(({ weightBytesPerToken }) => weightBytesPerToken > 0)).toBe(true);
     // No browser says that a software adapter is in the table; its user may say so of theirs.
     expect(result.adapter.gpu).toBe(null);

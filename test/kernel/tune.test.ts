@@ -311,7 +311,7 @@ describe('a model', () => {
     expect(model.info.kernels).toMatchObject({ from: 'given', tuning: forGpus });
     expect(await reply(model)).toEqual(expected);
     await model.dispose();
-    const part = await load({ tuning: { matvec: { lanes: 32, workgroup: 128 } } });
+    const part = await load({ tuning: { matvec: { lanes: 64, workgroup: 256 } } });
     expect(part.info.kernels.tuning).toEqual({ ...tuning, matvec: forGpus.matvec });
     await part.dispose();
     for (const [given, said] of [

@@ -42,7 +42,7 @@ const WEAK: Compiled = {
   scratch: 16,
   guards: 1,
   flight: 7,
-  barriers: 4,
+  barriers: 5,
   perMultiplyAdd: 3.6,
   loop: { vector: 64 * 7.1, loaded: { 1: 64 } },
   perSharedRead: 15,
@@ -158,6 +158,15 @@ describe('launches', () => {
       prompt: { ...prompt, blocks: others(prompt.blocks) },
     };
     expect(figures(STRONG, [more])).toEqual(figures(STRONG, [smol]));
+  });
+
+  test("the barrier behind the zeroing of workgroup memory is not the kernel's own", () => {
+    const failing = (code: string) =>
+      figuresOfLaunches(smol, () => ({ code, compiled: { ...STRONG, barriers: 4 } })).filter(
+        (figure) => figure.gate === 'decode attention: barriers' && !passes(figure),
+      ).length;
+    expect(failing('')).toBe(1);
+    expect(failing('var<workgroup> sums: array<f32, 64>;')).toBe(0);
   });
 
   test('four launches behind the head are one too many', () => {

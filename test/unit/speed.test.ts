@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { speedDoc } from '../../scripts/speed-doc.ts';
 import { GPUS, type GpuFigures, gpuNamed, gpuOf, peakTeraflops } from '../../src/bench/gpus.ts';
 import { expectedOf, expectedOfAll, reached } from '../../src/bench/speed.ts';
-import { threadsOf, type Work, workOf } from '../../src/bench/work.ts';
+import { threadsOf, type Work, weightBytesOf, workOf } from '../../src/bench/work.ts';
 import { specOf } from '../../src/families/index.ts';
 import type { Dispatch, StepShape } from '../../src/gpu/recorder.ts';
 import { adapterOf } from '../support/paper-gpu.ts';
@@ -78,6 +78,24 @@ describe('work', () => {
     expect(four!.get('down')!.bytes).toBeLessThan(1.2 * one!.get('down')!.bytes);
     expect(four!.get('attention')!.bytes).toBeGreaterThan(3.5 * one!.get('attention')!.bytes);
   });
+
+  test.each(['f16', 'q8', 'q4'] as const)(
+    'a step of 16 sequences reads each %s weight once, as that of one does',
+    async (dtype) => {
+      const read = async (batch: number): Promise<number> => {
+        const adapter = adapterOf('gpu', true, { min: 32, max: 32 });
+        const step = await new PaperModel(adapter, SPEC, { dtype, kv: 'f16', context: 64, batch }).decode(
+          9,
+          batch,
+        );
+        return weightBytesOf([...step.blocks, ...step.head], step.step);
+      };
+      const one = await read(1);
+      // Four matrices of the block, and the head.
+      expect(one).toBeGreaterThan(0.5 * (256 * 128 + 128 * 128 + 512 * 128 + 128 * 256 + 512 * 128));
+      for (const batch of [2, 5, 8, 16]) expect([batch, await read(batch)]).toEqual([batch, one]);
+    },
+  );
 
   test('a window bounds what is seen', async () => {
     const windowed = {
