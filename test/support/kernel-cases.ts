@@ -536,7 +536,7 @@ export function kernelCases(kernel: Kernel, fixed: Fixed, only?: number): Kernel
   const half = /_f16$/.test(String(fixed.KV_READ)) ? 1 : 0;
   const every = kernel.name === 'attention_tiled' || /vector_f16/.test(String(fixed.KV_READ));
   const heads = HEADS.filter(({ headDim }, i) => headDim! <= most && (every || i % 2 === half));
-  const more = fixed.KV_READ ? heads.map((shape) => ({ ...ODD[0]!, ...shape })) : [];
+  const more = fixed.KV_READ || longer(kernel) ? heads.map((shape) => ({ ...ODD[0]!, ...shape })) : [];
   const all = only === undefined ? [...ODD, ...more] : [ODD[only % ODD.length]!];
   return fitting(fixed, all).map((odd) => caseOf(kernel, fixed, odd));
 }
