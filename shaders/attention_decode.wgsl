@@ -17,8 +17,8 @@ const TWO = SPLIT > WG;
 // Threads that share a vector in the weighted sum, and positions that they have of a chunk, in eights.
 const LANES = WG / VECTORS;
 const TURNS = ((SPLIT + LANES - 1u) / LANES + 7u) / 8u;
-// More turns than there are, and than compilers would unroll: each would take registers of its own.
-const MOST_TURNS = select(64u, 1u, TURNS == 1u);
+// Of more than two, more than there are, and than compilers would unroll: each would take registers of its own.
+const MOST_TURNS = select(64u, TURNS, TURNS <= 2u);
 // Scores of a chunk, with those past it that a turn reads.
 const SCORES = max(SPLIT, 8u * TURNS * LANES) + LANES;
 const MOST_CHUNKS = (min(CONTEXT, WINDOW) + SPLIT - 1u) / SPLIT;
