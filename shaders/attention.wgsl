@@ -1,12 +1,13 @@
 // Causal grouped-query attention with online softmax, without barriers: a thread takes one row, up to four query heads of one
 // KV head and one split of the sequence; its neighbours take the next splits. Of WIDE_FROM rows and more, a thread takes the
-// whole sequence, its neighbours the next rows. For software adapters, and the safe fallback everywhere.
+// whole sequence, its neighbours the next rows. For software adapters.
 // Loops over a head start from a value that is known only at run time: with constant bounds lavapipe unrolls them, and compiles
 // for half a minute.
 #import step
 #import kv_layout
 #import KV_READ
-#import attention_out
+#import attention_splits
+#import attention_leave
 
 @compute @workgroup_size(WG)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
@@ -45,30 +46,33 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     var s1 = vec4f();
     var s2 = vec4f();
     var s3 = vec4f();
+    let key = slot * KEY4;
     var d = 0u;
-    for (var k = k_at; k < k_at + DIM4 * CAPACITY; k += CAPACITY) {
-      let q0 = q[q_at.x + d];
-      var q1 = vec4f();
-      var q2 = vec4f();
-      var q3 = vec4f();
-      if (GROUP > 1u) {
-        q1 = q[q_at.y + d];
+    for (var k = k_at; k < k_at + DIM4 * CAPACITY; k += KEY4 * CAPACITY) {
+      for (var i = 0u; i < KEY4; i++) {
+        let q0 = q[q_at.x + d];
+        var q1 = vec4f();
+        var q2 = vec4f();
+        var q3 = vec4f();
+        if (GROUP > 1u) {
+          q1 = q[q_at.y + d];
+        }
+        if (GROUP > 2u) {
+          q2 = q[q_at.z + d];
+        }
+        if (GROUP > 3u) {
+          q3 = q[q_at.w + d];
+        }
+        let k0 = kv_load(k + key.x + i);
+        let k1 = kv_load(k + key.y + i);
+        let k2 = kv_load(k + key.z + i);
+        let k3 = kv_load(k + key.w + i);
+        s0 += vec4f(dot(q0, k0), dot(q1, k0), dot(q2, k0), dot(q3, k0));
+        s1 += vec4f(dot(q0, k1), dot(q1, k1), dot(q2, k1), dot(q3, k1));
+        s2 += vec4f(dot(q0, k2), dot(q1, k2), dot(q2, k2), dot(q3, k2));
+        s3 += vec4f(dot(q0, k3), dot(q1, k3), dot(q2, k3), dot(q3, k3));
+        d++;
       }
-      if (GROUP > 2u) {
-        q2 = q[q_at.z + d];
-      }
-      if (GROUP > 3u) {
-        q3 = q[q_at.w + d];
-      }
-      let k0 = kv_load(k + slot.x);
-      let k1 = kv_load(k + slot.y);
-      let k2 = kv_load(k + slot.z);
-      let k3 = kv_load(k + slot.w);
-      s0 += vec4f(dot(q0, k0), dot(q1, k0), dot(q2, k0), dot(q3, k0));
-      s1 += vec4f(dot(q0, k1), dot(q1, k1), dot(q2, k1), dot(q3, k1));
-      s2 += vec4f(dot(q0, k2), dot(q1, k2), dot(q2, k2), dot(q3, k2));
-      s3 += vec4f(dot(q0, k3), dot(q1, k3), dot(q2, k3), dot(q3, k3));
-      d++;
     }
     let next = max(largest, max(max(s0, s1), max(s2, s3)) * scale);
     let shrink = exp(largest - next);

@@ -1,6 +1,6 @@
 // Adds up the parts that attention left of each split: out = sum(part * exp(largest - overall)) / sum(weights).
 #import step
-#import attention_out
+#import attention_splits
 
 @compute @workgroup_size(WG)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {

@@ -1,9 +1,8 @@
-// Rows of x (rows, K) times weights (N, K): the projection for few rows, bound by reading the weights once. LANES neighbours
-// share ROWS (4 or 8) weight rows and TOKENS (1, 4 or 8) rows of x; with NORM, x is RMS-normalised on the way:
+// Rows of x (rows, K) times weights (N, K) on CPUs that play GPU: the projection for few rows, bound by reading the weights once. A
+// thread has ROWS (4 or 8) weight rows and TOKENS (1, 4 or 8) rows of x; with NORM, x is RMS-normalised on the way:
 // sum(w * gain * x) * rsqrt(mean(x^2)). Sums are multiplied with FACTOR.
 #import step
 #import WEIGHT
-#import REDUCE
 #import X
 #import OUT
 
@@ -58,7 +57,7 @@ fn main(
   @builtin(local_invocation_index) lid: u32,
 ) {
   let lane = x_lane();
-  let v = ((wid.y + wid.z * grid.y) * (WG / LANES) + lid / LANES) * ROWS;
+  let v = ((wid.y + wid.z * grid.y) * WG + lid) * ROWS;
   // A norm before has left only the rows that are wanted.
   let first = select(0u, step.first, HEAD && NORM);
   let count = select(step.rows, step.count, HEAD);
@@ -70,7 +69,7 @@ fn main(
   let weight_at_next = weight_rows(v + 4u) * UNITS;
   var sums: array<vec4f, SUMS>;
   var square = vec4f();
-  for (var u = lid % LANES; u < UNITS; u += LANES) {
+  for (var u = 0u; u < UNITS; u++) {
     let w = weight_units(weight_at, u);
     var w_next = Four();
     if (ROWS > 4u) {
@@ -112,14 +111,14 @@ fn main(
   }
   var scale = vec4f(1.0);
   if (NORM) {
-    scale = inverseSqrt(reduce(square, lid) / f32(K) + EPS);
+    scale = inverseSqrt(square / f32(K) + EPS);
   }
   // A copy, for it is indexed; the epilogue, which is long, is compiled once.
   var done = sums;
   for (var i = 0u; i < SUMS; i++) {
-    let sum = reduce(done[i], lid) * (FACTOR * scale[i % TOKENS % 4u]);
+    let sum = done[i] * (FACTOR * scale[i % TOKENS % 4u]);
     let r = token + i % TOKENS;
-    if (lid % LANES == 0u && r < count) {
+    if (r < count) {
       finish(r, v + i / TOKENS * 4u, sum);
     }
   }

@@ -21,7 +21,10 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   var z_sum = read_sum(i);
   var a_sum = read_sum(i + 2u * STRIDE4);
   var square_sum = read_sum(i + 4u * STRIDE4);
-  for (var row = 0u; row < step.rows; row++) {
+  for (var row = 0u; row < MOST_ROWS; row++) {
+    if (row >= step.rows) {
+      break;
+    }
     let z_value = z_of(row, i);
     let a_value = a_of(row, i);
     if (is_odd(z_value) || is_odd(a_value)) {

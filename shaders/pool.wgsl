@@ -16,8 +16,11 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   }
   let span = spans[id.y];
   var sum = vec4f(0.0);
-  for (var row = span.first; row < span.first + span.count; row++) {
-    sum += x[row * X_STRIDE4 + i];
+  for (var j = 0u; j < MOST_ROWS; j++) {
+    if (j >= span.count) {
+      break;
+    }
+    sum += x[(span.first + j) * X_STRIDE4 + i];
   }
   out[span.place * X_STRIDE4 + i] += span.scale * sum;
 }

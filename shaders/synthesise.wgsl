@@ -22,9 +22,8 @@ fn uniform_of(bits: u32) -> f32 {
   return f32(bits >> 8u) * (2.0 / 16777216.0) - 1.0;
 }
 
-// Codes of BITS bits as if they counted from the least value: of SIGNED ones the sign's bit is turned.
+// The code of zero.
 const MIDDLE = 1u << (min(BITS, 31u) - 1u);
-const TURN = select(0u, MIDDLE, SIGNED);
 
 fn word_of(bits: u32, column: u32, peak: f32) -> u32 {
   if (SCALES > 0u) {
@@ -41,8 +40,8 @@ fn word_of(bits: u32, column: u32, peak: f32) -> u32 {
   var codes = 0u;
   for (var i = 0u; i < 32u / BITS; i++) {
     // The least has no opposite and is not used.
-    let code = max(1u, extractBits(bits, BITS * i, BITS) ^ TURN);
-    codes |= (select(MIDDLE, code, column + i < params.cols) ^ TURN) << (BITS * i);
+    let code = max(1u, extractBits(bits, BITS * i, BITS));
+    codes |= select(MIDDLE, code, column + i < params.cols) << (BITS * i);
   }
   return codes;
 }

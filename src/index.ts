@@ -35,6 +35,7 @@ export type { ThoughtTags } from './formats/reasoning.ts';
 export type { TemplateVariables } from './formats/template-variables.ts';
 export type { Profile, ProfileOption } from './gpu/profile.ts';
 export type { Constraint } from './grammar/constraint.ts';
+export type { LaneShape, TunedKernels } from './kernels/tuning.ts';
 export type { LinearMapData } from './model/linear-maps.ts';
 export type { Mode, Modes } from './model/prune.ts';
 export type * from './model/spec.ts';

@@ -4,9 +4,16 @@ import {
   type BenchResult,
   blockTimes,
   cautions,
+  comparedWith,
+  compareWith,
   differ,
   figure,
+  GPUS,
+  KERNEL_HEAD,
+  kernelCells,
+  kernelRows,
   kernelTimes,
+  PHASES,
   ratioText,
   type SummaryRow,
   summaryOf,
@@ -32,6 +39,7 @@ export function showReport(place: HTMLElement, result: BenchResult): void {
     ...(notes.length ? [el('ul', { class: 'cautions' }, ...notes.map((note) => el('li', {}, note)))] : []),
     el('div', { class: 'plots' }, ...plots(result)),
     ...(result.models.length ? [table(result)] : []),
+    ...kernelTables(result, () => showReport(place, result)),
     exportButtons(result),
   );
 }
@@ -186,6 +194,46 @@ function table(result: BenchResult): HTMLElement {
       `Times are medians, quartiles below; a ratio is in colour where the quartiles lie apart. Memory and counts are counted, not timed. GPU time by kernel: ${result.profileNote} Training: ${result.trainingNote}`,
     ),
   );
+}
+
+/** What each kernel took against what it should, on a GPU that the browser tells or its user chooses. */
+function kernelTables(result: BenchResult, changed: () => void): HTMLElement[] {
+  if (result.profile.length === 0) return [];
+  const { gpu } = result.adapter;
+  const names = ['', ...GPUS.map(({ name }) => name)];
+  const choose = el(
+    'select',
+    {
+      id: 'compare',
+      change: () => {
+        compareWith(result, choose.value || null);
+        changed();
+      },
+    },
+    ...names.map((name) =>
+      el('option', { value: name, selected: name === (gpu ?? '') }, name || 'none: not in this list'),
+    ),
+  );
+  const tables = PHASES.flatMap(([phase, words]) => {
+    const rows = kernelRows(result, phase);
+    if (rows.length === 0) return [];
+    const head = KERNEL_HEAD.map((text) => text[0]!.toUpperCase() + text.slice(1));
+    return [tableOf(head, rows.map(kernelCells), `GPU time of ${words} by kernel, parent / child.`)];
+  });
+  return [
+    el(
+      'div',
+      { class: 'kernels' },
+      el('h3', {}, 'Kernels, measured against expected'),
+      el('label', { class: 'field' }, el('span', {}, 'This GPU is '), choose),
+      el(
+        'p',
+        {},
+        `${comparedWith(result)} Bytes and sums are counted; each kernel ran in a pass of its own.`,
+      ),
+      ...tables,
+    ),
+  ];
 }
 
 function exportButtons(result: BenchResult): HTMLElement {

@@ -3,14 +3,14 @@ import { type ChildProcess, execFileSync, fork } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Adapter } from '../../test/support/paper-gpu.ts';
-import { readAssembly } from './assembly.ts';
+import { type Reading, readAssembly } from './assembly.ts';
 import type { Target } from './gpus.ts';
 
 /** Longest that one text may take, in milliseconds. */
 const MOST_MS = 60_000;
 
 /** What a compiler made of a text. */
-export interface Compiled {
+export interface Compiled extends Reading {
   registers: number;
   /** Registers that did not fit, each time that one is stored. */
   spills: number;
@@ -21,8 +21,8 @@ export interface Compiled {
   /** Subgroups that fit a core, where the driver tells. */
   waves?: number;
   instructions: number;
-  flight: number;
-  perMultiplyAdd?: number;
+  /** Loops that the WGSL compiler guards with a counter of 64 bits: those whose end it cannot tell. */
+  guards: number;
 }
 export type Outcome = Compiled | { error: string };
 
@@ -132,6 +132,7 @@ function compiled(
     shared: of('LDS size', 'Workgroup Memory Size') ?? 0,
     ...(waves !== undefined && { waves }),
     instructions: of('Instructions', 'Instruction Count') ?? 0,
+    guards: statistics.guards ?? 0,
     ...readAssembly(target.maker, assembly),
   };
 }

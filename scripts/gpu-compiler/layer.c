@@ -10,6 +10,7 @@
 static PFN_vkGetInstanceProcAddr next_instance_proc;
 static PFN_vkGetDeviceProcAddr next_device_proc;
 static PFN_vkCreateComputePipelines next_create_pipelines;
+static PFN_vkCreateShaderModule next_create_module;
 static PFN_vkGetPipelineExecutablePropertiesKHR get_executables;
 static PFN_vkGetPipelineExecutableStatisticsKHR get_statistics;
 static PFN_vkGetPipelineExecutableInternalRepresentationsKHR get_texts;
@@ -44,10 +45,39 @@ static VkResult VKAPI_CALL create_device(VkPhysicalDevice gpu, const VkDeviceCre
   free(names);
   if (made) return made;
   next_create_pipelines = (void *)next_device_proc(*out, "vkCreateComputePipelines");
+  next_create_module = (void *)next_device_proc(*out, "vkCreateShaderModule");
   get_executables = (void *)next_device_proc(*out, "vkGetPipelineExecutablePropertiesKHR");
   get_statistics = (void *)next_device_proc(*out, "vkGetPipelineExecutableStatisticsKHR");
   get_texts = (void *)next_device_proc(*out, "vkGetPipelineExecutableInternalRepresentationsKHR");
   return VK_SUCCESS;
+}
+
+// Loops that the WGSL compiler guards against running for ever, in the shader made last. It gives such a loop a counter of 64 bits,
+// a vec2<u32> that begins with all bits set: each time that this constant is stored, a loop is guarded.
+static unsigned guarded_loops;
+static unsigned count_guards(const uint32_t *words, size_t count) {
+  enum { CONSTANT = 43, COMPOSITE = 44, VARIABLE = 59, STORE = 62 };
+  uint32_t bound = count > 3 ? words[3] : 0;
+  unsigned char *is_all_bits = calloc(bound + 1, 1), *is_pair = calloc(bound + 1, 1);
+  unsigned found = 0;
+  for (size_t at = 5, length; at < count; at += length) {
+    const uint32_t *op = words + at;
+    length = op[0] >> 16;
+    if (length == 0 || at + length > count) break;
+    switch (op[0] & 0xffff) {
+      case CONSTANT: is_all_bits[op[2]] = length == 4 && op[3] == 0xffffffff; break;
+      case COMPOSITE: is_pair[op[2]] = length == 5 && is_all_bits[op[3]] && is_all_bits[op[4]]; break;
+      case VARIABLE: found += length == 5 && is_pair[op[4]]; break;
+      case STORE: found += is_pair[op[2]]; break;
+    }
+  }
+  free(is_all_bits);
+  free(is_pair);
+  return found;
+}
+static VkResult VKAPI_CALL create_module(VkDevice device, const VkShaderModuleCreateInfo *info, const VkAllocationCallbacks *alloc, VkShaderModule *out) {
+  guarded_loops = count_guards(info->pCode, info->codeSize / 4);
+  return next_create_module(device, info, alloc, out);
 }
 
 #define MOST 64
@@ -90,7 +120,7 @@ static void tell(VkDevice device, VkPipeline pipeline, FILE *file) {
   uint32_t count = MOST;
   for (int i = 0; i < MOST; i++) all[i].sType = VK_STRUCTURE_TYPE_PIPELINE_EXECUTABLE_STATISTIC_KHR;
   get_statistics(device, &which, &count, all);
-  fprintf(file, "{\"subgroup\":%u", executable.subgroupSize);
+  fprintf(file, "{\"subgroup\":%u,\"guards\":%u", executable.subgroupSize, guarded_loops);
   for (uint32_t i = 0; i < count; i++) {
     if (all[i].format == VK_PIPELINE_EXECUTABLE_STATISTIC_FORMAT_FLOAT64_KHR)
       fprintf(file, ",\"%s\":%g", all[i].name, all[i].value.f64);
@@ -207,6 +237,7 @@ static PFN_vkVoidFunction swallow(const char *name) {
 __attribute__((visibility("default"))) PFN_vkVoidFunction VKAPI_CALL gpu_compiler_GetDeviceProcAddr(VkDevice device, const char *name) {
   if (!strcmp(name, "vkGetDeviceProcAddr")) return (PFN_vkVoidFunction)gpu_compiler_GetDeviceProcAddr;
   if (!strcmp(name, "vkCreateComputePipelines")) return (PFN_vkVoidFunction)create_pipelines;
+  if (!strcmp(name, "vkCreateShaderModule")) return (PFN_vkVoidFunction)create_module;
   PFN_vkVoidFunction real = next_device_proc(device, name);
   if (!real) return NULL;
   if (!strcmp(name, "vkGetBufferMemoryRequirements")) {

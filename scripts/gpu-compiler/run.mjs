@@ -1,20 +1,10 @@
-// Starts check.ts through Vite, which reads the shaders as the engine's builds do.
-import { createServer } from 'vite';
+// Starts check.ts.
+import { withModule } from '../load-module.mjs';
 
-const server = await createServer({
-  root: new URL('../..', import.meta.url).pathname,
-  configFile: false,
-  logLevel: 'error',
-  appType: 'custom',
-  optimizeDeps: { noDiscovery: true },
-  server: { middlewareMode: true, watch: null, ws: false, hmr: false },
+const status = await withModule('/scripts/gpu-compiler/check.ts', ({ check }) =>
+  check(process.argv.slice(2)),
+).catch((error) => {
+  console.error(error.message);
+  return 1;
 });
-let status = 1;
-try {
-  const { check } = await server.ssrLoadModule('/scripts/gpu-compiler/check.ts');
-  status = await check(process.argv.slice(2));
-} catch (error) {
-  console.error(/** @type {Error} */ (error).message);
-}
-await server.close();
 process.exit(status);

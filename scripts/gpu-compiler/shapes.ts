@@ -1,5 +1,6 @@
-// Models whose shaders are compiled: sizes as people run them, and sizes that are multiples of nothing but 4. One block says
-// what all do.
+// Models whose shaders are compiled: four as they are published, whose gates count, and sizes that others have, down to multiples
+// of nothing but 4. One block says what all do.
+import { readFileSync } from 'node:fs';
 
 import { specOf } from '../../src/families/index.ts';
 import type { ModelSpec } from '../../src/model/spec.ts';
@@ -53,18 +54,6 @@ const CONFIGS: readonly Record<string, unknown>[] = [
   },
   {
     ...common,
-    model_type: 'qwen3',
-    hidden_size: 1024,
-    intermediate_size: 3072,
-    num_hidden_layers: 1,
-    num_attention_heads: 16,
-    num_key_value_heads: 8,
-    head_dim: 128,
-    vocab_size: 151936,
-    tie_word_embeddings: true,
-  },
-  {
-    ...common,
     model_type: 'llama',
     hidden_size: 1024,
     intermediate_size: 2048,
@@ -100,5 +89,43 @@ const CONFIGS: readonly Record<string, unknown>[] = [
     tie_word_embeddings: true,
   },
 ];
+
+/** Heads of sizes that the others lack. */
+const withHeads = (headDim: number) => ({
+  ...small,
+  head_dim: headDim,
+  num_attention_heads: 8,
+  num_key_value_heads: 2,
+  vocab_size: 1024,
+});
+export const HEADS: readonly ModelSpec[] = [32, 96].map((headDim) => specOf(withHeads(headDim)));
+
+const PUBLISHED: Record<string, string> = {
+  'SmolLM2-135M': 'HuggingFaceTB/SmolLM2-135M',
+  'Qwen3-0.6B': 'Qwen/Qwen3-0.6B',
+  'Llama-3.2-1B': 'meta-llama/Llama-3.2-1B',
+  'Gemma 3 1B': 'google/gemma-3-1b-it',
+};
+const fixture = new URL('../../test/fixtures/published-configs.json', import.meta.url);
+const published = JSON.parse(readFileSync(fixture, 'utf8')) as {
+  repo: string;
+  config: Record<string, unknown>;
+}[];
+
+/** Four models as they are published, by their names. */
+export const REAL_CONFIGS: ReadonlyMap<string, Readonly<Record<string, unknown>>> = new Map(
+  Object.entries(PUBLISHED).map(([name, wanted]) => [
+    name,
+    published.find(({ repo }) => repo === wanted)!.config,
+  ]),
+);
+
+/** One block of each kind: Gemma's sixth has no window. */
+export const REAL: ReadonlyMap<string, ModelSpec> = new Map(
+  [...REAL_CONFIGS].map(([name, config]) => [
+    name,
+    specOf({ ...config, num_hidden_layers: Number(config.sliding_window_pattern ?? 1) }),
+  ]),
+);
 
 export const SHAPES: readonly ModelSpec[] = CONFIGS.map((json) => specOf(json));

@@ -1,18 +1,26 @@
-// Tables of what compilers made of kernels: the one that is printed, and the one of spills that the repository keeps.
+// Tables of what compilers made of kernels: the one that is printed, and the one that the repository keeps of gates that are missed.
 import type { Compiled } from './driver.ts';
+import { type Figure, GATED, GATES, gateOf, passes, worseOf } from './gates.ts';
+
+/** Figures that have an order. */
+type Ordered = Omit<Compiled, 'loop'>;
 
 /** By kernel and GPU; of texts that differ by a model's sizes alone, the worst. */
 export type Results = Map<string, Map<string, Compiled>>;
 
 const larger = (a: number | undefined, b: number | undefined) =>
   a === undefined ? b : b === undefined ? a : Math.max(a, b);
+const smaller = (a: number | undefined, b: number | undefined) =>
+  a === undefined ? b : b === undefined ? a : Math.min(a, b);
+
+/** Figures of which less is worse. */
+const LESS_IS_WORSE: readonly (keyof Ordered)[] = ['flight', 'flightBytes', 'waves', 'perSharedRead', 'wide'];
 
 /** The worse of two in each figure. */
-function worse(a: Compiled, b: Compiled): Compiled {
-  const most = { ...a };
-  for (const key of Object.keys(b) as (keyof Compiled)[]) most[key] = larger(a[key], b[key])!;
-  most.flight = Math.min(a.flight, b.flight);
-  if (a.waves !== undefined && b.waves !== undefined) most.waves = Math.min(a.waves, b.waves);
+function worse({ loop: _, ...a }: Compiled, { loop: __, ...b }: Compiled): Compiled {
+  const most: Ordered = { ...a };
+  for (const key of Object.keys(b) as (keyof Ordered)[])
+    most[key] = (LESS_IS_WORSE.includes(key) ? smaller : larger)(a[key], b[key])!;
   return most;
 }
 
@@ -23,22 +31,16 @@ export function addResult(results: Results, kernel: string, gpu: string, compile
   row.set(gpu, before ? worse(before, compiled) : compiled);
 }
 
-const fits = ({ spills, scratch }: Compiled): boolean => spills === 0 && scratch === 0;
-
 /** Registers, vector instructions a multiply-add, loads in flight; then what did not fit. */
 function cell(compiled: Compiled | undefined): string {
   if (!compiled) return '';
   const { registers, perMultiplyAdd, flight, spills, scratch } = compiled;
   const usual = `${registers} ${perMultiplyAdd?.toFixed(1) ?? '-'} ${flight}`;
-  return fits(compiled) ? usual : `${usual} !${spills}/${scratch}`;
+  return spills === 0 && scratch === 0 ? usual : `${usual} !${spills}/${scratch}`;
 }
 
-/** Lines of a table, kernel by GPU. */
-export function printed(results: Results, gpus: readonly string[]): string[] {
-  const rows = [
-    ['kernel', ...gpus],
-    ...[...results].map(([kernel, row]) => [kernel, ...gpus.map((gpu) => cell(row.get(gpu)))]),
-  ];
+/** Lines of a table, columns below each other. */
+export function aligned(rows: readonly (readonly string[])[]): string[] {
   const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
   return rows.map((row) =>
     row
@@ -48,39 +50,86 @@ export function printed(results: Results, gpus: readonly string[]): string[] {
   );
 }
 
-/** Spills and scratch, by kernel and GPU, of kernels that have any. */
-export type Kept = Map<string, Map<string, { spills: number; scratch: number }>>;
+/** Lines of a table, kernel by GPU. */
+export const printed = (results: Results, gpus: readonly string[]): string[] =>
+  aligned([
+    ['kernel', ...gpus],
+    ...[...results].map(([kernel, row]) => [kernel, ...gpus.map((gpu) => cell(row.get(gpu)))]),
+  ]);
 
-export function spilling(results: Results): Kept {
-  const kept: Kept = new Map();
-  for (const [kernel, row] of results) {
-    const bad = [...row].filter(([, compiled]) => !fits(compiled));
-    if (bad.length > 0)
-      kept.set(kernel, new Map(bad.map(([gpu, { spills, scratch }]) => [gpu, { spills, scratch }])));
-  }
-  return kept;
+/** How many kernels of a row miss a gate on a GPU, and the worst figure of them. */
+export interface Missed {
+  count: number;
+  worst: number;
 }
 
-const HEAD = `# Kernels that do not fit in registers
+/** Gates that are missed, by `gate | row of kernels` and GPU. */
+export type Misses = Map<string, Map<string, Missed>>;
 
-Written by \`npm run check:gpu -- --write\`: for each kernel and GPU, registers spilled / bytes of scratch memory a thread
-([what this is](gpu-compilers.md)). A kernel that is not here keeps all that it computes with in registers, on every GPU.
+const keyOf = (gate: string, kernel: string): string => `${gate} | ${kernel}`;
+const gateIn = (key: string): string => key.slice(0, key.indexOf(' | '));
+
+/** One figure of each kernel: launches of several models share a kernel's row, and each counts. */
+export function missesOf(figures: readonly Figure[]): Misses {
+  const misses: Misses = new Map();
+  for (const figure of figures) {
+    if (passes(figure)) continue;
+    const { gate, gpu, value } = figure;
+    const key = keyOf(gate, figure.kernel);
+    const row = misses.get(key) ?? new Map<string, Missed>();
+    misses.set(key, row);
+    const before = row.get(gpu);
+    row.set(gpu, {
+      count: (before?.count ?? 0) + 1,
+      worst: before ? worseOf(gate, before.worst, value) : value,
+    });
+  }
+  return misses;
+}
+
+const round = (value: number): number => Number(value.toFixed(2));
+const limitText = (gate: string): string => {
+  const { limit, least } = gateOf(gate);
+  return `${least ? 'least' : 'most'} ${limit}`;
+};
+const missedText = (missed: Missed | undefined): string =>
+  missed ? `${missed.count} x ${round(missed.worst)}` : '';
+
+/** Rows of cells: gate, limit, kernels, then a cell for each GPU; gates in their order, each said once. */
+function rowsOf(misses: Misses, gpus: readonly string[]): string[][] {
+  const order = Object.keys(GATES);
+  const keys = [...misses.keys()].sort((a, b) => {
+    const [first, second] = [order.indexOf(gateIn(a)), order.indexOf(gateIn(b))];
+    return first - second || (a < b ? -1 : 1);
+  });
+  return keys.map((key) => {
+    const gate = gateIn(key);
+    return [
+      gate,
+      limitText(gate),
+      key.slice(gate.length + 3),
+      ...gpus.map((gpu) => missedText(misses.get(key)!.get(gpu))),
+    ];
+  });
+}
+
+export const printedMisses = (misses: Misses, gpus: readonly string[]): string[] =>
+  aligned([['gate', 'limit', 'kernel', ...gpus], ...rowsOf(misses, gpus)]);
+
+const HEAD = `# Gates that kernels miss
+
+Written by \`npm run check:gpu -- --write\` ([what this is](gpu-compilers.md)): for each gate, row of kernels and GPU, how many
+kernels or launches miss the gate, and the worst figure. What is not here passes. Nothing can be added to this list, and no figure
+of it may become worse: the command fails then.
 `;
 
-export function keptText(kept: Kept, gpus: readonly string[]): string {
+export function keptText(misses: Misses): string {
   const row = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
-  const sorted = [...kept].sort(([a], [b]) => (a < b ? -1 : 1));
-  const figures = (found: { spills: number; scratch: number } | undefined): string =>
-    found ? `${found.spills} / ${found.scratch}` : '';
-  return `${[
-    HEAD,
-    row(['kernel', ...gpus]),
-    row(['---', ...gpus.map(() => '---')]),
-    ...sorted.map(([kernel, found]) => row([kernel, ...gpus.map((gpu) => figures(found.get(gpu)))])),
-  ].join('\n')}\n`;
+  const head = ['gate', 'limit', 'kernel', ...GATED];
+  return `${[HEAD, row(head), row(head.map(() => '---')), ...rowsOf(misses, GATED).map(row)].join('\n')}\n`;
 }
 
-export function readKept(text: string): Kept {
+export function readKept(text: string): Misses {
   const rows = text
     .split('\n')
     .filter((line) => line.startsWith('|'))
@@ -90,40 +139,56 @@ export function readKept(text: string): Kept {
         .slice(1, -1)
         .map((part) => part.trim()),
     );
-  const [[, ...gpus] = [], , ...body] = rows;
-  const kept: Kept = new Map();
-  for (const [kernel, ...cells] of body) {
+  const [[, , , ...gpus] = [], , ...body] = rows;
+  const kept: Misses = new Map();
+  for (const [gate, , kernel, ...cells] of body) {
     const found = cells.flatMap((figures, i) => {
-      const [spills, scratch] = figures.split(' / ').map(Number);
-      return figures === '' ? [] : [[gpus[i]!, { spills: spills!, scratch: scratch! }] as const];
+      const [count, worst] = figures.split(' x ').map(Number);
+      return figures === '' ? [] : [[gpus[i]!, { count: count!, worst: worst! }] as const];
     });
-    kept.set(kernel!, new Map(found));
+    kept.set(keyOf(gate!, kernel!), new Map(found));
   }
   return kept;
 }
 
-/** A kernel that fits worse, or better, than it did on a GPU. */
+/** What is not as it was kept. */
 export interface Change {
-  kernel: string;
+  key: string;
   gpu: string;
   before: string;
   now: string;
   worse: boolean;
 }
 
-const NONE = { spills: 0, scratch: 0 };
-
-/** What is not as it was kept, of the kernels and GPUs that there are results of. */
-export function changes(results: Results, kept: Kept): Change[] {
-  const found: Change[] = [];
-  for (const [kernel, row] of results)
-    for (const [gpu, compiled] of row) {
-      const before = kept.get(kernel)?.get(gpu) ?? NONE;
-      const { spills, scratch } = compiled;
-      if (spills === before.spills && scratch === before.scratch) continue;
-      const text = (of: typeof NONE): string => `${of.spills} / ${of.scratch}`;
-      const worse = spills > before.spills || scratch > before.scratch;
-      found.push({ kernel, gpu, before: text(before), now: text(compiled), worse });
+/** Changes of gates on the GPUs that were asked; without `all` kernels, only what became worse. */
+export function changes(found: Misses, kept: Misses, gpus: readonly string[], all: boolean): Change[] {
+  const list: Change[] = [];
+  for (const key of new Set([...found.keys(), ...(all ? kept.keys() : [])]))
+    for (const gpu of gpus) {
+      const [before, now] = [kept.get(key)?.get(gpu), found.get(key)?.get(gpu)];
+      if (missedText(before) === missedText(now)) continue;
+      const gate = gateIn(key);
+      const worse =
+        now !== undefined &&
+        (!before ||
+          now.count > before.count ||
+          worseOf(gate, round(now.worst), before.worst) !== before.worst);
+      if (worse || all) list.push({ key, gpu, before: missedText(before), now: missedText(now), worse });
     }
-  return found;
+  return list;
+}
+
+/** What is kept from now on: of what is missed, what was kept before, at its best. */
+export function shrunk(found: Misses, kept: Misses): Misses {
+  const rows = [...found].map(([key, row]): [string, Map<string, Missed>] => {
+    const cells = [...row].flatMap(([gpu, now]): [string, Missed][] => {
+      const before = kept.get(key)?.get(gpu);
+      if (!before) return [];
+      const count = Math.min(now.count, before.count);
+      const better = worseOf(gateIn(key), now.worst, before.worst) === before.worst;
+      return [[gpu, { count, worst: better ? now.worst : before.worst }]];
+    });
+    return [key, new Map(cells)];
+  });
+  return new Map(rows.filter(([, row]) => row.size > 0));
 }

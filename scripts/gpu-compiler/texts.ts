@@ -1,4 +1,5 @@
 // The texts of shaders that models make, by the adapter that they run on.
+import { kernelRow } from '../../src/bench/work.ts';
 import type { ShaderSpec } from '../../src/gpu/kernel.ts';
 import { type ShaderText, shaderText } from '../../src/gpu/shader.ts';
 import { defaultTuning, PLAIN_TUNING, type Tuning, VARIANTS } from '../../src/kernels/tuning.ts';
@@ -6,6 +7,7 @@ import type { ModelSpec } from '../../src/model/spec.ts';
 import { DTYPES, FORMATS, VALUE_FORMATS, type WeightDtype } from '../../src/quant/index.ts';
 import { shadersOf } from '../../test/support/asked-shaders.ts';
 import { type Adapter, paperGpu } from '../../test/support/paper-gpu.ts';
+import { allLaunches, type ModelLaunches } from './launches.ts';
 import { SHAPES } from './shapes.ts';
 
 interface Run {
@@ -57,23 +59,40 @@ function runs(adapter: Adapter): Run[] {
 export interface NamedShader extends ShaderText {
   /** The kernel and what makes this permutation, but for the sizes of the model: the same for all models. */
   name: string;
+  /** Its row where a table has few. */
+  group: string;
 }
 
-/** Every text once, with its name. */
-export function shaderTexts(adapter: Adapter): NamedShader[] {
-  const specs = runs(adapter).flatMap((run) =>
-    shadersOf(paperGpu(run.adapter), run.tuning, run.spec, run.dtype, run.kv),
-  );
+/** Every text once, with its name: of `runs`, and of what models launch. */
+export function shaderTexts(adapter: Adapter, launches: readonly ModelLaunches[]): NamedShader[] {
+  const specs = [
+    ...runs(adapter).flatMap((run) =>
+      shadersOf(paperGpu(run.adapter), run.tuning, run.spec, run.dtype, run.kv),
+    ),
+    ...launches.flatMap(allLaunches).map(({ shader }) => shader),
+  ];
   const texts = new Map<string, NamedShader>();
   for (const spec of specs) {
     const text = shaderText(spec);
-    texts.set(text.code, { ...text, name: nameOf(spec) });
+    texts.set(text.code, { ...text, name: nameOf(spec), group: kernelRow(spec) });
   }
   return [...texts.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
 /** Constants that are a kernel's shape, not a model's. */
-const SHAPING = ['HEAD_DIM', 'WG', 'LANES', 'TOKENS', 'ROWS', 'TOP', 'BITS'];
+const SHAPING = [
+  'HEAD_DIM',
+  'TALL',
+  'WIDE',
+  'DEPTH',
+  'ACROSS',
+  'WG',
+  'LANES',
+  'TOKENS',
+  'ROWS',
+  'TOP',
+  'BITS',
+];
 
 export function nameOf({ kernel, imports = {}, constants }: ShaderSpec): string {
   const flags = Object.entries(constants).filter(([, value]) => value === true);

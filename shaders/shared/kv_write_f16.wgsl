@@ -1,5 +1,7 @@
 // Writes two neighbouring elements of the KV cache, packed as f16. A value past f16 is noted behind q's rows, which the host looks
 // at: for each sequence, whether it is of a key (1) or of a value (2), and how large.
+#import key_f16
+
 fn kv_store(sequence: u32, element: u32, value: vec2f) {
   let size = max(abs(value.x), abs(value.y));
   if (size >= 65520.0) {

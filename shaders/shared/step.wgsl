@@ -17,3 +17,6 @@ struct Step {
   // Row of the next step that the first sampled token goes to.
   next: u32,
 }
+
+// More than a step has: loops over rows that end at a constant get no second counter from browsers' compilers.
+const MOST_ROWS = 1u << 20u;

@@ -1,10 +1,12 @@
-// Sums and maxima over a workgroup of WG threads; every thread gets them. Uniform control flow only.
+// Sums and maxima over a workgroup of WG threads, a power of two; every thread gets them. Uniform control flow only.
+const LEVELS = firstTrailingBit(WG);
 var<workgroup> workgroup_values: array<f32, WG>;
 
 fn workgroup_sum(value: f32, lid: u32) -> f32 {
   workgroup_values[lid] = value;
   workgroupBarrier();
-  for (var half = WG / 2u; half > 0u; half /= 2u) {
+  for (var level = 1u; level <= LEVELS; level++) {
+    let half = WG >> level;
     if (lid < half) {
       workgroup_values[lid] += workgroup_values[lid + half];
     }
@@ -16,7 +18,8 @@ fn workgroup_sum(value: f32, lid: u32) -> f32 {
 fn workgroup_max(value: f32, lid: u32) -> f32 {
   workgroup_values[lid] = value;
   workgroupBarrier();
-  for (var half = WG / 2u; half > 0u; half /= 2u) {
+  for (var level = 1u; level <= LEVELS; level++) {
+    let half = WG >> level;
     if (lid < half) {
       workgroup_values[lid] = max(workgroup_values[lid], workgroup_values[lid + half]);
     }

@@ -1,7 +1,5 @@
 // requires: subgroups
 enable subgroups;
-// One lane a row is all that makes `u` differ between threads: it does not.
-diagnostic(off, subgroup_uniformity);
 
 // Reads four rows of x, one for each of four neighbours of a subgroup of 4 or more, who tell one another: a CPU that plays GPU
 // loads for each thread, though all threads of a workgroup want the same.

@@ -57,6 +57,7 @@ export const MEMBERS = {
   setLinearMaps: { kind: 'call' },
   loadAdapter: { kind: 'call', source: true },
   unloadAdapter: { kind: 'call' },
+  tune: { kind: 'call' },
   reset: { kind: 'call' },
 } satisfies MemberTable<Carried>;
 

@@ -1,9 +1,10 @@
 import { profileOf } from '../gpu/profile.ts';
 import { markdownTable } from '../markdown.ts';
 import { CLAIMS, CLAIMS_NOTE } from './claims.ts';
+import { comparedWith, KERNEL_HEAD, kernelCells, kernelRows, PHASES } from './kernels.ts';
 import type { BenchResult, Which } from './result.ts';
 import type { Spread } from './stats.ts';
-import { adapterText, figure, kernelTimes, quartilesText, ratioText, summaryOf } from './summary.ts';
+import { adapterText, figure, quartilesText, ratioText, summaryOf } from './summary.ts';
 
 /** The whole result. */
 export const toJson = (result: BenchResult): string => `${JSON.stringify(result, undefined, 2)}\n`;
@@ -58,14 +59,19 @@ export function toCsv(result: BenchResult): string {
     line('token', model, position, 'ms', ms.median, ms);
     line('read', model, position, 'GB/s', gigabytesPerSecond);
   }
-  for (const { model, batch, ms, tokensPerSecond } of result.batches) {
+  for (const { model, batch, ms, tokensPerSecond, weightBytesPerToken } of result.batches) {
+    line('weights read a token of a batch', model, batch, 'bytes', weightBytesPerToken);
     line('step of a batch', model, batch, 'ms', ms.median, ms);
     line('throughput of a batch', model, batch, 'tokens/s', tokensPerSecond);
   }
   for (const { model, rows, length, ms } of result.training)
     line('training step', model, `${rows}x${length}`, 'ms', ms.median, ms);
-  for (const { model, phase, block, kernel, microseconds } of result.profile)
+  for (const { model, phase, block, kernel, microseconds, expected, work } of result.profile) {
     line(`GPU time, ${phase}, ${kernel}`, model, block ?? '', 'us', microseconds);
+    if (expected !== null) line(`expected, ${phase}, ${kernel}`, model, block ?? '', 'us', expected);
+    line(`bytes, ${phase}, ${kernel}`, model, block ?? '', 'bytes', work.bytes);
+    line(`multiply-adds, ${phase}, ${kernel}`, model, block ?? '', 'count', work.multiplyAdds);
+  }
   return `${lines.map((cells) => cells.map(cell).join(',')).join('\n')}\n`;
 }
 
@@ -121,16 +127,12 @@ export function toMarkdown(result: BenchResult): string {
     'Times are medians (quartiles). Memory is from the ledger of buffers, counts are from the shapes.',
     ...(result.settings.training === 'yes' ? [`Training: ${result.trainingNote}`] : []),
   ];
-  const kernels = kernelTimes(result, 'decode');
-  out.push('', '## GPU time of a token by kernel', '', result.profileNote);
-  if (kernels.length > 0)
-    out.push(
-      '',
-      ...markdownTable(
-        ['kernel', 'parent, us', 'child, us'],
-        kernels.map(({ kernel, pair }) => [kernel, ...pair.map((us) => us.toFixed(0))]),
-      ),
-    );
+  out.push('', '## GPU time by kernel', '', result.profileNote, '', comparedWith(result));
+  for (const [phase, words] of PHASES) {
+    const kernels = kernelRows(result, phase);
+    if (kernels.length > 0)
+      out.push('', `### Of ${words}`, '', ...markdownTable(KERNEL_HEAD, kernels.map(kernelCells)));
+  }
   out.push('', '## Reference: the paper (not measured here)', '', CLAIMS_NOTE, '');
   for (const { what, figure, from } of CLAIMS) out.push(`- ${what}: ${figure} (${from})`);
   return `${out.join('\n')}\n`;

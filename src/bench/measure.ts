@@ -1,13 +1,16 @@
 import type { Runner } from '../engine/runner.ts';
 import { GREEDY } from '../engine/sampler.ts';
 import { throwIfAborted } from '../errors.ts';
-import { writeStep } from '../gpu/recorder.ts';
+import type { Gpu } from '../gpu/device.ts';
+import { type Dispatch, type StepShape, writeStep } from '../gpu/recorder.ts';
 import { type LaunchTime, timeLaunches } from '../gpu/timestamps.ts';
 import type { Weight } from '../kernels/tensor.ts';
+import { widthOf } from '../kernels/tuning.ts';
 import { ROW_BYTES, recordBlocks } from '../model/forward.ts';
 import { kvBytes, type Plan } from '../model/spec.ts';
 import type { Session } from './open.ts';
 import { type Spread, spreadOf } from './stats.ts';
+import { type Work, weightBytesOf, workOf } from './work.ts';
 
 /** Pseudorandom token ids; the same for both models where their vocabularies have one size. */
 const tokenAt = (i: number, vocab: number): number => (Math.imul(i + 1, 2654435761) >>> 8) % vocab;
@@ -118,18 +121,43 @@ export function trafficPerToken(
   };
 }
 
+/** Bytes of weights that a step of all sequences reads at a position, for each of its tokens. */
+export async function weightBytesPerToken({ runner, plan }: Timed, position: number): Promise<number> {
+  const rows = runner.sequences;
+  const step = { rows, first: 0, count: rows, next: 0, context: position + 1 };
+  return weightBytesOf(await runner.decodeDispatches(plan, position + 1), step) / rows;
+}
+
+/** A launch's time, and what it has to do. */
+export interface TimedWork extends LaunchTime {
+  work: Work;
+}
+
+async function timeWork(
+  gpu: Gpu,
+  dispatches: readonly Dispatch[],
+  step: StepShape,
+  rounds: number,
+  before: () => Promise<void> | void,
+): Promise<TimedWork[] | undefined> {
+  const times = await timeLaunches(gpu, dispatches, step, rounds, before);
+  // Both leave out what the step does not need.
+  const works = dispatches.flatMap((dispatch) => workOf(dispatch, step) ?? []);
+  return times?.map((time, i) => ({ ...time, work: works[i]! }));
+}
+
 /** GPU time of each launch of a decode step at a position; undefined without timestamp-query. */
 export async function profileDecode(
   session: Timed,
   position: number,
   rounds: number,
-): Promise<LaunchTime[] | undefined> {
+): Promise<TimedWork[] | undefined> {
   const { runner, plan } = session;
   const { gpu, scratch } = runner.parts;
   const rows = runner.sequences;
   const dispatches = await runner.decodeDispatches(plan, position + 1);
   const step = { rows, first: 0, count: rows, next: 0, context: position + 1 };
-  return timeLaunches(gpu, dispatches, step, rounds, async () => {
+  return timeWork(gpu, dispatches, step, rounds, async () => {
     await seek(session, position);
     writeStep(gpu, scratch.step, step);
   });
@@ -140,7 +168,7 @@ export function profilePrompt(
   { runner, spec, plan }: Timed,
   tokens: number,
   rounds: number,
-): Promise<LaunchTime[] | undefined> {
+): Promise<TimedWork[] | undefined> {
   const rows = Math.min(tokens, runner.parts.scratch.rows);
   const ids = Array.from({ length: rows }, (_, i) => tokenAt(i, spec.vocabSize));
   return profileBlocks(runner, plan, ids, 0, rounds);
@@ -156,18 +184,17 @@ export async function profileBlocks(
   tokens: readonly number[],
   position: number,
   rounds: number,
-): Promise<LaunchTime[] | undefined> {
+): Promise<TimedWork[] | undefined> {
   const { gpu, scratch, tuning } = parts;
   const rows = tokens.length;
   const buffer = ledger.storage('profiled rows', ROW_BYTES * rows, 'scratch');
   try {
     const data = tokens.flatMap((token, i) => [token, 0, position + i, 0]);
     gpu.device.queue.writeBuffer(buffer, 0, Uint32Array.from(data));
-    const width = rows >= tuning.wideFrom ? 'many' : rows === 1 ? 'one' : 'few';
-    const dispatches = await recordBlocks(parts, plan, buffer, width);
+    const dispatches = await recordBlocks(parts, plan, buffer, widthOf(tuning, rows, true));
     const step = { rows, first: 0, count: 0, next: 0, context: position + rows };
     const before = (): void => writeStep(gpu, scratch.step, step);
-    return await timeLaunches(gpu, dispatches, step, rounds, before);
+    return await timeWork(gpu, dispatches, step, rounds, before);
   } finally {
     ledger.release(buffer);
   }

@@ -3,6 +3,7 @@ import type { Profile } from '../gpu/profile.ts';
 import type { WeightDtype } from '../kernels/tensor.ts';
 import type { SettingName } from './settings.ts';
 import type { Spread } from './stats.ts';
+import type { Work } from './work.ts';
 
 /** 0: the parent, 1: the child. */
 export type Which = 0 | 1;
@@ -61,6 +62,8 @@ export interface BatchPoint {
   ms: Spread;
   /** Of all sequences together, by the median. */
   tokensPerSecond: number;
+  /** Bytes of weights that a step reads, with those that it reads several times, for each of its tokens: counted. */
+  weightBytesPerToken: number;
 }
 
 export interface ProfilePoint {
@@ -70,6 +73,10 @@ export interface ProfilePoint {
   block: number | null;
   kernel: string;
   microseconds: number;
+  /** What the launch has to do: counted. */
+  work: Work;
+  /** Microseconds that the model of speed expects on `adapter.gpu`; null where that is. */
+  expected: number | null;
 }
 
 export interface TrainingPoint {
@@ -89,6 +96,10 @@ export interface BenchResult {
     /** As the browser gives them; may be empty. */
     vendor: string;
     architecture: string;
+    device: string;
+    description: string;
+    /** Which GPU of src/bench/gpus.ts it is, as its names tell or its user says; null where nobody does. */
+    gpu: string | null;
     /** A CPU does the work of a GPU: only ratios mean anything. */
     software: boolean;
     /** Which kernels and defaults it got: those for a GPU, or those for a software adapter. */

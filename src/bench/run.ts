@@ -1,16 +1,21 @@
 import { ShishuError, throwIfAborted } from '../errors.ts';
 import { type Gpu, type GpuOptions, openGpu } from '../gpu/device.ts';
-import { copyBandwidth, type LaunchTime } from '../gpu/timestamps.ts';
+import { adapterWords } from '../gpu/profile.ts';
+import { copyBandwidth } from '../gpu/timestamps.ts';
 import { type ModelSpec, parameterCount } from '../model/spec.ts';
 import { factsOf } from './facts.ts';
 import { checkFit, sessionOptions } from './fit.ts';
+import { gpuOf } from './gpus.ts';
+import { compareWith } from './kernels.ts';
 import {
   interleaved,
   profileDecode,
   profilePrompt,
+  type TimedWork,
   timeDecode,
   timeFirstToken,
   trafficPerToken,
+  weightBytesPerToken,
 } from './measure.ts';
 import {
   type Described,
@@ -72,13 +77,17 @@ const MOST_TRAINED = 30e6;
 const unmeasured = (asked: boolean): string => (asked ? 'Not reached.' : 'Not asked for.');
 
 function emptyResult(gpu: Gpu, settings: BenchSettings, runtime: string): BenchResult {
+  const info = gpu.device.adapterInfo;
   return {
     format: 'shishulm-bench-1',
     date: new Date().toISOString(),
     adapter: {
       name: gpu.name,
-      vendor: gpu.device.adapterInfo?.vendor ?? '',
-      architecture: gpu.device.adapterInfo?.architecture ?? '',
+      vendor: info?.vendor ?? '',
+      architecture: info?.architecture ?? '',
+      device: info?.device ?? '',
+      description: info?.description ?? '',
+      gpu: gpuOf(adapterWords(info))?.name ?? null,
       software: gpu.software,
       profile: gpu.profile,
       features: { ...gpu.features },
@@ -233,14 +242,21 @@ class Run {
       );
   }
 
-  #batch(sessions: readonly Session[], batch: number): Promise<void> {
+  async #batch(sessions: readonly Session[], batch: number): Promise<void> {
     const position = batchPosition(this.#settings);
-    return this.#point(
+    const weights = await Promise.all(sessions.map((session) => weightBytesPerToken(session, position)));
+    await this.#point(
       sessions,
       `Batch of ${batch}`,
       (session) => timeDecode(session, position, this.#settings.steps, this.#options.signal),
       (model, ms) =>
-        this.result.batches.push({ model, batch, ms, tokensPerSecond: (1000 * batch) / ms.median }),
+        this.result.batches.push({
+          model,
+          batch,
+          ms,
+          tokensPerSecond: (1000 * batch) / ms.median,
+          weightBytesPerToken: weights[model]!,
+        }),
     );
   }
 
@@ -298,14 +314,16 @@ class Run {
       result.profileNote = 'Neither a position nor a prompt was asked for.';
       return;
     }
-    const add = (model: Which, phase: 'decode' | 'prompt', times: readonly LaunchTime[] = []): void => {
-      for (const { label, block, nanoseconds } of times)
+    const add = (model: Which, phase: 'decode' | 'prompt', times: readonly TimedWork[] = []): void => {
+      for (const { label, block, nanoseconds, work } of times)
         result.profile.push({
           model,
           phase,
           block: block ?? null,
           kernel: label,
           microseconds: nanoseconds / 1000,
+          work,
+          expected: null,
         });
     };
     for (const model of PAIR) {
@@ -314,6 +332,7 @@ class Run {
       if (position !== undefined) add(model, 'decode', await profileDecode(session, position, ROUNDS));
       if (tokens !== undefined) add(model, 'prompt', await profilePrompt(session, tokens, ROUNDS));
     }
+    compareWith(result, result.adapter.gpu);
     result.profileNote =
       `Each kernel in a pass of its own, mean of ${ROUNDS}: ${phases.join(', and ')}. It tells shares: passes cost, so the sum is ` +
       'more than a step takes. Browsers may round timestamps to 0.1 ms.';

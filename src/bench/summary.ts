@@ -92,6 +92,9 @@ export function summaryOf(result: BenchResult): SummaryRow[] {
   for (const batch of new Set(result.batches.map((point) => point.batch))) {
     const pair = both(result.batches, (point) => point.batch === batch);
     rate(`Batch of ${batch}`, pair, batch);
+    if (!pair) continue;
+    const read = pair.map(({ weightBytesPerToken }) => weightBytesPerToken) as Pair;
+    add({ what: `Weights read a token, batch of ${batch}`, unit: 'bytes', kind: 'counted' }, read);
   }
   const trained = both(result.training, () => true);
   timed('Training step', trained);

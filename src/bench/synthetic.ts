@@ -3,6 +3,7 @@ import { Ledger } from '../gpu/buffer.ts';
 import type { Gpu } from '../gpu/device.ts';
 import { encode, Recorder } from '../gpu/recorder.ts';
 import { SYNTHESISE_BYTES, synthesise } from '../kernels/synthesise.ts';
+import { gainSize } from '../kernels/tensor.ts';
 import type { FillPlan } from '../model/weights.ts';
 
 const STEP = { rows: 0, first: 0, count: 0, next: 0, context: 0 };
@@ -50,8 +51,8 @@ export async function fillSynthetic(
   }
   for (const { weight } of fill.gains)
     for (const { vectors } of weight.parts)
-      device.queue.writeBuffer(vectors!, 0, new Float32Array(weight.cols).fill(1));
+      device.queue.writeBuffer(vectors!, 0, new Float32Array(gainSize(weight.cols)).fill(1));
   for (const { buffer, at } of fill.plain)
     device.queue.writeBuffer(buffer, 4 * at, new Float32Array(buffer.size / 4 - at).fill(1));
-  await device.queue.onSubmittedWorkDone();
+  await gpu.readBack.told(device.queue.onSubmittedWorkDone());
 }

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { type ParseArgsConfig, parseArgs } from 'node:util';
 import type { LoadOptions } from '../engine/types.ts';
 import { ShishuError } from '../errors.ts';
@@ -32,6 +33,7 @@ const COMMON = {
   json: flag,
   tune: flag,
   'no-tune': flag,
+  tuning: text,
   ...CACHE,
 } as const;
 
@@ -47,8 +49,9 @@ ${PROFILE_HELP}
 ${CACHE_HELP}`;
 export const COMMON_HELP = `${MODEL_HELP}
 ${GPU_HELP}
-  --tune, --no-tune  choose kernels by timing a few, once a GPU and model (on, but where a CPU plays
-                   GPU and with --profile software)
+  --tune, --no-tune  choose kernels by timing a few once the command is done, once a GPU and model (on, but
+                   where a CPU plays GPU and with --profile software)
+  --tuning FILE    a choice of kernels, as shishulm tune prints it
   --json           one JSON object on stdout`;
 
 export const usageError = (message: string, mend?: string): ShishuError =>
@@ -133,6 +136,18 @@ export function cacheOf(values: { 'no-cache'?: boolean; refresh?: boolean }): bo
   return refresh ? 'refresh' : !none;
 }
 
+/** The choice of kernels in a file; what it names is the engine's to check. */
+function tuningOf(path: string): NonNullable<LoadOptions['tuning']> {
+  try {
+    return JSON.parse(readFileSync(path, 'utf8'));
+  } catch (cause) {
+    throw usageError(
+      `--tuning is ${path}, which holds no choice of kernels: ${(cause as Error).message}.`,
+      'shishulm tune prints one.',
+    );
+  }
+}
+
 /** The common options as `loadModel` takes them; it checks their values. */
 export function loadOptionsOf(values: {
   dtype?: string;
@@ -141,6 +156,7 @@ export function loadOptionsOf(values: {
   profile?: string;
   tune?: boolean;
   'no-tune'?: boolean;
+  tuning?: string;
   'no-cache'?: boolean;
   refresh?: boolean;
 }): LoadOptions {
@@ -149,6 +165,7 @@ export function loadOptionsOf(values: {
   return {
     cache: cacheOf(values),
     ...((tune || plain) && { tune: tune === true }),
+    ...(values.tuning !== undefined && { tuning: tuningOf(values.tuning) }),
     ...(values.profile !== undefined && { profile: checkProfile(values.profile) }),
     ...(values.dtype !== undefined && { dtype: values.dtype as NonNullable<LoadOptions['dtype']> }),
     ...(values.kv !== undefined && { kv: values.kv as NonNullable<LoadOptions['kv']> }),

@@ -20,7 +20,7 @@ export function parseTextCommand<const T extends NonNullable<ParseArgsConfig['op
   options: T,
 ) {
   const { values, folder } = parseCommand(argv, { ...TEXT_OPTIONS, ...options });
-  refuseOptions(values, ['dtype', 'kv', 'context', 'tune', 'no-tune']);
+  refuseOptions(values, ['dtype', 'kv', 'context', 'tune', 'no-tune', 'tuning']);
   return { values, folder, profile: checkProfile((values as { profile?: string }).profile ?? 'auto') };
 }
 

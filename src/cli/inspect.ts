@@ -77,7 +77,7 @@ ${GPU_HELP}
 
   async run(argv) {
     const { values, folder } = parseCommand(argv, {});
-    refuseOptions(values, ['tune', 'no-tune']);
+    refuseOptions(values, ['tune', 'no-tune', 'tuning']);
     const options = loadOptionsOf(values);
     const headers = await readHeaders(
       await openModelFolder(folder, cacheOf(values) === true ? 'kept-only' : false),

@@ -88,12 +88,19 @@ export const openLora = async (
   cache: SourceOptions['cache'],
 ): Promise<Source | undefined> => (path === undefined ? undefined : openModelFolder(path, cache));
 
+/** Whether kernels are timed for later commands: with the profile of a GPU that nobody forced, it is one. */
+const isToBeTimed = (
+  { tune, profile = 'auto' }: LoadOptions,
+  { info: { kernels, ...info } }: EngineModel,
+): boolean =>
+  kernels.from === 'defaults' && (tune ?? (profile === 'auto' && info.profile === 'gpu')) === true;
+
 /**
  * Loads a model, with the adapter of `--lora`, for as long as it is used.
  * @param use gets what chooses the adapter, too
  */
 export async function withModel(
-  model: string,
+  model: string | Source,
   { lora, ...options }: Parameters<typeof openModel>[1] & { lora: string | undefined },
   use: (model: EngineModel, chosen: { adapter?: string }) => Promise<void>,
 ): Promise<void> {
@@ -103,6 +110,8 @@ export async function withModel(
     const { signal } = options;
     const adapter = source && (await loaded.loadAdapter(source, { name: 'lora', signal })).name;
     await use(loaded, adapter === undefined ? {} : { adapter });
+    // What the command is for has been done.
+    if (isToBeTimed(options, loaded)) await loaded.tune().catch(() => {});
   } finally {
     await loaded.dispose();
   }

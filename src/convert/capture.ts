@@ -66,7 +66,7 @@ export async function makeCapture(runner: Runner, plan: Plan, layers: readonly n
         },
         async (rows, position) => {
           const bytes = states * rows * rowBytes;
-          await staging.mapAsync(GPUMapMode.READ, 0, bytes);
+          await gpu.readBack.told(staging.mapAsync(GPUMapMode.READ, 0, bytes));
           const values = new Float32Array(staging.getMappedRange(0, bytes).slice(0));
           staging.unmap();
           const { x, a, guess } = captured;

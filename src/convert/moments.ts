@@ -122,7 +122,7 @@ export async function makeAccumulator(
           sum(point);
         });
         // Else all windows would queue up at once.
-        await gpu.device.queue.onSubmittedWorkDone();
+        await gpu.readBack.told(gpu.device.queue.onSubmittedWorkDone());
         throwIfLost(gpu);
       },
       async take() {

@@ -1,18 +1,13 @@
 import { ShishuError } from '../errors.ts';
 import { guardMemory } from '../gpu/buffer.ts';
-import type { Gpu } from '../gpu/device.ts';
-import { PLAIN_TUNING } from '../kernels/tuning.ts';
 import type { Plan } from '../model/spec.ts';
 import { clearNote, readOverflow } from './kv-range.ts';
+import { compileFailures, type Failure, rescued, warmed } from './rescue.ts';
 import { Runner } from './runner.ts';
 import { selfTest } from './self-test.ts';
 import { kvOf, type RunnerOptions, scratchOf } from './size.ts';
+import type { WrongKernel } from './spot-checks.ts';
 import type { SelfTest } from './types.ts';
-
-/** The same device, as if it lacked what its drivers may do wrongly: subgroups. */
-const plainGpu = (gpu: Gpu): Gpu =>
-  // What is behind it, as `lost`, goes on changing.
-  Object.create(gpu, { features: { value: { ...gpu.features, subgroups: false } } });
 
 export interface CheckOptions {
   warn?: ((message: string) => void) | undefined;
@@ -21,7 +16,11 @@ export interface CheckOptions {
 }
 
 /** The model with the KV cache as f32. */
-async function withWideKv({ parts, ledger }: Runner, plan: Plan, options: RunnerOptions): Promise<Runner> {
+async function withWideKv(
+  { parts, ledger, leftOut }: Runner,
+  plan: Plan,
+  options: RunnerOptions,
+): Promise<Runner> {
   const { gpu, spec, tuning } = parts;
   ledger.releaseAll('scratch');
   ledger.releaseAll('kv');
@@ -29,11 +28,26 @@ async function withWideKv({ parts, ledger }: Runner, plan: Plan, options: Runner
     const kv = kvOf(gpu, ledger, spec, options);
     return new Runner({ ...parts, kv, scratch: scratchOf(gpu, ledger, spec, tuning, options) }, ledger);
   });
-  await wide.warm(plan);
-  return wide;
+  wide.leftOut.push(...leftOut);
+  return warmed(wide, plan, options);
 }
 
-/** Makes sure that the model's kernels compute rightly, with plain ones where the usual ones do not. */
+const failuresOf = ({ parts: { gpu } }: Runner, found: readonly WrongKernel[]): Failure[] =>
+  found.map(({ shader, ...wrong }) => ({
+    shader,
+    kernel: wrong.kernel,
+    why: 'computes wrongly in',
+    error: new ShishuError(
+      'self-test',
+      `The GPU ${gpu.name} computes wrongly: ${wrong.kernel} gave ${wrong.found}, not ${wrong.expected}.`,
+      {
+        details: { adapter: gpu.name, ...wrong },
+        mend: 'Update the browser and the graphics driver, or use another GPU.',
+      },
+    ),
+  }));
+
+/** Makes sure that the model's kernels compute rightly, with the next best ones where the usual ones do not. */
 export async function checkKernels(
   runner: Runner,
   plan: Plan,
@@ -42,7 +56,15 @@ export async function checkKernels(
 ): Promise<{ runner: Runner; selfTest: SelfTest }> {
   const begun = performance.now();
   clearNote(runner.parts, 0);
-  const found = await selfTest(runner, plan);
+  const test = async (at: Runner): Promise<Failure[]> => {
+    try {
+      await at.warm(plan);
+      return failuresOf(at, await selfTest(at, plan));
+    } catch (error) {
+      return compileFailures(at, error);
+    }
+  };
+  const found = await test(runner);
   const overflow = await readOverflow(runner.parts, 0);
   if (overflow) {
     if (!widen) throw overflow;
@@ -51,32 +73,13 @@ export async function checkKernels(
     warn(`${overflow.message.replace(overflow.mend!, '').trim()} It is f32 instead.`);
     return checkKernels(await withWideKv(runner, plan, wider), plan, wider, { warn });
   }
-  const wrong = found.map(({ kernel }) => kernel);
-  const ended = (kernels: SelfTest['kernels']): SelfTest => ({
-    kernels,
-    wrong,
-    ms: performance.now() - begun,
+  let first: Failure[] | undefined = found;
+  const checked = await rescued(runner, options, async (at) => {
+    const failures = first ?? (await test(at));
+    first = undefined;
+    return failures;
   });
-  if (found.length === 0) return { runner, selfTest: ended('usual') };
-  const { ledger } = runner;
-  const { spec, ...kept } = runner.parts;
-  const gpu = plainGpu(kept.gpu);
-  ledger.releaseAll('scratch');
-  const plain = await guardMemory(gpu, 'plain kernels', () => {
-    const scratch = scratchOf(gpu, ledger, spec, PLAIN_TUNING, options);
-    return new Runner({ ...kept, gpu, spec, tuning: PLAIN_TUNING, scratch }, ledger);
-  });
-  await plain.warm(plan);
-  const [still] = await selfTest(plain, plan);
-  if (still)
-    throw new ShishuError(
-      'self-test',
-      `The GPU ${gpu.name} computes wrongly: ${still.kernel} gave ${still.found}, not ${still.expected}.`,
-      {
-        details: { adapter: gpu.name, ...still },
-        mend: 'Update the browser and the graphics driver, or use another GPU.',
-      },
-    );
-  warn(`The GPU ${gpu.name} computes wrongly in ${wrong.join(', ')}: slower kernels are used.`);
-  return { runner: plain, selfTest: ended('plain') };
+  const wrong = found.filter(({ why }) => why === 'computes wrongly in').map(({ kernel }) => kernel);
+  const kernels = wrong.length === 0 ? 'usual' : 'plain';
+  return { runner: checked, selfTest: { kernels, wrong, ms: performance.now() - begun } };
 }

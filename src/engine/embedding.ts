@@ -11,7 +11,8 @@ import type { Plan } from '../model/spec.ts';
 import { clearNote, readOverflow } from './kv-range.ts';
 import { abortSignal, flag, givenOptions, number } from './options.ts';
 import { checkIds, idList, isIds } from './prompt.ts';
-import type { Row, Runner, WholeCall } from './runner.ts';
+import type { Runner } from './runner.ts';
+import type { Row, WholeCall } from './step.ts';
 import type { Embeddings, EmbedInput, EmbedOptions, TokenIds } from './types.ts';
 
 /** Chunks of a prompt, and texts, that run before others get their turn. */

@@ -10,7 +10,6 @@ import type { TensorEntry } from '../formats/tensor-entry.ts';
 import { loadTokenizer } from '../formats/tokenizer.ts';
 import { guardMemory, Ledger } from '../gpu/buffer.ts';
 import { type Gpu, type GpuOptions, lossOr, openGpuBeside, throwIfLost } from '../gpu/device.ts';
-import { checkProfile } from '../gpu/profile.ts';
 import type { WeightDtype } from '../kernels/tensor.ts';
 import type { TunedKernels } from '../kernels/tuning.ts';
 import { F16Fit } from '../model/f16-fit.ts';
@@ -18,13 +17,15 @@ import type { ForwardParts } from '../model/forward.ts';
 import { fillFromCheckpoint } from '../model/load.ts';
 import { type ModelSpec, planOf, tensorsOf, withoutHead } from '../model/spec.ts';
 import type { FillPlan } from '../model/weights.ts';
-import { DTYPES, DTYPES_TEXT } from '../quant/index.ts';
 import { checkKernels } from './check-kernels.ts';
-import { keptTuning, type TuningStore } from './kept-tuning.ts';
-import { LocalModel, type ModelParts } from './model.ts';
+import { browserStore, checkTuning, keptTuning, type TuningStore } from './kept-tuning.ts';
+import { checkLoadOptions } from './load-options.ts';
+import { LocalModel } from './model.ts';
+import type { ModelParts } from './model-parts.ts';
+import { leftOutText, warmed } from './rescue.ts';
 import { Runner } from './runner.ts';
 import { allocateParts, misfit, type RunnerOptions, sizeLimits, sizeOf } from './size.ts';
-import type { KvDtype, LoadOptions, LoadProgress, ReloadOptions, SelfTest } from './types.ts';
+import type { KernelInfo, KvDtype, LoadOptions, LoadProgress, ReloadOptions, SelfTest } from './types.ts';
 import { autoFormats, blockTypes, convertedText, type FormatShare, formatShares } from './weight-formats.ts';
 
 export type { RunnerOptions } from './size.ts';
@@ -42,7 +43,7 @@ const DEFAULT_CONTEXT = 4096;
  * Allocates a model on the GPU and lets `fill` write its weights while the kernels compile. When one of them fails the other
  * ends too, and everything is freed.
  * @param fill gets a signal that is raised by `signal`, and when it is not needed any more
- * @param choose may choose other kernels; `filled` is when the weights are there
+ * @param choose may choose other kernels
  */
 export async function makeRunner(
   gpu: Gpu,
@@ -53,7 +54,7 @@ export async function makeRunner(
     choose,
     signal,
   }: {
-    choose?: ((parts: ForwardParts, filled: Promise<void>) => Promise<Partial<TunedKernels>>) | undefined;
+    choose?: ((parts: ForwardParts) => Promise<Partial<TunedKernels>>) | undefined;
     signal?: AbortSignal | undefined;
   } = {},
 ): Promise<Runner> {
@@ -65,12 +66,11 @@ export async function makeRunner(
     const done = new AbortController();
     const filled = fill(what, anySignal(done.signal, signal));
     const compile = async (): Promise<Runner> => {
-      if (choose) Object.assign(parts, { tuning: { ...parts.tuning, ...(await choose(parts, filled)) } });
+      if (choose) Object.assign(parts, { tuning: { ...parts.tuning, ...(await choose(parts)) } });
       // What is allocated from here on would not be freed.
       throwIfAborted(done.signal);
       const runner = await guardMemory(gpu, 'the model', () => new Runner(parts, ledger));
-      await runner.warm(planOf(spec));
-      return runner;
+      return warmed(runner, planOf(spec), options, () => filled);
     };
     try {
       const [runner] = await Promise.all([compile(), filled]);
@@ -105,25 +105,6 @@ export function checkpointFor(
       throw error;
     }
   }
-}
-
-/** Checks what can be wrong with options whatever the model. */
-function checkLoadOptions({
-  dtype = 'auto',
-  kv = 'auto',
-  batch = 1,
-  selfTest = true,
-  tune,
-  profile,
-}: LoadOptions) {
-  if (!['auto', ...DTYPES].includes(dtype)) refuseOption('dtype', dtype, `auto, ${DTYPES_TEXT}`);
-  if (kv !== 'auto' && kv !== 'f32' && kv !== 'f16') refuseOption('kv', kv, 'auto, f32 or f16');
-  if (typeof selfTest !== 'boolean') refuseOption('selfTest', selfTest, 'true or false');
-  if (!Number.isInteger(batch) || batch < 1 || batch > 256)
-    refuseOption('batch', batch, 'a whole number from 1 to 256');
-  if (tune !== undefined && typeof tune !== 'boolean') refuseOption('tune', tune, 'true or false');
-  if (profile !== undefined) checkProfile(profile);
-  return { dtype, kv, batch };
 }
 
 function contextOf({ contextLength }: LoadOptions, { maxPositions }: ModelSpec): number {
@@ -295,8 +276,16 @@ async function openModel(
     const auto = (options.dtype ?? 'auto') === 'auto';
     // A CPU's times say nothing of a GPU, also with a GPU's kernels.
     const { tune = !gpu.software && gpu.profile === 'gpu' && gpuOptions.tuning === undefined } = options;
-    const choose = (parts: ForwardParts, filled: Promise<void>): Promise<Partial<TunedKernels>> =>
-      keptTuning(parts, plan, filled, gpuOptions.tuningStore, { signal });
+    const given = options.tuning && checkTuning(options.tuning);
+    const store = gpuOptions.tuningStore ?? browserStore();
+    const timed = tune === true;
+    let from: KernelInfo['from'] = given ? 'given' : 'defaults';
+    const choose = async (parts: ForwardParts): Promise<Partial<TunedKernels>> => {
+      if (given) return given;
+      const kept = timed ? await keptTuning(parts, store) : undefined;
+      if (kept) from = 'kept';
+      return kept ?? {};
+    };
     if (note) tell(note);
     const totalBytes = checkpoint.storedBytes;
     let loadedBytes = 0;
@@ -338,7 +327,7 @@ async function openModel(
         phase = 'compile';
         report();
       };
-      return makeRunner(gpu, spec, sized, fill, { choose: tune ? choose : undefined, signal });
+      return makeRunner(gpu, spec, sized, fill, { choose, signal });
     };
     let { own } = sizes;
     const runner = await load(own).catch((error: unknown) => {
@@ -355,6 +344,8 @@ async function openModel(
       options.selfTest === false
         ? { runner, selfTest: NO_TEST }
         : await checkKernels(runner, plan, { ...wanted, own }, { warn, widen });
+    const { leftOut } = checked.runner;
+    if (leftOut.length > 0) tell(leftOutText(gpu, leftOut));
     const [tokenizer, generation, embeddingFiles] = await texts;
     const dispatchesPerToken = (await checked.runner.decodeDispatches(plan)).length;
     throwIfLost(gpu);
@@ -373,6 +364,8 @@ async function openModel(
       open: (like) => openSource(like, sourceOptions),
       memoryLimit: options.memoryLimit,
       formats,
+      tuning: { wanted: timed && from === 'defaults', from, store },
+      warn: tell,
     };
   } catch (error) {
     failed.abort();

@@ -1,8 +1,9 @@
 import type { Gpu } from '../gpu/device.ts';
+import { tunedOf } from '../kernels/fallbacks.ts';
 import { kvBytesPerToken, type Plan, parameterCount } from '../model/spec.ts';
 import { modesOf } from './modes.ts';
 import type { Runner } from './runner.ts';
-import type { AdapterInfo, ModelInfo } from './types.ts';
+import type { AdapterInfo, KernelInfo, ModelInfo } from './types.ts';
 
 interface Loaded
   extends Pick<ModelInfo, 'plan' | 'selfTest' | 'dtype' | 'f32Tensors' | 'formats' | 'sampling'> {
@@ -15,6 +16,7 @@ export function infoOf(
   { runner, plan, gpu, selfTest, dtype, f32Tensors, formats, sampling }: Loaded,
   { plan: running, dispatchesPerToken }: { plan: Plan; dispatchesPerToken: number },
   adapters: readonly AdapterInfo[],
+  from: KernelInfo['from'],
 ): ModelInfo {
   const { spec, kv } = runner.parts;
   return {
@@ -32,6 +34,7 @@ export function infoOf(
     batch: kv.sequences,
     bytes: runner.ledger.byPurpose(),
     selfTest,
+    kernels: { from, tuning: tunedOf(runner.parts.tuning), leftOut: [...runner.leftOut] },
     dispatchesPerToken,
     adapters,
     adapter: gpu.name,

@@ -1,6 +1,7 @@
 import type { ChatTemplateOptions, ToolFormat } from '../formats/chat-template.ts';
 import type { SourceLike } from '../formats/open-source.ts';
 import type { ThoughtTags } from '../formats/reasoning.ts';
+import type { TunedKernels } from '../kernels/tuning.ts';
 import type { ModeSetting, PruneOrder } from './modes.ts';
 import type {
   AdapterInfo,
@@ -116,6 +117,13 @@ export interface EngineModel {
   loadAdapter(source: SourceLike, options?: AdapterOptions): Promise<AdapterInfo>;
   /** Frees an adapter; waits for the calls before it. @throws ShishuError `bad-argument` for a name that is not loaded */
   unloadAdapter(name: string): Promise<void>;
+  /**
+   * Times variants of the kernels now, between replies, whatever the option `tune` says, and runs the fastest from then on: at most
+   * two seconds of work. The choice is kept for the next load, and can be given to one elsewhere (`LoadOptions.tuning`). What is
+   * cached of one conversation is forgotten.
+   * @throws ShishuError `unsupported` where no clock is fine enough
+   */
+  tune(): Promise<TunedKernels>;
   /** Forgets the conversation: the next prompt is prefilled whole. */
   reset(): Promise<void>;
   /**

@@ -1,28 +1,28 @@
 import { ShishuError } from '../errors.ts';
 import type { ChatTemplateOptions, ToolFormat } from '../formats/chat-template.ts';
-import type { EmbeddingFiles } from '../formats/embedding-files.ts';
-import type { SamplingDefaults } from '../formats/generation.ts';
 import type { SourceLike } from '../formats/open-source.ts';
 import type { ThoughtTags } from '../formats/reasoning.ts';
-import type { Tokenizer } from '../formats/tokenizer.ts';
-import { type Gpu, lossOr, throwIfLost } from '../gpu/device.ts';
-import type { WeightDtype } from '../kernels/tensor.ts';
+import { lossOr, throwIfLost } from '../gpu/device.ts';
+import type { TunedKernels } from '../kernels/tuning.ts';
 import { importModule, lazy } from '../lazy.ts';
 import { checkLinearMaps, installLinearMaps } from '../model/linear-maps.ts';
 import type { Plan } from '../model/spec.ts';
-import { type AdapterHost, Adapters } from './adapters.ts';
+import { Adapters } from './adapters.ts';
 import { generateReplies } from './generate.ts';
+import { KernelTuning } from './kernel-tuning.ts';
 import { infoOf } from './model-info.ts';
 import type { EngineModel } from './model-interface.ts';
+import { free, type ModelParts } from './model-parts.ts';
 import { completeOrder, type ModeSetting, modesOf, type PruneOrder, planInModes } from './modes.ts';
 import { checkOptions } from './options.ts';
 import { Places } from './places.ts';
 import { PrefixCache } from './prefix-cache.ts';
 import { checkHead, idList, promptIds, wholeIds } from './prompt.ts';
-import type { Runner, WholeCall } from './runner.ts';
+import type { Runner } from './runner.ts';
 import { Scheduler } from './scheduler.ts';
 import { logitsOf, ofTokens, scoreOf } from './scoring.ts';
 import type { Slot } from './sequence.ts';
+import type { WholeCall } from './step.ts';
 import type {
   AdapterInfo,
   AdapterOptions,
@@ -39,32 +39,15 @@ import type {
   Prompt,
   ReloadOptions,
   Score,
-  SelfTest,
   TokenIds,
   WholeOptions,
 } from './types.ts';
-
-/** What `loadModel` puts together. */
-export interface ModelParts extends AdapterHost {
-  gpu: Gpu;
-  tokenizer: Tokenizer;
-  /** @throws ShishuError what is wrong with them */
-  embeddingFiles(): EmbeddingFiles | undefined;
-  /** As loaded: all of the model's attention. */
-  plan: Plan;
-  eosTokenIds: readonly number[];
-  sampling: SamplingDefaults;
-  dispatchesPerToken: number;
-  selfTest: SelfTest;
-  dtype: WeightDtype;
-  f32Tensors: readonly string[];
-  formats: ModelInfo['formats'];
-}
 
 /** A model that runs in this thread. As many replies run at once as it was loaded for (`batch`); others wait for those before. */
 export class LocalModel implements EngineModel {
   #parts: ModelParts;
   #scheduler: Scheduler;
+  #kernels: KernelTuning;
   /** Lets one change of modes at a time ask the GPU for memory. */
   #changes = new Places(1);
   readonly #reopen: (options: ReloadOptions) => Promise<ModelParts>;
@@ -86,6 +69,7 @@ export class LocalModel implements EngineModel {
     this.#parts = parts;
     this.#running = parts;
     this.#scheduler = this.#schedule(parts);
+    this.#kernels = this.#tuning(parts);
     this.#reopen = reopen;
   }
 
@@ -94,6 +78,10 @@ export class LocalModel implements EngineModel {
       ready: (plan) => this.#ready(plan),
       still: () => this.#still(parts),
     });
+  }
+
+  #tuning({ runner, tuning, warn }: ModelParts): KernelTuning {
+    return new KernelTuning(runner, this.#scheduler, tuning, warn);
   }
 
   #live(): ModelParts {
@@ -109,7 +97,7 @@ export class LocalModel implements EngineModel {
   }
 
   get info(): ModelInfo {
-    return infoOf(this.#live(), this.#running, this.#adapters.info);
+    return infoOf(this.#live(), this.#running, this.#adapters.info, this.#kernels.from);
   }
 
   get hasChatTemplate(): boolean {
@@ -176,18 +164,27 @@ export class LocalModel implements EngineModel {
     const promptTokenIds = promptIds(parts, prompt, checked);
     const masks = checked.constraint && (await this.#masks()).of(checked.constraint);
     this.#still(parts);
-    return yield* generateReplies(
-      { ...parts, scheduler: this.#scheduler, still: () => this.#still(parts) },
-      {
-        promptTokenIds,
-        prompt,
-        replies: n,
-        options: checked,
-        masks,
-        plan: () => ownPlan ?? this.#running.plan,
-        adapter,
-      },
-    );
+    try {
+      return yield* generateReplies(
+        { ...parts, scheduler: this.#scheduler, still: () => this.#still(parts) },
+        {
+          promptTokenIds,
+          prompt,
+          replies: n,
+          options: checked,
+          masks,
+          plan: () => ownPlan ?? this.#running.plan,
+          adapter,
+        },
+      );
+    } finally {
+      this.#kernels.begin(this.#running.plan);
+    }
+  }
+
+  async tune(): Promise<TunedKernels> {
+    this.#live();
+    return this.#kernels.run(this.#running.plan);
   }
 
   /** The plan of a setting, by the model's own order and maps. */
@@ -369,6 +366,8 @@ export class LocalModel implements EngineModel {
     // A reply that nobody reads on must not hold the others up.
     this.#scheduler.close();
     this.#scheduler = this.#schedule(parts);
+    this.#kernels.end();
+    this.#kernels = this.#tuning(parts);
     this.#changes = new Places(1);
     const adapters = this.#adapters.sources;
     this.#adapters = new Adapters();
@@ -380,13 +379,10 @@ export class LocalModel implements EngineModel {
   async dispose(): Promise<void> {
     if (this.#disposed) return;
     this.#disposed = true;
+    this.#kernels.end();
     this.#scheduler.close();
-    await this.#parts.gpu.device.queue.onSubmittedWorkDone().catch(() => undefined);
+    const { device, readBack } = this.#parts.gpu;
+    await readBack.told(device.queue.onSubmittedWorkDone()).catch(() => undefined);
     free(this.#parts);
   }
-}
-
-function free({ runner, gpu }: ModelParts): void {
-  runner.ledger.releaseAll();
-  gpu.close();
 }

@@ -12,6 +12,8 @@ export class Places {
   #free: number;
   #closed = false;
   #waiting: Waiting[] = [];
+  /** Those who come when nobody else is there or waits. */
+  #late: (() => void)[] = [];
 
   constructor(size: number) {
     this.size = size;
@@ -41,6 +43,15 @@ export class Places {
     };
   }
 
+  /** Waits until all places are free and nobody waits for them: whoever asks for them at once gets them. */
+  async idle(): Promise<void> {
+    while (!this.#isIdle()) await new Promise<void>((resolve) => this.#late.push(resolve));
+  }
+
+  #isIdle(): boolean {
+    return this.#closed || (this.#free === this.size && this.#waiting.length === 0);
+  }
+
   /** Lets all in who wait, now and later: there is nothing here any more that they could take from one another. */
   close(): void {
     this.#closed = true;
@@ -54,6 +65,7 @@ export class Places {
       this.#free -= first.count;
       first.enter(true);
     }
+    if (this.#isIdle()) for (const come of this.#late.splice(0)) come();
   }
 
   #giveUp(mine: Waiting): void {

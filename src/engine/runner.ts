@@ -1,75 +1,23 @@
 import { throwIfAborted } from '../errors.ts';
-import { guardMemory, type Ledger } from '../gpu/buffer.ts';
+import { guardMemory, Ledger } from '../gpu/buffer.ts';
 import { type Gpu, throwIfLost } from '../gpu/device.ts';
+import { PipelineError } from '../gpu/pipeline.ts';
 import { type Dispatch, encode, type StepShape, writeStep } from '../gpu/recorder.ts';
-import type { Sampler as SamplerOptions } from '../kernels/sample.ts';
-import type { Width } from '../kernels/tuning.ts';
+import { type TunedKernels, type Width, widthOf } from '../kernels/tuning.ts';
 import { type ForwardParts, ROW_BYTES, recordBlocks, recordHead } from '../model/forward.ts';
 import { caches } from '../model/kvcache.ts';
 import type { Plan } from '../model/spec.ts';
 import { clearNote, overflowOf, readOverflow } from './kv-range.ts';
+import { LEAST_IN_FLIGHT, MOST_IN_FLIGHT, Pace } from './pace.ts';
+import { remedied, remedyFor } from './remedy.ts';
 import { GREEDY, once, type Sampled, Sampler, type SamplingKind, type SamplingPass } from './sampler.ts';
-
-/** Steps in flight: the next is encoded before the last one's tokens are read back. */
-export const IN_FLIGHT = 2;
+import { planKey, type Row, type Step, type WholeCall } from './step.ts';
+import type { LeftOut } from './types.ts';
 
 /** Recordings of blocks that are kept: a slider over all levels of a deep model fits. */
 const MOST_RECORDINGS = 128;
 
-const planKeys = new WeakMap<Plan, string>();
-
-/** The same for plans whose steps can run together. */
-export function planKey(plan: Plan): string {
-  const known = planKeys.get(plan) ?? plan.map(({ kind, mlp }) => kind + mlp).join();
-  planKeys.set(plan, known);
-  return known;
-}
-
 const NO_TOKEN = 0xffffffff;
-
-/** A token that a step runs. */
-export interface Row {
-  token: number;
-  sequence: number;
-  position: number;
-}
-
-/** A row whose logits are wanted: the token sampled from them gets a place among the next step's rows. */
-export interface SampledRow extends Row {
-  /** Undefined: as set before. */
-  sampler: SamplerOptions | undefined;
-  /** Which of a call's replies it is. */
-  reply: number;
-  /** Its token was sampled and is not among the counts of penalties yet. */
-  uncounted: boolean;
-}
-
-/** One forward over rows of any sequences, and the sampling of tokens after some of them. */
-export interface Step {
-  plan: Plan;
-  kind: SamplingKind;
-  /** Rows whose logits nobody wants. */
-  rows: readonly Row[];
-  /** How many of the next step's rows run, from the first on: their tokens were sampled on the GPU. */
-  sampled: number;
-  /** Rows from the host. */
-  last: readonly SampledRow[];
-  /** Place of the first of `last` among the next step's rows: behind those that run. */
-  at: number;
-  /** Tokens that the longest row attends to. */
-  context: number;
-  /** Some rows are of sequences with an adapter. */
-  adapted?: boolean;
-}
-
-/** How tokens of one sequence run whole. */
-export interface WholeCall {
-  /** Its slot of the KV cache (default 0). */
-  sequence?: number;
-  signal?: AbortSignal | undefined;
-  /** The sequence has an adapter. */
-  adapted?: boolean;
-}
 
 /** How a step without logits samples. */
 const NOTHING: SamplingPass = { dispatches: [], top: undefined };
@@ -86,6 +34,12 @@ export class Runner {
   readonly parts: ForwardParts;
   readonly ledger: Ledger;
   readonly sampler: Sampler;
+  /** How many steps may be submitted before the oldest is read back. */
+  readonly pace: Pace;
+  /** Variants of kernels that failed here. */
+  readonly leftOut: LeftOut[] = [];
+  /** Told of one that fails when a reply first needs it. */
+  onLeftOut: ((left: LeftOut) => void) | undefined;
   readonly #gpu: Gpu;
   readonly #promptRows: GPUBuffer;
   /** Rows whose tokens are sampled on the GPU. */
@@ -104,16 +58,35 @@ export class Runner {
     this.#promptRows = ledger.storage('prompt rows', ROW_BYTES * scratch.rows, 'scratch');
     this.#nextRows = ledger.storage('next rows', ROW_BYTES * kv.sequences, 'scratch');
     // One more: a step is submitted before the oldest is read.
-    this.sampler = new Sampler(parts, ledger, this.#nextRows, IN_FLIGHT + 1);
+    this.sampler = new Sampler(parts, ledger, this.#nextRows, MOST_IN_FLIGHT + 1, (error) =>
+      this.#replace(error),
+    );
+    this.pace = new Pace(() => gpu.readBack.latencyMs);
   }
 
   get sequences(): number {
     return this.parts.kv.sequences;
   }
 
+  /** Has the next best take the place of a kernel that does not compile, in what is recorded from here on. */
+  #replace(error: unknown): boolean {
+    if (!(error instanceof PipelineError)) return false;
+    const gone = new Set(this.leftOut.map(({ variant }) => variant));
+    const remedy = remedyFor(this.parts, error.spec, gone);
+    if (!remedy) return false;
+    const left: LeftOut = {
+      kernel: error.spec.kernel.name,
+      variant: remedy.variant,
+      why: 'does not compile',
+    };
+    this.leftOut.push(left);
+    this.onLeftOut?.(left);
+    Object.assign(this.parts, remedied(this.parts, remedy));
+    return true;
+  }
+
   #width(rows: number, prompt: boolean): Width {
-    if (prompt) return rows >= this.parts.tuning.wideFrom ? 'many' : rows === 1 ? 'one' : 'few';
-    return rows === 1 ? 'one' : 'few';
+    return widthOf(this.parts.tuning, rows, prompt);
   }
 
   #recordBlocks(plan: Plan, rows: 'prompt' | 'next', width: Width, adapted = false): Promise<Dispatch[]> {
@@ -130,14 +103,19 @@ export class Runner {
   /** Compiles and binds what greedy decoding and prompts need, so that the first reply does not wait for it. */
   async warm(plan: Plan, adapted = false): Promise<void> {
     // One reply decodes alone, however large the batch is.
-    const widths = new Set([this.#width(1, false), this.#width(this.sequences, false)]);
-    const prompts: Width[] = needsFew(this.parts) ? ['many', 'few'] : ['many'];
+    const widths = new Set(
+      [1, Math.min(this.sequences, this.parts.tuning.few), this.sequences].map((rows) =>
+        this.#width(rows, false),
+      ),
+    );
+    const longestShort = this.#width(this.parts.tuning.wideFrom - 1, true);
+    const prompts: Width[] = needsFew(this.parts) ? ['many', 'few', longestShort] : ['many'];
     await Promise.all([
       ...[...widths].flatMap((width) => [
         this.#recordBlocks(plan, 'next', width, adapted),
         this.#recordHead(width),
       ]),
-      ...prompts.map((width) => this.#recordBlocks(plan, 'prompt', width, adapted)),
+      ...[...new Set(prompts)].map((width) => this.#recordBlocks(plan, 'prompt', width, adapted)),
       this.sampler.prepare(GREEDY),
     ]);
   }
@@ -172,6 +150,25 @@ export class Runner {
   /** Adapters have come or gone, and with them the buffers that recordings bind. */
   forgetAdapted(): void {
     for (const key of this.#blocks.keys()) if (key.endsWith(' adapted')) this.#blocks.delete(key);
+  }
+
+  /**
+   * Compiles what a plan needs with other kernels.
+   * @returns has steps run them from then on; none may be under way
+   */
+  async prepareTuning(tuned: TunedKernels, plan: Plan): Promise<() => void> {
+    const tuning = { ...this.parts.tuning, ...tuned };
+    const ledger = new Ledger(this.#gpu);
+    try {
+      await new Runner({ ...this.parts, tuning }, ledger).warm(plan);
+    } finally {
+      ledger.releaseAll();
+    }
+    return () => {
+      this.parts.tuning = tuning;
+      this.#blocks.clear();
+      this.#heads.clear();
+    };
   }
 
   /** The launches of one greedy decode step at a context. */
@@ -230,7 +227,7 @@ export class Runner {
     const fromHost = all > sampled;
     const [blocks, head, sampling] = await Promise.all([
       this.#recordBlocks(plan, fromHost ? 'prompt' : 'next', this.#width(all, fromHost), adapted),
-      this.#recordHead(count > 1 ? 'few' : 'one'),
+      this.#recordHead(this.#width(count, false)),
       this.sampler.prepare(kind),
     ]);
     if (fromHost) {
@@ -257,8 +254,11 @@ export class Runner {
       this.#submit(step, count === 0 ? [blocks] : [blocks, head, dispatches], { before, after }),
     );
     this.#inFlight++;
-    const landed = (): void => void this.#inFlight--;
-    done.then(landed, landed);
+    const ended = (): void => void this.#inFlight--;
+    done.then(() => {
+      this.pace.landed(this.#inFlight);
+      ended();
+    }, ended);
     return { done };
   }
 
@@ -276,19 +276,29 @@ export class Runner {
   ): Promise<Sampled> {
     clearNote(this.parts, sequence);
     const most = this.parts.scratch.rows;
-    for (let at = 0; ; at += most) {
-      throwIfAborted(signal);
-      const rows = tokens
-        .slice(at, at + most)
-        .map((token, i) => ({ token, sequence, position: start + at + i }));
-      const final = at + rows.length === tokens.length;
-      const context = start + at + rows.length;
-      const last = final ? [{ ...rows.pop()!, sampler: undefined, reply: 0, uncounted: false }] : [];
-      const { done } = await this.run({ plan, kind, rows, sampled: 0, last, at: sequence, context });
-      const sampled = await done;
-      const overflow = sampled.notes && overflowOf(sampled.notes, sequence);
-      if (overflow) throw overflow;
-      if (final) return sampled;
+    const flying: Promise<Sampled>[] = [];
+    try {
+      for (let at = 0; ; at += most) {
+        throwIfAborted(signal);
+        const rows = tokens
+          .slice(at, at + most)
+          .map((token, i) => ({ token, sequence, position: start + at + i }));
+        const final = at + rows.length === tokens.length;
+        const context = start + at + rows.length;
+        const last = final ? [{ ...rows.pop()!, sampler: undefined, reply: 0, uncounted: false }] : [];
+        const { done } = await this.run({ plan, kind, rows, sampled: 0, last, at: sequence, context });
+        flying.push(done);
+        // Of a chunk that others follow, what is awaited is the chunk before.
+        while (flying.length >= (final ? 1 : LEAST_IN_FLIGHT)) {
+          const sampled = await flying.shift()!;
+          const overflow = sampled.notes && overflowOf(sampled.notes, sequence);
+          if (overflow) throw overflow;
+          if (final && flying.length === 0) return sampled;
+        }
+      }
+    } finally {
+      // The staging buffers must be unmapped before anyone uses them again.
+      await Promise.allSettled(flying);
     }
   }
 
@@ -316,7 +326,7 @@ export class Runner {
     const flying: Promise<Sampled>[] = [];
     try {
       for (let done = 0, sent = 0; done < steps; done++) {
-        for (; sent < Math.min(steps, done + IN_FLIGHT); sent++) {
+        for (; sent < Math.min(steps, done + this.pace.inFlight); sent++) {
           const context = Math.min(this.parts.kv.context, position + sent + 1);
           const sampled = this.sequences;
           flying.push(

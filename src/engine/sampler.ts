@@ -86,6 +86,7 @@ export class Sampler {
   readonly #parts: ForwardParts;
   readonly #ledger: Ledger;
   readonly #next: GPUBuffer;
+  readonly #replace: (error: unknown) => boolean;
   readonly #sampled: GPUBuffer;
   /** By place in the next step's rows. */
   readonly #samplers: GPUBuffer;
@@ -99,9 +100,17 @@ export class Sampler {
   /**
    * @param next rows of the next step, which sampled tokens are written into
    * @param inFlight most steps that are not read back yet
+   * @param replace has the next best kernels take the place of one that failed; false where there are none
    */
-  constructor(parts: ForwardParts, ledger: Ledger, next: GPUBuffer, inFlight: number) {
+  constructor(
+    parts: ForwardParts,
+    ledger: Ledger,
+    next: GPUBuffer,
+    inFlight: number,
+    replace: (error: unknown) => boolean,
+  ) {
     this.#parts = parts;
+    this.#replace = replace;
     this.#ledger = ledger;
     this.#next = next;
     const { sequences } = parts.kv;
@@ -119,7 +128,18 @@ export class Sampler {
 
   /** Compiles and binds a way to sample. */
   prepare(kind: SamplingKind): Promise<SamplingPass> {
-    return once(this.#passes, JSON.stringify(kind), () => this.#record(kind));
+    return once(this.#passes, JSON.stringify(kind), async () => {
+      for (;;) {
+        const { gpu, tuning } = this.#parts;
+        try {
+          return await this.#record(kind);
+        } catch (error) {
+          // Another kind may have had it replaced meanwhile.
+          const replaced = this.#parts.gpu !== gpu || this.#parts.tuning !== tuning;
+          if (!replaced && !this.#replace(error)) throw error;
+        }
+      }
+    });
   }
 
   async #record(kind: SamplingKind): Promise<SamplingPass> {
@@ -236,7 +256,7 @@ export class Sampler {
     });
     const read = async (): Promise<Sampled> => {
       const all = noted + noteBytes;
-      await staging.mapAsync(GPUMapMode.READ, 0, all);
+      await parts.gpu.readBack.told(staging.mapAsync(GPUMapMode.READ, 0, all));
       const bytes = staging.getMappedRange(0, all).slice(0);
       staging.unmap();
       const { count, next } = step;

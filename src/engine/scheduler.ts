@@ -1,11 +1,13 @@
 import { throwIfAborted } from '../errors.ts';
 import type { Plan } from '../model/spec.ts';
 import { clearNote, overflowOf } from './kv-range.ts';
+import { LEAST_IN_FLIGHT } from './pace.ts';
 import { Places } from './places.ts';
 import { PrefixCache } from './prefix-cache.ts';
-import { IN_FLIGHT, planKey, type Row, type Runner, type SampledRow } from './runner.ts';
+import type { Runner } from './runner.ts';
 import { GREEDY, kindOfAll, type Sampled } from './sampler.ts';
 import type { SampledToken, Sequence, Slot } from './sequence.ts';
+import { planKey, type Row, type SampledRow } from './step.ts';
 
 /** What a step under way does for a sequence. */
 interface Share {
@@ -150,6 +152,15 @@ export class Scheduler {
     }
   }
 
+  /**
+   * As `alone`, for what can wait: whoever comes before it is idle goes first.
+   * @throws ShishuError `disposed`, `device-lost`
+   */
+  async whenIdle<T>(run: () => Promise<T>): Promise<T> {
+    await this.#places.idle();
+    return this.alone(run);
+  }
+
   /** Nobody waits any more: the model is gone. */
   close(): void {
     this.#places.close();
@@ -221,9 +232,11 @@ export class Scheduler {
       this.#next = [];
       this.#outdated = false;
     }
-    if (this.#flying.length >= IN_FLIGHT) return false;
-    const { rows: most } = this.#runner.parts.scratch;
+    const { pace, parts } = this.#runner;
+    const { rows: most } = parts.scratch;
     let waiting = members.filter((sequence) => !this.#next.includes(sequence));
+    // Chunks of prompts keep the GPU busy for long.
+    if (this.#flying.length >= (waiting.length > 0 ? LEAST_IN_FLIGHT : pace.inFlight)) return false;
     let decoding = this.#next;
     // Where prompts would get few rows beside those that decode, they take turns.
     if (waiting.length > 0 && 2 * decoding.length > most) {

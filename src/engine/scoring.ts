@@ -5,7 +5,8 @@ import { betweenOf } from '../kernels/logits.ts';
 import { score as scoreKernel } from '../kernels/sampling.ts';
 import { stride } from '../kernels/tensor.ts';
 import type { Plan } from '../model/spec.ts';
-import type { Runner, WholeCall } from './runner.ts';
+import type { Runner } from './runner.ts';
+import type { WholeCall } from './step.ts';
 
 /** `(tokens, vocab)` f32. */
 export async function logitsOf(

@@ -1,7 +1,8 @@
 import { type Dispatch, Recorder, type StepShape, writeStep } from '../gpu/recorder.ts';
-import { betweenOf } from '../kernels/logits.ts';
-import { argmax } from '../kernels/sample.ts';
-import type { Width } from '../kernels/tuning.ts';
+import { betweenOf, SAMPLER_BYTES } from '../kernels/logits.ts';
+import { argmax, packSampler, type Sampler } from '../kernels/sample.ts';
+import { sample } from '../kernels/sampling.ts';
+import { type Width, widthOf } from '../kernels/tuning.ts';
 import { ROW_BYTES, recordBlocks, recordHead } from '../model/forward.ts';
 import type { Plan } from '../model/spec.ts';
 import { needsFew, type Runner } from './runner.ts';
@@ -10,7 +11,18 @@ import { SpotChecks, type WrongKernel } from './spot-checks.ts';
 /** Rows of the prompt, as many as a thread takes at most; behind them some of a batch, and one that is decoded alone. */
 const PROMPT = 8;
 const FEW = 3;
-const NAMES: Record<Width, string> = { many: 'prompt', few: 'few rows', one: 'decode' };
+/** How a token is drawn. */
+const DRAWN: Sampler = {
+  temperature: 0.8,
+  topP: 0.9,
+  minP: 0.01,
+  topK: 40,
+  repetitionPenalty: 1,
+  frequencyPenalty: 0,
+  presencePenalty: 0,
+  seed: 1,
+};
+const NAMES: Record<Width, string> = { many: 'prompt', batch: 'batch', few: 'few rows', one: 'decode' };
 
 /** What tells the kernels of one block from those of another. */
 const kernelsOf = (dispatches: readonly Dispatch[]): string =>
@@ -48,7 +60,7 @@ export async function selfTest(runner: Runner, plan: Plan, adapted = false): Pro
   const prompt = Math.min(PROMPT, scratch.rows, kv.context - 1 - few);
   const checks = new SpotChecks();
   const steps: { step: StepShape; rows: GPUBuffer; words: Uint32Array<ArrayBuffer> }[] = [];
-  let sample: Plan | undefined;
+  let blocks: Plan | undefined;
 
   /** Adds a step over tokens at positions `from ..`. */
   const add = async (width: Width, from: number, count: number): Promise<void> => {
@@ -63,17 +75,29 @@ export async function selfTest(runner: Runner, plan: Plan, adapted = false): Pro
       next: 0,
       context: from + count,
     };
-    sample ??= await oneOfEach(runner, plan, rows, adapted);
-    const dispatches = await recordBlocks(parts, sample, rows, width, adapted);
+    const known = new Map<GPUBuffer, ArrayBuffer>([
+      [rows, words.buffer],
+      ...(adapted ? parts.adapters!.known : []),
+    ]);
+    blocks ??= await oneOfEach(runner, plan, rows, adapted);
+    const dispatches = await recordBlocks(parts, blocks, rows, width, adapted);
     if (width !== 'many') {
       const sampled = storage('self-test sampled', 4 * count);
       const recorder = new Recorder(gpu);
       const { logits, step } = scratch;
       const between = betweenOf((name, bytes) => storage(`self-test ${name}`, bytes * count));
       argmax(tuning, recorder, { logits, next: rows, sampled, step, between });
+      // Software adapters compile what draws tokens when a reply first does.
+      if (width === 'one' && gpu.profile === 'gpu' && !adapted) {
+        const next = storage('self-test next', ROW_BYTES);
+        const samplers = storage('self-test sampler', SAMPLER_BYTES);
+        device.queue.writeBuffer(next, 0, words);
+        device.queue.writeBuffer(samplers, 0, packSampler(DRAWN));
+        known.set(next, words.buffer).set(samplers, packSampler(DRAWN));
+        sample(tuning, recorder, { logits, next, sampled, samplers, step, between });
+      }
       dispatches.push(...(await recordHead(parts, width)), ...(await recorder.finish()));
     }
-    const known = new Map([[rows, words.buffer], ...(adapted ? parts.adapters!.known : [])]);
     checks.add(dispatches, step, known, ({ block, label, shader }) => {
       const where = block === undefined ? '' : `, block ${block}`;
       return `${NAMES[width]}${where}: ${label} (${shader.kernel.name})`;
@@ -84,6 +108,8 @@ export async function selfTest(runner: Runner, plan: Plan, adapted = false): Pro
   try {
     await add('many', 0, prompt);
     await add('few', prompt, few);
+    // Its kernels are the same however few rows there are.
+    if (widthOf(tuning, kv.sequences, false) === 'batch') await add('batch', prompt, few);
     await add('one', prompt + few, 1);
     const staging = ledger.buffer(
       'self-test',
@@ -99,7 +125,7 @@ export async function selfTest(runner: Runner, plan: Plan, adapted = false): Pro
       checks.encode(encoder, step, staging);
       device.queue.submit([encoder.finish()]);
     }
-    await staging.mapAsync(GPUMapMode.READ);
+    await gpu.readBack.told(staging.mapAsync(GPUMapMode.READ));
     return checks.wrong(staging.getMappedRange());
   } finally {
     for (const buffer of held) ledger.release(buffer);

@@ -4,6 +4,7 @@ import type { ThoughtTags } from '../formats/reasoning.ts';
 import type { TemplateVariables } from '../formats/template-variables.ts';
 import type { Profile, ProfileOption } from '../gpu/profile.ts';
 import type { Constraint } from '../grammar/constraint.ts';
+import type { TunedKernels } from '../kernels/tuning.ts';
 import type { LinearMapData } from '../model/linear-maps.ts';
 import type { Mode } from '../model/prune.ts';
 import type { ModelSpec, Plan } from '../model/spec.ts';
@@ -48,11 +49,14 @@ export interface LoadOptions extends ReloadOptions {
    */
   memoryLimit?: number;
   /**
-   * Time a few variants of the kernels on this GPU once the weights are there, take the fastest that are right, and keep the
-   * choice for the next load (in IndexedDB): about two seconds, once. Default: true on a GPU; false where a CPU plays one, and
-   * with the profile `software`.
+   * Time a few variants of the kernels on this GPU once the first reply has ended, between replies, run the fastest that are right
+   * from then on, and keep the choice for the next load (in IndexedDB): at most two seconds, once a GPU and browser. `'off'`, as
+   * `false`: neither time nor take what is kept. Default: true on a GPU; false where a CPU plays one, and with the profile
+   * `software`.
    */
-  tune?: boolean;
+  tune?: boolean | 'off';
+  /** A choice of kernels that was made elsewhere: what `ModelInfo.kernels.tuning` says, or a part of it. It is not timed anew. */
+  tuning?: Partial<TunedKernels>;
   /**
    * Which kernels, sizes of chunks and defaults are taken: those for a GPU, or those for a CPU that plays one (a software
    * adapter). Results are the same but for rounding. Default `auto`: by the adapter.
@@ -74,15 +78,34 @@ export interface LoadOptions extends ReloadOptions {
   warn?: (message: string) => void;
   /**
    * Check the kernels that this model uses on this GPU, before the model is given out (default true): a few tokens through one
-   * block of each kind and the head, samples of every result computed again on the CPU. Where they are wrong, the plainest
-   * kernels are checked and used; where those are wrong too, loading fails with `self-test`.
+   * block of each kind and the head, samples of every result computed again on the CPU. Where a kernel is wrong, the next best of
+   * its kind is checked and used (`ModelInfo.kernels`); where none is left, loading fails with `self-test`.
    */
   selfTest?: boolean;
 }
 
+/** A variant of a kernel that is not used on this GPU. */
+export interface LeftOut {
+  /** Where it runs, as `decode, block 0: qkv (matvec)`, or its name. */
+  kernel: string;
+  /** What is not used of it: a choice of `ModelInfo.kernels.tuning` and its value, or a feature of the device, as `subgroups`. */
+  variant: string;
+  why: 'computes wrongly in' | 'does not compile';
+}
+
+/** Which kernels run. */
+export interface KernelInfo {
+  /** The choice that runs: what the option `tuning` takes. */
+  tuning: TunedKernels;
+  /** Whether it is the default of the profile, was given, was kept from an earlier load, or was timed in this one. */
+  from: 'defaults' | 'given' | 'kept' | 'timed';
+  /** Variants that fail on this GPU: others take their place. */
+  leftOut: readonly LeftOut[];
+}
+
 /** What the self-test of `loadModel` found. */
 export interface SelfTest {
-  /** `plain`: the usual kernels computed wrongly here, and slower ones that do not are used. `off`: it was not made. */
+  /** `plain`: some usual kernels computed wrongly here, and slower ones that do not are used. `off`: it was not made. */
   kernels: 'usual' | 'plain' | 'off';
   /** Kernels that computed wrongly. */
   wrong: readonly string[];
@@ -338,6 +361,7 @@ export interface ModelInfo {
   /** Bytes on the GPU, from the ledger. */
   bytes: ModelBytes;
   selfTest: SelfTest;
+  kernels: KernelInfo;
   /** Compute dispatches that one decoded token takes in these modes (greedy, short context). */
   dispatchesPerToken: number;
   /** LoRA adapters that are loaded. */

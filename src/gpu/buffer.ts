@@ -153,7 +153,7 @@ export async function readBuffer(
     const encoder = device.createCommandEncoder();
     encoder.copyBufferToBuffer(from, offset, staging, 0, align(size, 4));
     device.queue.submit([encoder.finish()]);
-    await staging.mapAsync(GPUMapMode.READ);
+    await gpu.readBack.told(staging.mapAsync(GPUMapMode.READ));
     return staging.getMappedRange().slice(0, size);
   } finally {
     staging.destroy();

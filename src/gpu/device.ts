@@ -8,6 +8,7 @@ import {
   type ProfileOption,
   profileOf,
 } from './profile.ts';
+import { ReadBack } from './read-back.ts';
 
 /** Sizes that kernels and weights must stay within; the device's own unless a test lowers them. */
 export interface GpuLimits {
@@ -47,6 +48,7 @@ export interface Gpu {
   /** Adapter as people name it. */
   readonly name: string;
   readonly pipelines: PipelineCache;
+  readonly readBack: ReadBack;
   /** Why the device was lost, once it was. */
   readonly lost: string | undefined;
   close(): void;
@@ -111,11 +113,13 @@ export async function openGpu(options: GpuOptions = {}): Promise<Gpu> {
     profile: profileOf(profile, software),
     name,
     pipelines: PipelineCache.of(device, serial),
+    readBack: ReadBack.of(device),
     lost: undefined as string | undefined,
     close() {
       if (!given) device.destroy();
     },
   };
+  void gpu.readBack.measure();
   void device.lost.then((why) => {
     gpu.lost = why.message || why.reason;
   });

@@ -17,6 +17,20 @@ const KINDS: Record<Binding['access'], GPUBufferBindingType> = {
   uniform: 'uniform',
 };
 
+/** A kernel's text does not compile on a device. */
+export class PipelineError extends ShishuError {
+  readonly spec: ShaderSpec;
+
+  constructor(spec: ShaderSpec, messages: readonly string[], cause: unknown) {
+    const { name } = spec.kernel;
+    super('shader', `Shader ${name} failed: ${messages.join('; ') || String(cause)}.`, {
+      details: { shader: name, messages },
+      cause,
+    });
+    this.spec = spec;
+  }
+}
+
 /** Compiles each distinct shader text once for a device, however many models share it. */
 export class PipelineCache {
   static readonly #ofDevice = new WeakMap<GPUDevice, PipelineCache>();
@@ -105,10 +119,7 @@ export class PipelineCache {
       const said = messages
         .filter((message) => message.type === 'error')
         .map((message) => `${origins[message.lineNum - 1] ?? label}: ${message.message}`);
-      throw new ShishuError('shader', `Shader ${label} failed: ${said.join('; ') || String(cause)}.`, {
-        details: { shader: label, messages: said },
-        cause,
-      });
+      throw new PipelineError(spec, said, cause);
     }
   }
 }

@@ -26,6 +26,8 @@ export interface Dispatch {
   readonly items: number;
   /** Workgroups for a step; undefined when this step does not need the launch. */
   readonly grid: (step: StepShape) => Grid | undefined;
+  /** As `grid`, for a step that another launch is for too: every variant can be tested with one step. */
+  readonly anyGrid: (step: StepShape) => Grid | undefined;
 }
 
 export interface DispatchSpec {
@@ -35,6 +37,8 @@ export interface DispatchSpec {
   bind: Readonly<Record<string, GPUBuffer | Slice | undefined>>;
   /** How many items there are, of kernels that cannot tell otherwise. */
   items?: number;
+  /** The steps that the launch is for, where others have another one. */
+  when?: (step: StepShape) => boolean;
 }
 
 /** Collects launches; pipelines compile side by side and bind groups are made once. */
@@ -47,12 +51,13 @@ export class Recorder {
     this.#gpu = gpu;
   }
 
-  add({ label, shader, bind, items = 0 }: DispatchSpec): void {
+  add({ label, shader, bind, items = 0, when }: DispatchSpec): void {
     const { block } = this;
     const { kernel } = shader;
     const asked = askedOf(shader);
     const { workgroups } = this.#gpu.limits;
-    const grid = (step: StepShape): Grid | undefined => kernel.grid({ ...asked, step, items }, workgroups);
+    const anyGrid = (step: StepShape): Grid | undefined => kernel.grid({ ...asked, step, items }, workgroups);
+    const grid = (step: StepShape): Grid | undefined => (!when || when(step) ? anyGrid(step) : undefined);
     const make = async (): Promise<() => Dispatch> => {
       const pipeline = await this.#gpu.pipelines.get(shader);
       const slices: Record<string, Slice> = {};
@@ -69,7 +74,7 @@ export class Recorder {
         throw new ShishuError('shader', `"${odd}" is bound, and no binding of ${kernel.name}.wgsl.`);
       return () => {
         const group = this.#gpu.device.createBindGroup({ label, layout: pipeline.layout, entries });
-        return { label, block, shader, pipeline, bind: slices, items, group, grid };
+        return { label, block, shader, pipeline, bind: slices, items, group, grid, anyGrid };
       };
     };
     this.#pending.push(make());

@@ -84,7 +84,7 @@ export async function copyBandwidth(gpu: Gpu, bytes: number, rounds: number): Pr
     const encoder = device.createCommandEncoder();
     for (let i = 0; i < times; i++) encoder.copyBufferToBuffer(buffers[0], 0, buffers[1], 0, bytes);
     device.queue.submit([encoder.finish()]);
-    await device.queue.onSubmittedWorkDone();
+    await gpu.readBack.told(device.queue.onSubmittedWorkDone());
     return performance.now() - begun;
   };
   try {

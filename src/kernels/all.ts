@@ -1,10 +1,12 @@
 import type { Kernel } from '../gpu/kernel.ts';
-import { ATTENTION, ATTENTION_DECODE, ATTENTION_REDUCE, ATTENTION_TILED } from './attention.ts';
+import { ATTENTION, ATTENTION_PLAIN, ATTENTION_REDUCE, ATTENTION_TILED } from './attention.ts';
+import { ATTENTION_DECODE, ATTENTION_DECODE_REDUCE } from './attention-decode.ts';
 import { CONV } from './conv.ts';
 import { CANDIDATES, DRAW } from './draw.ts';
 import { EMBED } from './embed.ts';
 import { LORA_ADD, LORA_GATE } from './lora.ts';
 import { MATMUL, MATVEC } from './matmul.ts';
+import { MATVEC_LANES } from './matvec-lanes.ts';
 import { MOMENT_VECTORS, MOMENTS } from './moments.ts';
 import { NORM } from './norm.ts';
 import { POOL } from './pool.ts';
@@ -19,6 +21,7 @@ import { SCORE_SLICES, TOP_MERGE, TOP_SLICES } from './tops.ts';
 export const KERNELS: readonly Kernel[] = [
   EMBED,
   MATVEC,
+  MATVEC_LANES,
   MATMUL,
   LORA_ADD,
   LORA_GATE,
@@ -27,7 +30,9 @@ export const KERNELS: readonly Kernel[] = [
   CONV,
   ATTENTION,
   ATTENTION_DECODE,
+  ATTENTION_DECODE_REDUCE,
   ATTENTION_TILED,
+  ATTENTION_PLAIN,
   ATTENTION_REDUCE,
   ARGMAX,
   SAMPLE,

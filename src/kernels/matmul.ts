@@ -1,4 +1,5 @@
 // shaders/matvec.wgsl and matmul.wgsl: `x W'`, with what comes before and after.
+import { f16ToF32, f32ToF16 } from '../formats/float.ts';
 import {
   type Asked,
   type Binding,
@@ -16,7 +17,7 @@ import { spread } from '../gpu/recorder.ts';
 import { rmsScale, rowsOf } from './norm.ts';
 import { KV_WRITES, pickHeads, placed, QKV_SIZES, type QkvConstant, qkvBindings, type Sum } from './qkv.ts';
 import { COUNT, FACTOR, PLACE, SMALL } from './tensor.ts';
-import { REDUCTIONS } from './tuning.ts';
+import { tilesOf } from './tiles.ts';
 import { WEIGHTS, type WeightConstant, weightBindings, weightRow } from './weight-rows.ts';
 
 /** Where sums go: q, k and v; gate and up; values that others read; what is added to the hidden states. */
@@ -33,15 +34,14 @@ const inBlocks = (outputs: readonly Fixed[]): Fixed[] =>
 const LOGITS: Fixed = { ...PLAIN, BIAS: false, HEAD: true };
 
 /** Projections of many rows, whose norm is a launch of its own; and of few, which normalise on the way. */
-const OF_MANY = [...inBlocks([...QKV, ...GATED, PLAIN, ADDED]), LOGITS];
-const OF_FEW = [
+export const OF_MANY = [...inBlocks([...QKV, ...GATED, PLAIN, ADDED]), LOGITS];
+export const OF_FEW = [
   ...combine([...inBlocks([...QKV, ...GATED, PLAIN]), LOGITS], [{ NORM: true }]),
   ...combine(inBlocks([GATED[0]!, PLAIN, ADDED]), [{ NORM: false }]),
 ];
 
-const PROJECTION_SIZES = {
+export const PROJECTION_SIZES = {
   ...QKV_SIZES,
-  UNITS: COUNT,
   X_STRIDE4: COUNT,
   N: COUNT,
   ROW0: PLACE,
@@ -50,17 +50,15 @@ const PROJECTION_SIZES = {
   OUT_STRIDE: COUNT,
 } as const;
 
-/** Weight rows that the threads of a lane shape take: eight only where a thread has rows of its own. */
-const shapes = (ways: { alone: Fixed[]; together: Fixed[] }): Fixed[] =>
-  REDUCTIONS.flatMap((lanes) =>
-    lanes.LANES === 1
-      ? combine([lanes], [{ ROWS: 4 }, { ROWS: 8 }], ways.alone)
-      : combine([lanes], [{ ROWS: 4 }], ways.together),
-  );
+/** A thread has eight weight rows, of small matrices four. */
+const SHAPES: readonly Fixed[] = [
+  { WG: 16, ROWS: 4 },
+  { WG: 16, ROWS: 8 },
+];
 const own = (TOKENS: number): Fixed => ({ X: 'x_own', TOKENS });
 const told = (TOKENS: number): Fixed => ({ X: 'x_subgroup', TOKENS });
 
-type ProjectionConstant =
+export type ProjectionConstant =
   | QkvConstant
   | WeightConstant
   | 'X_STRIDE4'
@@ -70,13 +68,11 @@ type ProjectionConstant =
   | 'OUT_STRIDE'
   | 'RESIDUAL'
   | 'GELU'
-  | 'HEAD';
-
-/** Rows and columns of a tile of matmul.wgsl. */
-const TILE = 64;
+  | 'HEAD'
+  | 'RANGED';
 
 /** Weight rows, with those that out_swiglu.wgsl makes of an odd width. */
-const virtualRows = ({ imports, constants: { N } }: Launch<ProjectionConstant>): number =>
+export const virtualRows = ({ imports, constants: { N } }: Launch<ProjectionConstant>): number =>
   imports.OUT === 'out_swiglu' ? 4 * Math.ceil(N / 4) : N;
 
 const shapeOfOut = ({ constants: c, step }: Launch<ProjectionConstant>): number[] => [
@@ -84,7 +80,7 @@ const shapeOfOut = ({ constants: c, step }: Launch<ProjectionConstant>): number[
   c.OUT_STRIDE,
 ];
 
-function projectionBindings(asked: Asked<ProjectionConstant>): Binding<ProjectionConstant>[] {
+export function projectionBindings(asked: Asked<ProjectionConstant>): Binding<ProjectionConstant>[] {
   const { OUT } = asked.imports;
   const out: Binding<ProjectionConstant>[] =
     OUT === 'out_qkv'
@@ -93,7 +89,7 @@ function projectionBindings(asked: Asked<ProjectionConstant>): Binding<Projectio
   return [
     reads('x', 'vec4f', ({ constants, step }) => [step.rows, 4 * constants.X_STRIDE4]),
     ...weightBindings(asked),
-    // the gain of the norm before, padded, then the bias
+    // the gain of the norm before, with what is behind it, then the bias
     reads('vectors', 'vec4f', ({ constants }) => [constants.BIAS_AT + 4 * Math.ceil(constants.N / 4)]),
     ...out,
     STEP,
@@ -114,14 +110,17 @@ export function gated(gate: Sum, up: Sum, gelu: boolean): Sum {
 }
 
 /** What both kernels leave. */
-function* projected(launch: TwinLaunch<ProjectionConstant>, norm?: { K: number; EPS: number }) {
+export function* projected(launch: TwinLaunch<ProjectionConstant>, norm?: { K: number; EPS: number }) {
   const { constants, imports, step, floats, pick } = launch;
   const { N, ROW0, FACTOR: factor, HEAD, BIAS, BIAS_AT, OUT_STRIDE, RESIDUAL, GELU, HEAD_DIM } = constants;
   const padded = 4 * constants.X_STRIDE4;
   const rows = pick(rowsOf(step, HEAD));
   const gain = norm && floats('vectors', 0, padded);
+  const range = constants.RANGED ? floats('vectors', padded, 1)[0]! : 1;
   const xs = rows.map((row) => {
     const x = floats('x', ((HEAD && norm ? step.first : 0) + row) * padded, padded);
+    if (imports.X_TILE === 'x_tile_f16')
+      return Float64Array.from(x, (value) => f16ToF32(f32ToF16(range * value)) / range);
     const by = norm ? rmsScale(x, norm.K, norm.EPS) : 1;
     return Float64Array.from(x, (value, i) => value * by * (gain ? gain[i]! : 1));
   });
@@ -177,35 +176,34 @@ function* projected(launch: TwinLaunch<ProjectionConstant>, norm?: { K: number; 
   }
 }
 
-export const MATVEC: Kernel<ProjectionConstant | 'WG' | 'LANES' | 'TOKENS' | 'ROWS' | 'NORM' | 'K' | 'EPS'> =
-  {
-    name: 'matvec',
-    choices: [
-      WEIGHTS,
-      [
-        ...combine(shapes({ alone: [own(1), own(4), told(4)], together: [own(1), own(4)] }), OF_FEW),
-        ...combine(shapes({ alone: [own(4), told(8)], together: [own(4)] }), OF_MANY, [{ NORM: false }]),
-      ],
+export const MATVEC: Kernel<ProjectionConstant | 'WG' | 'TOKENS' | 'ROWS' | 'NORM' | 'K' | 'EPS'> = {
+  name: 'matvec',
+  choices: [
+    WEIGHTS,
+    [
+      ...combine(SHAPES, [own(1), own(4), told(4)], OF_FEW),
+      ...combine(SHAPES, [own(4), told(8)], OF_MANY, [{ NORM: false }]),
     ],
-    sizes: { ...PROJECTION_SIZES, K: COUNT, EPS: SMALL },
-    bindings: projectionBindings,
-    grid(launch, most) {
-      const { HEAD, TOKENS, ROWS, LANES, WG } = launch.constants;
-      const across = Math.ceil((Math.ceil(virtualRows(launch) / ROWS) * LANES) / WG);
-      // Rows of x first: workgroups that run at the same time share weights, which are the larger of the two.
-      return [Math.ceil(rowsOf(launch.step, HEAD) / TOKENS), ...spread(across, most)];
-    },
-    cpu: (launch) => projected(launch, launch.constants.NORM ? launch.constants : undefined),
-  };
+  ],
+  sizes: { ...PROJECTION_SIZES, UNITS: COUNT, K: COUNT, EPS: SMALL },
+  bindings: projectionBindings,
+  grid(launch, most) {
+    const { HEAD, TOKENS, ROWS, WG } = launch.constants;
+    const across = Math.ceil(virtualRows(launch) / ROWS / WG);
+    // Rows of x first: workgroups that run at the same time share weights, which are the larger of the two.
+    return [Math.ceil(rowsOf(launch.step, HEAD) / TOKENS), ...spread(across, most)];
+  },
+  cpu: (launch) => projected(launch, launch.constants.NORM ? launch.constants : undefined),
+};
 
-export const MATMUL: Kernel<ProjectionConstant> = {
+export const MATMUL: Kernel<ProjectionConstant | 'TALL' | 'WIDE' | 'WG' | 'DEPTH' | 'ACROSS'> = {
   name: 'matmul',
-  choices: [WEIGHTS, OF_MANY],
-  sizes: PROJECTION_SIZES,
+  choices: [WEIGHTS.flatMap((weight) => combine([weight], tilesOf(String(weight.WEIGHT)))), OF_MANY],
+  sizes: { ...PROJECTION_SIZES, UNITS: COUNT },
   bindings: projectionBindings,
   grid: (launch, most) => [
-    Math.ceil(rowsOf(launch.step, launch.constants.HEAD) / TILE),
-    ...spread(Math.ceil(virtualRows(launch) / TILE), most),
+    Math.ceil(rowsOf(launch.step, launch.constants.HEAD) / launch.constants.TALL),
+    ...spread(Math.ceil(virtualRows(launch) / launch.constants.WIDE), most),
   ],
   cpu: (launch) => projected(launch),
 };

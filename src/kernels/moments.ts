@@ -3,6 +3,7 @@ import { type Binding, type Kernel, reads, STEP, type TwinLaunch, writes } from 
 import type { Recorder } from '../gpu/recorder.ts';
 import { COUNT, stride } from './tensor.ts';
 
+/** Columns of a workgroup, which has half as many rows. */
 const TILE = 32;
 const WORKGROUP = 64;
 
@@ -41,7 +42,7 @@ export const MOMENTS: Kernel<'STRIDE4' | 'OF_A'> = {
   // Places in a matrix of this size squared are u32.
   sizes: { STRIDE4: [1, 2 ** 14] },
   bindings: () => [...pairBindings((size) => [2, size, size]), STEP],
-  grid: ({ items }) => [Math.ceil(items / TILE), Math.ceil(items / TILE), 1],
+  grid: ({ items }) => [Math.ceil(items / TILE), 2 * Math.ceil(items / TILE), 1],
   *cpu(launch) {
     const size = 4 * launch.constants.STRIDE4;
     const { OF_A } = launch.constants;

@@ -1,13 +1,15 @@
 // Launches shaders/matvec.wgsl or matmul.wgsl, and the norm before them.
 import type { Gpu } from '../gpu/device.ts';
-import type { ShaderConstant } from '../gpu/kernel.ts';
-import type { Recorder } from '../gpu/recorder.ts';
+import type { Kernel, ShaderConstant } from '../gpu/kernel.ts';
+import type { Recorder, StepShape } from '../gpu/recorder.ts';
 import { MATMUL, MATVEC } from './matmul.ts';
-import { norm } from './norm.ts';
+import { MATVEC_LANES, matvecTiles } from './matvec-lanes.ts';
+import { norm, rowsOf } from './norm.ts';
 import { type QkvPlace, qkvConstants } from './qkv.ts';
-import { type Activations, stride, type Weight } from './tensor.ts';
-import { reduceInclude, rowsInclude, type Tuning, type Width } from './tuning.ts';
-import { partConstants, weightInclude } from './weight-rows.ts';
+import { type Activations, gainSize, stride, type Weight, type WeightPart } from './tensor.ts';
+import { tileAsked, tilesFor, tileTypes } from './tiles.ts';
+import { isTiled, rowsInclude, type Tuning, type Width } from './tuning.ts';
+import { partConstants, spanConstants, weightInclude } from './weight-rows.ts';
 
 /** What a gate goes through: silu, or gelu as computed with tanh. */
 export type Activation = 'silu' | 'gelu';
@@ -30,8 +32,11 @@ export interface Projection {
   norm?: { eps: number; normed: GPUBuffer } | undefined;
   /** Only the rows whose logits are wanted. */
   head?: boolean;
-  /** Rows of x that it is made for. */
+  /** Rows of x that it is made for, and how many at most. */
   width: Width;
+  most: number;
+  /** x is known to be within what f16 holds. */
+  half?: boolean;
   step: GPUBuffer;
 }
 
@@ -50,13 +55,65 @@ function outputConstants(out: Output): Record<string, ShaderConstant> {
 const outputBindings = (out: Output): Record<string, GPUBuffer> =>
   out.kind === 'qkv' ? { q: out.q, kv: out.kv, rope: out.rope, rows: out.rows } : { out: out.to.buffer };
 
+/** A way to make a part: the kernel, what it is told, and for which steps. */
+interface Way {
+  kernel: Kernel;
+  imports: Record<string, string>;
+  constants: Record<string, ShaderConstant>;
+  when?: (step: StepShape) => boolean;
+}
+
+const inUnits = (
+  part: WeightPart,
+  { weight: { cols } }: Projection,
+  { imports, constants }: Pick<Way, 'imports' | 'constants'>,
+): Pick<Way, 'imports' | 'constants'> => ({
+  imports: { WEIGHT: weightInclude(part.dtype), ...imports },
+  constants: { ...partConstants(part, cols), ...constants },
+});
+
+/** The tiles of a part, of which each step has one. Of a batch, 16 rows are a tile. */
+function tiled(gpu: Gpu, part: WeightPart, call: Projection): Way[] {
+  const { width, most, norm, half = false, head = false, weight } = call;
+  // What was normed with a gain of which the largest is known is within f16; logits are as exact as they can be.
+  const normed = norm !== undefined && weight.hasGain;
+  const x = head ? 'any' : normed ? 'ranged' : half ? 'half' : 'any';
+  const types = tileTypes(weightInclude(part.dtype), gpu.features.f16, x);
+  const least = width === 'batch' ? 16 : 32;
+  return tilesFor(gpu, types, { outputs: part.rows, most, least }).map(({ shape, takes }) => ({
+    kernel: MATMUL,
+    ...inUnits(part, call, tileAsked(shape, types)),
+    when: (step) => takes(rowsOf(step, head ? 1 : 0)),
+  }));
+}
+
+/** Few rows on a GPU, whose threads share weight rows. */
+function byLanes(gpu: Gpu, part: WeightPart, { width, head = false, weight }: Projection): Way[] {
+  const spans = spanConstants(part, weight.cols);
+  return matvecTiles(gpu, part.rows, width).map(({ imports, constants, takes }) => ({
+    kernel: MATVEC_LANES,
+    imports: { ...spans.imports, ...imports },
+    constants: { ...spans.constants, ...constants },
+    when: (step) => takes(rowsOf(step, head ? 1 : 0)),
+  }));
+}
+
+/** Few rows on a CPU that plays GPU, whose threads have weight rows of their own. */
+function byThreads(gpu: Gpu, tuning: Tuning, part: WeightPart, call: Projection): Way[] {
+  const { width } = call;
+  const X = rowsInclude(gpu, 1, width);
+  const TOKENS = width === 'one' ? 1 : width === 'many' && X === 'x_subgroup' ? 8 : 4;
+  const constants = { WG: tuning.matvec.workgroup, TOKENS, ROWS: part.rows >= MANY_ROWS ? 8 : 4 };
+  return [{ kernel: MATVEC, ...inUnits(part, call, { imports: { X }, constants }) }];
+}
+
 /** `out = x W^T + b` in one launch a part of the weight, the norm before and what follows fused. */
 export function project(gpu: Gpu, tuning: Tuning, recorder: Recorder, call: Projection): void {
   const { weight, out, width, head = false } = call;
-  const tiled = width === 'many' && tuning.wide === 'tiled';
+  const inTiles = isTiled(width, tuning);
   let { x, norm: fused } = call;
   // Few rows are bound by their weights, and normalise on the way; of many rows, each four weight rows would do so anew.
-  if (fused && width === 'many') {
+  if (fused && (inTiles || width === 'many')) {
     const { eps, normed } = fused;
     norm(gpu, tuning, recorder, {
       label: `${call.label} norm`,
@@ -71,49 +128,43 @@ export function project(gpu: Gpu, tuning: Tuning, recorder: Recorder, call: Proj
     fused = undefined;
   }
   const padded = stride(weight.cols);
-  const { workgroup, lanes } = tuning.matvec;
-  const rows = rowsInclude(gpu, lanes, width);
-  const tokens = width === 'one' ? 1 : width === 'many' && rows === 'x_subgroup' ? 8 : 4;
-  for (const part of weight.parts) {
-    const shared = lanes === 1 && part.rows >= MANY_ROWS ? 8 : 4;
-    recorder.add({
-      label: call.label,
-      shader: {
-        kernel: tiled ? MATMUL : MATVEC,
-        imports: {
-          WEIGHT: weightInclude(part.dtype),
-          OUT: `out_${out.kind}`,
-          ...(!tiled && { REDUCE: reduceInclude(gpu, lanes), X: rows }),
-          ...(out.kind === 'qkv' && { KV_WRITE: `kv_write_${out.kvDtype}` }),
+  const ways = (part: WeightPart): Way[] =>
+    inTiles
+      ? tiled(gpu, part, call)
+      : tuning.matvec.lanes > 1
+        ? byLanes(gpu, part, call)
+        : byThreads(gpu, tuning, part, call);
+  for (const part of weight.parts)
+    for (const { kernel, imports, constants, when } of ways(part))
+      recorder.add({
+        label: call.label,
+        shader: {
+          kernel,
+          imports: {
+            OUT: `out_${out.kind}`,
+            ...imports,
+            ...(out.kind === 'qkv' && { KV_WRITE: `kv_write_${out.kvDtype}` }),
+          },
+          constants: {
+            ...constants,
+            ...(!inTiles && { NORM: fused !== undefined, EPS: fused?.eps ?? 0, K: weight.cols }),
+            X_STRIDE4: padded / 4,
+            // The halves of a swiglu part are output rows of their own.
+            ROW0: out.kind === 'swiglu' ? part.row0 / 2 : part.row0,
+            BIAS: weight.hasBias,
+            BIAS_AT: weight.hasGain ? gainSize(weight.cols) : 0,
+            HEAD: head,
+            ...outputConstants(out),
+          },
         },
-        constants: {
-          ...(!tiled && {
-            WG: workgroup,
-            LANES: lanes,
-            TOKENS: tokens,
-            ROWS: shared,
-            NORM: fused !== undefined,
-            EPS: fused?.eps ?? 0,
-            K: weight.cols,
-          }),
-          ...partConstants(part, weight.cols),
-          X_STRIDE4: padded / 4,
-          // The halves of a swiglu part are output rows of their own.
-          ROW0: out.kind === 'swiglu' ? part.row0 / 2 : part.row0,
-          BIAS: weight.hasBias,
-          BIAS_AT: weight.hasGain ? padded : 0,
-          HEAD: head,
-          ...outputConstants(out),
+        bind: {
+          x: x.buffer,
+          weight: part.codes,
+          scales: part.scales,
+          vectors: part.vectors ?? part.codes,
+          step: call.step,
+          ...outputBindings(out),
         },
-      },
-      bind: {
-        x: x.buffer,
-        weight: part.codes,
-        scales: part.scales,
-        vectors: part.vectors ?? part.codes,
-        step: call.step,
-        ...outputBindings(out),
-      },
-    });
-  }
+        when,
+      });
 }

@@ -82,17 +82,29 @@ export const qkvBindings = ({ imports }: Asked<QkvConstant>): Binding<QkvConstan
   reads('rows', 'Row', ({ step }) => [step.rows, 4]),
 ];
 
-/** Place of an element of K, as in kv_layout.wgsl; 4 dimensions of neighbouring positions are neighbours. */
-export const keyAt = (
-  { constants: c }: Asked<QkvConstant>,
+/** Elements of one position of K that are neighbours, as in key_f16.wgsl and key_f32.wgsl. */
+export const keySize = (headDim: number, f16: boolean): number =>
+  f16 && headDim % 8 === 0 && headDim <= 64 ? 8 : 4;
+
+export const keyVector = ({ constants, imports }: Asked<'HEAD_DIM'>): number =>
+  keySize(
+    constants.HEAD_DIM,
+    Object.values(imports).some((name) => /^kv_\w+_f16/.test(name)),
+  );
+
+/** Place of an element of K, as in kv_layout.wgsl; vectors of neighbouring positions are neighbours. */
+export function keyAt(
+  asked: Asked<QkvConstant>,
   sequence: number,
   head: number,
   position: number,
   dim: number,
-): number =>
-  (((sequence * c.KV_HEADS + head) * (c.HEAD_DIM / 4) + (dim >> 2)) * c.CAPACITY + (position % c.CAPACITY)) *
-    4 +
-  (dim & 3);
+): number {
+  const { KV_HEADS, HEAD_DIM, CAPACITY } = asked.constants;
+  const size = keyVector(asked);
+  const vectors = (sequence * KV_HEADS + head) * (HEAD_DIM / size) + Math.floor(dim / size);
+  return (vectors * CAPACITY + (position % CAPACITY)) * size + (dim % size);
+}
 
 /** Place of a vector of V. */
 export const valueAt = (

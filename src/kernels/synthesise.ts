@@ -8,12 +8,12 @@ import { rowBytes, type Weight, type WeightPart } from './tensor.ts';
 const WORKGROUP = 64;
 
 /** Words of a launch are its items. */
-export const SYNTHESISE: Kernel<'WG' | 'BITS' | 'SIGNED' | 'LEVEL' | 'SCALES'> = {
+export const SYNTHESISE: Kernel<'WG' | 'BITS' | 'LEVEL' | 'SCALES'> = {
   name: 'synthesise',
   choices: [
     [{ WG: WORKGROUP }],
-    Object.values(VALUE_FORMATS).flatMap(({ bits, signed, level, perBlock }) =>
-      [...new Set([0, perBlock])].map((SCALES) => ({ BITS: bits, SIGNED: signed, LEVEL: level, SCALES })),
+    Object.values(VALUE_FORMATS).flatMap(({ bits, level, perBlock }) =>
+      [...new Set([0, perBlock])].map((SCALES) => ({ BITS: bits, LEVEL: level, SCALES })),
     ),
   ],
   sizes: {},
@@ -22,7 +22,7 @@ export const SYNTHESISE: Kernel<'WG' | 'BITS' | 'SIGNED' | 'LEVEL' | 'SCALES'> =
     { name: 'params', type: 'Params', access: 'uniform', numbers: 'u32', shape: () => [4] },
   ],
   grid: ({ items, constants: { WG } }, most) => [...spread(Math.ceil(items / WG), most), 1],
-  *cpu({ constants: { BITS, SIGNED, LEVEL, SCALES }, words, pick }) {
+  *cpu({ constants: { BITS, LEVEL, SCALES }, words, pick }) {
     const [count, perRow, cols, seed] = words('params', 0, 4) as unknown as [number, number, number, number];
     const peak = Math.sqrt(3 / cols);
     const uniform = (bits: number): number => (bits >>> 8) * (2 / 16777216) - 1;
@@ -41,10 +41,9 @@ export const SYNTHESISE: Kernel<'WG' | 'BITS' | 'SIGNED' | 'LEVEL' | 'SCALES'> =
       else {
         let word = 0;
         const middle = 2 ** (BITS - 1);
-        const turn = SIGNED ? middle : 0;
         for (let place = 0; place < 32 / BITS; place++) {
-          const code = Math.max(1, ((bits >>> (BITS * place)) & (2 * middle - 1)) ^ turn);
-          word |= ((column + place < cols ? code : middle) ^ turn) << (BITS * place);
+          const code = Math.max(1, (bits >>> (BITS * place)) & (2 * middle - 1));
+          word |= (column + place < cols ? code : middle) << (BITS * place);
         }
         yield { binding: 'out', at: i, value: word >>> 0, scale: 0 };
       }
@@ -67,14 +66,14 @@ export function synthesise(
   const { cols } = weight;
   const dtype = part.dtype as ValueDtype;
   const bytes = rowBytes(dtype, cols);
-  const { bits, signed, level, perBlock } = VALUE_FORMATS[dtype];
+  const { bits, level, perBlock } = VALUE_FORMATS[dtype];
   const fill = (out: GPUBuffer, perRow: number, scales: number): void => {
     const words = (part.rows * perRow) / 4;
     recorder.add({
       label: 'synthesise',
       shader: {
         kernel: SYNTHESISE,
-        constants: { WG: WORKGROUP, BITS: bits, SIGNED: signed, SCALES: scales, LEVEL: level },
+        constants: { WG: WORKGROUP, BITS: bits, SCALES: scales, LEVEL: level },
       },
       bind: { out, params: call.uniform(new Uint32Array([words, perRow / 4, cols, seed])) },
       items: words,

@@ -1,5 +1,5 @@
 import type { Range } from '../gpu/kernel.ts';
-import { BLOCK, stride, type WeightFormat } from '../quant/format.ts';
+import { BLOCK, F16_MOST, stride, type WeightFormat } from '../quant/format.ts';
 import { FORMATS, type WeightDtype } from '../quant/index.ts';
 
 export { BLOCK, stride, type WeightDtype };
@@ -29,7 +29,7 @@ export interface WeightPart {
   codes: GPUBuffer;
   /** What is beside the blocks, for formats that have blocks. */
   scales: GPUBuffer | undefined;
-  /** f32: the gain `(stride(cols))` of the norm before the projection, if any, then the bias `(rows)`, if any. */
+  /** f32: the gain `(gainSize(cols))` of the norm before the projection, if any, then the bias `(rows)`, if any. */
   vectors: GPUBuffer | undefined;
 }
 
@@ -48,6 +48,15 @@ export function rowBytes(dtype: WeightDtype, cols: number): { codes: number; sca
   const padded = stride(cols);
   const scales = beside ? beside.bytes * Math.ceil(padded / beside.values) : (2 * perBlock * padded) / BLOCK;
   return { codes: (bits * padded) / 8, scales };
+}
+
+/** f32 numbers of a gain and what is behind it: `gainRange`, in a vector of its own. */
+export const gainSize = (cols: number): number => stride(cols) + 4;
+
+/** The power of two by which what is normed with a gain `(cols)` is within f16, up to 1: a normed row's length is the root of its size. */
+export function gainRange(gain: Float32Array): number {
+  const most = gain.reduce((so, value) => Math.max(so, Math.abs(value)), 0) * Math.sqrt(gain.length);
+  return most > F16_MOST ? 2 ** -Math.ceil(Math.log2(most / F16_MOST)) : 1;
 }
 
 /** Rows of x, `(rows, stride(cols))` f32. */

@@ -7,25 +7,44 @@ export interface LaneShape {
   lanes: number;
 }
 
-/** How many rows of x a forward is made for: one, up to `wideFrom`, or a chunk of a prompt. */
-export type Width = 'one' | 'few' | 'many';
+/** How many rows of x a forward is made for: one, up to `few`, more of a batch, or a chunk of a prompt. */
+export type Width = 'one' | 'few' | 'batch' | 'many';
+
+/** GPUs whose subgroups may be narrower have fewer registers a thread: sums of as many rows do not fit. */
+const WIDE_SUBGROUP = 32;
+export const isWide = ({ features, subgroupSize }: Pick<Gpu, 'features' | 'subgroupSize'>): boolean =>
+  features.subgroups && subgroupSize.min >= WIDE_SUBGROUP;
+
+/** What a forward over rows is: of a prompt, or of so many sequences. */
+export const widthOf = ({ wide, wideFrom, few }: Tuning, rows: number, prompt: boolean): Width => {
+  if (prompt && rows >= wideFrom) return 'many';
+  if (rows > few && wide === 'tiled') return 'batch';
+  return rows === 1 ? 'one' : 'few';
+};
+
+/** Whether projections are made in tiles of rows, and the norm before them in a launch of its own. */
+export const isTiled = (width: Width, { wide }: Pick<Tuning, 'wide'>): boolean =>
+  wide === 'tiled' && (width === 'many' || width === 'batch');
 
 /** Choices that change speed and never results. */
 export interface Tuning {
-  /** Projections of few rows. */
+  /** Projections of few rows: threads that share weight rows, as many as each projection asks for, or with one lane each its own; and norms. */
   matvec: LaneShape;
   /** Projections of many rows: tiles in workgroup memory, or the matvec kernel for four rows of x at a time. */
   wide: 'tiled' | 'matvec';
-  /** Attention of few rows: cooperating threads, or a thread a head. */
+  /** Attention of few rows: cooperating threads, or the least to go wrong: of software adapters a thread a head, of GPUs a workgroup. */
   attention: 'cooperative' | 'direct';
-  /** Attention of many rows: tiles in workgroup memory (heads up to 128), or a thread a head of a row. */
+  /** Attention of many rows: tiles in workgroup memory, or as of few. */
   wideAttention: 'tiled' | 'direct';
-  /** Positions of one split of the sequence. */
+  /** Positions of one split of the sequence, and most splits. */
   split: number;
+  parts: number;
   /** Threads of the kernels that go over the vocabulary: a workgroup of 16 a row, or one of 256 a slice of a row. */
   vocabulary: number;
   /** Rows from which projections are wide. */
   wideFrom: number;
+  /** Rows of a batch that the kernels for few rows take at once. */
+  few: number;
 }
 
 /** No barriers, no threads that work together but over the vocabulary: what software adapters want, and the least to go wrong. */
@@ -35,8 +54,10 @@ export const PLAIN_TUNING: Tuning = {
   attention: 'direct',
   wideAttention: 'direct',
   split: 64,
+  parts: 2 ** 31 - 1,
   vocabulary: 16,
   wideFrom: 5,
+  few: 4,
 };
 
 /** What `tune` chooses; the rest sizes buffers, and stays. */
@@ -46,9 +67,6 @@ export type TunedKernels = Pick<Tuning, 'matvec' | 'attention' | 'wide' | 'wideA
 export const VARIANTS = {
   matvec: [
     { workgroup: 256, lanes: 64 },
-    { workgroup: 128, lanes: 32 },
-    { workgroup: 64, lanes: 64 },
-    { workgroup: 64, lanes: 16 },
     { workgroup: 16, lanes: 1 },
   ],
   attention: ['cooperative', 'direct'],
@@ -67,6 +85,7 @@ export const REDUCTIONS: readonly Fixed[] = VARIANTS.matvec.flatMap(({ workgroup
 
 /** CPUs that play GPU want one row a thread and no barriers: those are dear, and neighbouring loads are worth nothing. GPUs want the opposite. */
 export function defaultTuning(gpu: Gpu): Tuning {
+  const few = isWide(gpu) ? 8 : 4;
   return gpu.profile === 'software'
     ? PLAIN_TUNING
     : {
@@ -75,8 +94,10 @@ export function defaultTuning(gpu: Gpu): Tuning {
         attention: 'cooperative',
         wideAttention: 'tiled',
         split: 256,
+        parts: 64,
         vocabulary: 256,
-        wideFrom: 17,
+        wideFrom: few + 1,
+        few,
       };
 }
 

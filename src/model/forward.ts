@@ -2,6 +2,7 @@ import type { Ledger } from '../gpu/buffer.ts';
 import type { Gpu } from '../gpu/device.ts';
 import { type Dispatch, Recorder } from '../gpu/recorder.ts';
 import { attention, attentionPartsBytes } from '../kernels/attention.ts';
+import { takesOwn } from '../kernels/attention-decode.ts';
 import { conv } from '../kernels/conv.ts';
 import { embed } from '../kernels/embed.ts';
 import { loraAdd, loraGate } from '../kernels/lora.ts';
@@ -10,7 +11,7 @@ import { pool } from '../kernels/pool.ts';
 import { type Output, type Projection, project } from '../kernels/project.ts';
 import { normAndRope, type QkvPlace } from '../kernels/rope.ts';
 import { type Activations, stride, type Weight } from '../kernels/tensor.ts';
-import type { Tuning, Width } from '../kernels/tuning.ts';
+import { isTiled, type Tuning, type Width } from '../kernels/tuning.ts';
 import type { AdapterSet, Site } from './adapters.ts';
 import type { KvCache } from './kvcache.ts';
 import { type RotatedHead, ropeTable } from './rope.ts';
@@ -109,6 +110,10 @@ export interface ForwardParts {
   adapters?: AdapterSet;
 }
 
+/** Most rows of a step of a width: of a chunk, or of sequences and of prompts that are too short for one. */
+const mostRows = ({ tuning, kv, scratch }: ForwardParts, width: Width): number =>
+  width === 'many' ? scratch.rows : Math.max(kv.sequences, tuning.wideFrom - 1);
+
 /**
  * The one forward: records embedding and blocks of the plan over the rows of `rows` (token, sequence, position), leaving the
  * last hidden states in `scratch.x`. A chunk of a prompt, one token and several sequences differ only in their rows.
@@ -126,6 +131,7 @@ export function recordBlocks(
   const { x, step } = scratch;
   const eps = spec.rmsNormEps;
   const normed = { eps, normed: scratch.normed };
+  const made = { width, most: mostRows(parts, width) };
   const shapes = attentionOf(spec);
   const convolutions = convOf(spec);
   const recorder = new Recorder(gpu);
@@ -136,14 +142,14 @@ export function recordBlocks(
   ) => {
     const t = adapters!.scratch('t');
     // The norm of many rows was a launch of its own.
-    const done = before && width === 'many';
+    const done = before && (width === 'many' || isTiled(width, tuning));
     project(gpu, tuning, recorder, {
       label: `${label} adapters' A`,
       x: done ? { buffer: scratch.normed, cols: from.cols } : from,
       weight: site.a,
       out: { kind: 'plain', to: { buffer: t, cols: site.rank }, residual: false },
       norm: done ? undefined : before,
-      width,
+      ...made,
       step,
     });
     const { chosen, sequences } = adapters!;
@@ -156,10 +162,11 @@ export function recordBlocks(
     weight: Weight,
     gain: GPUBuffer | undefined,
     site: Site | undefined,
+    half = false,
   ): void => {
     const to = gain ? { buffer: scratch.normed, cols: x.cols } : x;
     const out: Output = { kind: 'plain', to, residual: !gain };
-    project(gpu, tuning, recorder, { label, x: from, weight, out, width, step });
+    project(gpu, tuning, recorder, { label, x: from, weight, out, half, ...made, step });
     if (site) loraAdd(recorder, { ...lowRank(site, { label, x: from }), to });
     if (!gain) return;
     const call = { label: `${label} norm`, x: to, vectors: gain, out: x.buffer, add: true };
@@ -194,38 +201,34 @@ export function recordBlocks(
         ...input,
         weight: own.qkv,
         out: qkv ? { kind: 'plain', to: qkv, residual: false } : { kind: 'qkv', ...place },
-        width,
+        ...made,
         step,
       });
       if (site) loraAdd(recorder, { ...lowRank(site, input), to: qkv! });
-      if (qkv)
-        normAndRope(gpu, tuning, recorder, {
-          label: 'rope',
-          qkv,
-          norm: shape.qkNorm !== undefined,
-          gains: own.qkGains,
-          whole,
-          eps,
-          place,
-          step,
-        });
-      attention(tuning, recorder, {
+      const norm = shape.qkNorm !== undefined;
+      const unplaced = qkv && { qkv, norm, gains: own.qkGains, whole, eps };
+      const taken = takesOwn(tuning, shape, width);
+      if (unplaced && !taken)
+        normAndRope(gpu, tuning, recorder, { label: 'rope', own: unplaced, place, step });
+      attention(gpu, tuning, recorder, {
         label: 'attention',
         place,
+        own: taken ? unplaced : undefined,
         out: attended,
         parts: scratch.parts,
         window: shape.window,
         width,
         step,
       });
-      add('out', attended, own.out, own.gainAfter, adapters?.site(layer, 'out'));
+      // Means of v are within what v is.
+      add('out', attended, own.out, own.gainAfter, adapters?.site(layer, 'out'), kv.dtype === 'f16');
     } else if (kind === 'conv') {
       const own = weights.conv.get(layer)!;
       const thirds = { buffer: scratch.qkv!, cols: own.in.rows };
       const out: Output = { kind: 'plain', to: thirds, residual: false };
       const input = { label: 'conv in', x, norm: normed };
       const site = adapters?.site(layer, 'convIn');
-      project(gpu, tuning, recorder, { ...input, weight: own.in, out, width, step });
+      project(gpu, tuning, recorder, { ...input, weight: own.in, out, ...made, step });
       if (site) loraAdd(recorder, { ...lowRank(site, input), to: thirds });
       // The normed x has been read.
       const mixed = { buffer: scratch.normed, cols: spec.hiddenSize };
@@ -256,7 +259,7 @@ export function recordBlocks(
       ...input,
       weight: gateUp,
       out: sums ? { kind: 'plain', to: sums, residual: false } : { kind: 'swiglu', to: hidden, activation },
-      width,
+      ...made,
       step,
     });
     if (site && sums) {
@@ -270,14 +273,16 @@ export function recordBlocks(
 
 /** Records a layer's linear map of the hidden states: added to them, or put elsewhere `(rows, stride(hidden))`. */
 export function recordLinear(
-  { gpu, tuning, spec, weights, scratch }: ForwardParts,
+  parts: ForwardParts,
   recorder: Recorder,
   layer: number,
   to: Activations,
   width: Width,
 ): void {
+  const { gpu, tuning, spec, weights, scratch } = parts;
   const { x, normed, step } = scratch;
   const eps = spec.rmsNormEps;
+  const made = { width, most: mostRows(parts, width) };
   norm(gpu, tuning, recorder, { label: 'linear norm', x, out: normed, eps, head: false, step });
   const { down, up } = weights.linear.get(layer)!;
   const z = { buffer: normed, cols: x.cols };
@@ -288,7 +293,9 @@ export function recordLinear(
       x: z,
       weight: down,
       out: { kind: 'plain', to: reduced, residual: false },
-      width,
+      // Without a gain, no value is past the root of its row's size.
+      half: true,
+      ...made,
       step,
     });
   project(gpu, tuning, recorder, {
@@ -296,7 +303,8 @@ export function recordLinear(
     x: reduced ?? z,
     weight: up,
     out: { kind: 'plain', to, residual: to === x },
-    width,
+    half: !reduced,
+    ...made,
     step,
   });
 }
@@ -315,6 +323,7 @@ export function recordHead(
     norm: { eps: spec.rmsNormEps, normed: scratch.normed },
     head: true,
     width,
+    most: scratch.logitRows,
     step: scratch.step,
   });
   return recorder.finish();

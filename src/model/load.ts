@@ -5,7 +5,7 @@ import { bytesToF32 } from '../formats/float.ts';
 import { widen } from '../formats/gguf/widen.ts';
 import { watchErrors } from '../gpu/buffer.ts';
 import type { Gpu } from '../gpu/device.ts';
-import { rowBytes, stride } from '../kernels/tensor.ts';
+import { gainRange, gainSize, rowBytes, stride } from '../kernels/tensor.ts';
 import type { ValueDtype } from '../quant/index.ts';
 import type { F16Fit } from './f16-fit.ts';
 import type { Fold } from './fold.ts';
@@ -136,7 +136,7 @@ function* piecesOf(
   }
   for (const bias of fill.biases) {
     const { weight } = bias;
-    const before = weight.hasGain ? stride(weight.cols) : 0;
+    const before = weight.hasGain ? gainSize(weight.cols) : 0;
     yield vector(bias, (values) => {
       for (const { row, end, part, at } of runs(bias, 0, bias.rows))
         write(weight.parts[part]!.vectors!, 4 * (before + at), values.subarray(row, end));
@@ -144,7 +144,10 @@ function* piecesOf(
   }
   for (const gain of fill.gains)
     yield vector(gain, (values) => {
-      for (const { vectors } of gain.weight.parts) write(vectors!, 0, values);
+      for (const { vectors } of gain.weight.parts) {
+        write(vectors!, 0, values);
+        write(vectors!, 4 * stride(gain.weight.cols), Float32Array.of(gainRange(values)));
+      }
     });
   for (const plain of fill.plain)
     yield vector(plain, (values) => {

@@ -1,6 +1,6 @@
 import type { Ledger } from '../gpu/buffer.ts';
 import type { Gpu } from '../gpu/device.ts';
-import { rowBytes, stride, type Weight, type WeightDtype } from '../kernels/tensor.ts';
+import { gainSize, rowBytes, stride, type Weight, type WeightDtype } from '../kernels/tensor.ts';
 import { FORMATS } from '../quant/index.ts';
 import { type Fold, foldsOf, rotatedPlace } from './fold.ts';
 import {
@@ -210,7 +210,7 @@ class Allocator {
   }
 
   vectorsFor(label: string, { hasGain, hasBias, cols }: Weight, rows: number): GPUBuffer | undefined {
-    const elements = (hasGain ? stride(cols) : 0) + (hasBias ? rows : 0);
+    const elements = (hasGain ? gainSize(cols) : 0) + (hasBias ? rows : 0);
     return elements ? this.#ledger.storage(`${label} vectors`, 4 * elements, 'weights') : undefined;
   }
 

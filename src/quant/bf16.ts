@@ -8,7 +8,6 @@ export const bf16: ValueFormat = {
   unit: 8,
   bits: 16,
   perBlock: 0,
-  signed: false,
   level: 1,
   table: 'f16',
   refusal: 'bf16 cannot hold',

@@ -7,7 +7,6 @@ export const f16: ValueFormat = {
   load: 'vec4<u32>',
   unit: 8,
   bits: 16,
-  signed: false,
   perBlock: 0,
   level: 1,
   table: 'f16',

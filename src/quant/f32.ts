@@ -6,7 +6,6 @@ export const f32: ValueFormat = {
   load: 'vec4f',
   unit: 4,
   bits: 32,
-  signed: false,
   perBlock: 0,
   level: 1,
   table: 'f32',

@@ -61,8 +61,6 @@ export interface WeightFormat {
 
 /** A format that values can be rounded to. */
 export interface ValueFormat extends WeightFormat {
-  /** Whether integer codes are two's complement; others count from the least value. */
-  readonly signed: boolean;
   /** The code that stands for the largest value, in random weights. */
   readonly level: number;
   /** Why a value cannot be kept, after "which". */

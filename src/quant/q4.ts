@@ -210,7 +210,6 @@ export const q4: ValueFormat = {
   reader: 'weight_q4',
   load: 'u32',
   bits: 4,
-  signed: false,
   perBlock: 2,
   level: 8,
   refusal: 'q4 cannot hold',

@@ -1,13 +1,14 @@
 // The built command as its users run it: a process, its two outputs, its exit status.
 import { type SpawnSyncReturns, spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { weightBytes } from '../../src/cli/weight-bytes.ts';
 import { loadModel } from '../../src/engine/engine.ts';
 import { openFolder } from '../../src/formats/node-folder.ts';
 import type { Gpu } from '../../src/gpu/device.ts';
+import { VARIANTS } from '../../src/kernels/tuning.ts';
 import { DTYPES } from '../../src/quant/index.ts';
 import { adapterFixture } from '../support/adapter-fixtures.ts';
 import { buildCli } from '../support/built-cli.ts';
@@ -31,12 +32,17 @@ const writeModel = (name: (typeof TINY_MODEL_NAMES)[number]): string =>
 interface Extra {
   input?: string;
   env?: Record<string, string>;
+  /** Milliseconds. */
+  timeout?: number;
 }
 
-const run = (args: readonly string[], { input, env }: Extra = {}): SpawnSyncReturns<string> =>
+const run = (
+  args: readonly string[],
+  { input, env, timeout = 50_000 }: Extra = {},
+): SpawnSyncReturns<string> =>
   spawnSync(process.execPath, [cli, ...args], {
     encoding: 'utf8',
-    timeout: 50_000,
+    timeout,
     env: { ...process.env, ...env },
     ...(input !== undefined && { input }),
   });
@@ -68,11 +74,33 @@ test('help and version', () => {
     'evaluate',
     'analyze',
     'convert',
+    'tune',
     'bench',
   ]) {
     expect(help).toContain(`  ${name} `);
     expect(output([name, '--help'])).toMatch(new RegExp(`^shishulm ${name} `));
   }
+});
+
+test('tune prints a choice of kernels that other commands take, and refuses what it does not know', () => {
+  const kept = mkdtempSync(join(tmpdir(), 'cli-tuning-'));
+  // What the driver has compiled stays where it is.
+  const { XDG_CACHE_HOME = join(homedir(), '.cache') } = process.env;
+  const env = { XDG_CACHE_HOME: kept, MESA_SHADER_CACHE_DIR: XDG_CACHE_HOME };
+  const extra = { env, timeout: 150_000 };
+  const reply = ['generate', tiny, '--prompt', 'abc', '--max-tokens', '8', '--ids'];
+  const expected = output(reply, extra);
+  const printed = output(['tune', tiny], extra);
+  const choice = join(kept, 'choice.json');
+  writeFileSync(choice, printed);
+  expect(Object.keys(JSON.parse(printed))).toEqual(Object.keys(VARIANTS));
+  expect(output([...reply, '--tuning', choice], extra)).toBe(expected);
+  const inFile: unknown = JSON.parse(readFileSync(join(kept, 'shishulm', 'tuning.json'), 'utf8'));
+  expect(Object.values(inFile as object)).toEqual([JSON.parse(printed)]);
+  writeFileSync(choice, '{"wide": "huge"}');
+  const { status, stderr } = run([...reply, '--tuning', choice], extra);
+  expect(status).toBe(1);
+  expect(stderr).toMatch(/--tuning has "huge" as "wide"/);
 });
 
 describe("a user's mistake is exit 1 and one line that names it", () => {
@@ -129,6 +157,11 @@ describe("a user's mistake is exit 1 and one line that names it", () => {
       /--profile is fast, expected auto, software or gpu/,
     ]),
     ['a profile that is none', ['inspect', tiny, '--profile', 'x'], /--profile is x/],
+    [
+      'no choice of kernels',
+      ['generate', tiny, '--prompt', 'a', '--tuning', odd],
+      /--tuning is .*odd\.json.*shishulm tune/,
+    ],
     ['a corpus without a comparison', ['score', tiny, '--corpus'], /only for --compare/],
   ])('%s', (_, args, message) => {
     writeFileSync(odd, '{oops');

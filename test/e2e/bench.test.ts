@@ -55,7 +55,7 @@ test(
     expect(new URLSearchParams(result.settings).get('positions')).toBe('4,40');
 
     // Latency, first token, memory, throughput, and with timestamps four of GPU time.
-    expect(await page.locator('#report th[scope=row]').count()).toBe(13);
+    expect(await page.locator('#report .table th[scope=row]').count()).toBe(14);
     const canvases = page.locator('figure canvas');
     await expect.poll(() => canvases.count()).toBe(result.adapter.features.timestamps ? 8 : 4);
     const drawn = await canvases.evaluateAll((all) =>
@@ -71,6 +71,20 @@ test(
     expect(await page.textContent('#report table')).toContain('A token at position 40');
     expect(await page.textContent('#claims')).toContain('not measured here');
     expect(await saved(page, '#save-csv')).toContain('what,model,at,unit');
+    expect(result.batches.every(({ weightBytesPerToken }) => weightBytesPerToken > 0)).toBe(true);
+    // No browser says that a software adapter is in the table; its user may say so of theirs.
+    expect(result.adapter.gpu).toBe(null);
+    if (result.adapter.features.timestamps) {
+      const kernels = page.locator('.kernels');
+      expect(await kernels.textContent()).toContain('the GPU is not known');
+      await page.selectOption('#compare', 'NVIDIA RTX 4090');
+      expect(await kernels.textContent()).toContain('public figures of NVIDIA RTX 4090');
+      const compared: BenchResult = JSON.parse(await saved(page, '#save-json'));
+      expect(compared.adapter.gpu).toBe('NVIDIA RTX 4090');
+      expect(compared.profile.every(({ expected, work }) => expected! > 0 && work.bytes > 0)).toBe(true);
+      await page.selectOption('#compare', '');
+      expect(JSON.parse(await saved(page, '#save-json'))).toEqual(result);
+    }
     expect(await saved(page, '#save-markdown')).toContain('# Tiny-1M against Tiny-1M (4,4,2,0)');
     expect(problems).toEqual([]);
   },

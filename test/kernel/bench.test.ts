@@ -34,7 +34,7 @@ function twin(dtype: ChosenDtype, rows: number, cols: number, seed: number): Flo
     const lane = i % perWord;
     if (dtype === 'f32') return uniform(bits) * peak;
     if (dtype === 'f16') return uniform(lane === 0 ? bits : hash(bits)) * peak;
-    if (dtype === 'q8') return Math.max(((bits << (24 - 8 * lane)) >> 24) | 0, -127);
+    if (dtype === 'q8') return Math.max(1, (bits >>> (8 * lane)) & 255) - 128;
     return Math.max(1, (bits >>> (4 * lane)) & 15) - 8;
   });
 }
@@ -43,7 +43,7 @@ function twin(dtype: ChosenDtype, rows: number, cols: number, seed: number): Flo
 function unpack(dtype: ChosenDtype, bytes: ArrayBuffer): Float64Array {
   if (dtype === 'f32') return Float64Array.from(new Float32Array(bytes));
   if (dtype === 'f16') return Float64Array.from(new Uint16Array(bytes), f16ToF32);
-  if (dtype === 'q8') return Float64Array.from(new Int8Array(bytes));
+  if (dtype === 'q8') return Float64Array.from(new Uint8Array(bytes), (byte) => byte - 128);
   return Float64Array.from([...new Uint8Array(bytes)].flatMap((byte) => [(byte & 15) - 8, (byte >> 4) - 8]));
 }
 
@@ -148,6 +148,10 @@ describe('a run', () => {
         result.profile.filter((point) => point.model === model && point.phase === 'decode').length;
       expect([launches(0), launches(1)]).toEqual(result.models.map((facts) => facts.dispatchesPerToken));
       expect(result.profile.some(({ microseconds }) => microseconds > 0)).toBe(true);
+      expect(result.profile.every(({ work, expected }) => work.bytes > 0 && expected === null)).toBe(true);
+      const weights = result.profile.filter(({ model, phase }) => model === 0 && phase === 'decode');
+      const read = weights.reduce((sum, { work }) => sum + work.multiplyAdds, 0);
+      expect(read).toBeGreaterThan(0.8 * parent!.parameters);
     }
   });
 

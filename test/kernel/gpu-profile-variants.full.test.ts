@@ -37,7 +37,11 @@ async function expectRight(
     const [found, expected] = [await model.logits(tokens), referenceLogits(tiny.spec, tensors, tokens)];
     expect(found.length).toBe(expected.length);
     const spread = expected.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
-    const differs = (value: number, i: number): boolean => !(Math.abs(value - expected[i]!) <= 1e-4 * spread);
+    // What tiles read is rounded to f16 where weights were rounded too.
+    const { wide = 'tiled' } = extra.tuning ?? {};
+    const rounds = gpu.features.f16 && !extra.without?.includes('f16') && dtype !== 'f32' && wide === 'tiled';
+    const most = (rounds ? 2e-3 : 1e-4) * spread;
+    const differs = (value: number, i: number): boolean => !(Math.abs(value - expected[i]!) <= most);
     expect(found.findIndex(differs), 'first logit that differs').toBe(-1);
 
     const prompt = tokens.slice(0, 7);
@@ -53,14 +57,14 @@ async function expectRight(
 
 describe('kernels that tune may choose', () => {
   const tiny = shapedModel('heads of 64');
-  const [, ...others] = VARIANTS.matvec;
   const rest = [
     { dtype: 'f32', attention: 'direct', wide: 'matvec', wideAttention: 'direct' },
     { dtype: 'f16', attention: 'cooperative', wide: 'matvec', wideAttention: 'tiled' },
     { dtype: 'q8', attention: 'cooperative', wide: 'tiled', wideAttention: 'direct' },
     { dtype: 'q4', attention: 'direct', wide: 'matvec', wideAttention: 'tiled' },
   ] as const;
-  const variants = others.map((matvec, i) => ({ matvec, ...rest[i]! }));
+  const shapes = VARIANTS.matvec;
+  const variants = rest.map((one, i) => ({ matvec: shapes[i % shapes.length]!, ...one }));
   test.each(thorough ? variants : variants.slice(2, 3))(
     '$matvec, $attention, $wide, $wideAttention with weights $dtype',
     { timeout: SLOW },

@@ -3,10 +3,12 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { loadModel } from '../../src/engine/engine.ts';
 import type { LoadOptions } from '../../src/engine/types.ts';
 import type { Gpu } from '../../src/gpu/device.ts';
+import { CHOICE_OF, tunedOf } from '../../src/kernels/fallbacks.ts';
 import type { Tuning } from '../../src/kernels/tuning.ts';
 import { charTokenizerFiles } from '../support/char-tokenizer.ts';
 import { openTestGpu } from '../support/gpu-features.ts';
 import { memorySource } from '../support/memory-source.ts';
+import { resultOf } from '../support/streams.ts';
 import { randomTokens, type TinyModelName, tinyFiles, tinyModel } from '../support/tiny-models.ts';
 import { forGpus, forSoftware } from '../support/tunings.ts';
 
@@ -88,12 +90,15 @@ describe('a sound GPU', () => {
   });
 });
 
+/** Few rows on a GPU. */
+const lanesWrong = instead('by * sum);', '0.9 * by * sum);', (shader) => shader === 'matvec_lanes');
+
 describe('a GPU that computes wrongly', () => {
   const cases: [string, Spoil, RegExp, TinyModelName?][] = [
-    ['matvec', instead('sums[0] += dots(', 'sums[0] += 0.9 * dots('), /decode, block 0: qkv \(matvec\)/],
+    ['matvec_lanes', lanesWrong, /decode, block 0: qkv \(matvec_lanes\)/],
     [
       'matmul',
-      instead('t2 += x_tile[xi + 2u] * wv', 't2 += x_tile[xi + 1u] * wv'),
+      instead('(*sums).a2 += p.z * a;', '(*sums).a2 += p.y * a;'),
       /prompt, block 0: gate and up \(matmul\)/,
     ],
     [
@@ -110,7 +115,7 @@ describe('a GPU that computes wrongly', () => {
     ['rope', instead('value *= scale', 'value *= 1.05 * scale'), /decode, block 0: rope \(rope\)/, 'qwen3'],
     [
       'attention_tiled',
-      instead('mat4x4f(w.x * v', 'mat4x4f(0.9 * w.x * v'),
+      instead('a0 + w0.x * v[0]', 'a0 + 0.9 * w0.x * v[0]'),
       /prompt, block 0: attention \(attention_tiled\)/,
     ],
   ];
@@ -131,6 +136,12 @@ describe('a GPU that computes wrongly', () => {
       expect(selfTest.kernels).toBe('plain');
       expect(selfTest.wrong.join()).toMatch(named);
       expect(warnings.join()).toContain(selfTest.wrong[0]);
+      const { tuning, leftOut } = model.info.kernels;
+      expect(leftOut.map(({ kernel }) => kernel)).toEqual(expect.arrayContaining([...selfTest.wrong]));
+      // What is sound stays.
+      const { [CHOICE_OF[shader]!]: _, ...others } = { vocabulary: 0, ...tunedOf(forGpus as Tuning) };
+      const { vocabulary: __, ...kept } = others as Record<string, unknown>;
+      expect(tuning).toMatchObject(kept);
       const tokens = randomTokens(model.info.spec, 9, 3);
       const found = await model.logits(tokens);
       await model.dispose();
@@ -144,8 +155,8 @@ describe('a GPU that computes wrongly', () => {
 
   test('in batches alone: that is found where the model decodes them', async () => {
     // Every row reads the first, in the usual kernels for few rows of x.
-    const spoil: Spoil = (code) =>
-      /const TOKENS: u32 = 4u/.test(code) && !/const LANES: u32 = 1u/.test(code)
+    const spoil: Spoil = (code, shader) =>
+      shader === 'matvec_lanes' && /const TOKENS: u32 = [248]u/.test(code)
         ? code.replace(/const X_STRIDE4: u32 = \d+u/, 'const X_STRIDE4: u32 = 0u')
         : code;
     const { model } = await load('llama', spoil, { batch: 2 });
@@ -158,8 +169,20 @@ describe('a GPU that computes wrongly', () => {
     await alone.dispose();
   });
 
+  test('the next best is taken, and no more is left out than must be', async () => {
+    const { model, warnings } = await load('llama', lanesWrong);
+    const { tuning, leftOut } = model.info.kernels;
+    expect(tuning).toMatchObject({ ...tunedOf(forGpus as Tuning), matvec: { workgroup: 16, lanes: 1 } });
+    expect(new Set(leftOut.map(({ variant }) => variant))).toEqual(
+      new Set([...(gpu.features.subgroups ? ['subgroups'] : []), 'matvec {"workgroup":256,"lanes":64}']),
+    );
+    expect(warnings).toEqual([expect.stringContaining('computes wrongly in ')]);
+    await model.dispose();
+  });
+
   test('in the plain kernels too: an error that names GPU and kernel, and nothing left', async () => {
-    const spoil = instead('sums[0] += dots(', 'sums[0] += 0.9 * dots(');
+    const threadsWrong = instead('sums[0] += dots(', 'sums[0] += 0.9 * dots(');
+    const spoil: Spoil = (code, shader) => threadsWrong(lanesWrong(code, shader), shader);
     await expect(load('llama', spoil)).rejects.toMatchObject({
       code: 'self-test',
       details: { adapter: gpu.name, kernel: expect.stringMatching(/block 0/) },
@@ -174,5 +197,90 @@ describe('a GPU that computes wrongly', () => {
     const { model } = await load('llama', spoil, { selfTest: false });
     expect(model.info.selfTest.kernels).toBe('off');
     await model.dispose();
+  });
+});
+
+describe('a GPU whose compiler refuses', () => {
+  /** Refuses texts of a kernel, but for those that are let through. */
+  const refuse =
+    (kernel: RegExp, through = (_: string): boolean => false): Spoil =>
+    (code, shader) =>
+      kernel.test(shader) && !through(code) ? `${code}\nfn broken() -> u32 { return 1.5; }` : code;
+
+  test.each([
+    ['attention_tiled', { ...forGpus, wideAttention: 'direct' }],
+    ['matmul', { ...forGpus, wide: 'matvec' }],
+    ['attention_decode', { ...forGpus, attention: 'direct' }],
+  ] as const)(
+    '%s: another takes its place, with a warning, and replies are right',
+    async (kernel, expected) => {
+      const { model, warnings } = await load('llama', refuse(new RegExp(`^${kernel}$`)));
+      const { tuning, leftOut } = model.info.kernels;
+      expect(tuning).toEqual(tunedOf(expected as Tuning));
+      // Features of the device that it asks for go first.
+      expect(new Set(leftOut.map(({ kernel, why }) => `${why} ${kernel}`))).toEqual(
+        new Set([`does not compile ${kernel}`]),
+      );
+      expect(leftOut.at(-1)!.variant).toContain(CHOICE_OF[kernel]);
+      expect(warnings).toEqual([expect.stringContaining(`does not compile ${kernel}`)]);
+      expect(model.info.selfTest.kernels).toBe('usual');
+      const tokens = randomTokens(model.info.spec, 9, 3);
+      const found = await model.logits(tokens);
+      await model.dispose();
+      const { model: usual } = await load('llama', sound);
+      const right = await usual.logits(tokens);
+      await usual.dispose();
+      expect(Math.max(...found.map((value, i) => Math.abs(value - right[i]!)))).toBeLessThan(1e-3);
+    },
+  );
+
+  test('subgroups: the kernels without them run', async () => {
+    const { model } = await load(
+      'llama',
+      refuse(/^matvec_lanes$/, (code) => !code.includes('enable subgroups')),
+    );
+    const { tuning, leftOut } = model.info.kernels;
+    expect(tuning).toEqual(tunedOf(forGpus as Tuning));
+    expect(leftOut.map(({ variant }) => variant)).toEqual(gpu.features.subgroups ? ['subgroups'] : []);
+    await model.dispose();
+  });
+
+  test('what draws tokens on a GPU is tried while the model loads', async () => {
+    const { model, warnings } = await load('llama', refuse(/^draw$/), { profile: 'gpu' });
+    expect(model.info.kernels.leftOut).toEqual([
+      { kernel: 'draw', variant: 'vocabulary 256', why: 'does not compile' },
+    ]);
+    expect(warnings).toEqual([expect.stringContaining('does not compile draw')]);
+    expect(model.info.selfTest.kernels).toBe('usual');
+    await model.dispose();
+  });
+
+  test('when a reply first needs it: the next best takes its place, and the reply is right', async () => {
+    const options = { maxTokens: 8, temperature: 0.8, seed: 3, ignoreEos: true };
+    const reply = async (spoil: Spoil, tuning = forGpus) => {
+      const { model, warnings } = await load('llama', spoil, {}, tuning);
+      const tokens = randomTokens(model.info.spec, 9, 3);
+      const [{ tokenIds }, other] = await Promise.all([
+        resultOf(model.generate(tokens, options)),
+        resultOf(model.generate(tokens, { ...options, topK: 5, repetitionPenalty: 1.1 })),
+      ]);
+      const { leftOut } = model.info.kernels;
+      await model.dispose();
+      return { tokenIds, others: other.tokenIds, leftOut, warnings };
+    };
+    const { leftOut, warnings, ...found } = await reply(refuse(/^draw$/));
+    expect(leftOut).toEqual([{ kernel: 'draw', variant: 'vocabulary 256', why: 'does not compile' }]);
+    expect(warnings).toEqual([expect.stringContaining('does not compile draw')]);
+    // The choice is by the threads that draw.
+    expect(await reply(sound, { ...forGpus, vocabulary: 16 })).toMatchObject(found);
+  });
+
+  test('every variant: an error that names kernel and GPU, and nothing left', async () => {
+    await expect(load('llama', refuse(/^matvec/))).rejects.toMatchObject({
+      code: 'shader',
+      message: expect.stringContaining(gpu.name),
+      details: { adapter: gpu.name, shader: 'matvec' },
+      mend: expect.stringContaining('driver'),
+    });
   });
 });

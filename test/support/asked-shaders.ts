@@ -78,7 +78,8 @@ export function shadersOf(
   const ledger = new Ledger(real);
   const spec = typeof model === 'string' ? configs.get(model)! : model;
   const plan = planOf(spec);
-  const size = { rows: 8, decodeRows: 8, logitRows: 8, context: 600, sequences: 2 };
+  // Of a chunk and of a batch: each number of rows may have a kernel of its own.
+  const size = { rows: 256, decodeRows: 16, logitRows: 32, context: 600, sequences: 16 };
   const scratch = allocateScratch(ledger, tuning, spec, size);
   const { weights } = allocateWeights(real, ledger, spec, dtype);
   const kv = new KvCache(ledger, spec, { ...size, dtype: kvDtype });
@@ -86,7 +87,7 @@ export function shadersOf(
   const hidden = { buffer: any, cols: spec.hiddenSize };
   const adapters = anyAdapters(weights, any);
   const parts = { gpu: on, tuning, spec, weights, kv, scratch, adapters };
-  for (const width of ['one', 'few', 'many'] as const) {
+  for (const width of ['one', 'few', 'batch', 'many'] as const) {
     for (const adapted of withAdapters ? [false, true] : [false])
       void recordBlocks(parts, plan, any, width, adapted);
     void recordHead(parts, width);

@@ -1,4 +1,5 @@
-import type { Row, Runner, Step } from '../../src/engine/runner.ts';
+import type { Runner } from '../../src/engine/runner.ts';
+import type { Row, Step } from '../../src/engine/step.ts';
 import type { LoadedAdapter } from '../../src/model/adapters.ts';
 import type { Ring } from '../../src/model/kvcache.ts';
 import type { Plan } from '../../src/model/spec.ts';
@@ -25,6 +26,8 @@ export class FakeRunner {
   readonly sampler = { prepare: async () => {}, setAdjustments() {}, setMask() {} };
   /** Adapters of the slots. */
   readonly #adapters: number[] = [];
+  /** Steps that may be in flight. */
+  pace = { inFlight: 2 };
   /** Rows that ran. */
   rows = 0;
   /** Each token that is past this is noted, as one whose K does not fit. */

@@ -3,7 +3,14 @@ import { guardMemory, Ledger, readBuffer } from '../../src/gpu/buffer.ts';
 import type { Gpu } from '../../src/gpu/device.ts';
 import { encode, Recorder, type StepShape, writeStep } from '../../src/gpu/recorder.ts';
 import { type Between, betweenOf } from '../../src/kernels/logits.ts';
-import { type Activations, rowBytes, stride, type Weight } from '../../src/kernels/tensor.ts';
+import {
+  type Activations,
+  gainRange,
+  gainSize,
+  rowBytes,
+  stride,
+  type Weight,
+} from '../../src/kernels/tensor.ts';
 import { packerOf, padRows } from '../../src/model/pack.ts';
 import type { ValueDtype } from '../../src/quant/index.ts';
 import { mulberry32 } from './random.ts';
@@ -99,12 +106,12 @@ export class Rig {
     dtype: ValueDtype;
     unit?: number;
     halves?: boolean;
-    gain?: boolean;
+    gain?: boolean | Floats;
     bias?: boolean;
   }): Weight {
     const { rows, cols, dtype, unit = 4, halves = false } = spec;
     const source = this.floats(rows * cols);
-    const gain = spec.gain ? this.floats(cols) : undefined;
+    const gain = spec.gain === true ? this.floats(cols) : spec.gain || undefined;
     const bias = spec.bias ? this.floats(rows) : undefined;
     const weight: Weight = { rows, cols, parts: [], hasGain: !!gain, hasBias: !!bias };
     const { binding } = this.gpu.limits;
@@ -119,9 +126,12 @@ export class Rig {
       for (let r = 0; r < count; r++)
         picked.set(source.subarray(from(r) * cols, (from(r) + 1) * cols), r * cols);
       const packed = packerOf(dtype)(picked, cols, 'test');
-      const start = gain ? stride(cols) : 0;
+      const start = gain ? gainSize(cols) : 0;
       const vectors = new Float32Array(start + (bias ? count : 0));
-      if (gain) vectors.set(gain);
+      if (gain) {
+        vectors.set(gain);
+        vectors[stride(cols)] = gainRange(gain);
+      }
       if (bias) for (let r = 0; r < count; r++) vectors[start + r] = bias[from(r)]!;
       weight.parts.push({
         row0,

@@ -14,9 +14,10 @@ import {
 } from '../../src/gpu/kernel.ts';
 import { CANDIDATES } from '../../src/kernels/draw.ts';
 import { packSpans } from '../../src/kernels/pool.ts';
+import { keySize } from '../../src/kernels/qkv.ts';
 import { packSampler } from '../../src/kernels/sample.ts';
 import { SLICES } from '../../src/kernels/slices.ts';
-import { rowBytes, stride } from '../../src/kernels/tensor.ts';
+import { gainSize, rowBytes, stride } from '../../src/kernels/tensor.ts';
 import { TOP_SLICES } from '../../src/kernels/tops.ts';
 import { all, BYTES, placesOf, twinLaunch } from '../../src/kernels/twin.ts';
 import { packBlocks } from '../../src/model/pack.ts';
@@ -43,6 +44,12 @@ interface Odd {
 const SEQUENCES = 3;
 const CONTEXT = 53;
 const SPLIT = 16;
+/** Attention of few rows goes over chunks of 64 or 128 positions. */
+const LONG = 331;
+const longer = ({ name }: Kernel): boolean => name.startsWith('attention_decode');
+const contextOf = (kernel: Kernel): number => (longer(kernel) ? LONG : CONTEXT);
+const windowOf = ({ odd, kernel }: Pick<Place, 'odd' | 'kernel'>): number =>
+  longer(kernel) ? Math.min(15 * odd.window, LONG) : odd.window;
 
 const ODD: readonly Odd[] = [
   {
@@ -117,12 +124,26 @@ const ROWS: Record<string, number> = {
   slices: 5,
   candidates: 7,
   draw: 7,
+  attention_decode: 7,
+  attention_decode_reduce: 7,
 };
 
-const rowsOf = (odd: Odd, { name }: Kernel): number => ROWS[name] ?? odd.rows;
+/** Attention that writes K and V of its rows has one of each sequence. */
+const writesOwn = ({ QUERY }: Fixed): boolean => QUERY === 'query_own';
+
+const rowsOf = ({ odd, kernel, fixed }: Place): number =>
+  writesOwn(fixed) ? SEQUENCES : (ROWS[kernel.name] ?? odd.rows);
 const rowsEach = (rows: number): number => Math.ceil(rows / SEQUENCES);
 
 type Place = { odd: Odd; fixed: Fixed; kernel: Kernel };
+
+/** Heads of up to four vectors have two positions a thread. */
+const splitOf = ({ odd, fixed, kernel }: Place): number => {
+  if (!longer(kernel)) return SPLIT;
+  return odd.headDim / keySize(odd.headDim, fixed.KV_READ === 'kv_vector_f16') <= 4 ? 128 : 64;
+};
+/** Most parts of a sequence, fewer than it has chunks. */
+const PARTS = 3;
 
 const qkvRows = ({ odd }: Place): number => (odd.heads + 2 * odd.kvHeads) * odd.headDim;
 /** Rows of blocks are whole blocks. */
@@ -139,6 +160,8 @@ function vocabOf({ odd, fixed }: Place): number {
 const SIZES: Record<string, (place: Place) => number> = {
   K: colsOf,
   UNITS: (place) => stride(colsOf(place)) / Number(place.fixed.UNIT),
+  LANES: ({ odd, fixed }) => Math.min([8, 128, 16, 64][ODD.indexOf(odd)] ?? 32, 32 * Number(fixed.ROWS)),
+  SPANS: (place) => stride(colsOf(place)) / Number(place.fixed.SPAN),
   X_STRIDE4: (place) => stride(colsOf(place)) / 4,
   X_STRIDE: (place) =>
     stride(
@@ -155,7 +178,7 @@ const SIZES: Record<string, (place: Place) => number> = {
     return place.fixed.OUT === 'out_swiglu' ? 2 * place.odd.outputs : place.odd.outputs;
   },
   ROW0: (place) => (isQkv(place) ? place.odd.headDim : 8),
-  BIAS_AT: (place) => (place.fixed.NORM ? stride(colsOf(place)) : 0),
+  BIAS_AT: (place) => (place.fixed.NORM || place.fixed.RANGED ? gainSize(colsOf(place)) : 0),
   OUT_STRIDE: ({ odd, kernel }) => stride(kernel.name === 'conv' ? odd.cols : 8 + odd.outputs),
   EPS: () => 0.05,
   FACTOR: () => 1.5,
@@ -163,17 +186,21 @@ const SIZES: Record<string, (place: Place) => number> = {
   KV_HEADS: ({ odd }) => odd.kvHeads,
   HEAD_DIM: ({ odd }) => odd.headDim,
   SEQUENCES: () => SEQUENCES,
-  CONTEXT: () => CONTEXT,
-  CAPACITY: ({ odd, kernel }) => (odd.ring ? odd.window + rowsEach(rowsOf(odd, kernel)) : CONTEXT),
+  CONTEXT: ({ kernel }) => contextOf(kernel),
+  CAPACITY: ({ odd, kernel, fixed }) =>
+    odd.ring ? windowOf({ odd, kernel }) + rowsEach(rowsOf({ odd, kernel, fixed })) : contextOf(kernel),
   TAPS: ({ odd }) => 2 + (odd.rows % 4),
   Q_STRIDE: ({ odd }) => stride(odd.heads * odd.headDim),
   Q_STRIDE4: ({ odd }) => stride(odd.heads * odd.headDim) / 4,
   OUT_STRIDE4: ({ odd }) => stride(odd.heads * odd.headDim) / 4,
-  SPLIT: () => SPLIT,
-  SPLITS: () => Math.ceil(CONTEXT / SPLIT),
+  SPLIT: splitOf,
+  SPLITS: ({ kernel, ...place }) =>
+    longer(kernel) ? PARTS : Math.ceil(CONTEXT / splitOf({ kernel, ...place })),
+  UNSPLIT: splitOf,
+  PARTS: () => PARTS,
   // Where sequences are not split, there is nothing to add up.
   WIDE_FROM: ({ odd, kernel }) => (kernel.name === 'attention_reduce' ? 99 : odd.wideFrom),
-  WINDOW: ({ odd }) => odd.window,
+  WINDOW: windowOf,
   VOCAB: vocabOf,
   STRIDE4: (place) => stride('VOCAB' in place.kernel.sizes ? vocabOf(place) : place.odd.cols) / 4,
   MASK_WORDS: (place) => Math.ceil(vocabOf(place) / 32),
@@ -201,16 +228,24 @@ const BORDERS = [0, 15, 16, 31, 50, 12, CONTEXT];
 /** Of rings: the first position of each sequence. */
 const RING_STARTS = [44, 12, 3];
 
+/** The same of attention that goes over chunks. */
+const LONG_BORDERS = [0, 63, 64, 128, LONG - 1, 200, LONG];
+const LONG_RING_STARTS = [290, 170, 18];
+
 /** Token, sequence and position of a row. */
-function rowOf({ kernel, constants }: ShaderSpec, row: number, rows: number): number[] {
-  if (Number(constants.CAPACITY) < CONTEXT) {
+function rowOf({ kernel, constants, imports }: ShaderSpec, row: number, rows: number): number[] {
+  if (Number(constants.CAPACITY) < contextOf(kernel)) {
     // Chunks of several sequences; what a ring has lost of them is NaN, for the twin does not read it.
     const sequence = Math.floor(row / rowsEach(rows));
-    return [(row * 11) % 60, sequence, RING_STARTS[sequence]! + (row % rowsEach(rows)), 0];
+    const starts = longer(kernel) ? LONG_RING_STARTS : RING_STARTS;
+    return [(row * 11) % 60, sequence, starts[sequence]! + (row % rowsEach(rows)), 0];
   }
   // A chunk of one sequence, then decoded rows of several.
   if (kernel.name === 'attention_tiled' && row < 37) return [0, 1, 5 + row, 0];
-  if (kernel.name.startsWith('attention')) return [0, row % SEQUENCES, BORDERS[row % BORDERS.length]!, 0];
+  const borders = longer(kernel) ? LONG_BORDERS : BORDERS;
+  // Of few rows, some of them.
+  const border = writesOwn(imports ?? {}) ? 2 * row + (Number(constants.HEADS) % 2) : row % borders.length;
+  if (kernel.name.startsWith('attention')) return [0, row % SEQUENCES, borders[border]!, 0];
   if (kernel.name.startsWith('moment')) return [0, 0, 3 + row, 0];
   const position = row === rows - 1 ? CONTEXT : 2 + Math.floor(row / SEQUENCES);
   return [(row * 11) % 60, row % SEQUENCES, position, 0];
@@ -292,9 +327,9 @@ function contentOf(
   const below = (most: number): number => Math.floor(random() * most);
   const weight = () => {
     const dtype = (Object.keys(FORMATS) as WeightDtype[]).find(
-      (key) => FORMATS[key].reader === imports.WEIGHT,
+      (key) => FORMATS[key].reader === imports.WEIGHT!.replace('span_', 'weight_'),
     )!;
-    const cols = constants.UNIT! * constants.UNITS!;
+    const cols = constants.SPANS ? constants.SPAN! * constants.SPANS : constants.UNIT! * constants.UNITS!;
     const rows = bytes / rowBytes(dtype, cols)[name === 'weight' ? 'codes' : 'scales'];
     const format = FORMATS[dtype];
     if ('encode' in format)
@@ -420,9 +455,9 @@ export function bindingBytes(kernel: Kernel, launch: Launch): Map<string, number
 
 function caseOf(kernel: Kernel, fixed: Fixed, odd: Odd): KernelCase {
   const spec = specOf(kernel, fixed, odd);
-  const rows = rowsOf(odd, kernel);
+  const rows = rowsOf({ odd, kernel, fixed });
   const most = Math.max(...all(rows).map((row) => rowOf(spec, row, rows)[2]!));
-  const context = 'CONTEXT' in kernel.sizes ? Math.min(CONTEXT, most + 1) : most + 1;
+  const context = 'CONTEXT' in kernel.sizes ? Math.min(contextOf(kernel), most + 1) : most + 1;
   const step: StepShape = { rows, first: 1, count: rows - 2, next: 1, context };
   const items = kernel.name === 'synthesise' ? 130 : kernel.name.startsWith('lora') ? 4096 : odd.cols;
   const random = mulberry32(7);
@@ -466,6 +501,8 @@ export function covering(
     .filter(fits)
     .map((fixed) => {
       const one = Object.entries(fixed).map(([key, value]) => `${key} ${value}`);
+      // A tile's shape is one alternative.
+      if ('TALL' in fixed) one.push(`${fixed.TALL} by ${fixed.WIDE} by ${fixed.ACROSS}`);
       const has = pairs ? one.flatMap((a, i) => one.slice(i).map((b) => `${a} ${b}`)) : one;
       return { fixed, has: has.map(idOf) };
     });
@@ -480,13 +517,26 @@ export function covering(
   }
 }
 
+/** Sizes whose heads are read by these vectors, and rotated by whole ones. */
+function fitting(fixed: Fixed, all: readonly Odd[]): readonly Odd[] {
+  const { KV_READ } = fixed;
+  const wide = KV_READ === 'kv_vector_f16';
+  const four = KV_READ === 'kv_vector_f16_four';
+  const made = (odd: Odd): Odd => {
+    if (odd.headDim >= 24 || !(wide || writesOwn(fixed))) return odd;
+    return { ...odd, headDim: 8 * Math.ceil(odd.headDim / 8) + (four ? 64 : 0) };
+  };
+  return all.map(made).filter(({ headDim }) => !(wide || four) || keySize(headDim, true) === (wide ? 8 : 4));
+}
+
 /** A permutation with each of the odd sizes, or with one of them. */
 export function kernelCases(kernel: Kernel, fixed: Fixed, only?: number): KernelCase[] {
   const [, most = 0] = kernel.sizes.HEAD_DIM ?? [];
-  // Half of them for each way to keep K and V.
-  const half = fixed.KV_READ === 'kv_read_f16' ? 1 : 0;
-  const heads = HEADS.filter(({ headDim }, i) => headDim! <= most && i % 2 === half);
+  // Half of them for each way to keep K and V, but where wider heads are gone over otherwise.
+  const half = /_f16$/.test(String(fixed.KV_READ)) ? 1 : 0;
+  const every = kernel.name === 'attention_tiled' || /vector_f16/.test(String(fixed.KV_READ));
+  const heads = HEADS.filter(({ headDim }, i) => headDim! <= most && (every || i % 2 === half));
   const more = fixed.KV_READ ? heads.map((shape) => ({ ...ODD[0]!, ...shape })) : [];
-  const some = only === undefined ? [...ODD, ...more] : [ODD[only % ODD.length]!];
-  return some.map((odd) => caseOf(kernel, fixed, odd));
+  const all = only === undefined ? [...ODD, ...more] : [ODD[only % ODD.length]!];
+  return fitting(fixed, all).map((odd) => caseOf(kernel, fixed, odd));
 }

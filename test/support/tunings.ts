@@ -2,7 +2,7 @@ import type { Tuning } from '../../src/kernels/tuning.ts';
 
 /** What GPUs get by default, with small splits, so that software adapters test it too. */
 export const forGpus: Partial<Tuning> = {
-  matvec: { workgroup: 128, lanes: 32 },
+  matvec: { workgroup: 256, lanes: 64 },
   wide: 'tiled',
   attention: 'cooperative',
   wideAttention: 'tiled',

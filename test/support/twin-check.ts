@@ -1,10 +1,11 @@
 // What a launch left, against its CPU twin: every number that it may write, and every byte that it must not.
 import { expect } from 'vitest';
-import { readBuffer } from '../../src/gpu/buffer.ts';
+import { Ledger, readBuffer } from '../../src/gpu/buffer.ts';
 import type { Gpu } from '../../src/gpu/device.ts';
 import type { ShaderSpec, StepShape, TwinLaunch } from '../../src/gpu/kernel.ts';
-import { type Dispatch, encode } from '../../src/gpu/recorder.ts';
+import { type Dispatch, encode, Recorder } from '../../src/gpu/recorder.ts';
 import { all, mismatches, placesOf, twinLaunch } from '../../src/kernels/twin.ts';
+import type { KernelCase } from './kernel-cases.ts';
 
 /** Largest error as a share of a result's scale. */
 const TOLERANCE = 2e-5;
@@ -76,4 +77,27 @@ export async function runTwins(
     const launch = twinLaunch(shader, { step, items, bytes, pick: all });
     expectTwin(shader, launch, before, await heldBy(gpu, dispatch), label);
   }
+}
+
+/** Runs a case against its twin, which may be told another step. */
+export async function runCase(
+  gpu: Gpu,
+  { label, spec, launch, before }: KernelCase,
+  step = launch.step,
+): Promise<void> {
+  const ledger = new Ledger(gpu);
+  const bind = Object.fromEntries(
+    spec.kernel.bindings(launch).map(({ name, access }) => {
+      const data = before.get(name)!;
+      const usage =
+        access === 'uniform' ? GPUBufferUsage.UNIFORM : GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC;
+      const buffer = ledger.buffer(name, data.length, 'scratch', usage | GPUBufferUsage.COPY_DST);
+      gpu.device.queue.writeBuffer(buffer, 0, data);
+      return [name, buffer];
+    }),
+  );
+  const recorder = new Recorder(gpu);
+  recorder.add({ label, shader: spec, bind, items: launch.items });
+  await runTwins(gpu, await recorder.finish(), step, before);
+  ledger.releaseAll();
 }

@@ -59,7 +59,7 @@ test.each([
   const rows = ledger.storage('rows', 16, 'scratch');
   const widths = new Map<GPUBuffer, Set<unknown>>();
   for (const { bind, shader } of await recordBlocks(parts, planOf(spec), rows, 'one')) {
-    if (shader.kernel.name !== 'matvec') continue;
+    if (shader.kernel.name !== 'matvec_lanes') continue;
     const { buffer } = bind.x!;
     widths.set(buffer, new Set([...(widths.get(buffer) ?? []), shader.constants.K]));
   }

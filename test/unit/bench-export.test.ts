@@ -1,7 +1,10 @@
 import { describe, expect, test } from 'vitest';
 import { cautions, toCsv, toJson, toMarkdown } from '../../src/bench/export.ts';
+import { gpuNamed } from '../../src/bench/gpus.ts';
+import { comparedWith, compareWith, kernelCells, kernelRows } from '../../src/bench/kernels.ts';
 import type { BenchResult, ModelFacts } from '../../src/bench/result.ts';
 import { parseSettings, settingsText } from '../../src/bench/settings.ts';
+import { expectedOf } from '../../src/bench/speed.ts';
 import { spreadOf } from '../../src/bench/stats.ts';
 import { differ, kernelTimes, ratioText, summaryOf } from '../../src/bench/summary.ts';
 
@@ -22,6 +25,12 @@ const facts = (label: string, scale: number): ModelFacts => ({
   dispatchesPerToken: 10 * scale,
 });
 
+/** 3 kB in 3 us are 1 GB/s. */
+const work = {
+  work: { row: 'matvec q4', bytes: 3000, multiplyAdds: 6000, workgroups: 10, threads: 64 },
+  expected: null,
+};
+
 const result: BenchResult = {
   format: 'shishulm-bench-1',
   date: '2026-01-02T03:04:05.000Z',
@@ -29,6 +38,9 @@ const result: BenchResult = {
     name: 'Some GPU',
     vendor: 'maker',
     architecture: '',
+    device: '',
+    description: '',
+    gpu: null,
     software: false,
     profile: 'gpu',
     features: { f16: true, subgroups: true, timestamps: true },
@@ -59,11 +71,11 @@ const result: BenchResult = {
   batches: [],
   batchPosition: 16,
   profile: [
-    { model: 0, phase: 'decode', block: 0, kernel: 'qkv', microseconds: 3 },
-    { model: 0, phase: 'decode', block: 1, kernel: 'qkv', microseconds: 4 },
-    { model: 1, phase: 'decode', block: 0, kernel: 'qkv', microseconds: 3 },
-    { model: 1, phase: 'decode', block: null, kernel: 'logits', microseconds: 9 },
-    { model: 1, phase: 'prompt', block: 0, kernel: 'qkv', microseconds: 50 },
+    { model: 0, phase: 'decode', block: 0, kernel: 'qkv', microseconds: 3, ...work },
+    { model: 0, phase: 'decode', block: 1, kernel: 'qkv', microseconds: 4, ...work },
+    { model: 1, phase: 'decode', block: 0, kernel: 'qkv', microseconds: 3, ...work },
+    { model: 1, phase: 'decode', block: null, kernel: 'logits', microseconds: 9, ...work },
+    { model: 1, phase: 'prompt', block: 0, kernel: 'qkv', microseconds: 50, ...work },
   ],
   profileNote: 'A note.',
   training: [
@@ -75,6 +87,40 @@ const result: BenchResult = {
   error: 'The GPU was lost: gone',
   disturbed: ['The tab was hidden.'],
 };
+
+describe('kernels against what is expected', () => {
+  const compared = (name: string | null): BenchResult => {
+    const own = structuredClone(result);
+    compareWith(own, name);
+    return own;
+  };
+
+  test('launches of one name are added up; GB/s are there, and shares where the GPU is known', () => {
+    const [logits, qkv] = kernelRows(result, 'decode');
+    // Two launches of 3 kB in 7 us, and one in 3.
+    expect(qkv!.pair).toEqual([
+      { microseconds: 7, expected: null, gigabytesPerSecond: 6 / 7 },
+      { microseconds: 3, expected: null, gigabytesPerSecond: 1 },
+    ]);
+    expect(logits!.pair[0]).toBe(null);
+    expect(kernelCells(qkv!)).toEqual(['qkv', '7 / 3', '– / –', '0.857 / 1.00', '– / –', '– / –']);
+  });
+
+  test('on a GPU of the table', () => {
+    const known = compared('Apple M2, 10 cores');
+    const qkv = kernelRows(known, 'decode')[1]!;
+    const each = expectedOf(work.work, gpuNamed('Apple M2, 10 cores')!).total;
+    expect(qkv.pair[0]).toMatchObject({ expected: 2 * each, bandwidth: 6 / 7 / 100 });
+    expect(toMarkdown(known)).toContain('public figures of Apple M2');
+    expect(toCsv(known)).toContain('"expected, decode, qkv"');
+    expect(JSON.parse(toJson(known))).toEqual(known);
+  });
+
+  test('none, or one that is not there, is none', () => {
+    for (const name of [null, 'Some GPU']) expect(compared(name)).toEqual(result);
+    expect(comparedWith(result)).toContain('not known');
+  });
+});
 
 describe('the summary', () => {
   test('sets side by side only what both have, child over parent', () => {
@@ -95,8 +141,8 @@ describe('the summary', () => {
     const rows = summaryOf({
       ...result,
       batches: [
-        { model: 0, batch: 4, ms: spreadOf([8, 10, 16]), tokensPerSecond: 400 },
-        { model: 1, batch: 4, ms: spreadOf([8, 8, 11]), tokensPerSecond: 500 },
+        { model: 0, batch: 4, ms: spreadOf([8, 10, 16]), tokensPerSecond: 400, weightBytesPerToken: 2e6 },
+        { model: 1, batch: 4, ms: spreadOf([8, 8, 11]), tokensPerSecond: 500, weightBytesPerToken: 1e6 },
       ],
     });
     const row = (what: string) => rows.find((row) => row.what === what)!;
@@ -140,7 +186,7 @@ describe('exports', () => {
     expect(lines).toContain('training step,child,8x128,ms,300,300,300,300');
     expect(lines).toContain('adapter,,,,Some GPU maker,,,');
     expect(lines.filter((line) => line.startsWith('caution'))).toHaveLength(3);
-    expect(lines).toHaveLength(1 + 4 + 3 + 2 * 5 + 2 + 3 * 2 + 2 + 5);
+    expect(lines).toHaveLength(1 + 4 + 3 + 2 * 5 + 2 + 3 * 2 + 2 + 3 * 5);
   });
 
   test('Markdown says where and how, the cautions, and that the claims are not measured', () => {

@@ -10,7 +10,7 @@ import type { PipelineCache } from '../../src/gpu/pipeline.ts';
 import { Recorder } from '../../src/gpu/recorder.ts';
 import { shaderText } from '../../src/gpu/shader.ts';
 import { KERNELS } from '../../src/kernels/all.ts';
-import { ATTENTION_DECODE } from '../../src/kernels/attention.ts';
+import { ATTENTION_DECODE } from '../../src/kernels/attention-decode.ts';
 import { ARGMAX } from '../../src/kernels/sample.ts';
 import { defaultTuning, type Tuning, VARIANTS } from '../../src/kernels/tuning.ts';
 import { DTYPES } from '../../src/quant/index.ts';

@@ -86,3 +86,33 @@ test('closed, it holds nobody', async () => {
   await waiting;
   await places.enter();
 });
+
+test('who can wait comes when nobody else is there or waits', async () => {
+  const places = new Places(2);
+  const order: string[] = [];
+  const enter = entering(places, order);
+  await places.idle();
+  const a = await enter('a', 1);
+  const late = places.idle().then(() => order.push('idle'));
+  const all = enter('all');
+  const b = enter('b', 1);
+  a();
+  (await all)();
+  const leave = await b;
+  expect(order).toEqual(['a', 'all', 'b']);
+  leave();
+  await late;
+  expect(order).toEqual(['a', 'all', 'b', 'idle']);
+  // Whoever was before goes first, also where both are told at once.
+  const first = await enter('first', 2);
+  const again = places.idle().then(() => order.push('idle'));
+  first();
+  const second = await enter('second', 2);
+  await settled();
+  expect(order.slice(4)).toEqual(['first', 'second']);
+  second();
+  await again;
+  await places.enter();
+  places.close();
+  await places.idle();
+});

@@ -70,7 +70,7 @@ describe('q8', () => {
     const { codes, scales } = packerOf('q8')(w, cols, 'test');
     const expected = quantize(w, cols);
     // Rows are padded to an even number of blocks.
-    const bytes = new Int8Array(codes.buffer);
+    const bytes = new Uint8Array(codes.buffer);
     const said = dequantize(expected, cols);
     for (let r = 0; r < 20; r++) {
       const row = bytes.slice(r * 128, (r + 1) * 128);
@@ -80,8 +80,11 @@ describe('q8', () => {
       );
       for (let b = 0; b < 3; b++)
         expect(f16ToF32(scales![4 * r + b]!) + 0).toBe(expected.scales[3 * r + b]! + 0);
-      expect([...row.subarray(0, cols)]).toEqual([...expected.codes.subarray(r * cols, (r + 1) * cols)]);
-      expect([...row.subarray(cols)]).toEqual(Array(32).fill(0));
+      // Codes are kept with 128 added.
+      expect([...row.subarray(0, cols)].map((byte) => byte - 128)).toEqual([
+        ...expected.codes.subarray(r * cols, (r + 1) * cols),
+      ]);
+      expect([...row.subarray(cols)]).toEqual(Array(32).fill(128));
     }
   });
 });

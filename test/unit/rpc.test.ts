@@ -360,6 +360,7 @@ function fakeModel(source: SourceLike, log: string[]): EngineModel {
     encode: async (text) => [...text].map((c) => c.codePointAt(0)!),
     decode: async (ids) => String.fromCodePoint(...ids),
     applyChatTemplate: async (messages) => messages.map((m) => `<${m.role}>${m.content}`).join(''),
+    tune: async () => ({ wide: 'tiled' }) as Awaited<ReturnType<EngineModel['tune']>>,
     reset: async () => void log.push('reset'),
     async reload({ onProgress } = {}) {
       onProgress?.({ phase: 'ready', loadedBytes: 1, totalBytes: 1, kernels: { compiled: 0, total: 0 } });

@@ -20,8 +20,12 @@ const RINGS = new Map([
   [1, { window: 3, capacity: 7 }],
 ]);
 
-function setUp(sequences: number, { rows = 8, rings }: { rows?: number; rings?: typeof RINGS } = {}) {
+function setUp(
+  sequences: number,
+  { rows = 8, rings, inFlight = 2 }: { rows?: number; rings?: typeof RINGS; inFlight?: number } = {},
+) {
   const runner = new FakeRunner(sequences, 3, rows, rings);
+  runner.pace = { inFlight };
   const ready = async (): Promise<void> => {
     for (let i = 0; i < 5; i++) await Promise.resolve();
   };
@@ -327,7 +331,8 @@ test.each([
       return Math.floor((state / 2 ** 32) * below);
     };
     for (const sequences of [1, 2, 3]) {
-      const { runner, scheduler } = setUp(sequences, { rows: 4, ...(rings && { rings }) });
+      const inFlight = 1 + sequences;
+      const { runner, scheduler } = setUp(sequences, { rows: 4, inFlight, ...(rings && { rings }) });
       let running = FULL;
       const client = async (): Promise<void> => {
         for (let i = 0; i < 40; i++) {

@@ -16,6 +16,22 @@ describe('lanes are added up', () => {
     expect(reduceInclude(withSizes(8, 32), 32)).toBe('reduce_subgroup');
     expect(reduceInclude(withSizes(8, 32), 16)).toBe('reduce_shared');
     expect(reduceInclude(withSizes(8, 32), 1)).toBe('reduce_none');
+    // What is not told is not relied on.
+    expect(reduceInclude(withSizes(0, 0), 64)).toBe('reduce_shared');
+  });
+
+  test('a subgroup of any size that a pipeline may get lies within the lanes of a row', () => {
+    const sizes = [4, 8, 16, 32, 64, 128];
+    const lanesOf = VARIANTS.matvec.map(({ lanes }) => lanes).filter((lanes) => lanes > 1);
+    let used = 0;
+    for (const min of sizes)
+      for (const max of sizes.filter((size) => size >= min))
+        for (const lanes of lanesOf) {
+          if (reduceInclude(withSizes(min, max), lanes) !== 'reduce_subgroup') continue;
+          used++;
+          for (const size of sizes) if (size >= min && size <= max) expect(lanes % size).toBe(0);
+        }
+    expect(used).toBeGreaterThan(0);
   });
 });
 

@@ -16,7 +16,7 @@ afterAll(() => gpu.close());
 
 const forGpus: Tuning = {
   ...defaultTuning(plainGpu),
-  matvec: { workgroup: 128, lanes: 32 },
+  matvec: { workgroup: 256, lanes: 64 },
   wide: 'tiled',
   attention: 'cooperative',
   wideAttention: 'tiled',

@@ -29,7 +29,16 @@ function projectionCase(rig: Rig, { rows, width, weight, out, norm }: Projection
   return {
     step: { rows, count: rows },
     record: (recorder, step) =>
-      project(rig.gpu, tuning, recorder, { label: out.kind, x, weight, out, norm: normed, width, step }),
+      project(rig.gpu, tuning, recorder, {
+        label: out.kind,
+        x,
+        weight,
+        out,
+        norm: normed,
+        width,
+        most: rows,
+        step,
+      }),
   };
 }
 

@@ -1,46 +1,30 @@
 // Every kernel of the registry against its CPU twin, on a device of default limits: odd sizes, all that it may write and all that it
 // must not. What a twin does not read is NaN. In a full run every two alternatives of a kernel's choices meet.
 import { afterAll, expect, inject, test } from 'vitest';
-import { Ledger } from '../../../src/gpu/buffer.ts';
 import { openGpu } from '../../../src/gpu/device.ts';
 import type { Fixed } from '../../../src/gpu/kernel.ts';
-import { Recorder } from '../../../src/gpu/recorder.ts';
 import { KERNELS } from '../../../src/kernels/all.ts';
 import { defaultLimitsDevice } from '../../support/gpu-features.ts';
 import { covering, type KernelCase, kernelCases } from '../../support/kernel-cases.ts';
 import { thorough } from '../../support/thorough.ts';
-import { runTwins } from '../../support/twin-check.ts';
+import { runCase } from '../../support/twin-check.ts';
 
 const device = await defaultLimitsDevice();
 const gpu = await openGpu({ device });
 afterAll(() => device.destroy());
 
-const { subgroups } = gpu.features;
+const { subgroups, f16 } = gpu.features;
 const { min, max } = gpu.subgroupSize;
 
 /** Whether the engine would use a permutation on this adapter. */
-const fits = ({ REDUCE, LANES, X }: Fixed): boolean =>
+const fits = ({ REDUCE, LANES, X, X_TILE, W_TILE, SUB = 1, PEAK }: Fixed): boolean =>
+  (f16 || (X_TILE !== 'x_tile_f16' && W_TILE !== 'w_tile_f16')) &&
+  (SUB === 1 || (subgroups && min >= Number(SUB))) &&
   (REDUCE !== 'reduce_subgroup' || (subgroups && Number(LANES) % max === 0)) &&
-  (X !== 'x_subgroup' || (subgroups && min >= 4));
+  (X !== 'x_subgroup' || (subgroups && min >= 4)) &&
+  (PEAK !== 'peak_subgroup' || subgroups);
 
-/** Runs a case; the twin may be told another step. */
-async function run({ label, spec, launch, before }: KernelCase, step = launch.step): Promise<void> {
-  const ledger = new Ledger(gpu);
-  const bind = Object.fromEntries(
-    spec.kernel.bindings(launch).map(({ name, access }) => {
-      const data = before.get(name)!;
-      const usage =
-        access === 'uniform' ? GPUBufferUsage.UNIFORM : GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC;
-      const buffer = ledger.buffer(name, data.length, 'scratch', usage | GPUBufferUsage.COPY_DST);
-      device.queue.writeBuffer(buffer, 0, data);
-      return [name, buffer];
-    }),
-  );
-  const recorder = new Recorder(gpu);
-  recorder.add({ label, shader: spec, bind, items: launch.items });
-  await runTwins(gpu, await recorder.finish(), step, before);
-  ledger.releaseAll();
-}
+const run = (one: KernelCase, step = one.launch.step): Promise<void> => runCase(gpu, one, step);
 
 test.each(KERNELS)(
   '$name',

@@ -1,0 +1,3 @@
+// In place of src/support/bytes_io.h.
+#pragma once
+#include <tvm/support/bytes_io.h>
