@@ -27,13 +27,17 @@ const lib: UserConfig = {
       entry: {
         index: 'src/index.ts',
         openai: 'src/api/openai.ts',
+        'openai-fetch': 'src/doors/openai-fetch.ts',
+        'ai-sdk': 'src/doors/ai-sdk.ts',
+        langchain: 'src/doors/langchain.ts',
+        'prompt-api': 'src/doors/prompt-api.ts',
         convert: 'src/convert/index.ts',
         bench: 'src/bench.ts',
       },
       formats: ['es'],
     },
     rolldownOptions: {
-      external: [/^@huggingface\//, /^@jax-js\//],
+      external: [/^@huggingface\//, /^@jax-js\//, /^@langchain\//],
       output: {
         chunkFileNames: 'chunks/[name]-[hash].js',
         minify: { compress: true, mangle: true, codegen: true },

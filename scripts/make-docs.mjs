@@ -14,6 +14,10 @@ const root = join(import.meta.dirname, '..');
 const ENTRIES = {
   shishulm: 'dist/index.d.ts',
   'shishulm/openai': 'dist/api/openai.d.ts',
+  'shishulm/openai-fetch': 'dist/doors/openai-fetch.d.ts',
+  'shishulm/ai-sdk': 'dist/doors/ai-sdk.d.ts',
+  'shishulm/langchain': 'dist/doors/langchain.d.ts',
+  'shishulm/prompt-api': 'dist/doors/prompt-api.d.ts',
   'shishulm/convert': 'dist/convert/index.d.ts',
   'shishulm/bench': 'dist/bench.d.ts',
 };

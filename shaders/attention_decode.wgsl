@@ -17,13 +17,13 @@ const TWO = SPLIT > WG;
 // Threads that share a vector in the weighted sum, and positions that they have of a chunk, in eights.
 const LANES = WG / VECTORS;
 const TURNS = ((SPLIT + LANES - 1u) / LANES + 7u) / 8u;
-// More turns than there are, and than compilers would unroll: each would take registers of its own.
-const MOST_TURNS = select(64u, 1u, TURNS == 1u);
+// Of more than two, more than there are, and than compilers would unroll: each would take registers of its own.
+const MOST_TURNS = select(64u, TURNS, TURNS <= 2u);
 // Scores of a chunk, with those past it that a turn reads.
 const SCORES = max(SPLIT, 8u * TURNS * LANES) + LANES;
 const MOST_CHUNKS = (min(CONTEXT, WINDOW) + SPLIT - 1u) / SPLIT;
 // Chunks of the longest part.
-const CHUNKS = max((MOST_CHUNKS + PARTS - 1u) / PARTS, min(MOST_CHUNKS, WHOLE / SPLIT));
+const CHUNKS = max((MOST_CHUNKS + PARTS - 1u) / PARTS, min(MOST_CHUNKS, UNSPLIT / SPLIT));
 // Of what is not there: it weighs nothing.
 const NONE = -3.0e38;
 
@@ -37,6 +37,10 @@ var<workgroup> peaks: array<atomic<u32>, 3>;
 var<workgroup> lanes: array<vec4f, KEY4 * WG>;
 var<workgroup> told: f32;
 var<workgroup> lane_sums: array<f32, WG>;
+// What is wanted when all is added up: the row, and whether the part is its last and one of how many.
+var<workgroup> kept_row: Row;
+var<workgroup> kept_last: u32;
+var<workgroup> kept_count: u32;
 
 struct Eight {
   a: Raw,
@@ -136,6 +140,14 @@ fn weighed(sums: Sums, a: Raw, b: Raw, c: Raw, d: Raw, at: u32, peak: f32) -> Su
   return added(added(two, c, at + 2u * LANES, peak), d, at + 3u * LANES, peak);
 }
 
+// Four dimensions of a part, and whether it is the row's last.
+struct Left {
+  value: vec4f,
+  total: f32,
+  peak: f32,
+  last: bool,
+}
+
 // Never does anything, which compilers cannot know: they order what is in one block, and would put each load before its use.
 fn hold() {
   if (step.rows == 0u) {
@@ -155,7 +167,9 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
   }
   let each = chunks_each(chunk_count(at.position));
   let begin = first_seen(at.position) + part * each * SPLIT;
-  let end = min(begin + each * SPLIT, at.position + 1u);
+  var start = begin;
+  let last = min(begin + each * SPLIT, at.position + 1u);
+  let end = cached(last, at.position);
   for (var n = 0u; n < (SCORES - SPLIT + WG - 1u) / WG; n++) {
     let p = SPLIT + lid + n * WG;
     if (p < SCORES) {
@@ -163,86 +177,95 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
       scores[SCORES + p] = NONE;
     }
   }
+  if (lid == 0u) {
+    kept_row = at;
+    kept_last = u32(last > at.position);
+    kept_count = count;
+    told = NONE;
+  }
   prepare(row, wid.x, lid);
   workgroupBarrier();
 
+  scale_ready(lid);
   let first_key = k_element(at.sequence, kv_head, 0u, 0u) / KEY;
   var peak = NONE;
-  for (var chunk = 0u; chunk < CHUNKS; chunk++) {
-    let start = begin + chunk * SPLIT;
-    if (start >= end) {
-      break;
-    }
-    let here = min(end - start, SPLIT);
+  for (var chunk = 0u; chunk <= CHUNKS; chunk++) {
     let turn = chunk % 3u;
     let side = chunk % 2u * SCORES;
-    // Positions past the end are the last.
-    let slot = kv_slot(start + min(lid, here - 1u));
-    var apart = 0u;
-    if (TWO) {
-      apart = kv_slot(start + min(lid + WG, here - 1u)) - slot;
-    }
-    var key_at = first_key + slot;
-    var s = vec4f();
-    var t = vec4f();
-    for (var i = 0u; i < EIGHTS; i++) {
-      let k = keys(vec2<u32>(key_at, key_at + apart), 8u * i);
-      hold();
-      s = scored(s, k.a, k.b, k.c, k.d, 8u * i);
+    let here = min(end - min(start, end), SPLIT);
+    if (here > 0u) {
+      // Positions past the end are the last.
+      let slot = kv_slot(start + min(lid, here - 1u));
+      var apart = 0u;
       if (TWO) {
-        t = scored(t, k.e, k.f, k.g, k.h, 8u * i);
-      } else {
-        s = scored(s, k.e, k.f, k.g, k.h, 8u * i + 4u);
+        apart = kv_slot(start + min(lid + WG, here - 1u)) - slot;
       }
-      key_at += 8u * CAPACITY;
+      var key_at = first_key + slot;
+      var s = vec4f();
+      var t = vec4f();
+      for (var i = 0u; i < EIGHTS; i++) {
+        let k = keys(vec2<u32>(key_at, key_at + apart), 8u * i);
+        hold();
+        s = scored(s, k.a, k.b, k.c, k.d, 8u * i);
+        if (TWO) {
+          t = scored(t, k.e, k.f, k.g, k.h, 8u * i);
+        } else {
+          s = scored(s, k.e, k.f, k.g, k.h, 8u * i + 4u);
+        }
+        key_at += 8u * CAPACITY;
+      }
+      let scale = score_scale(lid);
+      var most = select(NONE, across(s) * scale, lid < here);
+      if (lid < SPLIT) {
+        scores[side + lid] = most;
+      }
+      if (TWO) {
+        let second = select(NONE, across(t) * scale, lid + WG < here);
+        scores[side + lid + WG] = second;
+        most = max(most, second);
+      }
+      tell_peak(turn, most);
     }
-    let scale = inverseSqrt(f32(HEAD_DIM));
-    var most = select(NONE, across(s) * scale, lid < here);
-    if (lid < SPLIT) {
-      scores[side + lid] = most;
-    }
-    if (TWO) {
-      let second = select(NONE, across(t) * scale, lid + WG < here);
-      scores[side + lid + WG] = second;
-      most = max(most, second);
-    }
-    tell_peak(turn, most);
     workgroupBarrier();
-
-    // Read by all a barrier ago, and told anew behind the next.
-    if (lid == 0u) {
-      atomicStore(&peaks[(chunk + 2u) % 3u], 0u);
+    // Behind the last chunk, all is there to be added up.
+    if (here == 0u) {
+      break;
     }
     let next = max(peak, number(atomicLoad(&peaks[turn])));
     var change = exp(peak - next);
     peak = next;
+    if (lid == 0u) {
+      // Read by all a barrier ago, and told anew behind the next.
+      atomicStore(&peaks[(chunk + 2u) % 3u], 0u);
+      told = peak;
+    }
     for (var i = 0u; i < MOST_TURNS; i++) {
-      if (8u * i * LANES >= here) {
+      if (TURNS > 1u && 8u * i * LANES >= here) {
         break;
       }
       let p = lid / VECTORS + 8u * i * LANES;
-      let first_value = v_element(at.sequence, kv_head, 0u, 0u) / KEY + lid % VECTORS;
+      let first_value = first_key + v_element(0u, 0u, 0u, 0u) / KEY + lid % VECTORS;
       let v = values(first_value, start + p, end - 1u);
       hold();
       var sums = weighed(Sums(), v.a, v.b, v.c, v.d, side + p, peak);
+      hold_half();
       sums = weighed(sums, v.e, v.f, v.g, v.h, side + p + 4u * LANES, peak);
       add_lane(lid, change, sums.value);
       lane_sums[lid] = lane_sums[lid] * change + sums.total;
       change = 1.0;
     }
+    start += SPLIT;
   }
-  if (lid == 0u) {
-    told = peak;
-  }
-  workgroupBarrier();
   // Threads by four dimensions add the lanes up.
+  var left = Left(vec4f(), 0.0, told, kept_last != 0u);
   if (lid < DIM4) {
-    var value = vec4f();
-    var total = 0.0;
     for (var l = 0u; l < LANES; l++) {
-      value += lanes[lid % KEY4 * WG + l * VECTORS + lid / KEY4];
-      total += lane_sums[l * VECTORS];
+      left.value += lanes[lid % KEY4 * WG + l * VECTORS + lid / KEY4];
+      left.total += lane_sums[l * VECTORS];
     }
-    leave(row, wid.x, part, lid, value, told, total, count);
+  }
+  left = completed(left, kept_row, wid.z, wid.x, lid);
+  if (lid < DIM4) {
+    leave(wid.z, wid.x, wid.y, lid, left.value, left.peak, left.total, kept_count);
   }
 }

@@ -9,7 +9,7 @@ const LANES = WG / DIM4;
 const TRIPS = (SPLITS + LANES - 1u) / LANES;
 
 // Of each part: largest score, sum of weights. Those past the last count nothing.
-var<workgroup> told: array<vec2f, 2u * WG>;
+var<workgroup> told: array<vec2f, WG + 1u>;
 var<workgroup> lanes: array<vec4f, WG>;
 var<workgroup> lane_sums: array<f32, WG>;
 
@@ -48,8 +48,9 @@ struct Sums {
 }
 
 fn added(sums: Sums, value: vec4f, p: u32, overall: f32) -> Sums {
-  let share = exp(told[p].x - overall);
-  return Sums(sums.value + share * value, sums.total + share * told[p].y);
+  let own = told[min(p, WG)];
+  let share = exp(own.x - overall);
+  return Sums(sums.value + share * value, sums.total + share * own.y);
 }
 
 fn added_eight(sums: Sums, v: Eight, p: u32, overall: f32) -> Sums {
@@ -74,7 +75,9 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
   let begun = eight(first, mine, count - 1u);
   let own = parts[part_at(row, head, min(lid, count - 1u)) + DIM4].xy;
   told[lid] = select(vec2f(-3.0e38, 0.0), own, lid < count);
-  told[WG + lid] = vec2f(-3.0e38, 0.0);
+  if (lid == 0u) {
+    told[WG] = vec2f(-3.0e38, 0.0);
+  }
   workgroupBarrier();
   var overall = told[0].x;
   for (var p = 1u; p < SPLITS; p++) {

@@ -16,6 +16,9 @@ const GROUPS = WG / LANES;
 const QUADS = GROUPS * ROWS / 4u;
 const TRIPS = (SPANS + LANES - 1u) / LANES;
 const SPAN4 = SPAN / 4u;
+const LOAD4 = SPAN4 / LOADS;
+// Where the second half of a span begins, among the units of its load.
+const REST = select(0u, 2u, LOADS == 1u);
 // Partial sums of a row, and of the squares of a token.
 const PARTS = LANES / SUB;
 const SHARE = WG / TOKENS;
@@ -113,10 +116,11 @@ struct Sums {
   x: f32,
 }
 
+// The unit of x that is at `place` of a row, times a unit of the weights.
 fn add_unit(sums: Sums, spans: Spans, unit: u32, at: u32, place: u32) -> Sums {
-  var own = x_at(at + place + unit * UNIT4);
+  var own = x_at(at + place);
   if (NORM) {
-    own = unit_product(own, gain_at(place + unit * UNIT4));
+    own = unit_product(own, gain_at(place));
   }
   return Sums(add_dots(units_of(spans, unit), own, sums.codes), sums.x + total(own));
 }
@@ -199,20 +203,24 @@ fn main(
     let s = trip * LANES + lane;
     if (SPANS % LANES == 0u || s < SPANS) {
       let here = weight_at + s;
-      let spans = spans_at(here);
+      let spans = spans_at(LOADS * here);
       let place = s * SPAN4;
       if (TOKENS == 1u && !SCALED) {
         sums[0] = add_unit(Sums(sums[0], 0.0), spans, 0u, at.x, place).codes;
       } else if (TOKENS == 1u) {
         // Scales are for sums of codes: sum(w x) = by * sum(code x) + least * sum(x).
         var low = add_unit(Sums(), spans, 0u, at.x, place);
-        low = add_unit(low, spans, 1u, at.x, place);
+        low = add_unit(low, spans, 1u, at.x, place + UNIT4);
         var high = low;
         if (HALVES > 1u) {
           high = Sums();
         }
-        high = add_unit(high, spans, 2u, at.x, place);
-        high = add_unit(high, spans, 3u, at.x, place);
+        var rest = spans;
+        if (LOADS > 1u) {
+          rest = spans_at(LOADS * here + 1u);
+        }
+        high = add_unit(high, rest, REST, at.x, place + 2u * UNIT4);
+        high = add_unit(high, rest, REST + 1u, at.x, place + 3u * UNIT4);
         let xs = vec2f(low.x, high.x);
         sums[0].x = span_add(here.x, s, vec2f(low.codes.x, high.codes.x), xs, sums[0].x);
         sums[0].y = span_add(here.y, s, vec2f(low.codes.y, high.codes.y), xs, sums[0].y);
@@ -221,21 +229,24 @@ fn main(
           sums[0].w = span_add(here.w, s, vec2f(low.codes.w, high.codes.w), xs, sums[0].w);
         }
       } else {
-        for (var quad = 0u; quad < SPAN4; quad++) {
-          let u = place + quad;
-          let w = rows_of(spans, here, s, quad, u);
-          // Indices are constants, so that the sums can be registers; where they would be past the end, the code is not run.
-          sums[0] = add_quad(w, x[at.x + u], sums[0]);
-          sums[1u % TOKENS] = add_quad(w, x[at.y + u], sums[1u % TOKENS]);
-          if (TOKENS > 2u) {
-            sums[2u % TOKENS] = add_quad(w, x[at.z + u], sums[2u % TOKENS]);
-            sums[3u % TOKENS] = add_quad(w, x[at.w + u], sums[3u % TOKENS]);
-          }
-          if (TOKENS > 4u) {
-            sums[4u % TOKENS] = add_quad(w, x[at_high.x + u], sums[4u % TOKENS]);
-            sums[5u % TOKENS] = add_quad(w, x[at_high.y + u], sums[5u % TOKENS]);
-            sums[6u % TOKENS] = add_quad(w, x[at_high.z + u], sums[6u % TOKENS]);
-            sums[7u % TOKENS] = add_quad(w, x[at_high.w + u], sums[7u % TOKENS]);
+        for (var part = 0u; part < LOADS; part++) {
+          let own = spans_at(LOADS * here + part);
+          for (var quad = 0u; quad < LOAD4; quad++) {
+            let u = place + part * LOAD4 + quad;
+            let w = rows_of(own, here, s, quad, u);
+            // Indices are constants, so that the sums can be registers; where they would be past the end, the code is not run.
+            sums[0] = add_quad(w, x[at.x + u], sums[0]);
+            sums[1u % TOKENS] = add_quad(w, x[at.y + u], sums[1u % TOKENS]);
+            if (TOKENS > 2u) {
+              sums[2u % TOKENS] = add_quad(w, x[at.z + u], sums[2u % TOKENS]);
+              sums[3u % TOKENS] = add_quad(w, x[at.w + u], sums[3u % TOKENS]);
+            }
+            if (TOKENS > 4u) {
+              sums[4u % TOKENS] = add_quad(w, x[at_high.x + u], sums[4u % TOKENS]);
+              sums[5u % TOKENS] = add_quad(w, x[at_high.y + u], sums[5u % TOKENS]);
+              sums[6u % TOKENS] = add_quad(w, x[at_high.z + u], sums[6u % TOKENS]);
+              sums[7u % TOKENS] = add_quad(w, x[at_high.w + u], sums[7u % TOKENS]);
+            }
           }
         }
       }

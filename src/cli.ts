@@ -21,8 +21,10 @@ const COMMANDS: Record<string, Entry> = {
     summary: 'what a parent loses as attention goes',
     load: () => import('./cli/quality.ts'),
   },
+  eval: { summary: 'how a model does on a task', load: () => import('./cli/eval.ts') },
   evaluate: { summary: 'perplexity and accuracy on held-out chats', load: () => import('./cli/evaluate.ts') },
   tune: { summary: 'choose the fastest kernels for this GPU', load: () => import('./cli/tune.ts') },
+  serve: { summary: "OpenAI's HTTP API on this machine", load: () => import('./cli/serve.ts') },
   bench: { summary: 'measure a model against its child', load: () => import('./cli/bench.ts') },
 };
 

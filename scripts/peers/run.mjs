@@ -93,6 +93,19 @@ function readResult(file) {
   }
 }
 
+/** The usual engines; that one which needs a compiler of its own where it was made. */
+function usual() {
+  const names = Object.keys(PEERS).filter((name) => PEERS[name]?.usual);
+  const here = names.filter(
+    (name) =>
+      PEERS[name]?.kind !== 'webllm' || PEERS[name]?.files.every((file) => existsSync(join(MODELS, file))),
+  );
+  for (const name of names)
+    if (!here.includes(name))
+      console.error(`${name} is left out: python3 scripts/peers/web-llm/make.py makes it.`);
+  return here;
+}
+
 /** Ends with what to do where something is missing. @param {string[]} names */
 function checkFiles(names) {
   if (!existsSync(join(HERE, 'node_modules/@huggingface/transformers')))
@@ -163,7 +176,8 @@ async function main() {
     if (values.write) writeDoc(text);
     return;
   }
-  const names = listOf('engines', values.engines, Object.keys(PEERS));
+  const names =
+    values.engines === undefined ? usual() : listOf('engines', values.engines, Object.keys(PEERS));
   const browsers = listOf('browsers', values.browsers, ['chromium', 'firefox']);
   const settings = {
     names,

@@ -72,6 +72,9 @@ export class BrowserRun {
     this.report.version ??= browser.version();
     const page = await browser.newPage();
     page.on('pageerror', (error) => this.say(`the page says: ${lineOf(error)}`));
+    page.on('console', (message) => {
+      if (message.type() === 'error') this.say(`the console says: ${message.text().slice(0, 600)}`);
+    });
     await page.goto(this.server.url);
     await page.waitForFunction('globalThis.ready', undefined, { timeout: 60_000 });
     return { browser, page };

@@ -1,4 +1,4 @@
-// Parts of what a row attends to, of whole chunks of SPLIT positions: one up to WHOLE positions, and never more than PARTS.
+// Parts of what a row attends to, of whole chunks of SPLIT positions: one up to UNSPLIT positions, and never more than PARTS.
 #import attention_out
 
 fn chunk_count(position: u32) -> u32 {
@@ -7,7 +7,7 @@ fn chunk_count(position: u32) -> u32 {
 
 // Chunks of a part of so many.
 fn chunks_each(chunks: u32) -> u32 {
-  return select((chunks + PARTS - 1u) / PARTS, chunks, chunks * SPLIT <= WHOLE);
+  return select((chunks + PARTS - 1u) / PARTS, chunks, chunks * SPLIT <= UNSPLIT);
 }
 
 fn part_count(position: u32) -> u32 {

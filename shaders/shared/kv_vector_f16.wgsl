@@ -1,6 +1,9 @@
 // 16 bytes of the KV cache: eight neighbouring elements.
 #import key_f16
 
+// Whether values may be past what it holds.
+const NARROW = true;
+
 alias Raw = vec4<u32>;
 alias Vector = mat2x4f;
 
@@ -8,6 +11,15 @@ fn widened(raw: Raw) -> Vector {
   return mat2x4f(
     vec4f(unpack2x16float(raw.x), unpack2x16float(raw.y)),
     vec4f(unpack2x16float(raw.z), unpack2x16float(raw.w)),
+  );
+}
+
+fn narrowed(low: vec4f, high: vec4f) -> Raw {
+  return vec4<u32>(
+    pack2x16float(low.xy),
+    pack2x16float(low.zw),
+    pack2x16float(high.xy),
+    pack2x16float(high.zw),
   );
 }
 

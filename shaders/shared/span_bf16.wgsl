@@ -4,9 +4,10 @@
 
 const SCALED = false;
 const HALVES = 1u;
+const LOADS = 1u;
 
 fn span_at(at: u32) -> Span {
-  return Span(weight[at], vec4<u32>());
+  return Span(weight[at], vec2<u32>());
 }
 
 fn span_quad(span: Span, quad: u32) -> vec4f {

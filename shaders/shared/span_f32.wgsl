@@ -3,6 +3,7 @@
 
 const SCALED = false;
 const HALVES = 1u;
+const LOADS = 1u;
 
 struct Span {
   values: vec4f,

@@ -6,9 +6,10 @@
 
 const SCALED = true;
 const HALVES = 1u;
+const LOADS = 1u;
 
 fn span_at(at: u32) -> Span {
-  return Span(weight[at], vec4<u32>());
+  return Span(weight[at], vec2<u32>());
 }
 
 fn span_unit(span: Span, unit: u32) -> Unit {

@@ -5,9 +5,10 @@
 
 const SCALED = true;
 const HALVES = 1u;
+const LOADS = 1u;
 
 fn span_at(at: u32) -> Span {
-  return Span(weight[at], vec4<u32>(scales[at].y, 0u, 0u, 0u));
+  return Span(weight[at], vec2<u32>(scales[at].y, 0u));
 }
 
 fn span_quad(span: Span, quad: u32) -> vec4f {

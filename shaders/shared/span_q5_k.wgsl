@@ -6,11 +6,12 @@
 
 const SCALED = true;
 const HALVES = 1u;
+const LOADS = 1u;
 
 fn span_at(at: u32) -> Span {
   let j = at % 8u;
   let fifth = scales[3u * (at / 8u) + 1u + j / 4u];
-  return Span(weight[at], vec4<u32>(fifth[j % 4u], 0u, 0u, 0u));
+  return Span(weight[at], vec2<u32>(fifth[j % 4u], 0u));
 }
 
 fn span_quad(span: Span, quad: u32) -> vec4f {

@@ -4,10 +4,11 @@
 
 const SCALED = true;
 const HALVES = 2u;
+const LOADS = 1u;
 
 fn span_at(at: u32) -> Span {
   let top = 21u * (at / 8u) + 5u + 2u * (at % 8u);
-  return Span(weight[at], vec4<u32>(scales[top], scales[top + 1u], 0u, 0u));
+  return Span(weight[at], vec2<u32>(scales[top], scales[top + 1u]));
 }
 
 fn span_quad(span: Span, quad: u32) -> vec4f {

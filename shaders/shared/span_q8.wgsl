@@ -5,9 +5,10 @@
 
 const SCALED = true;
 const HALVES = 1u;
+const LOADS = 2u;
 
 fn span_at(at: u32) -> Span {
-  return Span(weight[2u * at], weight[2u * at + 1u]);
+  return Span(weight[at], vec2<u32>());
 }
 
 fn bytes(word: u32) -> vec4f {
@@ -17,12 +18,12 @@ fn bytes(word: u32) -> vec4f {
 }
 
 fn span_quad(span: Span, quad: u32) -> vec4f {
-  return bytes(select(span.words, span.more, quad > 3u)[quad % 4u]);
+  return bytes(span.words[quad]);
 }
 
-// Rows have an even number of spans: two, of which `s` is one, share a word.
+// Rows have an even number of spans: two, of which `s` is one, share a word. What is of the row alone is computed once.
 fn span_scale(at: u32, s: u32) -> f32 {
-  return unpack2x16float(scales[at / 2u] >> (16u * (s % 2u))).x;
+  return unpack2x16float(scales[(at - s) / 2u + s / 2u] >> (16u * (s % 2u))).x;
 }
 
 fn span_scales(at: u32, s: u32) -> vec4f {

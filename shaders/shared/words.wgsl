@@ -1,5 +1,5 @@
-// The codes of a span: one or two loads of 16 bytes, or one and bits that are kept elsewhere.
+// A load of 16 bytes of codes, and bits of them that are kept elsewhere.
 struct Span {
   words: vec4<u32>,
-  more: vec4<u32>,
+  more: vec2<u32>,
 }

@@ -10,6 +10,7 @@ import type {
 import { ShishuError } from '../errors.ts';
 import type { ChatTemplateOptions, ToolFormat } from '../formats/chat-template.ts';
 import type { ThoughtTags } from '../formats/reasoning.ts';
+import { begun } from './begun.ts';
 import { type ChatRequest, type CheckedRequest, checkRequest } from './openai-request.ts';
 import type {
   ChatCompletion,
@@ -154,24 +155,10 @@ async function complete(model: ChatModel, request: CheckedRequest, head: Head): 
   return { ...head, object: 'chat.completion', choices, usage: usage! };
 }
 
-/** Checks the first step before it answers, so that a bad request rejects here rather than in the loop. */
 async function openStream(model: ChatModel, request: CheckedRequest, head: Head): Promise<ChatStream> {
   const controller = new AbortController();
-  const chunks = chunksOf(model, request, head, controller.signal);
-  const first = await chunks.next();
-  async function* replay(): AsyncGenerator<ChatCompletionChunk> {
-    try {
-      if (!first.done) yield first.value;
-      yield* chunks;
-    } finally {
-      await chunks.return(undefined);
-    }
-  }
-  const iterator = replay();
-  return {
-    controller,
-    [Symbol.asyncIterator]: () => iterator,
-  };
+  const iterator = await begun(chunksOf(model, request, head, controller.signal));
+  return { controller, [Symbol.asyncIterator]: () => iterator };
 }
 
 type ReplyEvent = { index: number } & ({ chunk: GenerateChunk } | { result: GenerateResult });

@@ -80,11 +80,12 @@ function seenByRows(constants: Constants, { rows, count, context }: StepShape): 
   return sum;
 }
 
-/** Parts that a row leaves of its sequence; one is none. */
+/** Splits of the sequence that a row leaves parts of. */
 function partsOf(constants: Constants, context: number): number {
-  const { SPLIT = context, WHOLE = 0, PARTS = Number.POSITIVE_INFINITY } = constants;
-  const splits = Math.ceil(seenOf(constants, context) / SPLIT);
-  return splits * SPLIT <= WHOLE ? 1 : Math.min(splits, PARTS);
+  const { SPLIT = context, UNSPLIT = 0, PARTS = Number.POSITIVE_INFINITY } = constants;
+  const chunks = Math.ceil(seenOf(constants, context) / SPLIT);
+  // Where there are many, a part has several; of few, one has all.
+  return chunks * SPLIT <= UNSPLIT ? 1 : Math.ceil(chunks / Math.ceil(chunks / PARTS));
 }
 
 /** Numbers of a binding that a launch touches, where that is not all that it has. */

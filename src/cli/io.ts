@@ -100,7 +100,7 @@ const isToBeTimed = (
  * @param use gets what chooses the adapter, too
  */
 export async function withModel(
-  model: string,
+  model: string | Source,
   { lora, ...options }: Parameters<typeof openModel>[1] & { lora: string | undefined },
   use: (model: EngineModel, chosen: { adapter?: string }) => Promise<void>,
 ): Promise<void> {

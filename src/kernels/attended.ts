@@ -30,9 +30,10 @@ export const QUERIES = reads<AttentionConstant>('q', 'vec4f', ({ constants, step
 
 /** K and V, by the elements that the kernel reads at a time. */
 export const kvRead = ({ imports }: Asked<AttentionConstant>): Binding<AttentionConstant> => {
-  const { KV_READ = '' } = imports;
-  if (KV_READ === 'kv_vector_f16') return reads('kv', 'vec4<u32>', kvShape, 'f16');
-  return KV_READ.includes('f16') ? reads('kv', 'vec2<u32>', kvShape, 'f16') : reads('kv', 'vec4f', kvShape);
+  const { KV_READ = '', QUERY } = imports;
+  const binds = QUERY === 'query_own' ? writes : reads;
+  if (KV_READ === 'kv_vector_f16') return binds('kv', 'vec4<u32>', kvShape, 'f16');
+  return KV_READ.includes('f16') ? binds('kv', 'vec2<u32>', kvShape, 'f16') : binds('kv', 'vec4f', kvShape);
 };
 
 const partAt = (
@@ -59,6 +60,13 @@ export interface Spans {
   spans: readonly Span[];
 }
 
+/** A query, and a row's own key and value that are not in the cache yet. */
+export interface Own {
+  q: readonly number[];
+  k: readonly number[];
+  v: readonly number[];
+}
+
 /** The nearest number of 11 bits, of ties the even one: f16's precision at any size. */
 function nearest(value: number): number {
   const bits = new Uint32Array(new Float32Array([value]).buffer);
@@ -66,10 +74,11 @@ function nearest(value: number): number {
   return new Float32Array(bits.buffer)[0]!;
 }
 
-/** What a kernel leaves that reads K and V. */
+/** What a kernel leaves that reads K and V; `ownOf` gives what it does not read. */
 export function* attended(
   launch: TwinLaunch<AttentionConstant>,
   spansOf: (position: number) => Spans,
+  ownOf?: (row: number, head: number, kvHead: number) => Own,
 ): Iterable<Result> {
   const { constants: c, floats, pick } = launch;
   const { HEAD_DIM } = c;
@@ -80,23 +89,28 @@ export function* attended(
     const { whole, spans } = spansOf(position);
     for (const head of pick(c.HEADS, 2)) {
       const kvHead = Math.floor((head * c.KV_HEADS) / c.HEADS);
-      const exact = floats('q', row * 4 * c.Q_STRIDE4 + head * HEAD_DIM, HEAD_DIM);
+      const own = ownOf?.(row, head, kvHead);
+      const exact = own?.q ?? [...floats('q', row * 4 * c.Q_STRIDE4 + head * HEAD_DIM, HEAD_DIM)];
       const q = launch.imports.TILE === 'attention_tile_f16' ? exact.map(nearest) : exact;
       for (const { part, from, end } of spans) {
         const count = end - from;
+        const fresh = own && end > position ? own : undefined;
+        const cached = fresh ? count - 1 : count;
         // Up to where a ring begins anew, and what follows.
-        const before = Math.min(count, c.CAPACITY - (from % c.CAPACITY));
+        const before = Math.min(cached, c.CAPACITY - (from % c.CAPACITY));
         const read = (at: (position: number) => number, numbers: number): number[] => [
-          ...floats('kv', at(from), before * numbers),
-          ...(before < count ? floats('kv', at(from + before), (count - before) * numbers) : []),
+          ...(cached > 0 ? floats('kv', at(from), before * numbers) : []),
+          ...(before < cached ? floats('kv', at(from + before), (cached - before) * numbers) : []),
         ];
         const scores = new Float64Array(count);
         for (let dim = 0; dim < HEAD_DIM; dim += size) {
           const k = read((position) => keyAt(launch, sequence, kvHead, position, dim), size);
+          if (fresh) k.push(...fresh.k.slice(dim, dim + size));
           for (let i = 0; i < size * count; i++)
             scores[Math.floor(i / size)]! += (k[i]! * q[dim + (i % size)]!) / Math.sqrt(HEAD_DIM);
         }
         const v = read((position) => valueAt(launch, sequence, kvHead, position), HEAD_DIM);
+        if (fresh) v.push(...fresh.v);
         const largest = scores.reduce((most, score) => Math.max(most, score));
         const weights = scores.map((score) => Math.exp(score - largest));
         const total = weights.reduce((sum, weight) => sum + weight);
@@ -131,14 +145,17 @@ export function* joined(
       const parts = spans.map(({ part }) => floats('parts', partAt(c, row, head, part), c.HEAD_DIM + 2));
       const overall = Math.max(...parts.map((part) => part[c.HEAD_DIM]!));
       const shares = parts.map((part) => Math.exp(part[c.HEAD_DIM]! - overall));
-      const total = parts.reduce((sum, part, i) => sum + part[c.HEAD_DIM + 1]! * shares[i]!, 0);
+      const totals = parts.map((part, i) => part[c.HEAD_DIM + 1]! * shares[i]!);
+      const total = totals.reduce((sum, each) => sum + each);
+      // Sums of weights are above 0; where a test has others, errors are of what cancels.
+      const exact = Math.abs(total) / totals.reduce((sum, each) => sum + Math.abs(each), 0);
       for (let dim = 0; dim < c.HEAD_DIM; dim++) {
         const terms = parts.map((part, i) => (part[dim]! * shares[i]!) / total);
         yield {
           binding: 'out',
           at: row * 4 * c.OUT_STRIDE4 + head * c.HEAD_DIM + dim,
           value: terms.reduce((sum, term) => sum + term),
-          scale: Math.hypot(...terms),
+          scale: Math.hypot(...terms) / exact,
         };
       }
     }

@@ -24,12 +24,15 @@ import {
 } from './attended.ts';
 import { ATTENTION_DECODE, ATTENTION_DECODE_REDUCE, decodeParts, decodeShape } from './attention-decode.ts';
 import { type QkvPlace, qkvConstants } from './qkv.ts';
+import { type Unplaced, unplacedBuffers } from './rope.ts';
 import { type Activations, COUNT, stride } from './tensor.ts';
 import type { Tuning, Width } from './tuning.ts';
 
 export interface Attention {
   label: string;
   place: QkvPlace;
+  /** q, k and v that are not in their places yet, where `takesOwn`. */
+  own?: Unplaced | undefined;
   /** `(rows, stride(heads * headDim))` f32. */
   out: Activations;
   /** Room for the parts of a split sequence: see `attentionPartsBytes`. */
@@ -181,11 +184,15 @@ export function attention(gpu: Gpu, tuning: Tuning, recorder: Recorder, call: At
   const left = { rows: place.rows, out: out.buffer, parts: call.parts, step: call.step };
   const bind = { q: place.q, kv: place.kv, ...left };
   if (cooperative) {
-    const own = decodeShape(gpu, tuning, place, window);
-    const constants = { ...sizes, ...own.constants };
-    recorder.add({ label, shader: { kernel: ATTENTION_DECODE, imports: own.imports, constants }, bind });
-    if (own.constants.SPLITS === 1) return;
-    const shader = { kernel: ATTENTION_DECODE_REDUCE, constants };
+    const { imports, constants, own } = decodeShape(gpu, tuning, place, window, call.own);
+    const parted = { ...sizes, ...constants };
+    recorder.add({
+      label,
+      shader: { kernel: ATTENTION_DECODE, imports, constants: { ...parted, ...own } },
+      bind: call.own ? { ...unplacedBuffers(call.own), rope: place.rope, ...bind } : bind,
+    });
+    if (constants.SPLITS === 1) return;
+    const shader = { kernel: ATTENTION_DECODE_REDUCE, constants: parted };
     recorder.add({ label: `${label} reduce`, shader, bind: left });
     return;
   }

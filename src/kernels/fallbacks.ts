@@ -11,28 +11,29 @@ export const tunedOf = (tuning: TunedKernels): TunedKernels => {
 export const variantText = (choice: string, value: unknown): string =>
   `${choice} ${typeof value === 'object' ? JSON.stringify(value) : value}`;
 
-/**
- * Choices by kinds of kernels, in the order in which they are taken where one fails. Lane shapes are one text: where it fails with
- * some lanes, it does with others, so that the next is the one in which no threads work together.
- */
-export const FALLBACKS = {
-  ...VARIANTS,
-  matvec: [VARIANTS.matvec.at(-1)!, VARIANTS.matvec[0]],
-  vocabulary: [256, 16],
-} as const;
+/** Choices by kinds of kernels, likely ones first: where one fails, the next takes its place. */
+export const FALLBACKS = { ...VARIANTS, vocabulary: [256, 16] } as const;
 
-/** The choice that a kernel goes by; others have no variants. */
+/** The choice that a kernel goes by; others have nothing to take their place. */
 export const CHOICE_OF: Readonly<Record<string, keyof typeof FALLBACKS>> = {
   matvec: 'matvec',
+  matvec_lanes: 'matvec',
   norm: 'matvec',
   rope: 'matvec',
   matmul: 'wide',
   attention_decode: 'attention',
-  attention_reduce: 'attention',
+  attention_decode_reduce: 'attention',
   attention_tiled: 'wideAttention',
   argmax: 'vocabulary',
   sample: 'vocabulary',
   adjust: 'vocabulary',
   score: 'vocabulary',
   top_logprobs: 'vocabulary',
+  slices: 'vocabulary',
+  argmax_slices: 'vocabulary',
+  candidates: 'vocabulary',
+  draw: 'vocabulary',
+  score_slices: 'vocabulary',
+  top_slices: 'vocabulary',
+  top_merge: 'vocabulary',
 };

@@ -28,7 +28,7 @@ export const isTiled = (width: Width, { wide }: Pick<Tuning, 'wide'>): boolean =
 
 /** Choices that change speed and never results. */
 export interface Tuning {
-  /** Projections of few rows. */
+  /** Projections of few rows: threads that share weight rows, as many as each projection asks for, or with one lane each its own; and norms. */
   matvec: LaneShape;
   /** Projections of many rows: tiles in workgroup memory, or the matvec kernel for four rows of x at a time. */
   wide: 'tiled' | 'matvec';

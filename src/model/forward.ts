@@ -2,6 +2,7 @@ import type { Ledger } from '../gpu/buffer.ts';
 import type { Gpu } from '../gpu/device.ts';
 import { type Dispatch, Recorder } from '../gpu/recorder.ts';
 import { attention, attentionPartsBytes } from '../kernels/attention.ts';
+import { takesOwn } from '../kernels/attention-decode.ts';
 import { conv } from '../kernels/conv.ts';
 import { embed } from '../kernels/embed.ts';
 import { loraAdd, loraGate } from '../kernels/lora.ts';
@@ -204,20 +205,15 @@ export function recordBlocks(
         step,
       });
       if (site) loraAdd(recorder, { ...lowRank(site, input), to: qkv! });
-      if (qkv)
-        normAndRope(gpu, tuning, recorder, {
-          label: 'rope',
-          qkv,
-          norm: shape.qkNorm !== undefined,
-          gains: own.qkGains,
-          whole,
-          eps,
-          place,
-          step,
-        });
+      const norm = shape.qkNorm !== undefined;
+      const unplaced = qkv && { qkv, norm, gains: own.qkGains, whole, eps };
+      const taken = takesOwn(tuning, shape, width);
+      if (unplaced && !taken)
+        normAndRope(gpu, tuning, recorder, { label: 'rope', own: unplaced, place, step });
       attention(gpu, tuning, recorder, {
         label: 'attention',
         place,
+        own: taken ? unplaced : undefined,
         out: attended,
         parts: scratch.parts,
         window: shape.window,

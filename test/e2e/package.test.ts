@@ -17,7 +17,8 @@ const root = join(import.meta.dirname, '../..');
 const ENGINE_LIMIT = 100_000;
 /** What the embedded model says, roughly. */
 const ENGLISH = /^[A-Z][A-Za-z ,.'!?-]{9,}/;
-const ENTRIES = ['.', './worker', './openai', './convert', './bench'];
+const DOORS = ['openai-fetch', 'ai-sdk', 'langchain', 'prompt-api'];
+const ENTRIES = ['.', './worker', './openai', './convert', './bench', ...DOORS.map((name) => `./${name}`)];
 
 let packed: Packed;
 beforeAll(async () => {
@@ -30,7 +31,7 @@ describe('what is in the package', () => {
     const { files } = packed;
     for (const path of ['package.json', 'README.md', 'LICENSE', 'CHANGELOG.md'])
       expect(files).toContain(path);
-    for (const name of ['index', 'worker', 'openai', 'convert', 'bench'])
+    for (const name of ['index', 'worker', 'openai', 'convert', 'bench', ...DOORS])
       expect(files).toEqual(expect.arrayContaining([`dist/${name}.js`, `dist/${name}.js.map`]));
     const odd = files.filter(
       (path) => path.includes('/') && !/^dist\/.*(\.js|\.js\.map|\.d\.ts)$/.test(path),
@@ -77,6 +78,10 @@ describe('what is in the package', () => {
 import { parseBenchModel } from 'shishulm/bench';
 import { analyze } from 'shishulm/convert';
 import { chatCompletions, type ChatCompletion } from 'shishulm/openai';
+import { openaiFetch } from 'shishulm/openai-fetch';
+import { embeddingModel, languageModel } from 'shishulm/ai-sdk';
+import { ChatShishuLM, ShishuLMEmbeddings } from 'shishulm/langchain';
+import { type LanguageModelSession, promptApi } from 'shishulm/prompt-api';
 import 'shishulm/worker';
 
 export const local: Model = await loadModel('https://example.org/');
@@ -84,6 +89,9 @@ export const remote: Model = await loadModel('owner/name', { worker: true });
 export const ids: number[] = await remote.encode(await local.decode([1]));
 export const answer: ChatCompletion = await remote.chat.completions.create({ messages: [] });
 export const same: ChatCompletion = await chatCompletions(local).create({ messages: [], stream: false });
+export const doors = [openaiFetch(local), languageModel(remote), embeddingModel(local)] as const;
+export const chained = [new ChatShishuLM({ model: local }), new ShishuLMEmbeddings({ model: remote })] as const;
+export const session: LanguageModelSession = await promptApi(local).create();
 export const others = [parseBenchModel, analyze] as const;
 export const code = (error: ShishuError): string => error.code;
 // @ts-expect-error A page's fetch cannot go to a worker.

@@ -33,7 +33,7 @@ const SMALL = {
     STRIDE4: 80,
     MASK_WORDS: 9,
   },
-  ...{ WHOLE: 256, PARTS: 64 },
+  ...{ UNSPLIT: 256, PARTS: 64 },
   ...{ TOP: 0, MATRICES: 1, T_STRIDE4: 8, SECOND: 4, THIRD: 5, WIDTH: 4, PART: 8 },
 };
 const LARGE: typeof SMALL = {
@@ -51,20 +51,21 @@ const LARGE: typeof SMALL = {
   ...{ K: 8192, N: 262_144, ROW0: 65_536, FACTOR: 1, BIAS_AT: 8192, EPS: 1e-5, UNITS: 1024, VOCAB: 262_144 },
   ...{ LANES: 64, SPANS: 256 },
   ...{ STRIDE4: 65_536, MASK_WORDS: 8192, TOP: 20, WIDE_FROM: 17, WINDOW: 4096 },
-  ...{ WHOLE: 256, PARTS: 64 },
+  ...{ UNSPLIT: 256, PARTS: 64 },
   ...{ MATRICES: 3, T_STRIDE4: 256, SECOND: 4096, THIRD: 5120, WIDTH: 14_336, PART: 16_384 },
 };
 
 /** Sizes that go together. */
 function ownSizes(
   { name }: Kernel,
-  { KV_READ }: Record<string, string | ShaderConstant>,
+  { KV_READ, QUERY }: Record<string, string | ShaderConstant>,
   { HEAD_DIM }: typeof SMALL,
 ): Partial<typeof SMALL> {
   if (name !== 'attention_decode') return {};
+  const most = KV_READ === 'kv_vector_f16' ? 64 : 256;
   return {
     SPLIT: 64,
-    HEAD_DIM: KV_READ === 'kv_vector_f16' ? Math.max(8, Math.min(HEAD_DIM, 64)) : HEAD_DIM,
+    HEAD_DIM: Math.max(QUERY === 'query_own' || most === 64 ? 8 : 4, Math.min(HEAD_DIM, most)),
   };
 }
 

@@ -128,7 +128,11 @@ const ROWS: Record<string, number> = {
   attention_decode_reduce: 7,
 };
 
-const rowsOf = (odd: Odd, { name }: Kernel): number => ROWS[name] ?? odd.rows;
+/** Attention that writes K and V of its rows has one of each sequence. */
+const writesOwn = ({ QUERY }: Fixed): boolean => QUERY === 'query_own';
+
+const rowsOf = ({ odd, kernel, fixed }: Place): number =>
+  writesOwn(fixed) ? SEQUENCES : (ROWS[kernel.name] ?? odd.rows);
 const rowsEach = (rows: number): number => Math.ceil(rows / SEQUENCES);
 
 type Place = { odd: Odd; fixed: Fixed; kernel: Kernel };
@@ -183,8 +187,8 @@ const SIZES: Record<string, (place: Place) => number> = {
   HEAD_DIM: ({ odd }) => odd.headDim,
   SEQUENCES: () => SEQUENCES,
   CONTEXT: ({ kernel }) => contextOf(kernel),
-  CAPACITY: ({ odd, kernel }) =>
-    odd.ring ? windowOf({ odd, kernel }) + rowsEach(rowsOf(odd, kernel)) : contextOf(kernel),
+  CAPACITY: ({ odd, kernel, fixed }) =>
+    odd.ring ? windowOf({ odd, kernel }) + rowsEach(rowsOf({ odd, kernel, fixed })) : contextOf(kernel),
   TAPS: ({ odd }) => 2 + (odd.rows % 4),
   Q_STRIDE: ({ odd }) => stride(odd.heads * odd.headDim),
   Q_STRIDE4: ({ odd }) => stride(odd.heads * odd.headDim) / 4,
@@ -192,7 +196,7 @@ const SIZES: Record<string, (place: Place) => number> = {
   SPLIT: splitOf,
   SPLITS: ({ kernel, ...place }) =>
     longer(kernel) ? PARTS : Math.ceil(CONTEXT / splitOf({ kernel, ...place })),
-  WHOLE: splitOf,
+  UNSPLIT: splitOf,
   PARTS: () => PARTS,
   // Where sequences are not split, there is nothing to add up.
   WIDE_FROM: ({ odd, kernel }) => (kernel.name === 'attention_reduce' ? 99 : odd.wideFrom),
@@ -229,7 +233,7 @@ const LONG_BORDERS = [0, 63, 64, 128, LONG - 1, 200, LONG];
 const LONG_RING_STARTS = [290, 170, 18];
 
 /** Token, sequence and position of a row. */
-function rowOf({ kernel, constants }: ShaderSpec, row: number, rows: number): number[] {
+function rowOf({ kernel, constants, imports }: ShaderSpec, row: number, rows: number): number[] {
   if (Number(constants.CAPACITY) < contextOf(kernel)) {
     // Chunks of several sequences; what a ring has lost of them is NaN, for the twin does not read it.
     const sequence = Math.floor(row / rowsEach(rows));
@@ -239,7 +243,9 @@ function rowOf({ kernel, constants }: ShaderSpec, row: number, rows: number): nu
   // A chunk of one sequence, then decoded rows of several.
   if (kernel.name === 'attention_tiled' && row < 37) return [0, 1, 5 + row, 0];
   const borders = longer(kernel) ? LONG_BORDERS : BORDERS;
-  if (kernel.name.startsWith('attention')) return [0, row % SEQUENCES, borders[row % borders.length]!, 0];
+  // Of few rows, some of them.
+  const border = writesOwn(imports ?? {}) ? 2 * row + (Number(constants.HEADS) % 2) : row % borders.length;
+  if (kernel.name.startsWith('attention')) return [0, row % SEQUENCES, borders[border]!, 0];
   if (kernel.name.startsWith('moment')) return [0, 0, 3 + row, 0];
   const position = row === rows - 1 ? CONTEXT : 2 + Math.floor(row / SEQUENCES);
   return [(row * 11) % 60, row % SEQUENCES, position, 0];
@@ -449,7 +455,7 @@ export function bindingBytes(kernel: Kernel, launch: Launch): Map<string, number
 
 function caseOf(kernel: Kernel, fixed: Fixed, odd: Odd): KernelCase {
   const spec = specOf(kernel, fixed, odd);
-  const rows = rowsOf(odd, kernel);
+  const rows = rowsOf({ odd, kernel, fixed });
   const most = Math.max(...all(rows).map((row) => rowOf(spec, row, rows)[2]!));
   const context = 'CONTEXT' in kernel.sizes ? Math.min(contextOf(kernel), most + 1) : most + 1;
   const step: StepShape = { rows, first: 1, count: rows - 2, next: 1, context };
@@ -511,13 +517,16 @@ export function covering(
   }
 }
 
-/** Sizes whose heads are read by these vectors. */
-function fitting({ KV_READ }: Fixed, all: readonly Odd[]): readonly Odd[] {
-  if (KV_READ === 'kv_vector_f16')
-    return all
-      .map((odd) => (odd.headDim < 24 ? { ...odd, headDim: 8 * Math.ceil(odd.headDim / 8) } : odd))
-      .filter(({ headDim }) => keySize(headDim, true) === 8);
-  return KV_READ === 'kv_vector_f16_four' ? all.filter(({ headDim }) => keySize(headDim, true) === 4) : all;
+/** Sizes whose heads are read by these vectors, and rotated by whole ones. */
+function fitting(fixed: Fixed, all: readonly Odd[]): readonly Odd[] {
+  const { KV_READ } = fixed;
+  const wide = KV_READ === 'kv_vector_f16';
+  const four = KV_READ === 'kv_vector_f16_four';
+  const made = (odd: Odd): Odd => {
+    if (odd.headDim >= 24 || !(wide || writesOwn(fixed))) return odd;
+    return { ...odd, headDim: 8 * Math.ceil(odd.headDim / 8) + (four ? 64 : 0) };
+  };
+  return all.map(made).filter(({ headDim }) => !(wide || four) || keySize(headDim, true) === (wide ? 8 : 4));
 }
 
 /** A permutation with each of the odd sizes, or with one of them. */
@@ -527,7 +536,7 @@ export function kernelCases(kernel: Kernel, fixed: Fixed, only?: number): Kernel
   const half = /_f16$/.test(String(fixed.KV_READ)) ? 1 : 0;
   const every = kernel.name === 'attention_tiled' || /vector_f16/.test(String(fixed.KV_READ));
   const heads = HEADS.filter(({ headDim }, i) => headDim! <= most && (every || i % 2 === half));
-  const more = fixed.KV_READ ? heads.map((shape) => ({ ...ODD[0]!, ...shape })) : [];
+  const more = fixed.KV_READ || longer(kernel) ? heads.map((shape) => ({ ...ODD[0]!, ...shape })) : [];
   const all = only === undefined ? [...ODD, ...more] : [ODD[only % ODD.length]!];
   return fitting(fixed, all).map((odd) => caseOf(kernel, fixed, odd));
 }

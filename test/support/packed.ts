@@ -29,8 +29,8 @@ export async function packPackage(): Promise<Packed> {
   const modules = join(home, 'node_modules');
   await mkdir(join(modules, 'shishulm'), { recursive: true });
   await exec('tar', ['-xzf', join(home, filename), '-C', join(modules, 'shishulm'), '--strip-components=1']);
-  await symlink(join(root, 'node_modules/@huggingface'), join(modules, '@huggingface'));
-  await symlink(join(root, 'node_modules/vite'), join(modules, 'vite'));
+  for (const name of ['@huggingface', '@ai-sdk', '@langchain', 'ai', 'openai', 'vite'])
+    await symlink(join(root, 'node_modules', name), join(modules, name));
   for (const name of ['plain', 'vite']) {
     const example = join(home, name);
     await cp(join(root, 'demo/examples', name), example, { recursive: true });

@@ -5,7 +5,7 @@ import { f32ToBf16, f32ToF16 } from '../../src/formats/float.ts';
 import { type GgufType, TYPES } from '../../src/formats/gguf/types.ts';
 import { openSource } from '../../src/formats/open-source.ts';
 import { Ledger } from '../../src/gpu/buffer.ts';
-import { rowBytes, stride, type Weight, type WeightDtype } from '../../src/kernels/tensor.ts';
+import { gainSize, rowBytes, type Weight, type WeightDtype } from '../../src/kernels/tensor.ts';
 import { fillFromCheckpoint } from '../../src/model/load.ts';
 import { tensorsOf } from '../../src/model/spec.ts';
 import { allocateWeights, type Weights } from '../../src/model/weights.ts';
@@ -99,7 +99,7 @@ function rowsOf({ cols, parts, rows, hasGain, hasBias }: Weight) {
   for (const { row0, rows: count, dtype, factor = 1, codes, scales, vectors } of parts) {
     const size = rowBytes(dtype, cols);
     const beside = new Float32Array(vectors ? bytes(vectors) : new ArrayBuffer(0));
-    const before = hasGain ? stride(cols) : 0;
+    const before = hasGain ? gainSize(cols) : 0;
     if (hasGain) gains.push(beside.slice(0, cols));
     if (hasBias) biases.set(beside.subarray(before, before + count), row0);
     for (let row = 0; row < count; row++) {

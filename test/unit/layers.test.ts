@@ -17,6 +17,8 @@ const BELOW: Record<string, readonly string[]> = {
   families: ['model', 'kernels'],
   engine: ['families', 'model', 'kernels', 'quant', 'gpu', 'formats', 'grammar'],
   api: ['engine', 'formats', 'grammar'],
+  doors: ['api', 'engine', 'formats'],
+  eval: ['engine'],
   train: ['engine', 'families', 'model', 'gpu', 'formats', 'bench'],
   convert: ['engine', 'families', 'model', 'kernels', 'quant', 'gpu', 'formats', 'train', 'bench'],
   bench: ['engine', 'families', 'model', 'kernels', 'quant', 'gpu', 'formats'],

@@ -1,45 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { type ChatModel, chatCompletions } from '../../src/api/openai.ts';
 import { checkRequest } from '../../src/api/openai-request.ts';
-import { checkOptions } from '../../src/engine/options.ts';
-import type { GenerateChunk, GenerateOptions, GenerateResult, Message } from '../../src/engine/types.ts';
+import type { GenerateResult } from '../../src/engine/types.ts';
 import { ShishuError } from '../../src/errors.ts';
+import { fakeModel, usage } from '../support/fake-model.ts';
 import { itemsOf } from '../support/streams.ts';
-
-const WORDS = ['', 'Hel', 'lo', '', '!', '\ufffd'];
-const usage = { promptTokens: 12, completionTokens: 4, totalTokens: 16, cachedTokens: 5 };
-
-/** A model that says "Hello!" and notes how it was asked; its options are judged by the engine's own check. */
-function fakeModel(result: Partial<GenerateResult> = {}) {
-  const calls: { prompt: readonly Message[]; options: GenerateOptions }[] = [];
-  const seen = { returned: 0 };
-  const model: ChatModel = {
-    async *generate(prompt, options = {}): AsyncGenerator<GenerateChunk, GenerateResult, undefined> {
-      checkOptions(options, 100);
-      calls.push({ prompt, options });
-      const said = { prompt, promptTokenIds: [], timings: {} } as unknown as GenerateResult;
-      let text = '';
-      let done = false;
-      try {
-        for (const tokenId of [1, 2, 3, 4]) {
-          if (options.signal?.aborted) return { ...said, text, tokenIds: [], finishReason: 'aborted', usage };
-          text += WORDS[tokenId];
-          const logprob = options.logprobs && {
-            logprob: -tokenId / 8,
-            top: options.topLogprobs ? [{ tokenId: 5, logprob: -0.5 }] : [],
-          };
-          yield { text: WORDS[tokenId]!, tokenId, ...(logprob && { logprob }) };
-        }
-        done = true;
-        return { ...said, text, tokenIds: [1, 2, 3, 4], finishReason: 'stop', usage, ...result };
-      } finally {
-        if (!done) seen.returned++;
-      }
-    },
-    decode: (ids) => Promise.resolve(ids.map((id) => WORDS[id]).join('')),
-  };
-  return { model, chat: chatCompletions(model, { name: 'fake' }), calls, seen };
-}
 
 const messages = [{ role: 'user', content: 'Hi' }];
 

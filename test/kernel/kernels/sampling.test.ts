@@ -213,7 +213,7 @@ describe('sample', () => {
   });
 
   // Sharp and flat, so that few candidates are left of a slice, or all.
-  test.each([260, 3001, 50_257])('slices of %i tokens draw what the twin does', async (vocab) => {
+  test.each([260, 3001, 20_011])('slices of %i tokens draw what the twin does', async (vocab) => {
     const options: SamplingOptions[] = [
       { temperature: 1 },
       { temperature: 3, minP: 0.05 },
@@ -225,17 +225,18 @@ describe('sample', () => {
       { temperature: 3, topK: 200, topP: 0.7 },
       { temperature: 0.05, topK: 1000, topP: 0.999 },
     ];
+    const SEEDS = 6;
     const wide = new Rig(gpu).floats(vocab).map((value) => Math.round(40 * value ** 5) / 8);
     // The least of the 6 largest has equals, in other slices too.
     for (const [i, id] of [vocab - 1, 7, vocab >> 1, 101, 259, 8, 9].entries())
       wide[id] = i < 4 ? 7 + i : 6.5;
     const samplers = options.flatMap((one) =>
-      Array.from({ length: 12 }, (_, seed) => samplerOf(one, 50 * seed)),
+      Array.from({ length: SEEDS }, (_, seed) => samplerOf(one, 50 * seed)),
     );
     const found = await draw(wide, samplers, { threads: 256 });
     let sure = 0;
     for (const [i, id] of found.entries()) {
-      const one = options[Math.floor(i / 12)]!;
+      const one = options[Math.floor(i / SEEDS)]!;
       const sampler = { ...wordsOf(samplers[i]!), repetition: 1, frequency: 0, presence: 0 };
       const expected = drawn(wide, sampler, { threads: 1, position: 4, reply: 0 });
       if (Number.isNaN(expected)) {
