@@ -88,7 +88,7 @@ test('tune prints a choice of kernels that other commands take, and refuses what
   const { XDG_CACHE_HOME = join(homedir(), '.cache') } = process.env;
   const env = { XDG_CACHE_HOME: kept, MESA_SHADER_CACHE_DIR: XDG_CACHE_HOME };
   const extra = { env, timeout: 150_000 };
-  const reply = ['generate', tiny, '--prompt', 'abc', '--max-tokens', '8', '--ids'];
+  const reply = ['generate', tiny, '--prompt', 'ABC', '--max-tokens', '8', '--ids'];
   const expected = output(reply, extra);
   const printed = output(['tune', tiny], extra);
   const choice = join(kept, 'choice.json');
