@@ -8,7 +8,7 @@ import {
   type StepShape,
 } from '../gpu/kernel.ts';
 import type { Dispatch } from '../gpu/recorder.ts';
-import { SHADERS } from '../gpu/shader.ts';
+import { shaderText } from '../gpu/shader.ts';
 
 /** The work of one launch. */
 export interface Work {
@@ -42,18 +42,17 @@ export function kernelRow({ kernel, imports = {}, constants }: ShaderSpec): stri
 }
 
 /** Threads of a workgroup. */
-export function threadsOf({ kernel, constants }: ShaderSpec): number {
-  const text = SHADERS.get(kernel.name) ?? '';
-  const [, sizes = ''] = /@workgroup_size\(([^)]*)\)/.exec(text) ?? [];
-  const countOf = (size: string): number => {
-    const named = constants[size] ?? new RegExp(`^const ${size} = (\\d+)u?;`, 'm').exec(text)?.[1];
-    return named === undefined ? Number.parseInt(size, 10) : Number(named);
-  };
-  return sizes
-    .split(',')
-    .map((size) => size.trim())
-    .filter((size) => size !== '')
-    .reduce((all, size) => all * countOf(size), 1);
+export function threadsOf(shader: ShaderSpec): number {
+  const { code } = shaderText(shader);
+  const [, sizes = ''] = /@workgroup_size\(([^)]*)\)/.exec(code) ?? [];
+  const countOf = (size: string): string =>
+    new RegExp(`\\bconst ${size}(?:: u32)? = (\\d+)u?;`).exec(code)?.[1] ?? size;
+  return product(
+    sizes
+      .split(',')
+      .filter(Boolean)
+      .map((size) => Number.parseInt(countOf(size.trim()), 10)),
+  );
 }
 
 const product = (counts: readonly number[]): number => counts.reduce((all, count) => all * count, 1);
@@ -82,7 +81,9 @@ function seenByRows(constants: Constants, { rows, count, context }: StepShape): 
 
 /** Splits of the sequence that a row leaves parts of. */
 function partsOf(constants: Constants, context: number): number {
-  const { SPLIT = context, UNSPLIT = 0, PARTS = Number.POSITIVE_INFINITY } = constants;
+  const { SPLIT = context, UNSPLIT = 0, PARTS } = constants;
+  // Kernels that go over the whole sequence leave none.
+  if (PARTS === undefined) return 1;
   const chunks = Math.ceil(seenOf(constants, context) / SPLIT);
   // Where there are many, a part has several; of few, one has all.
   return chunks * SPLIT <= UNSPLIT ? 1 : Math.ceil(chunks / Math.ceil(chunks / PARTS));
