@@ -1,6 +1,12 @@
 import type { EmbedInput, EmbedOptions, Embeddings as Vectors } from '../engine/types.ts';
-import type { CallOptions } from './openai.ts';
-import { checkText, chooseByModel, fieldError, refuse, refuseUnknown } from './request-fields.ts';
+import {
+  type CallOptions,
+  checkText,
+  chooseByModel,
+  fieldError,
+  refuse,
+  refuseUnknown,
+} from './request-fields.ts';
 
 /** A request in OpenAI's names. `null` and left out are the same. Fields that are not here are refused. */
 export interface EmbeddingRequest {

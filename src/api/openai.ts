@@ -22,13 +22,13 @@ import type {
   ChunkChoice,
   CompletionChoice,
 } from './openai-types.ts';
-import { chooseByModel, fieldError } from './request-fields.ts';
+import { type CallOptions, chooseByModel, fieldError } from './request-fields.ts';
 import { type ChatTool, type ParserOptions, type ReplyPart, THINK, ToolCallParser } from './tool-calls.ts';
 
 export { embeddings } from './embeddings.ts';
 export type { ChatRequest, ResponseFormat } from './openai-request.ts';
 export type * from './openai-types.ts';
-export type { BatchChunk, ChatTool, ThoughtTags, ToolFormat };
+export type { BatchChunk, CallOptions, ChatTool, ThoughtTags, ToolFormat };
 
 /** What a chat needs of a model: less than a `Model`, so that it also goes over another engine. */
 export interface ChatModel {
@@ -64,11 +64,6 @@ export interface ChatOptions {
 export interface ChatStream extends AsyncIterable<ChatCompletionChunk> {
   /** Aborting it ends the reply. */
   readonly controller: AbortController;
-}
-
-/** How one call is made. */
-export interface CallOptions {
-  signal?: AbortSignal;
 }
 
 export interface ChatCompletions {

@@ -1,6 +1,11 @@
 // What requests in OpenAI's shapes have in common: how their fields are judged, and errors in their names.
 import { ShishuError } from '../errors.ts';
 
+/** How one call is made. */
+export interface CallOptions {
+  signal?: AbortSignal;
+}
+
 export function refuse(field: string, value: unknown, wanted: string): never {
   throw new ShishuError('bad-argument', `Field "${field}" is ${describe(value)}, expected ${wanted}.`, {
     details: { field, value: describe(value) },
