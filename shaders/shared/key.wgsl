@@ -1,6 +1,6 @@
-// Order-preserving map of floats to unsigned integers, and back.
+// Order-preserving map of floats to unsigned integers, and back; both zeros are one.
 fn key_of(z: f32) -> u32 {
-  let bits = bitcast<u32>(z);
+  let bits = select(bitcast<u32>(z), 0u, z == 0.0);
   return select(bits | 0x80000000u, ~bits, (bits & 0x80000000u) != 0u);
 }
 
