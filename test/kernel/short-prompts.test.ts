@@ -52,8 +52,9 @@ test('compiled at loading, right, and nothing is compiled later', async () => {
   const { runner, compiled } = await load((code) => code);
   const before = compiled();
   expect(await selfTest(runner, plan)).toEqual([]);
-  // The self-test reads the logits of few rows too, which only scores and batches do.
-  expect(compiled() - before).toBeLessThanOrEqual(1);
+  // The self-test reads the logits of few rows too, by twos, fours and eights, which only scores and batches do; and draws a token,
+  // which takes three.
+  expect(compiled() - before).toBeLessThanOrEqual(6);
   const loaded = compiled();
   for (const length of [1, 2, 3, 5, 16, 17]) {
     const prompt = randomTokens(tiny.spec, length, 40 + length);
