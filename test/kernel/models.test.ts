@@ -66,16 +66,20 @@ describe.each(TINY_MODEL_NAMES)('%s', (name) => {
   const tokens = randomTokens(tinyModel(name, 7).spec, 39, 11);
   const want = expected(name, tokens);
 
-  test.each([
-    ['kernels for GPUs', forGpus],
-    ['kernels for software adapters', forSoftware],
-  ])('%s: logits are the reference forward to 1e-3', async (_, tuning) => {
+  // Dawn's driver on the CPU compiles for long: some there, all in Chromium.
+  const onGpus = typeof document !== 'undefined' || ['llama', 'qwen3', 'linear-rank'].includes(name);
+  const tunings = [
+    { kernels: 'kernels for GPUs', tuning: forGpus },
+    { kernels: 'kernels for software adapters', tuning: forSoftware },
+  ].slice(onGpus ? 0 : 1);
+
+  test.each(tunings)('$kernels: logits are the reference forward to 1e-3', async ({ tuning }) => {
     const found = await withModel(name, (model) => model.logits(tokens), {}, { tuning });
     expect(difference(found, want)).toBeLessThan(1e-4);
   });
 
   test('one chunk, odd chunks and token by token agree', async () => {
-    for (const tuning of [forGpus, forSoftware])
+    for (const { tuning } of tunings)
       for (const chunk of [1, 7, 39])
         expect(
           difference(await withModel(name, (model) => model.logits(tokens), {}, { tuning, chunk }), want),
