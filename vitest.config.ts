@@ -22,6 +22,11 @@ const LONG_IN_CHROMIUM = ['gpu-profile*', 'tune', 'auto', 'models'].map(
   (name) => `test/kernel/${name}.test.ts`,
 );
 
+/** What Dawn's driver on the CPU compiles for minutes, and Chromium has run in a full run. */
+const LONG_IN_DAWN = ['gpu-profile-variants.full', 'tune', 'models'].map(
+  (name) => `test/kernel/${name}.test.ts`,
+);
+
 /** Lanes, in the order in which they run: software adapters use every core themselves, and two at once slow each other. */
 const lanes: TestProjectInlineConfiguration[] = [
   {
@@ -102,7 +107,8 @@ export default defineConfig(({ mode }) => ({
         ...lane.test,
         exclude: [
           ...(lane.test?.exclude ?? []),
-          ...(mode === 'full' ? [] : [LONG, ...(lane.test?.browser ? LONG_IN_CHROMIUM : [])]),
+          ...(mode !== 'full' ? [LONG, ...(lane.test?.browser ? LONG_IN_CHROMIUM : [])] : []),
+          ...(mode === 'full' && lane.test?.name === 'dawn' ? LONG_IN_DAWN : []),
         ],
         sequence: { groupOrder },
         // `--mode full` (npm run test:all): the tests that take long, too. A lane does not inherit what is provided here.
