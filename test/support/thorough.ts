@@ -7,4 +7,4 @@ import { inject } from 'vitest';
 export const thorough = inject('full') || typeof document === 'undefined';
 
 /** Milliseconds that such an adapter may take to load a model with those kernels and run it. */
-export const SLOW = 240_000;
+export const SLOW = 600_000;
