@@ -29,7 +29,9 @@ const run = (one: KernelCase, step = one.launch.step): Promise<void> => runCase(
 test.each(KERNELS)(
   '$name',
   async (kernel) => {
-    const some = covering(kernel, { pairs: inject('full'), fits });
+    // Dawn's driver on the CPU compiles a tile of projections in some seconds, Chromium's in one.
+    const pairs = inject('full') && (kernel.name !== 'matmul' || typeof document !== 'undefined');
+    const some = covering(kernel, { pairs, fits });
     expect(some.length).toBeGreaterThan(0);
     // Of many permutations each has one of the sizes where a software adapter takes seconds to compile one.
     const turns = some.length > 4 && (inject('full') || !thorough);
