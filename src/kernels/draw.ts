@@ -39,9 +39,9 @@ const candidateShape = ({ constants, step }: Launch<SliceConstant>): number[] =>
   4 * constants.STRIDE4,
 ];
 
-/** Order-preserving, as shaders/shared/key.wgsl has it. */
+/** Order-preserving, as shaders/shared/key.wgsl has it; both zeros are one. */
 export function keyOf(value: number): number {
-  const bits = new Uint32Array(Float32Array.of(value).buffer)[0]!;
+  const bits = value === 0 ? 0 : new Uint32Array(Float32Array.of(value).buffer)[0]!;
   return (bits >>> 31 ? ~bits : bits | 0x80000000) >>> 0;
 }
 
