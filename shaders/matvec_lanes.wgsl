@@ -8,6 +8,7 @@
 #import step
 #import WEIGHT
 #import four
+#import x_unit
 #import ADD
 #import OUT
 
@@ -55,15 +56,6 @@ fn units_of(spans: Spans, unit: u32) -> Four {
     four.u3 = span_unit(spans.s3, unit);
   }
   return four;
-}
-
-fn x_at(at: u32) -> Unit {
-  var unit = Unit();
-  unit.a = x[at];
-  if (UNIT4 > 1u) {
-    unit.b = x[at + 1u];
-  }
-  return unit;
 }
 
 fn gain_at(at: u32) -> Unit {
@@ -118,7 +110,7 @@ struct Sums {
 
 // The unit of x that is at `place` of a row, times a unit of the weights.
 fn add_unit(sums: Sums, spans: Spans, unit: u32, at: u32, place: u32) -> Sums {
-  var own = x_at(at + place);
+  var own = x_unit(at + place);
   if (NORM) {
     own = unit_product(own, gain_at(place));
   }

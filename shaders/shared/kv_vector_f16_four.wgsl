@@ -1,11 +1,11 @@
 // 8 bytes of the KV cache: four neighbouring elements, of the heads that key_f16.wgsl says.
 #import key_f16
+#import kv_vector_four
 
 // Whether values may be past what it holds.
 const NARROW = true;
 
 alias Raw = vec2<u32>;
-alias Vector = vec4f;
 
 fn widened(raw: Raw) -> Vector {
   return vec4f(unpack2x16float(raw.x), unpack2x16float(raw.y));
@@ -13,16 +13,4 @@ fn widened(raw: Raw) -> Vector {
 
 fn narrowed(low: vec4f, high: vec4f) -> Raw {
   return vec2<u32>(pack2x16float(low.xy), pack2x16float(low.zw));
-}
-
-fn products(sums: vec4f, a: Vector, b: Vector) -> vec4f {
-  return sums + a * b;
-}
-
-fn query_vector(i: u32) -> Vector {
-  return query[i];
-}
-
-fn add_lane(at: u32, shrink: f32, value: Vector) {
-  lanes[at] = lanes[at] * shrink + value;
 }

@@ -1,26 +1,13 @@
 // Weights (rows, K) in bf16, packed in pairs, the upper halves of f32: a span is 8.
 #import quads
-#import words
+#import span_load
+#import span_plain
 
-const SCALED = false;
-const HALVES = 1u;
 const LOADS = 1u;
-
-fn span_at(at: u32) -> Span {
-  return Span(weight[at], vec2<u32>());
-}
 
 fn span_quad(span: Span, quad: u32) -> vec4f {
   let two = select(span.words.xy, span.words.zw, quad == 1u);
   let low = bitcast<vec2f>(two << vec2<u32>(16u));
   let high = bitcast<vec2f>(two & vec2<u32>(0xffff0000u));
   return vec4f(low.x, high.x, low.y, high.y);
-}
-
-fn span_scales(at: u32, s: u32) -> vec4f {
-  return vec4f();
-}
-
-fn span_add(at: u32, s: u32, codes: vec2f, xs: vec2f, before: f32) -> f32 {
-  return before;
 }

@@ -1,24 +1,11 @@
 // Weights (rows, K) in f16, packed in pairs: a span is 8. See weight_f16.wgsl for why no bitcast.
 #import quads
-#import words
+#import span_load
+#import span_plain
 
-const SCALED = false;
-const HALVES = 1u;
 const LOADS = 1u;
-
-fn span_at(at: u32) -> Span {
-  return Span(weight[at], vec2<u32>());
-}
 
 fn span_quad(span: Span, quad: u32) -> vec4f {
   let two = select(span.words.xy, span.words.zw, quad == 1u);
   return vec4f(unpack2x16float(two.x), unpack2x16float(two.y));
-}
-
-fn span_scales(at: u32, s: u32) -> vec4f {
-  return vec4f();
-}
-
-fn span_add(at: u32, s: u32, codes: vec2f, xs: vec2f, before: f32) -> f32 {
-  return before;
 }

@@ -1,8 +1,7 @@
 // Weights (rows, K) in f32: a span is 4.
 #import unit
+#import span_plain
 
-const SCALED = false;
-const HALVES = 1u;
 const LOADS = 1u;
 
 struct Span {
@@ -19,12 +18,4 @@ fn span_quad(span: Span, quad: u32) -> vec4f {
 
 fn span_unit(span: Span, unit: u32) -> Unit {
   return Unit(span.values, vec4f());
-}
-
-fn span_scales(at: u32, s: u32) -> vec4f {
-  return vec4f();
-}
-
-fn span_add(at: u32, s: u32, codes: vec2f, xs: vec2f, before: f32) -> f32 {
-  return before;
 }

@@ -1,26 +1,10 @@
 // Weights (rows, K) as 4-bit codes 0..15, lowest nibble first, with 32 bits for 32 neighbours along K, a span: see weight_q4.wgsl.
-#import unit
-#import words
-#import nibbles
+#import span_load
+#import span_nibbles
 
 const SCALED = true;
 const HALVES = 2u;
 const LOADS = 1u;
-
-fn span_at(at: u32) -> Span {
-  return Span(weight[at], vec2<u32>());
-}
-
-fn span_unit(span: Span, unit: u32) -> Unit {
-  let v = nibbles(span.words[unit]);
-  return Unit(vec4f(v[0].x, v[1].x, v[2].x, v[3].x), vec4f(v[0].y, v[1].y, v[2].y, v[3].y));
-}
-
-fn span_quad(span: Span, quad: u32) -> vec4f {
-  let four = span.words[quad / 2u] >> (16u * (quad % 2u));
-  let v = nibbles((four & 0xffu) | ((four & 0xff00u) << 8u));
-  return vec4f(v[0].x, v[1].x, v[0].y, v[1].y);
-}
 
 struct Split {
   by: vec2f,

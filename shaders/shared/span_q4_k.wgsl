@@ -1,16 +1,13 @@
 // Weights (rows, K) as Q4_K blocks of 256 along K, of 8 spans: see weight_q4_k.wgsl.
 #import unit
-#import words
+#import span_load
 #import nibbles
 #import k_scale
+#import span_grid
 
 const SCALED = true;
 const HALVES = 1u;
 const LOADS = 1u;
-
-fn span_at(at: u32) -> Span {
-  return Span(weight[at], vec2<u32>());
-}
 
 fn span_unit(span: Span, unit: u32) -> Unit {
   let v = nibbles(span.words[unit]);
@@ -25,10 +22,4 @@ fn span_quad(span: Span, quad: u32) -> vec4f {
 fn span_scales(at: u32, s: u32) -> vec4f {
   let by = k_scale(scales[at / 8u], at % 8u);
   return of_nibbles(vec2f(by.x, -by.y)).xyxy;
-}
-
-fn span_add(at: u32, s: u32, codes: vec2f, xs: vec2f, before: f32) -> f32 {
-  let by = span_scales(at, s);
-  let sum = by.x * codes.y + before;
-  return by.y * xs.y + sum;
 }

@@ -2,6 +2,7 @@
 #import quads
 #import words
 #import fifths
+#import span_grid
 
 const SCALED = true;
 const HALVES = 1u;
@@ -17,10 +18,4 @@ fn span_quad(span: Span, quad: u32) -> vec4f {
 
 fn span_scales(at: u32, s: u32) -> vec4f {
   return unpack2x16float(scales[at].x).xyxy;
-}
-
-fn span_add(at: u32, s: u32, codes: vec2f, xs: vec2f, before: f32) -> f32 {
-  let by = span_scales(at, s);
-  let sum = by.x * codes.y + before;
-  return by.y * xs.y + sum;
 }

@@ -3,6 +3,7 @@
 #import words
 #import fifths
 #import k_scale
+#import span_grid
 
 const SCALED = true;
 const HALVES = 1u;
@@ -21,10 +22,4 @@ fn span_quad(span: Span, quad: u32) -> vec4f {
 fn span_scales(at: u32, s: u32) -> vec4f {
   let by = k_scale(scales[3u * (at / 8u)], at % 8u);
   return vec2f(by.x, -by.y).xyxy;
-}
-
-fn span_add(at: u32, s: u32, codes: vec2f, xs: vec2f, before: f32) -> f32 {
-  let by = span_scales(at, s);
-  let sum = by.x * codes.y + before;
-  return by.y * xs.y + sum;
 }

@@ -1,15 +1,11 @@
 // Weights (rows, K) as bytes, code + 128, with one f16 scale for 32 neighbours along K, a span of two loads. Each is read as 1024
 // + byte, the fraction of an f16: GPUs widen f16 as they multiply, or at least faster than integers.
 #import quads
-#import words
+#import span_load
 
 const SCALED = true;
 const HALVES = 1u;
 const LOADS = 2u;
-
-fn span_at(at: u32) -> Span {
-  return Span(weight[at], vec2<u32>());
-}
 
 fn bytes(word: u32) -> vec4f {
   let even = unpack2x16float((word & 0x00ff00ffu) | 0x64006400u);
