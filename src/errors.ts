@@ -42,9 +42,13 @@ export class ShishuError extends Error {
   }
 }
 
+/** @param cause why, where it was said */
+export const abortedError = (cause?: unknown): ShishuError =>
+  new ShishuError('aborted', 'The call was aborted.', cause === undefined ? {} : { cause });
+
 /** Throws an `aborted` error when the signal has been raised. */
 export function throwIfAborted(signal: AbortSignal | undefined): void {
-  if (signal?.aborted) throw new ShishuError('aborted', 'The call was aborted.', { cause: signal.reason });
+  if (signal?.aborted) throw abortedError(signal.reason);
 }
 
 /** Raised when one of them is. */

@@ -7,7 +7,16 @@ import type { ThoughtTags } from '../formats/reasoning.ts';
 import type { TemplateVariables } from '../formats/template-variables.ts';
 import type { Constraint } from '../grammar/constraint.ts';
 import { refuseDeep } from '../grammar/depth.ts';
-import { checkText, describe, refuse, refuseUnknown } from './request-fields.ts';
+import {
+  checkFlag,
+  checkStreaming,
+  checkText,
+  describe,
+  isObject,
+  onlyFields,
+  refuse,
+  refuseUnknown,
+} from './request-fields.ts';
 import { type ChatTool, callConstraint, objectSchema } from './tool-calls.ts';
 
 /** The text of a message; parts are joined. Only text is read. */
@@ -191,28 +200,6 @@ export function checkRequest(request: ChatRequest, toolFormat: ToolFormat | unde
       : undefined,
     fields,
   };
-}
-
-function checkFlag(field: string, value: unknown): void {
-  if (typeof (value ?? false) !== 'boolean') refuse(field, value, 'true or false');
-}
-
-const isObject = (value: unknown): value is object =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
-
-function checkStreaming({ stream, stream_options: options }: ChatRequest): void {
-  if (options === undefined || options === null) return;
-  if (!isObject(options)) refuse('stream_options', options, '{ include_usage }');
-  onlyFields(options, ['include_usage'], 'stream_options');
-  checkFlag('stream_options.include_usage', options.include_usage);
-  if (!stream) refuse('stream_options', options, 'to be used with "stream": true');
-}
-
-/** Refuses fields of an object that are not known, by name. */
-function onlyFields(value: object, known: readonly string[], path: string): void {
-  for (const [name, each] of Object.entries(value))
-    if (!known.includes(name) && each !== undefined && each !== null)
-      refuse(`${path}.${name}`, each, `only ${known.join(', ')}`);
 }
 
 function constraintOf(format: ResponseFormat): Constraint | undefined {

@@ -7,7 +7,7 @@ import type {
   TokenChance,
   Usage,
 } from '../engine/types.ts';
-import { ShishuError } from '../errors.ts';
+import { abortedError } from '../errors.ts';
 import type { ChatTemplateOptions, ToolFormat } from '../formats/chat-template.ts';
 import type { ThoughtTags } from '../formats/reasoning.ts';
 import { begun } from './begun.ts';
@@ -286,7 +286,7 @@ async function* chunksOf(
     const { result } = event;
     // As with OpenAI's client: who aborted the stream's controller is told nothing more, others are.
     if (signal?.aborted) return;
-    if (result.finishReason === 'aborted') throw aborted();
+    if (result.finishReason === 'aborted') throw abortedError();
     usages.push(result.usage);
     for (const part of parser?.flush() ?? []) {
       const delta = deltaOf(part, index, telling);
@@ -312,8 +312,6 @@ async function thoughtsOf(
   });
   return { thoughts, thinking: thoughts.find(({ open }) => prompt.trimEnd().endsWith(open))?.close };
 }
-
-const aborted = (): ShishuError => new ShishuError('aborted', 'The call was aborted.');
 
 /** Usage of all replies: the prompt counts once, as the first found it; later ones have it from the cache. */
 function usageOf(usages: readonly Usage[]): ChatUsage {

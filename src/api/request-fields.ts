@@ -33,6 +33,34 @@ export function checkText(field: string, value: unknown): void {
   if (typeof (value ?? '') !== 'string') refuse(field, value, 'a text');
 }
 
+export function checkFlag(field: string, value: unknown): void {
+  if (typeof (value ?? false) !== 'boolean') refuse(field, value, 'true or false');
+}
+
+export const isObject = (value: unknown): value is object =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
+/** How a request asks for a stream. */
+interface Streaming {
+  stream?: boolean | null;
+  stream_options?: { include_usage?: boolean } | null;
+}
+
+export function checkStreaming({ stream, stream_options: options }: Streaming): void {
+  if (options === undefined || options === null) return;
+  if (!isObject(options)) refuse('stream_options', options, '{ include_usage }');
+  onlyFields(options, ['include_usage'], 'stream_options');
+  checkFlag('stream_options.include_usage', options.include_usage);
+  if (!stream) refuse('stream_options', options, 'to be used with "stream": true');
+}
+
+/** Refuses fields of an object that are not known, by name. */
+export function onlyFields(value: object, known: readonly string[], path: string): void {
+  for (const [name, each] of Object.entries(value))
+    if (!known.includes(name) && each !== undefined && each !== null)
+      refuse(`${path}.${name}`, each, `only ${known.join(', ')}`);
+}
+
 /** The name of an adapter that is loaded may stand for the model: then it chooses the adapter. */
 export function chooseByModel(
   options: { adapter?: string },

@@ -1,5 +1,6 @@
+import { collect } from '../engine/collect.ts';
 import { checkOptions } from '../engine/options.ts';
-import type { GenerateChunk, GenerateOptions, GenerateResult, Message, ModelInfo } from '../engine/types.ts';
+import type { GenerateChunk, GenerateOptions, Message, ModelInfo } from '../engine/types.ts';
 import {
   COMMON_HELP,
   type Command,
@@ -135,18 +136,6 @@ async function promptOf({ prompt, messages }: Values): Promise<string | Message[
 /** How the weights are kept. */
 const weightsText = ({ formats }: ModelInfo): string =>
   `weights ${formats.map(({ dtype }) => dtype).join(' and ')}`;
-
-/** The whole reply; `onChunk` sees it grow. */
-async function collect(
-  reply: AsyncGenerator<GenerateChunk, GenerateResult>,
-  onChunk: (chunk: GenerateChunk) => void,
-): Promise<GenerateResult> {
-  for (;;) {
-    const step = await reply.next();
-    if (step.done) return step.value;
-    onChunk(step.value);
-  }
-}
 
 /**
  * Writes token ids as they come, one behind: a last chunk that only completes the text repeats the id before it.

@@ -2,8 +2,9 @@
 import { estimate, type LocalLoadOptions, loadModel } from '../api/load.ts';
 import type { Model } from '../api/model.ts';
 import type { WorkerLoadOptions } from '../api/remote.ts';
+import { collect } from '../engine/collect.ts';
 import type { GenerateOptions, LoadOptions, Message } from '../engine/types.ts';
-import { ShishuError } from '../errors.ts';
+import { anySignal, ShishuError } from '../errors.ts';
 import type { SourceLike } from '../formats/open-source.ts';
 import {
   checkExpected,
@@ -196,14 +197,14 @@ class Session extends EventTarget implements LanguageModelSession {
     const messages = messagesOf(input, this.#all.length === 0);
     const constraint = constraintOf(responseConstraint);
     const all = await this.#fit(messages, true);
-    const ends = AbortSignal.any([this.#destroyed.signal, ...(signal ? [signal] : [])]);
+    const ends = anySignal(this.#destroyed.signal, signal);
     const options = { ...this.#model.info.sampling, ...this.#sampling, ...constraint, signal: ends };
     const reply = this.#model.generate(all, options);
     try {
-      let next = await reply.next();
-      for (; !next.done; next = await reply.next()) if (next.value.text) tell(next.value.text);
+      const { text } = await collect(reply, (chunk) => {
+        if (chunk.text) tell(chunk.text);
+      });
       ends.throwIfAborted();
-      const { text } = next.value;
       this.#said = [...this.#said, ...messages, { role: 'assistant', content: text }];
       this.#usage = Math.min(await this.#count(this.#all, false), this.contextWindow);
       return text;
@@ -224,7 +225,7 @@ class Session extends EventTarget implements LanguageModelSession {
     options: LanguageModelPromptOptions = {},
   ): ReadableStream<string> {
     const cancelled = new AbortController();
-    const signal = AbortSignal.any([cancelled.signal, ...(options.signal ? [options.signal] : [])]);
+    const signal = anySignal(cancelled.signal, options.signal);
     return new ReadableStream<string>({
       start: (stream) => {
         // It is told by the stream.

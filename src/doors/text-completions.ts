@@ -2,9 +2,17 @@
 import { begun } from '../api/begun.ts';
 import type { Model } from '../api/model.ts';
 import type { CallOptions } from '../api/openai.ts';
-import { checkText, chooseByModel, fieldError, refuse, refuseUnknown } from '../api/request-fields.ts';
+import {
+  checkFlag,
+  checkStreaming,
+  checkText,
+  chooseByModel,
+  fieldError,
+  refuse,
+  refuseUnknown,
+} from '../api/request-fields.ts';
 import type { GenerateChunk, GenerateOptions, GenerateResult } from '../engine/types.ts';
-import { ShishuError } from '../errors.ts';
+import { abortedError, anySignal } from '../errors.ts';
 import { addToken, type CompletionLogprobs, logprobsOf, noLogprobs } from './completion-logprobs.ts';
 
 export type { CompletionLogprobs };
@@ -115,12 +123,7 @@ function checked(request: CompletionRequest): Checked {
     else if (!OWN.includes(field)) refuseUnknown(field, [...OWN, ...PASSED.keys()]);
   }
   const { n, echo, logprobs, stream, stream_options: streaming, model, user } = request;
-  for (const [field, value] of Object.entries({
-    echo,
-    stream,
-    'stream_options.include_usage': streaming?.include_usage,
-  }))
-    if (typeof (value ?? false) !== 'boolean') refuse(field, value, 'true or false');
+  for (const [field, value] of Object.entries({ echo, stream })) checkFlag(field, value);
   for (const [field, value] of Object.entries({ model, user })) checkText(field, value);
   const whole = (field: string, value: number | null | undefined, from: number, to: number): void => {
     if (value !== undefined && value !== null && !(Number.isInteger(value) && value >= from && value <= to))
@@ -130,7 +133,7 @@ function checked(request: CompletionRequest): Checked {
   whole('logprobs', logprobs, 0, 20);
   if (echo && stream) refuse('echo', echo, 'not to be used with "stream": true');
   if (options.maxTokens === 0 && !echo) refuse('max_tokens', 0, 'more than 0 without "echo": true');
-  if (streaming && !stream) refuse('stream_options', streaming, 'to be used with "stream": true');
+  checkStreaming(request);
   return {
     prompts: promptsOf(request),
     options: {
@@ -158,7 +161,7 @@ export function textCompletions(model: CompletionModel, { name = 'shishulm' }: {
     const call = checked(request);
     chooseByModel(call.options as { adapter?: string }, request.model, model.info);
     const controller = new AbortController();
-    call.options.signal = signal ? AbortSignal.any([signal, controller.signal]) : controller.signal;
+    call.options.signal = anySignal(controller.signal, signal);
     const head = {
       id: `cmpl-${Date.now().toString(36)}-${made++}`,
       object: 'text_completion' as const,
@@ -237,7 +240,7 @@ async function* piecesOf(
         }
         const { finishReason, usage } = next.value;
         if (ended.aborted) return;
-        if (finishReason === 'aborted') throw new ShishuError('aborted', 'The call was aborted.');
+        if (finishReason === 'aborted') throw abortedError();
         counts.completion_tokens += usage.completionTokens;
         yield { index, text: '', logprobs: null, finish_reason: finishReason };
       } finally {

@@ -1,4 +1,5 @@
 // How a model does on items, as lm-evaluation-harness counts it. Source: its loglikelihood, loglikelihood_rolling, generate_until
+import { collect } from '../engine/collect.ts';
 import type { EngineModel } from '../engine/model-interface.ts';
 import { throwIfAborted } from '../errors.ts';
 import type { ExactMatch, Item, MultipleChoice, PlainText } from './task.ts';
@@ -72,11 +73,10 @@ async function judgeMatch(
 ): Promise<Outcome> {
   const { stop = ['\n\n'], maxTokens = 256, signal, chat } = options;
   const call = { stop, maxTokens, temperature: 0, ...(signal && { signal }) };
-  const reply = model.generate(chat ? [{ role: 'user', content: prompt }] : prompt, call);
-  let next = await reply.next();
-  while (!next.done) next = await reply.next();
+  const question = chat ? [{ role: 'user', content: prompt }] : prompt;
+  const { text } = await collect(model.generate(question, call));
   throwIfAborted(signal);
-  const said = next.value.text.trim();
+  const said = text.trim();
   return { kind: 'match', right: answers.some((answer) => answer.trim() === said), said };
 }
 

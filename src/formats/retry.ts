@@ -1,4 +1,4 @@
-import { ShishuError, throwIfAborted } from '../errors.ts';
+import { abortedError, throwIfAborted } from '../errors.ts';
 
 /** Waits, or rejects once the signal is raised. */
 export type Sleep = (ms: number, signal?: AbortSignal) => Promise<void>;
@@ -37,7 +37,7 @@ export const sleepFor: Sleep = (ms, signal) =>
     throwIfAborted(signal);
     const stop = (): void => {
       clearTimeout(timer);
-      reject(new ShishuError('aborted', 'The call was aborted.', { cause: signal?.reason }));
+      reject(abortedError(signal?.reason));
     };
     const timer = setTimeout(() => {
       signal?.removeEventListener('abort', stop);
