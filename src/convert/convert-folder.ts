@@ -11,19 +11,31 @@ export interface ConvertFolderOptions extends ConvertOptions, MergeOptions, Omit
 }
 
 /**
- * Makes a ShishuLM of a parent and writes it to a folder (Node only).
+ * Makes a ShishuLM of a parent and writes it to a folder (Node only). What is under way is in `OUT.work`, from where the same call
+ * goes on when it was stopped.
  * @throws ShishuError as `convert`; `bad-argument` also when the folder is there and may not be replaced
  */
 export async function convertFolder(
   source: Source,
   out: string,
-  options: ConvertFolderOptions,
+  {
+    force = false,
+    adapter,
+    text,
+    corpus,
+    tokens,
+    window,
+    seed,
+    onProgress,
+    ...options
+  }: ConvertFolderOptions,
   gpuOptions: OpenOptions = {},
 ): Promise<ConvertReport> {
-  const { force = false, log = () => {} } = options;
+  const { log = () => {}, signal, heal } = options;
   await refuseExisting(out, force);
-  return withOnGpu(source, { ...gpuOptions, adapter: options.adapter }, (parent) => {
-    const text = () => textWindows(parent, { ...options, healTokens: options.heal?.tokens }, log);
-    return convert(parent, text, () => stageFolder(out, { force }), options, gpuOptions);
+  return withOnGpu(source, { ...gpuOptions, adapter }, (parent) => {
+    const asked = { text, corpus, tokens, window, seed, signal, onProgress, healTokens: heal?.tokens };
+    const windows = () => textWindows(parent, asked, log);
+    return convert(parent, windows, () => stageFolder(out, { force }), options, gpuOptions);
   });
 }

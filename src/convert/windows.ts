@@ -3,6 +3,21 @@ import { ShishuError } from '../errors.ts';
 /** Windows of tokens, each run from position 0. */
 export type TokenWindows = readonly (readonly number[])[];
 
+/** One text of those that healing trains on. */
+export interface MixturePart {
+  name: string;
+  /** Its share of the tokens, against the other parts'. */
+  weight: number;
+  windows: TokenWindows;
+}
+
+export type Mixture = readonly MixturePart[];
+
+/** A text alone. */
+export const mixtureOf = (windows: TokenWindows, name = 'the text'): Mixture => [
+  { name, weight: 1, windows },
+];
+
 /** Text cut into windows of tokens. No token is in two of the first three sets. */
 export interface Windows {
   /** Maps are fitted to these, */
@@ -12,7 +27,7 @@ export interface Windows {
   /** and all that is reported is measured on these. */
   test: number[][];
   /** Healing trains on these: the calibration windows, and what more text there is. */
-  healing: number[][];
+  healing: Mixture;
 }
 
 /** The sets' shares of the text, */
@@ -57,7 +72,7 @@ export function windowsOf(
     });
   const windows: Record<WindowSet, number[][]> = { calibration: [], choosing: [], test: [] };
   for (const [i, window] of cut(ids).entries()) windows[SETS[i % SETS.length]!].push(window);
-  return { ...windows, healing: [...windows.calibration, ...cut(rest)] };
+  return { ...windows, healing: mixtureOf([...windows.calibration, ...cut(rest)]) };
 }
 
 /** @throws ShishuError `bad-argument` when maps of a model of this hidden size need more tokens */

@@ -45,7 +45,10 @@ export async function writeFlushed(
 }
 
 /** Writes to a temporary file and renames it: a reader finds the old file or the new one, never a part of it. */
-export function writeAtomic(path: string, data: Uint8Array | string): Promise<void> {
+export function writeAtomic(
+  path: string,
+  data: Uint8Array | string | AsyncIterable<Uint8Array>,
+): Promise<void> {
   const temporary = `${path}.part`;
   const write = async (): Promise<void> => {
     try {
