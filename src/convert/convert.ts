@@ -139,9 +139,8 @@ export async function convert(
   const { log = () => {}, signal } = options;
   const target = checkTarget(parent, options);
   const staged = await stage();
-  let progress: Progress | undefined;
+  const progress = await Progress.open(staged, identityOf(parent, options));
   try {
-    progress = await Progress.open(staged, identityOf(parent, options));
     const windows = await text(progress);
     if (options.heal) checkHealing(parent.spec, windows, options.heal);
     progress.check({ text: textHash(windows) });
@@ -150,7 +149,7 @@ export async function convert(
     await staged.commit();
     return report;
   } catch (error) {
-    if (!progress?.keeps || !staged.place) await staged.discard();
+    if (!progress.keeps || !staged.place) await staged.discard();
     else if (!(error instanceof ShishuError && error.code === 'bad-checkpoint'))
       log(`What is done is kept in ${staged.place}: the same command goes on from there.`);
     throw error;

@@ -2,7 +2,7 @@ import { mkdir, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { ShishuError } from '../errors.ts';
 import { openFolder } from '../formats/node-folder.ts';
-import { guardWrite, writeAtomic } from '../train/io.ts';
+import { guardWrite, MENDS, writeAtomic } from '../train/io.ts';
 import { type Staged, WORK_FILES } from './staged.ts';
 
 const exists = (path: string): Promise<boolean> =>
@@ -31,7 +31,7 @@ export async function stageFolder(out: string, { force }: { force: boolean }): P
   return {
     source: await openFolder(path),
     place: path,
-    write: (file, data) => writeAtomic(join(path, file), data),
+    write: (file, data) => writeAtomic(join(path, file), data, MENDS),
     async commit() {
       await refuseExisting(out, force);
       await guardWrite(out, async () => {

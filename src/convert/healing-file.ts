@@ -20,7 +20,9 @@ export function writeHealing(staged: Pick<Staged, 'write'>, { snapshot, state }:
       return { name: `${set}/${name}`, dtype: 'F32', shape, read: async () => bytes };
     }),
   );
-  return staged.write(HEALING_FILE, tensorFile(tensors, { healing: JSON.stringify({ step, state }) }));
+  // Sums over tensors are in their order, which a file does not keep.
+  const names = tensors.map(({ name }) => name);
+  return staged.write(HEALING_FILE, tensorFile(tensors, { healing: JSON.stringify({ step, state, names }) }));
 }
 
 /** The state that `writeHealing` wrote; undefined where there is none. @throws ShishuError `bad-checkpoint`, `io` */
@@ -40,9 +42,14 @@ export async function readHealing({ source }: Pick<Staged, 'source'>): Promise<K
         mend: 'Remove it to begin anew.',
       },
     );
-  const { step, state } = JSON.parse(metadata.healing) as { step: number; state: HealingState };
+  const { step, state, names } = JSON.parse(metadata.healing) as {
+    step: number;
+    state: HealingState;
+    names: string[];
+  };
   const sets: Record<string, CpuWeights> = {};
-  for (const [key, { shape, start, end }] of tensors) {
+  for (const key of names) {
+    const { shape, start, end } = tensors.get(key)!;
     const at = key.indexOf('/');
     const set = key.slice(0, at);
     sets[set] ??= {};

@@ -97,8 +97,7 @@ const timeText = (seconds: number): string =>
 
 /**
  * Trains a child for `steps` steps, or from the last checkpoint on, with the very batches of a run that was never stopped. A loss that
- * is not finite takes the step back and halves the learning rate: weights that are not finite either give way to the last
- * checkpoint's.
+ * is not finite takes back what was done since the last checkpoint, and halves the learning rate.
  * @throws ShishuError `aborted`, behind the step in which the signal was raised and with a checkpoint of it; what the trainer and
  * the store throw: the last checkpoint stays
  */
@@ -113,20 +112,18 @@ export async function runHealing(run: HealingRun): Promise<{ weights: CpuWeights
     // As large as the model three times.
     start = undefined;
     try {
-      const before = await trainSteps(trainer, state, run);
-      if (!before || state.stopped !== undefined) return { weights: await trainer.weights(), state };
+      const failed = await trainSteps(trainer, state, run);
+      if (failed === undefined) return { weights: await trainer.weights(), state };
       const halvings = state.halvings + 1;
-      const snapshot = await trainer.snapshot();
-      const good = isGood(snapshot)
-        ? { snapshot, state: before }
-        : ((await store.read()) ?? { snapshot: await run.begin(), state: freshState() });
+      // Its weights are those of a step that went too far: what was kept is from before.
+      const good = (await store.read()) ?? { snapshot: await run.begin(), state: freshState() };
       const step = good.snapshot.step ?? 0;
       state = { ...good.state, halvings };
       if (halvings > MOST_HALVINGS)
         state.stopped = `the loss was not finite for the ${halvings}th time; the child is that of step ${step}`;
       log(
         state.stopped === undefined
-          ? `healing: the loss of step ${trainer.step} is not finite: back to step ${step}, with half the learning rate`
+          ? `healing: the loss of step ${failed} is not finite: back to step ${step}, with half the learning rate`
           : `healing: ${state.stopped}`,
       );
       start = good.snapshot;
@@ -139,13 +136,13 @@ export async function runHealing(run: HealingRun): Promise<{ weights: CpuWeights
 /**
  * Trains to the last step, with checkpoints.
  * @param state is brought up to date step by step
- * @returns the state before a step whose loss was not finite; undefined when all steps are done
+ * @returns the step whose loss was not finite; undefined when all steps are done
  */
 async function trainSteps(
   trainer: HealingTrainer,
   state: HealingState,
   run: HealingRun,
-): Promise<HealingState | undefined> {
+): Promise<number | undefined> {
   const { steps, heldOut, store, log, signal, minutes } = run;
   const stream = run.stream(state.taken > 0 || state.tokens > 0 ? state.stream : undefined);
   const every = Math.ceil(steps / POINTS);
@@ -156,10 +153,10 @@ async function trainSteps(
   if (state.stopped !== undefined) return undefined;
   while (trainer.step < steps) {
     const begun = performance.now();
-    const before: HealingState = { ...state, curve: [...state.curve], stream: stream.state };
+    const next = trainer.step + 1;
     const batch = stream.next();
     const { loss, norm } = await trainer.train(batch);
-    if (!Number.isFinite(loss) || !Number.isFinite(norm)) return before;
+    if (!Number.isFinite(loss) || !Number.isFinite(norm)) return next;
     const { step } = trainer;
     state.tokens += batch.count;
     state.sum += loss;
@@ -193,7 +190,9 @@ async function trainSteps(
     const stops = signal?.aborted === true && !ends;
     if (stops || (now - written >= 60_000 * minutes && !ends)) {
       const snapshot = await trainer.snapshot();
-      if (isGood(snapshot)) await store.write({ snapshot, state });
+      // A step that went too far shows in the loss of the next.
+      if (!isGood(snapshot) || !Number.isFinite(await meanLoss(trainer, heldOut))) return step;
+      await store.write({ snapshot, state });
       written = performance.now();
       if (stops) throw abortedError(signal.reason);
     }
@@ -204,5 +203,5 @@ async function trainSteps(
 async function meanLoss(trainer: HealingTrainer, batches: readonly Batch[]): Promise<number> {
   let sum = 0;
   for (const batch of batches) sum += await trainer.loss(batch);
-  return sum / batches.length;
+  return batches.length === 0 ? 0 : sum / batches.length;
 }

@@ -22,9 +22,10 @@ const weightsOf = (...values: number[]): CpuWeights => ({
 });
 
 interface FakeOptions {
-  /** The loss of a step that is about to be done; NaN spoils weights too with `spoils`. */
+  /** The loss of a step that is about to be done. */
   lossOf?: (step: number, rate: number) => number;
-  spoils?: boolean;
+  /** Held-out loss behind a step. */
+  heldOutOf?: (step: number, rate: number) => number;
   rates?: number[];
   seen?: number[][];
 }
@@ -41,10 +42,7 @@ function fakeTrainer(start: Start, rate: number, options: FakeOptions): HealingT
     },
     async train(batch: Batch) {
       const loss = options.lossOf?.(step + 1, rate) ?? 1 / (step + 1);
-      if (!Number.isFinite(loss)) {
-        if (options.spoils) weights = weights.map(() => Number.NaN);
-        return { loss, norm: 1 };
-      }
+      if (!Number.isFinite(loss)) return { loss, norm: 1 };
       options.seen?.push([...batch.tokens]);
       const sum = batch.tokens.reduce((a, b, i) => a + b * ((i % 7) + 1), 0);
       first = Float32Array.of(0.5 * first[0]! + sum);
@@ -52,7 +50,7 @@ function fakeTrainer(start: Start, rate: number, options: FakeOptions): HealingT
       step++;
       return { loss, norm: 1 };
     },
-    loss: async () => weights[0]!,
+    loss: async () => options.heldOutOf?.(step, rate) ?? weights[0]!,
     weights: async () => weightsOf(...weights),
     snapshot: async (): Promise<Snapshot> => ({
       step,
@@ -156,44 +154,64 @@ describe('a loss that is not finite', () => {
     const { run, lines } = runOf({
       seen,
       rates,
-      lossOf: (step, rate) => (step === 9 && rate > 0.4 ? Number.NaN : 1),
+      minutes: 0,
+      lossOf: (step, rate) => (step === 9 && rate > 0.2 ? Number.NaN : 1),
     });
     const { state } = await runHealing(run);
-    expect(rates).toEqual([0.5, 0.25]);
+    expect(rates).toEqual([0.5, 0.25, 0.125]);
     expect(seen).toEqual(whole);
-    expect(state.halvings).toBe(1);
+    expect(state.halvings).toBe(2);
     expect(state.stopped).toBeUndefined();
     expect(state.curve).toHaveLength(STEPS);
-    expect(
-      lines.filter((line) => /not finite: back to step 8, with half the learning rate/.test(line)),
-    ).toHaveLength(1);
+    const said = /loss of step 9 is not finite: back to step 8, with half the learning rate/;
+    expect(lines.filter((line) => said.test(line))).toHaveLength(2);
   });
 
-  it('goes back to the last checkpoint where the weights are not finite either', async () => {
+  it('takes back all steps since the last checkpoint, and to the beginning without one', async () => {
     const seen: number[][] = [];
     const { run, lines } = runOf({
       seen,
-      spoils: true,
+      lossOf: (step, rate) => (step === 9 && rate > 0.4 ? Number.POSITIVE_INFINITY : 1),
+    });
+    const { weights } = await runHealing(run);
+    expect(lines.join()).toMatch(/back to step 0/);
+    expect(seen).toHaveLength(8 + STEPS);
+    expect(seen.slice(8, 16)).toEqual(seen.slice(0, 8));
+    const slow = await runHealing(runOf({ learningRate: 0.25 }).run);
+    expect(weights).toEqual(slow.weights);
+  });
+
+  it('is found before the weights that cause it are kept', async () => {
+    const kept: number[] = [];
+    const { run, lines } = runOf({
       minutes: 0,
-      lossOf: (step, rate) => (step === 9 && rate > 0.2 ? Number.POSITIVE_INFINITY : 1),
+      // The weights of step 5 overflow, whose own loss was that of the weights before.
+      heldOutOf: (step, rate) => (step === 5 && rate > 0.4 ? Number.NaN : 1),
     });
-    const { state, weights } = await runHealing(run);
-    expect(state.halvings).toBe(2);
-    expect(lines.filter((line) => /back to step 8/.test(line))).toHaveLength(2);
-    expect(seen).toHaveLength(STEPS);
-    expect(Number.isFinite(weights.w!.data[0])).toBe(true);
-    // Without one, to the beginning.
-    const early = runOf({
-      spoils: true,
-      lossOf: (step, rate) => (step === 9 && rate > 0.4 ? Number.NaN : 1),
+    const stream = run.stream(undefined);
+    const { state } = await runHealing({
+      ...run,
+      heldOut: [stream.next()],
+      store: {
+        ...run.store,
+        async write(checkpoint) {
+          kept.push(checkpoint.snapshot.step);
+          await run.store.write(checkpoint);
+        },
+      },
     });
-    await runHealing(early.run);
-    expect(early.lines.join()).toMatch(/back to step 0/);
+    expect(lines.join()).toMatch(/step 5 is not finite: back to step 4/);
+    expect(kept.filter((step) => step === 5)).toHaveLength(1);
+    expect(state.halvings).toBe(1);
   });
 
   it('ends the run after the third halving, with the last good child', async () => {
     const rates: number[] = [];
-    const { run, made, lines } = runOf({ rates, lossOf: (step) => (step === 9 ? Number.NaN : 1) });
+    const { run, made, lines } = runOf({
+      rates,
+      minutes: 0,
+      lossOf: (step) => (step === 9 ? Number.NaN : 1),
+    });
     const { state, weights } = await runHealing(run);
     expect(rates.slice(0, 4)).toEqual([0.5, 0.25, 0.125, 0.0625]);
     expect(state.stopped).toMatch(/not finite.*that of step 8/);
