@@ -6,7 +6,7 @@ import { randomFrom } from '../train/random.ts';
 import { run } from '../train/run.ts';
 import { checkTrainable, loadTraining } from '../train/trainable.ts';
 import { type CpuWeights, readWeights } from '../train/weights.ts';
-import { inUsualOrder, weightsInUsualOrder } from './parent-tensors.ts';
+import { inUsualOrder, weightsInOwnOrder, weightsInUsualOrder } from './parent-tensors.ts';
 import { countTokens, type TokenWindows } from './windows.ts';
 
 export interface HealOptions {
@@ -124,8 +124,8 @@ export async function heal(
   log(`healing: preparing ${steps} steps`);
   const parentWeights = weightsInUsualOrder(await readWeights(parent.checkpoint, parent.spec), parent.spec);
   const trainer = new Trainer(
-    child.spec,
-    { weights: await readWeights(child.checkpoint, child.spec) },
+    inUsualOrder(child.spec),
+    { weights: weightsInUsualOrder(await readWeights(child.checkpoint, child.spec), child.spec) },
     {
       schedule: { steps, learningRate, warmUp: Math.min(20, Math.ceil(steps / 10)) },
       length: shape.length,
@@ -150,7 +150,7 @@ export async function heal(
     throwIfAborted(signal);
     const passes = tokens / countTokens(windows);
     return {
-      weights: await trainer.weights(),
+      weights: weightsInOwnOrder(await trainer.weights(), child.spec),
       healing: { tokens, steps, passes, seconds, learningRate, mix },
     };
   } finally {
