@@ -1,11 +1,16 @@
 import type { Source } from '../formats/source.ts';
 import { type ConvertOptions, convert } from './convert.ts';
 import { refuseExisting, stageFolder } from './folder.ts';
-import { type MergeOptions, type OpenOptions, withOnGpu } from './on-gpu.ts';
+import { type MergeOptions, type OnGpu, type OpenOptions, withOnGpu } from './on-gpu.ts';
+import type { Progress } from './progress.ts';
 import type { ConvertReport } from './report.ts';
-import { type TextOptions, textWindows } from './text.ts';
+import { sampleStore, type TextOptions, textWindows } from './text.ts';
+import type { Windows } from './windows.ts';
 
-export interface ConvertFolderOptions extends ConvertOptions, MergeOptions, Omit<TextOptions, 'healTokens'> {
+export interface ConvertFolderOptions
+  extends ConvertOptions,
+    MergeOptions,
+    Omit<TextOptions, 'healTokens' | 'kept'> {
   /** Replace a folder that exists. */
   force?: boolean;
 }
@@ -18,24 +23,22 @@ export interface ConvertFolderOptions extends ConvertOptions, MergeOptions, Omit
 export async function convertFolder(
   source: Source,
   out: string,
-  {
-    force = false,
-    adapter,
-    text,
-    corpus,
-    tokens,
-    window,
-    seed,
-    onProgress,
-    ...options
-  }: ConvertFolderOptions,
+  { force = false, adapter, ...options }: ConvertFolderOptions,
   gpuOptions: OpenOptions = {},
 ): Promise<ConvertReport> {
-  const { log = () => {}, signal, heal } = options;
+  const { text, parts, other, corpus, tokens, window, seed, onProgress, ...asked } = options;
+  const { log = () => {}, signal, heal } = asked;
   await refuseExisting(out, force);
-  return withOnGpu(source, { ...gpuOptions, adapter }, (parent) => {
-    const asked = { text, corpus, tokens, window, seed, signal, onProgress, healTokens: heal?.tokens };
-    const windows = () => textWindows(parent, asked, log);
-    return convert(parent, windows, () => stageFolder(out, { force }), options, gpuOptions);
-  });
+  const windows =
+    (parent: OnGpu) =>
+    (progress: Progress): Promise<Windows> => {
+      const kept = sampleStore(progress.staged, () => {
+        progress.keeps = true;
+      });
+      const about = { text, parts, other, corpus, tokens, window, seed, onProgress };
+      return textWindows(parent, { ...about, kept, signal, healTokens: heal?.tokens }, log);
+    };
+  return withOnGpu(source, { ...gpuOptions, adapter }, (parent) =>
+    convert(parent, windows(parent), () => stageFolder(out, { force }), asked, gpuOptions),
+  );
 }

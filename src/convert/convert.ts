@@ -9,7 +9,8 @@ import { hashOf } from '../train/random.ts';
 import { ANALYSIS_FILE, type AnalysedOrder, orderWithout } from './analysis-file.ts';
 import { measureMaps } from './analyze.ts';
 import { bestRun, calibrate, perplexity, prunedModel, wholePerplexity } from './calibrate.ts';
-import { childConfig, childTensors, healedTensors, modelBytes, pairsOf } from './child.ts';
+import { childTensors, healedTensors, modelBytes } from './child.ts';
+import { childConfig, MODELING_FILE, pairsOf } from './child-config.ts';
 import { type Target, targetOf } from './choose.ts';
 import type { Fit } from './fit.ts';
 import { checkHealing, type Healing, type HealOptions, heal } from './heal.ts';
@@ -40,6 +41,12 @@ export interface ConvertOptions extends Target {
   signal?: AbortSignal | undefined;
 }
 
+const { [`./${MODELING_FILE}`]: MODELING = '' } = import.meta.glob<string>('./modeling_shishu.py', {
+  query: '?raw',
+  import: 'default',
+  eager: true,
+});
+
 /** Files beside the weights that a child takes over from its parent. */
 const COPIED = [
   'tokenizer.json',
@@ -67,7 +74,9 @@ function checkTarget(parent: OnGpu, options: ConvertOptions): ReturnType<typeof 
   const { spec, configJson, dtype } = parent;
   const { sharePairs = 0, linear = false, rank } = options;
   const childSpec = (layers: readonly number[], sharedPairs: number): ModelSpec =>
-    specOf(childConfig(configJson, spec, { layers, sharedPairs, linear, rank }));
+    specOf(
+      childConfig(configJson, spec, { layers, pairs: pairsOf(layers).slice(0, sharedPairs), linear, rank }),
+    );
   const first = (count: number): number[] => Array.from({ length: count }, (_, layer) => layer);
   const bytesAt = (mlpOnly: number): number => {
     const pairs = Math.min(sharePairs, Math.floor(mlpOnly / 2));
@@ -186,7 +195,8 @@ async function runStages(
   log(`layers ${layers.join(' ')} lose their attention`);
   await step('attention dropped', testIn('skip', layers));
 
-  const json = childConfig(configJson, spec, { layers, sharedPairs: sharePairs, linear, rank });
+  const pairs = pairsOf(layers).slice(0, sharePairs);
+  const json = childConfig(configJson, spec, { layers, pairs, linear, rank });
   const child = specOf(json);
   const r2 = await progress.stage('written', async () => {
     throwIfAborted(signal);
@@ -313,6 +323,7 @@ export async function writeChild(
 ): Promise<void> {
   await staged.write('config.json', `${JSON.stringify(json, null, 2)}\n`);
   await staged.write('model.safetensors', tensorFile(childTensors(parent, specOf(json), fits, share)));
+  if (json.model_type === 'shishu') await staged.write(MODELING_FILE, MODELING);
   for (const file of COPIED) {
     const bytes = await readOptional(parent.source, file);
     if (bytes) await staged.write(file, bytes);
@@ -340,6 +351,6 @@ export async function healWritten(
     ...options,
     ...(staged.place !== undefined && { store }),
   });
-  await staged.write('model.safetensors', tensorFile(healedTensors(weights, parent.dtype)));
+  await staged.write('model.safetensors', tensorFile(healedTensors(spec, weights, parent.dtype)));
   return healing;
 }

@@ -7,7 +7,7 @@ import { checkTrainable, loadTraining } from '../train/trainable.ts';
 import { type CpuWeights, readWeights } from '../train/weights.ts';
 import { type HealingRun, type Log, runHealing } from './healing-run.ts';
 import { checkMixture, mixed, passesOver } from './mixture.ts';
-import { inUsualOrder, weightsInUsualOrder } from './parent-tensors.ts';
+import { inUsualOrder, weightsInOwnOrder, weightsInUsualOrder } from './parent-tensors.ts';
 import type { TokenWindows, Windows } from './windows.ts';
 
 export interface HealOptions {
@@ -168,9 +168,11 @@ export async function heal(
   const { weights, state } = await runHealing({
     steps,
     learningRate,
-    begin: async () => ({ weights: await readWeights(child.checkpoint, child.spec) }),
+    begin: async () => ({
+      weights: weightsInUsualOrder(await readWeights(child.checkpoint, child.spec), child.spec),
+    }),
     make: async (start, learningRate) =>
-      new Trainer(child.spec, start, {
+      new Trainer(inUsualOrder(child.spec), start, {
         schedule: { steps, learningRate, warmUp },
         length: shape.length,
         teacher,
@@ -184,7 +186,7 @@ export async function heal(
   });
   const { seconds, curve, halvings, stopped } = state;
   return {
-    weights,
+    weights: weightsInOwnOrder(weights, child.spec),
     healing: {
       tokens: state.tokens,
       steps: curve.at(-1)?.step ?? 0,

@@ -9,7 +9,7 @@ import type { ChatCorpus } from '../train/chat-corpus.ts';
 import { knowsChatFormat } from '../train/chat-format.ts';
 import { evaluate, type Scorer } from '../train/evaluate.ts';
 import { bestRun, calibrate, type LoadedModel, perplexity, prunedModel } from './calibrate.ts';
-import { childConfig } from './child.ts';
+import { childConfig, pairsOf } from './child-config.ts';
 import { healWritten, writeChild } from './convert.ts';
 import type { Fit } from './fit.ts';
 import { checkHealing, type HealOptions } from './heal.ts';
@@ -171,7 +171,11 @@ export async function measureQuality(
   };
 
   function childJson(layers: readonly number[], sharedPairs = 0) {
-    return childConfig(configJson, spec, { layers, sharedPairs, linear: true });
+    return childConfig(configJson, spec, {
+      layers,
+      pairs: pairsOf(layers).slice(0, sharedPairs),
+      linear: true,
+    });
   }
 
   /** Measures a child with linear maps as it is written, and healed. */

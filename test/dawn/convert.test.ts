@@ -169,7 +169,7 @@ describe('converting', () => {
     const report = await run('llama-untied-bias', 'apart', { layers: [0, 2], linear: true });
     expect(report).toMatchObject({ layers: [0, 2], mlpOnly: 2 });
     const config = JSON.parse(await readFile(join(folder, 'apart', 'config.json'), 'utf8'));
-    expect(config.layer_types).toEqual(['linear_map', 'full_attention', 'linear_map']);
+    expect(config.layer_types).toEqual(['linear', 'full_attention', 'linear']);
     expect(report.steps[3]!.perplexity).toBeCloseTo(report.steps[2]!.perplexity, 4);
   });
 
@@ -282,7 +282,7 @@ describe('converting', () => {
     expect(written!.perplexity).toBeCloseTo(mapped!.perplexity, 4);
     expect(report.healing!.perplexity.after).toBeLessThan(0.9 * report.healing!.perplexity.before);
     const config = JSON.parse(await readFile(join(folder, 'r1', 'config.json'), 'utf8'));
-    expect(config).toMatchObject({ model_type: 'shishu-llama', use_qk_norm: true });
+    expect(config).toMatchObject({ model_type: 'shishu', parent_model_type: 'llama4_text' });
   });
 
   test('goes on where healing was stopped, to the very child that is never stopped', async () => {

@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, it } from 'vitest';
-import { childConfig } from '../../src/convert/child.ts';
+import { childConfig } from '../../src/convert/child-config.ts';
 import { checkHealing, heal } from '../../src/convert/heal.ts';
 import { mixtureOf } from '../../src/convert/windows.ts';
 import { specOf } from '../../src/families/index.ts';
@@ -27,7 +27,7 @@ const json = {
   eos_token_id: 0,
 };
 const parent = specOf(json);
-const shape = { layers: [1, 2], sharedPairs: 1, linear: true };
+const shape = { layers: [1, 2], pairs: [[1, 2]] as const, linear: true };
 const child = specOf(childConfig(json, parent, shape));
 
 /** Each token is given by the two before it, but for one in ten: what tells them apart takes attention. */
