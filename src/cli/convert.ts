@@ -4,8 +4,9 @@ import { reportText } from '../convert/report.ts';
 import { SHARES } from '../convert/share.ts';
 import { prepareJax } from '../train/node-jax.ts';
 import { CACHE_HELP, type Command, cacheOf, flag, text, usageError, wholeNumberOf } from './args.ts';
-import { healOptionsOf, parseTextCommand, TEXT_HELP, textOptionsOf } from './convert-options.ts';
+import { parseTextCommand, TEXT_HELP, textOptionsOf } from './convert-options.ts';
 import { provideGpu } from './gpu.ts';
+import { HEAL_HELP, HEAL_OPTIONS, healOptionsOf } from './heal-options.ts';
 import { log, openLora, openModelFolder, print, printJson, showBytes } from './io.ts';
 
 const OPTIONS = {
@@ -17,8 +18,7 @@ const OPTIONS = {
   rank: text,
   'share-pairs': text,
   share: text,
-  heal: text,
-  'heal-lr': text,
+  ...HEAL_OPTIONS,
   lora: text,
   force: flag,
 } as const;
@@ -37,9 +37,9 @@ export const command: Command = {
   --rank N             with --linear: maps of at most that rank (the hidden size), two factors below half of it
   --share-pairs N      pairs of MLP-only blocks that share one MLP (0)
   --share HOW          ${SHARES.join(', ')} (average)
-  --heal TOKENS        then distil it to its parent on so many tokens of the calibration text (or more text after it),
-                       on the CPU; needs the package @jax-js/jax
-  --heal-lr X          its peak learning rate (0.001)
+  --heal TOKENS        then distil it to its parent on so many tokens of the text, on the CPU; needs the package
+                       @jax-js/jax
+${HEAL_HELP}
   --lora ADAPTER       merge a LoRA adapter of peft, named as a model is, into the parent first
   --force              replace OUT
 ${TEXT_HELP}
@@ -53,7 +53,8 @@ ${CACHE_HELP}
     if (values.out === undefined) throw usageError('No output folder was given.', 'Name it with -o.');
     const share = SHARES.find((each) => each === (values.share ?? 'average'));
     if (!share) throw usageError(`--share is "${values.share}", expected ${SHARES.join(', ')}.`);
-    const heal = healOptionsOf(values.heal, values['heal-lr']);
+    const texts = await textOptionsOf(values, signal);
+    const heal = healOptionsOf(values, texts.seed);
     if (heal) prepareJax();
     const options = {
       keepAttention: wholeNumberOf('keep-attention', values['keep-attention'], 0, 9999),
@@ -67,7 +68,7 @@ ${CACHE_HELP}
       adapter: await openLora(values.lora, cacheOf(values)),
       force: values.force ?? false,
       log,
-      ...(await textOptionsOf(values, signal)),
+      ...texts,
       corpus,
     };
     provideGpu(values.adapter);

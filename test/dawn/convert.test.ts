@@ -221,7 +221,6 @@ describe('converting', () => {
 
   test.each([
     ['a ShishuLM', 'shishu', {}, 'unsupported', /ShishuLM already/],
-    ['weighted q and k norms', 'qwen3', {}, 'unsupported', /norms of q and k/],
     ['a target that cannot be reached', 'llama', { saveMemory: 0.99 }, 'bad-argument', /cannot be reached/],
     [
       'a layer that is not there',
