@@ -5,6 +5,7 @@ import { readJson } from '../formats/json.ts';
 import { readOptional } from '../formats/source.ts';
 import type { Mode } from '../model/prune.ts';
 import { kvBytesPerToken, type ModelSpec, parameterCount, planOf, tensorsOf } from '../model/spec.ts';
+import { hashOf } from '../train/random.ts';
 import { ANALYSIS_FILE, type AnalysedOrder, orderWithout } from './analysis-file.ts';
 import { measureMaps } from './analyze.ts';
 import { bestRun, calibrate, perplexity, prunedModel, wholePerplexity } from './calibrate.ts';
@@ -12,8 +13,11 @@ import { childTensors, healedTensors, modelBytes } from './child.ts';
 import { childConfig, MODELING_FILE, pairsOf } from './child-config.ts';
 import { type Target, targetOf } from './choose.ts';
 import type { Fit } from './fit.ts';
-import { checkHealing, type Healing, type HealOptions, heal, type Log } from './heal.ts';
+import { checkHealing, type Healing, type HealOptions, heal } from './heal.ts';
+import { readHealing, writeHealing } from './healing-file.ts';
+import type { HealingRun, Log } from './healing-run.ts';
 import { bytesOf, type OnGpu, type OpenOptions, refuseChild, withOnGpu } from './on-gpu.ts';
+import { Progress } from './progress.ts';
 import { type ConvertReport, REPORT_FILE } from './report.ts';
 import type { Share } from './share.ts';
 import { measureSpeed } from './speed.ts';
@@ -103,124 +107,210 @@ function checkTarget(parent: OnGpu, options: ConvertOptions): ReturnType<typeof 
   return target;
 }
 
+/** What must be the same for a conversion to be gone on with. */
+function identityOf(parent: OnGpu, options: ConvertOptions): Record<string, unknown> {
+  const {
+    order: _,
+    log: __,
+    signal: ___,
+    heal: { checkpointMinutes: ____, ...heal } = {},
+    ...asked
+  } = options;
+  return {
+    parent: hashOf(JSON.stringify(parent.configJson)),
+    'bytes of the parent': parent.checkpoint.bytes,
+    ...asked,
+    ...(options.heal ? named('heal', heal) : { heal: null }),
+  };
+}
+
+/** Fields with a name before theirs. */
+const named = (name: string, fields: object): Record<string, unknown> =>
+  Object.fromEntries(Object.entries(fields).map(([field, value]) => [`${name}.${field}`, value]));
+
+/** What tells one text from another. */
+const textHash = ({ healing, ...sets }: Windows): number =>
+  hashOf(JSON.stringify([sets, healing.map(({ weight, windows }) => [weight, windows])]));
+
 /**
- * Makes a ShishuLM of a parent and writes its folder, whole or not at all.
+ * Makes a ShishuLM of a parent and writes its folder, whole or not at all. Where the folder has a `place`, each stage's result is
+ * kept there as it is done, and healing's checkpoints: the same call goes on from them.
  * @param text windows of the calibration text, asked for when the options are known to be good
- * @throws ShishuError `bad-argument`, `unsupported`, `io`, `aborted`, and as `loadModel`
+ * @throws ShishuError `bad-argument`, `unsupported`, `io`, `aborted`, `bad-checkpoint`, and as `loadModel`
  */
 export async function convert(
   parent: OnGpu,
-  text: () => Promise<Windows>,
+  text: (progress: Progress) => Promise<Windows>,
   stage: Stage,
   options: ConvertOptions,
   gpuOptions: OpenOptions = {},
 ): Promise<ConvertReport> {
-  const { log = () => {}, linear = false, rank, sharePairs = 0, share = 'average', signal } = options;
-  const { spec, configJson, plan, runner } = parent;
+  const { log = () => {}, signal } = options;
   const target = checkTarget(parent, options);
-  const windows = await text();
-  if (options.heal) checkHealing(spec, windows.healing, options.heal);
-  const all = plan.map(({ layer }) => layer);
+  const staged = await stage();
+  const progress = await Progress.open(staged, identityOf(parent, options));
+  try {
+    const windows = await text(progress);
+    if (options.heal) checkHealing(parent.spec, windows, options.heal);
+    progress.check({ text: textHash(windows) });
+    const report = await runStages(parent, windows, progress, target, options, gpuOptions);
+    throwIfAborted(signal);
+    await staged.commit();
+    return report;
+  } catch (error) {
+    if (!progress.keeps || !staged.place) await staged.discard();
+    else if (!(error instanceof ShishuError && error.code === 'bad-checkpoint'))
+      log(`What is done is kept in ${staged.place}: the same command goes on from there.`);
+    throw error;
+  }
+}
+
+/** Chooses blocks, fits maps, writes the child, heals and measures it; what is kept of a stage isn't done again. */
+async function runStages(
+  parent: OnGpu,
+  windows: Windows,
+  progress: Progress,
+  target: ReturnType<typeof targetOf>,
+  options: ConvertOptions,
+  gpuOptions: OpenOptions,
+): Promise<ConvertReport> {
+  const { log = () => {}, linear = false, rank, sharePairs = 0, share = 'average', signal } = options;
+  const { spec, configJson, plan } = parent;
+  const { staged } = progress;
   const steps: ConvertReport['steps'] = [];
-  const step = async (name: string, value: Promise<number>): Promise<void> => {
-    steps.push({ step: name, perplexity: await value });
+  const perplexityOf = (name: string): string => `perplexity, ${name}`;
+  const step = async (name: string, value: () => Promise<number>): Promise<void> => {
+    steps.push({ step: name, perplexity: await progress.stage(perplexityOf(name), value) });
     log(`${name}: perplexity ${steps.at(-1)!.perplexity.toFixed(3)}`);
   };
-  const progress = (what: string) => (done: number, total: number) => {
-    if (done === total) log(`${what}: ${total} windows`);
-  };
-  const testIn = (mode: Mode, layers: readonly number[]): Promise<number> =>
+  const testIn = (mode: Mode, layers: readonly number[]) => (): Promise<number> =>
     perplexity(prunedModel(parent, layers, mode), windows.test, signal);
-  await step('parent', wholePerplexity(parent, windows.test, signal));
+  await step('parent', () => wholePerplexity(parent, windows.test, signal));
 
-  let fits = new Map<number, Fit>();
-  const candidates: ConvertReport['candidates'] = [];
-  let { layers } = target;
-  if (!layers) {
-    // Every block needs a map to be compared with the others.
-    if (linear)
-      fits = await calibrate(runner, plan, windows, all, {
-        rank,
-        signal,
-        onProgress: progress('fitting every block'),
+  const { layers, candidates } = target.layers
+    ? { layers: [...target.layers], candidates: [] }
+    : await progress.stage('blocks', () => chooseBlocks(parent, windows, target.count, options), {
+        keeps: true,
       });
-    const best = await bestRun(parent, windows, target.count, linear ? 'linear' : 'skip', signal);
-    ({ layers } = best);
-    candidates.push(...best.candidates);
-  }
   log(`layers ${layers.join(' ')} lose their attention`);
   await step('attention dropped', testIn('skip', layers));
-  const r2: ConvertReport['r2'] = [];
-  if (linear) {
-    fits = await calibrate(runner, plan, windows, layers, {
-      sequential: true,
-      rank,
-      signal,
-      onProgress: progress('fitting one block after the other'),
-    });
-    await step('linear maps', testIn('linear', layers));
-    const measured = await measureMaps(runner, plan, layers, windows.test, signal);
-    for (const [layer, { alpha, rank }] of fits) r2.push({ layer, r2: measured.get(layer)!.r2, alpha, rank });
-  }
 
   const pairs = pairsOf(layers).slice(0, sharePairs);
   const json = childConfig(configJson, spec, { layers, pairs, linear, rank });
   const child = specOf(json);
-  const staged = await stage();
-  try {
+  const r2 = await progress.stage('written', async () => {
+    throwIfAborted(signal);
+    const { fits, r2 } = linear ? await fitMaps(parent, windows, layers, options) : NO_MAPS;
+    // While the maps are on the GPU.
+    if (linear) await progress.stage(perplexityOf('linear maps'), testIn('linear', layers));
     throwIfAborted(signal);
     await writeChild(staged, parent, json, fits, share);
-    const measureWritten = (name: string): Promise<void> =>
-      withOnGpu(staged.source, gpuOptions, (written) =>
-        step(name, perplexity(written, windows.test, signal)),
-      );
-    const shared = `${sharePairs} ${sharePairs === 1 ? 'pair' : 'pairs'} shared (${share})`;
-    await measureWritten(sharePairs > 0 ? `written, ${shared}` : 'written');
-    let healing: ConvertReport['healing'];
-    if (options.heal) {
-      const done = await healWritten(staged, parent, windows, { ...options.heal, log, signal });
-      await measureWritten('healed');
-      const [before, after] = steps.slice(-2).map(({ perplexity }) => perplexity);
-      healing = { ...done, perplexity: { before: before!, after: after! } };
-    }
-    const speed = await withOnGpu(staged.source, gpuOptions, (written) =>
-      measureSpeed(parent, written, signal),
+    return r2;
+  });
+  if (linear) await step('linear maps', testIn('linear', layers));
+  const measureWritten = (name: string): Promise<void> =>
+    step(name, () =>
+      withOnGpu(staged.source, gpuOptions, (written) => perplexity(written, windows.test, signal)),
     );
-    const parameters = { parent: parameterCount(spec), child: parameterCount(child) };
-    const report: ConvertReport = {
-      front: layers[0]!,
-      mlpOnly: target.count,
-      end: spec.blocks.length - 1 - layers.at(-1)!,
-      sharedPairs: sharePairs,
-      share: sharePairs > 0 ? share : undefined,
-      layers: [...layers],
-      candidates,
-      r2,
-      steps,
-      healing,
-      speed,
-      tokens: tokenCounts(windows),
-      parameters,
-      weightBytes: {
-        parent: bytesOf(parent.dtype) * parameters.parent,
-        child: bytesOf(parent.dtype) * parameters.child,
-      },
-      kvBytesPerToken: {
-        parent: kvBytesPerToken(spec, plan, 4),
-        child: kvBytesPerToken(child, planOf(child), 4),
-      },
-    };
-    if (options.order) {
-      const order = orderWithout(options.order, layers);
-      await staged.write(ANALYSIS_FILE, `${JSON.stringify({ order }, null, 2)}\n`);
-    }
-    await staged.write(REPORT_FILE, `${JSON.stringify(report, null, 2)}\n`);
-    throwIfAborted(signal);
-    await staged.commit();
-    return report;
-  } finally {
-    await staged.discard();
+  const shared = `${sharePairs} ${sharePairs === 1 ? 'pair' : 'pairs'} shared (${share})`;
+  await measureWritten(sharePairs > 0 ? `written, ${shared}` : 'written');
+  let healing: ConvertReport['healing'];
+  if (options.heal) {
+    const done = await progress.stage('healed', () =>
+      healWritten(staged, parent, windows, {
+        ...options.heal!,
+        log,
+        signal,
+        onCheckpoint: () => {
+          progress.keeps = true;
+        },
+      }),
+    );
+    await measureWritten('healed');
+    const [before, after] = steps.slice(-2).map(({ perplexity }) => perplexity);
+    healing = { ...done, perplexity: { before: before!, after: after! } };
   }
+  const speed = await withOnGpu(staged.source, gpuOptions, (written) =>
+    measureSpeed(parent, written, signal),
+  );
+  const parameters = { parent: parameterCount(spec), child: parameterCount(child) };
+  const report: ConvertReport = {
+    front: layers[0]!,
+    mlpOnly: target.count,
+    end: spec.blocks.length - 1 - layers.at(-1)!,
+    sharedPairs: sharePairs,
+    share: sharePairs > 0 ? share : undefined,
+    layers,
+    candidates,
+    r2,
+    steps,
+    healing,
+    speed,
+    tokens: tokenCounts(windows),
+    parameters,
+    weightBytes: {
+      parent: bytesOf(parent.dtype) * parameters.parent,
+      child: bytesOf(parent.dtype) * parameters.child,
+    },
+    kvBytesPerToken: {
+      parent: kvBytesPerToken(spec, plan, 4),
+      child: kvBytesPerToken(child, planOf(child), 4),
+    },
+  };
+  if (options.order) {
+    const order = orderWithout(options.order, layers);
+    await staged.write(ANALYSIS_FILE, `${JSON.stringify({ order }, null, 2)}\n`);
+  }
+  await staged.write(REPORT_FILE, `${JSON.stringify(report, null, 2)}\n`);
+  return report;
+}
+
+const progressOf = (log: Log) => (what: string) => (done: number, total: number) => {
+  if (done === total) log(`${what}: ${total} windows`);
+};
+
+/** The run of blocks that is missed least. */
+async function chooseBlocks(
+  parent: OnGpu,
+  windows: Windows,
+  count: number,
+  { linear = false, rank, signal, log = () => {} }: ConvertOptions,
+): ReturnType<typeof bestRun> {
+  // Every block needs a map to be compared with the others.
+  if (linear)
+    await calibrate(
+      parent.runner,
+      parent.plan,
+      windows,
+      parent.plan.map(({ layer }) => layer),
+      { rank, signal, onProgress: progressOf(log)('fitting every block') },
+    );
+  return bestRun(parent, windows, count, linear ? 'linear' : 'skip', signal);
+}
+
+const NO_MAPS: { fits: Map<number, Fit>; r2: ConvertReport['r2'] } = { fits: new Map(), r2: [] };
+
+/** Maps of the blocks that lose their attention, from the bottom up, and what they explain of it. */
+async function fitMaps(
+  { runner, plan }: OnGpu,
+  windows: Windows,
+  layers: readonly number[],
+  { rank, signal, log = () => {} }: ConvertOptions,
+): Promise<typeof NO_MAPS> {
+  const fits = await calibrate(runner, plan, windows, layers, {
+    sequential: true,
+    rank,
+    signal,
+    onProgress: progressOf(log)('fitting one block after the other'),
+  });
+  const measured = await measureMaps(runner, plan, layers, windows.test, signal);
+  const r2 = [...fits].map(([layer, { alpha, rank }]) => ({
+    layer,
+    r2: measured.get(layer)!.r2,
+    alpha,
+    rank,
+  }));
+  return { fits, r2 };
 }
 
 /** Writes the child's folder but for its report. */
@@ -240,16 +330,27 @@ export async function writeChild(
   }
 }
 
-/** Heals a child whose folder is written, in place. */
+/** Heals a child whose folder is written, in place; with checkpoints where there is a place for them. */
 export async function healWritten(
   staged: Staged,
   parent: OnGpu,
   windows: Windows,
-  options: Parameters<typeof heal>[3],
+  options: Omit<Parameters<typeof heal>[3], 'store'> & { onCheckpoint?: () => void },
 ): Promise<Healing> {
+  const { onCheckpoint } = options;
   const spec = specOf(await readJson(staged.source, 'config.json', { code: 'bad-config' }));
   const checkpoint = await openCheckpoint(staged.source, tensorsOf(spec));
-  const { weights, healing } = await heal(parent, { spec, checkpoint }, windows.healing, options);
+  const store: HealingRun['store'] = {
+    read: () => readHealing(staged),
+    async write(kept) {
+      await writeHealing(staged, kept);
+      onCheckpoint?.();
+    },
+  };
+  const { weights, healing } = await heal(parent, { spec, checkpoint }, windows, {
+    ...options,
+    ...(staged.place !== undefined && { store }),
+  });
   await staged.write('model.safetensors', tensorFile(healedTensors(spec, weights, parent.dtype)));
   return healing;
 }

@@ -110,7 +110,7 @@ export async function measureQuality(
   const { log = () => {}, signal, heal, scratch } = options;
   const { spec, configJson, plan, runner } = parent;
   refuseChild(parent);
-  if (heal) checkHealing(spec, windows.healing, heal);
+  if (heal) checkHealing(spec, windows, heal);
   const blocks = spec.blocks.length;
   const counts = [...new Set(options.fractions.map((fraction) => Math.round(fraction * blocks)))]
     .filter((kept) => kept < blocks)

@@ -293,16 +293,43 @@ describe('converting', () => {
     expect(config).toMatchObject({ model_type: 'shishu', parent_model_type: 'llama4_text' });
   });
 
-  test('leaves nothing when healing is cancelled', async () => {
+  test('goes on where healing was stopped, to the very child that is never stopped', async () => {
+    const options = { layers: [2], linear: true, heal: { tokens: 3000 } };
+    const whole = await run('mobilellm', 'whole', options);
     const stop = new AbortController();
+    const lines: string[] = [];
     const log = (line: string): void => {
+      lines.push(line);
       if (line.startsWith('healing: step ')) stop.abort();
     };
     const before = (await readdir(folder)).sort();
-    await expect(
-      run('mobilellm', 'cancelled', { layers: [2], heal: { tokens: 3000 }, log, signal: stop.signal }),
-    ).rejects.toMatchObject({ code: 'aborted' });
-    expect((await readdir(folder)).sort()).toEqual(before);
+    const stopped = run('mobilellm', 'stopped', { ...options, log, signal: stop.signal });
+    await expect(stopped).rejects.toMatchObject({ code: 'aborted' });
+    expect(lines.at(-1)).toMatch(/kept in .*stopped\.work: the same command goes on/);
+    expect((await readdir(folder)).sort()).toEqual([...before, 'stopped.work'].sort());
+    const work = join(folder, 'stopped.work');
+    expect((await readdir(work)).some((file) => file.endsWith('.part'))).toBe(false);
+    const other = run('mobilellm', 'stopped', { ...options, layers: [1] });
+    await expect(other).rejects.toMatchObject({
+      code: 'bad-checkpoint',
+      message: expect.stringMatching(/of another conversion: layers is \[2\], asked for \[1\]/),
+    });
+    const otherText = run('mobilellm', 'stopped', { ...options, text: textOf(700) });
+    await expect(otherText).rejects.toMatchObject({ message: expect.stringMatching(/text is /) });
+    lines.length = 0;
+    const report = await run('mobilellm', 'stopped', { ...options, log: (line) => lines.push(line) });
+    expect(lines.join('\n')).toMatch(/healing: going on behind step 1 of/);
+    expect(lines.join('\n')).not.toMatch(/fitting/);
+    const bytes = (out: string): Promise<Buffer> => readFile(join(folder, out, 'model.safetensors'));
+    expect((await bytes('stopped')).equals(await bytes('whole'))).toBe(true);
+    expect(report.steps).toEqual(whole.steps);
+    expect(report.healing!.curve.map(({ loss }) => loss)).toEqual(
+      whole.healing!.curve.map(({ loss }) => loss),
+    );
+    expect(await readdir(folder)).not.toContain('stopped.work');
+    expect((await readdir(join(folder, 'stopped'))).sort()).toEqual(
+      (await readdir(join(folder, 'whole'))).sort(),
+    );
   });
 
   test('a disk that is full in the middle of the weights leaves nothing', async () => {
