@@ -30,13 +30,19 @@ export async function logitsOf(
   return out;
 }
 
+/** The log-probability (nats) of a token, and the likeliest one, by row. */
+export interface Scores {
+  logprobs: Float32Array;
+  top1: Uint32Array;
+}
+
 /** For each token: the log-probability (nats) of the one that follows, and the likeliest; the last row's is of itself. */
 export async function scoreOf(
   runner: Runner,
   plan: Plan,
   tokens: readonly number[],
   call: WholeCall = {},
-): Promise<{ logprobs: Float32Array; top1: Uint32Array }> {
+): Promise<Scores> {
   const { gpu, tuning, scratch } = runner.parts;
   const held: GPUBuffer[] = [];
   const make = (label: string, bytes: number): GPUBuffer => {

@@ -165,6 +165,15 @@ describe('converting', () => {
     expect(report.kvBytesPerToken.child).toBe(report.kvBytesPerToken.parent / 2);
   });
 
+  test('makes a ShishuLM of Qwen3, with its code for transformers', async () => {
+    const report = await run('qwen3', 'qwen3', { layers: [0], linear: true });
+    expect(report.steps[3]!.perplexity).toBeCloseTo(report.steps[2]!.perplexity, 4);
+    const config = JSON.parse(await readFile(join(folder, 'qwen3', 'config.json'), 'utf8'));
+    expect(config).toMatchObject({ parent_model_type: 'qwen3', layer_types: ['linear', 'full_attention'] });
+    const [file] = config.auto_map.AutoConfig.split('.');
+    expect(await readFile(join(folder, 'qwen3', `${file}.py`), 'utf8')).toContain('class ShishuConfig');
+  });
+
   test('takes the attention of layers that are apart, and writes their types', async () => {
     const report = await run('llama-untied-bias', 'apart', { layers: [0, 2], linear: true });
     expect(report).toMatchObject({ layers: [0, 2], mlpOnly: 2 });
