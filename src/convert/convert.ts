@@ -7,16 +7,19 @@ import type { Mode } from '../model/prune.ts';
 import { kvBytesPerToken, type ModelSpec, parameterCount, planOf, tensorsOf } from '../model/spec.ts';
 import { ANALYSIS_FILE, type AnalysedOrder, orderWithout } from './analysis-file.ts';
 import { measureMaps } from './analyze.ts';
-import { bestRun, calibrate, perplexity, prunedModel, wholePerplexity } from './calibrate.ts';
+import { calibrate, perplexity, prunedModel, wholePerplexity } from './calibrate.ts';
 import { childConfig, childTensors, healedTensors, modelBytes, pairsOf } from './child.ts';
-import { type Target, targetOf } from './choose.ts';
+import { type Choice, type ChooseOptions, choiceText, chooseBlocks } from './choose.ts';
 import type { Fit } from './fit.ts';
 import { checkHealing, type Healing, type HealOptions, heal, type Log } from './heal.ts';
 import { bytesOf, type OnGpu, type OpenOptions, refuseChild, withOnGpu } from './on-gpu.ts';
+import { recallListsOf } from './recall.ts';
 import { type ConvertReport, REPORT_FILE } from './report.ts';
 import type { Share } from './share.ts';
 import { measureSpeed } from './speed.ts';
 import { type Stage, type Staged, tensorFile } from './staged.ts';
+import { layersText, type Target, targetOf } from './target.ts';
+import { timeLeft } from './time-left.ts';
 import { tokenCounts, type Windows } from './windows.ts';
 
 export interface ConvertOptions extends Target {
@@ -30,11 +33,15 @@ export interface ConvertOptions extends Target {
   share?: Share;
   /** Distil the child to its parent after that. */
   heal?: HealOptions | undefined;
-  /** The parent's analysed order: the child's folder gets what is left of it. */
+  /** How blocks are chosen, where the target does not name them. */
+  choosing?: ChoosingOptions | undefined;
+  /** The parent's analysed order: where blocks are named, the child's folder gets what is left of it. */
   order?: AnalysedOrder;
   log?: Log;
   signal?: AbortSignal | undefined;
 }
+
+export type ChoosingOptions = Pick<ChooseOptions, 'weights' | 'among' | 'notes' | 'onMeasured'>;
 
 /** Files beside the weights that a child takes over from its parent. */
 const COPIED = [
@@ -71,14 +78,9 @@ function checkTarget(parent: OnGpu, options: ConvertOptions): ReturnType<typeof 
     return modelBytes(child, bytesOf(dtype), Math.min(MEMORY_CONTEXT, spec.maxPositions));
   };
   const target = targetOf(options, spec.blocks.length, bytesAt);
-  const layers = target.layers ?? first(target.count);
-  const pairs = pairsOf(layers).length;
-  if (!Number.isInteger(sharePairs) || sharePairs < 0 || sharePairs > pairs)
-    throw new ShishuError(
-      'bad-argument',
-      `${sharePairs} pairs cannot share among ${target.count} MLP-only blocks.`,
-      { details: { sharePairs, mlpOnly: target.count }, mend: `Give at most ${pairs} pairs.` },
-    );
+  const layers = target.layers ?? first(target.count ?? 1);
+  if (!Number.isInteger(sharePairs) || sharePairs < 0) checkPairs(layers, sharePairs);
+  if (target.layers ?? target.count) checkPairs(layers, sharePairs);
   if (rank !== undefined && !linear)
     throw new ShishuError('bad-argument', 'A rank was given, but no linear maps are asked for.', {
       details: { rank },
@@ -90,8 +92,59 @@ function checkTarget(parent: OnGpu, options: ConvertOptions): ReturnType<typeof 
       mend: `Give a whole number from 1 to the hidden size, ${spec.hiddenSize}.`,
     });
   // Also refuses what the layout cannot express.
-  childSpec(layers, sharePairs);
+  childSpec(layers, Math.min(sharePairs, pairsOf(layers).length));
   return target;
+}
+
+/** @throws ShishuError `bad-argument` when so many pairs of neighbours are not among these layers */
+function checkPairs(layers: readonly number[], sharePairs: number): void {
+  const pairs = pairsOf(layers).length;
+  if (Number.isInteger(sharePairs) && sharePairs >= 0 && sharePairs <= pairs) return;
+  throw new ShishuError(
+    'bad-argument',
+    `${sharePairs} pairs cannot share among ${layers.length} MLP-only blocks.`,
+    { details: { sharePairs, mlpOnly: layers.length }, mend: `Give at most ${pairs} pairs.` },
+  );
+}
+
+/** Chooses blocks one by one, with maps in their place where the child is to have them. */
+export async function chooseLayers(
+  parent: OnGpu,
+  windows: Windows,
+  target: Pick<ChooseOptions, 'mode' | 'count' | 'within'>,
+  options: ChoosingOptions & { log?: Log | undefined; signal?: AbortSignal | undefined } = {},
+): Promise<Choice> {
+  const { runner, plan, spec, source } = parent;
+  const { log = () => {}, signal, ...choosing } = options;
+  const lists = recallListsOf(parent, windows);
+  // Every block needs a map to be compared with the others.
+  if (target.mode === 'linear') {
+    const told = timeLeft(log, 'fitting a map to every block');
+    await calibrate(
+      runner,
+      plan,
+      windows,
+      plan.map(({ layer }) => layer),
+      { signal, onProgress: told },
+    );
+  }
+  const told = timeLeft(log, 'choosing blocks');
+  const choice = await chooseBlocks(runner, plan, windows.choosing, lists, {
+    ...target,
+    ...choosing,
+    about: JSON.stringify([source.name, spec, windows.calibration]),
+    signal,
+    onProgress: told,
+    onChosen: (block, { nats, recall }) =>
+      log(
+        `block ${block.layer}: ${(block.nats - nats).toFixed(3)} nats over the parent` +
+          (recall && block.recall
+            ? `, recall ${block.recall.accuracy.toFixed(2)} of ${recall.accuracy.toFixed(2)}`
+            : ''),
+      ),
+  });
+  log(choiceText(target.mode === 'skip' ? 'dropped' : 'linear', choice));
+  return choice;
 }
 
 /**
@@ -111,7 +164,6 @@ export async function convert(
   const target = checkTarget(parent, options);
   const windows = await text();
   if (options.heal) checkHealing(spec, windows.healing, options.heal);
-  const all = plan.map(({ layer }) => layer);
   const steps: ConvertReport['steps'] = [];
   const step = async (name: string, value: Promise<number>): Promise<void> => {
     steps.push({ step: name, perplexity: await value });
@@ -125,21 +177,21 @@ export async function convert(
   await step('parent', wholePerplexity(parent, windows.test, signal));
 
   let fits = new Map<number, Fit>();
-  const candidates: ConvertReport['candidates'] = [];
   let { layers } = target;
+  let choice: Choice | undefined;
   if (!layers) {
-    // Every block needs a map to be compared with the others.
-    if (linear)
-      fits = await calibrate(runner, plan, windows, all, {
-        rank,
-        signal,
-        onProgress: progress('fitting every block'),
+    const mode = linear ? 'linear' : 'skip';
+    const wanted = { mode, count: target.count, within: options.maxPerplexity } as const;
+    choice = await chooseLayers(parent, windows, wanted, { ...options.choosing, log, signal });
+    layers = choice.chosen.map(({ layer }) => layer).sort((a, b) => a - b);
+    if (layers.length === 0)
+      throw new ShishuError('bad-argument', 'No block can lose its attention for so little perplexity.', {
+        details: { maxPerplexity: options.maxPerplexity ?? null },
+        mend: 'Allow more, or give the number of blocks to keep.',
       });
-    const best = await bestRun(parent, windows, target.count, linear ? 'linear' : 'skip', signal);
-    ({ layers } = best);
-    candidates.push(...best.candidates);
+    checkPairs(layers, sharePairs);
   }
-  log(`layers ${layers.join(' ')} lose their attention`);
+  log(`layers ${layersText(layers)} lose their attention`);
   await step('attention dropped', testIn('skip', layers));
   const r2: ConvertReport['r2'] = [];
   if (linear) {
@@ -179,12 +231,12 @@ export async function convert(
     const parameters = { parent: parameterCount(spec), child: parameterCount(child) };
     const report: ConvertReport = {
       front: layers[0]!,
-      mlpOnly: target.count,
+      mlpOnly: layers.length,
       end: spec.blocks.length - 1 - layers.at(-1)!,
       sharedPairs: sharePairs,
       share: sharePairs > 0 ? share : undefined,
       layers: [...layers],
-      candidates,
+      choice,
       r2,
       steps,
       healing,
@@ -200,8 +252,9 @@ export async function convert(
         child: kvBytesPerToken(child, planOf(child), 4),
       },
     };
-    if (options.order) {
-      const order = orderWithout(options.order, layers);
+    const given = choice ? { skip: choice.order, linear: choice.order } : options.order;
+    if (given) {
+      const order = orderWithout(given, layers);
       await staged.write(ANALYSIS_FILE, `${JSON.stringify({ order }, null, 2)}\n`);
     }
     await staged.write(REPORT_FILE, `${JSON.stringify(report, null, 2)}\n`);
