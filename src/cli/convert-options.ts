@@ -1,7 +1,8 @@
 import type { ParseArgsConfig } from 'node:util';
+import { type ChooseOptions, WEIGHTS } from '../convert/choose.ts';
 import type { TextOptions } from '../convert/text.ts';
 import { checkProfile } from '../gpu/profile.ts';
-import { parseCommand, refuseOptions, text, wholeNumberOf } from './args.ts';
+import { numberInRange, parseCommand, refuseOptions, text, wholeNumberOf } from './args.ts';
 import { textsOf } from './text-files.ts';
 
 /** Options of the commands that measure a model on text. */
@@ -23,6 +24,23 @@ export const TEXT_HELP = `  --text FILE[:W]  text to calibrate and measure on: a
   --tokens N       most tokens of it to fit to and to measure on (20000)
   --window N       tokens of a window (256; 128 of the built-in corpus); at most 512 to heal
   --seed N         of chats, sampled text, and what is held out (1)`;
+
+/** Options of the commands that choose blocks. */
+export const CHOICE_OPTIONS = { 'recall-weight': text, among: text } as const;
+
+export const CHOICE_HELP = `  --recall-weight X  what a nat of words that come the second time counts, a nat of text being 1 (${WEIGHTS.recall})
+  --among N        blocks that are measured anew before each choice, those that cost least so far (6)`;
+
+export function choiceOptionsOf(values: {
+  'recall-weight'?: string;
+  among?: string;
+}): Pick<ChooseOptions, 'weights' | 'among'> {
+  const recall = numberInRange('recall-weight', values['recall-weight'], 0, 1000);
+  return {
+    weights: recall === undefined ? undefined : { ...WEIGHTS, recall },
+    among: wholeNumberOf('among', values.among, 1, 9999),
+  };
+}
 
 /** Parses the options of these commands, and one folder; those that say how to load a model for use have no meaning here. */
 export function parseTextCommand<const T extends NonNullable<ParseArgsConfig['options']>>(

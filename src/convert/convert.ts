@@ -1,28 +1,28 @@
 import { ShishuError, throwIfAborted } from '../errors.ts';
 import { specOf } from '../families/index.ts';
-import { openCheckpoint } from '../formats/checkpoint.ts';
-import { readJson } from '../formats/json.ts';
-import { readOptional } from '../formats/source.ts';
 import type { Mode } from '../model/prune.ts';
-import { kvBytesPerToken, type ModelSpec, parameterCount, planOf, tensorsOf } from '../model/spec.ts';
+import { kvBytesPerToken, parameterCount, planOf } from '../model/spec.ts';
 import { hashOf } from '../train/random.ts';
 import { ANALYSIS_FILE, type AnalysedOrder, orderWithout } from './analysis-file.ts';
 import { measureMaps } from './analyze.ts';
-import { bestRun, calibrate, perplexity, prunedModel, wholePerplexity } from './calibrate.ts';
-import { childTensors, healedTensors, modelBytes } from './child.ts';
-import { childConfig, MODELING_FILE, pairsOf } from './child-config.ts';
-import { type Target, targetOf } from './choose.ts';
+import { calibrate, perplexity, prunedModel, wholePerplexity } from './calibrate.ts';
+import { childConfig, pairsOf } from './child-config.ts';
+import type { Choice, ChoiceNotes } from './choose.ts';
+import { type ChoosingOptions, chooseLayers } from './choose-layers.ts';
+import { checkPairs, checkTarget } from './convert-target.ts';
 import type { Fit } from './fit.ts';
-import { checkHealing, type Healing, type HealOptions, heal } from './heal.ts';
-import { readHealing, writeHealing } from './healing-file.ts';
-import type { HealingRun, Log } from './healing-run.ts';
-import { bytesOf, type OnGpu, type OpenOptions, refuseChild, withOnGpu } from './on-gpu.ts';
+import { checkHealing, type HealOptions } from './heal.ts';
+import type { Log } from './healing-run.ts';
+import { bytesOf, type OnGpu, type OpenOptions, withOnGpu } from './on-gpu.ts';
 import { Progress } from './progress.ts';
 import { type ConvertReport, REPORT_FILE } from './report.ts';
 import type { Share } from './share.ts';
 import { measureSpeed } from './speed.ts';
-import { type Stage, type Staged, tensorFile } from './staged.ts';
+import type { Stage } from './staged.ts';
+import { layersText, type Target } from './target.ts';
+import { timeLeft } from './time-left.ts';
 import { tokenCounts, type Windows } from './windows.ts';
+import { healWritten, writeChild } from './write-child.ts';
 
 export interface ConvertOptions extends Target {
   /** Keep a linear map where attention was, as extra tensors. */
@@ -35,76 +35,12 @@ export interface ConvertOptions extends Target {
   share?: Share;
   /** Distil the child to its parent after that. */
   heal?: HealOptions | undefined;
-  /** The parent's analysed order: the child's folder gets what is left of it. */
+  /** How blocks are chosen, where the target does not name them. */
+  choosing?: ChoosingOptions | undefined;
+  /** The parent's analysed order: where blocks are named, the child's folder gets what is left of it. */
   order?: AnalysedOrder;
   log?: Log;
   signal?: AbortSignal | undefined;
-}
-
-const { [`./${MODELING_FILE}`]: MODELING = '' } = import.meta.glob<string>('./modeling_shishu.py', {
-  query: '?raw',
-  import: 'default',
-  eager: true,
-});
-
-/** Files beside the weights that a child takes over from its parent. */
-const COPIED = [
-  'tokenizer.json',
-  'tokenizer_config.json',
-  'special_tokens_map.json',
-  'added_tokens.json',
-  'vocab.json',
-  'merges.txt',
-  'tokenizer.model',
-  'chat_template.jinja',
-  'chat_template.json',
-  'additional_chat_templates/tool_use.jinja',
-  'generation_config.json',
-];
-
-/** Context for which `saveMemory` counts K and V. */
-const MEMORY_CONTEXT = 2048;
-
-/**
- * How many blocks lose their attention, or which.
- * @throws ShishuError `bad-argument`, `unsupported` for what cannot be had of this parent
- */
-function checkTarget(parent: OnGpu, options: ConvertOptions): ReturnType<typeof targetOf> {
-  refuseChild(parent);
-  const { spec, configJson, dtype } = parent;
-  const { sharePairs = 0, linear = false, rank } = options;
-  const childSpec = (layers: readonly number[], sharedPairs: number): ModelSpec =>
-    specOf(
-      childConfig(configJson, spec, { layers, pairs: pairsOf(layers).slice(0, sharedPairs), linear, rank }),
-    );
-  const first = (count: number): number[] => Array.from({ length: count }, (_, layer) => layer);
-  const bytesAt = (mlpOnly: number): number => {
-    const pairs = Math.min(sharePairs, Math.floor(mlpOnly / 2));
-    const child = mlpOnly === 0 ? spec : childSpec(first(mlpOnly), pairs);
-    return modelBytes(child, bytesOf(dtype), Math.min(MEMORY_CONTEXT, spec.maxPositions));
-  };
-  const target = targetOf(options, spec.blocks.length, bytesAt);
-  const layers = target.layers ?? first(target.count);
-  const pairs = pairsOf(layers).length;
-  if (!Number.isInteger(sharePairs) || sharePairs < 0 || sharePairs > pairs)
-    throw new ShishuError(
-      'bad-argument',
-      `${sharePairs} pairs cannot share among ${target.count} MLP-only blocks.`,
-      { details: { sharePairs, mlpOnly: target.count }, mend: `Give at most ${pairs} pairs.` },
-    );
-  if (rank !== undefined && !linear)
-    throw new ShishuError('bad-argument', 'A rank was given, but no linear maps are asked for.', {
-      details: { rank },
-      mend: 'Ask for linear maps too.',
-    });
-  if (rank !== undefined && !(Number.isInteger(rank) && rank >= 1 && rank <= spec.hiddenSize))
-    throw new ShishuError('bad-argument', `The rank of maps is ${rank}.`, {
-      details: { rank, limit: spec.hiddenSize },
-      mend: `Give a whole number from 1 to the hidden size, ${spec.hiddenSize}.`,
-    });
-  // Also refuses what the layout cannot express.
-  childSpec(layers, sharePairs);
-  return target;
 }
 
 /** What must be the same for a conversion to be gone on with. */
@@ -170,7 +106,7 @@ async function runStages(
   parent: OnGpu,
   windows: Windows,
   progress: Progress,
-  target: ReturnType<typeof targetOf>,
+  target: ReturnType<typeof checkTarget>,
   options: ConvertOptions,
   gpuOptions: OpenOptions,
 ): Promise<ConvertReport> {
@@ -187,12 +123,18 @@ async function runStages(
     perplexity(prunedModel(parent, layers, mode), windows.test, signal);
   await step('parent', () => wholePerplexity(parent, windows.test, signal));
 
-  const { layers, candidates } = target.layers
-    ? { layers: [...target.layers], candidates: [] }
-    : await progress.stage('blocks', () => chooseBlocks(parent, windows, target.count, options), {
-        keeps: true,
-      });
-  log(`layers ${layers.join(' ')} lose their attention`);
+  const choice = target.layers
+    ? undefined
+    : await chosen(
+        parent,
+        windows,
+        progress,
+        { count: target.count, within: options.maxPerplexity },
+        options,
+      );
+  const layers = target.layers ?? choice!.chosen.map(({ layer }) => layer).sort((a, b) => a - b);
+  checkPairs(layers, sharePairs);
+  log(`layers ${layersText(layers)} lose their attention`);
   await step('attention dropped', testIn('skip', layers));
 
   const pairs = pairsOf(layers).slice(0, sharePairs);
@@ -236,12 +178,12 @@ async function runStages(
   const parameters = { parent: parameterCount(spec), child: parameterCount(child) };
   const report: ConvertReport = {
     front: layers[0]!,
-    mlpOnly: target.count,
+    mlpOnly: layers.length,
     end: spec.blocks.length - 1 - layers.at(-1)!,
     sharedPairs: sharePairs,
     share: sharePairs > 0 ? share : undefined,
-    layers,
-    candidates,
+    layers: [...layers],
+    choice,
     r2,
     steps,
     healing,
@@ -257,35 +199,46 @@ async function runStages(
       child: kvBytesPerToken(child, planOf(child), 4),
     },
   };
-  if (options.order) {
-    const order = orderWithout(options.order, layers);
+  const given = choice ? { skip: choice.order, linear: choice.order } : options.order;
+  if (given) {
+    const order = orderWithout(given, layers);
     await staged.write(ANALYSIS_FILE, `${JSON.stringify({ order }, null, 2)}\n`);
   }
   await staged.write(REPORT_FILE, `${JSON.stringify(report, null, 2)}\n`);
   return report;
 }
 
-const progressOf = (log: Log) => (what: string) => (done: number, total: number) => {
-  if (done === total) log(`${what}: ${total} windows`);
-};
-
-/** The run of blocks that is missed least. */
-async function chooseBlocks(
+/** Blocks that are chosen one by one; what was measured of them is kept. */
+async function chosen(
   parent: OnGpu,
   windows: Windows,
-  count: number,
-  { linear = false, rank, signal, log = () => {} }: ConvertOptions,
-): ReturnType<typeof bestRun> {
-  // Every block needs a map to be compared with the others.
-  if (linear)
-    await calibrate(
-      parent.runner,
-      parent.plan,
+  progress: Progress,
+  wanted: { count?: number | undefined; within?: number | undefined },
+  { linear = false, choosing, maxPerplexity, log, signal }: ConvertOptions,
+): Promise<Choice> {
+  const measured = 'measures of blocks';
+  const choose = (): Promise<Choice> =>
+    chooseLayers(
+      parent,
       windows,
-      parent.plan.map(({ layer }) => layer),
-      { rank, signal, onProgress: progressOf(log)('fitting every block') },
+      { mode: linear ? 'linear' : 'skip', ...wanted },
+      {
+        notes: progress.get<ChoiceNotes>(measured),
+        onMeasured: async (notes) => {
+          await progress.set(measured, notes);
+          progress.keeps = true;
+        },
+        ...choosing,
+        log,
+        signal,
+      },
     );
-  return bestRun(parent, windows, count, linear ? 'linear' : 'skip', signal);
+  const choice = await progress.stage('blocks', choose, { keeps: true });
+  if (choice.chosen.length > 0) return choice;
+  throw new ShishuError('bad-argument', 'No block can lose its attention for so little perplexity.', {
+    details: { maxPerplexity: maxPerplexity ?? null },
+    mend: 'Allow more, or give the number of blocks to keep.',
+  });
 }
 
 const NO_MAPS: { fits: Map<number, Fit>; r2: ConvertReport['r2'] } = { fits: new Map(), r2: [] };
@@ -301,7 +254,7 @@ async function fitMaps(
     sequential: true,
     rank,
     signal,
-    onProgress: progressOf(log)('fitting one block after the other'),
+    onProgress: timeLeft(log, 'fitting one block after the other'),
   });
   const measured = await measureMaps(runner, plan, layers, windows.test, signal);
   const r2 = [...fits].map(([layer, { alpha, rank }]) => ({
@@ -311,46 +264,4 @@ async function fitMaps(
     rank,
   }));
   return { fits, r2 };
-}
-
-/** Writes the child's folder but for its report. */
-export async function writeChild(
-  staged: Staged,
-  parent: OnGpu,
-  json: Record<string, unknown>,
-  fits: ReadonlyMap<number, Fit>,
-  share: Share,
-): Promise<void> {
-  await staged.write('config.json', `${JSON.stringify(json, null, 2)}\n`);
-  await staged.write('model.safetensors', tensorFile(childTensors(parent, specOf(json), fits, share)));
-  if (json.model_type === 'shishu') await staged.write(MODELING_FILE, MODELING);
-  for (const file of COPIED) {
-    const bytes = await readOptional(parent.source, file);
-    if (bytes) await staged.write(file, bytes);
-  }
-}
-
-/** Heals a child whose folder is written, in place; with checkpoints where there is a place for them. */
-export async function healWritten(
-  staged: Staged,
-  parent: OnGpu,
-  windows: Windows,
-  options: Omit<Parameters<typeof heal>[3], 'store'> & { onCheckpoint?: () => void },
-): Promise<Healing> {
-  const { onCheckpoint } = options;
-  const spec = specOf(await readJson(staged.source, 'config.json', { code: 'bad-config' }));
-  const checkpoint = await openCheckpoint(staged.source, tensorsOf(spec));
-  const store: HealingRun['store'] = {
-    read: () => readHealing(staged),
-    async write(kept) {
-      await writeHealing(staged, kept);
-      onCheckpoint?.();
-    },
-  };
-  const { weights, healing } = await heal(parent, { spec, checkpoint }, windows, {
-    ...options,
-    ...(staged.place !== undefined && { store }),
-  });
-  await staged.write('model.safetensors', tensorFile(healedTensors(spec, weights, parent.dtype)));
-  return healing;
 }
