@@ -116,14 +116,14 @@ export async function heal(
 ): Promise<{ weights: CpuWeights; healing: Healing }> {
   const { learningRate = LEARNING_RATE, mix = MIX, seed = 1, log = () => {}, signal } = options;
   checkHealing(parent.spec, windows, options);
-  const { startJax, Trainer } = await loadTraining(() => import('../train/trainer.ts'));
+  const { startJax, JaxTrainer } = await loadTraining(() => import('../train/jax-trainer.ts'));
   await startJax();
   throwIfAborted(signal);
   const shape = shapeOf(windows, parent.spec.vocabSize);
   const steps = Math.max(1, Math.round(options.tokens / (shape.rows * (shape.length + 1))));
   log(`healing: preparing ${steps} steps`);
   const parentWeights = weightsInUsualOrder(await readWeights(parent.checkpoint, parent.spec), parent.spec);
-  const trainer = new Trainer(
+  const trainer = new JaxTrainer(
     child.spec,
     { weights: await readWeights(child.checkpoint, child.spec) },
     {
