@@ -85,8 +85,8 @@ export function matmul(
         K: k,
         ...KINDS[kind],
         ADD: accumulate,
-        BIAS: bias !== undefined,
       },
+      imports: { BIAS: bias ? 'with_bias' : 'without_bias' },
     },
     bind: {
       a: bound(a, m * k),
