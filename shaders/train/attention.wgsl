@@ -1,5 +1,5 @@
 // Causal grouped-query attention of windows of LENGTH rows, a thread a row and head: out (ROWS, HEADS, D4 * 4); q as out, k and v
-// (ROWS, KV_HEADS, D4 * 4). sums (ROWS, HEADS): logarithms of the sums of exponentials, for the backward.
+// (ROWS, KV_HEADS, D4 * 4). log_sums (ROWS, HEADS): logarithms of the log_sums of exponentials, for the backward.
 @compute @workgroup_size(WG)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   let row = id.x;
@@ -41,5 +41,5 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   for (var i = 0u; i < D4; i++) {
     out[own + i] = total[i] / sum;
   }
-  sums[row * HEADS + head] = largest + log(sum);
+  log_sums[row * HEADS + head] = largest + log(sum);
 }

@@ -28,7 +28,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
         scores += key[i] * q[at + i];
         slopes += value[i] * dy[at + i];
       }
-      let share = exp(dot(scores, vec4f(1.0)) - sums[other * HEADS + head]);
+      let share = exp(dot(scores, vec4f(1.0)) - log_sums[other * HEADS + head]);
       let by = share * (dot(slopes, vec4f(1.0)) - deltas[other * HEADS + head]) * SCALE;
       for (var i = 0u; i < D4; i++) {
         key_total[i] += by * q[at + i];

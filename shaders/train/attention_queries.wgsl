@@ -20,7 +20,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     total[i] = vec4f();
   }
   let delta = dot(products, vec4f(1.0));
-  let log_sum = sums[row * HEADS + head];
+  let log_sum = log_sums[row * HEADS + head];
   for (var other = row - row % LENGTH; other <= row; other++) {
     let at = (other * KV_HEADS + kv_head) * D4;
     var scores = vec4f();

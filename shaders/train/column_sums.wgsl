@@ -1,4 +1,4 @@
-// Sums of columns over each SLICE rows: out (slices, COLS), or added to what is there (ADD). PRODUCT: of x * y * scales by row.
+// Sums of columns over each SLICE rows: out (slices, COLS), or added to what is there (ADD). PRODUCT: of x * y * row_scales by row.
 @compute @workgroup_size(WG)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   let column = id.x;
@@ -9,7 +9,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   for (var row = id.y * SLICE; row < min(ROWS, (id.y + 1u) * SLICE); row++) {
     let at = row * COLS + column;
     if (PRODUCT) {
-      sum += x[at] * y[at] * scales[row];
+      sum += x[at] * y[at] * row_scales[row];
     } else {
       sum += x[at];
     }

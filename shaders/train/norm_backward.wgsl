@@ -1,4 +1,4 @@
-// Backward of RMSNorm: dx (ROWS, K) of dy, or added to what is there (ADD); scales (ROWS) are 1 / sqrt(mean(x^2) + EPS).
+// Backward of RMSNorm: dx (ROWS, K) of dy, or added to what is there (ADD); row_scales (ROWS) are 1 / sqrt(mean(x^2) + EPS).
 #import REDUCE
 
 @compute @workgroup_size(WG)
@@ -26,7 +26,7 @@ fn main(
       dx[at + i] = value;
     }
     if (lid % LANES == 0u) {
-      scales[row] = scale;
+      row_scales[row] = scale;
     }
   }
 }

@@ -1,5 +1,5 @@
 // Rotary embeddings of x (ROWS, HEADS, 2, HALF) in place; rows are windows of LENGTH. BACK: turned back, for gradients.
-// table (LENGTH, HALF, 2): cos and sin.
+// turns (LENGTH, HALF, 2): cos and sin.
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
   let i = (wid.y * groups.x + wid.x) * WG + lid;
@@ -11,8 +11,8 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: 
   let position = (vector / HEADS) % LENGTH;
   let turn = (position * HALF + pair) * 2u;
   let at = vector * 2u * HALF + pair;
-  let cosine = table[turn];
-  let sine = select(table[turn + 1u], -table[turn + 1u], BACK);
+  let cosine = turns[turn];
+  let sine = select(turns[turn + 1u], -turns[turn + 1u], BACK);
   let a = x[at];
   let b = x[at + HALF];
   x[at] = a * cosine - b * sine;

@@ -54,7 +54,7 @@ type Other =
   | 'targets'
   | 'rowWeights'
   | 'hiddenWeights'
-  | 'segments'
+  | 'runs'
   | 'order'
   | 'losses'
   | 'results'
@@ -128,7 +128,7 @@ export function planOf(
       targets: windows.rows,
       rowWeights: windows.rows,
       hiddenWeights: teacher?.hidden ? windows.rows : 0,
-      segments: embeds ? 3 * windows.rows : 0,
+      runs: embeds ? 3 * windows.rows : 0,
       order: embeds ? windows.rows : 0,
       losses: windows.rows,
       results: accumulate * windows.rows + HYPER_SIZE,

@@ -156,9 +156,9 @@ export function recordTraining(scene: Scene): Program {
   }
   const table = model.gradient(`${spec.embedding.name}.weight`);
   if (table && lowest === 0) {
-    const { segments, order } = others;
+    const { runs, order } = others;
     const sizes = { rows: plan.windows.rows, cols: spec.hiddenSize, vocab: spec.vocabSize };
-    scatter(program.recorder, { ...sizes, segments, order, dy: room.dx, out: table });
+    scatter(program.recorder, { ...sizes, runs, order, dy: room.dx, out: table });
   }
   return program;
 }

@@ -6,7 +6,7 @@ import { attentionOf, type ModelSpec, ownTensors } from '../model/spec.ts';
 import type { Batch } from './batches.ts';
 import type { DeviceModel, Product } from './blocks.ts';
 import { adamW, clip, FACTOR_AT, HYPER_SIZE, NORM_AT, packHyper, sumOfSquares } from './kernels/adamw.ts';
-import { segmentsOf } from './kernels/embed.ts';
+import { runsOf } from './kernels/embed.ts';
 import { ADAM_W, learningRateAt, type Schedule } from './optimizer.ts';
 import { Tensors } from './parameters.ts';
 import { type Plan, planOf } from './plan.ts';
@@ -332,9 +332,9 @@ export class Trainer {
           0,
           shares.map((share) => share * this.#hidden),
         );
-      if (others.segments) {
-        const { segments, order } = segmentsOf(ids);
-        queue.writeBuffer(others.segments, 0, segments);
+      if (others.runs) {
+        const { runs, order } = runsOf(ids);
+        queue.writeBuffer(others.runs, 0, runs);
         queue.writeBuffer(others.order, 0, order);
       }
       run();

@@ -22,6 +22,7 @@ import { TOP_SLICES } from '../../src/kernels/tops.ts';
 import { all, BYTES, placesOf, twinLaunch } from '../../src/kernels/twin.ts';
 import { packBlocks } from '../../src/model/pack.ts';
 import { FORMATS, type WeightDtype } from '../../src/quant/index.ts';
+import { runsOf } from '../../src/train/kernels/embed.ts';
 import { randomBlocks } from './gguf-file.ts';
 import { mulberry32 } from './random.ts';
 
@@ -120,6 +121,11 @@ const HEADS: readonly Partial<Odd>[] = [
 const ROWS: Record<string, number> = {
   matmul: 67,
   'train/matmul': 67,
+  'train/norm': 35,
+  'train/norm_backward': 35,
+  'train/attention': 66,
+  'train/attention_queries': 66,
+  'train/attention_keys': 66,
   attention_tiled: 45,
   norm: 35,
   slices: 5,
@@ -178,6 +184,13 @@ const SIZES: Record<string, (place: Place) => number> = {
     ),
   SEEN_STRIDE: ({ odd }) => stride(odd.cols),
   M: rowsOf,
+  ROWS: rowsOf,
+  COLS: ({ odd }) => odd.cols,
+  SLICE: () => 4,
+  HALF: ({ odd }) => odd.headDim / 2,
+  D4: ({ odd }) => odd.headDim / 4,
+  SCALE: () => 0.3,
+  LENGTH: (place) => rowsOf(place) / (rowsOf(place) % 2 ? 1 : 2),
   COUNT: (place) => ofNumbers(place, 37 * place.odd.rows),
   HIDDEN: (place) => ofNumbers(place, place.odd.cols),
   MIX: () => 0.7,
@@ -397,6 +410,10 @@ function contentOf(
       }
       case 'chosen':
         return words((i) => [2, 0, 3][i % 3]!);
+      case 'order':
+      case 'runs':
+        return runsOf(all(constants.ROWS!).map((row) => (row * row) % 5))[name];
+      case 'tokens':
       case 'targets':
       case 'sampled':
         return words(() => below(constants.VOCAB!));

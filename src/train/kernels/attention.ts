@@ -36,7 +36,7 @@ function pairOf(launch: TwinLaunch<Size>, row: number, head: number, other: numb
   const { HEADS, KV_HEADS, SCALE } = launch.constants;
   const kvHead = Math.floor(head / (HEADS / KV_HEADS));
   const score = dot(query('q', row, head), key('k', other, kvHead)) * SCALE;
-  const share = Math.exp(score - each('sums', row, head));
+  const share = Math.exp(score - each('log_sums', row, head));
   return { share, product: dot(query('dy', row, head), key('v', other, kvHead)) };
 }
 
@@ -49,7 +49,7 @@ export const TRAIN_ATTENTION: Kernel<Size> = {
     reads('k', 'vec4f', keys),
     reads('v', 'vec4f', keys),
     writes('out', 'vec4f', queries),
-    writes('sums', 'f32', heads),
+    writes('log_sums', 'f32', heads),
   ],
   grid: ({ constants: { ROWS, HEADS } }) => [Math.ceil(ROWS / WG), HEADS, 1],
   *cpu(launch) {
@@ -72,7 +72,7 @@ export const TRAIN_ATTENTION: Kernel<Size> = {
         for (const [i, value] of values.entries())
           yield { binding: 'out', at: at * 4 * D4 + i, value, scale: 1 };
         const value = largest + Math.log(sum);
-        yield { binding: 'sums', at, value, scale: 1 + Math.abs(value) };
+        yield { binding: 'log_sums', at, value, scale: 1 + Math.abs(value) };
       }
   },
 };
@@ -87,7 +87,7 @@ export const ATTENTION_QUERIES: Kernel<Size> = {
     reads('v', 'vec4f', keys),
     reads('y', 'vec4f', queries),
     reads('dy', 'vec4f', queries),
-    reads('sums', 'f32', heads),
+    reads('log_sums', 'f32', heads),
     writes('dq', 'vec4f', queries),
     writes('deltas', 'f32', heads),
   ],
@@ -125,7 +125,7 @@ export const ATTENTION_KEYS: Kernel<Size> = {
     reads('k', 'vec4f', keys),
     reads('v', 'vec4f', keys),
     reads('dy', 'vec4f', queries),
-    reads('sums', 'f32', heads),
+    reads('log_sums', 'f32', heads),
     reads('deltas', 'f32', heads),
     writes('dk', 'vec4f', keys),
     writes('dv', 'vec4f', keys),
@@ -198,7 +198,7 @@ export function trainAttention(
       k: bound(call.k, keys),
       v: bound(call.v, keys),
       out: bound(call.out, queries),
-      sums: bound(call.sums, heads),
+      log_sums: bound(call.sums, heads),
     },
   });
 }
@@ -213,15 +213,15 @@ export function attentionBackward(
   const { queries, keys, heads } = countsOf(call);
   const [q, y, dy, dq] = [call.q, call.y, call.dy, call.dq].map((tensor) => bound(tensor, queries));
   const [k, v, dk, dv] = [call.k, call.v, call.dk, call.dv].map((tensor) => bound(tensor, keys));
-  const [sums, deltas] = [call.sums, call.deltas].map((tensor) => bound(tensor, heads));
+  const [log_sums, deltas] = [call.sums, call.deltas].map((tensor) => bound(tensor, heads));
   recorder.add({
     label: 'attention backward to queries',
     shader: { kernel: ATTENTION_QUERIES, constants },
-    bind: { q, k, v, y, dy, sums, dq, deltas },
+    bind: { q, k, v, y, dy, log_sums, dq, deltas },
   });
   recorder.add({
     label: 'attention backward to keys',
     shader: { kernel: ATTENTION_KEYS, constants },
-    bind: { q, k, v, dy, sums, deltas, dk, dv },
+    bind: { q, k, v, dy, log_sums, deltas, dk, dv },
   });
 }

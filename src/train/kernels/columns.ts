@@ -20,7 +20,7 @@ export const COLUMN_SUMS: Kernel<'WG' | 'ROWS' | 'COLS' | 'SLICE' | 'PRODUCT' | 
   bindings: () => [
     reads('x', 'f32', ({ constants: { ROWS, COLS } }) => [ROWS, COLS]),
     reads('y', 'f32', ({ constants: { ROWS, COLS } }) => [ROWS, COLS]),
-    reads('scales', 'f32', ({ constants: { ROWS } }) => [ROWS]),
+    reads('row_scales', 'f32', ({ constants: { ROWS } }) => [ROWS]),
     writes('out', 'f32', ({ constants: { ROWS, COLS, SLICE } }) => [Math.ceil(ROWS / SLICE), COLS]),
   ],
   grid: ({ constants: { ROWS, COLS, SLICE } }) => [Math.ceil(COLS / WG), Math.ceil(ROWS / SLICE), 1],
@@ -31,7 +31,7 @@ export const COLUMN_SUMS: Kernel<'WG' | 'ROWS' | 'COLS' | 'SLICE' | 'PRODUCT' | 
         const terms = [ADD ? floats('out', place, 1)[0]! : 0];
         for (let row = part * SLICE; row < Math.min(ROWS, (part + 1) * SLICE); row++) {
           const at = row * COLS + column;
-          const by = PRODUCT ? floats('y', at, 1)[0]! * floats('scales', row, 1)[0]! : 1;
+          const by = PRODUCT ? floats('y', at, 1)[0]! * floats('row_scales', row, 1)[0]! : 1;
           terms.push(floats('x', at, 1)[0]! * by);
         }
         const value = terms.reduce((sum, term) => sum + term, 0);
@@ -72,7 +72,7 @@ export function columnSums(
       bind: {
         x: bound(from, sizes.ROWS * cols),
         y: bound((!last && product?.y) || from, sizes.ROWS * cols),
-        scales: bound((!last && product?.scales) || from, sizes.ROWS),
+        row_scales: bound((!last && product?.scales) || from, sizes.ROWS),
         out: bound(to, Math.ceil(sizes.ROWS / sizes.SLICE) * cols),
       },
     });

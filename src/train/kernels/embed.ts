@@ -19,14 +19,14 @@ export const GATHER: Kernel<Size> = {
   ...shared,
   bindings: () => [
     reads('tokens', 'u32', ({ constants: { ROWS } }) => [ROWS]),
-    reads('table', 'f32', ({ constants: { VOCAB, K } }) => [VOCAB, K]),
+    reads('embedding', 'f32', ({ constants: { VOCAB, K } }) => [VOCAB, K]),
     writes('out', 'f32', ({ constants: { ROWS, K } }) => [ROWS, K]),
   ],
   *cpu({ constants: { ROWS, K }, floats, words, pick }) {
     for (const row of pick(ROWS)) {
       const token = words('tokens', row, 1)[0]!;
       for (const i of pick(K, 32))
-        yield { binding: 'out', at: row * K + i, value: floats('table', token * K + i, 1)[0]!, scale: 0 };
+        yield { binding: 'out', at: row * K + i, value: floats('embedding', token * K + i, 1)[0]!, scale: 0 };
     }
   },
 };
@@ -36,14 +36,14 @@ export const SCATTER: Kernel<Size> = {
   texts: TRAIN_SHADERS,
   ...shared,
   bindings: () => [
-    reads('segments', 'u32', ({ constants: { ROWS } }) => [ROWS, 3]),
+    reads('runs', 'u32', ({ constants: { ROWS } }) => [ROWS, 3]),
     reads('order', 'u32', ({ constants: { ROWS } }) => [ROWS]),
     reads('dy', 'f32', ({ constants: { ROWS, K } }) => [ROWS, K]),
     writes('out', 'f32', ({ constants: { VOCAB, K } }) => [VOCAB, K]),
   ],
   *cpu({ constants: { ROWS, K }, floats, words, pick }) {
-    for (const segment of pick(ROWS)) {
-      const [token, first, count] = words('segments', 3 * segment, 3) as unknown as [number, number, number];
+    for (const run of pick(ROWS)) {
+      const [token, first, count] = words('runs', 3 * run, 3) as unknown as [number, number, number];
       if (count === 0) continue;
       const rows = words('order', first, count);
       for (const i of pick(K, 32)) {
@@ -57,23 +57,23 @@ export const SCATTER: Kernel<Size> = {
   },
 };
 
-/** Rows of a batch by their tokens: `segments (rows, 3)` and `order (rows)` for `scatter`. */
-export function segmentsOf(tokens: ArrayLike<number>): {
-  segments: Uint32Array<ArrayBuffer>;
+/** Rows of a batch by their tokens: `runs (rows, 3)` and `order (rows)` for `scatter`. */
+export function runsOf(tokens: ArrayLike<number>): {
+  runs: Uint32Array<ArrayBuffer>;
   order: Uint32Array<ArrayBuffer>;
 } {
   const rows = tokens.length;
   const order = Uint32Array.from({ length: rows }, (_, row) => row).sort(
     (a, b) => tokens[a]! - tokens[b]! || a - b,
   );
-  const segments = new Uint32Array(3 * rows);
+  const runs = new Uint32Array(3 * rows);
   let count = 0;
   for (const [at, row] of order.entries()) {
     const token = tokens[row]!;
-    if (at === 0 || segments[3 * (count - 1)] !== token) segments.set([token, at, 0], 3 * count++);
-    segments[3 * count - 1]!++;
+    if (at === 0 || runs[3 * (count - 1)] !== token) runs.set([token, at, 0], 3 * count++);
+    runs[3 * count - 1]!++;
   }
-  return { segments, order };
+  return { runs, order };
 }
 
 interface Shape {
@@ -94,7 +94,7 @@ export function gather(
     shader: { kernel: GATHER, constants: constantsOf(call) },
     bind: {
       tokens: call.tokens,
-      table: bound(call.table, call.vocab * call.cols),
+      embedding: bound(call.table, call.vocab * call.cols),
       out: bound(call.out, call.rows * call.cols),
     },
   });
@@ -103,13 +103,13 @@ export function gather(
 /** Adds the gradient of the table's rows to `out (vocab, cols)`. */
 export function scatter(
   recorder: Recorder,
-  call: Shape & { segments: GPUBuffer; order: GPUBuffer; dy: Tensor; out: Tensor },
+  call: Shape & { runs: GPUBuffer; order: GPUBuffer; dy: Tensor; out: Tensor },
 ): void {
   recorder.add({
     label: 'embed backward',
     shader: { kernel: SCATTER, constants: constantsOf(call) },
     bind: {
-      segments: call.segments,
+      runs: call.runs,
       order: call.order,
       dy: bound(call.dy, call.rows * call.cols),
       out: bound(call.out, call.vocab * call.cols),

@@ -53,7 +53,7 @@ export const NORM_BACKWARD: Kernel<Size | 'ADD'> = {
     reads('gain', 'f32', ({ constants: { K } }) => [K]),
     reads('dy', 'f32', ({ constants: { ROWS, K } }) => [ROWS, K]),
     writes('dx', 'f32', ({ constants: { ROWS, K } }) => [ROWS, K]),
-    writes('scales', 'f32', ({ constants: { ROWS } }) => [ROWS]),
+    writes('row_scales', 'f32', ({ constants: { ROWS } }) => [ROWS]),
   ],
   grid: ({ constants: { ROWS, LANES, WG } }, most) => [...spread(Math.ceil((ROWS * LANES) / WG), most), 1],
   *cpu({ constants: { ROWS, K, EPS, NORM_GAIN, ADD }, floats, pick }) {
@@ -69,7 +69,7 @@ export const NORM_BACKWARD: Kernel<Size | 'ADD'> = {
         const value = before + scale * (slopes[i]! - x[i]! * along);
         yield { binding: 'dx', at: row * K + i, value, scale: Math.abs(before) + size };
       }
-      yield { binding: 'scales', at: row, value: scale, scale };
+      yield { binding: 'row_scales', at: row, value: scale, scale };
     }
   },
 };
@@ -126,7 +126,7 @@ export function normBackward(
       gain: bound(gain ?? x, cols),
       dy: bound(dy, rows * cols),
       dx: bound(dx, rows * cols),
-      scales: bound(scales, rows),
+      row_scales: bound(scales, rows),
     },
   });
 }

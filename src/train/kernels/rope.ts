@@ -11,7 +11,7 @@ export const TRAIN_ROPE: Kernel<'WG' | 'ROWS' | 'HEADS' | 'HALF' | 'LENGTH' | 'B
   choices: [[{ WG }], [{ BACK: false }, { BACK: true }]],
   sizes: { ROWS: COUNT, HEADS: COUNT, HALF: COUNT, LENGTH: COUNT },
   bindings: () => [
-    reads('table', 'f32', ({ constants: { LENGTH, HALF } }) => [LENGTH, HALF, 2]),
+    reads('turns', 'f32', ({ constants: { LENGTH, HALF } }) => [LENGTH, HALF, 2]),
     writes('x', 'f32', ({ constants: { ROWS, HEADS, HALF } }) => [ROWS, HEADS, 2, HALF]),
   ],
   grid: ({ constants: { ROWS, HEADS, HALF } }, most) => [
@@ -22,7 +22,7 @@ export const TRAIN_ROPE: Kernel<'WG' | 'ROWS' | 'HEADS' | 'HALF' | 'LENGTH' | 'B
     for (const i of pick(ROWS * HEADS * HALF)) {
       const [vector, pair] = [Math.floor(i / HALF), i % HALF];
       const position = Math.floor(vector / HEADS) % LENGTH;
-      const [cosine, turned] = floats('table', 2 * (position * HALF + pair), 2) as unknown as [
+      const [cosine, turned] = floats('turns', 2 * (position * HALF + pair), 2) as unknown as [
         number,
         number,
       ];
@@ -57,6 +57,6 @@ export function trainRope(
       kernel: TRAIN_ROPE,
       constants: { WG, ROWS: rows, HEADS: heads, HALF: headDim / 2, LENGTH: length, BACK: back },
     },
-    bind: { table: bound(table, length * headDim), x: bound(x, rows * heads * headDim) },
+    bind: { turns: bound(table, length * headDim), x: bound(x, rows * heads * headDim) },
   });
 }
