@@ -2,7 +2,6 @@ import { convertFolder } from '../convert/convert-folder.ts';
 import { reportText } from '../convert/report.ts';
 import { SHARES } from '../convert/share.ts';
 import { layersOf, riseOf, savingOf } from '../convert/target.ts';
-import { prepareJax } from '../train/node-jax.ts';
 import { CACHE_HELP, type Command, cacheOf, flag, text, usageError, wholeNumberOf } from './args.ts';
 import {
   CHOICE_HELP,
@@ -49,8 +48,7 @@ ${CHOICE_HELP}
   --rank N             with --linear: maps of at most that rank (the hidden size), two factors below half of it
   --share-pairs N      pairs of MLP-only blocks that share one MLP (0)
   --share HOW          ${SHARES.join(', ')} (average)
-  --heal TOKENS        then distil it to its parent on so many tokens of the text, on the CPU; needs the package
-                       @jax-js/jax
+  --heal TOKENS        then distil it to its parent on so many tokens of the text, none of which is held out
 ${HEAL_HELP}
   --lora ADAPTER       merge a LoRA adapter of peft, named as a model is, into the parent first
   --force              replace OUT
@@ -67,7 +65,6 @@ ${CACHE_HELP}
     if (!share) throw usageError(`--share is "${values.share}", expected ${SHARES.join(', ')}.`);
     const texts = await textOptionsOf(values, signal);
     const heal = healOptionsOf(values, texts.seed);
-    if (heal) prepareJax();
     const options = {
       keepAttention: wholeNumberOf('keep-attention', values['keep-attention'], 0, 9999),
       layers: values.layers === undefined ? undefined : layersOf(values.layers),

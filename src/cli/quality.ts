@@ -2,7 +2,6 @@ import { writeFile } from 'node:fs/promises';
 import { refuseChild, withOnGpu } from '../convert/on-gpu.ts';
 import { measureQuality, qualityTable } from '../convert/quality.ts';
 import { textWindows } from '../convert/text.ts';
-import { prepareJax } from '../train/node-jax.ts';
 import { type Command, cacheOf, GPU_HELP, text, usageError, wholeNumberOf } from './args.ts';
 import { parseTextCommand, TEXT_HELP, textOptionsOf } from './convert-options.ts';
 import { provideGpu } from './gpu.ts';
@@ -30,7 +29,7 @@ export const command: Command = {
   with shared MLPs, and these healed. Says how far perplexity stays within 5 %. Writes no model.
 
   --fractions LIST fractions of the attention blocks to keep (${FRACTIONS})
-  --heal TOKENS    also distil each child to the parent on so many tokens; needs the package @jax-js/jax
+  --heal TOKENS    also distil each child to the parent on so many tokens
 ${HEAL_HELP}
   --scratch DIR    also measure this child, trained from scratch
   --chats N        chats of each of nine kinds to ask questions of (${CHATS})
@@ -50,7 +49,6 @@ ${GPU_HELP}`,
     const chats = wholeNumberOf('chats', values.chats, 0, 100_000) ?? CHATS;
     const textOptions = await textOptionsOf(values, signal);
     const heal = healOptionsOf(values, textOptions.seed);
-    if (heal) prepareJax();
     provideGpu(values.adapter);
     const scratch =
       values.scratch === undefined ? undefined : await openModelFolder(values.scratch, cacheOf(values));

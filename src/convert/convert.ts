@@ -11,7 +11,7 @@ import type { Choice, ChoiceNotes } from './choose.ts';
 import { type ChoosingOptions, chooseLayers } from './choose-layers.ts';
 import { checkPairs, checkTarget } from './convert-target.ts';
 import type { Fit } from './fit.ts';
-import { checkHealing, type HealOptions } from './heal.ts';
+import { checkHealing, type HealOptions, planHealing } from './heal-plan.ts';
 import type { Log } from './healing-run.ts';
 import { bytesOf, type OnGpu, type OpenOptions, withOnGpu } from './on-gpu.ts';
 import { Progress } from './progress.ts';
@@ -49,7 +49,7 @@ function identityOf(parent: OnGpu, options: ConvertOptions): Record<string, unkn
     order: _,
     log: __,
     signal: ___,
-    heal: { checkpointMinutes: ____, ...heal } = {},
+    heal: { checkpointMinutes: ____, memory: _____, ...heal } = {},
     ...asked
   } = options;
   return {
@@ -158,9 +158,13 @@ async function runStages(
   await measureWritten(sharePairs > 0 ? `written, ${shared}` : 'written');
   let healing: ConvertReport['healing'];
   if (options.heal) {
+    const { heal } = options;
+    // What fits now need not fit as it is gone on with.
+    const plan = await progress.stage('healing', async () => planHealing(spec, child, windows, heal));
     const done = await progress.stage('healed', () =>
       healWritten(staged, parent, windows, {
-        ...options.heal!,
+        ...heal,
+        plan,
         log,
         signal,
         onCheckpoint: () => {

@@ -12,7 +12,7 @@ import { calibrate, type LoadedModel, perplexity, prunedModel } from './calibrat
 import { childConfig, pairsOf } from './child-config.ts';
 import { chooseLayers } from './choose-layers.ts';
 import type { Fit } from './fit.ts';
-import { checkHealing, type HealOptions } from './heal.ts';
+import { checkHealing, type HealOptions } from './heal-plan.ts';
 import { stageMemory } from './memory-folder.ts';
 import { type OnGpu, type OpenOptions, refuseChild, withOnGpu } from './on-gpu.ts';
 import { layersText } from './target.ts';

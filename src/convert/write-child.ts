@@ -1,3 +1,4 @@
+import { storedDtype } from '../engine/engine.ts';
 import { specOf } from '../families/index.ts';
 import { openCheckpoint } from '../formats/checkpoint.ts';
 import { readJson } from '../formats/json.ts';
@@ -57,7 +58,7 @@ export async function healWritten(
   staged: Staged,
   parent: OnGpu,
   windows: Windows,
-  options: Omit<Parameters<typeof heal>[3], 'store'> & { onCheckpoint?: () => void },
+  options: Omit<Parameters<typeof heal>[4], 'store'> & { onCheckpoint?: () => void },
 ): Promise<Healing> {
   const { onCheckpoint } = options;
   const spec = specOf(await readJson(staged.source, 'config.json', { code: 'bad-config' }));
@@ -69,10 +70,14 @@ export async function healWritten(
       onCheckpoint?.();
     },
   };
-  const { weights, healing } = await heal(parent, { spec, checkpoint }, windows, {
+  const { gpu } = parent.runner.parts;
+  const { weights, healing } = await heal(gpu, parent, { spec, checkpoint }, windows, {
     ...options,
     ...(staged.place !== undefined && { store }),
   });
-  await staged.write('model.safetensors', tensorFile(healedTensors(spec, weights, parent.dtype)));
+  await staged.write(
+    'model.safetensors',
+    tensorFile(healedTensors(spec, weights, storedDtype(checkpoint, spec))),
+  );
   return healing;
 }

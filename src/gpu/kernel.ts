@@ -80,6 +80,8 @@ export interface Result {
 export interface Kernel<C extends string = string> {
   /** The file in shaders/, without `.wgsl`. */
   readonly name: string;
+  /** Texts by their names that come with the kernel, beside the engine's; what is of one name is the kernel's. */
+  readonly texts?: ReadonlyMap<string, string>;
   /** Choices that do not depend on one another, by their alternatives; one of each makes a permutation. */
   readonly choices: readonly (readonly Fixed[])[];
   /** Constants that are sizes of a model, a batch or a cache. */

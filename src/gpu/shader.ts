@@ -1,5 +1,5 @@
 import { ShishuError } from '../errors.ts';
-import { askedOf, type Binding, type ShaderConstant, type ShaderSpec } from './kernel.ts';
+import { askedOf, type Binding, type Kernel, type ShaderConstant, type ShaderSpec } from './kernel.ts';
 
 const files = import.meta.glob<string>('../../shaders/{*,shared/*}.wgsl', {
   query: '?raw',
@@ -12,8 +12,8 @@ export const SHADERS: ReadonlyMap<string, string> = new Map(
   Object.entries(files).map(([path, text]) => [/shaders\/(.*)\.wgsl$/.exec(path)![1]!, text]),
 );
 
-function textOf(name: string): string {
-  const text = SHADERS.get(name);
+function textOf(name: string, { texts }: Kernel): string {
+  const text = texts?.get(name) ?? SHADERS.get(name);
   if (text === undefined) throw new ShishuError('shader', `There is no shader ${name}.wgsl.`);
   return text;
 }
@@ -56,7 +56,7 @@ export function shaderText(spec: ShaderSpec): ShaderText {
   const add = (file: string): void => {
     if (seen.has(file)) return;
     seen.add(file);
-    const text = textOf(file);
+    const text = textOf(file, kernel);
     for (const [index, line] of text.split('\n').entries()) {
       const [, imported] = /^#import (\w+)/.exec(line) ?? [];
       if (imported !== undefined) {

@@ -22,6 +22,7 @@ import { TOP_SLICES } from '../../src/kernels/tops.ts';
 import { all, BYTES, placesOf, twinLaunch } from '../../src/kernels/twin.ts';
 import { packBlocks } from '../../src/model/pack.ts';
 import { FORMATS, type WeightDtype } from '../../src/quant/index.ts';
+import { runsOf } from '../../src/train/kernels/embed.ts';
 import { randomBlocks } from './gguf-file.ts';
 import { mulberry32 } from './random.ts';
 
@@ -119,6 +120,12 @@ const HEADS: readonly Partial<Odd>[] = [
 /** Kernels that take more rows at a time. */
 const ROWS: Record<string, number> = {
   matmul: 67,
+  'train/matmul': 67,
+  'train/norm': 35,
+  'train/norm_backward': 35,
+  'train/attention': 66,
+  'train/attention_queries': 66,
+  'train/attention_keys': 66,
   attention_tiled: 45,
   norm: 35,
   slices: 5,
@@ -156,6 +163,10 @@ function vocabOf({ odd, fixed }: Place): number {
   return fixed.TRIPS === undefined ? odd.vocab : 11 * odd.vocab + 3;
 }
 
+/** Some numbers, as many as are read at a time or more. */
+const ofNumbers = ({ fixed }: Place, count: number): number =>
+  fixed.NUMBERS === 'by_four' ? 4 * Math.ceil(count / 4) : count - ((count + 1) % 2);
+
 /** Each constant that is a size. */
 const SIZES: Record<string, (place: Place) => number> = {
   K: colsOf,
@@ -172,7 +183,20 @@ const SIZES: Record<string, (place: Place) => number> = {
           : qkvRows(place),
     ),
   SEEN_STRIDE: ({ odd }) => stride(odd.cols),
+  M: rowsOf,
+  ROWS: rowsOf,
+  COLS: ({ odd }) => odd.cols,
+  SLICE: () => 4,
+  HALF: ({ odd }) => odd.headDim / 2,
+  D4: ({ odd }) => odd.headDim / 4,
+  SCALE: () => 0.3,
+  LENGTH: (place) => rowsOf(place) / (rowsOf(place) % 2 ? 1 : 2),
+  COUNT: (place) => ofNumbers(place, 37 * place.odd.rows),
+  HIDDEN: (place) => ofNumbers(place, place.odd.cols),
+  MIX: () => 0.7,
+  BY: () => 1.5,
   N(place) {
+    if (place.kernel.texts) return place.odd.outputs;
     // A part of a weight: of q, k and v the first head is another's.
     if (isQkv(place)) return qkvRows(place) - place.odd.headDim;
     return place.fixed.OUT === 'out_swiglu' ? 2 * place.odd.outputs : place.odd.outputs;
@@ -201,7 +225,7 @@ const SIZES: Record<string, (place: Place) => number> = {
   // Where sequences are not split, there is nothing to add up.
   WIDE_FROM: ({ odd, kernel }) => (kernel.name === 'attention_reduce' ? 99 : odd.wideFrom),
   WINDOW: windowOf,
-  VOCAB: vocabOf,
+  VOCAB: (place) => (place.fixed.NUMBERS ? ofNumbers(place, place.odd.vocab) : vocabOf(place)),
   STRIDE4: (place) => stride('VOCAB' in place.kernel.sizes ? vocabOf(place) : place.odd.cols) / 4,
   MASK_WORDS: (place) => Math.ceil(vocabOf(place) / 32),
   TOP: ({ odd }) => odd.top,
@@ -386,6 +410,10 @@ function contentOf(
       }
       case 'chosen':
         return words((i) => [2, 0, 3][i % 3]!);
+      case 'order':
+      case 'runs':
+        return runsOf(all(constants.ROWS!).map((row) => (row * row) % 5))[name];
+      case 'tokens':
       case 'targets':
       case 'sampled':
         return words(() => below(constants.VOCAB!));
@@ -393,6 +421,16 @@ function contentOf(
         return words(() => below(5));
       case 'mask':
         return words(() => below(2 ** 32));
+      case 'row_weights':
+        return floats().map((value, i) => (i % 3 === 1 ? 0 : value));
+      case 'hyper': {
+        const values = [0.01, 1.9, 1.1, 0.1, 0.9, 0.95, 1e-6, 1, 0.5, 3];
+        return Float32Array.from({ length: count }, (_, i) => values[i] ?? 0);
+      }
+      case 'parts':
+        return floats().map(Math.abs);
+      case 'second':
+        return floats().map(Math.abs);
       case 'odd':
         return words(() => 0);
       case 'weight':
@@ -459,7 +497,14 @@ function caseOf(kernel: Kernel, fixed: Fixed, odd: Odd): KernelCase {
   const most = Math.max(...all(rows).map((row) => rowOf(spec, row, rows)[2]!));
   const context = 'CONTEXT' in kernel.sizes ? Math.min(contextOf(kernel), most + 1) : most + 1;
   const step: StepShape = { rows, first: 1, count: rows - 2, next: 1, context };
-  const items = kernel.name === 'synthesise' ? 130 : kernel.name.startsWith('lora') ? 4096 : odd.cols;
+  const items =
+    kernel.name === 'synthesise'
+      ? 130
+      : kernel.name.startsWith('lora')
+        ? 4096
+        : kernel.name.endsWith('_loss')
+          ? odd.rows
+          : odd.cols;
   const random = mulberry32(7);
   const asked: Launch = { ...askedOf(spec), step, items };
   const before: KernelCase['before'] = new Map();

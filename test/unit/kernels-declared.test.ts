@@ -14,21 +14,38 @@ import { ATTENTION_DECODE } from '../../src/kernels/attention-decode.ts';
 import { ARGMAX } from '../../src/kernels/sample.ts';
 import { defaultTuning, type Tuning, VARIANTS } from '../../src/kernels/tuning.ts';
 import { DTYPES } from '../../src/quant/index.ts';
+import { TRAIN_KERNELS } from '../../src/train/kernels/all.ts';
 import { shadersOf } from '../support/asked-shaders.ts';
 import { adapterOf, paperGpu } from '../support/paper-gpu.ts';
 import { TINY_MODEL_NAMES, tinyModel } from '../support/tiny-models.ts';
 
 const root = join(import.meta.dirname, '../..');
 
-test('each shader is of one kernel, and each kernel of src/kernels is in the list', () => {
-  const files = readdirSync(join(root, 'shaders')).filter((file) => file.endsWith('.wgsl'));
-  expect(KERNELS.map(({ name }) => `${name}.wgsl`).sort()).toEqual(files.sort());
-  const modules = import.meta.glob<Record<string, unknown>>('../../src/kernels/*.ts', { eager: true });
-  const exported = Object.values(modules)
-    .flatMap((module) => Object.values(module))
-    .filter((value): value is Kernel => typeof value === 'object' && value !== null && 'choices' in value);
-  expect(new Set(exported)).toEqual(new Set(KERNELS));
-});
+test.each([
+  [
+    'src/kernels',
+    KERNELS,
+    'shaders',
+    import.meta.glob<Record<string, unknown>>('../../src/kernels/*.ts', { eager: true }),
+  ],
+  [
+    'src/train/kernels',
+    TRAIN_KERNELS,
+    'shaders/train',
+    import.meta.glob<Record<string, unknown>>('../../src/train/kernels/*.ts', { eager: true }),
+  ],
+] as const)(
+  'each shader is of one kernel, and each kernel of %s is in the list',
+  (_, kernels, folder, modules) => {
+    const files = readdirSync(join(root, folder)).filter((file) => file.endsWith('.wgsl'));
+    const names = kernels.map(({ name }) => `${name.slice(name.lastIndexOf('/') + 1)}.wgsl`);
+    expect(names.sort()).toEqual(files.sort());
+    const exported = Object.values(modules)
+      .flatMap((module) => Object.values(module))
+      .filter((value): value is Kernel => typeof value === 'object' && value !== null && 'choices' in value);
+    expect(new Set(exported)).toEqual(new Set(kernels));
+  },
+);
 
 test('pipelines are made in one place, which checks what is asked for', () => {
   const sources = readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' }).filter((file) =>

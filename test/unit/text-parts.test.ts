@@ -162,13 +162,21 @@ describe('options of healing', () => {
         7,
       ),
     ).toMatchObject({ tokens: 5000, learningRate: 0.01, warmUp: 3, mix: 0.5, stepTokens: 256, seed: 7 });
+    expect(healOptionsOf({ heal: '1', train: 'lora:8', memory: '2' })).toMatchObject({
+      trained: { rank: 8 },
+      memory: 2e9,
+    });
     expect(healOptionsOf({})).toBeUndefined();
   });
 
   it.each([
     [{ 'heal-mix': '1' }, /--heal-mix has no meaning without --heal/],
     [{ heal: '10', 'heal-lr': '0' }, /--heal-lr is 0/],
-    [{ heal: '10', 'heal-lr': '2' }, /--heal-lr is 2, expected a number from 0 to 1/],
+    [{ heal: '10', train: 'lora' }, /--train is "lora", expected all, changed or lora:RANK/],
+    [{ heal: '10', train: 'lora:0' }, /--train is "lora:0"/],
+    [{ heal: '10', memory: '0' }, /--memory is 0/],
+    [{ train: 'all' }, /--train has no meaning without --heal/],
+    [{ heal: '10', 'heal-lr': '2' }, /--heal-lr is 2, expected a number from 1e-9 to 1/],
     [{ heal: '10', 'heal-mix': '1.5' }, /--heal-mix is 1.5/],
     [{ heal: 'all' }, /--heal is "all", expected a number/],
     [{ heal: '0' }, /--heal is 0/],
