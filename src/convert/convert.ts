@@ -61,11 +61,11 @@ function identityOf(parent: OnGpu, options: ConvertOptions): Record<string, unkn
 }
 
 /** Fields with a name before theirs. */
-const named = (name: string, fields: object): Record<string, unknown> =>
+export const named = (name: string, fields: object): Record<string, unknown> =>
   Object.fromEntries(Object.entries(fields).map(([field, value]) => [`${name}.${field}`, value]));
 
 /** What tells one text from another. */
-const textHash = ({ healing, ...sets }: Windows): number =>
+export const textHash = ({ healing, ...sets }: Windows): number =>
   hashOf(JSON.stringify([sets, healing.map(({ weight, windows }) => [weight, windows])]));
 
 /**
