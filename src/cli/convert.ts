@@ -1,5 +1,6 @@
 import { layersOf, savingOf } from '../convert/choose.ts';
 import { convertFolder } from '../convert/convert-folder.ts';
+import { QUESTIONS } from '../convert/questions.ts';
 import { reportText } from '../convert/report.ts';
 import { SHARES } from '../convert/share.ts';
 import { prepareJax } from '../train/node-jax.ts';
@@ -19,6 +20,7 @@ const OPTIONS = {
   share: text,
   heal: text,
   'heal-lr': text,
+  questions: text,
   lora: text,
   force: flag,
 } as const;
@@ -40,6 +42,7 @@ export const command: Command = {
   --heal TOKENS        then distil it to its parent on so many tokens of the calibration text (or more text after it),
                        on the CPU; needs the package @jax-js/jax
   --heal-lr X          its peak learning rate (0.001)
+  --questions N        compare the child's answers to so many questions with the parent's (50, 0 to leave it out)
   --lora ADAPTER       merge a LoRA adapter of peft, named as a model is, into the parent first
   --force              replace OUT
 ${TEXT_HELP}
@@ -63,6 +66,7 @@ ${CACHE_HELP}
       rank: wholeNumberOf('rank', values.rank, 1, 1e6),
       sharePairs: wholeNumberOf('share-pairs', values['share-pairs'], 0, 9999) ?? 0,
       share,
+      questions: wholeNumberOf('questions', values.questions, 0, QUESTIONS.length),
       heal,
       adapter: await openLora(values.lora, cacheOf(values)),
       force: values.force ?? false,
