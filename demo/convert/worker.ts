@@ -102,8 +102,8 @@ const methods = {
     try {
       refuseChild(parent);
       const windows = await cut(parent, text, { tell, signal });
-      const { runner, plan, spec, dtype } = parent;
-      const { analysis } = await analyze(runner, plan, windows, {
+      const { spec, dtype } = parent;
+      const { analysis } = await analyze(parent, windows, {
         storedBytes: bytesOf(dtype),
         signal,
         onProgress: (done, total) => tell('Measuring the blocks', done, total),

@@ -1,8 +1,17 @@
 import type { ParseArgsConfig } from 'node:util';
+import { type ChooseOptions, WEIGHTS } from '../convert/choose.ts';
 import type { HealOptions } from '../convert/heal.ts';
 import type { TextOptions } from '../convert/text.ts';
 import { checkProfile } from '../gpu/profile.ts';
-import { numberOf, parseCommand, refuseOptions, text, usageError, wholeNumberOf } from './args.ts';
+import {
+  numberInRange,
+  numberOf,
+  parseCommand,
+  refuseOptions,
+  text,
+  usageError,
+  wholeNumberOf,
+} from './args.ts';
 import { readText } from './io.ts';
 
 /** Options of the commands that measure a model on text. */
@@ -13,6 +22,23 @@ export const TEXT_HELP = `  --text FILE      text to calibrate and measure on, -
   --tokens N       most tokens of it to fit to and to measure on (20000)
   --window N       tokens of a window (256; 128 of the built-in corpus)
   --seed N         of chats and sampled text (1)`;
+
+/** Options of the commands that choose blocks. */
+export const CHOICE_OPTIONS = { 'recall-weight': text, among: text } as const;
+
+export const CHOICE_HELP = `  --recall-weight X  what a nat of words that come the second time counts, a nat of text being 1 (${WEIGHTS.recall})
+  --among N        blocks that are measured anew before each choice, those that cost least so far (6)`;
+
+export function choiceOptionsOf(values: {
+  'recall-weight'?: string;
+  among?: string;
+}): Pick<ChooseOptions, 'weights' | 'among'> {
+  const recall = numberInRange('recall-weight', values['recall-weight'], 0, 1000);
+  return {
+    weights: recall === undefined ? undefined : { ...WEIGHTS, recall },
+    among: wholeNumberOf('among', values.among, 1, 9999),
+  };
+}
 
 /** Parses the options of these commands, and one folder; those that say how to load a model for use have no meaning here. */
 export function parseTextCommand<const T extends NonNullable<ParseArgsConfig['options']>>(

@@ -2,24 +2,17 @@ import { ShishuError, throwIfAborted } from '../errors.ts';
 import { specOf } from '../families/index.ts';
 import { openCheckpoint } from '../formats/checkpoint.ts';
 import { readJson } from '../formats/json.ts';
-import { readOptional } from '../formats/source.ts';
 import type { Mode } from '../model/prune.ts';
 import { type ModelSpec, tensorsOf } from '../model/spec.ts';
 import { hashOf } from '../train/random.ts';
 import { ANALYSIS_FILE, type AnalysedOrder, orderWithout } from './analysis-file.ts';
 import { measureMaps } from './analyze.ts';
 import { parentAnswers } from './answers.ts';
-import {
-  bestRun,
-  calibrate,
-  finitePerplexity,
-  type LoadedModel,
-  perplexity,
-  prunedModel,
-} from './calibrate.ts';
-import { childTensors, healedTensors, modelBytes } from './child.ts';
-import { childConfig, MODELING_FILE, pairsOf } from './child-config.ts';
-import { type Target, targetOf } from './choose.ts';
+import { calibrate, finitePerplexity, type LoadedModel, perplexity, prunedModel } from './calibrate.ts';
+import { healedTensors, modelBytes } from './child.ts';
+import { childConfig, pairsOf } from './child-config.ts';
+import type { Choice, ChoiceNotes } from './choose.ts';
+import { type ChoosingOptions, chooseLayers } from './choose-layers.ts';
 import type { Fit } from './fit.ts';
 import { checkHealing, type Healing, type HealOptions, heal } from './heal.ts';
 import { readHealing, writeHealing } from './healing-file.ts';
@@ -33,7 +26,9 @@ import type { Share } from './share.ts';
 import { measureSpeed } from './speed.ts';
 import { type Stage, type Staged, tensorFile } from './staged.ts';
 import { modelSize } from './stages.ts';
+import { layersText, type Target, targetOf } from './target.ts';
 import { tokenCounts, type Windows } from './windows.ts';
+import { writeChild } from './write-child.ts';
 
 export interface ConvertOptions extends Target {
   /** Keep a linear map where attention was, as extra tensors. */
@@ -48,32 +43,13 @@ export interface ConvertOptions extends Target {
   questions?: number | undefined;
   /** Distil the child to its parent after that. */
   heal?: HealOptions | undefined;
-  /** The parent's analysed order: the child's folder gets what is left of it. */
+  /** How blocks are chosen, where the target does not name them. */
+  choosing?: ChoosingOptions | undefined;
+  /** The parent's analysed order: where blocks are named, the child's folder gets what is left of it. */
   order?: AnalysedOrder;
   log?: Log;
   signal?: AbortSignal | undefined;
 }
-
-const { [`./${MODELING_FILE}`]: MODELING = '' } = import.meta.glob<string>('./modeling_shishu.py', {
-  query: '?raw',
-  import: 'default',
-  eager: true,
-});
-
-/** Files beside the weights that a child takes over from its parent. */
-const COPIED = [
-  'tokenizer.json',
-  'tokenizer_config.json',
-  'special_tokens_map.json',
-  'added_tokens.json',
-  'vocab.json',
-  'merges.txt',
-  'tokenizer.model',
-  'chat_template.jinja',
-  'chat_template.json',
-  'additional_chat_templates/tool_use.jinja',
-  'generation_config.json',
-];
 
 /** Context for which `saveMemory` counts K and V. */
 const MEMORY_CONTEXT = 2048;
@@ -97,14 +73,9 @@ function checkTarget(parent: OnGpu, options: ConvertOptions): ReturnType<typeof 
     return modelBytes(child, bytesOf(dtype), Math.min(MEMORY_CONTEXT, spec.maxPositions));
   };
   const target = targetOf(options, spec.blocks.length, bytesAt);
-  const layers = target.layers ?? first(target.count);
-  const pairs = pairsOf(layers).length;
-  if (!Number.isInteger(sharePairs) || sharePairs < 0 || sharePairs > pairs)
-    throw new ShishuError(
-      'bad-argument',
-      `${sharePairs} pairs cannot share among ${target.count} MLP-only blocks.`,
-      { details: { sharePairs, mlpOnly: target.count }, mend: `Give at most ${pairs} pairs.` },
-    );
+  const layers = target.layers ?? first(target.count ?? 1);
+  if (!Number.isInteger(sharePairs) || sharePairs < 0) checkPairs(layers, sharePairs);
+  if (target.layers ?? target.count) checkPairs(layers, sharePairs);
   if (rank !== undefined && !linear)
     throw new ShishuError('bad-argument', 'A rank was given, but no linear maps are asked for.', {
       details: { rank },
@@ -116,7 +87,7 @@ function checkTarget(parent: OnGpu, options: ConvertOptions): ReturnType<typeof 
       mend: `Give a whole number from 1 to the hidden size, ${spec.hiddenSize}.`,
     });
   // Also refuses what the layout cannot express.
-  childSpec(layers, sharePairs);
+  childSpec(layers, Math.min(sharePairs, pairsOf(layers).length));
   return target;
 }
 
@@ -144,6 +115,16 @@ const named = (name: string, fields: object): Record<string, unknown> =>
 /** What tells one text from another. */
 const textHash = ({ healing, ...sets }: Windows): number =>
   hashOf(JSON.stringify([sets, healing.map(({ weight, windows }) => [weight, windows])]));
+/** @throws ShishuError `bad-argument` when so many pairs of neighbours are not among these layers */
+function checkPairs(layers: readonly number[], sharePairs: number): void {
+  const pairs = pairsOf(layers).length;
+  if (Number.isInteger(sharePairs) && sharePairs >= 0 && sharePairs <= pairs) return;
+  throw new ShishuError(
+    'bad-argument',
+    `${sharePairs} pairs cannot share among ${layers.length} MLP-only blocks.`,
+    { details: { sharePairs, mlpOnly: layers.length }, mend: `Give at most ${pairs} pairs.` },
+  );
+}
 
 /**
  * Makes a ShishuLM of a parent and writes its folder, whole or not at all. Where the folder has a `place`, each stage's result is
@@ -219,12 +200,12 @@ async function runStages(
     return quality;
   });
 
-  const { layers, candidates } = target.layers
-    ? { layers: [...target.layers], candidates: [] }
-    : await progress.stage('blocks', () => chooseBlocks(parent, windows, target.count, options), {
-        keeps: true,
-      });
-  log(`layers ${layers.join(' ')} lose their attention`);
+  const choice = target.layers
+    ? undefined
+    : await chosenBlocks(parent, windows, progress, target.count, options);
+  const layers = target.layers ?? choice!.chosen.map(({ layer }) => layer).sort((a, b) => a - b);
+  if (choice) checkPairs(layers, sharePairs);
+  log(`layers ${layersText(layers)} lose their attention`);
   const childSpec = (linear: boolean): ModelSpec =>
     specOf(childConfig(configJson, spec, { layers, pairs: [], linear, rank }));
   await step('attention dropped', childSpec(false), testIn('skip', layers));
@@ -280,12 +261,12 @@ async function runStages(
   });
   const report: ConvertReport = {
     front: layers[0]!,
-    mlpOnly: target.count,
+    mlpOnly: layers.length,
     end: spec.blocks.length - 1 - layers.at(-1)!,
     sharedPairs: sharePairs,
     share: sharePairs > 0 ? share : undefined,
-    layers,
-    candidates,
+    layers: [...layers],
+    choice,
     r2,
     steps,
     healing,
@@ -295,8 +276,9 @@ async function runStages(
     weightBytes: both('weightBytes'),
     kvBytesPerToken: both('kvBytesPerToken'),
   };
-  if (options.order) {
-    const order = orderWithout(options.order, layers);
+  const given = choice ? { skip: choice.order, linear: choice.order } : options.order;
+  if (given) {
+    const order = orderWithout(given, layers);
     await staged.write(ANALYSIS_FILE, `${JSON.stringify({ order }, null, 2)}\n`);
   }
   await staged.write(CARD_FILE, modelCard(report, await parentFacts(parent.source), String(json.model_type)));
@@ -308,24 +290,31 @@ const progressOf = (log: Log) => (what: string) => (done: number, total: number)
   if (done === total) log(`${what}: ${total} windows`);
 };
 
-/** The run of blocks that is missed least. */
-async function chooseBlocks(
+/** Blocks chosen one by one. What was measured is kept, and not measured again. @throws ShishuError `bad-argument` when none may go */
+async function chosenBlocks(
   parent: OnGpu,
   windows: Windows,
-  count: number,
-  { linear = false, rank, signal, log = () => {} }: ConvertOptions,
-): ReturnType<typeof bestRun> {
-  // Every block needs a map to be compared with the others.
-  if (linear)
-    await calibrate(
-      parent.runner,
-      parent.plan,
-      windows,
-      parent.plan.map(({ layer }) => layer),
-      { rank, signal, onProgress: progressOf(log)('fitting every block') },
-    );
-  return bestRun(parent, windows, count, linear ? 'linear' : 'skip', signal);
+  progress: Progress,
+  count: number | undefined,
+  { linear = false, maxPerplexity, choosing, log, signal }: ConvertOptions,
+): Promise<Choice> {
+  const wanted = { mode: linear ? 'linear' : 'skip', count, within: maxPerplexity } as const;
+  const notes = progress.get<ChoiceNotes>(MEASURED);
+  const onMeasured = (measured: ChoiceNotes): Promise<void> => {
+    progress.keeps = true;
+    return progress.set(MEASURED, measured);
+  };
+  const choice = await progress.stage('blocks', () =>
+    chooseLayers(parent, windows, wanted, { ...(notes && { notes }), onMeasured, ...choosing, log, signal }),
+  );
+  if (choice.chosen.length > 0) return choice;
+  throw new ShishuError('bad-argument', 'No block can lose its attention for so little perplexity.', {
+    details: { maxPerplexity: maxPerplexity ?? null },
+    mend: 'Allow more, or give the number of blocks to keep.',
+  });
 }
+
+const MEASURED = 'measures of blocks';
 
 const NO_MAPS: { fits: Map<number, Fit>; r2: ConvertReport['r2'] } = { fits: new Map(), r2: [] };
 
@@ -350,23 +339,6 @@ async function fitMaps(
     rank,
   }));
   return { fits, r2 };
-}
-
-/** Writes the child's folder but for its report. */
-export async function writeChild(
-  staged: Staged,
-  parent: OnGpu,
-  json: Record<string, unknown>,
-  fits: ReadonlyMap<number, Fit>,
-  share: Share,
-): Promise<void> {
-  await staged.write('config.json', `${JSON.stringify(json, null, 2)}\n`);
-  await staged.write('model.safetensors', tensorFile(childTensors(parent, specOf(json), fits, share)));
-  if (json.model_type === 'shishu') await staged.write(MODELING_FILE, MODELING);
-  for (const file of COPIED) {
-    const bytes = await readOptional(parent.source, file);
-    if (bytes) await staged.write(file, bytes);
-  }
 }
 
 /** Heals a child whose folder is written, in place; with checkpoints where there is a place for them. */

@@ -1,3 +1,4 @@
+import { type Choice, choiceText } from './choose.ts';
 import type { Healing } from './heal.ts';
 import type { Share } from './share.ts';
 import type { Speed } from './speed.ts';
@@ -18,8 +19,8 @@ export interface ConvertReport {
   share: Share | undefined;
   /** Layers whose attention was taken. */
   layers: number[];
-  /** Runs of as many layers that were measured on the choosing windows, when none was named. */
-  candidates: { front: number; perplexity: number }[];
+  /** How the layers were chosen, when none was named: the parent's measure, and the model's behind each choice. */
+  choice: Choice | undefined;
   /** Test R^2 of each map, without the residual, on the parent's own input. */
   r2: { layer: number; r2: number; alpha: number; rank: number }[];
   /** What the model is worth at each stage, the parent's first; the last is of the folder as written. */
@@ -77,11 +78,12 @@ export function speedText({ position, decode: { parent, child }, adapter, softwa
 
 /** A report for people. */
 export function reportText(report: ConvertReport): string {
-  const { steps, r2, healing, parameters, weightBytes, kvBytesPerToken } = report;
+  const { choice, steps, r2, healing, parameters, weightBytes, kvBytesPerToken } = report;
   const row = (name: string, { parent, child }: { parent: number; child: number }): string =>
     `${name.padEnd(18)} ${parent} -> ${child} (${percentText(parent, child)})`;
   return [
     stackText(report),
+    ...(choice ? [choiceText(r2.length > 0 ? 'linear' : 'dropped', choice)] : []),
     ...r2.map(
       ({ layer, r2, alpha, rank }) =>
         `map of block ${layer}: R² ${r2.toFixed(3)}, alpha ${alpha}, rank ${rank}`,

@@ -46,9 +46,8 @@ describe('analysing', () => {
       'llama',
       async (parent) => {
         const windows = await textWindows(parent, { text: textOf(480), window: 48 }, () => {});
-        const { runner, plan, spec } = parent;
-        const { analysis } = await analyze(runner, plan, windows, { storedBytes: 4 });
-        return { analysis, spec };
+        const { analysis } = await analyze(parent, windows, { storedBytes: 4 });
+        return { analysis, spec: parent.spec };
       },
       { without },
     );

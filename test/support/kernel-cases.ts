@@ -156,6 +156,9 @@ function vocabOf({ odd, fixed }: Place): number {
   return fixed.TRIPS === undefined ? odd.vocab : 11 * odd.vocab + 3;
 }
 
+/** Positions that a linear map sees. */
+const inputsOf = ({ odd }: Pick<Place, 'odd'>): number => 2 + (odd.rows % 3);
+
 /** Each constant that is a size. */
 const SIZES: Record<string, (place: Place) => number> = {
   K: colsOf,
@@ -172,6 +175,9 @@ const SIZES: Record<string, (place: Place) => number> = {
           : qkvRows(place),
     ),
   SEEN_STRIDE: ({ odd }) => stride(odd.cols),
+  Z_STRIDE: ({ odd }) => stride(odd.cols),
+  INPUTS: inputsOf,
+  A_STRIDE4: () => 16,
   N(place) {
     // A part of a weight: of q, k and v the first head is another's.
     if (isQkv(place)) return qkvRows(place) - place.odd.headDim;
@@ -179,7 +185,10 @@ const SIZES: Record<string, (place: Place) => number> = {
   },
   ROW0: (place) => (isQkv(place) ? place.odd.headDim : 8),
   BIAS_AT: (place) => (place.fixed.NORM || place.fixed.RANGED ? gainSize(colsOf(place)) : 0),
-  OUT_STRIDE: ({ odd, kernel }) => stride(kernel.name === 'conv' ? odd.cols : 8 + odd.outputs),
+  OUT_STRIDE: ({ odd, kernel }) =>
+    kernel.name === 'inputs'
+      ? stride(inputsOf({ odd }) * odd.cols)
+      : stride(kernel.name === 'conv' ? odd.cols : 8 + odd.outputs),
   EPS: () => 0.05,
   FACTOR: () => 1.5,
   HEADS: ({ odd }) => odd.heads,

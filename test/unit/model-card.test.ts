@@ -30,7 +30,7 @@ const report: ConvertReport = {
   sharedPairs: 1,
   share: 'average',
   layers: [1, 2],
-  candidates: [],
+  choice: undefined,
   r2: [
     { layer: 1, r2: 0.42, alpha: 0.1, rank: 8 },
     { layer: 2, r2: 0.74, alpha: 0.1, rank: 8 },
