@@ -166,6 +166,8 @@ function vocabOf({ odd, fixed }: Place): number {
 /** Some numbers, as many as are read at a time or more. */
 const ofNumbers = ({ fixed }: Place, count: number): number =>
   fixed.NUMBERS === 'by_four' ? 4 * Math.ceil(count / 4) : count - ((count + 1) % 2);
+/** Positions that a linear map sees. */
+const inputsOf = ({ odd }: Pick<Place, 'odd'>): number => 2 + (odd.rows % 3);
 
 /** Each constant that is a size. */
 const SIZES: Record<string, (place: Place) => number> = {
@@ -195,6 +197,9 @@ const SIZES: Record<string, (place: Place) => number> = {
   HIDDEN: (place) => ofNumbers(place, place.odd.cols),
   MIX: () => 0.7,
   BY: () => 1.5,
+  Z_STRIDE: ({ odd }) => stride(odd.cols),
+  INPUTS: inputsOf,
+  A_STRIDE4: () => 16,
   N(place) {
     if (place.kernel.texts) return place.odd.outputs;
     // A part of a weight: of q, k and v the first head is another's.
@@ -203,7 +208,10 @@ const SIZES: Record<string, (place: Place) => number> = {
   },
   ROW0: (place) => (isQkv(place) ? place.odd.headDim : 8),
   BIAS_AT: (place) => (place.fixed.NORM || place.fixed.RANGED ? gainSize(colsOf(place)) : 0),
-  OUT_STRIDE: ({ odd, kernel }) => stride(kernel.name === 'conv' ? odd.cols : 8 + odd.outputs),
+  OUT_STRIDE: ({ odd, kernel }) =>
+    kernel.name === 'inputs'
+      ? stride(inputsOf({ odd }) * odd.cols)
+      : stride(kernel.name === 'conv' ? odd.cols : 8 + odd.outputs),
   EPS: () => 0.05,
   FACTOR: () => 1.5,
   HEADS: ({ odd }) => odd.heads,
