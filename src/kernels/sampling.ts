@@ -1,4 +1,4 @@
-// shaders/sample.wgsl, adjust.wgsl, top_logprobs.wgsl and score.wgsl, of which a workgroup goes over a row; and the choice between
+// shaders/plain/sample.wgsl, adjust.wgsl, top_logprobs.wgsl and score.wgsl, of which a workgroup goes over a row; and the choice between
 // them and the kernels that take slices.
 import { type Kernel, reads, STEP, writes } from '../gpu/kernel.ts';
 import type { Recorder } from '../gpu/recorder.ts';
@@ -31,6 +31,7 @@ import type { Tuning } from './tuning.ts';
 
 export const SAMPLE: Kernel<VocabularyConstant> = {
   name: 'sample',
+  folder: 'plain',
   choices: [ROW_THREADS],
   sizes: VOCABULARY_SIZES,
   bindings: () => [logitsBinding(), SAMPLERS, ...NEXT],
@@ -48,6 +49,7 @@ export const SAMPLE: Kernel<VocabularyConstant> = {
 
 export const ADJUST: Kernel<VocabularyConstant | AdjustConstant> = {
   name: 'adjust',
+  folder: 'plain',
   choices: [
     ROW_THREADS,
     [{ HAS_BIAS: false }, { HAS_BIAS: true }],
@@ -64,6 +66,7 @@ export const ADJUST: Kernel<VocabularyConstant | AdjustConstant> = {
 
 export const TOP_LOGPROBS: Kernel<VocabularyConstant | 'TOP'> = {
   name: 'top_logprobs',
+  folder: 'features',
   choices: [ROW_THREADS],
   sizes: { ...VOCABULARY_SIZES, TOP: [0, MAX_TOP] },
   bindings: () => [
@@ -92,6 +95,7 @@ export const TOP_LOGPROBS: Kernel<VocabularyConstant | 'TOP'> = {
 
 export const SCORE: Kernel<VocabularyConstant> = {
   name: 'score',
+  folder: 'features',
   choices: [ROW_THREADS],
   sizes: VOCABULARY_SIZES,
   bindings: () => [

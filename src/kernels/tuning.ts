@@ -109,8 +109,8 @@ export function reduceInclude(gpu: Gpu, lanes: number): string {
 }
 
 /** The include that reads rows of x where a workgroup shares them: by subgroups where lanes have rows of their own. */
-export function rowsInclude(gpu: Gpu, lanes: number, width: Width): 'x_subgroup' | 'x_own' {
+export function rowsInclude(gpu: Gpu, lanes: number, width: Width): 'plain/x_subgroup' | 'plain/x_own' {
   return width !== 'one' && lanes === 1 && gpu.features.subgroups && gpu.subgroupSize.min >= 4
-    ? 'x_subgroup'
-    : 'x_own';
+    ? 'plain/x_subgroup'
+    : 'plain/x_own';
 }

@@ -129,7 +129,7 @@ const ROWS: Record<string, number> = {
 };
 
 /** Attention that writes K and V of its rows has one of each sequence. */
-const writesOwn = ({ QUERY }: Fixed): boolean => QUERY === 'query_own';
+const writesOwn = ({ QUERY }: Fixed): boolean => QUERY === 'gpu/query_own';
 
 const rowsOf = ({ odd, kernel, fixed }: Place): number =>
   writesOwn(fixed) ? SEQUENCES : (ROWS[kernel.name] ?? odd.rows);
@@ -140,7 +140,7 @@ type Place = { odd: Odd; fixed: Fixed; kernel: Kernel };
 /** Heads of up to four vectors have two positions a thread. */
 const splitOf = ({ odd, fixed, kernel }: Place): number => {
   if (!longer(kernel)) return SPLIT;
-  return odd.headDim / keySize(odd.headDim, fixed.KV_READ === 'kv_vector_f16') <= 4 ? 128 : 64;
+  return odd.headDim / keySize(odd.headDim, fixed.KV_READ === 'gpu/kv_vector_f16') <= 4 ? 128 : 64;
 };
 /** Most parts of a sequence, fewer than it has chunks. */
 const PARTS = 3;
@@ -271,7 +271,10 @@ const SAMPLERS = [
 
 /** Bindings that kernels read as another leaves them, by that one. */
 const LEFT_BY: Readonly<Record<string, { kernel: Kernel; fixed: Fixed }>> = {
-  slices: { kernel: SLICES, fixed: { LOGITS: 'logits_own', HAS_BIAS: false, HAS_MASK: false, SUM: true } },
+  slices: {
+    kernel: SLICES,
+    fixed: { LOGITS: 'gpu/logits_own', HAS_BIAS: false, HAS_MASK: false, SUM: true },
+  },
   segments: { kernel: CANDIDATES, fixed: {} },
   candidate_keys: { kernel: CANDIDATES, fixed: {} },
   candidate_masses: { kernel: CANDIDATES, fixed: {} },
@@ -327,7 +330,7 @@ function contentOf(
   const below = (most: number): number => Math.floor(random() * most);
   const weight = () => {
     const dtype = (Object.keys(FORMATS) as WeightDtype[]).find(
-      (key) => FORMATS[key].reader === imports.WEIGHT!.replace('span_', 'weight_'),
+      (key) => FORMATS[key].reader === imports.WEIGHT!.replace('gpu/', '').replace('span_', 'weight_'),
     )!;
     const cols = constants.SPANS ? constants.SPAN! * constants.SPANS : constants.UNIT! * constants.UNITS!;
     const rows = bytes / rowBytes(dtype, cols)[name === 'weight' ? 'codes' : 'scales'];
@@ -520,8 +523,8 @@ export function covering(
 /** Sizes whose heads are read by these vectors, and rotated by whole ones. */
 function fitting(fixed: Fixed, all: readonly Odd[]): readonly Odd[] {
   const { KV_READ } = fixed;
-  const wide = KV_READ === 'kv_vector_f16';
-  const four = KV_READ === 'kv_vector_f16_four';
+  const wide = KV_READ === 'gpu/kv_vector_f16';
+  const four = KV_READ === 'gpu/kv_vector_f16_four';
   const made = (odd: Odd): Odd => {
     if (odd.headDim >= 24 || !(wide || writesOwn(fixed))) return odd;
     return { ...odd, headDim: 8 * Math.ceil(odd.headDim / 8) + (four ? 64 : 0) };
