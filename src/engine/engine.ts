@@ -1,5 +1,5 @@
 import { anySignal, refuseOption, throwIfAborted } from '../errors.ts';
-import { specsOf } from '../families/index.ts';
+import { fetchSpecs } from '../families/fetch.ts';
 import { type Checkpoint, checkpointOf, readEntries, type UsableTensor } from '../formats/checkpoint.ts';
 import { embeddingFilesOf } from '../formats/embedding-files.ts';
 import { readGeneration } from '../formats/generation.ts';
@@ -166,7 +166,7 @@ async function readFor(
   const entries = readEntries(folder, anySignal(failed.signal, signal), true);
   entries.catch(() => {});
   try {
-    const specs = specsOf(await json);
+    const specs = await fetchSpecs(await json);
     const sizes = { ...checked, contextLength: contextOf(options, specs[0]) };
     const found = await entries;
     const { spec, checkpoint } = checkpointFor(folder, found, withoutHead(specs, found));

@@ -1,10 +1,12 @@
 import type { Ledger } from '../gpu/buffer.ts';
 import { type Dispatch, Recorder, type StepShape } from '../gpu/recorder.ts';
 import { type Between, MAX_TOP, maskWords, SAMPLER_BYTES } from '../kernels/logits.ts';
+import type { Logprobs, readTop } from '../kernels/logprobs.ts';
 import { argmax, packSampler, type Sampler as SamplerOptions } from '../kernels/sample.ts';
-import { adjust, type Logprobs, readTop, sample, topLogprobs } from '../kernels/sampling.ts';
+import { adjust, sample } from '../kernels/sampling.ts';
 import { inSlices, sliceBuffer } from '../kernels/slices.ts';
 import { stride } from '../kernels/tensor.ts';
+import { importModule } from '../lazy.ts';
 import type { ForwardParts } from '../model/forward.ts';
 import { isNarrow, notesAt, notesBytes } from './kv-range.ts';
 
@@ -55,7 +57,7 @@ export interface Sampled {
 /** The launches that sample in one way, and where the log-probabilities come to be. */
 export interface SamplingPass {
   dispatches: Dispatch[];
-  top: { buffer: GPUBuffer; bytes: number; each: number } | undefined;
+  top: { buffer: GPUBuffer; bytes: number; each: number; read: typeof readTop } | undefined;
 }
 
 /** What is made once and kept; what failed is made again at the next call. */
@@ -173,8 +175,9 @@ export class Sampler {
     if (kind.top === undefined) return { dispatches: await recorder.finish(), top: undefined };
     const each = kind.top + 1;
     const buffer = this.#hold('top', 8 * (MAX_TOP + 1));
+    const { topLogprobs, readTop: read } = await importModule(() => import('../kernels/logprobs.ts'));
     topLogprobs(tuning, recorder, { ...call, logits: scratch.logits, top: kind.top, out: buffer });
-    const top = { buffer, bytes: 8 * this.#parts.kv.sequences * each, each };
+    const top = { buffer, bytes: 8 * this.#parts.kv.sequences * each, each, read };
     return { dispatches: await recorder.finish(), top };
   }
 
@@ -262,7 +265,7 @@ export class Sampler {
       const { count, next } = step;
       return {
         tokens: new Uint32Array(bytes, 0, sequences),
-        logprobs: top && readTop(bytes, tokenBytes, { each: top.each, count, next }),
+        logprobs: top?.read(bytes, tokenBytes, { each: top.each, count, next }),
         notes: noteBytes > 0 ? new Float32Array(bytes, noted, 2 * sequences) : undefined,
       };
     };
