@@ -1,7 +1,7 @@
 import { anySignal, refuseOption, throwIfAborted } from '../errors.ts';
 import { fetchSpecs } from '../families/fetch.ts';
 import { type Checkpoint, checkpointOf, readEntries, type UsableTensor } from '../formats/checkpoint.ts';
-import { embeddingFilesOf } from '../formats/embedding-files.ts';
+import { embeddingFilesOf } from '../formats/find-embedding.ts';
 import { readGeneration } from '../formats/generation.ts';
 import { readJson } from '../formats/json.ts';
 import { openSource, type SourceLike } from '../formats/open-source.ts';

@@ -83,12 +83,15 @@ interface SamplingBuffers extends Partial<Record<Parameters<Between>[0], GPUBuff
   top?: GPUBuffer;
 }
 
+/** Has the next best kernels take the place of one that failed, which was recorded with these; false where there are none. */
+export type Replace = (error: unknown, recorded: Pick<ForwardParts, 'gpu' | 'tuning'>) => Promise<boolean>;
+
 /** Samples the token after each row whose logits are there, and brings it to the host. */
 export class Sampler {
   readonly #parts: ForwardParts;
   readonly #ledger: Ledger;
   readonly #next: GPUBuffer;
-  readonly #replace: (error: unknown) => boolean;
+  readonly #replace: Replace;
   readonly #sampled: GPUBuffer;
   /** By place in the next step's rows. */
   readonly #samplers: GPUBuffer;
@@ -102,15 +105,8 @@ export class Sampler {
   /**
    * @param next rows of the next step, which sampled tokens are written into
    * @param inFlight most steps that are not read back yet
-   * @param replace has the next best kernels take the place of one that failed; false where there are none
    */
-  constructor(
-    parts: ForwardParts,
-    ledger: Ledger,
-    next: GPUBuffer,
-    inFlight: number,
-    replace: (error: unknown) => boolean,
-  ) {
+  constructor(parts: ForwardParts, ledger: Ledger, next: GPUBuffer, inFlight: number, replace: Replace) {
     this.#parts = parts;
     this.#replace = replace;
     this.#ledger = ledger;
@@ -136,9 +132,7 @@ export class Sampler {
         try {
           return await this.#record(kind);
         } catch (error) {
-          // Another kind may have had it replaced meanwhile.
-          const replaced = this.#parts.gpu !== gpu || this.#parts.tuning !== tuning;
-          if (!replaced && !this.#replace(error)) throw error;
+          if (!(await this.#replace(error, { gpu, tuning }))) throw error;
         }
       }
     });
