@@ -5,6 +5,7 @@ import type { Plugin, Rolldown } from 'vite';
 const ENGINE = ['src/engine/engine.ts'];
 /** What pages fetch without the engine, where that is in a worker. */
 const PAGES = [
+  'src/api/crash-notes.ts',
   'src/index.ts',
   'src/api/remote.ts',
   'src/api/chat.ts',
