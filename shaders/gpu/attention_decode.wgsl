@@ -9,6 +9,7 @@
 #import gpu/attention_parts
 #import attention_leave
 #import QUERY
+#import gpu/eight
 
 // Vectors of a head, in eights; heads of up to four have two positions a thread.
 const VECTORS = HEAD_DIM / KEY;
@@ -41,17 +42,6 @@ var<workgroup> lane_sums: array<f32, WG>;
 var<workgroup> kept_row: Row;
 var<workgroup> kept_last: u32;
 var<workgroup> kept_count: u32;
-
-struct Eight {
-  a: Raw,
-  b: Raw,
-  c: Raw,
-  d: Raw,
-  e: Raw,
-  f: Raw,
-  g: Raw,
-  h: Raw,
-}
 
 // Vector i of those that follow; past the last, that one again.
 fn key(at: u32, from_first: u32, i: u32) -> Raw {

@@ -2,6 +2,7 @@
 // head of a row; each thread reads what one part says of itself, then neighbours four dimensions each, of eight parts at a time.
 #import step
 #import gpu/attention_parts
+#import gpu/eight
 
 // Threads that share the same four dimensions.
 const LANES = WG / DIM4;
@@ -13,16 +14,7 @@ var<workgroup> told: array<vec2f, WG + 1u>;
 var<workgroup> lanes: array<vec4f, WG>;
 var<workgroup> lane_sums: array<f32, WG>;
 
-struct Eight {
-  a: vec4f,
-  b: vec4f,
-  c: vec4f,
-  d: vec4f,
-  e: vec4f,
-  f: vec4f,
-  g: vec4f,
-  h: vec4f,
-}
+alias Raw = vec4f;
 
 // Dimension block of part p; of those past the last, the last one's.
 fn value_at(first: u32, p: u32, last: u32) -> vec4f {

@@ -101,7 +101,7 @@ function byLanes(gpu: Gpu, part: WeightPart, { width, head = false, weight }: Pr
 /** Few rows on a CPU that plays GPU, whose threads have weight rows of their own. */
 function byThreads(gpu: Gpu, tuning: Tuning, part: WeightPart, call: Projection): Way[] {
   const { width } = call;
-  const X = rowsInclude(gpu, 1, width);
+  const X = rowsInclude(gpu, width);
   const TOKENS = width === 'one' ? 1 : width === 'many' && X === 'plain/x_subgroup' ? 8 : 4;
   const constants = { WG: tuning.matvec.workgroup, TOKENS, ROWS: part.rows >= MANY_ROWS ? 8 : 4 };
   return [{ kernel: MATVEC, ...inUnits(part, call, { imports: { X }, constants }) }];
