@@ -7,9 +7,9 @@ import { openCheckpoint } from '../../src/formats/checkpoint.ts';
 import { encodeSafetensors } from '../../src/formats/safetensors.ts';
 import { type ModelSpec, ownTensors } from '../../src/model/spec.ts';
 import { BatchStream } from '../../src/train/batches.ts';
-import { initialWeights } from '../../src/train/model.ts';
+import { initialWeights } from '../../src/train/initial.ts';
+import { JaxTrainer, startJax } from '../../src/train/jax-trainer.ts';
 import { randomFrom } from '../../src/train/random.ts';
-import { startJax, Trainer } from '../../src/train/trainer.ts';
 import type { CpuWeights } from '../../src/train/weights.ts';
 import { memorySource } from '../support/memory-source.ts';
 
@@ -61,7 +61,7 @@ async function checkpointOf(spec: ModelSpec, weights: CpuWeights) {
 
 /** Perplexity of held-out text. */
 async function perplexityOf(spec: ModelSpec, weights: CpuWeights): Promise<number> {
-  const trainer = new Trainer(spec, { weights }, { schedule, length: LENGTH });
+  const trainer = new JaxTrainer(spec, { weights }, { schedule, length: LENGTH });
   const loss = await trainer.loss(streamOf(heldOut, heldOut.length).next());
   trainer.dispose();
   return Math.exp(loss);
@@ -72,7 +72,11 @@ describe('healing', () => {
   let pruned: CpuWeights;
   beforeAll(async () => {
     await startJax();
-    const trainer = new Trainer(parent, { weights: initialWeights(parent, 1) }, { schedule, length: LENGTH });
+    const trainer = new JaxTrainer(
+      parent,
+      { weights: initialWeights(parent, 1) },
+      { schedule, length: LENGTH },
+    );
     const stream = streamOf(windowsFrom(3, 400), 16);
     for (let i = 0; i < schedule.steps; i++) await trainer.train(stream.next());
     taught = await trainer.weights();
