@@ -92,7 +92,10 @@ describe('healing', () => {
     );
     const stream = streamOf(windowsFrom(3, 400), 16);
     console.log('made', performance.now());
-    for (let i = 0; i < schedule.steps; i++) { await trainer.train(stream.next()); if (i % 10 === 0) console.log(i, performance.now()); }
+    for (let i = 0; i < schedule.steps; i++) {
+      await trainer.train(stream.next());
+      if (i % 10 === 0) console.log(i, performance.now());
+    }
     taught = await trainer.weights();
     trainer.dispose();
     // As a conversion with no map fitted would: attention dropped, the second of the pair too.
