@@ -240,7 +240,6 @@ describe('converting', () => {
     ],
     ['pairs of layers apart', 'llama', { layers: [0, 2], sharePairs: 1 }, 'bad-argument', /at most 0 pairs/],
     ['too many pairs', 'llama', { keepAttention: 1, sharePairs: 2 }, 'bad-argument', /at most 1 pairs/],
-    ['healing what the trainer lacks', 'llama', { heal: { tokens: 9 } }, 'unsupported', /scaled rotary/],
     ['healing more than the text', 'mobilellm', { heal: { tokens: 1e5 } }, 'bad-argument', /pass 298 times/],
     ['a rank without maps', 'llama', { rank: 3 }, 'bad-argument', /no linear maps/],
     ['too high a rank', 'llama', { linear: true, rank: 41 }, 'bad-argument', /1 to the hidden size, 40/],
