@@ -130,6 +130,11 @@ export async function textWindows(
       throw new ShishuError('bad-argument', `${part.name} has no tokens.`, { details: { text: part.name } });
     all.healing.push({ name: part.name, weight: weightOf(part), windows });
   }
+  const healing = all.healing.reduce((sum, { windows }) => sum + countTokens(windows), 0);
+  log(
+    `text: ${countTokens(all.calibration)} tokens to fit to, ${countTokens(all.choosing)} to choose by, ${countTokens(all.test)} to measure on` +
+      (healTokens > 0 ? `, ${healing} to heal with` : ''),
+  );
   checkEnough(
     countTokens(all.calibration) + countTokens(all.choosing) + countTokens(all.test),
     spec.hiddenSize,
