@@ -143,7 +143,7 @@ describe('gradients agree with finite differences', () => {
   });
 
   it('of the loss of rows', () => {
-    const fixed = { NUMBERS: 'by_one', WG: 256, VOCAB: 5, MIX: 0.6, TEACHER: true };
+    const fixed = { NUMBERS: 'by_one', WG: 256, VOCAB: 5, MIX: 0.6, TEACHER: 'with_teacher' };
     const held: Held = {
       logits: floats(15, 2),
       teacher: floats(15, 2),
