@@ -2,11 +2,12 @@ import type { Kernel } from '../../gpu/kernel.ts';
 import { ADAMW, CLIP, SUM_SQUARES } from './adamw.ts';
 import { ADD_INTO, SCALE } from './elements.ts';
 import { HIDDEN_LOSS, ROW_LOSS } from './loss.ts';
-import { TRAIN_MATMUL } from './matmul.ts';
+import { MATMUL_LANES, MATMUL_TILED } from './matmul.ts';
 
 /** Every kernel of training alone. */
 export const TRAIN_KERNELS: readonly Kernel[] = [
-  TRAIN_MATMUL,
+  MATMUL_LANES,
+  MATMUL_TILED,
   ROW_LOSS,
   HIDDEN_LOSS,
   SUM_SQUARES,
