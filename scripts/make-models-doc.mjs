@@ -22,7 +22,7 @@ const NORM_AFTER = ['shaders/norm.wgsl', 'src/kernels/norm.ts', 'src/model/weigh
 const GELU = ['shaders/shared/out_swiglu.wgsl', 'src/kernels/matmul.ts'];
 const NORM_WHOLE = ['shaders/rope.wgsl', 'src/kernels/rope.ts', 'src/kernels/matmul.ts', 'src/model/spec.ts'];
 const CONV = [
-  'shaders/conv.wgsl',
+  'shaders/features/conv.wgsl',
   ...['conv', 'all'].map((name) => `src/kernels/${name}.ts`),
   ...['spec', 'fold', 'weights', 'kvcache', 'forward'].map((name) => `src/model/${name}.ts`),
   ...['runner', 'prefix-cache', 'modes'].map((name) => `src/engine/${name}.ts`),
@@ -112,7 +112,7 @@ not run.
 |---|---|---|---|
 ${rows.join('\n')}
 
-\`mobilellm\` is read as \`llama\`; \`shishu-llama\` is the project's own. Rotary embeddings: default, linear, dynamic (up to the
+\`mobilellm\` is read as \`llama\`; \`shishu-llama\` and \`shishu\` are ShishuLMs ([layouts](convert.md#the-childs-folder)). Rotary embeddings: default, linear, dynamic (up to the
 model's own context), llama3, YaRN and longrope, whose long factors count where the model is loaded with a context past the
 original one. [Sliding windows](#sliding-windows) of Mistral, Phi-3, Qwen 2 and 3 and Gemma 3 cost what they hold. Any field of a
 config that is neither read nor known to change nothing is refused by name. Gemma's embeddings are multiplied by the root of the

@@ -2,8 +2,16 @@ import { writeFile } from 'node:fs/promises';
 import { analysisTable, analyze } from '../convert/analyze.ts';
 import { bytesOf, refuseChild, withOnGpu } from '../convert/on-gpu.ts';
 import { textWindows } from '../convert/text.ts';
-import { type Command, cacheOf, flag, GPU_HELP, text } from './args.ts';
-import { parseTextCommand, TEXT_HELP, textOptionsOf } from './convert-options.ts';
+import { timeLeft } from '../convert/time-left.ts';
+import { type Command, cacheOf, flag, GPU_HELP, text, wholeNumberOf } from './args.ts';
+import {
+  CHOICE_HELP,
+  CHOICE_OPTIONS,
+  choiceOptionsOf,
+  parseTextCommand,
+  TEXT_HELP,
+  textOptionsOf,
+} from './convert-options.ts';
 import { provideGpu } from './gpu.ts';
 import { log, openModelFolder, print, printJson, showBytes } from './io.ts';
 
@@ -13,14 +21,24 @@ export const command: Command = {
   For each attention block, on text that nothing was fitted to: R² of the best linear map from its normalised
   input to its output (without the residual, by place in the window), block influence, the perplexity with that
   block's attention dropped or made linear, its GPU time (where the adapter has timestamp-query) and its bytes.
+  Then the order in which attention may go: blocks are chosen one by one, each time the one that is missed least.
 
+  --choose N       how many are chosen; the others follow by what they cost when last measured (a third)
+${CHOICE_HELP}
 ${TEXT_HELP}
   --out FILE       also write the analysis as JSON
 ${GPU_HELP}
   --json           one JSON object on stdout instead of the table`,
 
   async run(argv, signal, corpus) {
-    const { values, folder, profile } = parseTextCommand(argv, { out: text, json: flag });
+    const { values, folder, profile } = parseTextCommand(argv, {
+      out: text,
+      json: flag,
+      choose: text,
+      ...CHOICE_OPTIONS,
+    });
+    const count = wholeNumberOf('choose', values.choose, 1, 9999);
+    const choosing = choiceOptionsOf(values);
     const options = await textOptionsOf(values, signal);
     provideGpu(values.adapter);
     await withOnGpu(
@@ -29,9 +47,12 @@ ${GPU_HELP}
       async (model) => {
         refuseChild(model);
         const windows = await textWindows(model, { ...options, corpus }, log);
-        const { analysis } = await analyze(model.runner, model.plan, windows, {
+        const { analysis } = await analyze(model, windows, {
           storedBytes: bytesOf(model.dtype),
+          count,
+          choosing,
           signal,
+          onProgress: timeLeft(log, 'measuring and choosing blocks'),
         });
         if (values.out !== undefined) await writeFile(values.out, `${JSON.stringify(analysis, null, 2)}\n`);
         if (values.json) printJson(analysis);

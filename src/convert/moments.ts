@@ -1,13 +1,13 @@
 import type { Runner } from '../engine/runner.ts';
 import { ShishuError } from '../errors.ts';
 import { guardMemory, readBuffer } from '../gpu/buffer.ts';
-import { type Gpu, throwIfLost } from '../gpu/device.ts';
+import type { Gpu } from '../gpu/device.ts';
 import { type Dispatch, Recorder } from '../gpu/recorder.ts';
 import { addMoments, type MomentBuffers, momentBytes } from '../kernels/moments.ts';
 import { norm } from '../kernels/norm.ts';
 import { stride } from '../kernels/tensor.ts';
 import type { Plan } from '../model/spec.ts';
-import { encodePass, type HookedForward, type HookPoint, makeHookedForward } from './hooks.ts';
+import { beforeMixer, behindMixer, encodePass, type HookPoint, keepStates, type Stack } from './stack.ts';
 
 /**
  * Sums over tokens of all that a least-squares map from z to a needs: z = x / rms(x), a block's normalised input, and a, its
@@ -27,120 +27,148 @@ export interface Moments {
   aa: number;
 }
 
-/** Sums moments of some blocks on the GPU. */
-export interface Accumulator {
-  /** Adds the tokens of a window. */
-  run(window: readonly number[]): Promise<void>;
-  /**
-   * The moments by layer since the last call, with errors of about 2^-42 of what was added.
-   * @throws ShishuError `bad-argument` when a value was NaN, infinite or beyond 2^50
-   */
-  take(): Promise<Map<number, Moments>>;
-  close(): void;
-}
-
 /** Most layers whose sums take at most `budget` bytes on the GPU, but one at least. */
 export const layersWithin = (budget: number, d: number): number =>
   Math.max(1, Math.floor(budget / Object.values(momentBytes(d)).reduce((sum, bytes) => sum + bytes)));
 
-/**
- * Makes an accumulator of a plan's layers. z and a are f32, as the forward has them: z is just what a linear map gets.
- * @param layers ascending; one alone with a student, for a is kept of one until the student has run
- * @param student plan that z is taken from, where it is not `plan`, which a is of
- * @throws ShishuError `does-not-fit` when a matrix of sums is larger than the GPU can bind
- */
-export async function makeAccumulator(
-  runner: Runner,
-  plan: Plan,
-  layers: readonly number[],
-  student?: Plan,
-): Promise<Accumulator> {
-  const { parts, ledger } = runner;
-  const { gpu, tuning, spec, scratch, kv } = parts;
-  const { x, step } = scratch;
-  const d = spec.hiddenSize;
-  const rowBytes = 4 * stride(d);
-  const held: GPUBuffer[] = [];
-  const make = (label: string, bytes: number): GPUBuffer => {
-    const buffer = ledger.storage(label, bytes, 'scratch');
-    held.push(buffer);
-    return buffer;
-  };
-  const forwards: HookedForward[] = [];
-  const close = (): void => {
-    for (const forward of forwards) forward.close();
-    for (const buffer of held) ledger.release(buffer);
-  };
-  try {
-    forwards.push(await makeHookedForward(runner, plan, layers));
-    if (student) forwards.push(await makeHookedForward(runner, student, layers));
-    const last = forwards.at(-1)!;
-    const { z, before, after, sums } = await guardMemory(gpu, 'the sums of calibration', () => ({
-      z: make('z', scratch.rows * rowBytes),
-      // Of a whole window: the student's run follows the teacher's.
-      before: make('x before', kv.context * rowBytes),
-      after: make('x after', kv.context * rowBytes),
-      sums: new Map(layers.map((layer) => [layer, allocate(gpu, d, layer, make)] as const)),
-    }));
+/** Sums moments of some layers on the GPU. z and a are f32, as the forward has them: z is just what a linear map gets. */
+export class MomentSums {
+  readonly #runner: Runner;
+  readonly #held: GPUBuffer[] = [];
+  readonly #normalise: Dispatch[] = [];
+  readonly #sums = new Map<number, { buffers: MomentBuffers; add: Dispatch[] }>();
+  /** Of a whole window, by position. */
+  #before!: GPUBuffer;
+  #after!: GPUBuffer;
+  #tokens = 0;
+
+  private constructor(runner: Runner) {
+    this.#runner = runner;
+  }
+
+  /**
+   * @param rows of the stack that is run
+   * @throws ShishuError `does-not-fit` when a matrix of sums is larger than the GPU can bind, `out-of-memory`
+   */
+  static async make(runner: Runner, rows: GPUBuffer, layers: readonly number[]): Promise<MomentSums> {
+    const sums = new MomentSums(runner);
+    try {
+      await sums.#allocate(rows, layers);
+      return sums;
+    } catch (error) {
+      sums.close();
+      throw error;
+    }
+  }
+
+  async #allocate(rows: GPUBuffer, layers: readonly number[]): Promise<void> {
+    const { parts, ledger } = this.#runner;
+    const { gpu, tuning, spec, scratch, kv } = parts;
+    const { x, step } = scratch;
+    const d = spec.hiddenSize;
+    const rowBytes = 4 * stride(d);
+    const make = (label: string, bytes: number): GPUBuffer => {
+      const buffer = ledger.storage(label, bytes, 'scratch');
+      this.#held.push(buffer);
+      return buffer;
+    };
+    const { z, buffers } = await guardMemory(gpu, 'the sums of calibration', () => {
+      this.#before = make('x before', kv.context * rowBytes);
+      this.#after = make('x after', kv.context * rowBytes);
+      return {
+        z: make('z', scratch.rows * rowBytes),
+        buffers: layers.map((layer) => [layer, allocate(gpu, d, layer, make)] as const),
+      };
+    });
     const record = (add: (recorder: Recorder) => void): Promise<Dispatch[]> => {
       const recorder = new Recorder(gpu);
       add(recorder);
       return recorder.finish();
     };
-    const normalise = await record((recorder) =>
-      norm(gpu, tuning, recorder, {
-        label: 'z',
-        x,
-        out: z,
-        eps: spec.rmsNormEps,
-        head: false,
-        step,
-      }),
-    );
-    const additions = new Map<number, Dispatch[]>();
-    for (const [layer, to] of sums) {
-      const call = { d, z, before, after, rows: last.rows, to, step };
-      additions.set(layer, await record((recorder) => addMoments(recorder, call)));
+    const normed = { label: 'z', x, out: z, eps: spec.rmsNormEps, head: false, step };
+    this.#normalise.push(...(await record((recorder) => norm(gpu, tuning, recorder, normed))));
+    const [before, after] = [this.#before, this.#after];
+    for (const [layer, to] of buffers) {
+      const add = await record((recorder) => addMoments(recorder, { d, z, before, after, rows, to, step }));
+      this.#sums.set(layer, { buffers: to, add });
     }
-    const keep = ({ encoder, step: { rows }, position }: HookPoint, to: GPUBuffer): void =>
-      encoder.copyBufferToBuffer(x.buffer, 0, to, position * rowBytes, rows * rowBytes);
-    const sum = ({ encoder, layer, step }: HookPoint): void =>
-      encodePass(encoder, additions.get(layer)!, step);
-    let n = 0;
-    return {
-      async run(window) {
-        n += window.length;
-        await forwards[0]!.run(window, (point) => {
-          keep(point, point.after ? after : before);
-          if (student) return;
-          if (point.after) sum(point);
-          else encodePass(point.encoder, normalise, point.step);
-        });
-        await forwards[1]?.run(window, (point) => {
-          if (point.after) return;
-          encodePass(point.encoder, normalise, point.step);
-          sum(point);
-        });
-        // Else all windows would queue up at once.
-        await gpu.readBack.told(gpu.device.queue.onSubmittedWorkDone());
-        throwIfLost(gpu);
-      },
-      async take() {
-        const moments = new Map<number, Moments>();
-        for (const [layer, buffers] of sums) moments.set(layer, await read(gpu, d, n, layer, buffers));
-        const encoder = gpu.device.createCommandEncoder();
-        for (const buffers of sums.values())
-          for (const buffer of Object.values(buffers)) encoder.clearBuffer(buffer);
-        gpu.device.queue.submit([encoder.finish()]);
-        n = 0;
-        return moments;
-      },
-      close,
-    };
-  } catch (error) {
-    close();
-    throw error;
   }
+
+  /** Keeps the hidden states at a point as those before the mixer, and makes z of them. */
+  before(point: HookPoint): void {
+    keepStates(this.#runner.parts, point, this.#before);
+    encodePass(point.encoder, this.#normalise, point.step);
+  }
+
+  /** Keeps the hidden states at a point as those behind the mixer. */
+  after(point: HookPoint): void {
+    keepStates(this.#runner.parts, point, this.#after);
+  }
+
+  /** Takes the hidden states of a whole window as those behind the mixer. */
+  afterOf(encoder: GPUCommandEncoder, states: GPUBuffer, tokens: number): void {
+    encoder.copyBufferToBuffer(
+      states,
+      0,
+      this.#after,
+      0,
+      4 * tokens * stride(this.#runner.parts.spec.hiddenSize),
+    );
+  }
+
+  /** Adds the rows of a step to the sums of a layer: z as last made, and what is behind the mixer less what is before it. */
+  add({ encoder, step }: HookPoint, layer: number): void {
+    encodePass(encoder, this.#sums.get(layer)!.add, step);
+  }
+
+  /** As many tokens were added to each layer. */
+  count(tokens: number): void {
+    this.#tokens += tokens;
+  }
+
+  /**
+   * The moments by layer since the last call, with errors of about 2^-42 of what was added.
+   * @throws ShishuError `bad-argument` when a value was NaN, infinite or beyond 2^50
+   */
+  async take(): Promise<Map<number, Moments>> {
+    const { gpu, spec } = this.#runner.parts;
+    const moments = new Map<number, Moments>();
+    for (const [layer, { buffers }] of this.#sums)
+      moments.set(layer, await read(gpu, spec.hiddenSize, this.#tokens, layer, buffers));
+    const encoder = gpu.device.createCommandEncoder();
+    for (const { buffers } of this.#sums.values())
+      for (const buffer of Object.values(buffers)) encoder.clearBuffer(buffer);
+    gpu.device.queue.submit([encoder.finish()]);
+    this.#tokens = 0;
+    return moments;
+  }
+
+  close(): void {
+    for (const buffer of this.#held) this.#runner.ledger.release(buffer);
+  }
+}
+
+/** Adds a window to the sums of layers, ascending, each on what the plan itself gives it. */
+export async function addWindow(
+  sums: MomentSums,
+  stack: Stack,
+  plan: Plan,
+  layers: readonly number[],
+  window: readonly number[],
+): Promise<void> {
+  await stack.run(window, plan, {
+    to: behindMixer(layers.at(-1)!),
+    places: layers.flatMap((layer) => [beforeMixer(layer), behindMixer(layer)]),
+    hook(point) {
+      if (point.place % 2 === 0) {
+        sums.before(point);
+        return;
+      }
+      sums.after(point);
+      sums.add(point, (point.place - 1) / 2);
+    },
+  });
+  sums.count(window.length);
 }
 
 function allocate(

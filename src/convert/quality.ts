@@ -8,14 +8,16 @@ import { Bpe } from '../train/bpe.ts';
 import type { ChatCorpus } from '../train/chat-corpus.ts';
 import { knowsChatFormat } from '../train/chat-format.ts';
 import { evaluate, type Scorer } from '../train/evaluate.ts';
-import { bestRun, calibrate, type LoadedModel, perplexity, prunedModel } from './calibrate.ts';
-import { childConfig } from './child.ts';
-import { healWritten, writeChild } from './convert.ts';
+import { calibrate, type LoadedModel, perplexity, prunedModel } from './calibrate.ts';
+import { childConfig, pairsOf } from './child-config.ts';
+import { chooseLayers } from './choose-layers.ts';
 import type { Fit } from './fit.ts';
-import { checkHealing, type HealOptions } from './heal.ts';
+import { checkHealing, type HealOptions } from './heal-plan.ts';
 import { stageMemory } from './memory-folder.ts';
 import { type OnGpu, type OpenOptions, refuseChild, withOnGpu } from './on-gpu.ts';
+import { layersText } from './target.ts';
 import { type TokenCounts, tokenCounts, type Windows } from './windows.ts';
+import { healWritten, writeChild } from './write-child.ts';
 
 /** The ways to do without attention that are compared, as columns are headed. */
 export const WAYS = {
@@ -110,7 +112,7 @@ export async function measureQuality(
   const { log = () => {}, signal, heal, scratch } = options;
   const { spec, configJson, plan, runner } = parent;
   refuseChild(parent);
-  if (heal) checkHealing(spec, windows.healing, heal);
+  if (heal) checkHealing(spec, windows, heal);
   const blocks = spec.blocks.length;
   const counts = [...new Set(options.fractions.map((fraction) => Math.round(fraction * blocks)))]
     .filter((kept) => kept < blocks)
@@ -128,23 +130,26 @@ export async function measureQuality(
     row.ways[way] = measured;
     log(`${kept} of ${blocks} blocks, ${WAYS[way]}: ${cell(measured, whole)}`);
   };
-  const choose = async (kept: number, mode: Mode): Promise<number[]> =>
-    (await bestRun(parent, windows, blocks - kept, mode, signal)).layers;
+  /** Blocks in the order in which they are chosen, as many as the most that any row is without. */
+  const choose = async (mode: 'skip' | 'linear'): Promise<(kept: number) => number[]> => {
+    const count = blocks - Math.min(blocks, ...counts);
+    const { chosen } = await chooseLayers(parent, windows, { mode, count }, { log, signal });
+    const order = chosen.map(({ layer }) => layer);
+    return (kept) => order.slice(0, blocks - kept).sort((a, b) => a - b);
+  };
   const addPruned = (way: Way, layers: number[], mode: Mode): Promise<void> =>
     add(way, layers, prunedModel(parent, layers, mode));
 
   const whole: Measured = { ...(await measure(parent)), layers: [] };
   log(`parent: ${cell(whole)}`);
-  for (const kept of counts) await addPruned('dropped', await choose(kept, 'skip'), 'skip');
-  // Runs are compared by maps fitted to every block at once; the chosen run's are then fitted one after the other.
-  const all = plan.map(({ layer }) => layer);
-  await calibrate(runner, plan, windows, all, { signal });
-  const chosen: number[][] = [];
-  for (const kept of counts) chosen.push(await choose(kept, 'linear'));
-  for (const layers of chosen) {
+  const dropped = await choose('skip');
+  for (const kept of counts) await addPruned('dropped', dropped(kept), 'skip');
+  // They are chosen by maps fitted to every block at once; those of the chosen ones are then fitted one after the other.
+  const linear = await choose('linear');
+  for (const layers of counts.map(linear)) {
     const fits = await calibrate(runner, plan, windows, layers, { sequential: true, signal });
     await addPruned('linear', layers, 'linear');
-    const pairs = Math.floor(layers.length / 2);
+    const pairs = pairsOf(layers).length;
     if (heal) await child(layers, fits, 0);
     if (pairs > 0) await child(layers, fits, pairs);
   }
@@ -171,7 +176,11 @@ export async function measureQuality(
   };
 
   function childJson(layers: readonly number[], sharedPairs = 0) {
-    return childConfig(configJson, spec, { layers, sharedPairs, linear: true });
+    return childConfig(configJson, spec, {
+      layers,
+      pairs: pairsOf(layers).slice(0, sharedPairs),
+      linear: true,
+    });
   }
 
   /** Measures a child with linear maps as it is written, and healed. */
@@ -219,8 +228,6 @@ const cell = ({ perplexity, answers }: Measured, parent?: Measured): string => {
 export function qualityTable(quality: Quality): string {
   const { blocks, parent, rows, tokens, healTokens, within5, linearNotBetter } = quality;
   const ways = (Object.keys(WAYS) as Way[]).filter((way) => rows.some((row) => row.ways[way]));
-  const range = (layers: readonly number[]): string =>
-    layers.length > 1 ? `${layers[0]}-${layers.at(-1)}` : `${layers[0]}`;
   const { questions } = parent.answers ?? {};
   return [
     `Perplexity on ${tokens.test} test tokens (against the parent's)${questions ? `, exact answers to ${questions} questions` : ''}; ` +
@@ -231,7 +238,7 @@ export function qualityTable(quality: Quality): string {
       ['attention kept', 'taken from: dropped / linear', ...ways.map((way) => WAYS[way])],
       rows.map(({ kept, ways: measured }) => [
         `${kept} of ${blocks} (${((100 * kept) / blocks).toFixed(0)} %)`,
-        [measured.dropped, measured.linear].map((way) => (way ? range(way.layers) : '')).join(' / '),
+        [measured.dropped, measured.linear].map((way) => (way ? layersText(way.layers) : '')).join(' / '),
         ...ways.map((way) => {
           const value = measured[way];
           return value ? cell(value, parent) : '';

@@ -1,3 +1,4 @@
+import { ShishuError } from '../errors.ts';
 import type { Ledger } from '../gpu/buffer.ts';
 import type { Gpu } from '../gpu/device.ts';
 import { gainSize, rowBytes, stride, type Weight, type WeightDtype } from '../kernels/tensor.ts';
@@ -66,9 +67,9 @@ export interface ConvWeights {
 
 /** The linear map that stands in for a block's attention: `up (down z) + b`, or `up z + b` where it is whole. */
 export interface LinearWeights {
-  /** `(rank, hidden)` */
+  /** `(rank, inputs * hidden)` */
   down: Weight | undefined;
-  /** `(hidden, rank)`; `(hidden, hidden)` of a whole map. */
+  /** `(hidden, rank)`; `(hidden, inputs * hidden)` of a whole map. */
   up: Weight;
 }
 
@@ -304,7 +305,9 @@ export function allocateWeights(
       });
     }
     if (mixer.kind === 'linear') {
-      const { down, up } = mixer;
+      const { down, up, inputs = 1 } = mixer;
+      if (inputs > 1)
+        throw new ShishuError('unsupported', `Block ${layer}'s linear map of ${inputs} inputs is not run.`);
       const map = (matrix: Matrix): Weight =>
         make.matrix({ label: `block ${layer} linear`, matrices: [matrix], unit: 4 });
       weights.linear.set(layer, { down: down && map(down), up: map(up) });
