@@ -77,7 +77,7 @@ function cut(
 /** @throws ShishuError as `checkHealing`, with the name of the form's field in its details */
 function checkField(parent: OnGpu, windows: Windows, heal: HealOptions): void {
   try {
-    checkHealing(parent.spec, windows.healing, heal);
+    checkHealing(parent.spec, windows, heal);
   } catch (cause) {
     const { code, message, details, mend } = cause as ShishuError;
     throw new ShishuError(code, message, { details: { ...details, field: 'heal' }, mend, cause });

@@ -3,17 +3,23 @@ import { specOf } from '../families/index.ts';
 import { openCheckpoint } from '../formats/checkpoint.ts';
 import { readJson } from '../formats/json.ts';
 import { readOptional } from '../formats/source.ts';
+import { MOST_INPUTS } from '../kernels/inputs.ts';
 import type { Mode } from '../model/prune.ts';
 import { kvBytesPerToken, type ModelSpec, parameterCount, planOf, tensorsOf } from '../model/spec.ts';
+import { hashOf } from '../train/random.ts';
 import { ANALYSIS_FILE, type AnalysedOrder, orderWithout } from './analysis-file.ts';
 import { measureMaps } from './analyze.ts';
 import { calibrate, perplexity, prunedModel, wholePerplexity } from './calibrate.ts';
-import { childConfig, childTensors, healedTensors, modelBytes, pairsOf } from './child.ts';
-import { type Choice, type ChooseOptions, choiceText, chooseBlocks } from './choose.ts';
+import { childTensors, healedTensors, modelBytes } from './child.ts';
+import { childConfig, MODELING_FILE, pairsOf } from './child-config.ts';
+import type { Choice } from './choose.ts';
+import { type ChoosingOptions, chooseLayers } from './choosing.ts';
 import type { Fit } from './fit.ts';
-import { checkHealing, type Healing, type HealOptions, heal, type Log } from './heal.ts';
+import { checkHealing, type Healing, type HealOptions, heal } from './heal.ts';
+import { readHealing, writeHealing } from './healing-file.ts';
+import type { HealingRun, Log } from './healing-run.ts';
 import { bytesOf, type OnGpu, type OpenOptions, refuseChild, withOnGpu } from './on-gpu.ts';
-import { recallListsOf } from './recall.ts';
+import { Progress } from './progress.ts';
 import { type ConvertReport, REPORT_FILE } from './report.ts';
 import type { Share } from './share.ts';
 import { measureSpeed } from './speed.ts';
@@ -27,6 +33,8 @@ export interface ConvertOptions extends Target {
   linear?: boolean;
   /** Most that the maps' rank may be (default the hidden size). Below half the hidden size they are stored as two factors. */
   rank?: number | undefined;
+  /** Positions that each map sees, its own the last of them (default 1). */
+  inputs?: number | undefined;
   /** Pairs of MLP-only blocks that share one MLP (default 0). */
   sharePairs?: number;
   /** How a pair's MLPs become one (default `average`). */
@@ -35,13 +43,17 @@ export interface ConvertOptions extends Target {
   heal?: HealOptions | undefined;
   /** How blocks are chosen, where the target does not name them. */
   choosing?: ChoosingOptions | undefined;
-  /** The parent's analysed order: where blocks are named, the child's folder gets what is left of it. */
+  /** The parent's analysed order: where the target names the blocks, the child's folder gets what is left of it. */
   order?: AnalysedOrder;
   log?: Log;
   signal?: AbortSignal | undefined;
 }
 
-export type ChoosingOptions = Pick<ChooseOptions, 'weights' | 'among' | 'notes' | 'onMeasured'>;
+const { [`./${MODELING_FILE}`]: MODELING = '' } = import.meta.glob<string>('./modeling_shishu.py', {
+  query: '?raw',
+  import: 'default',
+  eager: true,
+});
 
 /** Files beside the weights that a child takes over from its parent. */
 const COPIED = [
@@ -68,9 +80,17 @@ const MEMORY_CONTEXT = 2048;
 function checkTarget(parent: OnGpu, options: ConvertOptions): ReturnType<typeof targetOf> {
   refuseChild(parent);
   const { spec, configJson, dtype } = parent;
-  const { sharePairs = 0, linear = false, rank } = options;
+  const { sharePairs = 0, linear = false, rank, inputs } = options;
   const childSpec = (layers: readonly number[], sharedPairs: number): ModelSpec =>
-    specOf(childConfig(configJson, spec, { layers, sharedPairs, linear, rank }));
+    specOf(
+      childConfig(configJson, spec, {
+        layers,
+        pairs: pairsOf(layers).slice(0, sharedPairs),
+        linear,
+        rank,
+        inputs,
+      }),
+    );
   const first = (count: number): number[] => Array.from({ length: count }, (_, layer) => layer);
   const bytesAt = (mlpOnly: number): number => {
     const pairs = Math.min(sharePairs, Math.floor(mlpOnly / 2));
@@ -78,13 +98,19 @@ function checkTarget(parent: OnGpu, options: ConvertOptions): ReturnType<typeof 
     return modelBytes(child, bytesOf(dtype), Math.min(MEMORY_CONTEXT, spec.maxPositions));
   };
   const target = targetOf(options, spec.blocks.length, bytesAt);
-  const layers = target.layers ?? first(target.count ?? 1);
-  if (!Number.isInteger(sharePairs) || sharePairs < 0) checkPairs(layers, sharePairs);
-  if (target.layers ?? target.count) checkPairs(layers, sharePairs);
-  if (rank !== undefined && !linear)
-    throw new ShishuError('bad-argument', 'A rank was given, but no linear maps are asked for.', {
-      details: { rank },
-      mend: 'Ask for linear maps too.',
+  // As many pairs as there can be; which blocks these are is not known yet.
+  const layers = target.layers ?? first(target.count ?? spec.blocks.length);
+  checkPairs(layers, sharePairs);
+  for (const [name, value] of Object.entries({ rank, inputs }))
+    if (value !== undefined && !linear)
+      throw new ShishuError('bad-argument', `${NAMES[name]} given, but no linear maps are asked for.`, {
+        details: { [name]: value },
+        mend: 'Ask for linear maps too.',
+      });
+  if (inputs !== undefined && !(Number.isInteger(inputs) && inputs >= 1 && inputs <= MOST_INPUTS))
+    throw new ShishuError('bad-argument', `Maps are to see ${inputs} positions.`, {
+      details: { inputs, limit: MOST_INPUTS },
+      mend: `Give a whole number from 1 to ${MOST_INPUTS}.`,
     });
   if (rank !== undefined && !(Number.isInteger(rank) && rank >= 1 && rank <= spec.hiddenSize))
     throw new ShishuError('bad-argument', `The rank of maps is ${rank}.`, {
@@ -92,9 +118,11 @@ function checkTarget(parent: OnGpu, options: ConvertOptions): ReturnType<typeof 
       mend: `Give a whole number from 1 to the hidden size, ${spec.hiddenSize}.`,
     });
   // Also refuses what the layout cannot express.
-  childSpec(layers, Math.min(sharePairs, pairsOf(layers).length));
+  childSpec(layers, sharePairs);
   return target;
 }
+
+const NAMES: Readonly<Record<string, string>> = { rank: 'A rank was', inputs: 'Inputs were' };
 
 /** @throws ShishuError `bad-argument` when so many pairs of neighbours are not among these layers */
 function checkPairs(layers: readonly number[], sharePairs: number): void {
@@ -107,163 +135,219 @@ function checkPairs(layers: readonly number[], sharePairs: number): void {
   );
 }
 
-/** Chooses blocks one by one, with maps in their place where the child is to have them. */
-export async function chooseLayers(
-  parent: OnGpu,
-  windows: Windows,
-  target: Pick<ChooseOptions, 'mode' | 'count' | 'within'>,
-  options: ChoosingOptions & { log?: Log | undefined; signal?: AbortSignal | undefined } = {},
-): Promise<Choice> {
-  const { runner, plan, spec, source } = parent;
-  const { log = () => {}, signal, ...choosing } = options;
-  const lists = recallListsOf(parent, windows);
-  // Every block needs a map to be compared with the others.
-  if (target.mode === 'linear') {
-    const told = timeLeft(log, 'fitting a map to every block');
-    await calibrate(
-      runner,
-      plan,
-      windows,
-      plan.map(({ layer }) => layer),
-      { signal, onProgress: told },
-    );
-  }
-  const told = timeLeft(log, 'choosing blocks');
-  const choice = await chooseBlocks(runner, plan, windows.choosing, lists, {
-    ...target,
-    ...choosing,
-    about: JSON.stringify([source.name, spec, windows.calibration]),
-    signal,
-    onProgress: told,
-    onChosen: (block, { nats, recall }) =>
-      log(
-        `block ${block.layer}: ${(block.nats - nats).toFixed(3)} nats over the parent` +
-          (recall && block.recall
-            ? `, recall ${block.recall.accuracy.toFixed(2)} of ${recall.accuracy.toFixed(2)}`
-            : ''),
-      ),
-  });
-  log(choiceText(target.mode === 'skip' ? 'dropped' : 'linear', choice));
-  return choice;
+/** What must be the same for a conversion to be gone on with. */
+function identityOf(parent: OnGpu, options: ConvertOptions): Record<string, unknown> {
+  const {
+    order: _,
+    log: __,
+    signal: ___,
+    heal: { checkpointMinutes: ____, ...heal } = {},
+    ...asked
+  } = options;
+  return {
+    parent: hashOf(JSON.stringify(parent.configJson)),
+    'bytes of the parent': parent.checkpoint.bytes,
+    ...asked,
+    ...(options.heal ? named('heal', heal) : { heal: null }),
+  };
 }
 
+/** Fields with a name before theirs. */
+const named = (name: string, fields: object): Record<string, unknown> =>
+  Object.fromEntries(Object.entries(fields).map(([field, value]) => [`${name}.${field}`, value]));
+
+/** What tells one text from another. */
+const textHash = ({ healing, ...sets }: Windows): number =>
+  hashOf(JSON.stringify([sets, healing.map(({ weight, windows }) => [weight, windows])]));
+
 /**
- * Makes a ShishuLM of a parent and writes its folder, whole or not at all.
+ * Makes a ShishuLM of a parent and writes its folder, whole or not at all. Where the folder has a `place`, each stage's result is
+ * kept there as it is done, and healing's checkpoints: the same call goes on from them.
  * @param text windows of the calibration text, asked for when the options are known to be good
- * @throws ShishuError `bad-argument`, `unsupported`, `io`, `aborted`, and as `loadModel`
+ * @throws ShishuError `bad-argument`, `unsupported`, `io`, `aborted`, `bad-checkpoint`, and as `loadModel`
  */
 export async function convert(
   parent: OnGpu,
-  text: () => Promise<Windows>,
+  text: (progress: Progress) => Promise<Windows>,
   stage: Stage,
   options: ConvertOptions,
   gpuOptions: OpenOptions = {},
 ): Promise<ConvertReport> {
-  const { log = () => {}, linear = false, rank, sharePairs = 0, share = 'average', signal } = options;
-  const { spec, configJson, plan, runner } = parent;
+  const { log = () => {}, signal } = options;
   const target = checkTarget(parent, options);
-  const windows = await text();
-  if (options.heal) checkHealing(spec, windows.healing, options.heal);
-  const steps: ConvertReport['steps'] = [];
-  const step = async (name: string, value: Promise<number>): Promise<void> => {
-    steps.push({ step: name, perplexity: await value });
-    log(`${name}: perplexity ${steps.at(-1)!.perplexity.toFixed(3)}`);
-  };
-  const progress = (what: string) => (done: number, total: number) => {
-    if (done === total) log(`${what}: ${total} windows`);
-  };
-  const testIn = (mode: Mode, layers: readonly number[]): Promise<number> =>
-    perplexity(prunedModel(parent, layers, mode), windows.test, signal);
-  await step('parent', wholePerplexity(parent, windows.test, signal));
-
-  let fits = new Map<number, Fit>();
-  let { layers } = target;
-  let choice: Choice | undefined;
-  if (!layers) {
-    const mode = linear ? 'linear' : 'skip';
-    const wanted = { mode, count: target.count, within: options.maxPerplexity } as const;
-    choice = await chooseLayers(parent, windows, wanted, { ...options.choosing, log, signal });
-    layers = choice.chosen.map(({ layer }) => layer).sort((a, b) => a - b);
-    if (layers.length === 0)
-      throw new ShishuError('bad-argument', 'No block can lose its attention for so little perplexity.', {
-        details: { maxPerplexity: options.maxPerplexity ?? null },
-        mend: 'Allow more, or give the number of blocks to keep.',
-      });
-    checkPairs(layers, sharePairs);
-  }
-  log(`layers ${layersText(layers)} lose their attention`);
-  await step('attention dropped', testIn('skip', layers));
-  const r2: ConvertReport['r2'] = [];
-  if (linear) {
-    fits = await calibrate(runner, plan, windows, layers, {
-      sequential: true,
-      rank,
-      signal,
-      onProgress: progress('fitting one block after the other'),
-    });
-    await step('linear maps', testIn('linear', layers));
-    const measured = await measureMaps(runner, plan, layers, windows.test, signal);
-    for (const [layer, { alpha, rank }] of fits) r2.push({ layer, r2: measured.get(layer)!.r2, alpha, rank });
-  }
-
-  const json = childConfig(configJson, spec, { layers, sharedPairs: sharePairs, linear, rank });
-  const child = specOf(json);
   const staged = await stage();
+  const progress = await Progress.open(staged, identityOf(parent, options));
   try {
-    throwIfAborted(signal);
-    await writeChild(staged, parent, json, fits, share);
-    const measureWritten = (name: string): Promise<void> =>
-      withOnGpu(staged.source, gpuOptions, (written) =>
-        step(name, perplexity(written, windows.test, signal)),
-      );
-    const shared = `${sharePairs} ${sharePairs === 1 ? 'pair' : 'pairs'} shared (${share})`;
-    await measureWritten(sharePairs > 0 ? `written, ${shared}` : 'written');
-    let healing: ConvertReport['healing'];
-    if (options.heal) {
-      const done = await healWritten(staged, parent, windows, { ...options.heal, log, signal });
-      await measureWritten('healed');
-      const [before, after] = steps.slice(-2).map(({ perplexity }) => perplexity);
-      healing = { ...done, perplexity: { before: before!, after: after! } };
-    }
-    const speed = await withOnGpu(staged.source, gpuOptions, (written) =>
-      measureSpeed(parent, written, signal),
-    );
-    const parameters = { parent: parameterCount(spec), child: parameterCount(child) };
-    const report: ConvertReport = {
-      front: layers[0]!,
-      mlpOnly: layers.length,
-      end: spec.blocks.length - 1 - layers.at(-1)!,
-      sharedPairs: sharePairs,
-      share: sharePairs > 0 ? share : undefined,
-      layers: [...layers],
-      choice,
-      r2,
-      steps,
-      healing,
-      speed,
-      tokens: tokenCounts(windows),
-      parameters,
-      weightBytes: {
-        parent: bytesOf(parent.dtype) * parameters.parent,
-        child: bytesOf(parent.dtype) * parameters.child,
-      },
-      kvBytesPerToken: {
-        parent: kvBytesPerToken(spec, plan, 4),
-        child: kvBytesPerToken(child, planOf(child), 4),
-      },
-    };
-    const given = choice ? { skip: choice.order, linear: choice.order } : options.order;
-    if (given) {
-      const order = orderWithout(given, layers);
-      await staged.write(ANALYSIS_FILE, `${JSON.stringify({ order }, null, 2)}\n`);
-    }
-    await staged.write(REPORT_FILE, `${JSON.stringify(report, null, 2)}\n`);
+    const windows = await text(progress);
+    if (options.heal) checkHealing(parent.spec, windows, options.heal);
+    progress.check({ text: textHash(windows) });
+    const report = await runStages(parent, windows, progress, target, options, gpuOptions);
     throwIfAborted(signal);
     await staged.commit();
     return report;
-  } finally {
-    await staged.discard();
+  } catch (error) {
+    if (!progress.keeps || !staged.place) await staged.discard();
+    else if (!(error instanceof ShishuError && error.code === 'bad-checkpoint'))
+      log(`What is done is kept in ${staged.place}: the same command goes on from there.`);
+    throw error;
   }
+}
+
+/** Chooses blocks, fits maps, writes the child, heals and measures it; what is kept of a stage isn't done again. */
+async function runStages(
+  parent: OnGpu,
+  windows: Windows,
+  progress: Progress,
+  target: ReturnType<typeof targetOf>,
+  options: ConvertOptions,
+  gpuOptions: OpenOptions,
+): Promise<ConvertReport> {
+  const { log = () => {}, linear = false, rank, inputs, sharePairs = 0, share = 'average', signal } = options;
+  const { spec, configJson, plan } = parent;
+  const { staged } = progress;
+  const steps: ConvertReport['steps'] = [];
+  const perplexityOf = (name: string): string => `perplexity, ${name}`;
+  const step = async (name: string, value: () => Promise<number>): Promise<void> => {
+    steps.push({ step: name, perplexity: await progress.stage(perplexityOf(name), value) });
+    log(`${name}: perplexity ${steps.at(-1)!.perplexity.toFixed(3)}`);
+  };
+  const testIn = (mode: Mode, layers: readonly number[]) => (): Promise<number> =>
+    perplexity(prunedModel(parent, layers, mode), windows.test, signal);
+  await step('parent', () => wholePerplexity(parent, windows.test, signal));
+
+  const choice = target.layers
+    ? undefined
+    : await progress.stage('blocks', () => chosenBlocks(parent, windows, progress, target, options), {
+        keeps: true,
+      });
+  const layers = target.layers
+    ? [...target.layers]
+    : choice!.chosen.map(({ layer }) => layer).sort((a, b) => a - b);
+  checkPairs(layers, sharePairs);
+  log(`layers ${layersText(layers)} lose their attention`);
+  await step('attention dropped', testIn('skip', layers));
+
+  const pairs = pairsOf(layers).slice(0, sharePairs);
+  const json = childConfig(configJson, spec, { layers, pairs, linear, rank, inputs });
+  const child = specOf(json);
+  const r2 = await progress.stage('written', async () => {
+    throwIfAborted(signal);
+    const { fits, r2 } = linear ? await fitMaps(parent, windows, layers, options) : NO_MAPS;
+    // While the maps are on the GPU.
+    if (linear) await progress.stage(perplexityOf('linear maps'), testIn('linear', layers));
+    throwIfAborted(signal);
+    await writeChild(staged, parent, json, fits, share);
+    return r2;
+  });
+  if (linear) await step('linear maps', testIn('linear', layers));
+  const measureWritten = (name: string): Promise<void> =>
+    step(name, () =>
+      withOnGpu(staged.source, gpuOptions, (written) => perplexity(written, windows.test, signal)),
+    );
+  const shared = `${sharePairs} ${sharePairs === 1 ? 'pair' : 'pairs'} shared (${share})`;
+  await measureWritten(sharePairs > 0 ? `written, ${shared}` : 'written');
+  let healing: ConvertReport['healing'];
+  if (options.heal) {
+    const done = await progress.stage('healed', () =>
+      healWritten(staged, parent, windows, {
+        ...options.heal!,
+        log,
+        signal,
+        onCheckpoint: () => {
+          progress.keeps = true;
+        },
+      }),
+    );
+    await measureWritten('healed');
+    const [before, after] = steps.slice(-2).map(({ perplexity }) => perplexity);
+    healing = { ...done, perplexity: { before: before!, after: after! } };
+  }
+  const speed = await withOnGpu(staged.source, gpuOptions, (written) =>
+    measureSpeed(parent, written, signal),
+  );
+  const parameters = { parent: parameterCount(spec), child: parameterCount(child) };
+  const report: ConvertReport = {
+    front: layers[0]!,
+    mlpOnly: layers.length,
+    end: spec.blocks.length - 1 - layers.at(-1)!,
+    sharedPairs: sharePairs,
+    share: sharePairs > 0 ? share : undefined,
+    layers,
+    choice,
+    r2,
+    steps,
+    healing,
+    speed,
+    tokens: tokenCounts(windows),
+    parameters,
+    weightBytes: {
+      parent: bytesOf(parent.dtype) * parameters.parent,
+      child: bytesOf(parent.dtype) * parameters.child,
+    },
+    kvBytesPerToken: {
+      parent: kvBytesPerToken(spec, plan, 4),
+      child: kvBytesPerToken(child, planOf(child), 4),
+    },
+  };
+  const given = choice ? { skip: choice.order, linear: choice.order } : options.order;
+  if (given) {
+    const order = orderWithout(given, layers);
+    await staged.write(ANALYSIS_FILE, `${JSON.stringify({ order }, null, 2)}\n`);
+  }
+  await staged.write(REPORT_FILE, `${JSON.stringify(report, null, 2)}\n`);
+  return report;
+}
+
+/** The blocks that are missed least, chosen one by one; what was measured is kept as it comes. */
+async function chosenBlocks(
+  parent: OnGpu,
+  windows: Windows,
+  progress: Progress,
+  { count }: ReturnType<typeof targetOf>,
+  { linear = false, maxPerplexity, choosing, signal, log }: ConvertOptions,
+): Promise<Choice> {
+  const target = { mode: linear ? 'linear' : 'skip', count, within: maxPerplexity } as const;
+  const choice = await chooseLayers(parent, windows, target, {
+    ...choosing,
+    notes: progress.get('measured'),
+    async onMeasured(notes) {
+      await progress.set('measured', notes);
+      progress.keeps = true;
+    },
+    log,
+    signal,
+  });
+  if (choice.chosen.length > 0) return choice;
+  throw new ShishuError('bad-argument', 'No block can lose its attention for so little perplexity.', {
+    details: { maxPerplexity: maxPerplexity ?? null },
+    mend: 'Allow more, or give the number of blocks to keep.',
+  });
+}
+
+const NO_MAPS: { fits: Map<number, Fit>; r2: ConvertReport['r2'] } = { fits: new Map(), r2: [] };
+
+/** Maps of the blocks that lose their attention, from the bottom up, and what they explain of it. */
+async function fitMaps(
+  { runner, plan }: OnGpu,
+  windows: Windows,
+  layers: readonly number[],
+  { rank, inputs, signal, log = () => {} }: ConvertOptions,
+): Promise<typeof NO_MAPS> {
+  const fits = await calibrate(runner, plan, windows, layers, {
+    sequential: true,
+    rank,
+    inputs,
+    signal,
+    onProgress: timeLeft(log, 'fitting one block after the other'),
+  });
+  const measured = await measureMaps(runner, plan, layers, windows.test, signal);
+  const r2 = [...fits].map(([layer, { alpha, rank }]) => ({
+    layer,
+    r2: measured.get(layer)!.r2,
+    alpha,
+    rank,
+  }));
+  return { fits, r2 };
 }
 
 /** Writes the child's folder but for its report. */
@@ -276,22 +360,34 @@ export async function writeChild(
 ): Promise<void> {
   await staged.write('config.json', `${JSON.stringify(json, null, 2)}\n`);
   await staged.write('model.safetensors', tensorFile(childTensors(parent, specOf(json), fits, share)));
+  if (json.model_type === 'shishu') await staged.write(MODELING_FILE, MODELING);
   for (const file of COPIED) {
     const bytes = await readOptional(parent.source, file);
     if (bytes) await staged.write(file, bytes);
   }
 }
 
-/** Heals a child whose folder is written, in place. */
+/** Heals a child whose folder is written, in place; with checkpoints where there is a place for them. */
 export async function healWritten(
   staged: Staged,
   parent: OnGpu,
   windows: Windows,
-  options: Parameters<typeof heal>[3],
+  options: Omit<Parameters<typeof heal>[3], 'store'> & { onCheckpoint?: () => void },
 ): Promise<Healing> {
+  const { onCheckpoint } = options;
   const spec = specOf(await readJson(staged.source, 'config.json', { code: 'bad-config' }));
   const checkpoint = await openCheckpoint(staged.source, tensorsOf(spec));
-  const { weights, healing } = await heal(parent, { spec, checkpoint }, windows.healing, options);
-  await staged.write('model.safetensors', tensorFile(healedTensors(weights, parent.dtype)));
+  const store: HealingRun['store'] = {
+    read: () => readHealing(staged),
+    async write(kept) {
+      await writeHealing(staged, kept);
+      onCheckpoint?.();
+    },
+  };
+  const { weights, healing } = await heal(parent, { spec, checkpoint }, windows, {
+    ...options,
+    ...(staged.place !== undefined && { store }),
+  });
+  await staged.write('model.safetensors', tensorFile(healedTensors(spec, weights, parent.dtype)));
   return healing;
 }

@@ -12,7 +12,8 @@ export {
 } from './analyze.ts';
 export { type ConvertOptions, convert } from './convert.ts';
 export { stageHandle } from './handle-folder.ts';
-export { type Healing, type HealOptions, heal, type Log } from './heal.ts';
+export { type Healing, type HealOptions, heal } from './heal.ts';
+export type { Log } from './healing-run.ts';
 export { mergeAdapter } from './merge.ts';
 export { type MergeOptions, type OnGpu, type OpenOptions, openOnGpu, refuseChild } from './on-gpu.ts';
 export { type ConvertReport, reportText } from './report.ts';

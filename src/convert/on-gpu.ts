@@ -10,7 +10,7 @@ import { loadTokenizer, type Tokenizer } from '../formats/tokenizer.ts';
 import { type GpuOptions, openGpu } from '../gpu/device.ts';
 import type { Tuning } from '../kernels/tuning.ts';
 import { fillFromCheckpoint } from '../model/load.ts';
-import { attentionOf, type ModelSpec, type Plan, planOf, tensorsOf } from '../model/spec.ts';
+import { attentionOf, convOf, type ModelSpec, type Plan, planOf, tensorsOf } from '../model/spec.ts';
 import { mergeAdapter } from './merge.ts';
 
 /** A model folder opened for analysis: files, and the model on the GPU. */
@@ -118,6 +118,16 @@ export async function withOnGpu<T>(
 /** @throws ShishuError `unsupported` for a model without attention in all of its blocks */
 export function refuseChild({ source, spec }: Pick<OnGpu, 'source' | 'spec'>): void {
   const layers = spec.blocks.length;
+  const convolutions = [...convOf(spec).keys()];
+  if (convolutions.length > 0)
+    throw new ShishuError(
+      'unsupported',
+      `Blocks ${convolutions.join(', ')} of ${source.name} have short convolutions, and no attention to take.`,
+      {
+        details: { convolutions: convolutions.length, layers },
+        mend: 'Convert a model whose blocks all attend.',
+      },
+    );
   const mlpOnly = layers - attentionOf(spec).size;
   if (mlpOnly === 0) return;
   throw new ShishuError(

@@ -9,8 +9,9 @@ import type { ChatCorpus } from '../train/chat-corpus.ts';
 import { knowsChatFormat } from '../train/chat-format.ts';
 import { evaluate, type Scorer } from '../train/evaluate.ts';
 import { calibrate, type LoadedModel, perplexity, prunedModel } from './calibrate.ts';
-import { childConfig, pairsOf } from './child.ts';
-import { chooseLayers, healWritten, writeChild } from './convert.ts';
+import { childConfig, pairsOf } from './child-config.ts';
+import { chooseLayers } from './choosing.ts';
+import { healWritten, writeChild } from './convert.ts';
 import type { Fit } from './fit.ts';
 import { checkHealing, type HealOptions } from './heal.ts';
 import { stageMemory } from './memory-folder.ts';
@@ -111,7 +112,7 @@ export async function measureQuality(
   const { log = () => {}, signal, heal, scratch } = options;
   const { spec, configJson, plan, runner } = parent;
   refuseChild(parent);
-  if (heal) checkHealing(spec, windows.healing, heal);
+  if (heal) checkHealing(spec, windows, heal);
   const blocks = spec.blocks.length;
   const counts = [...new Set(options.fractions.map((fraction) => Math.round(fraction * blocks)))]
     .filter((kept) => kept < blocks)
@@ -175,7 +176,11 @@ export async function measureQuality(
   };
 
   function childJson(layers: readonly number[], sharedPairs = 0) {
-    return childConfig(configJson, spec, { layers, sharedPairs, linear: true });
+    return childConfig(configJson, spec, {
+      layers,
+      pairs: pairsOf(layers).slice(0, sharedPairs),
+      linear: true,
+    });
   }
 
   /** Measures a child with linear maps as it is written, and healed. */

@@ -69,10 +69,11 @@ export function recallLists(
 export function recallListsOf(
   { runner, tokenizer }: Pick<OnGpu, 'runner' | 'tokenizer'>,
   { choosing: [first = []] }: Pick<Windows, 'choosing'>,
+  lists = RECALL_LISTS,
 ): RecallList[] {
   const { spec, kv } = runner.parts;
   const begin = first[0] === spec.bosTokenId ? spec.bosTokenId : undefined;
-  return recallLists((text) => tokenizer.encode(text), { begin, most: kv.context });
+  return recallLists((text) => tokenizer.encode(text), { begin, most: kv.context, lists });
 }
 
 /** How well the second times are known: mean nats of their tokens, and the share that is the likeliest. */

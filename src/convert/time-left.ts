@@ -1,4 +1,4 @@
-import type { Log } from './heal.ts';
+import type { Log } from './healing-run.ts';
 
 /** Seconds as 0:07, 12:30 or 1:02:30. */
 export function clock(seconds: number): string {

@@ -164,11 +164,20 @@ describe('converting', () => {
     expect(report.kvBytesPerToken.child).toBe(report.kvBytesPerToken.parent / 2);
   });
 
+  test('makes a ShishuLM of Qwen3, with its code for transformers', async () => {
+    const report = await run('qwen3', 'qwen3', { layers: [0], linear: true });
+    expect(report.steps[3]!.perplexity).toBeCloseTo(report.steps[2]!.perplexity, 4);
+    const config = JSON.parse(await readFile(join(folder, 'qwen3', 'config.json'), 'utf8'));
+    expect(config).toMatchObject({ parent_model_type: 'qwen3', layer_types: ['linear', 'full_attention'] });
+    const [file] = config.auto_map.AutoConfig.split('.');
+    expect(await readFile(join(folder, 'qwen3', `${file}.py`), 'utf8')).toContain('class ShishuConfig');
+  });
+
   test('takes the attention of layers that are apart, and writes their types', async () => {
     const report = await run('llama-untied-bias', 'apart', { layers: [0, 2], linear: true });
     expect(report).toMatchObject({ layers: [0, 2], mlpOnly: 2 });
     const config = JSON.parse(await readFile(join(folder, 'apart', 'config.json'), 'utf8'));
-    expect(config.layer_types).toEqual(['linear_map', 'full_attention', 'linear_map']);
+    expect(config.layer_types).toEqual(['linear', 'full_attention', 'linear']);
     expect(report.steps[3]!.perplexity).toBeCloseTo(report.steps[2]!.perplexity, 4);
   });
 
@@ -220,7 +229,6 @@ describe('converting', () => {
 
   test.each([
     ['a ShishuLM', 'shishu', {}, 'unsupported', /ShishuLM already/],
-    ['weighted q and k norms', 'qwen3', {}, 'unsupported', /norms of q and k/],
     ['a target that cannot be reached', 'llama', { saveMemory: 0.99 }, 'bad-argument', /cannot be reached/],
     [
       'a layer that is not there',
@@ -281,19 +289,46 @@ describe('converting', () => {
     expect(written!.perplexity).toBeCloseTo(mapped!.perplexity, 4);
     expect(report.healing!.perplexity.after).toBeLessThan(0.9 * report.healing!.perplexity.before);
     const config = JSON.parse(await readFile(join(folder, 'r1', 'config.json'), 'utf8'));
-    expect(config).toMatchObject({ model_type: 'shishu-llama', use_qk_norm: true });
+    expect(config).toMatchObject({ model_type: 'shishu', parent_model_type: 'llama4_text' });
   });
 
-  test('leaves nothing when healing is cancelled', async () => {
+  test('goes on where healing was stopped, to the very child that is never stopped', async () => {
+    const options = { layers: [2], linear: true, heal: { tokens: 3000 } };
+    const whole = await run('mobilellm', 'whole', options);
     const stop = new AbortController();
+    const lines: string[] = [];
     const log = (line: string): void => {
+      lines.push(line);
       if (line.startsWith('healing: step ')) stop.abort();
     };
     const before = (await readdir(folder)).sort();
-    await expect(
-      run('mobilellm', 'cancelled', { layers: [2], heal: { tokens: 3000 }, log, signal: stop.signal }),
-    ).rejects.toMatchObject({ code: 'aborted' });
-    expect((await readdir(folder)).sort()).toEqual(before);
+    const stopped = run('mobilellm', 'stopped', { ...options, log, signal: stop.signal });
+    await expect(stopped).rejects.toMatchObject({ code: 'aborted' });
+    expect(lines.at(-1)).toMatch(/kept in .*stopped\.work: the same command goes on/);
+    expect((await readdir(folder)).sort()).toEqual([...before, 'stopped.work'].sort());
+    const work = join(folder, 'stopped.work');
+    expect((await readdir(work)).some((file) => file.endsWith('.part'))).toBe(false);
+    const other = run('mobilellm', 'stopped', { ...options, layers: [1] });
+    await expect(other).rejects.toMatchObject({
+      code: 'bad-checkpoint',
+      message: expect.stringMatching(/of another conversion: layers is \[2\], asked for \[1\]/),
+    });
+    const otherText = run('mobilellm', 'stopped', { ...options, text: textOf(700) });
+    await expect(otherText).rejects.toMatchObject({ message: expect.stringMatching(/text is /) });
+    lines.length = 0;
+    const report = await run('mobilellm', 'stopped', { ...options, log: (line) => lines.push(line) });
+    expect(lines.join('\n')).toMatch(/healing: going on behind step 1 of/);
+    expect(lines.join('\n')).not.toMatch(/fitting/);
+    const bytes = (out: string): Promise<Buffer> => readFile(join(folder, out, 'model.safetensors'));
+    expect((await bytes('stopped')).equals(await bytes('whole'))).toBe(true);
+    expect(report.steps).toEqual(whole.steps);
+    expect(report.healing!.curve.map(({ loss }) => loss)).toEqual(
+      whole.healing!.curve.map(({ loss }) => loss),
+    );
+    expect(await readdir(folder)).not.toContain('stopped.work');
+    expect((await readdir(join(folder, 'stopped'))).sort()).toEqual(
+      (await readdir(join(folder, 'whole'))).sort(),
+    );
   });
 
   test('a disk that is full in the middle of the weights leaves nothing', async () => {

@@ -1,6 +1,7 @@
 import { beforeAll, describe, expect, it } from 'vitest';
-import { childConfig } from '../../src/convert/child.ts';
+import { childConfig } from '../../src/convert/child-config.ts';
 import { checkHealing, heal } from '../../src/convert/heal.ts';
+import { mixtureOf } from '../../src/convert/windows.ts';
 import { specOf } from '../../src/families/index.ts';
 import { openCheckpoint } from '../../src/formats/checkpoint.ts';
 import { encodeSafetensors } from '../../src/formats/safetensors.ts';
@@ -26,7 +27,7 @@ const json = {
   eos_token_id: 0,
 };
 const parent = specOf(json);
-const shape = { layers: [1, 2], sharedPairs: 1, linear: true };
+const shape = { layers: [1, 2], pairs: [[1, 2]] as const, linear: true };
 const child = specOf(childConfig(json, parent, shape));
 
 /** Each token is given by the two before it, but for one in ten: what tells them apart takes attention. */
@@ -42,6 +43,7 @@ function windowsFrom(seed: number, count: number): number[][] {
 
 const text = windowsFrom(1, 120);
 const heldOut = windowsFrom(2, 32);
+const healingText = { healing: mixtureOf(text), choosing: windowsFrom(4, 8) };
 const streamOf = (windows: number[][], rows: number): BatchStream =>
   new BatchStream(
     (i) => ({ ids: windows[i % windows.length]!, weights: Array.from({ length: LENGTH + 1 }, () => 1) }),
@@ -87,7 +89,7 @@ describe('healing', () => {
   it('takes away at least half of the perplexity that the child has over its parent, and trains linear maps too', async () => {
     const lines: string[] = [];
     const [teacher, student] = [await checkpointOf(parent, taught), await checkpointOf(child, pruned)];
-    const { weights, healing } = await heal(teacher, student, text, {
+    const { weights, healing } = await heal(teacher, student, healingText, {
       tokens: 25_000,
       learningRate: 5e-3,
       log: (line) => lines.push(line),
@@ -98,17 +100,22 @@ describe('healing', () => {
       await perplexityOf(child, weights),
     ];
     expect(after - best).toBeLessThan(0.5 * (before - best));
-    expect(healing).toMatchObject({ mix: 0.5, learningRate: 5e-3 });
+    expect(healing).toMatchObject({ mix: 1, halvings: 0, learningRate: 5e-3 });
     expect(Math.abs(healing.tokens - 25_000)).toBeLessThan(600);
     expect(healing.passes).toBeCloseTo(healing.tokens / (120 * (LENGTH + 1)));
     expect(weights['model.layers.1.linear_attn.weight']!.data.some((value) => value !== 0)).toBe(true);
-    expect(lines.at(-1)).toMatch(/^healing: step (\d+) of \1, loss [\d.]+, \d+ tokens\/s, 0 s left$/);
+    expect(lines.at(-1)).toMatch(
+      /^healing: step (\d+) of \1, loss [\d.]+, \d+ tokens\/s, 0 s left, held out [\d.]+$/,
+    );
+    const { curve } = healing;
+    expect(curve.at(-1)).toMatchObject({ step: healing.steps, tokens: healing.tokens });
+    expect(curve.at(-1)!.heldOut!).toBeLessThan(curve.find(({ heldOut }) => heldOut)!.heldOut!);
   });
 
   it('stops when it is told to', async () => {
     const stop = new AbortController();
     const [teacher, student] = [await checkpointOf(parent, taught), await checkpointOf(child, pruned)];
-    const healed = heal(teacher, student, text, {
+    const healed = heal(teacher, student, healingText, {
       tokens: 25_000,
       log: () => stop.abort(),
       signal: stop.signal,
@@ -120,18 +127,20 @@ describe('healing', () => {
 describe('healing is refused before anything is measured', () => {
   it('for a text that it would pass over more than ten times', () => {
     const tokens = 120 * (LENGTH + 1);
-    expect(() => checkHealing(parent, text, { tokens: 10 * tokens })).not.toThrow();
-    expect(() => checkHealing(parent, text, { tokens: 10 * tokens + 1 })).toThrow(
+    expect(() => checkHealing(parent, healingText, { tokens: 10 * tokens })).not.toThrow();
+    expect(() => checkHealing(parent, healingText, { tokens: 10 * tokens + 1 })).toThrow(
       expect.objectContaining({
         code: 'bad-argument',
-        message: expect.stringMatching(/pass 11 times over the 3000 tokens .* Give a longer text/),
+        message: expect.stringMatching(
+          /pass 11 times over the 3000 there are; at most 10, which takes 3001.*longer text/,
+        ),
       }),
     );
   });
 
   it('for models that the trainer lacks parts of, and for those too large for it', () => {
     const biased = specOf({ ...json, model_type: 'qwen2' });
-    expect(() => checkHealing(biased, text, { tokens: 1 })).toThrow(/no biases/);
+    expect(() => checkHealing(biased, healingText, { tokens: 1 })).toThrow(/no biases/);
     const large = specOf({
       ...json,
       hidden_size: 2048,
@@ -139,7 +148,7 @@ describe('healing is refused before anything is measured', () => {
       intermediate_size: 8192,
       num_hidden_layers: 16,
     });
-    expect(() => checkHealing(large, text, { tokens: 1 })).toThrow(
+    expect(() => checkHealing(large, healingText, { tokens: 1 })).toThrow(
       expect.objectContaining({ code: 'does-not-fit' }),
     );
   });
