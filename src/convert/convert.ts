@@ -2,6 +2,7 @@ import { ShishuError, throwIfAborted } from '../errors.ts';
 import { specOf } from '../families/index.ts';
 import { openCheckpoint } from '../formats/checkpoint.ts';
 import { readJson } from '../formats/json.ts';
+import { MOST_INPUTS } from '../kernels/inputs.ts';
 import type { Mode } from '../model/prune.ts';
 import { type ModelSpec, tensorsOf } from '../model/spec.ts';
 import { hashOf } from '../train/random.ts';
@@ -11,8 +12,8 @@ import { parentAnswers } from './answers.ts';
 import { calibrate, finitePerplexity, type LoadedModel, perplexity, prunedModel } from './calibrate.ts';
 import { healedTensors, modelBytes } from './child.ts';
 import { childConfig, pairsOf } from './child-config.ts';
-import type { Choice, ChoiceNotes } from './choose.ts';
-import { type ChoosingOptions, chooseLayers } from './choose-layers.ts';
+import type { Choice } from './choose.ts';
+import { type ChoosingOptions, chooseLayers } from './choosing.ts';
 import type { Fit } from './fit.ts';
 import { checkHealing, type Healing, type HealOptions, heal } from './heal.ts';
 import { readHealing, writeHealing } from './healing-file.ts';
@@ -27,6 +28,7 @@ import { measureSpeed } from './speed.ts';
 import { type Stage, type Staged, tensorFile } from './staged.ts';
 import { modelSize } from './stages.ts';
 import { layersText, type Target, targetOf } from './target.ts';
+import { timeLeft } from './time-left.ts';
 import { tokenCounts, type Windows } from './windows.ts';
 import { writeChild } from './write-child.ts';
 
@@ -35,6 +37,8 @@ export interface ConvertOptions extends Target {
   linear?: boolean;
   /** Most that the maps' rank may be (default the hidden size). Below half the hidden size they are stored as two factors. */
   rank?: number | undefined;
+  /** Positions that each map sees, its own the last of them (default 1). */
+  inputs?: number | undefined;
   /** Pairs of MLP-only blocks that share one MLP (default 0). */
   sharePairs?: number;
   /** How a pair's MLPs become one (default `average`). */
@@ -45,7 +49,7 @@ export interface ConvertOptions extends Target {
   heal?: HealOptions | undefined;
   /** How blocks are chosen, where the target does not name them. */
   choosing?: ChoosingOptions | undefined;
-  /** The parent's analysed order: where blocks are named, the child's folder gets what is left of it. */
+  /** The parent's analysed order: where the target names the blocks, the child's folder gets what is left of it. */
   order?: AnalysedOrder;
   log?: Log;
   signal?: AbortSignal | undefined;
@@ -61,10 +65,16 @@ const MEMORY_CONTEXT = 2048;
 function checkTarget(parent: OnGpu, options: ConvertOptions): ReturnType<typeof targetOf> {
   refuseChild(parent);
   const { spec, configJson, dtype } = parent;
-  const { sharePairs = 0, linear = false, rank } = options;
+  const { sharePairs = 0, linear = false, rank, inputs } = options;
   const childSpec = (layers: readonly number[], sharedPairs: number): ModelSpec =>
     specOf(
-      childConfig(configJson, spec, { layers, pairs: pairsOf(layers).slice(0, sharedPairs), linear, rank }),
+      childConfig(configJson, spec, {
+        layers,
+        pairs: pairsOf(layers).slice(0, sharedPairs),
+        linear,
+        rank,
+        inputs,
+      }),
     );
   const first = (count: number): number[] => Array.from({ length: count }, (_, layer) => layer);
   const bytesAt = (mlpOnly: number): number => {
@@ -73,13 +83,19 @@ function checkTarget(parent: OnGpu, options: ConvertOptions): ReturnType<typeof 
     return modelBytes(child, bytesOf(dtype), Math.min(MEMORY_CONTEXT, spec.maxPositions));
   };
   const target = targetOf(options, spec.blocks.length, bytesAt);
-  const layers = target.layers ?? first(target.count ?? 1);
-  if (!Number.isInteger(sharePairs) || sharePairs < 0) checkPairs(layers, sharePairs);
-  if (target.layers ?? target.count) checkPairs(layers, sharePairs);
-  if (rank !== undefined && !linear)
-    throw new ShishuError('bad-argument', 'A rank was given, but no linear maps are asked for.', {
-      details: { rank },
-      mend: 'Ask for linear maps too.',
+  // As many pairs as there can be; which blocks these are is not known yet.
+  const layers = target.layers ?? first(target.count ?? spec.blocks.length);
+  checkPairs(layers, sharePairs);
+  for (const [name, value] of Object.entries({ rank, inputs }))
+    if (value !== undefined && !linear)
+      throw new ShishuError('bad-argument', `${NAMES[name]} given, but no linear maps are asked for.`, {
+        details: { [name]: value },
+        mend: 'Ask for linear maps too.',
+      });
+  if (inputs !== undefined && !(Number.isInteger(inputs) && inputs >= 1 && inputs <= MOST_INPUTS))
+    throw new ShishuError('bad-argument', `Maps are to see ${inputs} positions.`, {
+      details: { inputs, limit: MOST_INPUTS },
+      mend: `Give a whole number from 1 to ${MOST_INPUTS}.`,
     });
   if (rank !== undefined && !(Number.isInteger(rank) && rank >= 1 && rank <= spec.hiddenSize))
     throw new ShishuError('bad-argument', `The rank of maps is ${rank}.`, {
@@ -87,8 +103,21 @@ function checkTarget(parent: OnGpu, options: ConvertOptions): ReturnType<typeof 
       mend: `Give a whole number from 1 to the hidden size, ${spec.hiddenSize}.`,
     });
   // Also refuses what the layout cannot express.
-  childSpec(layers, Math.min(sharePairs, pairsOf(layers).length));
+  childSpec(layers, sharePairs);
   return target;
+}
+
+const NAMES: Readonly<Record<string, string>> = { rank: 'A rank was', inputs: 'Inputs were' };
+
+/** @throws ShishuError `bad-argument` when so many pairs of neighbours are not among these layers */
+function checkPairs(layers: readonly number[], sharePairs: number): void {
+  const pairs = pairsOf(layers).length;
+  if (Number.isInteger(sharePairs) && sharePairs >= 0 && sharePairs <= pairs) return;
+  throw new ShishuError(
+    'bad-argument',
+    `${sharePairs} pairs cannot share among ${layers.length} MLP-only blocks.`,
+    { details: { sharePairs, mlpOnly: layers.length }, mend: `Give at most ${pairs} pairs.` },
+  );
 }
 
 /** What must be the same for a conversion to be gone on with. */
@@ -115,16 +144,6 @@ const named = (name: string, fields: object): Record<string, unknown> =>
 /** What tells one text from another. */
 const textHash = ({ healing, ...sets }: Windows): number =>
   hashOf(JSON.stringify([sets, healing.map(({ weight, windows }) => [weight, windows])]));
-/** @throws ShishuError `bad-argument` when so many pairs of neighbours are not among these layers */
-function checkPairs(layers: readonly number[], sharePairs: number): void {
-  const pairs = pairsOf(layers).length;
-  if (Number.isInteger(sharePairs) && sharePairs >= 0 && sharePairs <= pairs) return;
-  throw new ShishuError(
-    'bad-argument',
-    `${sharePairs} pairs cannot share among ${layers.length} MLP-only blocks.`,
-    { details: { sharePairs, mlpOnly: layers.length }, mend: `Give at most ${pairs} pairs.` },
-  );
-}
 
 /**
  * Makes a ShishuLM of a parent and writes its folder, whole or not at all. Where the folder has a `place`, each stage's result is
@@ -172,6 +191,7 @@ async function runStages(
     log = () => {},
     linear = false,
     rank,
+    inputs,
     sharePairs = 0,
     share = 'average',
     questions,
@@ -202,16 +222,20 @@ async function runStages(
 
   const choice = target.layers
     ? undefined
-    : await chosenBlocks(parent, windows, progress, target.count, options);
-  const layers = target.layers ?? choice!.chosen.map(({ layer }) => layer).sort((a, b) => a - b);
-  if (choice) checkPairs(layers, sharePairs);
+    : await progress.stage('blocks', () => chosenBlocks(parent, windows, progress, target, options), {
+        keeps: true,
+      });
+  const layers = target.layers
+    ? [...target.layers]
+    : choice!.chosen.map(({ layer }) => layer).sort((a, b) => a - b);
+  checkPairs(layers, sharePairs);
   log(`layers ${layersText(layers)} lose their attention`);
   const childSpec = (linear: boolean): ModelSpec =>
-    specOf(childConfig(configJson, spec, { layers, pairs: [], linear, rank }));
+    specOf(childConfig(configJson, spec, { layers, pairs: [], linear, rank, inputs }));
   await step('attention dropped', childSpec(false), testIn('skip', layers));
 
   const pairs = pairsOf(layers).slice(0, sharePairs);
-  const json = childConfig(configJson, spec, { layers, pairs, linear, rank });
+  const json = childConfig(configJson, spec, { layers, pairs, linear, rank, inputs });
   const child = specOf(json);
   const r2 = await progress.stage('written', async () => {
     throwIfAborted(signal);
@@ -265,7 +289,7 @@ async function runStages(
     end: spec.blocks.length - 1 - layers.at(-1)!,
     sharedPairs: sharePairs,
     share: sharePairs > 0 ? share : undefined,
-    layers: [...layers],
+    layers,
     choice,
     r2,
     steps,
@@ -286,35 +310,31 @@ async function runStages(
   return report;
 }
 
-const progressOf = (log: Log) => (what: string) => (done: number, total: number) => {
-  if (done === total) log(`${what}: ${total} windows`);
-};
-
-/** Blocks chosen one by one. What was measured is kept, and not measured again. @throws ShishuError `bad-argument` when none may go */
+/** The blocks that are missed least, chosen one by one; what was measured is kept as it comes. */
 async function chosenBlocks(
   parent: OnGpu,
   windows: Windows,
   progress: Progress,
-  count: number | undefined,
-  { linear = false, maxPerplexity, choosing, log, signal }: ConvertOptions,
+  { count }: ReturnType<typeof targetOf>,
+  { linear = false, maxPerplexity, choosing, signal, log }: ConvertOptions,
 ): Promise<Choice> {
-  const wanted = { mode: linear ? 'linear' : 'skip', count, within: maxPerplexity } as const;
-  const notes = progress.get<ChoiceNotes>(MEASURED);
-  const onMeasured = (measured: ChoiceNotes): Promise<void> => {
-    progress.keeps = true;
-    return progress.set(MEASURED, measured);
-  };
-  const choice = await progress.stage('blocks', () =>
-    chooseLayers(parent, windows, wanted, { ...(notes && { notes }), onMeasured, ...choosing, log, signal }),
-  );
+  const target = { mode: linear ? 'linear' : 'skip', count, within: maxPerplexity } as const;
+  const choice = await chooseLayers(parent, windows, target, {
+    ...choosing,
+    notes: progress.get('measured'),
+    async onMeasured(notes) {
+      await progress.set('measured', notes);
+      progress.keeps = true;
+    },
+    log,
+    signal,
+  });
   if (choice.chosen.length > 0) return choice;
   throw new ShishuError('bad-argument', 'No block can lose its attention for so little perplexity.', {
     details: { maxPerplexity: maxPerplexity ?? null },
     mend: 'Allow more, or give the number of blocks to keep.',
   });
 }
-
-const MEASURED = 'measures of blocks';
 
 const NO_MAPS: { fits: Map<number, Fit>; r2: ConvertReport['r2'] } = { fits: new Map(), r2: [] };
 
@@ -323,13 +343,14 @@ async function fitMaps(
   { runner, plan }: OnGpu,
   windows: Windows,
   layers: readonly number[],
-  { rank, signal, log = () => {} }: ConvertOptions,
+  { rank, inputs, signal, log = () => {} }: ConvertOptions,
 ): Promise<typeof NO_MAPS> {
   const fits = await calibrate(runner, plan, windows, layers, {
     sequential: true,
     rank,
+    inputs,
     signal,
-    onProgress: progressOf(log)('fitting one block after the other'),
+    onProgress: timeLeft(log, 'fitting one block after the other'),
   });
   const measured = await measureMaps(runner, plan, layers, windows.test, signal);
   const r2 = [...fits].map(([layer, { alpha, rank }]) => ({

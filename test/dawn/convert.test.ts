@@ -100,7 +100,7 @@ describe('converting', () => {
     );
 
   test('drops attention into just the public layout, the other weights byte for byte', async () => {
-    const report = await run('llama', 'dropped', { keepAttention: 1 });
+    const report = await run('llama', 'dropped', { layers: [1, 2] });
     expect(report).toMatchObject({ mlpOnly: 2, sharedPairs: 0 });
     expect(report.steps.map(({ step }) => step)).toEqual(['parent', 'attention dropped', 'written']);
     // What was pruned in memory and what was written are one model.
@@ -145,6 +145,54 @@ describe('converting', () => {
       'tokenizer.json',
       'tokenizer_config.json',
     ]);
+  });
+
+  test('chooses blocks one by one, writes the rest of the order, and goes on where it was stopped', async () => {
+    const options = { keepAttention: 1, linear: true };
+    const whole = await run('llama', 'chosen', options);
+    const choice = whole.choice!;
+    const chosen = choice.chosen.map(({ layer }) => layer);
+    expect([...chosen].sort()).toEqual(whole.layers);
+    expect(whole.layers).toHaveLength(2);
+    expect(reportText(whole)).toContain(`in ${choice.passes.toFixed(1)} forward passes over`);
+    const analysis = JSON.parse(await readFile(join(folder, 'chosen', 'analysis.json'), 'utf8'));
+    expect(analysis).toEqual({ order: { skip: choice.order.slice(2), linear: choice.order.slice(2) } });
+
+    const stop = new AbortController();
+    const log = (line: string): void => {
+      if (line.startsWith('block ')) stop.abort();
+    };
+    const stopped = run('llama', 'again', { ...options, log, signal: stop.signal });
+    await expect(stopped).rejects.toMatchObject({ code: 'aborted' });
+    const again = await run('llama', 'again', options);
+    expect(again.choice!.chosen).toEqual(choice.chosen);
+    expect(again.choice!.order).toEqual(choice.order);
+    expect(again.choice!.passes).toBeLessThan(0.7 * choice.passes);
+    expect(again.steps).toEqual(whole.steps);
+    for (const out of ['chosen', 'again']) await rm(join(folder, out), { recursive: true });
+  });
+
+  test('takes as many blocks as perplexity allows', async () => {
+    const [{ parent, chosen }] = [(await run('llama', 'all', { keepAttention: 0 })).choice!];
+    const rises = chosen.map(({ nats }) => Math.expm1(nats - parent.nats));
+    const most = Math.max(...rises);
+    const over = rises.indexOf(most);
+    const maxPerplexity = Math.max(1e-6, 0.999 * most);
+    const limited = run('llama', 'limited', { maxPerplexity });
+    if (over === 0) await expect(limited).rejects.toThrow(/No block can lose its attention/);
+    else expect((await limited).choice!.chosen).toEqual(chosen.slice(0, over));
+    for (const out of ['all', 'limited']) await rm(join(folder, out), { recursive: true, force: true });
+  });
+
+  test('maps of the last two inputs run as they did in memory', async () => {
+    const report = await run('llama', 'two-inputs', { layers: [1, 2], linear: true, inputs: 2 });
+    expect(report.steps[3]!.perplexity / report.steps[2]!.perplexity).toBeCloseTo(1, 5);
+    const { tensors } = await readHeader(await openFolder(join(folder, 'two-inputs')), 'model.safetensors');
+    expect(tensors.get('model.layers.2.linear_attn.weight')?.shape).toEqual([40, 80]);
+    const config = JSON.parse(await readFile(join(folder, 'two-inputs', 'config.json'), 'utf8'));
+    expect(config).toMatchObject({ model_type: 'shishu', linear_inputs: 2 });
+    expect(report.kvBytesPerToken.child).toBe(report.kvBytesPerToken.parent / 3);
+    await rm(join(folder, 'two-inputs'), { recursive: true });
   });
 
   test('keeps a norm of q and k without weights', async () => {
@@ -243,6 +291,9 @@ describe('converting', () => {
     ['healing what the trainer lacks', 'llama', { heal: { tokens: 9 } }, 'unsupported', /scaled rotary/],
     ['healing more than the text', 'mobilellm', { heal: { tokens: 1e5 } }, 'bad-argument', /pass 298 times/],
     ['a rank without maps', 'llama', { rank: 3 }, 'bad-argument', /no linear maps/],
+    ['inputs without maps', 'llama', { inputs: 2 }, 'bad-argument', /no linear maps/],
+    ['too many inputs', 'llama', { linear: true, inputs: 17 }, 'bad-argument', /from 1 to 16/],
+    ['a rise of nothing', 'llama', { maxPerplexity: 0 }, 'bad-argument', /may rise by 0/],
     ['too high a rank', 'llama', { linear: true, rank: 41 }, 'bad-argument', /1 to the hidden size, 40/],
     ['a short text', 'llama', { text: 'ABC' }, 'bad-argument', /has 3 tokens, .* needs 115/],
     ['a folder that exists', 'llama', { out: 'there' }, 'bad-argument', /exists already/],
