@@ -21,6 +21,7 @@ import type { HealingRun, Log } from './healing-run.ts';
 import { measureQuality, type Quality, qualityText, qualityTexts } from './measures.ts';
 import { CARD_FILE, modelCard, parentFacts } from './model-card.ts';
 import { bytesOf, type OnGpu, type OpenOptions, refuseChild, withOnGpu } from './on-gpu.ts';
+import { choosePairs, type PairCost } from './pairs.ts';
 import { Progress } from './progress.ts';
 import { type ConvertReport, REPORT_FILE } from './report.ts';
 import type { Share } from './share.ts';
@@ -234,18 +235,27 @@ async function runStages(
     specOf(childConfig(configJson, spec, { layers, pairs: [], linear, rank, inputs }));
   await step('attention dropped', childSpec(false), testIn('skip', layers));
 
-  const pairs = pairsOf(layers).slice(0, sharePairs);
-  const json = childConfig(configJson, spec, { layers, pairs, linear, rank, inputs });
-  const child = specOf(json);
-  const r2 = await progress.stage('written', async () => {
+  const jsonOf = (pairs: readonly PairCost[]) =>
+    childConfig(configJson, spec, { layers, pairs: pairs.map((pair) => pair.layers), linear, rank, inputs });
+  const { r2, pairs } = await progress.stage('written', async () => {
     throwIfAborted(signal);
     const { fits, r2 } = linear ? await fitMaps(parent, windows, layers, options) : NO_MAPS;
     // While the maps are on the GPU.
     if (linear) await progress.stage(qualityOf('linear maps'), testIn('linear', layers));
+    const pairs = await progress.stage('pairs', () =>
+      choosePairs(parent, prunedModel(parent, layers, linear ? 'linear' : 'skip'), layers, windows.choosing, {
+        count: sharePairs,
+        share,
+        log,
+        signal,
+      }),
+    );
     throwIfAborted(signal);
-    await writeChild(staged, parent, json, fits, share);
-    return r2;
+    await writeChild(staged, parent, jsonOf(pairs), fits, share);
+    return { r2, pairs };
   });
+  const json = jsonOf(pairs);
+  const child = specOf(json);
   if (linear) await step('linear maps', childSpec(true), testIn('linear', layers));
   const measureWritten = (name: string): Promise<void> =>
     step(name, child, () => withOnGpu(staged.source, gpuOptions, measure));
@@ -289,6 +299,7 @@ async function runStages(
     end: spec.blocks.length - 1 - layers.at(-1)!,
     sharedPairs: sharePairs,
     share: sharePairs > 0 ? share : undefined,
+    pairs,
     layers,
     choice,
     r2,

@@ -222,6 +222,36 @@ describe('converting', () => {
     expect(await readFile(join(folder, 'qwen3', `${file}.py`), 'utf8')).toContain('class ShishuConfig');
   });
 
+  test('measures each stage, asks questions, and writes a card', async () => {
+    const options = { layers: [0, 1], linear: true, sharePairs: 1, questions: 3 };
+    const report = await run('llama', 'measured', options);
+    expect(report.steps.map(({ step }) => step)).toEqual([
+      'parent',
+      'attention dropped',
+      'linear maps',
+      'written, 1 pair shared (average)',
+    ]);
+    const [parent, dropped, linear, shared] = report.steps;
+    expect(parent!.quality.agreement).toMatchObject({ questions: 3, same: 1 });
+    expect(dropped!.quality.agreement!.same).toBeLessThan(1);
+    expect(dropped!.quality.agreement!.nats).toBeGreaterThan(parent!.quality.agreement!.nats);
+    for (const { quality, decode } of report.steps) {
+      expect(quality.other.tokens).toBeGreaterThan(1000);
+      expect(quality.recall!.tokens).toBeGreaterThan(0);
+      expect(decode!.median).toBeGreaterThan(0);
+    }
+    const size = 40 * 40 + 40;
+    expect(linear!.parameters - dropped!.parameters).toBe(2 * size);
+    expect(linear!.parameters - shared!.parameters).toBe(3 * 40 * 92 + 40);
+    expect(dropped!.kvBytesPerToken * 3).toBe(parent!.kvBytesPerToken);
+    expect(report.pairs).toEqual([{ layers: [0, 1], nats: expect.any(Number) }]);
+    const card = await readFile(join(folder, 'measured', 'README.md'), 'utf8');
+    expect(card).toContain('| written, 1 pair shared (average) |');
+    expect(card).toContain('blocks 0, 1 (counted from 0)');
+    const written = JSON.parse(await readFile(join(folder, 'measured', 'report.json'), 'utf8'));
+    expect(written.steps).toEqual(report.steps);
+  });
+
   test('takes the attention of layers that are apart, and writes their types', async () => {
     const report = await run('llama-untied-bias', 'apart', { layers: [0, 2], linear: true });
     expect(report).toMatchObject({ layers: [0, 2], mlpOnly: 2 });

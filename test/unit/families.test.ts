@@ -34,8 +34,8 @@ test.each(FAMILY_FIXTURES)('%s: logits are those of transformers', async (name) 
 test('each family is fetched by its model types, and what none reads is refused alike', async () => {
   const types = FAMILIES.flatMap(({ modelTypes }) => modelTypes);
   expect(Object.keys(FETCHED).sort()).toEqual([...types].sort());
+  // That of children is made with their parent's.
   for (const family of FAMILIES)
-    // That of children is made with their parent's.
     for (const type of family.modelTypes)
       if (type !== 'shishu') expect(await FETCHED[type]!({})).toBe(family);
   const { 'config.json': child } = (await childFixture('gemma3')).files;
