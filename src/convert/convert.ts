@@ -135,7 +135,10 @@ async function runStages(
   const texts = qualityTexts(parent, windows);
   const qualityOf = (name: string): string => `quality, ${name}`;
   const step = async (name: string, model: ModelSpec, value: () => Promise<Quality>): Promise<void> => {
-    const quality = await progress.stage(qualityOf(name), value);
+    const quality = await progress.stage(qualityOf(name), () => {
+      log(`measuring: ${name}`);
+      return value();
+    });
     const { perplexity } = quality.heldOut;
     steps.push({ step: name, perplexity, quality, ...modelSize(model, bytesOf(parent.dtype)) });
     log(`${name}: ${qualityText(quality)}`);
