@@ -14,6 +14,7 @@ import {
   type TensorSpec,
 } from '../model/spec.ts';
 import type { CpuWeights } from '../train/weights.ts';
+import { mapName } from './analysis-file.ts';
 import type { LinearMap } from './linear-map.ts';
 import { parentTensors, placeRows } from './parent-tensors.ts';
 import { type Mlp, type MlpTensors, type Share, shareMlp } from './share.ts';
@@ -143,6 +144,18 @@ export const healedTensors = (
   storedTensors(spec).map(({ name, shape, rows }) =>
     tensorOf({ name, shape }, dtype, () => joinedValues(rows.map(async (each) => weights[each.name]!.data))),
   );
+
+/** Maps by layer as the tensors of a file of their own. */
+export const mapTensors = (
+  maps: ReadonlyMap<number, LinearMap>,
+  dtype: NamedTensor['dtype'],
+): ChildTensor[] =>
+  [...maps].flatMap(([layer, { d, W, b }]) => [
+    tensorOf({ name: `${mapName(layer)}.weight`, shape: [d, W.length / d] }, dtype, async () =>
+      Float32Array.from(W),
+    ),
+    tensorOf({ name: `${mapName(layer)}.bias`, shape: [d] }, dtype, async () => Float32Array.from(b)),
+  ]);
 
 /** Tensors of a linear map by name. */
 const linearTensors = ({ down, up }: LinearMixer, { W, b, factors }: LinearMap): [string, Float64Array][] => [

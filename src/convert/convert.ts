@@ -7,10 +7,16 @@ import { MOST_INPUTS } from '../kernels/inputs.ts';
 import type { Mode } from '../model/prune.ts';
 import { kvBytesPerToken, type ModelSpec, parameterCount, planOf, tensorsOf } from '../model/spec.ts';
 import { hashOf } from '../train/random.ts';
-import { ANALYSIS_FILE, type AnalysedOrder, orderWithout } from './analysis-file.ts';
+import {
+  ANALYSIS_FILE,
+  type AnalysedOrder,
+  type AnalysisFile,
+  MAPS_FILE,
+  orderWithout,
+} from './analysis-file.ts';
 import { measureMaps } from './analyze.ts';
 import { calibrate, perplexity, prunedModel, wholePerplexity } from './calibrate.ts';
-import { childTensors, healedTensors, modelBytes } from './child.ts';
+import { childTensors, healedTensors, mapTensors, modelBytes } from './child.ts';
 import { childConfig, MODELING_FILE, pairsOf } from './child-config.ts';
 import type { Choice } from './choose.ts';
 import { type ChoosingOptions, chooseLayers } from './choosing.ts';
@@ -262,9 +268,11 @@ async function runStages(
     const [before, after] = steps.slice(-2).map(({ perplexity }) => perplexity);
     healing = { ...done, perplexity: { before: before!, after: after! } };
   }
-  const speed = await withOnGpu(staged.source, gpuOptions, (written) =>
-    measureSpeed(parent, written, signal),
-  );
+  const given = choice ? { skip: choice.order, linear: choice.order } : options.order;
+  const speed = await withOnGpu(staged.source, gpuOptions, async (written) => {
+    if (given) await writeAnalysis(staged, written, windows, orderWithout(given, layers), options);
+    return measureSpeed(parent, written, signal);
+  });
   const parameters = { parent: parameterCount(spec), child: parameterCount(child) };
   const report: ConvertReport = {
     front: layers[0]!,
@@ -289,11 +297,6 @@ async function runStages(
       child: kvBytesPerToken(child, planOf(child), 4),
     },
   };
-  const given = choice ? { skip: choice.order, linear: choice.order } : options.order;
-  if (given) {
-    const order = orderWithout(given, layers);
-    await staged.write(ANALYSIS_FILE, `${JSON.stringify({ order }, null, 2)}\n`);
-  }
   await staged.write(REPORT_FILE, `${JSON.stringify(report, null, 2)}\n`);
   return report;
 }
@@ -348,6 +351,24 @@ async function fitMaps(
     rank,
   }));
   return { fits, r2 };
+}
+
+/** Writes the order in which attention that is left may go, and with linear maps those that may take its place, of the child as it is. */
+async function writeAnalysis(
+  staged: Staged,
+  { runner, plan, dtype }: OnGpu,
+  windows: Windows,
+  order: AnalysedOrder,
+  { linear = false, signal, log = () => {} }: ConvertOptions,
+): Promise<void> {
+  const analysis: AnalysisFile = { order };
+  if (linear && order.linear.length > 0) {
+    const onProgress = timeLeft(log, 'fitting maps to the blocks that are left');
+    const fits = await calibrate(runner, plan, windows, order.linear, { signal, onProgress });
+    await staged.write(MAPS_FILE, tensorFile(mapTensors(fits, dtype)));
+    analysis.maps = MAPS_FILE;
+  }
+  await staged.write(ANALYSIS_FILE, `${JSON.stringify(analysis, null, 2)}\n`);
 }
 
 /** Writes the child's folder but for its report. */
