@@ -5,7 +5,7 @@ import { openTransferable, type TransferableSource } from '../../src/api/transfe
 import { type Analysis, analyze } from '../../src/convert/analyze.ts';
 import { type ConvertOptions, convert } from '../../src/convert/convert.ts';
 import { stageHandle } from '../../src/convert/handle-folder.ts';
-import { checkHealing, type HealOptions } from '../../src/convert/heal.ts';
+import { checkHealing, type HealOptions } from '../../src/convert/heal-plan.ts';
 import { bytesOf, type OnGpu, openOnGpu, refuseChild } from '../../src/convert/on-gpu.ts';
 import type { ConvertReport } from '../../src/convert/report.ts';
 import { textWindows } from '../../src/convert/text.ts';

@@ -1,11 +1,7 @@
 import { ShishuError, throwIfAborted } from '../errors.ts';
 import { specOf } from '../families/index.ts';
-import { openCheckpoint } from '../formats/checkpoint.ts';
-import { readJson } from '../formats/json.ts';
-import { readOptional } from '../formats/source.ts';
-import { MOST_INPUTS } from '../kernels/inputs.ts';
 import type { Mode } from '../model/prune.ts';
-import { kvBytesPerToken, type ModelSpec, parameterCount, planOf, tensorsOf } from '../model/spec.ts';
+import type { ModelSpec } from '../model/spec.ts';
 import { hashOf } from '../train/random.ts';
 import {
   ANALYSIS_FILE,
@@ -15,130 +11,51 @@ import {
   orderWithout,
 } from './analysis-file.ts';
 import { measureMaps } from './analyze.ts';
-import { calibrate, perplexity, prunedModel, wholePerplexity } from './calibrate.ts';
-import { childTensors, healedTensors, mapTensors, modelBytes } from './child.ts';
-import { childConfig, MODELING_FILE, pairsOf } from './child-config.ts';
-import type { Choice } from './choose.ts';
-import { type ChoosingOptions, chooseLayers } from './choosing.ts';
+import { parentAnswers } from './answers.ts';
+import { calibrate, finitePerplexity, type LoadedModel, perplexity, prunedModel } from './calibrate.ts';
+import { mapTensors } from './child.ts';
+import { childConfig, pairsOf } from './child-config.ts';
+import type { Choice, ChoiceNotes } from './choose.ts';
+import { type ChoosingOptions, chooseLayers } from './choose-layers.ts';
+import { checkPairs, checkTarget } from './convert-target.ts';
 import type { Fit } from './fit.ts';
-import { checkHealing, type Healing, type HealOptions, heal } from './heal.ts';
-import { readHealing, writeHealing } from './healing-file.ts';
-import type { HealingRun, Log } from './healing-run.ts';
-import { bytesOf, type OnGpu, type OpenOptions, refuseChild, withOnGpu } from './on-gpu.ts';
+import { checkHealing, type HealOptions, planHealing } from './heal-plan.ts';
+import type { Log } from './healing-run.ts';
+import { measureQuality, type Quality, qualityText, qualityTexts } from './measures.ts';
+import { CARD_FILE, modelCard, parentFacts } from './model-card.ts';
+import { bytesOf, type OnGpu, type OpenOptions, withOnGpu } from './on-gpu.ts';
 import { Progress } from './progress.ts';
 import { type ConvertReport, REPORT_FILE } from './report.ts';
 import type { Share } from './share.ts';
 import { measureSpeed } from './speed.ts';
 import { type Stage, type Staged, tensorFile } from './staged.ts';
-import { layersText, type Target, targetOf } from './target.ts';
+import { modelSize } from './stages.ts';
+import { layersText, type Target } from './target.ts';
 import { timeLeft } from './time-left.ts';
 import { tokenCounts, type Windows } from './windows.ts';
+import { healWritten, writeChild } from './write-child.ts';
 
 export interface ConvertOptions extends Target {
   /** Keep a linear map where attention was, as extra tensors. */
   linear?: boolean;
   /** Most that the maps' rank may be (default the hidden size). Below half the hidden size they are stored as two factors. */
   rank?: number | undefined;
-  /** Positions that each map sees, its own the last of them (default 1). */
+  /** Positions that each map sees, its own and those before it (default 1). */
   inputs?: number | undefined;
   /** Pairs of MLP-only blocks that share one MLP (default 0). */
   sharePairs?: number;
   /** How a pair's MLPs become one (default `average`). */
   share?: Share;
+  /** Questions to which the child's answers are compared with its parent's (default 50, as many as there are). */
+  questions?: number | undefined;
   /** Distil the child to its parent after that. */
   heal?: HealOptions | undefined;
   /** How blocks are chosen, where the target does not name them. */
   choosing?: ChoosingOptions | undefined;
-  /** The parent's analysed order: where the target names the blocks, the child's folder gets what is left of it. */
+  /** The parent's analysed order: where blocks are named, the child's folder gets what is left of it. */
   order?: AnalysedOrder;
   log?: Log;
   signal?: AbortSignal | undefined;
-}
-
-const { [`./${MODELING_FILE}`]: MODELING = '' } = import.meta.glob<string>('./modeling_shishu.py', {
-  query: '?raw',
-  import: 'default',
-  eager: true,
-});
-
-/** Files beside the weights that a child takes over from its parent. */
-const COPIED = [
-  'tokenizer.json',
-  'tokenizer_config.json',
-  'special_tokens_map.json',
-  'added_tokens.json',
-  'vocab.json',
-  'merges.txt',
-  'tokenizer.model',
-  'chat_template.jinja',
-  'chat_template.json',
-  'additional_chat_templates/tool_use.jinja',
-  'generation_config.json',
-];
-
-/** Context for which `saveMemory` counts K and V. */
-const MEMORY_CONTEXT = 2048;
-
-/**
- * How many blocks lose their attention, or which.
- * @throws ShishuError `bad-argument`, `unsupported` for what cannot be had of this parent
- */
-function checkTarget(parent: OnGpu, options: ConvertOptions): ReturnType<typeof targetOf> {
-  refuseChild(parent);
-  const { spec, configJson, dtype } = parent;
-  const { sharePairs = 0, linear = false, rank, inputs } = options;
-  const childSpec = (layers: readonly number[], sharedPairs: number): ModelSpec =>
-    specOf(
-      childConfig(configJson, spec, {
-        layers,
-        pairs: pairsOf(layers).slice(0, sharedPairs),
-        linear,
-        rank,
-        inputs,
-      }),
-    );
-  const first = (count: number): number[] => Array.from({ length: count }, (_, layer) => layer);
-  const bytesAt = (mlpOnly: number): number => {
-    const pairs = Math.min(sharePairs, Math.floor(mlpOnly / 2));
-    const child = mlpOnly === 0 ? spec : childSpec(first(mlpOnly), pairs);
-    return modelBytes(child, bytesOf(dtype), Math.min(MEMORY_CONTEXT, spec.maxPositions));
-  };
-  const target = targetOf(options, spec.blocks.length, bytesAt);
-  // As many pairs as there can be; which blocks these are is not known yet.
-  const layers = target.layers ?? first(target.count ?? spec.blocks.length);
-  checkPairs(layers, sharePairs);
-  for (const [name, value] of Object.entries({ rank, inputs }))
-    if (value !== undefined && !linear)
-      throw new ShishuError('bad-argument', `${NAMES[name]} given, but no linear maps are asked for.`, {
-        details: { [name]: value },
-        mend: 'Ask for linear maps too.',
-      });
-  if (inputs !== undefined && !(Number.isInteger(inputs) && inputs >= 1 && inputs <= MOST_INPUTS))
-    throw new ShishuError('bad-argument', `Maps are to see ${inputs} positions.`, {
-      details: { inputs, limit: MOST_INPUTS },
-      mend: `Give a whole number from 1 to ${MOST_INPUTS}.`,
-    });
-  if (rank !== undefined && !(Number.isInteger(rank) && rank >= 1 && rank <= spec.hiddenSize))
-    throw new ShishuError('bad-argument', `The rank of maps is ${rank}.`, {
-      details: { rank, limit: spec.hiddenSize },
-      mend: `Give a whole number from 1 to the hidden size, ${spec.hiddenSize}.`,
-    });
-  // Also refuses what the layout cannot express.
-  childSpec(layers, sharePairs);
-  return target;
-}
-
-const NAMES: Readonly<Record<string, string>> = { rank: 'A rank was', inputs: 'Inputs were' };
-
-/** @throws ShishuError `bad-argument` when so many pairs of neighbours are not among these layers */
-function checkPairs(layers: readonly number[], sharePairs: number): void {
-  const pairs = pairsOf(layers).length;
-  if (Number.isInteger(sharePairs) && sharePairs >= 0 && sharePairs <= pairs) return;
-  throw new ShishuError(
-    'bad-argument',
-    `${sharePairs} pairs cannot share among ${layers.length} MLP-only blocks.`,
-    { details: { sharePairs, mlpOnly: layers.length }, mend: `Give at most ${pairs} pairs.` },
-  );
 }
 
 /** What must be the same for a conversion to be gone on with. */
@@ -147,7 +64,7 @@ function identityOf(parent: OnGpu, options: ConvertOptions): Record<string, unkn
     order: _,
     log: __,
     signal: ___,
-    heal: { checkpointMinutes: ____, ...heal } = {},
+    heal: { checkpointMinutes: ____, memory: _____, ...heal } = {},
     ...asked
   } = options;
   return {
@@ -159,11 +76,11 @@ function identityOf(parent: OnGpu, options: ConvertOptions): Record<string, unkn
 }
 
 /** Fields with a name before theirs. */
-const named = (name: string, fields: object): Record<string, unknown> =>
+export const named = (name: string, fields: object): Record<string, unknown> =>
   Object.fromEntries(Object.entries(fields).map(([field, value]) => [`${name}.${field}`, value]));
 
 /** What tells one text from another. */
-const textHash = ({ healing, ...sets }: Windows): number =>
+export const textHash = ({ healing, ...sets }: Windows): number =>
   hashOf(JSON.stringify([sets, healing.map(({ weight, windows }) => [weight, windows])]));
 
 /**
@@ -204,34 +121,52 @@ async function runStages(
   parent: OnGpu,
   windows: Windows,
   progress: Progress,
-  target: ReturnType<typeof targetOf>,
+  target: ReturnType<typeof checkTarget>,
   options: ConvertOptions,
   gpuOptions: OpenOptions,
 ): Promise<ConvertReport> {
-  const { log = () => {}, linear = false, rank, inputs, sharePairs = 0, share = 'average', signal } = options;
-  const { spec, configJson, plan } = parent;
+  const {
+    log = () => {},
+    linear = false,
+    rank,
+    inputs,
+    sharePairs = 0,
+    share = 'average',
+    questions,
+    signal,
+  } = options;
+  const { spec, configJson } = parent;
   const { staged } = progress;
   const steps: ConvertReport['steps'] = [];
-  const perplexityOf = (name: string): string => `perplexity, ${name}`;
-  const step = async (name: string, value: () => Promise<number>): Promise<void> => {
-    steps.push({ step: name, perplexity: await progress.stage(perplexityOf(name), value) });
-    log(`${name}: perplexity ${steps.at(-1)!.perplexity.toFixed(3)}`);
+  const texts = qualityTexts(parent, windows);
+  const qualityOf = (name: string): string => `quality, ${name}`;
+  const step = async (name: string, model: ModelSpec, value: () => Promise<Quality>): Promise<void> => {
+    const quality = await progress.stage(qualityOf(name), value);
+    const { perplexity } = quality.heldOut;
+    steps.push({ step: name, perplexity, quality, ...modelSize(model, bytesOf(parent.dtype)) });
+    log(`${name}: ${qualityText(quality)}`);
   };
-  const testIn = (mode: Mode, layers: readonly number[]) => (): Promise<number> =>
-    perplexity(prunedModel(parent, layers, mode), windows.test, signal);
-  await step('parent', () => wholePerplexity(parent, windows.test, signal));
+  // Before anything takes long: a model without a finite perplexity has no answers either.
+  finitePerplexity(await perplexity(parent, windows.test.slice(0, 1), signal));
+  const answers = await progress.stage('answers', () => parentAnswers(parent, { questions, log, signal }));
+  const measure = (model: LoadedModel): Promise<Quality> => measureQuality(model, answers, texts, { signal });
+  const testIn = (mode: Mode, layers: readonly number[]) => (): Promise<Quality> =>
+    measure(prunedModel(parent, layers, mode));
+  await step('parent', spec, async () => {
+    const quality = await measure(parent);
+    finitePerplexity(quality.heldOut.perplexity);
+    return quality;
+  });
 
   const choice = target.layers
     ? undefined
-    : await progress.stage('blocks', () => chosenBlocks(parent, windows, progress, target, options), {
-        keeps: true,
-      });
-  const layers = target.layers
-    ? [...target.layers]
-    : choice!.chosen.map(({ layer }) => layer).sort((a, b) => a - b);
-  checkPairs(layers, sharePairs);
+    : await chosenBlocks(parent, windows, progress, target.count, options);
+  const layers = target.layers ?? choice!.chosen.map(({ layer }) => layer).sort((a, b) => a - b);
+  if (choice) checkPairs(layers, sharePairs);
   log(`layers ${layersText(layers)} lose their attention`);
-  await step('attention dropped', testIn('skip', layers));
+  const childSpec = (linear: boolean): ModelSpec =>
+    specOf(childConfig(configJson, spec, { layers, pairs: [], linear, rank, inputs }));
+  await step('attention dropped', childSpec(false), testIn('skip', layers));
 
   const pairs = pairsOf(layers).slice(0, sharePairs);
   const json = childConfig(configJson, spec, { layers, pairs, linear, rank, inputs });
@@ -240,23 +175,25 @@ async function runStages(
     throwIfAborted(signal);
     const { fits, r2 } = linear ? await fitMaps(parent, windows, layers, options) : NO_MAPS;
     // While the maps are on the GPU.
-    if (linear) await progress.stage(perplexityOf('linear maps'), testIn('linear', layers));
+    if (linear) await progress.stage(qualityOf('linear maps'), testIn('linear', layers));
     throwIfAborted(signal);
     await writeChild(staged, parent, json, fits, share);
     return r2;
   });
-  if (linear) await step('linear maps', testIn('linear', layers));
+  if (linear) await step('linear maps', childSpec(true), testIn('linear', layers));
   const measureWritten = (name: string): Promise<void> =>
-    step(name, () =>
-      withOnGpu(staged.source, gpuOptions, (written) => perplexity(written, windows.test, signal)),
-    );
+    step(name, child, () => withOnGpu(staged.source, gpuOptions, measure));
   const shared = `${sharePairs} ${sharePairs === 1 ? 'pair' : 'pairs'} shared (${share})`;
   await measureWritten(sharePairs > 0 ? `written, ${shared}` : 'written');
   let healing: ConvertReport['healing'];
   if (options.heal) {
+    const { heal } = options;
+    // What fits now need not fit as it is gone on with.
+    const plan = await progress.stage('healing', async () => planHealing(spec, child, windows, heal));
     const done = await progress.stage('healed', () =>
       healWritten(staged, parent, windows, {
-        ...options.heal!,
+        ...heal,
+        plan,
         log,
         signal,
         onCheckpoint: () => {
@@ -268,58 +205,83 @@ async function runStages(
     const [before, after] = steps.slice(-2).map(({ perplexity }) => perplexity);
     healing = { ...done, perplexity: { before: before!, after: after! } };
   }
+  const mapped = layers.every((layer) => parent.runner.parts.weights.linear.has(layer));
   const given = choice ? { skip: choice.order, linear: choice.order } : options.order;
   const speed = await withOnGpu(staged.source, gpuOptions, async (written) => {
     if (given) await writeAnalysis(staged, written, windows, orderWithout(given, layers), options);
-    return measureSpeed(parent, written, signal);
+    const dropped = { ...parent, ...prunedModel(parent, layers, 'skip') };
+    const linear = mapped ? { ...parent, ...prunedModel(parent, layers, 'linear') } : undefined;
+    return measureSpeed({ parent, dropped, linear, child: written }, signal);
   });
-  const parameters = { parent: parameterCount(spec), child: parameterCount(child) };
+  const timed = ['parent', 'dropped', ...(linear ? (['linear'] as const) : [])] as const;
+  for (const [i, stage] of steps.entries()) {
+    const decode = speed.decode[timed[i] ?? 'child'];
+    if (decode) stage.decode = decode;
+  }
+  const [first, last] = [steps[0]!, steps.at(-1)!];
+  const both = (field: 'parameters' | 'weightBytes' | 'kvBytesPerToken') => ({
+    parent: first[field],
+    child: last[field],
+  });
   const report: ConvertReport = {
     front: layers[0]!,
     mlpOnly: layers.length,
     end: spec.blocks.length - 1 - layers.at(-1)!,
     sharedPairs: sharePairs,
     share: sharePairs > 0 ? share : undefined,
-    layers,
+    layers: [...layers],
     choice,
     r2,
     steps,
     healing,
     speed,
     tokens: tokenCounts(windows),
-    parameters,
-    weightBytes: {
-      parent: bytesOf(parent.dtype) * parameters.parent,
-      child: bytesOf(parent.dtype) * parameters.child,
-    },
-    kvBytesPerToken: {
-      parent: kvBytesPerToken(spec, plan, 4),
-      child: kvBytesPerToken(child, planOf(child), 4),
-    },
+    parameters: both('parameters'),
+    weightBytes: both('weightBytes'),
+    kvBytesPerToken: both('kvBytesPerToken'),
   };
+  await staged.write(CARD_FILE, modelCard(report, await parentFacts(parent.source), String(json.model_type)));
   await staged.write(REPORT_FILE, `${JSON.stringify(report, null, 2)}\n`);
   return report;
 }
 
-/** The blocks that are missed least, chosen one by one; what was measured is kept as it comes. */
+/** Writes the order in which attention that is left may go, and with linear maps those that may take its place, of the child as it is. */
+async function writeAnalysis(
+  staged: Pick<Staged, 'write'>,
+  { runner, plan, dtype }: OnGpu,
+  windows: Windows,
+  order: AnalysedOrder,
+  { linear = false, signal, log = () => {} }: ConvertOptions,
+): Promise<void> {
+  const analysis: AnalysisFile = { order };
+  if (linear && order.linear.length > 0) {
+    const onProgress = timeLeft(log, 'fitting maps to the blocks that are left');
+    const fits = await calibrate(runner, plan, windows, order.linear, { signal, onProgress });
+    await staged.write(MAPS_FILE, tensorFile(mapTensors(fits, dtype)));
+    analysis.maps = MAPS_FILE;
+  }
+  await staged.write(ANALYSIS_FILE, `${JSON.stringify(analysis, null, 2)}\n`);
+}
+
+const MEASURED = 'measures of blocks';
+
+/** Blocks chosen one by one. What was measured is kept, and not measured again. @throws ShishuError `bad-argument` when none may go */
 async function chosenBlocks(
   parent: OnGpu,
   windows: Windows,
   progress: Progress,
-  { count }: ReturnType<typeof targetOf>,
-  { linear = false, maxPerplexity, choosing, signal, log }: ConvertOptions,
+  count: number | undefined,
+  { linear = false, maxPerplexity, choosing, log, signal }: ConvertOptions,
 ): Promise<Choice> {
-  const target = { mode: linear ? 'linear' : 'skip', count, within: maxPerplexity } as const;
-  const choice = await chooseLayers(parent, windows, target, {
-    ...choosing,
-    notes: progress.get('measured'),
-    async onMeasured(notes) {
-      await progress.set('measured', notes);
-      progress.keeps = true;
-    },
-    log,
-    signal,
-  });
+  const wanted = { mode: linear ? 'linear' : 'skip', count, within: maxPerplexity } as const;
+  const notes = progress.get<ChoiceNotes>(MEASURED);
+  const onMeasured = (measured: ChoiceNotes): Promise<void> => {
+    progress.keeps = true;
+    return progress.set(MEASURED, measured);
+  };
+  const choice = await progress.stage('blocks', () =>
+    chooseLayers(parent, windows, wanted, { ...(notes && { notes }), onMeasured, ...choosing, log, signal }),
+  );
   if (choice.chosen.length > 0) return choice;
   throw new ShishuError('bad-argument', 'No block can lose its attention for so little perplexity.', {
     details: { maxPerplexity: maxPerplexity ?? null },
@@ -351,64 +313,4 @@ async function fitMaps(
     rank,
   }));
   return { fits, r2 };
-}
-
-/** Writes the order in which attention that is left may go, and with linear maps those that may take its place, of the child as it is. */
-async function writeAnalysis(
-  staged: Staged,
-  { runner, plan, dtype }: OnGpu,
-  windows: Windows,
-  order: AnalysedOrder,
-  { linear = false, signal, log = () => {} }: ConvertOptions,
-): Promise<void> {
-  const analysis: AnalysisFile = { order };
-  if (linear && order.linear.length > 0) {
-    const onProgress = timeLeft(log, 'fitting maps to the blocks that are left');
-    const fits = await calibrate(runner, plan, windows, order.linear, { signal, onProgress });
-    await staged.write(MAPS_FILE, tensorFile(mapTensors(fits, dtype)));
-    analysis.maps = MAPS_FILE;
-  }
-  await staged.write(ANALYSIS_FILE, `${JSON.stringify(analysis, null, 2)}\n`);
-}
-
-/** Writes the child's folder but for its report. */
-export async function writeChild(
-  staged: Staged,
-  parent: OnGpu,
-  json: Record<string, unknown>,
-  fits: ReadonlyMap<number, Fit>,
-  share: Share,
-): Promise<void> {
-  await staged.write('config.json', `${JSON.stringify(json, null, 2)}\n`);
-  await staged.write('model.safetensors', tensorFile(childTensors(parent, specOf(json), fits, share)));
-  if (json.model_type === 'shishu') await staged.write(MODELING_FILE, MODELING);
-  for (const file of COPIED) {
-    const bytes = await readOptional(parent.source, file);
-    if (bytes) await staged.write(file, bytes);
-  }
-}
-
-/** Heals a child whose folder is written, in place; with checkpoints where there is a place for them. */
-export async function healWritten(
-  staged: Staged,
-  parent: OnGpu,
-  windows: Windows,
-  options: Omit<Parameters<typeof heal>[3], 'store'> & { onCheckpoint?: () => void },
-): Promise<Healing> {
-  const { onCheckpoint } = options;
-  const spec = specOf(await readJson(staged.source, 'config.json', { code: 'bad-config' }));
-  const checkpoint = await openCheckpoint(staged.source, tensorsOf(spec));
-  const store: HealingRun['store'] = {
-    read: () => readHealing(staged),
-    async write(kept) {
-      await writeHealing(staged, kept);
-      onCheckpoint?.();
-    },
-  };
-  const { weights, healing } = await heal(parent, { spec, checkpoint }, windows, {
-    ...options,
-    ...(staged.place !== undefined && { store }),
-  });
-  await staged.write('model.safetensors', tensorFile(healedTensors(spec, weights, parent.dtype)));
-  return healing;
 }

@@ -11,10 +11,11 @@ export {
   type ContextBucket,
 } from './analyze.ts';
 export type { Choice, ChoiceWeights, ChosenBlock, Measure } from './choose.ts';
-export type { ChoosingOptions } from './choosing.ts';
+export type { ChoosingOptions } from './choose-layers.ts';
 export { type ConvertOptions, convert } from './convert.ts';
 export { stageHandle } from './handle-folder.ts';
-export { type Healing, type HealOptions, heal } from './heal.ts';
+export { type Healing, heal } from './heal.ts';
+export { type HealOptions, type HealPlan, planHealing } from './heal-plan.ts';
 export type { Log } from './healing-run.ts';
 export { mergeAdapter } from './merge.ts';
 export { type MergeOptions, type OnGpu, type OpenOptions, openOnGpu, refuseChild } from './on-gpu.ts';

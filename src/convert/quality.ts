@@ -10,14 +10,14 @@ import { knowsChatFormat } from '../train/chat-format.ts';
 import { evaluate, type Scorer } from '../train/evaluate.ts';
 import { calibrate, type LoadedModel, perplexity, prunedModel } from './calibrate.ts';
 import { childConfig, pairsOf } from './child-config.ts';
-import { chooseLayers } from './choosing.ts';
-import { healWritten, writeChild } from './convert.ts';
+import { chooseLayers } from './choose-layers.ts';
 import type { Fit } from './fit.ts';
-import { checkHealing, type HealOptions } from './heal.ts';
+import { checkHealing, type HealOptions } from './heal-plan.ts';
 import { stageMemory } from './memory-folder.ts';
 import { type OnGpu, type OpenOptions, refuseChild, withOnGpu } from './on-gpu.ts';
 import { layersText } from './target.ts';
 import { type TokenCounts, tokenCounts, type Windows } from './windows.ts';
+import { healWritten, writeChild } from './write-child.ts';
 
 /** The ways to do without attention that are compared, as columns are headed. */
 export const WAYS = {

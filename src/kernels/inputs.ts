@@ -1,4 +1,4 @@
-// shaders/inputs.wgsl
+// shaders/features/inputs.wgsl
 import { type Kernel, reads, STEP, writes } from '../gpu/kernel.ts';
 import type { Recorder } from '../gpu/recorder.ts';
 import { QKV_SIZES } from './qkv.ts';
@@ -15,6 +15,7 @@ type Size = 'K' | 'Z_STRIDE' | 'OUT_STRIDE' | 'SEEN_STRIDE' | 'INPUTS' | 'SEQUEN
 
 export const INPUTS: Kernel<Size | 'WG' | 'WRITE' | 'READ'> = {
   name: 'inputs',
+  folder: 'features',
   choices: [
     [{ WG }],
     [

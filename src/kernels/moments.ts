@@ -1,4 +1,4 @@
-// shaders/moments.wgsl and moment_vectors.wgsl
+// shaders/features/moments.wgsl and moment_vectors.wgsl
 import { type Binding, type Kernel, reads, STEP, type TwinLaunch, writes } from '../gpu/kernel.ts';
 import type { Recorder } from '../gpu/recorder.ts';
 import { COUNT, stride } from './tensor.ts';
@@ -10,7 +10,7 @@ const WORKGROUP = 64;
 /** Units of four of a row of z, and of one of a. */
 type Sizes = 'STRIDE4' | 'A_STRIDE4';
 
-/** Bindings of shaders/shared/activation_pair.wgsl, with the shape of the pairs that are added to. */
+/** Bindings of shaders/shared/features/activation_pair.wgsl, with the shape of the pairs that are added to. */
 const pairBindings = (
   sums: (constants: Record<Sizes, number>, ofA: boolean) => number[],
 ): Binding<Sizes | 'OF_A'>[] => [
@@ -43,6 +43,7 @@ function pairSum({ floats }: TwinLaunch<Sizes>, at: number, low: number, terms: 
 /** Columns of a launch are its items; with OF_A there are as many rows as a has. */
 export const MOMENTS: Kernel<Sizes | 'OF_A'> = {
   name: 'moments',
+  folder: 'features',
   choices: [[{ OF_A: false }, { OF_A: true }]],
   // Places in a matrix of this size squared are u32.
   sizes: { STRIDE4: [1, 2 ** 14], A_STRIDE4: [1, 2 ** 14] },
@@ -74,6 +75,7 @@ const LIMIT = 2 ** 50;
 
 export const MOMENT_VECTORS: Kernel<Sizes | 'WG'> = {
   name: 'moment_vectors',
+  folder: 'features',
   choices: [[{ WG: WORKGROUP }]],
   sizes: { STRIDE4: COUNT, A_STRIDE4: COUNT },
   bindings: () => [

@@ -97,7 +97,7 @@ describe('converting', () => {
     convertFolder(
       memorySource(parentFiles(typeof like === 'string' ? tinyModel(like, 7) : like)),
       join(folder, out),
-      { text, window: 48, ...options },
+      { text, window: 48, questions: 0, ...options },
       { device: gpu().device },
     );
 
@@ -140,6 +140,7 @@ describe('converting', () => {
     }
     expect(await readdir(folder)).toEqual(['dropped']);
     expect((await readdir(join(folder, 'dropped'))).sort()).toEqual([
+      'README.md',
       'config.json',
       'model.safetensors',
       'report.json',
@@ -300,7 +301,6 @@ describe('converting', () => {
     ],
     ['pairs of layers apart', 'llama', { layers: [0, 2], sharePairs: 1 }, 'bad-argument', /at most 0 pairs/],
     ['too many pairs', 'llama', { keepAttention: 1, sharePairs: 2 }, 'bad-argument', /at most 1 pairs/],
-    ['healing what the trainer lacks', 'llama', { heal: { tokens: 9 } }, 'unsupported', /scaled rotary/],
     ['healing more than the text', 'mobilellm', { heal: { tokens: 1e5 } }, 'bad-argument', /pass 298 times/],
     ['a rank without maps', 'llama', { rank: 3 }, 'bad-argument', /no linear maps/],
     ['inputs without maps', 'llama', { inputs: 2 }, 'bad-argument', /no linear maps/],

@@ -14,6 +14,7 @@ import { ATTENTION_DECODE } from '../../src/kernels/attention-decode.ts';
 import { ARGMAX } from '../../src/kernels/sample.ts';
 import { defaultTuning, type Tuning, VARIANTS } from '../../src/kernels/tuning.ts';
 import { DTYPES } from '../../src/quant/index.ts';
+import { TRAIN_KERNELS } from '../../src/train/kernels/all.ts';
 import { shadersOf } from '../support/asked-shaders.ts';
 import { adapterOf, paperGpu } from '../support/paper-gpu.ts';
 import { TINY_MODEL_NAMES, tinyModel } from '../support/tiny-models.ts';
@@ -21,13 +22,28 @@ import { TINY_MODEL_NAMES, tinyModel } from '../support/tiny-models.ts';
 const root = join(import.meta.dirname, '../..');
 
 test('each shader is of one kernel, and each kernel of src/kernels is in the list', () => {
-  const files = readdirSync(join(root, 'shaders')).filter((file) => file.endsWith('.wgsl'));
-  expect(KERNELS.map(({ name }) => `${name}.wgsl`).sort()).toEqual(files.sort());
+  const files = readdirSync(join(root, 'shaders'), { recursive: true, encoding: 'utf8' })
+    .map((file) => file.replaceAll('\\', '/'))
+    .filter((file) => file.endsWith('.wgsl') && !/^(shared|train)\//.test(file));
+  const named = KERNELS.map(({ folder, name }) => `${folder ? `${folder}/` : ''}${name}.wgsl`);
+  expect(named.sort()).toEqual(files.sort());
+  // Tables, messages and choices know kernels by their names alone.
+  expect(new Set(KERNELS.map(({ name }) => name)).size).toBe(KERNELS.length);
   const modules = import.meta.glob<Record<string, unknown>>('../../src/kernels/*.ts', { eager: true });
   const exported = Object.values(modules)
     .flatMap((module) => Object.values(module))
     .filter((value): value is Kernel => typeof value === 'object' && value !== null && 'choices' in value);
   expect(new Set(exported)).toEqual(new Set(KERNELS));
+});
+
+test('each shader of training is of one kernel, and each kernel of src/train/kernels is in the list', () => {
+  const files = readdirSync(join(root, 'shaders/train')).filter((file) => file.endsWith('.wgsl'));
+  expect(TRAIN_KERNELS.map(({ name }) => `${name.slice('train/'.length)}.wgsl`).sort()).toEqual(files.sort());
+  const modules = import.meta.glob<Record<string, unknown>>('../../src/train/kernels/*.ts', { eager: true });
+  const exported = Object.values(modules)
+    .flatMap((module) => Object.values(module))
+    .filter((value): value is Kernel => typeof value === 'object' && value !== null && 'choices' in value);
+  expect(new Set(exported)).toEqual(new Set(TRAIN_KERNELS));
 });
 
 test('pipelines are made in one place, which checks what is asked for', () => {
