@@ -3,13 +3,20 @@ import { specOf } from '../families/index.ts';
 import type { Mode } from '../model/prune.ts';
 import type { ModelSpec } from '../model/spec.ts';
 import { hashOf } from '../train/random.ts';
-import { ANALYSIS_FILE, type AnalysedOrder, orderWithout } from './analysis-file.ts';
+import {
+  ANALYSIS_FILE,
+  type AnalysedOrder,
+  type AnalysisFile,
+  MAPS_FILE,
+  orderWithout,
+} from './analysis-file.ts';
 import { measureMaps } from './analyze.ts';
 import { parentAnswers } from './answers.ts';
 import { calibrate, finitePerplexity, type LoadedModel, perplexity, prunedModel } from './calibrate.ts';
+import { mapTensors } from './child.ts';
 import { childConfig } from './child-config.ts';
 import type { Choice } from './choose.ts';
-import { type ChoosingOptions, chooseLayers } from './choosing.ts';
+import { type ChoosingOptions, chooseLayers } from './choose-layers.ts';
 import { checkPairs, checkTarget } from './convert-target.ts';
 import type { Fit } from './fit.ts';
 import { checkHealing, type HealOptions, planHealing } from './heal-plan.ts';
@@ -22,7 +29,7 @@ import { Progress } from './progress.ts';
 import { type ConvertReport, REPORT_FILE } from './report.ts';
 import type { Share } from './share.ts';
 import { measureSpeed } from './speed.ts';
-import type { Stage } from './staged.ts';
+import { type Stage, type Staged, tensorFile } from './staged.ts';
 import { modelSize } from './stages.ts';
 import { layersText, type Target } from './target.ts';
 import { timeLeft } from './time-left.ts';
@@ -34,7 +41,7 @@ export interface ConvertOptions extends Target {
   linear?: boolean;
   /** Most that the maps' rank may be (default the hidden size). Below half the hidden size they are stored as two factors. */
   rank?: number | undefined;
-  /** Positions that each map sees, its own the last of them (default 1). */
+  /** Positions that each map sees, its own and those before it (default 1). */
   inputs?: number | undefined;
   /** Pairs of MLP-only blocks that share one MLP (default 0). */
   sharePairs?: number;
@@ -46,7 +53,7 @@ export interface ConvertOptions extends Target {
   heal?: HealOptions | undefined;
   /** How blocks are chosen, where the target does not name them. */
   choosing?: ChoosingOptions | undefined;
-  /** The parent's analysed order: where the target names the blocks, the child's folder gets what is left of it. */
+  /** The parent's analysed order: where blocks are named, the child's folder gets what is left of it. */
   order?: AnalysedOrder;
   log?: Log;
   signal?: AbortSignal | undefined;
@@ -216,7 +223,9 @@ async function runStages(
     healing = { ...done, perplexity: { before: before!, after: after! } };
   }
   const mapped = layers.every((layer) => parent.runner.parts.weights.linear.has(layer));
-  const speed = await withOnGpu(staged.source, gpuOptions, (written) => {
+  const given = choice ? { skip: choice.order, linear: choice.order } : options.order;
+  const speed = await withOnGpu(staged.source, gpuOptions, async (written) => {
+    if (given) await writeAnalysis(staged, written, windows, orderWithout(given, layers), options);
     const dropped = { ...parent, ...prunedModel(parent, layers, 'skip') };
     const linear = mapped ? { ...parent, ...prunedModel(parent, layers, 'linear') } : undefined;
     return measureSpeed({ parent, dropped, linear, child: written }, signal);
@@ -249,14 +258,27 @@ async function runStages(
     weightBytes: both('weightBytes'),
     kvBytesPerToken: both('kvBytesPerToken'),
   };
-  const given = choice ? { skip: choice.order, linear: choice.order } : options.order;
-  if (given) {
-    const order = orderWithout(given, layers);
-    await staged.write(ANALYSIS_FILE, `${JSON.stringify({ order }, null, 2)}\n`);
-  }
   await staged.write(CARD_FILE, modelCard(report, await parentFacts(parent.source), String(json.model_type)));
   await staged.write(REPORT_FILE, `${JSON.stringify(report, null, 2)}\n`);
   return report;
+}
+
+/** Writes the order in which attention that is left may go, and with linear maps those that may take its place, of the child as it is. */
+async function writeAnalysis(
+  staged: Pick<Staged, 'write'>,
+  { runner, plan, dtype }: OnGpu,
+  windows: Windows,
+  order: AnalysedOrder,
+  { linear = false, signal, log = () => {} }: ConvertOptions,
+): Promise<void> {
+  const analysis: AnalysisFile = { order };
+  if (linear && order.linear.length > 0) {
+    const onProgress = timeLeft(log, 'fitting maps to the blocks that are left');
+    const fits = await calibrate(runner, plan, windows, order.linear, { signal, onProgress });
+    await staged.write(MAPS_FILE, tensorFile(mapTensors(fits, dtype)));
+    analysis.maps = MAPS_FILE;
+  }
+  await staged.write(ANALYSIS_FILE, `${JSON.stringify(analysis, null, 2)}\n`);
 }
 
 /** The blocks that are missed least, chosen one by one; what was measured is kept as it comes. */

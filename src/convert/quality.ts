@@ -10,7 +10,7 @@ import { knowsChatFormat } from '../train/chat-format.ts';
 import { evaluate, type Scorer } from '../train/evaluate.ts';
 import { calibrate, type LoadedModel, perplexity, prunedModel } from './calibrate.ts';
 import { childConfig, pairsOf } from './child-config.ts';
-import { chooseLayers } from './choosing.ts';
+import { chooseLayers } from './choose-layers.ts';
 import type { Fit } from './fit.ts';
 import { checkHealing, type HealOptions } from './heal-plan.ts';
 import { stageMemory } from './memory-folder.ts';
