@@ -1,5 +1,6 @@
 import type { GenerateResult, ModelInfo } from '../../src/engine/types.ts';
 import { profileAsked } from '../profile.ts';
+import { text } from '../text/index.ts';
 import { byId, el } from './dom.ts';
 import { bytes, milliseconds } from './format.ts';
 
@@ -8,6 +9,7 @@ export class Status {
   readonly #list = byId('status', HTMLUListElement);
   #model: string[] = [];
   #reply: string[] = [];
+  #contextLength = 0;
 
   /** Another model, or none. */
   clear(): void {
@@ -16,6 +18,7 @@ export class Status {
   }
 
   model(info: ModelInfo | undefined): void {
+    this.#contextLength = info?.contextLength ?? 0;
     this.#model = info
       ? [
           `${bytes(info.bytes.weights)} weights (${info.formats.map(({ dtype }) => dtype).join(', ')})`,
@@ -30,14 +33,14 @@ export class Status {
   }
 
   running(firstTokenMs: number): void {
-    this.#reply = [`first token ${milliseconds(firstTokenMs)}`];
+    this.#reply = [text.firstToken(milliseconds(firstTokenMs))];
     this.#draw();
   }
 
-  finished({ usage, timings }: GenerateResult, contextLength: number): void {
+  finished({ usage, timings }: GenerateResult): void {
     this.#reply = [
-      `first token ${milliseconds(timings.firstTokenMs)}`,
-      `${usage.totalTokens} of ${contextLength} tokens of context`,
+      text.firstToken(milliseconds(timings.firstTokenMs)),
+      ...(this.#contextLength > 0 ? [text.contextOf(usage.totalTokens, this.#contextLength)] : []),
     ];
     this.#draw();
   }

@@ -47,12 +47,31 @@ const ASK =
 const SAID = ['<|im_start|>', '<think>', ...'Quick brown.', '</think>', '\n', ...'Yes!', '<|im_end|>'];
 
 /** Files of a model that knows no more than which token follows which: it thinks "Quick brown.", and answers "Yes!". */
-export function thinkingModel(): Record<string, string | Uint8Array> {
-  const files = thinkingFiles('qwen', 'token');
+export const thinkingModel = (): Record<string, string | Uint8Array> =>
+  chainModel(thinkingFiles('qwen', 'token'), SAID, 280);
+
+/** Files of a model that says these pieces, each of them one token. None may stand there twice. */
+export function scriptedModel(pieces: readonly string[]): Record<string, string | Uint8Array> {
+  const files = byteTokenizerFiles();
+  const tokenizer = JSON.parse(files['tokenizer.json']!);
+  for (const content of pieces) {
+    const last = tokenizer.added_tokens.at(-1);
+    tokenizer.added_tokens.push({ ...last, id: last.id + 1, content, special: false });
+  }
+  const size = tokenizer.added_tokens.at(-1).id + 1;
+  const said = ['<|im_start|>', ...pieces, '<|im_end|>'];
+  return chainModel({ ...files, 'tokenizer.json': JSON.stringify(tokenizer) }, said, size);
+}
+
+/** Adds to the files of a tokenizer a model in which each of the texts, tokens all of them, is followed by the next. */
+function chainModel(
+  files: Record<string, string>,
+  said: readonly string[],
+  size: number,
+): Record<string, string | Uint8Array> {
   const config = JSON.parse(files['tokenizer_config.json']!);
   const { model, added_tokens: added } = JSON.parse(files['tokenizer.json']!);
-  const size = 280;
-  const spec = { ...ONE_BLOCK, vocab_size: size };
+  const spec = { ...ONE_BLOCK, hidden_size: said.length > 32 ? 64 : 32, vocab_size: size };
   const tiny = randomModel(spec, 3);
   const characters = byteCharacters();
   const idOf = (text: string): number =>
@@ -62,9 +81,9 @@ export function thinkingModel(): Record<string, string | Uint8Array> {
   for (const [name, { data }] of tiny.tensors) if (zeroed.test(name)) data.fill(/norm/.test(name) ? 1 : 0);
   const embedding = tiny.tensors.get('model.embed_tokens.weight')!.data;
   const head = tiny.tensors.get('lm_head.weight')!.data;
-  for (const [i, text] of SAID.entries()) {
+  for (const [i, text] of said.entries()) {
     embedding[idOf(text) * spec.hidden_size + i] = 1;
-    const next = SAID[i + 1];
+    const next = said[i + 1];
     if (next !== undefined) head[idOf(next) * spec.hidden_size + i] = 2;
   }
   return {
