@@ -164,8 +164,8 @@ export function cachedHttp(http: HttpFolder, options: CacheOptions = {}): RawSou
     const { start, end } = span(open.entry, index);
     if (file?.size !== DIGEST_BYTES + end - start) return undefined;
     if (open.checked.has(index)) {
-      const bytes = new Uint8Array(await file.slice(DIGEST_BYTES + from, DIGEST_BYTES + to).arrayBuffer());
-      return { bytes, shared: false };
+      const bytes = await bytesOf(file.slice(DIGEST_BYTES + from, DIGEST_BYTES + to));
+      return bytes && { bytes, shared: false };
     }
     // Several readers may want ranges of it at once.
     const checking = open.checking.get(index) ?? checks(() => check(open, index, file));
@@ -177,10 +177,10 @@ export function cachedHttp(http: HttpFolder, options: CacheOptions = {}): RawSou
   /** All bytes of a kept chunk, unless it is damaged. */
   async function check(open: Open, index: number, file: File): Promise<Bytes | undefined> {
     try {
-      const bytes = new Uint8Array(await file.arrayBuffer());
-      const data = bytes.subarray(DIGEST_BYTES);
-      const digest = await sha256(data);
-      if (digest.some((byte, i) => byte !== bytes[i])) return undefined;
+      const bytes = await bytesOf(file);
+      const data = bytes?.subarray(DIGEST_BYTES);
+      const digest = data && (await sha256(data));
+      if (!data || digest!.some((byte, i) => byte !== bytes![i])) return undefined;
       open.checked.add(index);
       freeSoon(data);
       return data;
@@ -290,6 +290,15 @@ export function cachedHttp(http: HttpFolder, options: CacheOptions = {}): RawSou
       return opened ? opened.entry.size : http.size!(file, signal);
     },
   };
+}
+
+/** What a kept file holds; undefined where another page has taken it away since it was found. */
+async function bytesOf(file: Blob): Promise<Bytes | undefined> {
+  try {
+    return new Uint8Array(await file.arrayBuffer());
+  } catch {
+    return undefined;
+  }
 }
 
 /** Frees a chunk after all that wait for it have run: they copy what they want at once. */

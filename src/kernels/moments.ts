@@ -1,4 +1,4 @@
-// shaders/moments.wgsl and moment_vectors.wgsl
+// shaders/features/moments.wgsl and moment_vectors.wgsl
 import { type Binding, type Kernel, reads, STEP, type TwinLaunch, writes } from '../gpu/kernel.ts';
 import type { Recorder } from '../gpu/recorder.ts';
 import { COUNT, stride } from './tensor.ts';
@@ -7,7 +7,7 @@ import { COUNT, stride } from './tensor.ts';
 const TILE = 32;
 const WORKGROUP = 64;
 
-/** Bindings of shaders/shared/activation_pair.wgsl, with the shape of the pairs that are added to. */
+/** Bindings of shaders/shared/features/activation_pair.wgsl, with the shape of the pairs that are added to. */
 const pairBindings = (sums: (stride: number) => number[]): Binding<'STRIDE4'>[] => [
   reads('z', 'vec4f', ({ constants, step }) => [step.rows, 4 * constants.STRIDE4]),
   reads('before', 'vec4f', ({ constants, step }) => [step.context, 4 * constants.STRIDE4]),
@@ -38,6 +38,7 @@ function pairSum({ floats }: TwinLaunch<'STRIDE4'>, at: number, low: number, ter
 /** Columns of a launch are its items. */
 export const MOMENTS: Kernel<'STRIDE4' | 'OF_A'> = {
   name: 'moments',
+  folder: 'features',
   choices: [[{ OF_A: false }, { OF_A: true }]],
   // Places in a matrix of this size squared are u32.
   sizes: { STRIDE4: [1, 2 ** 14] },
@@ -61,6 +62,7 @@ const LIMIT = 2 ** 50;
 
 export const MOMENT_VECTORS: Kernel<'STRIDE4' | 'WG'> = {
   name: 'moment_vectors',
+  folder: 'features',
   choices: [[{ WG: WORKGROUP }]],
   sizes: { STRIDE4: COUNT },
   bindings: () => [

@@ -5,9 +5,7 @@ import { attention, attentionPartsBytes } from '../kernels/attention.ts';
 import { takesOwn } from '../kernels/attention-decode.ts';
 import { conv } from '../kernels/conv.ts';
 import { embed } from '../kernels/embed.ts';
-import { loraAdd, loraGate } from '../kernels/lora.ts';
 import { norm } from '../kernels/norm.ts';
-import { pool } from '../kernels/pool.ts';
 import { type Output, type Projection, project } from '../kernels/project.ts';
 import { normAndRope, type QkvPlace } from '../kernels/rope.ts';
 import { type Activations, stride, type Weight } from '../kernels/tensor.ts';
@@ -167,7 +165,7 @@ export function recordBlocks(
     const to = gain ? { buffer: scratch.normed, cols: x.cols } : x;
     const out: Output = { kind: 'plain', to, residual: !gain };
     project(gpu, tuning, recorder, { label, x: from, weight, out, half, ...made, step });
-    if (site) loraAdd(recorder, { ...lowRank(site, { label, x: from }), to });
+    if (site) adapters!.loraAdd(recorder, { ...lowRank(site, { label, x: from }), to });
     if (!gain) return;
     const call = { label: `${label} norm`, x: to, vectors: gain, out: x.buffer, add: true };
     norm(gpu, tuning, recorder, { ...call, eps, head: false, step });
@@ -204,7 +202,7 @@ export function recordBlocks(
         ...made,
         step,
       });
-      if (site) loraAdd(recorder, { ...lowRank(site, input), to: qkv! });
+      if (site) adapters!.loraAdd(recorder, { ...lowRank(site, input), to: qkv! });
       const norm = shape.qkNorm !== undefined;
       const unplaced = qkv && { qkv, norm, gains: own.qkGains, whole, eps };
       const taken = takesOwn(tuning, shape, width);
@@ -229,7 +227,7 @@ export function recordBlocks(
       const input = { label: 'conv in', x, norm: normed };
       const site = adapters?.site(layer, 'convIn');
       project(gpu, tuning, recorder, { ...input, weight: own.in, out, ...made, step });
-      if (site) loraAdd(recorder, { ...lowRank(site, input), to: thirds });
+      if (site) adapters!.loraAdd(recorder, { ...lowRank(site, input), to: thirds });
       // The normed x has been read.
       const mixed = { buffer: scratch.normed, cols: spec.hiddenSize };
       conv(recorder, {
@@ -264,7 +262,7 @@ export function recordBlocks(
     });
     if (site && sums) {
       const part = gateUp.parts[0]!.rows;
-      loraGate(recorder, { ...lowRank(site, input), sums, part, activation, to: hidden });
+      adapters!.loraGate(recorder, { ...lowRank(site, input), sums, part, activation, to: hidden });
     }
     add('down', hidden, down, gainAfter, adapters?.site(mlp, 'down'));
   }
@@ -326,20 +324,5 @@ export function recordHead(
     most: scratch.logitRows,
     step: scratch.step,
   });
-  return recorder.finish();
-}
-
-/** Records final norm over all rows, and sums of spans of them `(places, stride(hidden))`; no head is run. */
-export function recordPool(
-  { gpu, tuning, spec, weights, scratch }: ForwardParts,
-  spans: GPUBuffer,
-  out: GPUBuffer,
-): Promise<Dispatch[]> {
-  const recorder = new Recorder(gpu);
-  const { x, normed, step } = scratch;
-  const vectors = weights.head.parts[0]!.vectors!;
-  const eps = spec.rmsNormEps;
-  norm(gpu, tuning, recorder, { label: 'final norm', x, vectors, out: normed, eps, head: false, step });
-  pool(recorder, { x: { buffer: normed, cols: x.cols }, spans, out, step });
   return recorder.finish();
 }

@@ -5,11 +5,13 @@ import { checkDeclared } from '../../src/gpu/kernel.ts';
 import type { Pipeline, PipelineCache } from '../../src/gpu/pipeline.ts';
 import { Recorder } from '../../src/gpu/recorder.ts';
 import { MAX_TOP } from '../../src/kernels/logits.ts';
+import { score, topLogprobs } from '../../src/kernels/logprobs.ts';
+import { loraAdd, loraGate } from '../../src/kernels/lora.ts';
 import { addMoments } from '../../src/kernels/moments.ts';
 import { norm } from '../../src/kernels/norm.ts';
 import { pool } from '../../src/kernels/pool.ts';
 import { argmax } from '../../src/kernels/sample.ts';
-import { adjust, sample, score, topLogprobs } from '../../src/kernels/sampling.ts';
+import { adjust, sample } from '../../src/kernels/sampling.ts';
 import { synthesise } from '../../src/kernels/synthesise.ts';
 import type { Weight, WeightDtype } from '../../src/kernels/tensor.ts';
 import type { Tuning } from '../../src/kernels/tuning.ts';
@@ -62,7 +64,7 @@ function anyAdapters({ attention, mlp, conv }: Weights, any: GPUBuffer): Adapter
       words: new Uint32Array(0),
     };
   };
-  return { site, scratch: () => any, chosen: any, sequences: 2 } as unknown as AdapterSet;
+  return { site, scratch: () => any, chosen: any, sequences: 2, loraAdd, loraGate } as unknown as AdapterSet;
 }
 
 /** The shaders of a model: blocks and head at every width, with adapters too where asked for, every way of choosing a token, and calibration's sums. */

@@ -243,6 +243,30 @@ describe('downloads', () => {
     told.mockRestore();
   });
 
+  it('that another process takes away between finding and reading them are fetched anew', async () => {
+    const all = await load('some/large');
+    const { prototype } = globalThis.FileSystemFileHandle;
+    const { getFile } = prototype;
+    let taken = 0;
+    const found = vi.spyOn(prototype, 'getFile').mockImplementation(async function (
+      this: FileSystemFileHandle,
+    ) {
+      const file = await getFile.call(this);
+      if (!/^\d+$/.test(this.name)) return file;
+      taken++;
+      const gone = async (): Promise<never> => {
+        throw Object.assign(new Error('gone'), { code: 'ENOENT' });
+      };
+      return { size: file.size, arrayBuffer: gone, slice: () => ({ arrayBuffer: gone }) } as unknown as File;
+    });
+    try {
+      expect(await load('some/large')).toEqual(all);
+      expect(taken).toBeGreaterThan(0);
+    } finally {
+      found.mockRestore();
+    }
+  });
+
   it('that a process was ended in leave nothing for long', async () => {
     await load('some/tiny');
     const folder = join(home, 'cache/shishulm/shishulm-cache');

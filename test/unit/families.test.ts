@@ -1,6 +1,7 @@
 // Each family's spec, run by the reference forward, against transformers.
 import { expect, test } from 'vitest';
-import { specOf } from '../../src/families/index.ts';
+import { FETCHED, fetchSpecs } from '../../src/families/fetch.ts';
+import { FAMILIES, specOf, specsOf } from '../../src/families/index.ts';
 import { openCheckpoint } from '../../src/formats/checkpoint.ts';
 import { bytesToF32 } from '../../src/formats/float.ts';
 import { planOf, tensorsOf } from '../../src/model/spec.ts';
@@ -27,4 +28,20 @@ test.each(FAMILY_FIXTURES)('%s: logits are those of transformers', async (name) 
   );
   const found = referenceLogits(spec, tensors, prompt, without, context);
   expect(difference(found.subarray(-skipped.logits.length), skipped.logits)).toBeLessThan(1e-4);
+});
+
+test('each family is fetched by its model types, and what none reads is refused alike', async () => {
+  const types = FAMILIES.flatMap(({ modelTypes }) => modelTypes);
+  expect(Object.keys(FETCHED).sort()).toEqual([...types].sort());
+  for (const family of FAMILIES)
+    for (const type of family.modelTypes) expect(await FETCHED[type]!()).toBe(family);
+  for (const wrong of [7, {}, { model_type: 5 }, { model_type: 'mamba' }, { model_type: 'constructor' }]) {
+    let said: unknown;
+    try {
+      specsOf(wrong);
+    } catch (error) {
+      said = error;
+    }
+    await expect(fetchSpecs(wrong)).rejects.toEqual(said);
+  }
 });
