@@ -1,3 +1,4 @@
+import { keepPages } from './installed.ts';
 import { pageLink } from './profile.ts';
 
 /** The pages of the demo; a page that is added gets a line here. */
@@ -19,4 +20,5 @@ export function showPages(nav: HTMLElement): void {
     nav.append(link);
   }
   nav.hidden = PAGES.length < 2;
+  void keepPages();
 }

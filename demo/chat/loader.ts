@@ -4,8 +4,15 @@ import { hubOfPage } from '../hub.ts';
 import { text } from '../text/index.ts';
 import { announce, byId } from './dom.ts';
 import { bytes } from './format.ts';
+import { showNote } from './notices.ts';
 import { keepAwake } from './phone.ts';
 import type { ModelChoice } from './picker.ts';
+
+/** What the reader should know of a load; the rest is of kernels, and for developers. */
+function warn(message: string): void {
+  console.warn(message);
+  if (/not kept/.test(message)) showNote(message);
+}
 
 /** Loads one model at a time, with a bar and a way out; a model that is replaced is freed first. */
 export class Loader {
@@ -42,6 +49,7 @@ export class Loader {
         worker: true,
         profile: this.#profile,
         hub: hubOfPage(),
+        warn,
         ...size,
         ...options,
       });
