@@ -110,8 +110,13 @@ export class Chat {
     const left = conversationOfTab();
     const kept = left && this.#library.get(left.id);
     // What the tab was left with may be newer than what was kept.
-    if (left) this.#open(kept && kept.updated > left.updated ? { ...kept, draft: left.draft } : left, false);
-    else this.#redraw();
+    if (left) {
+      this.#open(
+        kept && kept.updated > left.updated ? Object.assign(kept, { draft: left.draft }) : left,
+        false,
+      );
+      this.#library.save(this.#conversation);
+    } else this.#redraw();
     this.#wire();
     document.documentElement.dataset.started = '';
     const saved: SavedChoice | undefined = asked ? { kind: 'included', id: asked } : savedModel().choice;
@@ -163,6 +168,8 @@ export class Chat {
       this.#picker.show(this.#models.wanted);
       this.#settings.mark();
       this.#attachments.draw();
+      this.#attention.draw();
+      this.#status.model(this.#models.loaded?.model.info);
       this.#redraw();
     });
     addEventListener('pagehide', () => this.#keep());
@@ -272,7 +279,9 @@ export class Chat {
   #changedElsewhere(id: string): void {
     const written = this.#library.get(id);
     if (id === this.#conversation.id && !this.#writer.writesIn(this.#conversation)) {
-      this.#conversation = written ? { ...written, draft: this.#prompt.value } : newConversation();
+      this.#conversation = written
+        ? Object.assign(written, { draft: this.#prompt.value })
+        : newConversation();
       this.#settings.use(this.#conversation.settings);
     }
     this.#redraw();

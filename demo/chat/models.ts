@@ -31,6 +31,8 @@ export class Models {
   readonly #loader: Loader;
   readonly #events: ModelEvents;
   readonly #dtype = byId('dtype', HTMLSelectElement);
+  /** The page chose the dtype, for a model that fits only so. */
+  #isFitted = false;
   /** Counts the loads: what comes of an earlier one is of no interest. */
   #loads = 0;
   /** The model that is wanted: loaded, loading or failed. */
@@ -43,6 +45,7 @@ export class Models {
     addDtypes(this.#dtype);
     if (dtype) this.#dtype.value = dtype;
     this.#dtype.addEventListener('change', () => {
+      this.#isFitted = false;
       if (this.wanted) void this.load(this.wanted);
     });
   }
@@ -61,7 +64,13 @@ export class Models {
 
   /** Chooses a model as the list shows it: where it fits only with fewer bits, with those. */
   choose(choice: ModelChoice): void {
-    this.#dtype.value = choice.dtype ?? 'auto';
+    if (choice.dtype !== undefined && this.#dtype.value === 'auto') {
+      this.#dtype.value = choice.dtype;
+      this.#isFitted = true;
+    } else if (this.#isFitted) {
+      this.#dtype.value = 'auto';
+      this.#isFitted = false;
+    }
     void this.load(choice);
   }
 
@@ -101,8 +110,11 @@ export class Models {
     const limit = memoryLimit();
     const tooLarge = error instanceof ShishuError && error.code === 'does-not-fit';
     if (!tooLarge) {
-      showError(error, again);
-      if (!navigator.onLine) announce(text.offline);
+      const unreached = !navigator.onLine && error instanceof ShishuError && error.code === 'io';
+      const shown = unreached
+        ? new ShishuError('io', text.offline(choice.label), { ...error, mend: text.offlineMend })
+        : error;
+      showError(shown, again);
       return;
     }
     const found = await this.#estimate(choice, limit);

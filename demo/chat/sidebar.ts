@@ -56,6 +56,8 @@ export class Sidebar {
   show(open: boolean): void {
     this.#place.hidden = !open;
     this.#shade.hidden = !open || WIDE.matches;
+    for (const part of document.querySelectorAll<HTMLElement>('main, footer'))
+      part.inert = open && !WIDE.matches;
     this.#toggle.setAttribute('aria-expanded', String(open));
     if (open && !WIDE.matches) this.#search.focus();
   }

@@ -21,12 +21,12 @@ export class Status {
     this.#contextLength = info?.contextLength ?? 0;
     this.#model = info
       ? [
-          `${bytes(info.bytes.weights)} weights (${info.formats.map(({ dtype }) => dtype).join(', ')})`,
-          ...(info.f32Tensors.length > 0 ? [`${info.f32Tensors.length} tensors kept as f32`] : []),
-          `KV as ${info.kv}`,
-          `${info.dispatchesPerToken} dispatches a token`,
+          text.weights(bytes(info.bytes.weights), info.formats.map(({ dtype }) => dtype).join(', ')),
+          ...(info.f32Tensors.length > 0 ? [text.keptAsF32(info.f32Tensors.length)] : []),
+          text.kvAs(info.kv),
+          text.dispatches(info.dispatchesPerToken),
           info.adapter,
-          ...(profileAsked() ? [`profile ${info.profile}`] : []),
+          ...(profileAsked() ? [text.profile(info.profile)] : []),
         ]
       : [];
     this.#draw();

@@ -9,6 +9,10 @@ export const en = {
     model: 'Model',
     settings: 'Settings',
     pages: 'Pages',
+    chat: 'Chat',
+    benchmark: 'Benchmark',
+    train: 'Train',
+    convert: 'Convert',
     cached: 'In this browser',
     included: 'Try without a download',
     known: 'Known models',
@@ -133,7 +137,8 @@ export const en = {
   anyway: 'Load it anyway',
   tooLarge: (model: string, needed: string, limit: string) =>
     `${model} takes ${needed}, and this device would most likely end the page past ${limit}. It was not loaded.`,
-  offline: 'You are offline. Models that are in this browser can be loaded.',
+  offline: (model: string) => `You are offline, and not all of ${model} is in this browser.`,
+  offlineMend: 'Models that are in this browser can be loaded; this one once there is a network.',
   forgotten: (exchanges: number, context: number) =>
     `The model holds ${context} tokens: it no longer sees ${exchanges === 1 ? 'the oldest message and its reply' : `the oldest ${exchanges} messages and their replies`}.`,
   nearlyFull: (left: number) =>
@@ -157,6 +162,27 @@ export const en = {
   deleted: (size: string) => `${size} are free again.`,
   newVersion: 'A new version of this page is ready.',
   useNow: 'Use it',
+  perSecond: (tokens: string) => `${tokens} tokens/s`,
+  weights: (size: string, formats: string) => `${size} weights (${formats})`,
+  keptAsF32: (tensors: number) => `${tensors} tensors kept as f32`,
+  kvAs: (dtype: string) => `KV as ${dtype}`,
+  dispatches: (count: number) => `${count} dispatches a token`,
+  profile: (name: string) => `profile ${name}`,
+  fromTop: 'from the top block down',
+  inOrder: (file: string) => `in the order of the model’s ${file}`,
+  keptBlocks: (kept: string, all: string) => `${kept} of ${all} blocks`,
+  attendingBlocks: (kept: string, all: string) => `${kept} of ${all} blocks attend`,
+  noAttention: 'This model has no attention to spare: none of its blocks attends.',
+  allAttend: (order: string) =>
+    `Every attention block attends. Further left, they lose their attention ${order}.`,
+  without: (blocks: readonly string[], order: string) =>
+    `Block${blocks.length > 1 ? 's' : ''} ${blocks.join(' ')} without attention, taken ${order}.`,
+  asFull: 'perplexity as full',
+  perplexing: 'perplexity …',
+  notKnown: 'perplexity not known',
+  perplexity: (value: string, ratio: string) => `perplexity ${value}, ${ratio} × full`,
+  perplexityOn: (tokens: number, ownText: boolean) =>
+    `Perplexity on ${tokens} tokens of ${ownText ? 'this conversation' : 'a built-in text'}.`,
   notSecure: 'Browsers offer WebGPU only to pages from https or localhost, and this page came another way.',
   noWebGpu: 'This browser does not offer WebGPU.',
   noAdapter: 'This browser has WebGPU, but it found no graphics adapter that it may use.',
