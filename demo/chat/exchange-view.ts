@@ -34,7 +34,7 @@ export class ExchangeView {
   readonly #prompt: HTMLElement;
   readonly #files = el('ul', { class: 'files' });
   readonly #questionActions = el('div', { class: 'actions' });
-  readonly #modelName = el('h3', { class: 'unseen', dir: 'auto' });
+  readonly #modelName = el('h2', { class: 'unseen', dir: 'auto' });
   readonly #thoughts = new Text();
   readonly #thinking: HTMLDetailsElement;
   readonly #calls = el('div', { class: 'calls' });
@@ -63,7 +63,7 @@ export class ExchangeView {
       this.element = el(
         'article',
         { class: 'exchange chat' },
-        el('h3', { class: 'unseen' }, text.you),
+        el('h2', { class: 'unseen' }, text.you),
         el('div', { class: 'question' }, this.#files, this.#prompt, this.#questionActions),
         this.#modelName,
         this.#thinking,

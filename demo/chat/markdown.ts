@@ -13,8 +13,6 @@ const MOST_CHARACTERS = 100_000;
 const MOST_COLOURED = 20_000;
 const TAGS = ['p', 'ul', 'ol', 'li', 'blockquote', 'table', 'thead', 'tbody', 'tr', 'th', 'td'] as const;
 const INLINE = ['em', 'strong', 's'] as const;
-/** Headings of a reply stand below that of its message. */
-const HEADINGS = ['h4', 'h5', 'h6'] as const;
 const PROTOCOLS = ['https:', 'http:', 'mailto:'];
 
 type Highlight = typeof import('./highlight.ts').highlight;
@@ -63,8 +61,10 @@ function render(tokens: readonly Token[]): Element {
 
 function open(token: Token): { outer: Element; inner: Element } {
   const rank = /^h([1-6])$/.exec(token.tag)?.[1];
-  const tag = rank ? HEADINGS[Math.min(Number(rank), 3) - 1] : TAGS.find((tag) => tag === token.tag);
+  // All stand right below the heading of their message, as replies leave out levels.
+  const tag = rank ? 'h3' : TAGS.find((tag) => tag === token.tag);
   const inner = el(tag ?? 'p');
+  if (rank) inner.className = `rank${Math.min(Number(rank), 3)}`;
   if (tag !== 'tr' && tag !== 'thead' && tag !== 'tbody') inner.dir = 'auto';
   const start = token.attrGet('start');
   if (tag === 'ol' && start !== null) inner.setAttribute('start', String(Number(start)));

@@ -18,7 +18,7 @@ afterAll(() => rm(temporary, { recursive: true }));
 
 /** What may be in a reply, and the attributes that it may have. */
 const ELEMENTS =
-  'a blockquote br button code div em h4 h5 h6 hr li ol p pre s span strong table tbody td th thead tr ul'.split(
+  'a blockquote br button code div em h3 hr li ol p pre s span strong table tbody td th thead tr ul'.split(
     ' ',
   );
 const ATTRIBUTES = 'aria-label class dir href rel role start tabindex target title type'.split(' ');
