@@ -114,6 +114,7 @@ export async function textWindows(
   const all: Windows & { healing: MixturePart[] } = { calibration: [], choosing: [], test: [], healing: [] };
   for (const part of parts) {
     throwIfAborted(signal);
+    if (part.kind !== 'own') log(`reading ${part.name}`);
     const share = weightOf(part) / total;
     const wanted = { tokens: Math.ceil(share * tokens), more: Math.ceil(share * healTokens) };
     const { calibration, choosing, test, rest } = windowsOf(

@@ -29,6 +29,7 @@ const report: ConvertReport = {
   end: 1,
   sharedPairs: 1,
   share: 'average',
+  pairs: [{ layers: [1, 2], nats: 0.136 }],
   layers: [1, 2],
   choice: undefined,
   r2: [
