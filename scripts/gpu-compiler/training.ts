@@ -35,6 +35,7 @@ const SIZES: Readonly<Record<string, number>> = {
   MIX: 0.9,
   BY: 1,
   EPS: 1e-5,
+  INPUTS: 4,
 };
 
 const isProduct = ({ name }: Pick<Kernel, 'name'>): boolean => name.startsWith('train/matmul');

@@ -17,7 +17,10 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
   }
   var largest = -3e38;
   var sum = 0.0;
-  for (var other = 0u; other < min(LENGTH, (wid.x + 1u) * WG); other++) {
+  for (var other = 0u; other < LENGTH; other++) {
+    if (other >= (wid.x + 1u) * WG) {
+      break;
+    }
     let at = ((first + other) * KV_HEADS + kv_head) * D4;
     var products = vec4f();
     for (var i = 0u; i < D4; i++) {

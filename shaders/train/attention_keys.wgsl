@@ -17,9 +17,13 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
     key_total[i] = vec4f();
     value_total[i] = vec4f();
   }
-  for (var other = wid.x * WG; other < LENGTH; other++) {
-    for (var head = kv_head * (HEADS / KV_HEADS); head < (kv_head + 1u) * (HEADS / KV_HEADS); head++) {
-      let pair = (first + other) * HEADS + head;
+  for (var later = 0u; later < LENGTH; later++) {
+    let other = wid.x * WG + later;
+    if (other >= LENGTH) {
+      break;
+    }
+    for (var member = 0u; member < HEADS / KV_HEADS; member++) {
+      let pair = (first + other) * HEADS + kv_head * (HEADS / KV_HEADS) + member;
       let at = pair * D4;
       var scores = vec4f();
       var slopes = vec4f();

@@ -21,7 +21,10 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
   }
   let delta = dot(products, vec4f(1.0));
   let log_sum = log_sums[row * HEADS + head];
-  for (var other = 0u; other < min(LENGTH, (wid.x + 1u) * WG); other++) {
+  for (var other = 0u; other < LENGTH; other++) {
+    if (other >= (wid.x + 1u) * WG) {
+      break;
+    }
     let at = ((first + other) * KV_HEADS + kv_head) * D4;
     var scores = vec4f();
     var slopes = vec4f();

@@ -6,7 +6,11 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     return;
   }
   var sum = 0.0;
-  for (var row = id.y * SLICE; row < min(ROWS, (id.y + 1u) * SLICE); row++) {
+  for (var i = 0u; i < SLICE; i++) {
+    let row = id.y * SLICE + i;
+    if (row >= ROWS) {
+      break;
+    }
     let at = row * COLS + column;
     if (PRODUCT) {
       sum += x[at] * y[at] * row_scales[row];

@@ -9,7 +9,10 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: 
   let row = i / COLS;
   let left = LENGTH - row % LENGTH;
   var sum = 0.0;
-  for (var back = 0u; back < min(INPUTS, left); back++) {
+  for (var back = 0u; back < INPUTS; back++) {
+    if (back >= left) {
+      break;
+    }
     sum += dy[((row + back) * INPUTS + back) * COLS + i % COLS];
   }
   dz[i] = sum;

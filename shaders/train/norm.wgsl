@@ -1,6 +1,9 @@
 // RMSNorm: out (ROWS, K) = x / sqrt(mean(x^2) + EPS) * gain; NORM_GAIN false: no gain. LANES neighbours share a row.
 #import REDUCE
 
+// A constant number of turns, or compilers guard the loops.
+const TURNS = (K + LANES - 1u) / LANES;
+
 @compute @workgroup_size(WG)
 fn main(
   @builtin(workgroup_id) wid: vec3<u32>,
@@ -10,14 +13,20 @@ fn main(
   let row = (wid.y * groups.x + wid.x) * (WG / LANES) + lid / LANES;
   let at = min(row, ROWS - 1u) * K;
   var squares = 0.0;
-  for (var i = lid % LANES; i < K; i += LANES) {
-    let value = x[at + i];
-    squares += value * value;
+  for (var turn = 0u; turn < TURNS; turn++) {
+    let i = turn * LANES + lid % LANES;
+    if (i < K) {
+      let value = x[at + i];
+      squares += value * value;
+    }
   }
   let scale = inverseSqrt(reduce(vec4f(squares), lid).x / f32(K) + EPS);
   if (row < ROWS) {
-    for (var i = lid % LANES; i < K; i += LANES) {
-      out[at + i] = x[at + i] * scale * select(1.0, gain[i], NORM_GAIN);
+    for (var turn = 0u; turn < TURNS; turn++) {
+      let i = turn * LANES + lid % LANES;
+      if (i < K) {
+        out[at + i] = x[at + i] * scale * select(1.0, gain[i], NORM_GAIN);
+      }
     }
   }
 }

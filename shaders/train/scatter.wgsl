@@ -10,7 +10,10 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   }
   let at = runs[run] * K + id.x;
   var sum = out[at];
-  for (var i = 0u; i < count; i++) {
+  for (var i = 0u; i < ROWS; i++) {
+    if (i >= count) {
+      break;
+    }
     sum += dy[order[first + i] * K + id.x];
   }
   out[at] = sum;
