@@ -5,7 +5,7 @@ import { openTransferable, type TransferableSource } from '../../src/api/transfe
 import { type Analysis, analyze } from '../../src/convert/analyze.ts';
 import { type ConvertOptions, convert } from '../../src/convert/convert.ts';
 import { stageHandle } from '../../src/convert/handle-folder.ts';
-import { checkHealing, type HealOptions } from '../../src/convert/heal.ts';
+import { checkHealing, type HealOptions } from '../../src/convert/heal-plan.ts';
 import { bytesOf, type OnGpu, openOnGpu, refuseChild } from '../../src/convert/on-gpu.ts';
 import type { ConvertReport } from '../../src/convert/report.ts';
 import { textWindows } from '../../src/convert/text.ts';
@@ -105,6 +105,8 @@ const methods = {
       const { spec, dtype } = parent;
       const { analysis } = await analyze(parent, windows, {
         storedBytes: bytesOf(dtype),
+        // Each block alone; the conversion chooses one after the other.
+        count: 1,
         signal,
         onProgress: (done, total) => tell('Measuring the blocks', done, total),
       });

@@ -6,11 +6,11 @@ import { type Batch, BatchStream, heldOutBatches } from '../../src/train/batches
 import { Bpe } from '../../src/train/bpe.ts';
 import { chatData } from '../../src/train/chat-corpus.ts';
 import { END } from '../../src/train/chat-format.ts';
-import { initialWeights } from '../../src/train/model.ts';
+import { initialWeights } from '../../src/train/initial.ts';
+import { JaxTrainer, startJax } from '../../src/train/jax-trainer.ts';
 import { modelFiles } from '../../src/train/model-files.ts';
 import { type RunProgress, type RunState, run, type TrainingModel } from '../../src/train/run.ts';
 import { paragraphsOf, textData } from '../../src/train/text-data.ts';
-import { startJax, Trainer } from '../../src/train/trainer.ts';
 import { toyCorpus } from '../corpus/chats.ts';
 import { configsOf, type TrainSettings } from './settings.ts';
 
@@ -51,7 +51,7 @@ const methods = {
       configs,
       models: specs.map((spec, i) => ({
         name: NAMES[i]!,
-        trainer: new Trainer(spec, { weights: initialWeights(spec, seed) }, { schedule, length }),
+        trainer: new JaxTrainer(spec, { weights: initialWeights(spec, seed) }, { schedule, length }),
         curve: [],
       })),
       stream: new BatchStream(data.training(bpe), shape),

@@ -3,18 +3,17 @@ import { QUESTIONS } from '../convert/questions.ts';
 import { reportText } from '../convert/report.ts';
 import { SHARES } from '../convert/share.ts';
 import { layersOf, riseOf, savingOf } from '../convert/target.ts';
-import { prepareJax } from '../train/node-jax.ts';
 import { CACHE_HELP, type Command, cacheOf, flag, text, usageError, wholeNumberOf } from './args.ts';
 import {
   CHOICE_HELP,
   CHOICE_OPTIONS,
   choiceOptionsOf,
-  healOptionsOf,
   parseTextCommand,
   TEXT_HELP,
   textOptionsOf,
 } from './convert-options.ts';
 import { provideGpu } from './gpu.ts';
+import { HEAL_HELP, HEAL_OPTIONS, healOptionsOf } from './heal-options.ts';
 import { log, openLora, openModelFolder, print, printJson, showBytes } from './io.ts';
 
 const OPTIONS = {
@@ -29,8 +28,7 @@ const OPTIONS = {
   inputs: text,
   'share-pairs': text,
   share: text,
-  heal: text,
-  'heal-lr': text,
+  ...HEAL_OPTIONS,
   questions: text,
   lora: text,
   force: flag,
@@ -54,9 +52,8 @@ ${CHOICE_HELP}
   --inputs N           with --linear: maps of the last N positions (1), up to 16; N - 1 rows are kept of each sequence
   --share-pairs N      pairs of MLP-only blocks that share one MLP (0)
   --share HOW          ${SHARES.join(', ')} (average)
-  --heal TOKENS        then distil it to its parent on so many tokens of the calibration text (or more text after it),
-                       on the CPU; needs the package @jax-js/jax
-  --heal-lr X          its peak learning rate (0.001)
+  --heal TOKENS        then distil it to its parent on so many tokens of the text, none of which is held out
+${HEAL_HELP}
   --questions N        compare the child's answers to so many questions with the parent's (50, 0 to leave it out)
   --lora ADAPTER       merge a LoRA adapter of peft, named as a model is, into the parent first
   --force              replace OUT
@@ -71,8 +68,8 @@ ${CACHE_HELP}
     if (values.out === undefined) throw usageError('No output folder was given.', 'Name it with -o.');
     const share = SHARES.find((each) => each === (values.share ?? 'average'));
     if (!share) throw usageError(`--share is "${values.share}", expected ${SHARES.join(', ')}.`);
-    const heal = healOptionsOf(values.heal, values['heal-lr']);
-    if (heal) prepareJax();
+    const texts = await textOptionsOf(values, signal);
+    const heal = healOptionsOf(values, texts.seed);
     const options = {
       keepAttention: wholeNumberOf('keep-attention', values['keep-attention'], 0, 9999),
       layers: values.layers === undefined ? undefined : layersOf(values.layers),
@@ -89,7 +86,7 @@ ${CACHE_HELP}
       adapter: await openLora(values.lora, cacheOf(values)),
       force: values.force ?? false,
       log,
-      ...(await textOptionsOf(values, signal)),
+      ...texts,
       corpus,
     };
     provideGpu(values.adapter);

@@ -3,10 +3,10 @@ import { refuseChild, withOnGpu } from '../convert/on-gpu.ts';
 import { QUESTIONS } from '../convert/questions.ts';
 import { textWindows } from '../convert/text.ts';
 import { compareWays, waysTable } from '../convert/ways.ts';
-import { prepareJax } from '../train/node-jax.ts';
 import { type Command, cacheOf, GPU_HELP, text, usageError, wholeNumberOf } from './args.ts';
-import { healOptionsOf, parseTextCommand, TEXT_HELP, textOptionsOf } from './convert-options.ts';
+import { parseTextCommand, TEXT_HELP, textOptionsOf } from './convert-options.ts';
 import { provideGpu } from './gpu.ts';
+import { HEAL_HELP, HEAL_OPTIONS, healOptionsOf } from './heal-options.ts';
 import { log, openModelFolder, print, showBytes } from './io.ts';
 
 const FRACTIONS = '0.875,0.75,0.5,0.25';
@@ -31,8 +31,8 @@ export const command: Command = {
   perplexity stays within 5 %. Writes no model.
 
   --fractions LIST fractions of the attention blocks to keep (${FRACTIONS})
-  --heal TOKENS    also distil each child to the parent on so many tokens; needs the package @jax-js/jax
-  --heal-lr X      its peak learning rate (0.001)
+  --heal TOKENS    also distil each child to the parent on so many tokens
+${HEAL_HELP}
   --scratch DIR    also measure this child, trained from scratch
   --chats N        chats of each of nine kinds to ask questions of (${CHATS})
   --questions N    compare the answers to so many questions with the parent's (50, 0 to leave it out)
@@ -43,19 +43,17 @@ ${GPU_HELP}`,
   async run(argv, signal, corpus) {
     const { values, folder, profile } = parseTextCommand(argv, {
       fractions: text,
-      heal: text,
-      'heal-lr': text,
+      ...HEAL_OPTIONS,
       scratch: text,
       chats: text,
       questions: text,
       json: text,
     });
-    const heal = healOptionsOf(values.heal, values['heal-lr']);
     const fractions = fractionsOf(values.fractions ?? FRACTIONS);
     const chats = wholeNumberOf('chats', values.chats, 0, 100_000) ?? CHATS;
     const questions = wholeNumberOf('questions', values.questions, 0, QUESTIONS.length);
     const textOptions = await textOptionsOf(values, signal);
-    if (heal) prepareJax();
+    const heal = healOptionsOf(values, textOptions.seed);
     provideGpu(values.adapter);
     const scratch =
       values.scratch === undefined ? undefined : await openModelFolder(values.scratch, cacheOf(values));

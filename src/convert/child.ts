@@ -13,6 +13,7 @@ import {
   type TensorSpec,
 } from '../model/spec.ts';
 import type { CpuWeights } from '../train/weights.ts';
+import { mapName } from './analysis-file.ts';
 import type { LinearMap } from './linear-map.ts';
 import { mlpTensors, readMlp } from './mlps.ts';
 import { parentTensors, placeRows } from './parent-tensors.ts';
@@ -138,6 +139,18 @@ export const healedTensors = (
   storedTensors(spec).map(({ name, shape, rows }) =>
     tensorOf({ name, shape }, dtype, () => joinedValues(rows.map(async (each) => weights[each.name]!.data))),
   );
+
+/** Maps by layer as the tensors of a file of their own. */
+export const mapTensors = (
+  maps: ReadonlyMap<number, LinearMap>,
+  dtype: NamedTensor['dtype'],
+): ChildTensor[] =>
+  [...maps].flatMap(([layer, { d, W, b }]) => [
+    tensorOf({ name: `${mapName(layer)}.weight`, shape: [d, W.length / d] }, dtype, async () =>
+      Float32Array.from(W),
+    ),
+    tensorOf({ name: `${mapName(layer)}.bias`, shape: [d] }, dtype, async () => Float32Array.from(b)),
+  ]);
 
 /** Tensors of a linear map by name. */
 const linearTensors = ({ down, up }: LinearMixer, { W, b, factors }: LinearMap): [string, Float64Array][] => [

@@ -1,25 +1,28 @@
 import { ShishuError, throwIfAborted } from '../errors.ts';
 import { specOf } from '../families/index.ts';
-import { openCheckpoint } from '../formats/checkpoint.ts';
-import { readJson } from '../formats/json.ts';
-import { MOST_INPUTS } from '../kernels/inputs.ts';
 import type { Mode } from '../model/prune.ts';
-import { type ModelSpec, tensorsOf } from '../model/spec.ts';
+import type { ModelSpec } from '../model/spec.ts';
 import { hashOf } from '../train/random.ts';
-import { ANALYSIS_FILE, type AnalysedOrder, orderWithout } from './analysis-file.ts';
+import {
+  ANALYSIS_FILE,
+  type AnalysedOrder,
+  type AnalysisFile,
+  MAPS_FILE,
+  orderWithout,
+} from './analysis-file.ts';
 import { measureMaps } from './analyze.ts';
 import { parentAnswers } from './answers.ts';
 import { calibrate, finitePerplexity, type LoadedModel, perplexity, prunedModel } from './calibrate.ts';
-import { healedTensors, modelBytes } from './child.ts';
-import { childConfig, pairsOf } from './child-config.ts';
-import type { Choice } from './choose.ts';
-import { type ChoosingOptions, chooseLayers } from './choosing.ts';
+import { mapTensors } from './child.ts';
+import { childConfig } from './child-config.ts';
+import type { Choice, ChoiceNotes } from './choose.ts';
+import { type ChoosingOptions, chooseLayers } from './choose-layers.ts';
+import { checkPairs, checkTarget } from './convert-target.ts';
 import type { Fit } from './fit.ts';
-import { checkHealing, type Healing, type HealOptions, heal } from './heal.ts';
-import { readHealing, writeHealing } from './healing-file.ts';
-import type { HealingRun, Log } from './healing-run.ts';
+import { checkHealing, type HealOptions, planHealing } from './heal-plan.ts';
+import type { Log } from './healing-run.ts';
 import { CARD_FILE, modelCard, parentFacts } from './model-card.ts';
-import { bytesOf, type OnGpu, type OpenOptions, refuseChild, withOnGpu } from './on-gpu.ts';
+import { bytesOf, type OnGpu, type OpenOptions, withOnGpu } from './on-gpu.ts';
 import { choosePairs, type PairCost } from './pairs.ts';
 import { Progress } from './progress.ts';
 import { measureQuality, type Quality, qualityText, qualityTexts } from './quality.ts';
@@ -28,17 +31,17 @@ import type { Share } from './share.ts';
 import { measureSpeed } from './speed.ts';
 import { type Stage, type Staged, tensorFile } from './staged.ts';
 import { modelSize } from './stages.ts';
-import { layersText, type Target, targetOf } from './target.ts';
+import { layersText, type Target } from './target.ts';
 import { timeLeft } from './time-left.ts';
 import { tokenCounts, type Windows } from './windows.ts';
-import { writeChild } from './write-child.ts';
+import { healWritten, writeChild } from './write-child.ts';
 
 export interface ConvertOptions extends Target {
   /** Keep a linear map where attention was, as extra tensors. */
   linear?: boolean;
   /** Most that the maps' rank may be (default the hidden size). Below half the hidden size they are stored as two factors. */
   rank?: number | undefined;
-  /** Positions that each map sees, its own the last of them (default 1). */
+  /** Positions that each map sees, its own and those before it (default 1). */
   inputs?: number | undefined;
   /** Pairs of MLP-only blocks that share one MLP (default 0). */
   sharePairs?: number;
@@ -50,75 +53,10 @@ export interface ConvertOptions extends Target {
   heal?: HealOptions | undefined;
   /** How blocks are chosen, where the target does not name them. */
   choosing?: ChoosingOptions | undefined;
-  /** The parent's analysed order: where the target names the blocks, the child's folder gets what is left of it. */
+  /** The parent's analysed order: where blocks are named, the child's folder gets what is left of it. */
   order?: AnalysedOrder;
   log?: Log;
   signal?: AbortSignal | undefined;
-}
-
-/** Context for which `saveMemory` counts K and V. */
-const MEMORY_CONTEXT = 2048;
-
-/**
- * How many blocks lose their attention, or which.
- * @throws ShishuError `bad-argument`, `unsupported` for what cannot be had of this parent
- */
-function checkTarget(parent: OnGpu, options: ConvertOptions): ReturnType<typeof targetOf> {
-  refuseChild(parent);
-  const { spec, configJson, dtype } = parent;
-  const { sharePairs = 0, linear = false, rank, inputs } = options;
-  const childSpec = (layers: readonly number[], sharedPairs: number): ModelSpec =>
-    specOf(
-      childConfig(configJson, spec, {
-        layers,
-        pairs: pairsOf(layers).slice(0, sharedPairs),
-        linear,
-        rank,
-        inputs,
-      }),
-    );
-  const first = (count: number): number[] => Array.from({ length: count }, (_, layer) => layer);
-  const bytesAt = (mlpOnly: number): number => {
-    const pairs = Math.min(sharePairs, Math.floor(mlpOnly / 2));
-    const child = mlpOnly === 0 ? spec : childSpec(first(mlpOnly), pairs);
-    return modelBytes(child, bytesOf(dtype), Math.min(MEMORY_CONTEXT, spec.maxPositions));
-  };
-  const target = targetOf(options, spec.blocks.length, bytesAt);
-  // As many pairs as there can be; which blocks these are is not known yet.
-  const layers = target.layers ?? first(target.count ?? spec.blocks.length);
-  checkPairs(layers, sharePairs);
-  for (const [name, value] of Object.entries({ rank, inputs }))
-    if (value !== undefined && !linear)
-      throw new ShishuError('bad-argument', `${NAMES[name]} given, but no linear maps are asked for.`, {
-        details: { [name]: value },
-        mend: 'Ask for linear maps too.',
-      });
-  if (inputs !== undefined && !(Number.isInteger(inputs) && inputs >= 1 && inputs <= MOST_INPUTS))
-    throw new ShishuError('bad-argument', `Maps are to see ${inputs} positions.`, {
-      details: { inputs, limit: MOST_INPUTS },
-      mend: `Give a whole number from 1 to ${MOST_INPUTS}.`,
-    });
-  if (rank !== undefined && !(Number.isInteger(rank) && rank >= 1 && rank <= spec.hiddenSize))
-    throw new ShishuError('bad-argument', `The rank of maps is ${rank}.`, {
-      details: { rank, limit: spec.hiddenSize },
-      mend: `Give a whole number from 1 to the hidden size, ${spec.hiddenSize}.`,
-    });
-  // Also refuses what the layout cannot express.
-  childSpec(layers, sharePairs);
-  return target;
-}
-
-const NAMES: Readonly<Record<string, string>> = { rank: 'A rank was', inputs: 'Inputs were' };
-
-/** @throws ShishuError `bad-argument` when so many pairs of neighbours are not among these layers */
-function checkPairs(layers: readonly number[], sharePairs: number): void {
-  const pairs = pairsOf(layers).length;
-  if (Number.isInteger(sharePairs) && sharePairs >= 0 && sharePairs <= pairs) return;
-  throw new ShishuError(
-    'bad-argument',
-    `${sharePairs} pairs cannot share among ${layers.length} MLP-only blocks.`,
-    { details: { sharePairs, mlpOnly: layers.length }, mend: `Give at most ${pairs} pairs.` },
-  );
 }
 
 /** What must be the same for a conversion to be gone on with. */
@@ -127,7 +65,7 @@ function identityOf(parent: OnGpu, options: ConvertOptions): Record<string, unkn
     order: _,
     log: __,
     signal: ___,
-    heal: { checkpointMinutes: ____, ...heal } = {},
+    heal: { checkpointMinutes: ____, memory: _____, ...heal } = {},
     ...asked
   } = options;
   return {
@@ -139,11 +77,11 @@ function identityOf(parent: OnGpu, options: ConvertOptions): Record<string, unkn
 }
 
 /** Fields with a name before theirs. */
-const named = (name: string, fields: object): Record<string, unknown> =>
+export const named = (name: string, fields: object): Record<string, unknown> =>
   Object.fromEntries(Object.entries(fields).map(([field, value]) => [`${name}.${field}`, value]));
 
 /** What tells one text from another. */
-const textHash = ({ healing, ...sets }: Windows): number =>
+export const textHash = ({ healing, ...sets }: Windows): number =>
   hashOf(JSON.stringify([sets, healing.map(({ weight, windows }) => [weight, windows])]));
 
 /**
@@ -184,7 +122,7 @@ async function runStages(
   parent: OnGpu,
   windows: Windows,
   progress: Progress,
-  target: ReturnType<typeof targetOf>,
+  target: ReturnType<typeof checkTarget>,
   options: ConvertOptions,
   gpuOptions: OpenOptions,
 ): Promise<ConvertReport> {
@@ -223,13 +161,9 @@ async function runStages(
 
   const choice = target.layers
     ? undefined
-    : await progress.stage('blocks', () => chosenBlocks(parent, windows, progress, target, options), {
-        keeps: true,
-      });
-  const layers = target.layers
-    ? [...target.layers]
-    : choice!.chosen.map(({ layer }) => layer).sort((a, b) => a - b);
-  checkPairs(layers, sharePairs);
+    : await chosenBlocks(parent, windows, progress, target.count, options);
+  const layers = target.layers ?? choice!.chosen.map(({ layer }) => layer).sort((a, b) => a - b);
+  if (choice) checkPairs(layers, sharePairs);
   log(`layers ${layersText(layers)} lose their attention`);
   const childSpec = (linear: boolean): ModelSpec =>
     specOf(childConfig(configJson, spec, { layers, pairs: [], linear, rank, inputs }));
@@ -263,9 +197,13 @@ async function runStages(
   await measureWritten(sharePairs > 0 ? `written, ${shared}` : 'written');
   let healing: ConvertReport['healing'];
   if (options.heal) {
+    const { heal } = options;
+    // What fits now need not fit as it is gone on with.
+    const plan = await progress.stage('healing', async () => planHealing(spec, child, windows, heal));
     const done = await progress.stage('healed', () =>
       healWritten(staged, parent, windows, {
-        ...options.heal!,
+        ...heal,
+        plan,
         log,
         signal,
         onCheckpoint: () => {
@@ -278,7 +216,9 @@ async function runStages(
     healing = { ...done, perplexity: { before: before!, after: after! } };
   }
   const mapped = layers.every((layer) => parent.runner.parts.weights.linear.has(layer));
-  const speed = await withOnGpu(staged.source, gpuOptions, (written) => {
+  const given = choice ? { skip: choice.order, linear: choice.order } : options.order;
+  const speed = await withOnGpu(staged.source, gpuOptions, async (written) => {
+    if (given) await writeAnalysis(staged, written, windows, orderWithout(given, layers), options);
     const dropped = { ...parent, ...prunedModel(parent, layers, 'skip') };
     const linear = mapped ? { ...parent, ...prunedModel(parent, layers, 'linear') } : undefined;
     return measureSpeed({ parent, dropped, linear, child: written }, signal);
@@ -300,7 +240,7 @@ async function runStages(
     sharedPairs: sharePairs,
     share: sharePairs > 0 ? share : undefined,
     pairs,
-    layers,
+    layers: [...layers],
     choice,
     r2,
     steps,
@@ -311,35 +251,48 @@ async function runStages(
     weightBytes: both('weightBytes'),
     kvBytesPerToken: both('kvBytesPerToken'),
   };
-  const given = choice ? { skip: choice.order, linear: choice.order } : options.order;
-  if (given) {
-    const order = orderWithout(given, layers);
-    await staged.write(ANALYSIS_FILE, `${JSON.stringify({ order }, null, 2)}\n`);
-  }
   await staged.write(CARD_FILE, modelCard(report, await parentFacts(parent.source), String(json.model_type)));
   await staged.write(REPORT_FILE, `${JSON.stringify(report, null, 2)}\n`);
   return report;
 }
 
-/** The blocks that are missed least, chosen one by one; what was measured is kept as it comes. */
+/** Writes the order in which attention that is left may go, and with linear maps those that may take its place, of the child as it is. */
+async function writeAnalysis(
+  staged: Pick<Staged, 'write'>,
+  { runner, plan, dtype }: OnGpu,
+  windows: Windows,
+  order: AnalysedOrder,
+  { linear = false, signal, log = () => {} }: ConvertOptions,
+): Promise<void> {
+  const analysis: AnalysisFile = { order };
+  if (linear && order.linear.length > 0) {
+    const onProgress = timeLeft(log, 'fitting maps to the blocks that are left');
+    const fits = await calibrate(runner, plan, windows, order.linear, { signal, onProgress });
+    await staged.write(MAPS_FILE, tensorFile(mapTensors(fits, dtype)));
+    analysis.maps = MAPS_FILE;
+  }
+  await staged.write(ANALYSIS_FILE, `${JSON.stringify(analysis, null, 2)}\n`);
+}
+
+const MEASURED = 'measures of blocks';
+
+/** Blocks chosen one by one. What was measured is kept, and not measured again. @throws ShishuError `bad-argument` when none may go */
 async function chosenBlocks(
   parent: OnGpu,
   windows: Windows,
   progress: Progress,
-  { count }: ReturnType<typeof targetOf>,
-  { linear = false, maxPerplexity, choosing, signal, log }: ConvertOptions,
+  count: number | undefined,
+  { linear = false, maxPerplexity, choosing, log, signal }: ConvertOptions,
 ): Promise<Choice> {
-  const target = { mode: linear ? 'linear' : 'skip', count, within: maxPerplexity } as const;
-  const choice = await chooseLayers(parent, windows, target, {
-    ...choosing,
-    notes: progress.get('measured'),
-    async onMeasured(notes) {
-      await progress.set('measured', notes);
-      progress.keeps = true;
-    },
-    log,
-    signal,
-  });
+  const wanted = { mode: linear ? 'linear' : 'skip', count, within: maxPerplexity } as const;
+  const notes = progress.get<ChoiceNotes>(MEASURED);
+  const onMeasured = (measured: ChoiceNotes): Promise<void> => {
+    progress.keeps = true;
+    return progress.set(MEASURED, measured);
+  };
+  const choice = await progress.stage('blocks', () =>
+    chooseLayers(parent, windows, wanted, { ...(notes && { notes }), onMeasured, ...choosing, log, signal }),
+  );
   if (choice.chosen.length > 0) return choice;
   throw new ShishuError('bad-argument', 'No block can lose its attention for so little perplexity.', {
     details: { maxPerplexity: maxPerplexity ?? null },
@@ -371,29 +324,4 @@ async function fitMaps(
     rank,
   }));
   return { fits, r2 };
-}
-
-/** Heals a child whose folder is written, in place; with checkpoints where there is a place for them. */
-export async function healWritten(
-  staged: Staged,
-  parent: OnGpu,
-  windows: Windows,
-  options: Omit<Parameters<typeof heal>[3], 'store'> & { onCheckpoint?: () => void },
-): Promise<Healing> {
-  const { onCheckpoint } = options;
-  const spec = specOf(await readJson(staged.source, 'config.json', { code: 'bad-config' }));
-  const checkpoint = await openCheckpoint(staged.source, tensorsOf(spec));
-  const store: HealingRun['store'] = {
-    read: () => readHealing(staged),
-    async write(kept) {
-      await writeHealing(staged, kept);
-      onCheckpoint?.();
-    },
-  };
-  const { weights, healing } = await heal(parent, { spec, checkpoint }, windows, {
-    ...options,
-    ...(staged.place !== undefined && { store }),
-  });
-  await staged.write('model.safetensors', tensorFile(healedTensors(spec, weights, parent.dtype)));
-  return healing;
 }

@@ -8,7 +8,7 @@ import type { CpuWeights } from '../train/weights.ts';
 export interface HealingTrainer {
   /** Steps done. */
   readonly step: number;
-  train(batch: Batch): Promise<StepResult>;
+  train(batch: Batch): Promise<Pick<StepResult, 'loss' | 'norm'>>;
   /** Cross-entropy of a batch, nats. */
   loss(batch: Batch): Promise<number>;
   weights(): Promise<CpuWeights>;

@@ -2,7 +2,7 @@
 export type { Chat, ChatCorpus, Split } from '../train/chat-corpus.ts';
 export type { Turn } from '../train/chat-format.ts';
 export type { CpuWeights } from '../train/weights.ts';
-export type { AnalysedOrder } from './analysis-file.ts';
+export { type AnalysedOrder, type AnalysisFile, readAnalysis } from './analysis-file.ts';
 export {
   type Analysis,
   analysisTable,
@@ -11,9 +11,12 @@ export {
   type ContextBucket,
 } from './analyze.ts';
 export type { Agreement } from './answers.ts';
+export type { Choice, ChoiceWeights, ChosenBlock, Measure } from './choose.ts';
+export type { ChoosingOptions } from './choose-layers.ts';
 export { type ConvertOptions, convert } from './convert.ts';
 export { stageHandle } from './handle-folder.ts';
-export { type Healing, type HealOptions, heal } from './heal.ts';
+export { type Healing, heal } from './heal.ts';
+export { type HealOptions, type HealPlan, planHealing } from './heal-plan.ts';
 export type { Log } from './healing-run.ts';
 export { mergeAdapter } from './merge.ts';
 export { type MergeOptions, type OnGpu, type OpenOptions, openOnGpu, refuseChild } from './on-gpu.ts';

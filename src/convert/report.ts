@@ -9,6 +9,12 @@ import type { TokenCounts } from './windows.ts';
 /** The file of a child's folder that is written last: a folder that has it is complete. */
 export const REPORT_FILE = 'report.json';
 
+/** What healing did, perplexity on test windows before and after it, and the healings before, the latest first. */
+export interface HealingReport extends Healing {
+  perplexity: { before: number; after: number };
+  earlier?: HealingReport[];
+}
+
 /** What a conversion did, as in `REPORT_FILE`. */
 export interface ConvertReport {
   /** Attention blocks before the first that lost it. */
@@ -29,7 +35,7 @@ export interface ConvertReport {
   /** What the model is worth at each stage, the parent's first; the last is of the folder as written. */
   steps: StageReport[];
   /** What healing did, and perplexity before and after it, when it was asked for. */
-  healing: (Healing & { perplexity: { before: number; after: number } }) | undefined;
+  healing: HealingReport | undefined;
   /** Time of a decoded token on this machine. */
   speed: Speed;
   tokens: TokenCounts;
@@ -60,10 +66,11 @@ export const healingText = ({
   passes,
   seconds,
   mix,
+  stopped,
   perplexity: { before, after },
-}: NonNullable<ConvertReport['healing']>): string =>
+}: HealingReport): string =>
   `healed: perplexity ${before.toFixed(3)} -> ${after.toFixed(3)}, ${tokens} tokens (${passes.toFixed(1)} passes, ${steps} steps), ` +
-  `${seconds.toFixed(0)} s, KL ${mix}`;
+  `${seconds.toFixed(0)} s, KL ${mix}${stopped === undefined ? '' : `; ${stopped}`}`;
 
 /** Times of decoding, and what they are worth. */
 export function speedText({ position, decode: { parent, child }, adapter, software }: Speed): string {

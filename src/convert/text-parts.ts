@@ -19,7 +19,7 @@ export type TextPart = {
 );
 
 /** A text is tokenized in pieces of about so many characters, whose order is drawn: held-out windows come from all of it. */
-const PIECE = 8192;
+const PIECE = 2048;
 
 /** Pieces of texts, cut where a line ends, or a word. */
 function piecesOf(texts: readonly string[]): string[] {

@@ -11,16 +11,15 @@ import { evaluate, type Scorer } from '../train/evaluate.ts';
 import { parentAnswers } from './answers.ts';
 import { calibrate, type LoadedModel, prunedModel } from './calibrate.ts';
 import { childConfig, pairsOf } from './child-config.ts';
-import { chooseLayers } from './choosing.ts';
-import { healWritten } from './convert.ts';
+import { chooseLayers } from './choose-layers.ts';
 import type { Fit } from './fit.ts';
-import { checkHealing, type HealOptions } from './heal.ts';
+import { checkHealing, type HealOptions } from './heal-plan.ts';
 import { stageMemory } from './memory-folder.ts';
 import { type OnGpu, type OpenOptions, refuseChild, withOnGpu } from './on-gpu.ts';
 import { measureQuality, type Quality, qualityTexts } from './quality.ts';
 import { layersText } from './target.ts';
 import { type TokenCounts, tokenCounts, type Windows } from './windows.ts';
-import { writeChild } from './write-child.ts';
+import { healWritten, writeChild } from './write-child.ts';
 
 /** The ways to do without attention that are compared, as columns are headed. */
 export const WAYS = {

@@ -1,11 +1,19 @@
+import { storedDtype } from '../engine/engine.ts';
 import { specOf } from '../families/index.ts';
+import { openCheckpoint } from '../formats/checkpoint.ts';
+import { readJson } from '../formats/json.ts';
 import { readOptional } from '../formats/source.ts';
-import { childTensors } from './child.ts';
+import { tensorsOf } from '../model/spec.ts';
+import { childTensors, healedTensors } from './child.ts';
 import { MODELING_FILE } from './child-config.ts';
 import type { Fit } from './fit.ts';
+import { type Healing, heal } from './heal.ts';
+import { readHealing, writeHealing } from './healing-file.ts';
+import type { HealingRun } from './healing-run.ts';
 import type { OnGpu } from './on-gpu.ts';
 import type { Share } from './share.ts';
 import { type Staged, tensorFile } from './staged.ts';
+import type { Windows } from './windows.ts';
 
 const { [`./${MODELING_FILE}`]: MODELING = '' } = import.meta.glob<string>('./modeling_shishu.py', {
   query: '?raw',
@@ -43,4 +51,33 @@ export async function writeChild(
     const bytes = await readOptional(parent.source, file);
     if (bytes) await staged.write(file, bytes);
   }
+}
+
+/** Heals a child whose folder is written, in place; with checkpoints where there is a place for them. */
+export async function healWritten(
+  staged: Staged,
+  parent: OnGpu,
+  windows: Windows,
+  options: Omit<Parameters<typeof heal>[4], 'store'> & { onCheckpoint?: () => void },
+): Promise<Healing> {
+  const { onCheckpoint } = options;
+  const spec = specOf(await readJson(staged.source, 'config.json', { code: 'bad-config' }));
+  const checkpoint = await openCheckpoint(staged.source, tensorsOf(spec));
+  const store: HealingRun['store'] = {
+    read: () => readHealing(staged),
+    async write(kept) {
+      await writeHealing(staged, kept);
+      onCheckpoint?.();
+    },
+  };
+  const { gpu } = parent.runner.parts;
+  const { weights, healing } = await heal(gpu, parent, { spec, checkpoint }, windows, {
+    ...options,
+    ...(staged.place !== undefined && { store }),
+  });
+  await staged.write(
+    'model.safetensors',
+    tensorFile(healedTensors(spec, weights, storedDtype(checkpoint, spec))),
+  );
+  return healing;
 }

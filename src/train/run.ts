@@ -15,7 +15,7 @@ export interface CurvePoint {
 /** One of the models that are trained side by side. */
 export interface TrainingModel {
   name: string;
-  trainer: Trainer;
+  trainer: Pick<Trainer, 'step' | 'train' | 'loss' | 'weights' | 'snapshot' | 'dispose'>;
   curve: CurvePoint[];
 }
 

@@ -15,12 +15,13 @@ import {
   writeCheckpoint,
   writeModelFolder,
 } from './checkpoints.ts';
+import { initialWeights } from './initial.ts';
 import { readConfigFile, readIfExists, readJsonFile } from './io.ts';
-import { initialWeights } from './model.ts';
+import { JaxTrainer, startJax } from './jax-trainer.ts';
 import type { Schedule } from './optimizer.ts';
 import { type RunProgress, type RunState, run, type TrainingModel } from './run.ts';
 import { paragraphsOf, textData } from './text-data.ts';
-import { startJax, type Teacher, Trainer } from './trainer.ts';
+import type { Teacher } from './trainer.ts';
 import type { CpuWeights } from './weights.ts';
 
 /** What `shishulm train` was asked for. */
@@ -176,7 +177,7 @@ export async function train(request: TrainRequest): Promise<void> {
     );
     return {
       name,
-      trainer: new Trainer(spec, start, { schedule, length, ...(teacher && { teacher }) }),
+      trainer: new JaxTrainer(spec, start, { schedule, length, ...(teacher && { teacher }) }),
       curve: resumed?.curve ?? [],
     };
   });

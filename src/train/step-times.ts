@@ -1,10 +1,10 @@
 import type { ModelSpec } from '../model/spec.ts';
 import type { Batch } from './batches.ts';
-import { initialWeights } from './model.ts';
+import { initialWeights } from './initial.ts';
+import { JaxTrainer } from './jax-trainer.ts';
 import { randomFrom } from './random.ts';
-import { Trainer } from './trainer.ts';
 
-export { startJax } from './trainer.ts';
+export { startJax } from './jax-trainer.ts';
 
 export interface StepShape {
   rows: number;
@@ -35,7 +35,7 @@ function randomBatch(spec: ModelSpec, { rows, length, seed }: StepShape): Batch 
 export function makeStepper(spec: ModelSpec, shape: StepShape) {
   const schedule = { steps: 1000, learningRate: 1e-3, warmUp: 10 };
   const weights = initialWeights(spec, shape.seed);
-  const trainer = new Trainer(spec, { weights }, { schedule, length: shape.length });
+  const trainer = new JaxTrainer(spec, { weights }, { schedule, length: shape.length });
   const batch = randomBatch(spec, shape);
   return {
     async step(): Promise<number> {

@@ -10,7 +10,7 @@ import { openFolder } from '../../src/formats/node-folder.ts';
 import { Bpe } from '../../src/train/bpe.ts';
 import { readModelFolder } from '../../src/train/checkpoints.ts';
 import { evaluate } from '../../src/train/evaluate.ts';
-import { constantsOf, forward, toDevice } from '../../src/train/model.ts';
+import { constantsOf, forward, toDevice } from '../../src/train/jax-model.ts';
 import { train } from '../../src/train/session.ts';
 
 const sizes = {

@@ -11,7 +11,7 @@ import { specOf } from '../../src/families/index.ts';
 import { Bpe } from '../../src/train/bpe.ts';
 import { textOf } from '../../src/train/chat-format.ts';
 import { writeModelFolder } from '../../src/train/checkpoints.ts';
-import { initialWeights } from '../../src/train/model.ts';
+import { initialWeights } from '../../src/train/initial.ts';
 import { buildCli } from '../support/built-cli.ts';
 
 let cli: string;

@@ -6,9 +6,9 @@ import { BatchStream } from '../../src/train/batches.ts';
 import { Bpe } from '../../src/train/bpe.ts';
 import { chatData } from '../../src/train/chat-corpus.ts';
 import { END } from '../../src/train/chat-format.ts';
-import { initialWeights } from '../../src/train/model.ts';
+import { initialWeights } from '../../src/train/initial.ts';
+import { JaxTrainer, startJax } from '../../src/train/jax-trainer.ts';
 import { run, type TrainingModel } from '../../src/train/run.ts';
-import { startJax, Trainer } from '../../src/train/trainer.ts';
 
 const sizes = { layers: 2, hidden: 32, ffn: 64, heads: 2, kvHeads: 1, vocab: 320 };
 const parent = shapeSpec(sizes, [2, 0, 0, 0]);
@@ -32,7 +32,7 @@ it('trains parent and child side by side in a page: the loss of both falls', asy
   const schedule = { steps: STEPS, learningRate: 0.01, warmUp: 5 };
   models = [parent, child].map((spec, i) => ({
     name: `${i}`,
-    trainer: new Trainer(spec, { weights: initialWeights(spec, 1) }, { schedule, length: shape.length }),
+    trainer: new JaxTrainer(spec, { weights: initialWeights(spec, 1) }, { schedule, length: shape.length }),
     curve: [],
   }));
   const stream = new BatchStream(chatData(toyCorpus, 1).training(bpe), { ...shape, pad: bpe.id(END) });

@@ -97,6 +97,12 @@ export const HEADS: readonly Partial<Odd>[] = [
 /** Kernels that take more rows at a time. */
 const ROWS: Record<string, number> = {
   matmul: 67,
+  'train/matmul': 67,
+  'train/norm': 35,
+  'train/norm_backward': 35,
+  'train/attention': 66,
+  'train/attention_queries': 66,
+  'train/attention_keys': 66,
   attention_tiled: 45,
   norm: 35,
   slices: 5,
@@ -136,6 +142,9 @@ function vocabOf({ odd, fixed }: Place): number {
 
 /** Positions that a linear map sees. */
 const inputsOf = ({ odd }: Pick<Place, 'odd'>): number => 2 + (odd.rows % 3);
+/** Some numbers, as many as are read at a time or more. */
+const ofNumbers = ({ fixed }: Place, count: number): number =>
+  fixed.NUMBERS === 'by_four' ? 4 * Math.ceil(count / 4) : count - ((count + 1) % 2);
 
 /** Each constant that is a size. */
 export const SIZES: Record<string, (place: Place) => number> = {
@@ -156,7 +165,20 @@ export const SIZES: Record<string, (place: Place) => number> = {
   Z_STRIDE: ({ odd }) => stride(odd.cols),
   INPUTS: inputsOf,
   A_STRIDE4: () => 16,
+  M: rowsOf,
+  ROWS: rowsOf,
+  COLS: ({ odd }) => odd.cols,
+  SLICE: () => 4,
+  HALF: ({ odd }) => odd.headDim / 2,
+  D4: ({ odd }) => odd.headDim / 4,
+  SCALE: () => 0.3,
+  LENGTH: (place) => rowsOf(place) / (rowsOf(place) % 2 ? 1 : 2),
+  COUNT: (place) => ofNumbers(place, 37 * place.odd.rows),
+  HIDDEN: (place) => ofNumbers(place, place.odd.cols),
+  MIX: () => 0.7,
+  BY: () => 1.5,
   N(place) {
+    if (place.kernel.texts) return place.odd.outputs;
     // A part of a weight: of q, k and v the first head is another's.
     if (isQkv(place)) return qkvRows(place) - place.odd.headDim;
     return place.fixed.OUT === 'out_swiglu' ? 2 * place.odd.outputs : place.odd.outputs;
@@ -188,7 +210,7 @@ export const SIZES: Record<string, (place: Place) => number> = {
   // Where sequences are not split, there is nothing to add up.
   WIDE_FROM: ({ odd, kernel }) => (kernel.name === 'attention_reduce' ? 99 : odd.wideFrom),
   WINDOW: windowOf,
-  VOCAB: vocabOf,
+  VOCAB: (place) => (place.fixed.NUMBERS ? ofNumbers(place, place.odd.vocab) : vocabOf(place)),
   STRIDE4: (place) => stride('VOCAB' in place.kernel.sizes ? vocabOf(place) : place.odd.cols) / 4,
   MASK_WORDS: (place) => Math.ceil(vocabOf(place) / 32),
   TOP: ({ odd }) => odd.top,

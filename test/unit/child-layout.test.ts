@@ -99,7 +99,11 @@ describe('weights that are not those of the config are refused by name', () => {
   });
 
   test.each<[string, RegExp, Parameters<typeof load>[0]]>([
-    ['a map that is missing', /lacks .*model\.layers\.2\.linear_attn\.weight/, (tensors) => tensors.delete(W)],
+    [
+      'a map that is missing',
+      /lacks .*model\.layers\.2\.linear_attn\.weight/,
+      (tensors) => tensors.delete(W),
+    ],
     [
       'a constant that is missing',
       /lacks .*model\.layers\.5\.linear_attn\.bias/,

@@ -48,6 +48,8 @@ const report: ConvertReport = {
     seconds: 60,
     learningRate: 2e-4,
     mix: 1,
+    hidden: 0,
+    plan: { trained: 'all', lowest: 1, rows: 4, length: 255, accumulate: 2, steps: 15, bytes: 1 },
     curve: [],
     halvings: 0,
     perplexity: { before: 25, after: 21 },

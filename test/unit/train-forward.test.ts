@@ -1,8 +1,9 @@
 import * as jax from '@jax-js/jax';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { specOf } from '../../src/families/index.ts';
-import { constantsOf, forward, initialWeights, toDevice } from '../../src/train/model.ts';
-import { startJax } from '../../src/train/trainer.ts';
+import { initialWeights } from '../../src/train/initial.ts';
+import { constantsOf, forward, toDevice } from '../../src/train/jax-model.ts';
+import { startJax } from '../../src/train/jax-trainer.ts';
 import { referenceLogits } from '../reference/forward.ts';
 
 const { numpy: np } = jax;

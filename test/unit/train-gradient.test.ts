@@ -1,12 +1,13 @@
 import * as jax from '@jax-js/jax';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { specOf } from '../../src/families/index.ts';
-import { crossEntropy, distillation } from '../../src/train/loss.ts';
-import { constantsOf, forward, initialWeights, toCpu, toDevice } from '../../src/train/model.ts';
+import { initialWeights } from '../../src/train/initial.ts';
+import { crossEntropy, distillation } from '../../src/train/jax-loss.ts';
+import { constantsOf, forward, toCpu, toDevice } from '../../src/train/jax-model.ts';
+import { startJax } from '../../src/train/jax-trainer.ts';
 import { learningRateAt } from '../../src/train/optimizer.ts';
 import { randomFrom } from '../../src/train/random.ts';
 import { checkTrainable, loadTraining } from '../../src/train/trainable.ts';
-import { startJax } from '../../src/train/trainer.ts';
 
 const { numpy: np } = jax;
 const [rows, length, vocab] = [2, 12, 40];

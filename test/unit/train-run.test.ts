@@ -5,9 +5,10 @@ import { BatchStream, heldOutBatches } from '../../src/train/batches.ts';
 import { Bpe } from '../../src/train/bpe.ts';
 import { CONTEXT_WEIGHT, chatData, sampleOf } from '../../src/train/chat-corpus.ts';
 import { textOf } from '../../src/train/chat-format.ts';
-import { initialWeights } from '../../src/train/model.ts';
+import { initialWeights } from '../../src/train/initial.ts';
+import { JaxTrainer, startJax } from '../../src/train/jax-trainer.ts';
 import { run, type TrainingModel } from '../../src/train/run.ts';
-import { type Start, startJax, Trainer } from '../../src/train/trainer.ts';
+import type { Start } from '../../src/train/trainer.ts';
 
 const texts = Array.from({ length: 1000 }, (_, i) => textOf(chatAt(1, i).turns));
 const bpe = Bpe.train(texts, 512);
@@ -53,7 +54,7 @@ describe('batches', () => {
 describe('training', () => {
   beforeAll(() => startJax());
   const trainer = (spec: typeof parent, steps: number, from?: Start) =>
-    new Trainer(spec, from ?? { weights: initialWeights(spec, 1) }, {
+    new JaxTrainer(spec, from ?? { weights: initialWeights(spec, 1) }, {
       schedule: { steps, learningRate: 4e-3, warmUp: 5 },
       length: 96,
     });
@@ -111,7 +112,7 @@ describe('training', () => {
 
   it('a student is drawn to its teacher', async () => {
     const teacher = { spec: parent, weights: initialWeights(parent, 7), mix: 1 };
-    const student = new Trainer(
+    const student = new JaxTrainer(
       child,
       { weights: initialWeights(child, 8) },
       {

@@ -1,4 +1,3 @@
-// Chooses the blocks of a parent: maps first, where they are to stand in, then one block after the other.
 import { calibrate } from './calibrate.ts';
 import { type Choice, type ChooseOptions, choiceText, chooseBlocks } from './choose.ts';
 import type { Log } from './healing-run.ts';
@@ -7,30 +6,36 @@ import { recallListsOf } from './recall.ts';
 import { timeLeft } from './time-left.ts';
 import type { Windows } from './windows.ts';
 
-export type ChoosingOptions = Pick<ChooseOptions, 'weights' | 'among'>;
+export type ChoosingOptions = Pick<ChooseOptions, 'weights' | 'among' | 'notes' | 'onMeasured'>;
 
 /** Chooses blocks one by one, with maps in their place where the child is to have them. */
 export async function chooseLayers(
   parent: OnGpu,
   windows: Windows,
   target: Pick<ChooseOptions, 'mode' | 'count' | 'within'>,
-  options: ChoosingOptions &
-    Pick<ChooseOptions, 'notes' | 'onMeasured' | 'signal'> & { log?: Log | undefined } = {},
+  options: ChoosingOptions & { log?: Log | undefined; signal?: AbortSignal | undefined } = {},
 ): Promise<Choice> {
   const { runner, plan, spec, source } = parent;
-  const { log = () => {}, ...choosing } = options;
+  const { log = () => {}, signal, ...choosing } = options;
   const lists = recallListsOf(parent, windows);
   // Every block needs a map to be compared with the others.
   if (target.mode === 'linear') {
-    const layers = plan.filter(({ kind }) => kind === 'attention').map(({ layer }) => layer);
-    const onProgress = timeLeft(log, 'fitting a map to every block');
-    await calibrate(runner, plan, windows, layers, { signal: options.signal, onProgress });
+    const told = timeLeft(log, 'fitting a map to every block');
+    await calibrate(
+      runner,
+      plan,
+      windows,
+      plan.filter(({ kind }) => kind === 'attention').map(({ layer }) => layer),
+      { signal, onProgress: told },
+    );
   }
+  const told = timeLeft(log, 'choosing blocks');
   const choice = await chooseBlocks(runner, plan, windows.choosing, lists, {
     ...target,
     ...choosing,
     about: JSON.stringify([source.name, spec, windows.calibration]),
-    onProgress: timeLeft(log, 'choosing blocks'),
+    signal,
+    onProgress: told,
     onChosen: (block, { nats, recall }) =>
       log(
         `block ${block.layer}: ${(block.nats - nats).toFixed(3)} nats over the parent` +
