@@ -9,7 +9,7 @@ import { convert } from '../../src/convert/convert.ts';
 import { type ConvertFolderOptions, convertFolder } from '../../src/convert/convert-folder.ts';
 import { stageFolder } from '../../src/convert/folder.ts';
 import type { OpenOptions } from '../../src/convert/on-gpu.ts';
-import { reportText } from '../../src/convert/report.ts';
+import { type ConvertReport, reportText } from '../../src/convert/report.ts';
 import type { Stage } from '../../src/convert/staged.ts';
 import { textWindows } from '../../src/convert/text.ts';
 import { loadModel } from '../../src/engine/engine.ts';
@@ -84,6 +84,9 @@ describe('analysing', () => {
     expect(table).toContain('| MLP bytes |');
   });
 });
+
+/** A report's stages without their times. */
+const untimed = ({ steps }: ConvertReport) => steps.map(({ decode: _, ...stage }) => stage);
 
 describe('converting', () => {
   let folder: string;
@@ -181,7 +184,7 @@ describe('converting', () => {
     expect(again.choice!.chosen).toEqual(choice.chosen);
     expect(again.choice!.order).toEqual(choice.order);
     expect(again.choice!.passes).toBeLessThan(0.7 * choice.passes);
-    expect(again.steps).toEqual(whole.steps);
+    expect(untimed(again)).toEqual(untimed(whole));
     for (const out of ['chosen', 'again']) await rm(join(folder, out), { recursive: true });
   });
 
@@ -249,7 +252,7 @@ describe('converting', () => {
     expect(dropped!.quality.agreement!.same).toBeLessThan(1);
     expect(dropped!.quality.agreement!.nats).toBeGreaterThan(parent!.quality.agreement!.nats);
     for (const { quality, decode } of report.steps) {
-      expect(quality.other.tokens).toBeGreaterThan(1000);
+      expect(quality.other.tokens).toBeGreaterThan(100);
       expect(quality.recall!.tokens).toBeGreaterThan(0);
       expect(decode!.median).toBeGreaterThan(0);
     }
@@ -415,7 +418,7 @@ describe('converting', () => {
     expect(lines.join('\n')).not.toMatch(/fitting/);
     const bytes = (out: string): Promise<Buffer> => readFile(join(folder, out, 'model.safetensors'));
     expect((await bytes('stopped')).equals(await bytes('whole'))).toBe(true);
-    expect(report.steps).toEqual(whole.steps);
+    expect(untimed(report)).toEqual(untimed(whole));
     expect(report.healing!.curve.map(({ loss }) => loss)).toEqual(
       whole.healing!.curve.map(({ loss }) => loss),
     );
