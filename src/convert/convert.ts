@@ -15,7 +15,7 @@ import { parentAnswers } from './answers.ts';
 import { calibrate, finitePerplexity, type LoadedModel, perplexity, prunedModel } from './calibrate.ts';
 import { mapTensors } from './child.ts';
 import { childConfig } from './child-config.ts';
-import type { Choice, ChoiceNotes } from './choose.ts';
+import type { Choice } from './choose.ts';
 import { type ChoosingOptions, chooseLayers } from './choose-layers.ts';
 import { checkPairs, checkTarget } from './convert-target.ts';
 import type { Fit } from './fit.ts';
@@ -142,7 +142,10 @@ async function runStages(
   const texts = qualityTexts(parent, windows);
   const qualityOf = (name: string): string => `quality, ${name}`;
   const step = async (name: string, model: ModelSpec, value: () => Promise<Quality>): Promise<void> => {
-    const quality = await progress.stage(qualityOf(name), value);
+    const quality = await progress.stage(qualityOf(name), () => {
+      log(`measuring: ${name}`);
+      return value();
+    });
     const { perplexity } = quality.heldOut;
     steps.push({ step: name, perplexity, quality, ...modelSize(model, bytesOf(parent.dtype)) });
     log(`${name}: ${qualityText(quality)}`);
@@ -161,9 +164,13 @@ async function runStages(
 
   const choice = target.layers
     ? undefined
-    : await chosenBlocks(parent, windows, progress, target.count, options);
-  const layers = target.layers ?? choice!.chosen.map(({ layer }) => layer).sort((a, b) => a - b);
-  if (choice) checkPairs(layers, sharePairs);
+    : await progress.stage('blocks', () => chosenBlocks(parent, windows, progress, target, options), {
+        keeps: true,
+      });
+  const layers = target.layers
+    ? [...target.layers]
+    : choice!.chosen.map(({ layer }) => layer).sort((a, b) => a - b);
+  checkPairs(layers, sharePairs);
   log(`layers ${layersText(layers)} lose their attention`);
   const childSpec = (linear: boolean): ModelSpec =>
     specOf(childConfig(configJson, spec, { layers, pairs: [], linear, rank, inputs }));
@@ -240,7 +247,7 @@ async function runStages(
     sharedPairs: sharePairs,
     share: sharePairs > 0 ? share : undefined,
     pairs,
-    layers: [...layers],
+    layers,
     choice,
     r2,
     steps,
@@ -274,25 +281,25 @@ async function writeAnalysis(
   await staged.write(ANALYSIS_FILE, `${JSON.stringify(analysis, null, 2)}\n`);
 }
 
-const MEASURED = 'measures of blocks';
-
-/** Blocks chosen one by one. What was measured is kept, and not measured again. @throws ShishuError `bad-argument` when none may go */
+/** The blocks that are missed least, chosen one by one; what was measured is kept as it comes. */
 async function chosenBlocks(
   parent: OnGpu,
   windows: Windows,
   progress: Progress,
-  count: number | undefined,
-  { linear = false, maxPerplexity, choosing, log, signal }: ConvertOptions,
+  { count }: ReturnType<typeof checkTarget>,
+  { linear = false, maxPerplexity, choosing, signal, log }: ConvertOptions,
 ): Promise<Choice> {
-  const wanted = { mode: linear ? 'linear' : 'skip', count, within: maxPerplexity } as const;
-  const notes = progress.get<ChoiceNotes>(MEASURED);
-  const onMeasured = (measured: ChoiceNotes): Promise<void> => {
-    progress.keeps = true;
-    return progress.set(MEASURED, measured);
-  };
-  const choice = await progress.stage('blocks', () =>
-    chooseLayers(parent, windows, wanted, { ...(notes && { notes }), onMeasured, ...choosing, log, signal }),
-  );
+  const target = { mode: linear ? 'linear' : 'skip', count, within: maxPerplexity } as const;
+  const choice = await chooseLayers(parent, windows, target, {
+    ...choosing,
+    notes: progress.get('measured'),
+    async onMeasured(notes) {
+      await progress.set('measured', notes);
+      progress.keeps = true;
+    },
+    log,
+    signal,
+  });
   if (choice.chosen.length > 0) return choice;
   throw new ShishuError('bad-argument', 'No block can lose its attention for so little perplexity.', {
     details: { maxPerplexity: maxPerplexity ?? null },

@@ -8,6 +8,7 @@ import { analysisTable, analyze } from '../../src/convert/analyze.ts';
 import { convert } from '../../src/convert/convert.ts';
 import { type ConvertFolderOptions, convertFolder } from '../../src/convert/convert-folder.ts';
 import { stageFolder } from '../../src/convert/folder.ts';
+import { healFolder } from '../../src/convert/heal-folder.ts';
 import type { OpenOptions } from '../../src/convert/on-gpu.ts';
 import { type ConvertReport, reportText } from '../../src/convert/report.ts';
 import type { Stage } from '../../src/convert/staged.ts';
@@ -376,6 +377,26 @@ describe('converting', () => {
     const text = reportText(report);
     expect(text).toMatch(/healed: perplexity [\d.]+ -> [\d.]+, \d+ tokens \([\d.]+ passes/);
     expect(text.includes('a CPU that plays GPU')).toBe(gpu().software);
+  });
+
+  test('a finished child is healed on, with text that it has not seen', async () => {
+    const parentSource = memorySource(parentFiles(tinyModel('mobilellm', 7)));
+    const child = await openFolder(join(folder, 'healed'));
+    const more = { text: textOf(2000), tokens: 480, window: 48, heal: { tokens: 1500, seed: 2 } };
+    const out = join(folder, 'healed-on');
+    const healing = await healFolder(child, parentSource, out, more, { device: gpu().device });
+    expect(healing.perplexity.after).toBeLessThan(healing.perplexity.before);
+    expect(healing.tokens).toBeGreaterThan(1000);
+    const report = JSON.parse(await readFile(join(out, 'report.json'), 'utf8'));
+    const before = JSON.parse(await readFile(join(folder, 'healed', 'report.json'), 'utf8'));
+    expect(report).toEqual({ ...before, healing });
+    expect(healing.earlier).toEqual([before.healing]);
+    expect((await readdir(out)).sort()).toEqual((await readdir(join(folder, 'healed'))).sort());
+    const other = memorySource(parentFiles(tinyModel('llama-untied-bias', 7)));
+    await expect(
+      healFolder(child, other, join(folder, 'never'), more, { device: gpu().device }),
+    ).rejects.toMatchObject({ code: 'bad-argument', message: expect.stringMatching(/is no child of/) });
+    expect(await readdir(folder)).not.toContain('never.work');
   });
 
   test('makes a ShishuLM of MobileLLM-R1, and heals it', async () => {
