@@ -254,7 +254,8 @@ describe('converting', () => {
     expect(dropped!.quality.agreement!.nats).toBeGreaterThan(parent!.quality.agreement!.nats);
     for (const { quality, decode } of report.steps) {
       expect(quality.other.tokens).toBeGreaterThan(100);
-      expect(quality.recall!.tokens).toBeGreaterThan(0);
+      // The vocabulary has no small letters.
+      expect(quality.recall).toBeUndefined();
       expect(decode!.median).toBeGreaterThan(0);
     }
     const size = 40 * 40 + 40;
