@@ -85,9 +85,11 @@ function recipe(report: ConvertReport): string[] {
           `1. ${sharedPairs} ${sharedPairs === 1 ? 'pair' : 'pairs'} of neighbouring blocks share one MLP (${share}): ${pairs.map(({ layers }) => layers.join(' and ')).join(', ')}.`,
         ]
       : []),
-    healing
-      ? `1. The child was trained to its parent's logits: ${healingText(healing)}.`
-      : '1. It was not trained afterwards.',
+    ...(healing
+      ? [healing, ...(healing.earlier ?? [])]
+          .reverse()
+          .map((each) => `1. It was trained to its parent's logits; ${healingText(each)}.`)
+      : ['1. It was not trained afterwards.']),
   ];
 }
 

@@ -135,6 +135,16 @@ describe('the card', () => {
     expect(card).not.toMatch(/undefined|NaN/);
   });
 
+  test('has every healing, the first one first', () => {
+    const earlier = [
+      { ...report.healing!, tokens: 2000 },
+      { ...report.healing!, tokens: 1000 },
+    ];
+    const card = modelCard({ ...report, healing: { ...report.healing!, earlier } }, parent, 'shishu');
+    const trained = [...card.matchAll(/It was trained .*?, (\d+) tokens/g)].map(([, tokens]) => tokens);
+    expect(trained).toEqual(['1000', '2000', '30000']);
+  });
+
   test('values of a header that are code in YAML stay text', () => {
     const odd = 'mit\n- "x": [1]';
     const card = modelCard(report, { name: 'x', license: { license: odd } }, 'shishu');
