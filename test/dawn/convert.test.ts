@@ -12,7 +12,8 @@ import { healFolder } from '../../src/convert/heal-folder.ts';
 import type { OpenOptions } from '../../src/convert/on-gpu.ts';
 import { type ConvertReport, reportText } from '../../src/convert/report.ts';
 import type { Stage } from '../../src/convert/staged.ts';
-import { textWindows } from '../../src/convert/text.ts';
+import { type SampleStore, textWindows } from '../../src/convert/text.ts';
+import { countTokens } from '../../src/convert/windows.ts';
 import { loadModel } from '../../src/engine/engine.ts';
 import { specOf } from '../../src/families/index.ts';
 import { openFolder } from '../../src/formats/node-folder.ts';
@@ -84,6 +85,43 @@ describe('analysing', () => {
     expect(table).not.toContain('µs');
     expect(table).toContain('| MLP bytes |');
   });
+});
+
+describe('text that the model samples', () => {
+  test('is kept, and not sampled again', () =>
+    withParent('llama', async (parent) => {
+      let samples: Awaited<ReturnType<SampleStore['read']>>;
+      const kept: SampleStore = {
+        read: async () => structuredClone(samples),
+        async write(made) {
+          samples = structuredClone(made);
+        },
+      };
+      const seen: number[] = [];
+      const options = {
+        tokens: 400,
+        window: 24,
+        healTokens: 300,
+        seed: 4,
+        kept,
+        onProgress: (done: number) => seen.push(done),
+      };
+      const windows = await textWindows(parent, options, () => {});
+      const { calibration, choosing, test, healing } = windows;
+      const count = countTokens([...calibration, ...choosing, ...test]);
+      expect(count).toBeGreaterThanOrEqual(360);
+      expect(count).toBeLessThan(460);
+      expect(countTokens(healing[0]!.windows)).toBeGreaterThan(countTokens(calibration) + 200);
+      expect(seen.at(-1)).toBe(700);
+      expect(samples!.texts.every((ids) => ids.length <= 24)).toBe(true);
+      seen.length = 0;
+      expect(await textWindows(parent, options, () => {})).toEqual(windows);
+      expect(seen).toEqual([]);
+      // With more to heal with, what is there is gone on from.
+      const more = await textWindows(parent, { ...options, healTokens: 400 }, () => {});
+      expect(seen[0]).toBeGreaterThan(700);
+      expect(more.test).toEqual(test);
+    }));
 });
 
 describe('converting', () => {
