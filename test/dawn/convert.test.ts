@@ -416,7 +416,7 @@ describe('converting', () => {
 
   test('a finished child is healed on, with text that it has not seen', async () => {
     const parentSource = memorySource(parentFiles(tinyModel('mobilellm', 7)));
-    const child = await openFolder(join(folder, 'healed'));
+    const child = join(folder, 'healed');
     const more = { text: textOf(2000), tokens: 480, window: 48, heal: { tokens: 1500, seed: 2 } };
     const out = join(folder, 'healed-on');
     const healing = await healFolder(child, parentSource, out, more, { device: gpu().device });
@@ -424,7 +424,11 @@ describe('converting', () => {
     expect(healing.tokens).toBeGreaterThan(1000);
     const report = JSON.parse(await readFile(join(out, 'report.json'), 'utf8'));
     const before = JSON.parse(await readFile(join(folder, 'healed', 'report.json'), 'utf8'));
-    expect(report).toEqual({ ...before, healing });
+    const { steps } = report;
+    expect({ ...report, steps: before.steps }).toEqual({ ...before, healing });
+    expect(steps.slice(0, -1)).toEqual(before.steps);
+    expect(steps.at(-1)).toMatchObject({ step: 'healed on', perplexity: healing.perplexity.after });
+    expect(await readFile(join(out, 'README.md'), 'utf8')).toMatch(/healed on/);
     expect(healing.earlier).toEqual([before.healing]);
     expect((await readdir(out)).sort()).toEqual((await readdir(join(folder, 'healed'))).sort());
     const other = memorySource(parentFiles(tinyModel('llama-untied-bias', 7)));
