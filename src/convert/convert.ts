@@ -49,6 +49,8 @@ export interface ConvertOptions extends Target {
   share?: Share;
   /** Questions to which the child's answers are compared with its parent's (default 50, as many as there are). */
   questions?: number | undefined;
+  /** What the report calls the parent (default: where it is read). */
+  parentName?: string | undefined;
   /** Distil the child to its parent after that. */
   heal?: HealOptions | undefined;
   /** How blocks are chosen, where the target does not name them. */
@@ -60,25 +62,24 @@ export interface ConvertOptions extends Target {
 }
 
 /** What must be the same for a conversion to be gone on with. */
-function identityOf(parent: OnGpu, options: ConvertOptions): Record<string, unknown> {
-  const {
-    order: _,
-    log: __,
-    signal: ___,
-    heal: { checkpointMinutes: ____, memory: _____, ...heal } = {},
-    ...asked
-  } = options;
-  return {
-    parent: hashOf(JSON.stringify(parent.configJson)),
-    'bytes of the parent': parent.checkpoint.bytes,
-    ...asked,
-    ...(options.heal ? named('heal', heal) : { heal: null }),
-  };
-}
+const identityOf = (parent: OnGpu, options: ConvertOptions): Record<string, unknown> => ({
+  parent: hashOf(JSON.stringify(parent.configJson)),
+  'bytes of the parent': parent.checkpoint.bytes,
+  ...named('', options, ['order', 'parentName', 'log', 'signal', 'heal']),
+  ...healIdentity(options.heal),
+});
 
-/** Fields with a name before theirs. */
-export const named = (name: string, fields: object): Record<string, unknown> =>
-  Object.fromEntries(Object.entries(fields).map(([field, value]) => [`${name}.${field}`, value]));
+/** What of a healing must be the same. */
+export const healIdentity = (heal: HealOptions | undefined): Record<string, unknown> =>
+  heal ? named('heal.', heal, ['checkpointMinutes', 'memory']) : { heal: null };
+
+/** Fields with something before their names, but for some. */
+const named = (before: string, fields: object, leftOut: readonly string[]): Record<string, unknown> =>
+  Object.fromEntries(
+    Object.entries(fields).flatMap(([field, value]) =>
+      leftOut.includes(field) ? [] : [[`${before}${field}`, value]],
+    ),
+  );
 
 /** What tells one text from another. */
 export const textHash = ({ healing, ...sets }: Windows): number =>
@@ -142,10 +143,7 @@ async function runStages(
   const texts = qualityTexts(parent, windows);
   const qualityOf = (name: string): string => `quality, ${name}`;
   const step = async (name: string, model: ModelSpec, value: () => Promise<Quality>): Promise<void> => {
-    const quality = await progress.stage(qualityOf(name), () => {
-      log(`measuring: ${name}`);
-      return value();
-    });
+    const quality = await progress.stage(qualityOf(name), value);
     const { perplexity } = quality.heldOut;
     steps.push({ step: name, perplexity, quality, ...modelSize(model, bytesOf(parent.dtype)) });
     log(`${name}: ${qualityText(quality)}`);
@@ -153,7 +151,8 @@ async function runStages(
   // Before anything takes long: a model without a finite perplexity has no answers either.
   finitePerplexity(await perplexity(parent, windows.test.slice(0, 1), signal));
   const answers = await progress.stage('answers', () => parentAnswers(parent, { questions, log, signal }));
-  const measure = (model: LoadedModel): Promise<Quality> => measureQuality(model, answers, texts, { signal });
+  const measure = (model: LoadedModel): Promise<Quality> =>
+    measureQuality(model, answers, texts, { signal, onProgress: timeLeft(log, 'measuring') });
   const testIn = (mode: Mode, layers: readonly number[]) => (): Promise<Quality> =>
     measure(prunedModel(parent, layers, mode));
   await step('parent', spec, async () => {
@@ -241,6 +240,7 @@ async function runStages(
     child: last[field],
   });
   const report: ConvertReport = {
+    parent: options.parentName ?? parent.source.name,
     front: layers[0]!,
     mlpOnly: layers.length,
     end: spec.blocks.length - 1 - layers.at(-1)!,

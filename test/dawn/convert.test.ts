@@ -12,7 +12,8 @@ import { healFolder } from '../../src/convert/heal-folder.ts';
 import type { OpenOptions } from '../../src/convert/on-gpu.ts';
 import { type ConvertReport, reportText } from '../../src/convert/report.ts';
 import type { Stage } from '../../src/convert/staged.ts';
-import { textWindows } from '../../src/convert/text.ts';
+import { type SampleStore, textWindows } from '../../src/convert/text.ts';
+import { countTokens } from '../../src/convert/windows.ts';
 import { loadModel } from '../../src/engine/engine.ts';
 import { specOf } from '../../src/families/index.ts';
 import { openFolder } from '../../src/formats/node-folder.ts';
@@ -88,6 +89,43 @@ describe('analysing', () => {
 
 /** A report's stages without their times. */
 const untimed = ({ steps }: ConvertReport) => steps.map(({ decode: _, ...stage }) => stage);
+
+describe('text that the model samples', () => {
+  test('is kept, and not sampled again', () =>
+    withParent('llama', async (parent) => {
+      let samples: Awaited<ReturnType<SampleStore['read']>>;
+      const kept: SampleStore = {
+        read: async () => structuredClone(samples),
+        async write(made) {
+          samples = structuredClone(made);
+        },
+      };
+      const seen: number[] = [];
+      const options = {
+        tokens: 400,
+        window: 24,
+        healTokens: 300,
+        seed: 4,
+        kept,
+        onProgress: (done: number) => seen.push(done),
+      };
+      const windows = await textWindows(parent, options, () => {});
+      const { calibration, choosing, test, healing } = windows;
+      const count = countTokens([...calibration, ...choosing, ...test]);
+      expect(count).toBeGreaterThanOrEqual(360);
+      expect(count).toBeLessThan(460);
+      expect(countTokens(healing[0]!.windows)).toBeGreaterThan(countTokens(calibration) + 200);
+      expect(seen.at(-1)).toBe(700);
+      expect(samples!.texts.every((ids) => ids.length <= 24)).toBe(true);
+      seen.length = 0;
+      expect(await textWindows(parent, options, () => {})).toEqual(windows);
+      expect(seen).toEqual([]);
+      // With more to heal with, what is there is gone on from.
+      const more = await textWindows(parent, { ...options, healTokens: 400 }, () => {});
+      expect(seen[0]).toBeGreaterThan(700);
+      expect(more.test).toEqual(test);
+    }));
+});
 
 describe('converting', () => {
   let folder: string;
@@ -382,7 +420,7 @@ describe('converting', () => {
 
   test('a finished child is healed on, with text that it has not seen', async () => {
     const parentSource = memorySource(parentFiles(tinyModel('mobilellm', 7)));
-    const child = await openFolder(join(folder, 'healed'));
+    const child = join(folder, 'healed');
     const more = { text: textOf(2000), tokens: 480, window: 48, heal: { tokens: 1500, seed: 2 } };
     const out = join(folder, 'healed-on');
     const healing = await healFolder(child, parentSource, out, more, { device: gpu().device });
@@ -390,7 +428,11 @@ describe('converting', () => {
     expect(healing.tokens).toBeGreaterThan(1000);
     const report = JSON.parse(await readFile(join(out, 'report.json'), 'utf8'));
     const before = JSON.parse(await readFile(join(folder, 'healed', 'report.json'), 'utf8'));
-    expect(report).toEqual({ ...before, healing });
+    const { steps } = report;
+    expect({ ...report, steps: before.steps }).toEqual({ ...before, healing });
+    expect(steps.slice(0, -1)).toEqual(before.steps);
+    expect(steps.at(-1)).toMatchObject({ step: 'healed on', perplexity: healing.perplexity.after });
+    expect(await readFile(join(out, 'README.md'), 'utf8')).toMatch(/healed on/);
     expect(healing.earlier).toEqual([before.healing]);
     expect((await readdir(out)).sort()).toEqual((await readdir(join(folder, 'healed'))).sort());
     const other = memorySource(parentFiles(tinyModel('llama-untied-bias', 7)));
