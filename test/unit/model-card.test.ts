@@ -185,6 +185,11 @@ describe('what is known of a parent', () => {
     expect((await parentFacts(memorySource(files as Record<string, string>))).license).toEqual({});
   });
 
+  test('is nothing where its card cannot be fetched', async () => {
+    const offline = { ...memorySource({}), read: () => Promise.reject(new Error('offline')) };
+    expect((await parentFacts(offline)).license).toEqual({});
+  });
+
   test.each([
     ['https://hub.example/owner/name/resolve/main/', 'owner/name'],
     ['https://hub.example/owner/name/resolve/refs%2Fpr%2F1/', 'owner/name'],
