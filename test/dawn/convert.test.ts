@@ -124,6 +124,9 @@ describe('text that the model samples', () => {
     }));
 });
 
+/** A report's stages without their times. */
+const untimed = ({ steps }: ConvertReport) => steps.map(({ decode: _, ...stage }) => stage);
+
 describe('converting', () => {
   let folder: string;
   const text = textOf(480);
@@ -220,7 +223,7 @@ describe('converting', () => {
     expect(again.choice!.chosen).toEqual(choice.chosen);
     expect(again.choice!.order).toEqual(choice.order);
     expect(again.choice!.passes).toBeLessThan(0.7 * choice.passes);
-    expect(again.steps).toEqual(whole.steps);
+    expect(untimed(again)).toEqual(untimed(whole));
     for (const out of ['chosen', 'again']) await rm(join(folder, out), { recursive: true });
   });
 
@@ -288,8 +291,9 @@ describe('converting', () => {
     expect(dropped!.quality.agreement!.same).toBeLessThan(1);
     expect(dropped!.quality.agreement!.nats).toBeGreaterThan(parent!.quality.agreement!.nats);
     for (const { quality, decode } of report.steps) {
-      expect(quality.other.tokens).toBeGreaterThan(1000);
-      expect(quality.recall!.tokens).toBeGreaterThan(0);
+      expect(quality.other.tokens).toBeGreaterThan(100);
+      // The vocabulary has no small letters.
+      expect(quality.recall).toBeUndefined();
       expect(decode!.median).toBeGreaterThan(0);
     }
     const size = 40 * 40 + 40;
@@ -417,7 +421,13 @@ describe('converting', () => {
   test('a finished child is healed on, with text that it has not seen', async () => {
     const parentSource = memorySource(parentFiles(tinyModel('mobilellm', 7)));
     const child = join(folder, 'healed');
-    const more = { text: textOf(2000), tokens: 480, window: 48, heal: { tokens: 1500, seed: 2 } };
+    const more = {
+      text: textOf(2000),
+      questions: 0,
+      tokens: 480,
+      window: 48,
+      heal: { tokens: 1500, seed: 2 },
+    };
     const out = join(folder, 'healed-on');
     const healing = await healFolder(child, parentSource, out, more, { device: gpu().device });
     expect(healing.perplexity.after).toBeLessThan(healing.perplexity.before);
@@ -478,7 +488,6 @@ describe('converting', () => {
     expect(lines.join('\n')).not.toMatch(/fitting/);
     const bytes = (out: string): Promise<Buffer> => readFile(join(folder, out, 'model.safetensors'));
     expect((await bytes('stopped')).equals(await bytes('whole'))).toBe(true);
-    const untimed = ({ steps }: ConvertReport) => steps.map(({ decode: _, ...step }) => step);
     expect(untimed(report)).toEqual(untimed(whole));
     expect(report.healing!.curve.map(({ loss }) => loss)).toEqual(
       whole.healing!.curve.map(({ loss }) => loss),
