@@ -83,6 +83,7 @@ ${CACHE_HELP}
       share,
       questions: wholeNumberOf('questions', values.questions, 0, QUESTIONS.length),
       heal,
+      parentName: folder,
       adapter: await openLora(values.lora, cacheOf(values)),
       force: values.force ?? false,
       log,

@@ -36,16 +36,13 @@ export function checkTarget(parent: OnGpu, options: ConvertOptions): ReturnType<
     return modelBytes(child, bytesOf(dtype), Math.min(MEMORY_CONTEXT, spec.maxPositions));
   };
   const target = targetOf(options, spec.blocks.length, bytesAt);
-  const layers = target.layers ?? first(target.count ?? 1);
-  if (!Number.isInteger(sharePairs) || sharePairs < 0) checkPairs(layers, sharePairs);
-  if (target.layers ?? target.count) checkPairs(layers, sharePairs);
-  for (const [name, what] of [
-    ['rank', 'A rank was'],
-    ['inputs', 'Inputs were'],
-  ] as const)
-    if (options[name] !== undefined && !linear)
-      throw new ShishuError('bad-argument', `${what} given, but no linear maps are asked for.`, {
-        details: { [name]: options[name] },
+  // As many pairs as there can be; which blocks these are is not known yet.
+  const layers = target.layers ?? first(target.count ?? spec.blocks.length);
+  checkPairs(layers, sharePairs);
+  for (const [name, value] of Object.entries({ rank, inputs }))
+    if (value !== undefined && !linear)
+      throw new ShishuError('bad-argument', `${NAMES[name]} given, but no linear maps are asked for.`, {
+        details: { [name]: value },
         mend: 'Ask for linear maps too.',
       });
   if (inputs !== undefined && !(Number.isInteger(inputs) && inputs >= 1 && inputs <= MOST_INPUTS))
@@ -59,9 +56,11 @@ export function checkTarget(parent: OnGpu, options: ConvertOptions): ReturnType<
       mend: `Give a whole number from 1 to the hidden size, ${spec.hiddenSize}.`,
     });
   // Also refuses what the layout cannot express.
-  childSpec(layers, Math.min(sharePairs, pairsOf(layers).length));
+  childSpec(layers, sharePairs);
   return target;
 }
+
+const NAMES: Readonly<Record<string, string>> = { rank: 'A rank was', inputs: 'Inputs were' };
 
 /** @throws ShishuError `bad-argument` when so many pairs of neighbours are not among these layers */
 export function checkPairs(layers: readonly number[], sharePairs: number): void {

@@ -14,17 +14,18 @@ import { measureMaps } from './analyze.ts';
 import { parentAnswers } from './answers.ts';
 import { calibrate, finitePerplexity, type LoadedModel, perplexity, prunedModel } from './calibrate.ts';
 import { mapTensors } from './child.ts';
-import { childConfig, pairsOf } from './child-config.ts';
-import type { Choice, ChoiceNotes } from './choose.ts';
+import { childConfig } from './child-config.ts';
+import type { Choice } from './choose.ts';
 import { type ChoosingOptions, chooseLayers } from './choose-layers.ts';
 import { checkPairs, checkTarget } from './convert-target.ts';
 import type { Fit } from './fit.ts';
 import { checkHealing, type HealOptions, planHealing } from './heal-plan.ts';
 import type { Log } from './healing-run.ts';
-import { measureQuality, type Quality, qualityText, qualityTexts } from './measures.ts';
 import { CARD_FILE, modelCard, parentFacts } from './model-card.ts';
 import { bytesOf, type OnGpu, type OpenOptions, withOnGpu } from './on-gpu.ts';
+import { choosePairs, type PairCost } from './pairs.ts';
 import { Progress } from './progress.ts';
+import { measureQuality, type Quality, qualityText, qualityTexts } from './quality.ts';
 import { type ConvertReport, REPORT_FILE } from './report.ts';
 import type { Share } from './share.ts';
 import { measureSpeed } from './speed.ts';
@@ -48,6 +49,8 @@ export interface ConvertOptions extends Target {
   share?: Share;
   /** Questions to which the child's answers are compared with its parent's (default 50, as many as there are). */
   questions?: number | undefined;
+  /** What the report calls the parent (default: where it is read). */
+  parentName?: string | undefined;
   /** Distil the child to its parent after that. */
   heal?: HealOptions | undefined;
   /** How blocks are chosen, where the target does not name them. */
@@ -59,25 +62,24 @@ export interface ConvertOptions extends Target {
 }
 
 /** What must be the same for a conversion to be gone on with. */
-function identityOf(parent: OnGpu, options: ConvertOptions): Record<string, unknown> {
-  const {
-    order: _,
-    log: __,
-    signal: ___,
-    heal: { checkpointMinutes: ____, memory: _____, ...heal } = {},
-    ...asked
-  } = options;
-  return {
-    parent: hashOf(JSON.stringify(parent.configJson)),
-    'bytes of the parent': parent.checkpoint.bytes,
-    ...asked,
-    ...(options.heal ? named('heal', heal) : { heal: null }),
-  };
-}
+const identityOf = (parent: OnGpu, options: ConvertOptions): Record<string, unknown> => ({
+  parent: hashOf(JSON.stringify(parent.configJson)),
+  'bytes of the parent': parent.checkpoint.bytes,
+  ...named('', options, ['order', 'parentName', 'log', 'signal', 'heal']),
+  ...healIdentity(options.heal),
+});
 
-/** Fields with a name before theirs. */
-export const named = (name: string, fields: object): Record<string, unknown> =>
-  Object.fromEntries(Object.entries(fields).map(([field, value]) => [`${name}.${field}`, value]));
+/** What of a healing must be the same. */
+export const healIdentity = (heal: HealOptions | undefined): Record<string, unknown> =>
+  heal ? named('heal.', heal, ['checkpointMinutes', 'memory']) : { heal: null };
+
+/** Fields with something before their names, but for some. */
+const named = (before: string, fields: object, leftOut: readonly string[]): Record<string, unknown> =>
+  Object.fromEntries(
+    Object.entries(fields).flatMap(([field, value]) =>
+      leftOut.includes(field) ? [] : [[`${before}${field}`, value]],
+    ),
+  );
 
 /** What tells one text from another. */
 export const textHash = ({ healing, ...sets }: Windows): number =>
@@ -141,7 +143,10 @@ async function runStages(
   const texts = qualityTexts(parent, windows);
   const qualityOf = (name: string): string => `quality, ${name}`;
   const step = async (name: string, model: ModelSpec, value: () => Promise<Quality>): Promise<void> => {
-    const quality = await progress.stage(qualityOf(name), value);
+    const quality = await progress.stage(qualityOf(name), () => {
+      log(`measuring: ${name}`);
+      return value();
+    });
     const { perplexity } = quality.heldOut;
     steps.push({ step: name, perplexity, quality, ...modelSize(model, bytesOf(parent.dtype)) });
     log(`${name}: ${qualityText(quality)}`);
@@ -160,26 +165,39 @@ async function runStages(
 
   const choice = target.layers
     ? undefined
-    : await chosenBlocks(parent, windows, progress, target.count, options);
-  const layers = target.layers ?? choice!.chosen.map(({ layer }) => layer).sort((a, b) => a - b);
-  if (choice) checkPairs(layers, sharePairs);
+    : await progress.stage('blocks', () => chosenBlocks(parent, windows, progress, target, options), {
+        keeps: true,
+      });
+  const layers = target.layers
+    ? [...target.layers]
+    : choice!.chosen.map(({ layer }) => layer).sort((a, b) => a - b);
+  checkPairs(layers, sharePairs);
   log(`layers ${layersText(layers)} lose their attention`);
   const childSpec = (linear: boolean): ModelSpec =>
     specOf(childConfig(configJson, spec, { layers, pairs: [], linear, rank, inputs }));
   await step('attention dropped', childSpec(false), testIn('skip', layers));
 
-  const pairs = pairsOf(layers).slice(0, sharePairs);
-  const json = childConfig(configJson, spec, { layers, pairs, linear, rank, inputs });
-  const child = specOf(json);
-  const r2 = await progress.stage('written', async () => {
+  const jsonOf = (pairs: readonly PairCost[]) =>
+    childConfig(configJson, spec, { layers, pairs: pairs.map((pair) => pair.layers), linear, rank, inputs });
+  const { r2, pairs } = await progress.stage('written', async () => {
     throwIfAborted(signal);
     const { fits, r2 } = linear ? await fitMaps(parent, windows, layers, options) : NO_MAPS;
     // While the maps are on the GPU.
     if (linear) await progress.stage(qualityOf('linear maps'), testIn('linear', layers));
+    const pairs = await progress.stage('pairs', () =>
+      choosePairs(parent, prunedModel(parent, layers, linear ? 'linear' : 'skip'), layers, windows.choosing, {
+        count: sharePairs,
+        share,
+        log,
+        signal,
+      }),
+    );
     throwIfAborted(signal);
-    await writeChild(staged, parent, json, fits, share);
-    return r2;
+    await writeChild(staged, parent, jsonOf(pairs), fits, share);
+    return { r2, pairs };
   });
+  const json = jsonOf(pairs);
+  const child = specOf(json);
   if (linear) await step('linear maps', childSpec(true), testIn('linear', layers));
   const measureWritten = (name: string): Promise<void> =>
     step(name, child, () => withOnGpu(staged.source, gpuOptions, measure));
@@ -224,12 +242,14 @@ async function runStages(
     child: last[field],
   });
   const report: ConvertReport = {
+    parent: options.parentName ?? parent.source.name,
     front: layers[0]!,
     mlpOnly: layers.length,
     end: spec.blocks.length - 1 - layers.at(-1)!,
     sharedPairs: sharePairs,
     share: sharePairs > 0 ? share : undefined,
-    layers: [...layers],
+    pairs,
+    layers,
     choice,
     r2,
     steps,
@@ -263,25 +283,25 @@ async function writeAnalysis(
   await staged.write(ANALYSIS_FILE, `${JSON.stringify(analysis, null, 2)}\n`);
 }
 
-const MEASURED = 'measures of blocks';
-
-/** Blocks chosen one by one. What was measured is kept, and not measured again. @throws ShishuError `bad-argument` when none may go */
+/** The blocks that are missed least, chosen one by one; what was measured is kept as it comes. */
 async function chosenBlocks(
   parent: OnGpu,
   windows: Windows,
   progress: Progress,
-  count: number | undefined,
-  { linear = false, maxPerplexity, choosing, log, signal }: ConvertOptions,
+  { count }: ReturnType<typeof checkTarget>,
+  { linear = false, maxPerplexity, choosing, signal, log }: ConvertOptions,
 ): Promise<Choice> {
-  const wanted = { mode: linear ? 'linear' : 'skip', count, within: maxPerplexity } as const;
-  const notes = progress.get<ChoiceNotes>(MEASURED);
-  const onMeasured = (measured: ChoiceNotes): Promise<void> => {
-    progress.keeps = true;
-    return progress.set(MEASURED, measured);
-  };
-  const choice = await progress.stage('blocks', () =>
-    chooseLayers(parent, windows, wanted, { ...(notes && { notes }), onMeasured, ...choosing, log, signal }),
-  );
+  const target = { mode: linear ? 'linear' : 'skip', count, within: maxPerplexity } as const;
+  const choice = await chooseLayers(parent, windows, target, {
+    ...choosing,
+    notes: progress.get('measured'),
+    async onMeasured(notes) {
+      await progress.set('measured', notes);
+      progress.keeps = true;
+    },
+    log,
+    signal,
+  });
   if (choice.chosen.length > 0) return choice;
   throw new ShishuError('bad-argument', 'No block can lose its attention for so little perplexity.', {
     details: { maxPerplexity: maxPerplexity ?? null },

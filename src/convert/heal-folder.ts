@@ -5,7 +5,7 @@ import type { Source } from '../formats/source.ts';
 import type { ModelSpec } from '../model/spec.ts';
 import { hashOf } from '../train/random.ts';
 import { perplexity } from './calibrate.ts';
-import { named, textHash } from './convert.ts';
+import { healIdentity, textHash } from './convert.ts';
 import { refuseExisting, stageFolder } from './folder.ts';
 import { checkHealing, type HealOptions, planHealing } from './heal-plan.ts';
 import type { Log } from './healing-run.ts';
@@ -89,12 +89,11 @@ export async function healFolder(
   const spec = specOf(config);
   return withOnGpu(parentSource, { ...gpuOptions, adapter, signal }, async (parent) => {
     checkKin(parent, child, spec);
-    const { checkpointMinutes: _, memory: __, ...asked } = heal;
     const staged = await stageFolder(out, { force });
     const progress = await Progress.open(staged, {
       child: hashOf(JSON.stringify([config, report])),
       parent: hashOf(JSON.stringify(parent.configJson)),
-      ...named('heal', asked),
+      ...healIdentity(heal),
     });
     try {
       const done = await healStaged();

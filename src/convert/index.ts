@@ -10,6 +10,7 @@ export {
   type BlockReport,
   type ContextBucket,
 } from './analyze.ts';
+export type { Agreement } from './answers.ts';
 export type { Choice, ChoiceWeights, ChosenBlock, Measure } from './choose.ts';
 export type { ChoosingOptions } from './choose-layers.ts';
 export { type ConvertOptions, convert } from './convert.ts';
@@ -19,8 +20,12 @@ export { type HealOptions, type HealPlan, planHealing } from './heal-plan.ts';
 export type { Log } from './healing-run.ts';
 export { mergeAdapter } from './merge.ts';
 export { type MergeOptions, type OnGpu, type OpenOptions, openOnGpu, refuseChild } from './on-gpu.ts';
+export type { PairCost } from './pairs.ts';
+export type { Quality, TextMeasure } from './quality.ts';
+export type { Recall } from './recall.ts';
 export { type ConvertReport, reportText } from './report.ts';
 export type { Speed } from './speed.ts';
 export type { Stage, Staged } from './staged.ts';
+export type { ModelSize, StageReport } from './stages.ts';
 export { type TextOptions, textWindows } from './text.ts';
 export type { Windows } from './windows.ts';

@@ -8,8 +8,9 @@ import { analysisTable, analyze } from '../../src/convert/analyze.ts';
 import { convert } from '../../src/convert/convert.ts';
 import { type ConvertFolderOptions, convertFolder } from '../../src/convert/convert-folder.ts';
 import { stageFolder } from '../../src/convert/folder.ts';
+import { healFolder } from '../../src/convert/heal-folder.ts';
 import type { OpenOptions } from '../../src/convert/on-gpu.ts';
-import { reportText } from '../../src/convert/report.ts';
+import { type ConvertReport, reportText } from '../../src/convert/report.ts';
 import type { Stage } from '../../src/convert/staged.ts';
 import { textWindows } from '../../src/convert/text.ts';
 import { loadModel } from '../../src/engine/engine.ts';
@@ -235,6 +236,36 @@ describe('converting', () => {
     expect(await readFile(join(folder, 'qwen3', `${file}.py`), 'utf8')).toContain('class ShishuConfig');
   });
 
+  test('measures each stage, asks questions, and writes a card', async () => {
+    const options = { layers: [0, 1], linear: true, sharePairs: 1, questions: 3 };
+    const report = await run('llama', 'measured', options);
+    expect(report.steps.map(({ step }) => step)).toEqual([
+      'parent',
+      'attention dropped',
+      'linear maps',
+      'written, 1 pair shared (average)',
+    ]);
+    const [parent, dropped, linear, shared] = report.steps;
+    expect(parent!.quality.agreement).toMatchObject({ questions: 3, same: 1 });
+    expect(dropped!.quality.agreement!.same).toBeLessThan(1);
+    expect(dropped!.quality.agreement!.nats).toBeGreaterThan(parent!.quality.agreement!.nats);
+    for (const { quality, decode } of report.steps) {
+      expect(quality.other.tokens).toBeGreaterThan(1000);
+      expect(quality.recall!.tokens).toBeGreaterThan(0);
+      expect(decode!.median).toBeGreaterThan(0);
+    }
+    const size = 40 * 40 + 40;
+    expect(linear!.parameters - dropped!.parameters).toBe(2 * size);
+    expect(linear!.parameters - shared!.parameters).toBe(3 * 40 * 92 + 40);
+    expect(dropped!.kvBytesPerToken * 3).toBe(parent!.kvBytesPerToken);
+    expect(report.pairs).toEqual([{ layers: [0, 1], nats: expect.any(Number) }]);
+    const card = await readFile(join(folder, 'measured', 'README.md'), 'utf8');
+    expect(card).toContain('| written, 1 pair shared (average) |');
+    expect(card).toContain('blocks 0, 1 (counted from 0)');
+    const written = JSON.parse(await readFile(join(folder, 'measured', 'report.json'), 'utf8'));
+    expect(written.steps).toEqual(report.steps);
+  });
+
   test('takes the attention of layers that are apart, and writes their types', async () => {
     const report = await run('llama-untied-bias', 'apart', { layers: [0, 2], linear: true });
     expect(report).toMatchObject({ layers: [0, 2], mlpOnly: 2 });
@@ -345,6 +376,26 @@ describe('converting', () => {
     expect(text.includes('a CPU that plays GPU')).toBe(gpu().software);
   });
 
+  test('a finished child is healed on, with text that it has not seen', async () => {
+    const parentSource = memorySource(parentFiles(tinyModel('mobilellm', 7)));
+    const child = await openFolder(join(folder, 'healed'));
+    const more = { text: textOf(2000), tokens: 480, window: 48, heal: { tokens: 1500, seed: 2 } };
+    const out = join(folder, 'healed-on');
+    const healing = await healFolder(child, parentSource, out, more, { device: gpu().device });
+    expect(healing.perplexity.after).toBeLessThan(healing.perplexity.before);
+    expect(healing.tokens).toBeGreaterThan(1000);
+    const report = JSON.parse(await readFile(join(out, 'report.json'), 'utf8'));
+    const before = JSON.parse(await readFile(join(folder, 'healed', 'report.json'), 'utf8'));
+    expect(report).toEqual({ ...before, healing });
+    expect(healing.earlier).toEqual([before.healing]);
+    expect((await readdir(out)).sort()).toEqual((await readdir(join(folder, 'healed'))).sort());
+    const other = memorySource(parentFiles(tinyModel('llama-untied-bias', 7)));
+    await expect(
+      healFolder(child, other, join(folder, 'never'), more, { device: gpu().device }),
+    ).rejects.toMatchObject({ code: 'bad-argument', message: expect.stringMatching(/is no child of/) });
+    expect(await readdir(folder)).not.toContain('never.work');
+  });
+
   test('makes a ShishuLM of MobileLLM-R1, and heals it', async () => {
     const options = { layers: [1, 2], linear: true, heal: { tokens: 3000 } };
     const report = await run(mobileR1(7), 'r1', options);
@@ -385,7 +436,8 @@ describe('converting', () => {
     expect(lines.join('\n')).not.toMatch(/fitting/);
     const bytes = (out: string): Promise<Buffer> => readFile(join(folder, out, 'model.safetensors'));
     expect((await bytes('stopped')).equals(await bytes('whole'))).toBe(true);
-    expect(report.steps).toEqual(whole.steps);
+    const untimed = ({ steps }: ConvertReport) => steps.map(({ decode: _, ...step }) => step);
+    expect(untimed(report)).toEqual(untimed(whole));
     expect(report.healing!.curve.map(({ loss }) => loss)).toEqual(
       whole.healing!.curve.map(({ loss }) => loss),
     );
