@@ -19,7 +19,7 @@ import type { Choice } from './choose.ts';
 import { type ChoosingOptions, chooseLayers } from './choose-layers.ts';
 import { checkPairs, checkTarget } from './convert-target.ts';
 import type { Fit } from './fit.ts';
-import { checkHealing, type HealOptions, planHealing } from './heal-plan.ts';
+import { checkHealable, checkHealing, type HealOptions, planHealing } from './heal-plan.ts';
 import type { Log } from './healing-run.ts';
 import { CARD_FILE, modelCard, parentFacts } from './model-card.ts';
 import { bytesOf, type OnGpu, type OpenOptions, withOnGpu } from './on-gpu.ts';
@@ -100,6 +100,8 @@ export async function convert(
 ): Promise<ConvertReport> {
   const { log = () => {}, signal } = options;
   const target = checkTarget(parent, options);
+  // A text may take long to be sampled.
+  if (options.heal) checkHealable(parent.spec);
   const staged = await stage();
   const progress = await Progress.open(staged, identityOf(parent, options));
   try {
