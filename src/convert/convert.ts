@@ -145,10 +145,7 @@ async function runStages(
   const texts = qualityTexts(parent, windows);
   const qualityOf = (name: string): string => `quality, ${name}`;
   const step = async (name: string, model: ModelSpec, value: () => Promise<Quality>): Promise<void> => {
-    const quality = await progress.stage(qualityOf(name), () => {
-      log(`measuring: ${name}`);
-      return value();
-    });
+    const quality = await progress.stage(qualityOf(name), value);
     const { perplexity } = quality.heldOut;
     steps.push({ step: name, perplexity, quality, ...modelSize(model, bytesOf(parent.dtype)) });
     log(`${name}: ${qualityText(quality)}`);
@@ -156,7 +153,8 @@ async function runStages(
   // Before anything takes long: a model without a finite perplexity has no answers either.
   finitePerplexity(await perplexity(parent, windows.test.slice(0, 1), signal));
   const answers = await progress.stage('answers', () => parentAnswers(parent, { questions, log, signal }));
-  const measure = (model: LoadedModel): Promise<Quality> => measureQuality(model, answers, texts, { signal });
+  const measure = (model: LoadedModel): Promise<Quality> =>
+    measureQuality(model, answers, texts, { signal, onProgress: timeLeft(log, 'measuring') });
   const testIn = (mode: Mode, layers: readonly number[]) => (): Promise<Quality> =>
     measure(prunedModel(parent, layers, mode));
   await step('parent', spec, async () => {

@@ -86,6 +86,9 @@ describe('analysing', () => {
   });
 });
 
+/** A report's stages without their times. */
+const untimed = ({ steps }: ConvertReport) => steps.map(({ decode: _, ...stage }) => stage);
+
 describe('text that the model samples', () => {
   test('is kept, and not sampled again', () =>
     withParent('llama', async (parent) => {
@@ -122,9 +125,6 @@ describe('text that the model samples', () => {
       expect(more.test).toEqual(test);
     }));
 });
-
-/** A report's stages without their times. */
-const untimed = ({ steps }: ConvertReport) => steps.map(({ decode: _, ...stage }) => stage);
 
 describe('converting', () => {
   let folder: string;
