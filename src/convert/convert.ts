@@ -33,7 +33,7 @@ import { type Stage, type Staged, tensorFile } from './staged.ts';
 import { modelSize } from './stages.ts';
 import { layersText, type Target } from './target.ts';
 import { timeLeft } from './time-left.ts';
-import { tokenCounts, type Windows } from './windows.ts';
+import { checkEnough, tokenCounts, type Windows } from './windows.ts';
 import { healWritten, writeChild } from './write-child.ts';
 
 export interface ConvertOptions extends Target {
@@ -106,6 +106,9 @@ export async function convert(
   const progress = await Progress.open(staged, identityOf(parent, options));
   try {
     const windows = await text(progress);
+    const { calibration, choosing, test } = tokenCounts(windows);
+    const { inputs = 1 } = options;
+    if (inputs > 1) checkEnough(calibration + choosing + test, parent.spec.hiddenSize, inputs);
     if (options.heal) checkHealing(parent.spec, windows, options.heal);
     progress.check({ text: textHash(windows) });
     const report = await runStages(parent, windows, progress, target, options, gpuOptions);

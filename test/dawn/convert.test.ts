@@ -376,6 +376,13 @@ describe('converting', () => {
     ['healing more than the text', 'mobilellm', { heal: { tokens: 1e5 } }, 'bad-argument', /pass 298 times/],
     ['a rank without maps', 'llama', { rank: 3 }, 'bad-argument', /no linear maps/],
     ['inputs without maps', 'llama', { inputs: 2 }, 'bad-argument', /no linear maps/],
+    [
+      'too short a text for so many inputs',
+      'llama',
+      { layers: [1], linear: true, inputs: 16 },
+      'bad-argument',
+      /480 tokens, a map of 16 positions, of a model of hidden size 40 needs 1829/,
+    ],
     ['too many inputs', 'llama', { linear: true, inputs: 17 }, 'bad-argument', /from 1 to 16/],
     ['a rise of nothing', 'llama', { maxPerplexity: 0 }, 'bad-argument', /may rise by 0/],
     ['too high a rank', 'llama', { linear: true, rank: 41 }, 'bad-argument', /1 to the hidden size, 40/],
