@@ -19,7 +19,7 @@ import type { Choice } from './choose.ts';
 import { type ChoosingOptions, chooseLayers } from './choose-layers.ts';
 import { checkPairs, checkTarget } from './convert-target.ts';
 import type { Fit } from './fit.ts';
-import { checkHealing, type HealOptions, planHealing } from './heal-plan.ts';
+import { checkHealable, checkHealing, type HealOptions, planHealing } from './heal-plan.ts';
 import type { Log } from './healing-run.ts';
 import { CARD_FILE, modelCard, parentFacts } from './model-card.ts';
 import { bytesOf, type OnGpu, type OpenOptions, withOnGpu } from './on-gpu.ts';
@@ -33,7 +33,7 @@ import { type Stage, type Staged, tensorFile } from './staged.ts';
 import { modelSize } from './stages.ts';
 import { layersText, type Target } from './target.ts';
 import { timeLeft } from './time-left.ts';
-import { tokenCounts, type Windows } from './windows.ts';
+import { checkEnough, tokenCounts, type Windows } from './windows.ts';
 import { healWritten, writeChild } from './write-child.ts';
 
 export interface ConvertOptions extends Target {
@@ -100,10 +100,15 @@ export async function convert(
 ): Promise<ConvertReport> {
   const { log = () => {}, signal } = options;
   const target = checkTarget(parent, options);
+  // A text may take long to be sampled.
+  if (options.heal) checkHealable(parent.spec);
   const staged = await stage();
   const progress = await Progress.open(staged, identityOf(parent, options));
   try {
     const windows = await text(progress);
+    const { calibration, choosing, test } = tokenCounts(windows);
+    const { inputs = 1 } = options;
+    if (inputs > 1) checkEnough(calibration + choosing + test, parent.spec.hiddenSize, inputs);
     if (options.heal) checkHealing(parent.spec, windows, options.heal);
     progress.check({ text: textHash(windows) });
     const report = await runStages(parent, windows, progress, target, options, gpuOptions);

@@ -13,7 +13,7 @@ import { hashOf } from '../train/random.ts';
 import { parentAnswers } from './answers.ts';
 import { healIdentity, textHash } from './convert.ts';
 import { refuseExisting, stageFolder } from './folder.ts';
-import { checkHealing, type HealOptions, planHealing } from './heal-plan.ts';
+import { checkHealable, checkHealing, type HealOptions, planHealing } from './heal-plan.ts';
 import type { Log } from './healing-run.ts';
 import { freshOf } from './mixture.ts';
 import { CARD_FILE, modelCard, parentFacts } from './model-card.ts';
@@ -94,6 +94,7 @@ export async function healFolder(
   const spec = specOf(config);
   return withOnGpu(parentSource, { ...gpuOptions, adapter, signal }, async (parent) => {
     checkKin(parent, child, spec);
+    checkHealable(parent.spec);
     const staged = await stageFolder(out, { force });
     const progress = await Progress.open(staged, {
       child: hashOf(JSON.stringify([config, report])),
