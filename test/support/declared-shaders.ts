@@ -21,6 +21,9 @@ const SMALL = {
     WINDOW: 1,
     TAPS: 2,
     SEEN_STRIDE: 64,
+    Z_STRIDE: 64,
+    A_STRIDE4: 16,
+    INPUTS: 2,
   },
   ...{ Q_STRIDE: 64, Q_STRIDE4: 16, OUT_STRIDE: 64, OUT_STRIDE4: 16, X_STRIDE: 64, X_STRIDE4: 16 },
   ...{
@@ -43,7 +46,15 @@ const SMALL = {
 const LARGE: typeof SMALL = {
   ...{ HEADS: 28, KV_HEADS: 4, HEAD_DIM: 256, SEQUENCES: 256, SPLIT: 256, SPLITS: 512 },
   // A ring.
-  ...{ CONTEXT: 131_072, CAPACITY: 4352, TAPS: 4, SEEN_STRIDE: 8192 },
+  ...{
+    CONTEXT: 131_072,
+    CAPACITY: 4352,
+    TAPS: 4,
+    SEEN_STRIDE: 8192,
+    Z_STRIDE: 8192,
+    A_STRIDE4: 1024,
+    INPUTS: 4,
+  },
   ...{
     Q_STRIDE: 7168,
     Q_STRIDE4: 1792,
@@ -80,10 +91,12 @@ const specOf = (
 ): ShaderSpec => {
   const entries = Object.entries(fixed);
   const own = ownSizes(kernel, fixed, model);
-  const sizes = Object.entries(kernel.sizes).map(([name, [, most]]) => [
-    name,
-    Math.min({ ...model, ...own }[name as keyof typeof SMALL], most),
-  ]);
+  const sizes = Object.entries(kernel.sizes).map(([name, [, most]]) => {
+    const size = { ...model, ...own }[name as keyof typeof SMALL];
+    if (size === undefined)
+      throw new Error(`test/support/declared-shaders.ts has no ${name}, a size of ${kernel.name}.`);
+    return [name, Math.min(size, most)];
+  });
   return {
     kernel,
     imports: Object.fromEntries(

@@ -315,6 +315,8 @@ export function covering(
       const one = Object.entries(fixed).map(([key, value]) => `${key} ${value}`);
       // A tile's shape is one alternative.
       if ('TALL' in fixed) one.push(`${fixed.TALL} by ${fixed.WIDE} by ${fixed.ACROSS}`);
+      // A product's kind is one, and each way to read rows has them all.
+      if ('A_TURNED' in fixed) one.push(`${fixed.ROWS ?? fixed.SUMS} ${fixed.A_TURNED} ${fixed.B_TURNED}`);
       const has = pairs ? one.flatMap((a, i) => one.slice(i).map((b) => `${a} ${b}`)) : one;
       return { fixed, has: has.map(idOf) };
     });
