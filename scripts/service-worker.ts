@@ -3,6 +3,8 @@ import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import type { Plugin } from 'vite';
 
+const FILE = 'service-worker.js';
+
 /**
  * Its version follows from the files, so that only a change of them makes another.
  * @param source the worker's text, with `__VERSION__` and `__FILES__`
@@ -11,6 +13,8 @@ import type { Plugin } from 'vite';
 export const serviceWorker = (source: string, more: Record<string, string>): Plugin => ({
   name: 'service-worker',
   apply: 'build',
+  // Without it, as in the development server, the pages register none.
+  config: () => ({ define: { 'import.meta.env.VITE_SERVICE_WORKER': JSON.stringify(`./${FILE}`) } }),
   // Behind the pages, which are put in last.
   enforce: 'post',
   async generateBundle(_, bundle) {
@@ -26,7 +30,7 @@ export const serviceWorker = (source: string, more: Record<string, string>): Plu
     const files = JSON.stringify([...names, ...Object.keys(more)]).replaceAll("'", "\\'");
     this.emitFile({
       type: 'asset',
-      fileName: 'service-worker.js',
+      fileName: FILE,
       source: text.replace('__VERSION__', hash.digest('hex').slice(0, 12)).replace('__FILES__', () => files),
     });
   },
