@@ -5,6 +5,16 @@ import type { Plugin } from 'vite';
 
 const FILE = 'service-worker.js';
 
+/** A worker that takes itself and what it kept away. */
+const GOES = `
+self.addEventListener('install', () => self.skipWaiting());
+self.addEventListener('activate', async () => {
+  for (const name of await caches.keys()) if (name.startsWith('shishulm-pages-')) await caches.delete(name);
+  await self.registration.unregister();
+  for (const page of await self.clients.matchAll()) page.navigate(page.url);
+});
+`;
+
 /**
  * Its version follows from the files, so that only a change of them makes another.
  * @param source the worker's text, with `__VERSION__` and `__FILES__`
@@ -12,9 +22,18 @@ const FILE = 'service-worker.js';
  */
 export const serviceWorker = (source: string, more: Record<string, string>): Plugin => ({
   name: 'service-worker',
-  apply: 'build',
   // Without it, as in the development server, the pages register none.
-  config: () => ({ define: { 'import.meta.env.VITE_SERVICE_WORKER': JSON.stringify(`./${FILE}`) } }),
+  config: (_, { command }) =>
+    command === 'build'
+      ? { define: { 'import.meta.env.VITE_SERVICE_WORKER': JSON.stringify(`./${FILE}`) } }
+      : {},
+  // Where a build was served at the same address before, its worker goes.
+  configureServer({ middlewares }) {
+    middlewares.use(`/${FILE}`, (_, response) => {
+      response.setHeader('Content-Type', 'text/javascript');
+      response.end(GOES);
+    });
+  },
   // Behind the pages, which are put in last.
   enforce: 'post',
   async generateBundle(_, bundle) {
