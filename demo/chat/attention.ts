@@ -1,7 +1,6 @@
-import { ANALYSIS_FILE } from '../../src/convert/analysis-file.ts';
-import { readOptionalJson } from '../../src/formats/json.ts';
+import { ANALYSIS_FILE, readAnalysis } from '../../src/convert/analysis-file.ts';
 import { openSource } from '../../src/formats/open-source.ts';
-import type { Model, PruneOrder } from '../../src/index.ts';
+import type { Model } from '../../src/index.ts';
 import { hubOfPage } from '../hub.ts';
 import { text } from '../text/index.ts';
 import { byId, el } from './dom.ts';
@@ -61,10 +60,12 @@ export class Attention {
     this.draw();
     if (layers === 0) return;
     try {
-      const order = await orderOf(choice);
-      if (order) {
-        await model.setPruneOrder(order);
-        this.#order = text.inOrder(ANALYSIS_FILE);
+      const analysis = await analysisOf(choice);
+      if (analysis) {
+        const mapped = Object.keys(analysis.maps).length > 0;
+        if (mapped) await model.setLinearMaps(analysis.maps);
+        await model.setPruneOrder(analysis);
+        this.#order = mapped ? text.inOrderMapped(ANALYSIS_FILE) : text.inOrder(ANALYSIS_FILE);
       }
     } catch (error) {
       if (this.#model === model) this.#fail(error);
@@ -160,11 +161,6 @@ export class Attention {
 const attending = ({ info }: Model): string[] =>
   Object.keys(info.modes).filter((layer) => info.modes[Number(layer)] === 'attention');
 
-/** The order that came with the model. Included ones are asked only when their list says so. */
-async function orderOf({ source, analysed = true }: ModelChoice): Promise<PruneOrder | undefined> {
-  if (!analysed) return undefined;
-  const json = await readOptionalJson(openSource(source, { cache: true, hub: hubOfPage() }), ANALYSIS_FILE, {
-    code: 'bad-config',
-  });
-  return json as unknown as PruneOrder | undefined;
-}
+/** The order that came with the model, and its maps. Included ones are asked only when their list says so. */
+const analysisOf = async ({ source, analysed = true }: ModelChoice): ReturnType<typeof readAnalysis> =>
+  analysed ? readAnalysis(openSource(source, { cache: true, hub: hubOfPage() })) : undefined;

@@ -172,6 +172,8 @@ export const de: typeof en = {
   profile: (name) => `Profil ${name}`,
   fromTop: 'vom obersten Block abwärts',
   inOrder: (file) => `in der Reihenfolge von ${file} des Modells`,
+  inOrderMapped: (file) =>
+    `in der Reihenfolge von ${file} des Modells, mit linearen Abbildungen an ihrer Stelle`,
   keptBlocks: (kept, all) => `${kept} von ${all} Blöcken`,
   attendingBlocks: (kept, all) => `${kept} von ${all} Blöcken haben Attention`,
   noAttention: 'Dieses Modell hat keine Attention übrig: Keiner seiner Blöcke hat sie.',

@@ -170,6 +170,7 @@ export const en = {
   profile: (name: string) => `profile ${name}`,
   fromTop: 'from the top block down',
   inOrder: (file: string) => `in the order of the model’s ${file}`,
+  inOrderMapped: (file: string) => `in the order of the model’s ${file}, linear maps in its place`,
   keptBlocks: (kept: string, all: string) => `${kept} of ${all} blocks`,
   attendingBlocks: (kept: string, all: string) => `${kept} of ${all} blocks attend`,
   noAttention: 'This model has no attention to spare: none of its blocks attends.',
