@@ -45,6 +45,8 @@ export class ExchangeView {
   readonly #replyText = new Text();
   #state: ExchangeState;
   #editor: HTMLFormElement | undefined;
+  /** The reply whose calls are shown. */
+  #shown: string | undefined;
 
   constructor(state: ExchangeState, actions: MessageActions) {
     this.#actions = actions;
@@ -107,6 +109,8 @@ export class ExchangeView {
     this.#modelName.textContent = plainName(reply?.model ?? text.model);
     this.#think(reply, working);
     const calls = reply?.calls ?? [];
+    if (reply?.id !== this.#shown) this.#calls.replaceChildren();
+    this.#shown = reply?.id;
     for (const call of calls.slice(this.#calls.childElementCount)) this.#calls.append(callView(call));
     while (this.#calls.childElementCount > calls.length) this.#calls.lastElementChild!.remove();
   }
