@@ -18,9 +18,12 @@ export async function keepPages(): Promise<void> {
     };
     showNote(text.newVersion, { label: text.useNow, run });
   };
-  offer();
-  registration.addEventListener('updatefound', () => {
+  // It may have begun before anyone listened.
+  const watch = (): void => {
     const { installing } = registration;
     installing?.addEventListener('statechange', () => installing.state === 'installed' && offer());
-  });
+  };
+  offer();
+  watch();
+  registration.addEventListener('updatefound', watch);
 }

@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { extname, join } from 'node:path';
 import type { Page } from 'playwright';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { poll, ready } from '../support/chat-page.ts';
+import { poll } from '../support/chat-page.ts';
 import { tabs } from '../support/tabs.ts';
 
 const BUILT = join(import.meta.dirname, '../../dist-demo');
@@ -68,7 +68,7 @@ test('offline the pages open, a model that was used loads, and a new version tak
   await page.goto(`${address}convert.html`);
   await poll(() => page.isVisible('nav a[aria-current]')).toBe(true);
   await page.goto(address);
-  await ready(page, (await page.textContent('#model-name'))!);
+  await poll(() => page.textContent('#announce')).toMatch(/^Child .* is ready/);
   // What is not here says what to do, and the conversation stays.
   await page.click('#model-panel summary');
   await page.fill('#url', 'some/model');
