@@ -68,7 +68,6 @@ export class ExchangeView {
         el('h2', { class: 'unseen' }, text.you),
         el('div', { class: 'question' }, this.#files, this.#prompt, this.#questionActions),
         this.#modelName,
-        this.#thinking,
         this.#calls,
         this.#reply,
         this.#replyActions,
@@ -118,7 +117,8 @@ export class ExchangeView {
   #think(reply: ChatMessage | undefined, working: boolean): void {
     const { reasoning = '', reasoningSeconds = 0 } = reply ?? {};
     const under = working && reasoning !== '' && reply?.text === '' && !reply.calls?.length;
-    this.#thinking.hidden = reasoning === '';
+    if (reasoning === '') this.#thinking.remove();
+    else if (!this.#thinking.parentElement) this.#modelName.after(this.#thinking);
     // Open while it grows; from then on as the reader has it.
     if (under !== this.#thinking.classList.contains('growing')) {
       this.#thinking.classList.toggle('growing', under);
