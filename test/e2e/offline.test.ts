@@ -31,7 +31,8 @@ beforeAll(async () => {
     const type = { 'Content-Type': TYPES[extname(name)] ?? 'application/octet-stream' };
     const worker = isNew && name === '/service-worker.js';
     const body = worker ? String(file).replace(/VERSION = '\w+'/, "VERSION = 'newer'") : file;
-    response.writeHead(200, type).end(body);
+    // A file without a length is not kept.
+    response.writeHead(200, { ...type, 'Content-Length': Buffer.byteLength(body) }).end(body);
   });
   await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
   address = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
