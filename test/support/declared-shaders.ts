@@ -70,7 +70,7 @@ function ownSizes(
   const most = KV_READ === 'gpu/kv_vector_f16' ? 64 : 256;
   return {
     SPLIT: 64,
-    HEAD_DIM: Math.max(QUERY === 'gpu/query_own' || most === 64 ? 8 : 4, Math.min(HEAD_DIM, most)),
+    HEAD_DIM: Math.max(QUERY === 'features/query_own' || most === 64 ? 8 : 4, Math.min(HEAD_DIM, most)),
   };
 }
 
