@@ -246,6 +246,16 @@ describe('examples', () => {
     expect(there.fetched.some((path) => /chunks\/engine/.test(path))).toBe(false);
   });
 
+  test('a file of the package that cannot be fetched is told', async () => {
+    const url = await serve(packed.home, 'plain');
+    await withContext(async (context) => {
+      const page = await context.newPage();
+      await page.route(/shaders-plain/, (route) => route.abort());
+      await page.goto(url);
+      expect(await answerOf(page)).toMatch(/^io: A part of shishulm could not be fetched: .*shaders-plain/);
+    });
+  });
+
   test('a Vite app under a content policy without eval and inline scripts, with the chat', async () => {
     const root = join(packed.home, 'vite');
     await build({ root, logLevel: 'error' });
