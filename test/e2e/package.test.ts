@@ -310,7 +310,8 @@ describe('examples', () => {
       await page.goto(`${url}ai-sdk.html`);
       await page.getByRole('button').click();
       await page.locator('li[data-role=assistant]').waitFor({ timeout: 120_000 });
-      await page.locator('output[data-state=ready], output[data-state=error]').waitFor({ timeout: 120_000 });
+      const ended = page.locator('output[data-state=ready], output[data-state=error]');
+      await ended.waitFor({ state: 'attached', timeout: 120_000 });
       expect(await page.locator('output').textContent()).toBe('');
       expect(await page.locator('li[data-role=assistant]').textContent()).toBe(answers[0]);
     });
@@ -350,7 +351,7 @@ describe('examples', () => {
       try {
         const [worker = await context.waitForEvent('serviceworker')] = context.serviceWorkers();
         const page = await context.newPage();
-        await page.goto(`${new URL(worker.url()).origin}/popup.html`);
+        await page.goto(new URL('popup.html', worker.url()).href);
         const first = await answerOf(page);
         expect(first).toMatch(ENGLISH);
         expect(await answerOf(page)).toBe(first);

@@ -1,8 +1,8 @@
 // The page with the model: answers whatever connects, in pieces.
 import { loadModel } from 'shishulm';
 
-// A folder of the extension; a name of a hub works as well, with `host_permissions` for it where it sends no CORS headers.
-const loading = loadModel(new URL('model/', location.href), { worker: true });
+// A folder of the extension, which need not be kept a second time; a name of a hub works as well.
+const loading = loadModel(new URL('model/', location.href), { worker: true, cache: false });
 
 chrome.runtime.onConnect.addListener((port) => {
   if (port.name !== 'model') return;

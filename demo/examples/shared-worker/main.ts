@@ -2,7 +2,8 @@
 import OpenAI from 'openai';
 import type { Asked, Said } from './messages';
 
-const worker = new SharedWorker(new URL('./shared.ts', import.meta.url), { type: 'module', name: 'model' });
+const model = new URL('model/', document.baseURI).href;
+const worker = new SharedWorker(new URL('./shared.ts', import.meta.url), { type: 'module', name: model });
 worker.port.start();
 
 /** A `fetch` that asks the worker. */

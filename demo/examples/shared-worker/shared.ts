@@ -4,8 +4,8 @@ import { loadModel } from 'shishulm';
 import { openaiFetch } from 'shishulm/openai-fetch';
 import type { Asked, Said } from './messages';
 
-// As many replies at once; further ones wait.
-const loading = loadModel(new URL('model/', self.location.href), { batch: 2 });
+// The worker has the model's address as its name: tabs that want another have another worker. Two replies at once; further ones wait.
+const loading = loadModel(self.name, { batch: 2 });
 
 async function answer({ url, method, headers, body, port }: Asked): Promise<void> {
   const say = (said: Said): void => port.postMessage(said);
