@@ -112,7 +112,7 @@ not run.
 |---|---|---|---|
 ${rows.join('\n')}
 
-\`mobilellm\` is read as \`llama\`; \`shishu-llama\` is the project's own. Rotary embeddings: default, linear, dynamic (up to the
+\`mobilellm\` is read as \`llama\`; \`shishu-llama\` and \`shishu\` are ShishuLMs ([layouts](convert.md#the-childs-folder)). Rotary embeddings: default, linear, dynamic (up to the
 model's own context), llama3, YaRN and longrope, whose long factors count where the model is loaded with a context past the
 original one. [Sliding windows](#sliding-windows) of Mistral, Phi-3, Qwen 2 and 3 and Gemma 3 cost what they hold. Any field of a
 config that is neither read nor known to change nothing is refused by name. Gemma's embeddings are multiplied by the root of the

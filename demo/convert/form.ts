@@ -1,6 +1,6 @@
-import { layersOf, savingOf } from '../../src/convert/choose.ts';
 import type { ConvertOptions } from '../../src/convert/convert.ts';
 import { SHARES } from '../../src/convert/share.ts';
+import { layersOf, savingOf } from '../../src/convert/target.ts';
 import { ShishuError } from '../../src/errors.ts';
 import type { SourceLike } from '../../src/formats/open-source.ts';
 import { byId, el } from '../chat/dom.ts';

@@ -196,7 +196,7 @@ await startPage(async (profile) => {
   const why = await whyNoWebGpu();
   if (why) {
     byId('settings', HTMLFormElement).hidden = true;
-    showNoWebGpu(why);
+    await showNoWebGpu(why);
     return;
   }
   const included = await includedModels().catch(() => []);

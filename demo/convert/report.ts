@@ -134,9 +134,17 @@ export function showConverted(
       ),
     ),
     table(
-      'Perplexity on the test part of the text, after each step; against the parent’s',
-      ['Step', 'Perplexity', 'Change'],
-      steps.map(({ step, perplexity }) => [step, perplexity.toFixed(3), percent(parent, perplexity)]),
+      'After each step: perplexity on the test part of the text, against the parent’s, and on text of another kind; how much of words ' +
+        'that come twice is known the second time; how much of the parent’s answers is the likeliest here too',
+      ['Step', 'Perplexity', 'Change', 'Other text', 'Recall', 'Parent’s answers'],
+      steps.map(({ step, perplexity, quality: { other, recall, agreement } }) => [
+        step,
+        perplexity.toFixed(3),
+        percent(parent, perplexity),
+        other.perplexity.toFixed(3),
+        recall?.accuracy.toFixed(2) ?? '',
+        agreement?.same.toFixed(2) ?? '',
+      ]),
     ),
     table(
       'Counted',

@@ -5,7 +5,7 @@ import { openTransferable, type TransferableSource } from '../../src/api/transfe
 import { type Analysis, analyze } from '../../src/convert/analyze.ts';
 import { type ConvertOptions, convert } from '../../src/convert/convert.ts';
 import { stageHandle } from '../../src/convert/handle-folder.ts';
-import { checkHealing, type HealOptions } from '../../src/convert/heal.ts';
+import { checkHealing, type HealOptions } from '../../src/convert/heal-plan.ts';
 import { bytesOf, type OnGpu, openOnGpu, refuseChild } from '../../src/convert/on-gpu.ts';
 import type { ConvertReport } from '../../src/convert/report.ts';
 import { textWindows } from '../../src/convert/text.ts';
@@ -77,7 +77,7 @@ function cut(
 /** @throws ShishuError as `checkHealing`, with the name of the form's field in its details */
 function checkField(parent: OnGpu, windows: Windows, heal: HealOptions): void {
   try {
-    checkHealing(parent.spec, windows.healing, heal);
+    checkHealing(parent.spec, windows, heal);
   } catch (cause) {
     const { code, message, details, mend } = cause as ShishuError;
     throw new ShishuError(code, message, { details: { ...details, field: 'heal' }, mend, cause });
@@ -102,9 +102,11 @@ const methods = {
     try {
       refuseChild(parent);
       const windows = await cut(parent, text, { tell, signal });
-      const { runner, plan, spec, dtype } = parent;
-      const { analysis } = await analyze(runner, plan, windows, {
+      const { spec, dtype } = parent;
+      const { analysis } = await analyze(parent, windows, {
         storedBytes: bytesOf(dtype),
+        // Each block alone; the conversion chooses one after the other.
+        count: 1,
         signal,
         onProgress: (done, total) => tell('Measuring the blocks', done, total),
       });

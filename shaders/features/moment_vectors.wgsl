@@ -1,8 +1,6 @@
-// Adds the rows to sums (3, 2, STRIDE), high and low parts: of z, of a, and of a^2. The first position with a value that cannot
-// be reckoned with is noted. A thread takes four columns over all rows.
+// Adds the rows to sums, high and low parts: of z (2, STRIDE), then of a and of a^2 (2, A_STRIDE). The first position with a value
+// that cannot be reckoned with is noted. A thread takes four columns over all rows; of a there are no more than of z.
 #import features/activation_pair
-
-const LOW = STRIDE4;
 
 // 2^50: far below where squares and their sums overflow.
 const LIMIT = 0x58800000u;
@@ -18,15 +16,25 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   if (i >= STRIDE4) {
     return;
   }
-  var z_sum = read_sum(i);
-  var a_sum = read_sum(i + 2u * STRIDE4);
-  var square_sum = read_sum(i + 4u * STRIDE4);
+  let of_a = i < A_STRIDE4;
+  let a_at = 2u * STRIDE4 + i;
+  let square_at = a_at + 2u * A_STRIDE4;
+  var z_sum = read_sum(i, STRIDE4);
+  var a_sum = Double(vec4f(), vec4f());
+  var square_sum = Double(vec4f(), vec4f());
+  if (of_a) {
+    a_sum = read_sum(a_at, A_STRIDE4);
+    square_sum = read_sum(square_at, A_STRIDE4);
+  }
   for (var row = 0u; row < MOST_ROWS; row++) {
     if (row >= step.rows) {
       break;
     }
     let z_value = z_of(row, i);
-    let a_value = a_of(row, i);
+    var a_value = vec4f();
+    if (of_a) {
+      a_value = a_of(row, i);
+    }
     if (is_odd(z_value) || is_odd(a_value)) {
       atomicMax(&odd, ~rows[row].position);
     }
@@ -35,7 +43,9 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     let a = split(a_value);
     square_sum = add(square_sum, product(a, a));
   }
-  write_sum(i, z_sum);
-  write_sum(i + 2u * STRIDE4, a_sum);
-  write_sum(i + 4u * STRIDE4, square_sum);
+  write_sum(i, STRIDE4, z_sum);
+  if (of_a) {
+    write_sum(a_at, A_STRIDE4, a_sum);
+    write_sum(square_at, A_STRIDE4, square_sum);
+  }
 }

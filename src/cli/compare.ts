@@ -1,4 +1,4 @@
-import { boundaryTokens, type SampleTokens, sampleReplies } from '../convert/sample-text.ts';
+import { sampleTexts } from '../convert/sample-text.ts';
 import type { EngineModel } from '../engine/model-interface.ts';
 import type { Dtype } from '../engine/types.ts';
 import { DTYPES } from '../quant/index.ts';
@@ -53,7 +53,7 @@ async function windowsOf(
   text: ComparedText,
   { tokens, seed, signal }: { tokens: number; seed: number; signal: AbortSignal },
 ): Promise<number[][]> {
-  const { spec, contextLength } = model.info;
+  const { contextLength } = model.info;
   const length = Math.min(WINDOW, contextLength);
   if (text.kind === 'ids') {
     const count = Math.ceil(Math.min(text.ids.length, tokens) / length);
@@ -72,19 +72,10 @@ async function windowsOf(
       (await model.encode(textOf(corpus.chatAt(seed, i, 'held-out').turns))).slice(0, length);
     for (let i = 0; take(await ids(i)); i++);
   } else {
-    const edges = boundaryTokens(spec);
-    for await (const reply of sampleReplies(samplerOf(model), { length: length - 1, ...edges, seed, signal }))
-      if (!take([edges.bos, ...reply])) break;
+    for await (const { ids } of sampleTexts(model, { length, seed, signal })) if (!take(ids)) break;
   }
   return windows;
 }
-
-/** Samples of a loaded model. */
-const samplerOf = (model: EngineModel): SampleTokens =>
-  async function* (bos, { length, ...options }) {
-    const all = { temperature: 1, ignoreEos: true, maxTokens: length, ...options };
-    for await (const { tokenId } of model.generate(new Uint32Array([bos]), all)) yield tokenId;
-  };
 
 /**
  * Perplexity of one text with the weights in f32 and in each dtype, one model on the GPU at a time.

@@ -12,7 +12,10 @@ import {
 import type { AnalysedOrder } from './analysis-file.ts';
 import { type CalibrateOptions, calibrate, perplexity, prunedModel, wholePerplexity } from './calibrate.ts';
 import { makeCapture } from './capture.ts';
+import { type Choice, type ChooseOptions, choiceText, chooseBlocks } from './choose.ts';
 import type { Fit } from './fit.ts';
+import type { OnGpu } from './on-gpu.ts';
+import { recallListsOf } from './recall.ts';
 import { timeBlocks } from './time-blocks.ts';
 import { type TokenCounts, type TokenWindows, tokenCounts, type Windows } from './windows.ts';
 
@@ -52,8 +55,10 @@ export interface Analysis {
   timeNote: string;
   perplexity: number;
   blocks: BlockReport[];
-  /** Layers by the model's perplexity without each alone, lowest first. */
+  /** Layers in the order in which they are chosen one by one, as far as was asked for; the others by what they cost when last measured. */
   order: AnalysedOrder;
+  /** How they were chosen. */
+  choices: { skip: Choice; linear: Choice };
 }
 
 /** First positions of the context buckets. */
@@ -145,18 +150,25 @@ export async function measureMaps(
 }
 
 /**
- * Measures every attention block of a model, and fits and installs its linear map (each on the parent's own input).
+ * Measures every attention block of a model, and fits and installs its linear map (each on the parent's own input); then chooses
+ * blocks one by one, dropped and with their maps.
  * @param storedBytes bytes of a weight in the folder, for the report
+ * @param count how many blocks are chosen (default a third); the others follow by what they cost
  */
 export async function analyze(
-  runner: Runner,
-  plan: Plan,
+  { runner, plan, tokenizer }: Pick<OnGpu, 'runner' | 'plan' | 'tokenizer'>,
   windows: Windows,
   {
     storedBytes,
+    count,
+    choosing = {},
     signal,
     onProgress,
-  }: Pick<CalibrateOptions, 'signal' | 'onProgress'> & { storedBytes: number },
+  }: Pick<CalibrateOptions, 'signal' | 'onProgress'> & {
+    storedBytes: number;
+    count?: number | undefined;
+    choosing?: Pick<ChooseOptions, 'weights' | 'among'>;
+  },
 ): Promise<{ analysis: Analysis; fits: Map<number, Fit> }> {
   const model = { runner, plan };
   const { spec } = runner.parts;
@@ -164,7 +176,9 @@ export async function analyze(
   const layers = attending.map(({ layer }) => layer);
   // Progress is counted in windows: maps are fitted to the calibration and choosing windows, all is measured on test windows.
   const calibrating = windows.calibration.length + windows.choosing.length;
-  const total = calibrating + windows.test.length * (2 + 2 * layers.length);
+  const measuring = calibrating + windows.test.length * (2 + 2 * layers.length);
+  // Choosing is about as much for each of both ways: a third of all, until it has said what it takes.
+  const total = 1.5 * measuring;
   let done = 0;
   const step = async <T>(measuring: Promise<T>): Promise<T> => {
     const value = await measuring;
@@ -210,8 +224,22 @@ export async function analyze(
           : null,
     });
   }
-  const order = (mode: 'skip' | 'linear'): number[] =>
-    [...blocks].sort((a, b) => a.perplexity[mode] - b.perplexity[mode]).map(({ layer }) => layer);
+  const lists = recallListsOf({ runner, tokenizer }, windows);
+  const choose = async (mode: 'skip' | 'linear'): Promise<Choice> => {
+    const begun = done;
+    const share = (total - measuring) / 2;
+    const choice = await chooseBlocks(runner, plan, windows.choosing, lists, {
+      mode,
+      count: count ?? Math.round(layers.length / 3),
+      ...choosing,
+      signal,
+      onProgress: (at, of) => onProgress?.(begun + (share * at) / of, total),
+    });
+    done = begun + share;
+    onProgress?.(done, total);
+    return choice;
+  };
+  const choices = { skip: await choose('skip'), linear: await choose('linear') };
   return {
     analysis: {
       tokens: tokenCounts(windows),
@@ -221,7 +249,8 @@ export async function analyze(
         : 'This adapter has no timestamp-query: no GPU times.',
       perplexity: whole,
       blocks,
-      order: { skip: order('skip'), linear: order('linear') },
+      order: { skip: choices.skip.order, linear: choices.linear.order },
+      choices,
     },
     fits,
   };
@@ -229,7 +258,7 @@ export async function analyze(
 
 /** An analysis as a table in Markdown. */
 export function analysisTable(analysis: Analysis): string {
-  const { tokens, window, timeNote, perplexity, blocks, order } = analysis;
+  const { tokens, window, timeNote, perplexity, blocks, order, choices } = analysis;
   const columns = columnsOf(analysis, String);
   return [
     `Perplexity ${perplexity.toFixed(3)} on ${tokens.test} test tokens in windows of ${window}; maps fitted to ${tokens.calibration} tokens, chosen by ${tokens.choosing}.`,
@@ -242,6 +271,9 @@ export function analysisTable(analysis: Analysis): string {
     ),
     '',
     `From the least missed to the most: skipped ${order.skip.join(' ')}; linear ${order.linear.join(' ')}.`,
+    ...(['skip', 'linear'] as const).map((mode) =>
+      choiceText(mode === 'skip' ? 'skipped' : 'linear', choices[mode]),
+    ),
   ].join('\n');
 }
 

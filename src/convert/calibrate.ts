@@ -1,23 +1,28 @@
 import type { Runner } from '../engine/runner.ts';
 import { scoreOf } from '../engine/scoring.ts';
 import { ShishuError, throwIfAborted } from '../errors.ts';
+import { guardMemory } from '../gpu/buffer.ts';
+import { stride } from '../kernels/tensor.ts';
 import { installLinearMap } from '../model/linear-maps.ts';
 import { type Mode, pruned } from '../model/prune.ts';
 import type { Plan } from '../model/spec.ts';
 import { ALPHAS, type Fit, fit } from './fit.ts';
 import type { LinearMap } from './linear-map.ts';
-import { layersWithin, type Moments, makeAccumulator } from './moments.ts';
+import { addWindow, layersWithin, MomentSums, type Moments } from './moments.ts';
 import type { OnGpu } from './on-gpu.ts';
+import { beforeMixer, behindMixer, keepStates, Stack } from './stack.ts';
 import type { TokenWindows, Windows } from './windows.ts';
 
 export interface CalibrateOptions {
   /**
-   * Fit from the bottom up, each map to the parent's attention output but from the input that its block gets once the blocks
-   * below run linear. Costs two passes over the text a layer instead of one for all.
+   * Fit from the bottom up, each map on the states that its block gets once the blocks below run linear, to what leads from there to the
+   * parent's state behind its attention.
    */
   sequential?: boolean;
   /** Most that the maps' rank may be (default the hidden size). */
   rank?: number | undefined;
+  /** Positions that each map sees (default 1). */
+  inputs?: number | undefined;
   /** Most bytes of sums on the GPU at a time (default 256 MiB): layers beyond it take another pass over the text. */
   budget?: number;
   signal?: AbortSignal | undefined;
@@ -27,15 +32,23 @@ export interface CalibrateOptions {
 /** A model on the GPU, and how its blocks run. */
 export type LoadedModel = Pick<OnGpu, 'plan' | 'runner'>;
 
-/** Puts a fitted map on the GPU. */
-export function install({ parts, ledger }: Runner, layer: number, { W, b }: LinearMap): void {
-  installLinearMap(parts.gpu, ledger, parts.weights, layer, {
-    W: Float32Array.from(W),
-    b: Float32Array.from(b),
-  });
+/** Puts a fitted map on the GPU. One of several inputs serves texts from their first token on. */
+export function install(runner: Runner, layer: number, { W, b, d, inputs = 1 }: LinearMap): void {
+  const { parts, ledger } = runner;
+  const { gpu, kv, scratch, weights } = parts;
+  // What was recorded binds the buffers of an earlier map of another size.
+  if (weights.linear.has(layer) && weights.linear.get(layer)!.up.cols !== inputs * d) runner.forgetBlocks();
+  if (inputs > 1) {
+    kv.keepInputs(layer);
+    if (!scratch.inputs.has(inputs))
+      scratch.inputs.set(inputs, ledger.storage('inputs', 4 * scratch.rows * stride(inputs * d), 'scratch'));
+  }
+  installLinearMap(gpu, ledger, weights, layer, { W: Float32Array.from(W), b: Float32Array.from(b) });
 }
 
 const BUDGET = 256 * 2 ** 20;
+
+type CalibrationWindows = Pick<Windows, 'calibration' | 'choosing'>;
 
 /**
  * Fits a linear map to the attention of each layer and installs it. The sums that a fit needs are made on the GPU.
@@ -44,47 +57,184 @@ const BUDGET = 256 * 2 ** 20;
 export async function calibrate(
   runner: Runner,
   plan: Plan,
-  windows: Pick<Windows, 'calibration' | 'choosing'>,
+  windows: CalibrationWindows,
   layers: readonly number[],
-  { sequential = false, rank, budget = BUDGET, signal, onProgress }: CalibrateOptions = {},
+  options: CalibrateOptions = {},
 ): Promise<Map<number, Fit>> {
   const ascending = [...layers].sort((a, b) => a - b);
-  const most = sequential ? 1 : layersWithin(budget, runner.parts.spec.hiddenSize);
-  const groups = Array.from({ length: Math.ceil(ascending.length / most) }, (_, i) =>
-    ascending.slice(i * most, (i + 1) * most),
+  const stack = new Stack(runner);
+  try {
+    return await (options.sequential ? fitUpward : fitApart)(
+      runner,
+      stack,
+      plan,
+      windows,
+      ascending,
+      options,
+    );
+  } finally {
+    stack.close();
+  }
+}
+
+type Fitting = (
+  runner: Runner,
+  stack: Stack,
+  plan: Plan,
+  windows: CalibrationWindows,
+  layers: readonly number[],
+  options: CalibrateOptions,
+) => Promise<Map<number, Fit>>;
+
+/** Solving takes seconds for a large model: lets a click or a signal that cancels come through. */
+async function pause(signal: AbortSignal | undefined): Promise<void> {
+  await new Promise((resume) => setTimeout(resume));
+  throwIfAborted(signal);
+}
+
+/** Each map on the plan's own states. */
+const fitApart: Fitting = async (
+  runner,
+  stack,
+  plan,
+  windows,
+  layers,
+  { rank, inputs = 1, budget = BUDGET, signal, onProgress },
+) => {
+  const d = runner.parts.spec.hiddenSize;
+  const most = layersWithin(budget, d, inputs * d);
+  const groups = Array.from({ length: Math.ceil(layers.length / most) }, (_, i) =>
+    layers.slice(i * most, (i + 1) * most),
   );
   const total = groups.length * (windows.calibration.length + windows.choosing.length);
   let done = 0;
   const fits = new Map<number, Fit>();
-  const modes: Record<number, Mode> = {};
   for (const group of groups) {
-    const student = sequential ? pruned(plan, modes, fits) : undefined;
-    const accumulator = await makeAccumulator(runner, plan, group, student);
+    const sums = await MomentSums.make(runner, stack.rows, group, inputs);
     const momentsOf = async (set: TokenWindows): Promise<Map<number, Moments>> => {
       for (const window of set) {
         throwIfAborted(signal);
-        await accumulator.run(window);
+        await addWindow(sums, stack, plan, group, window);
         onProgress?.(++done, total);
       }
-      return accumulator.take();
+      return sums.take();
     };
     try {
       const calibration = await momentsOf(windows.calibration);
       const choosing = await momentsOf(windows.choosing);
       for (const layer of group) {
-        // Solving takes seconds for a large model: lets a click or a signal that cancels come through.
-        await new Promise((resume) => setTimeout(resume));
-        throwIfAborted(signal);
+        await pause(signal);
         const found = fit(calibration.get(layer)!, choosing.get(layer)!, ALPHAS, rank);
         fits.set(layer, found);
         install(runner, layer, found);
-        modes[layer] = 'linear';
       }
     } finally {
-      accumulator.close();
+      sums.close();
     }
   }
   return fits;
+};
+
+/**
+ * Block after block upward, each map on the child's own states: to what the parent's state behind its attention is more than
+ * the child's before it, so that it mends what the maps below have lost. Hidden states of parent and child are kept, and go up
+ * with the layers: each runs once over the text.
+ */
+const fitUpward: Fitting = async (
+  runner,
+  stack,
+  plan,
+  windows,
+  layers,
+  { rank, inputs = 1, signal, onProgress },
+) => {
+  const { parts, ledger } = runner;
+  const { gpu } = parts;
+  const held: GPUBuffer[] = [];
+  const make = (label: string, tokens: number): GPUBuffer => {
+    const buffer = ledger.storage(label, tokens * stack.stateBytes, 'scratch');
+    held.push(buffer);
+    return buffer;
+  };
+  const total = layers.length * (windows.calibration.length + windows.choosing.length);
+  let done = 0;
+  const fits = new Map<number, Fit>();
+  const modes: Record<number, Mode> = {};
+  try {
+    const states = await guardMemory(gpu, 'hidden states of the calibration text', () =>
+      [windows.calibration, windows.choosing].map((set) =>
+        set.map((window) => ({
+          window,
+          parent: new Walk(stack, window, make('states of the parent', window.length)),
+          child: new Walk(stack, window, make('states of the child', window.length)),
+        })),
+      ),
+    );
+    for (const layer of layers) {
+      const below = pruned(plan, modes, fits);
+      const sums = await MomentSums.make(runner, stack.rows, [layer], inputs);
+      const moments: Moments[] = [];
+      try {
+        for (const set of states) {
+          for (const { window, parent, child } of set) {
+            throwIfAborted(signal);
+            await parent.goTo(plan, behindMixer(layer), runner);
+            await child.goTo(below, beforeMixer(layer), runner);
+            const encoder = gpu.device.createCommandEncoder();
+            sums.afterOf(encoder, parent.buffer, window.length);
+            gpu.device.queue.submit([encoder.finish()]);
+            const place = beforeMixer(layer);
+            await stack.run(window, below, {
+              from: { place, buffer: child.buffer },
+              to: place,
+              places: [place],
+              hook(point) {
+                sums.before(point, layer);
+                sums.add(point, layer);
+              },
+            });
+            sums.count(window.length);
+            onProgress?.(++done, total);
+          }
+          moments.push((await sums.take()).get(layer)!);
+        }
+      } finally {
+        sums.close();
+      }
+      await pause(signal);
+      const found = fit(moments[0]!, moments[1]!, ALPHAS, rank);
+      fits.set(layer, found);
+      install(runner, layer, found);
+      modes[layer] = 'linear';
+    }
+    return fits;
+  } finally {
+    for (const buffer of held) ledger.release(buffer);
+  }
+};
+
+/** Hidden states of a window that go up the stack. */
+class Walk {
+  readonly buffer: GPUBuffer;
+  readonly #stack: Stack;
+  readonly #window: readonly number[];
+  #place: number | undefined;
+
+  constructor(stack: Stack, window: readonly number[], buffer: GPUBuffer) {
+    this.#stack = stack;
+    this.#window = window;
+    this.buffer = buffer;
+  }
+
+  async goTo(plan: Plan, place: number, { parts }: Runner): Promise<void> {
+    await this.#stack.run(this.#window, plan, {
+      from: this.#place === undefined ? undefined : { place: this.#place, buffer: this.buffer },
+      to: place,
+      places: [place],
+      hook: (point) => keepStates(parts, point, this.buffer),
+    });
+    this.#place = place;
+  }
 }
 
 /** A model with some layers in one mode. */
@@ -95,27 +245,6 @@ export function prunedModel(
 ): LoadedModel {
   const modes = Object.fromEntries(layers.map((layer) => [layer, mode]));
   return { runner, plan: pruned(plan, modes, runner.parts.weights.linear) };
-}
-
-/**
- * The run of `count` neighbouring blocks that costs the least perplexity in a mode, measured on the choosing windows with the
- * whole run in that mode.
- */
-export async function bestRun(
-  model: LoadedModel,
-  windows: Windows,
-  count: number,
-  mode: Mode,
-  signal?: AbortSignal,
-): Promise<{ layers: number[]; candidates: { front: number; perplexity: number }[] }> {
-  const candidates: { front: number; perplexity: number }[] = [];
-  const run = (front: number): number[] => Array.from({ length: count }, (_, i) => front + i);
-  for (let front = 0; front + count <= model.plan.length; front++) {
-    const without = prunedModel(model, run(front), mode);
-    candidates.push({ front, perplexity: await perplexity(without, windows.choosing, signal) });
-  }
-  const best = candidates.reduce((a, b) => (b.perplexity < a.perplexity ? b : a));
-  return { layers: run(best.front), candidates };
 }
 
 /** Perplexity of a model on windows: exp of the mean negative log-likelihood of all but their first tokens. */
@@ -140,11 +269,14 @@ export async function wholePerplexity(
   windows: TokenWindows,
   signal?: AbortSignal,
 ): Promise<number> {
-  const value = await perplexity(model, windows, signal);
-  if (!Number.isFinite(value))
-    throw new ShishuError('bad-argument', `The model's perplexity is ${value}.`, {
-      details: { perplexity: value },
-      mend: 'Its weights hold NaN or infinite values, or overflow on the way: check them, or convert from an F32 copy.',
-    });
-  return value;
+  return finitePerplexity(await perplexity(model, windows, signal));
+}
+
+/** @throws ShishuError `bad-argument` for a model whose perplexity is no number */
+export function finitePerplexity(value: number): number {
+  if (Number.isFinite(value)) return value;
+  throw new ShishuError('bad-argument', `The model's perplexity is ${value}.`, {
+    details: { perplexity: value },
+    mend: 'Its weights hold NaN or infinite values, or overflow on the way: check them, or convert from an F32 copy.',
+  });
 }

@@ -3,7 +3,7 @@ import { type Dispatch, Recorder } from '../gpu/recorder.ts';
 import { stride } from '../kernels/tensor.ts';
 import { recordLinear } from '../model/forward.ts';
 import type { Plan } from '../model/spec.ts';
-import { encodePass, makeHookedForward } from './hooks.ts';
+import { beforeMixer, behindMixer, encodePass, Stack } from './stack.ts';
 
 /** One token's hidden states at a block; all `(d)`, overwritten by the next token. */
 export interface Captured {
@@ -33,13 +33,16 @@ export async function makeCapture(runner: Runner, plan: Plan, layers: readonly n
   const padded = stride(d);
   const rowBytes = 4 * padded;
   const guess = { buffer: ledger.storage('guess', scratch.rows * rowBytes, 'scratch'), cols: d };
-  const maps = new Map<number, Dispatch[]>();
-  for (const layer of layers) {
-    const recorder = new Recorder(gpu);
-    recordLinear(parts, recorder, layer, guess, 'many');
-    maps.set(layer, await recorder.finish());
-  }
-  const forward = await makeHookedForward(runner, plan, layers);
+  const stack = new Stack(runner);
+  // A window's last chunk may be of few rows.
+  const widths = new Set(Array.from({ length: scratch.rows }, (_, i) => stack.widthOf(i + 1)));
+  const maps = new Map<string, Dispatch[]>();
+  for (const width of widths)
+    for (const layer of layers) {
+      const recorder = new Recorder(gpu);
+      recordLinear(parts, recorder, { layer, rows: stack.rows, to: guess, width });
+      maps.set(`${layer} ${width}`, await recorder.finish());
+    }
   // Of each layer x before, the guess, x after.
   const states = 3 * layers.length;
   const staging = ledger.buffer(
@@ -51,20 +54,23 @@ export async function makeCapture(runner: Runner, plan: Plan, layers: readonly n
   const captured = { x: new Float64Array(d), a: new Float64Array(d), guess: new Float64Array(d) };
   return {
     run: (tokens, visit) =>
-      forward.run(
-        tokens,
-        ({ encoder, layer, after, step }) => {
+      stack.run(tokens, plan, {
+        to: behindMixer(layers.at(-1)!),
+        places: layers.flatMap((layer) => [beforeMixer(layer), behindMixer(layer)]),
+        hook: ({ encoder, place, step }) => {
           const bytes = step.rows * rowBytes;
-          const take = (from: GPUBuffer, place: number): void => {
-            const at = 3 * layers.indexOf(layer) + place;
+          const layer = Math.floor(place / 2);
+          const behind = place === behindMixer(layer);
+          const take = (from: GPUBuffer, which: number): void => {
+            const at = 3 * layers.indexOf(layer) + which;
             encoder.copyBufferToBuffer(from, 0, staging, at * bytes, bytes);
           };
-          take(scratch.x.buffer, after ? 2 : 0);
-          if (after) return;
-          encodePass(encoder, maps.get(layer)!, step);
+          take(scratch.x.buffer, behind ? 2 : 0);
+          if (behind) return;
+          encodePass(encoder, maps.get(`${layer} ${stack.widthOf(step.rows)}`)!, step);
           take(guess.buffer, 1);
         },
-        async (rows, position) => {
+        submitted: async ({ rows }, position) => {
           const bytes = states * rows * rowBytes;
           await gpu.readBack.told(staging.mapAsync(GPUMapMode.READ, 0, bytes));
           const values = new Float32Array(staging.getMappedRange(0, bytes).slice(0));
@@ -82,9 +88,9 @@ export async function makeCapture(runner: Runner, plan: Plan, layers: readonly n
             }
           });
         },
-      ),
+      }),
     close() {
-      forward.close();
+      stack.close();
       ledger.release(staging);
       ledger.release(guess.buffer);
     },

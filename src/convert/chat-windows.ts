@@ -4,7 +4,7 @@ import { BatchStream } from '../train/batches.ts';
 import { Bpe } from '../train/bpe.ts';
 import { type ChatCorpus, MEASURING_SEED_OFFSET, type Split, sampleOf } from '../train/chat-corpus.ts';
 import { END } from '../train/chat-format.ts';
-import { countTokens, SHARES, type Windows } from './windows.ts';
+import { countTokens, mixtureOf, SHARES, type Windows } from './windows.ts';
 
 /** Longest window by default: the default row of `shishulm train`. */
 export const TRAINED_LENGTH = 128;
@@ -49,6 +49,6 @@ export async function chatWindows(
     calibration,
     choosing: draw(heldOut, tokens * SHARES.choosing),
     test: draw(heldOut, tokens * SHARES.test),
-    healing: [...calibration, ...draw(seen, healing - countTokens(calibration))],
+    healing: mixtureOf([...calibration, ...draw(seen, healing - countTokens(calibration))]),
   };
 }

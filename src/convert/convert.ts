@@ -1,244 +1,334 @@
 import { ShishuError, throwIfAborted } from '../errors.ts';
 import { specOf } from '../families/index.ts';
-import { openCheckpoint } from '../formats/checkpoint.ts';
-import { readJson } from '../formats/json.ts';
-import { readOptional } from '../formats/source.ts';
 import type { Mode } from '../model/prune.ts';
-import { kvBytesPerToken, type ModelSpec, parameterCount, planOf, tensorsOf } from '../model/spec.ts';
-import { ANALYSIS_FILE, type AnalysedOrder, orderWithout } from './analysis-file.ts';
+import type { ModelSpec } from '../model/spec.ts';
+import { hashOf } from '../train/random.ts';
+import {
+  ANALYSIS_FILE,
+  type AnalysedOrder,
+  type AnalysisFile,
+  MAPS_FILE,
+  orderWithout,
+} from './analysis-file.ts';
 import { measureMaps } from './analyze.ts';
-import { bestRun, calibrate, perplexity, prunedModel, wholePerplexity } from './calibrate.ts';
-import { childConfig, childTensors, healedTensors, modelBytes, pairsOf } from './child.ts';
-import { type Target, targetOf } from './choose.ts';
+import { parentAnswers } from './answers.ts';
+import { calibrate, finitePerplexity, type LoadedModel, perplexity, prunedModel } from './calibrate.ts';
+import { mapTensors } from './child.ts';
+import { childConfig } from './child-config.ts';
+import type { Choice } from './choose.ts';
+import { type ChoosingOptions, chooseLayers } from './choose-layers.ts';
+import { checkPairs, checkTarget } from './convert-target.ts';
 import type { Fit } from './fit.ts';
-import { checkHealing, type Healing, type HealOptions, heal, type Log } from './heal.ts';
-import { bytesOf, type OnGpu, type OpenOptions, refuseChild, withOnGpu } from './on-gpu.ts';
+import { checkHealing, type HealOptions, planHealing } from './heal-plan.ts';
+import type { Log } from './healing-run.ts';
+import { CARD_FILE, modelCard, parentFacts } from './model-card.ts';
+import { bytesOf, type OnGpu, type OpenOptions, withOnGpu } from './on-gpu.ts';
+import { choosePairs, type PairCost } from './pairs.ts';
+import { Progress } from './progress.ts';
+import { measureQuality, type Quality, qualityText, qualityTexts } from './quality.ts';
 import { type ConvertReport, REPORT_FILE } from './report.ts';
 import type { Share } from './share.ts';
 import { measureSpeed } from './speed.ts';
 import { type Stage, type Staged, tensorFile } from './staged.ts';
+import { modelSize } from './stages.ts';
+import { layersText, type Target } from './target.ts';
+import { timeLeft } from './time-left.ts';
 import { tokenCounts, type Windows } from './windows.ts';
+import { healWritten, writeChild } from './write-child.ts';
 
 export interface ConvertOptions extends Target {
   /** Keep a linear map where attention was, as extra tensors. */
   linear?: boolean;
   /** Most that the maps' rank may be (default the hidden size). Below half the hidden size they are stored as two factors. */
   rank?: number | undefined;
+  /** Positions that each map sees, its own and those before it (default 1). */
+  inputs?: number | undefined;
   /** Pairs of MLP-only blocks that share one MLP (default 0). */
   sharePairs?: number;
   /** How a pair's MLPs become one (default `average`). */
   share?: Share;
+  /** Questions to which the child's answers are compared with its parent's (default 50, as many as there are). */
+  questions?: number | undefined;
   /** Distil the child to its parent after that. */
   heal?: HealOptions | undefined;
-  /** The parent's analysed order: the child's folder gets what is left of it. */
+  /** How blocks are chosen, where the target does not name them. */
+  choosing?: ChoosingOptions | undefined;
+  /** The parent's analysed order: where blocks are named, the child's folder gets what is left of it. */
   order?: AnalysedOrder;
   log?: Log;
   signal?: AbortSignal | undefined;
 }
 
-/** Files beside the weights that a child takes over from its parent. */
-const COPIED = [
-  'tokenizer.json',
-  'tokenizer_config.json',
-  'special_tokens_map.json',
-  'added_tokens.json',
-  'vocab.json',
-  'merges.txt',
-  'tokenizer.model',
-  'chat_template.jinja',
-  'chat_template.json',
-  'additional_chat_templates/tool_use.jinja',
-  'generation_config.json',
-];
-
-/** Context for which `saveMemory` counts K and V. */
-const MEMORY_CONTEXT = 2048;
-
-/**
- * How many blocks lose their attention, or which.
- * @throws ShishuError `bad-argument`, `unsupported` for what cannot be had of this parent
- */
-function checkTarget(parent: OnGpu, options: ConvertOptions): ReturnType<typeof targetOf> {
-  refuseChild(parent);
-  const { spec, configJson, dtype } = parent;
-  const { sharePairs = 0, linear = false, rank } = options;
-  const childSpec = (layers: readonly number[], sharedPairs: number): ModelSpec =>
-    specOf(childConfig(configJson, spec, { layers, sharedPairs, linear, rank }));
-  const first = (count: number): number[] => Array.from({ length: count }, (_, layer) => layer);
-  const bytesAt = (mlpOnly: number): number => {
-    const pairs = Math.min(sharePairs, Math.floor(mlpOnly / 2));
-    const child = mlpOnly === 0 ? spec : childSpec(first(mlpOnly), pairs);
-    return modelBytes(child, bytesOf(dtype), Math.min(MEMORY_CONTEXT, spec.maxPositions));
+/** What must be the same for a conversion to be gone on with. */
+function identityOf(parent: OnGpu, options: ConvertOptions): Record<string, unknown> {
+  const {
+    order: _,
+    log: __,
+    signal: ___,
+    heal: { checkpointMinutes: ____, memory: _____, ...heal } = {},
+    ...asked
+  } = options;
+  return {
+    parent: hashOf(JSON.stringify(parent.configJson)),
+    'bytes of the parent': parent.checkpoint.bytes,
+    ...asked,
+    ...(options.heal ? named('heal', heal) : { heal: null }),
   };
-  const target = targetOf(options, spec.blocks.length, bytesAt);
-  const layers = target.layers ?? first(target.count);
-  const pairs = pairsOf(layers).length;
-  if (!Number.isInteger(sharePairs) || sharePairs < 0 || sharePairs > pairs)
-    throw new ShishuError(
-      'bad-argument',
-      `${sharePairs} pairs cannot share among ${target.count} MLP-only blocks.`,
-      { details: { sharePairs, mlpOnly: target.count }, mend: `Give at most ${pairs} pairs.` },
-    );
-  if (rank !== undefined && !linear)
-    throw new ShishuError('bad-argument', 'A rank was given, but no linear maps are asked for.', {
-      details: { rank },
-      mend: 'Ask for linear maps too.',
-    });
-  if (rank !== undefined && !(Number.isInteger(rank) && rank >= 1 && rank <= spec.hiddenSize))
-    throw new ShishuError('bad-argument', `The rank of maps is ${rank}.`, {
-      details: { rank, limit: spec.hiddenSize },
-      mend: `Give a whole number from 1 to the hidden size, ${spec.hiddenSize}.`,
-    });
-  // Also refuses what the layout cannot express.
-  childSpec(layers, sharePairs);
-  return target;
 }
 
+/** Fields with a name before theirs. */
+export const named = (name: string, fields: object): Record<string, unknown> =>
+  Object.fromEntries(Object.entries(fields).map(([field, value]) => [`${name}.${field}`, value]));
+
+/** What tells one text from another. */
+export const textHash = ({ healing, ...sets }: Windows): number =>
+  hashOf(JSON.stringify([sets, healing.map(({ weight, windows }) => [weight, windows])]));
+
 /**
- * Makes a ShishuLM of a parent and writes its folder, whole or not at all.
+ * Makes a ShishuLM of a parent and writes its folder, whole or not at all. Where the folder has a `place`, each stage's result is
+ * kept there as it is done, and healing's checkpoints: the same call goes on from them.
  * @param text windows of the calibration text, asked for when the options are known to be good
- * @throws ShishuError `bad-argument`, `unsupported`, `io`, `aborted`, and as `loadModel`
+ * @throws ShishuError `bad-argument`, `unsupported`, `io`, `aborted`, `bad-checkpoint`, and as `loadModel`
  */
 export async function convert(
   parent: OnGpu,
-  text: () => Promise<Windows>,
+  text: (progress: Progress) => Promise<Windows>,
   stage: Stage,
   options: ConvertOptions,
   gpuOptions: OpenOptions = {},
 ): Promise<ConvertReport> {
-  const { log = () => {}, linear = false, rank, sharePairs = 0, share = 'average', signal } = options;
-  const { spec, configJson, plan, runner } = parent;
+  const { log = () => {}, signal } = options;
   const target = checkTarget(parent, options);
-  const windows = await text();
-  if (options.heal) checkHealing(spec, windows.healing, options.heal);
-  const all = plan.map(({ layer }) => layer);
-  const steps: ConvertReport['steps'] = [];
-  const step = async (name: string, value: Promise<number>): Promise<void> => {
-    steps.push({ step: name, perplexity: await value });
-    log(`${name}: perplexity ${steps.at(-1)!.perplexity.toFixed(3)}`);
-  };
-  const progress = (what: string) => (done: number, total: number) => {
-    if (done === total) log(`${what}: ${total} windows`);
-  };
-  const testIn = (mode: Mode, layers: readonly number[]): Promise<number> =>
-    perplexity(prunedModel(parent, layers, mode), windows.test, signal);
-  await step('parent', wholePerplexity(parent, windows.test, signal));
-
-  let fits = new Map<number, Fit>();
-  const candidates: ConvertReport['candidates'] = [];
-  let { layers } = target;
-  if (!layers) {
-    // Every block needs a map to be compared with the others.
-    if (linear)
-      fits = await calibrate(runner, plan, windows, all, {
-        rank,
-        signal,
-        onProgress: progress('fitting every block'),
-      });
-    const best = await bestRun(parent, windows, target.count, linear ? 'linear' : 'skip', signal);
-    ({ layers } = best);
-    candidates.push(...best.candidates);
-  }
-  log(`layers ${layers.join(' ')} lose their attention`);
-  await step('attention dropped', testIn('skip', layers));
-  const r2: ConvertReport['r2'] = [];
-  if (linear) {
-    fits = await calibrate(runner, plan, windows, layers, {
-      sequential: true,
-      rank,
-      signal,
-      onProgress: progress('fitting one block after the other'),
-    });
-    await step('linear maps', testIn('linear', layers));
-    const measured = await measureMaps(runner, plan, layers, windows.test, signal);
-    for (const [layer, { alpha, rank }] of fits) r2.push({ layer, r2: measured.get(layer)!.r2, alpha, rank });
-  }
-
-  const json = childConfig(configJson, spec, { layers, sharedPairs: sharePairs, linear, rank });
-  const child = specOf(json);
   const staged = await stage();
+  const progress = await Progress.open(staged, identityOf(parent, options));
   try {
-    throwIfAborted(signal);
-    await writeChild(staged, parent, json, fits, share);
-    const measureWritten = (name: string): Promise<void> =>
-      withOnGpu(staged.source, gpuOptions, (written) =>
-        step(name, perplexity(written, windows.test, signal)),
-      );
-    const shared = `${sharePairs} ${sharePairs === 1 ? 'pair' : 'pairs'} shared (${share})`;
-    await measureWritten(sharePairs > 0 ? `written, ${shared}` : 'written');
-    let healing: ConvertReport['healing'];
-    if (options.heal) {
-      const done = await healWritten(staged, parent, windows, { ...options.heal, log, signal });
-      await measureWritten('healed');
-      const [before, after] = steps.slice(-2).map(({ perplexity }) => perplexity);
-      healing = { ...done, perplexity: { before: before!, after: after! } };
-    }
-    const speed = await withOnGpu(staged.source, gpuOptions, (written) =>
-      measureSpeed(parent, written, signal),
-    );
-    const parameters = { parent: parameterCount(spec), child: parameterCount(child) };
-    const report: ConvertReport = {
-      front: layers[0]!,
-      mlpOnly: target.count,
-      end: spec.blocks.length - 1 - layers.at(-1)!,
-      sharedPairs: sharePairs,
-      share: sharePairs > 0 ? share : undefined,
-      layers: [...layers],
-      candidates,
-      r2,
-      steps,
-      healing,
-      speed,
-      tokens: tokenCounts(windows),
-      parameters,
-      weightBytes: {
-        parent: bytesOf(parent.dtype) * parameters.parent,
-        child: bytesOf(parent.dtype) * parameters.child,
-      },
-      kvBytesPerToken: {
-        parent: kvBytesPerToken(spec, plan, 4),
-        child: kvBytesPerToken(child, planOf(child), 4),
-      },
-    };
-    if (options.order) {
-      const order = orderWithout(options.order, layers);
-      await staged.write(ANALYSIS_FILE, `${JSON.stringify({ order }, null, 2)}\n`);
-    }
-    await staged.write(REPORT_FILE, `${JSON.stringify(report, null, 2)}\n`);
+    const windows = await text(progress);
+    if (options.heal) checkHealing(parent.spec, windows, options.heal);
+    progress.check({ text: textHash(windows) });
+    const report = await runStages(parent, windows, progress, target, options, gpuOptions);
     throwIfAborted(signal);
     await staged.commit();
     return report;
-  } finally {
-    await staged.discard();
+  } catch (error) {
+    if (!progress.keeps || !staged.place) await staged.discard();
+    else if (!(error instanceof ShishuError && error.code === 'bad-checkpoint'))
+      log(`What is done is kept in ${staged.place}: the same command goes on from there.`);
+    throw error;
   }
 }
 
-/** Writes the child's folder but for its report. */
-export async function writeChild(
-  staged: Staged,
-  parent: OnGpu,
-  json: Record<string, unknown>,
-  fits: ReadonlyMap<number, Fit>,
-  share: Share,
-): Promise<void> {
-  await staged.write('config.json', `${JSON.stringify(json, null, 2)}\n`);
-  await staged.write('model.safetensors', tensorFile(childTensors(parent, specOf(json), fits, share)));
-  for (const file of COPIED) {
-    const bytes = await readOptional(parent.source, file);
-    if (bytes) await staged.write(file, bytes);
-  }
-}
-
-/** Heals a child whose folder is written, in place. */
-export async function healWritten(
-  staged: Staged,
+/** Chooses blocks, fits maps, writes the child, heals and measures it; what is kept of a stage isn't done again. */
+async function runStages(
   parent: OnGpu,
   windows: Windows,
-  options: Parameters<typeof heal>[3],
-): Promise<Healing> {
-  const spec = specOf(await readJson(staged.source, 'config.json', { code: 'bad-config' }));
-  const checkpoint = await openCheckpoint(staged.source, tensorsOf(spec));
-  const { weights, healing } = await heal(parent, { spec, checkpoint }, windows.healing, options);
-  await staged.write('model.safetensors', tensorFile(healedTensors(weights, parent.dtype)));
-  return healing;
+  progress: Progress,
+  target: ReturnType<typeof checkTarget>,
+  options: ConvertOptions,
+  gpuOptions: OpenOptions,
+): Promise<ConvertReport> {
+  const {
+    log = () => {},
+    linear = false,
+    rank,
+    inputs,
+    sharePairs = 0,
+    share = 'average',
+    questions,
+    signal,
+  } = options;
+  const { spec, configJson } = parent;
+  const { staged } = progress;
+  const steps: ConvertReport['steps'] = [];
+  const texts = qualityTexts(parent, windows);
+  const qualityOf = (name: string): string => `quality, ${name}`;
+  const step = async (name: string, model: ModelSpec, value: () => Promise<Quality>): Promise<void> => {
+    const quality = await progress.stage(qualityOf(name), () => {
+      log(`measuring: ${name}`);
+      return value();
+    });
+    const { perplexity } = quality.heldOut;
+    steps.push({ step: name, perplexity, quality, ...modelSize(model, bytesOf(parent.dtype)) });
+    log(`${name}: ${qualityText(quality)}`);
+  };
+  // Before anything takes long: a model without a finite perplexity has no answers either.
+  finitePerplexity(await perplexity(parent, windows.test.slice(0, 1), signal));
+  const answers = await progress.stage('answers', () => parentAnswers(parent, { questions, log, signal }));
+  const measure = (model: LoadedModel): Promise<Quality> => measureQuality(model, answers, texts, { signal });
+  const testIn = (mode: Mode, layers: readonly number[]) => (): Promise<Quality> =>
+    measure(prunedModel(parent, layers, mode));
+  await step('parent', spec, async () => {
+    const quality = await measure(parent);
+    finitePerplexity(quality.heldOut.perplexity);
+    return quality;
+  });
+
+  const choice = target.layers
+    ? undefined
+    : await progress.stage('blocks', () => chosenBlocks(parent, windows, progress, target, options), {
+        keeps: true,
+      });
+  const layers = target.layers
+    ? [...target.layers]
+    : choice!.chosen.map(({ layer }) => layer).sort((a, b) => a - b);
+  checkPairs(layers, sharePairs);
+  log(`layers ${layersText(layers)} lose their attention`);
+  const childSpec = (linear: boolean): ModelSpec =>
+    specOf(childConfig(configJson, spec, { layers, pairs: [], linear, rank, inputs }));
+  await step('attention dropped', childSpec(false), testIn('skip', layers));
+
+  const jsonOf = (pairs: readonly PairCost[]) =>
+    childConfig(configJson, spec, { layers, pairs: pairs.map((pair) => pair.layers), linear, rank, inputs });
+  const { r2, pairs } = await progress.stage('written', async () => {
+    throwIfAborted(signal);
+    const { fits, r2 } = linear ? await fitMaps(parent, windows, layers, options) : NO_MAPS;
+    // While the maps are on the GPU.
+    if (linear) await progress.stage(qualityOf('linear maps'), testIn('linear', layers));
+    const pairs = await progress.stage('pairs', () =>
+      choosePairs(parent, prunedModel(parent, layers, linear ? 'linear' : 'skip'), layers, windows.choosing, {
+        count: sharePairs,
+        share,
+        log,
+        signal,
+      }),
+    );
+    throwIfAborted(signal);
+    await writeChild(staged, parent, jsonOf(pairs), fits, share);
+    return { r2, pairs };
+  });
+  const json = jsonOf(pairs);
+  const child = specOf(json);
+  if (linear) await step('linear maps', childSpec(true), testIn('linear', layers));
+  const measureWritten = (name: string): Promise<void> =>
+    step(name, child, () => withOnGpu(staged.source, gpuOptions, measure));
+  const shared = `${sharePairs} ${sharePairs === 1 ? 'pair' : 'pairs'} shared (${share})`;
+  await measureWritten(sharePairs > 0 ? `written, ${shared}` : 'written');
+  let healing: ConvertReport['healing'];
+  if (options.heal) {
+    const { heal } = options;
+    // What fits now need not fit as it is gone on with.
+    const plan = await progress.stage('healing', async () => planHealing(spec, child, windows, heal));
+    const done = await progress.stage('healed', () =>
+      healWritten(staged, parent, windows, {
+        ...heal,
+        plan,
+        log,
+        signal,
+        onCheckpoint: () => {
+          progress.keeps = true;
+        },
+      }),
+    );
+    await measureWritten('healed');
+    const [before, after] = steps.slice(-2).map(({ perplexity }) => perplexity);
+    healing = { ...done, perplexity: { before: before!, after: after! } };
+  }
+  const mapped = layers.every((layer) => parent.runner.parts.weights.linear.has(layer));
+  const given = choice ? { skip: choice.order, linear: choice.order } : options.order;
+  const speed = await withOnGpu(staged.source, gpuOptions, async (written) => {
+    if (given) await writeAnalysis(staged, written, windows, orderWithout(given, layers), options);
+    const dropped = { ...parent, ...prunedModel(parent, layers, 'skip') };
+    const linear = mapped ? { ...parent, ...prunedModel(parent, layers, 'linear') } : undefined;
+    return measureSpeed({ parent, dropped, linear, child: written }, signal);
+  });
+  const timed = ['parent', 'dropped', ...(linear ? (['linear'] as const) : [])] as const;
+  for (const [i, stage] of steps.entries()) {
+    const decode = speed.decode[timed[i] ?? 'child'];
+    if (decode) stage.decode = decode;
+  }
+  const [first, last] = [steps[0]!, steps.at(-1)!];
+  const both = (field: 'parameters' | 'weightBytes' | 'kvBytesPerToken') => ({
+    parent: first[field],
+    child: last[field],
+  });
+  const report: ConvertReport = {
+    front: layers[0]!,
+    mlpOnly: layers.length,
+    end: spec.blocks.length - 1 - layers.at(-1)!,
+    sharedPairs: sharePairs,
+    share: sharePairs > 0 ? share : undefined,
+    pairs,
+    layers,
+    choice,
+    r2,
+    steps,
+    healing,
+    speed,
+    tokens: tokenCounts(windows),
+    parameters: both('parameters'),
+    weightBytes: both('weightBytes'),
+    kvBytesPerToken: both('kvBytesPerToken'),
+  };
+  await staged.write(CARD_FILE, modelCard(report, await parentFacts(parent.source), String(json.model_type)));
+  await staged.write(REPORT_FILE, `${JSON.stringify(report, null, 2)}\n`);
+  return report;
+}
+
+/** Writes the order in which attention that is left may go, and with linear maps those that may take its place, of the child as it is. */
+async function writeAnalysis(
+  staged: Pick<Staged, 'write'>,
+  { runner, plan, dtype }: OnGpu,
+  windows: Windows,
+  order: AnalysedOrder,
+  { linear = false, signal, log = () => {} }: ConvertOptions,
+): Promise<void> {
+  const analysis: AnalysisFile = { order };
+  if (linear && order.linear.length > 0) {
+    const onProgress = timeLeft(log, 'fitting maps to the blocks that are left');
+    const fits = await calibrate(runner, plan, windows, order.linear, { signal, onProgress });
+    await staged.write(MAPS_FILE, tensorFile(mapTensors(fits, dtype)));
+    analysis.maps = MAPS_FILE;
+  }
+  await staged.write(ANALYSIS_FILE, `${JSON.stringify(analysis, null, 2)}\n`);
+}
+
+/** The blocks that are missed least, chosen one by one; what was measured is kept as it comes. */
+async function chosenBlocks(
+  parent: OnGpu,
+  windows: Windows,
+  progress: Progress,
+  { count }: ReturnType<typeof checkTarget>,
+  { linear = false, maxPerplexity, choosing, signal, log }: ConvertOptions,
+): Promise<Choice> {
+  const target = { mode: linear ? 'linear' : 'skip', count, within: maxPerplexity } as const;
+  const choice = await chooseLayers(parent, windows, target, {
+    ...choosing,
+    notes: progress.get('measured'),
+    async onMeasured(notes) {
+      await progress.set('measured', notes);
+      progress.keeps = true;
+    },
+    log,
+    signal,
+  });
+  if (choice.chosen.length > 0) return choice;
+  throw new ShishuError('bad-argument', 'No block can lose its attention for so little perplexity.', {
+    details: { maxPerplexity: maxPerplexity ?? null },
+    mend: 'Allow more, or give the number of blocks to keep.',
+  });
+}
+
+const NO_MAPS: { fits: Map<number, Fit>; r2: ConvertReport['r2'] } = { fits: new Map(), r2: [] };
+
+/** Maps of the blocks that lose their attention, from the bottom up, and what they explain of it. */
+async function fitMaps(
+  { runner, plan }: OnGpu,
+  windows: Windows,
+  layers: readonly number[],
+  { rank, inputs, signal, log = () => {} }: ConvertOptions,
+): Promise<typeof NO_MAPS> {
+  const fits = await calibrate(runner, plan, windows, layers, {
+    sequential: true,
+    rank,
+    inputs,
+    signal,
+    onProgress: timeLeft(log, 'fitting one block after the other'),
+  });
+  const measured = await measureMaps(runner, plan, layers, windows.test, signal);
+  const r2 = [...fits].map(([layer, { alpha, rank }]) => ({
+    layer,
+    r2: measured.get(layer)!.r2,
+    alpha,
+    rank,
+  }));
+  return { fits, r2 };
 }

@@ -2,8 +2,8 @@ import { mkdir, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { ShishuError } from '../errors.ts';
 import { openFolder } from '../formats/node-folder.ts';
-import { guardWrite, writeFlushed } from '../train/io.ts';
-import type { Staged } from './staged.ts';
+import { guardWrite, MENDS, writeAtomic } from '../train/io.ts';
+import { type Staged, WORK_FILES } from './staged.ts';
 
 const exists = (path: string): Promise<boolean> =>
   stat(path).then(
@@ -20,25 +20,29 @@ export async function refuseExisting(out: string, force: boolean): Promise<void>
     });
 }
 
-/** Begins a folder beside its place, to which it moves once it is complete (Node only). @throws ShishuError `bad-argument`, `io` */
+/**
+ * Begins a folder beside its place, to which it moves once it is complete (Node only); one that an earlier try left is gone on with.
+ * @throws ShishuError `bad-argument`, `io`
+ */
 export async function stageFolder(out: string, { force }: { force: boolean }): Promise<Staged> {
   await refuseExisting(out, force);
-  const beside = (what: string): string => join(dirname(out), `.${basename(out)}.${what}-${process.pid}`);
-  const path = beside('part');
+  const path = `${out}.work`;
   await guardWrite(path, () => mkdir(path, { recursive: true }));
   return {
     source: await openFolder(path),
-    write: (file, data) => guardWrite(join(path, file), () => writeFlushed(join(path, file), data)),
+    place: path,
+    write: (file, data) => writeAtomic(join(path, file), data, MENDS),
     async commit() {
       await refuseExisting(out, force);
       await guardWrite(out, async () => {
-        const old = beside('old');
+        const old = join(dirname(out), `.${basename(out)}.old-${process.pid}`);
         const replaced = await exists(out);
         if (replaced) await rename(out, old);
         await rename(path, out).catch(async (error) => {
           if (replaced) await rename(old, out);
           throw error;
         });
+        for (const file of WORK_FILES) await rm(join(out, file), { force: true });
         await rm(old, { recursive: true, force: true });
       });
     },

@@ -1,6 +1,6 @@
 import { ShishuError } from '../errors.ts';
 import { openSource } from '../formats/open-source.ts';
-import type { Staged } from './staged.ts';
+import { type Staged, WORK_FILES } from './staged.ts';
 
 /** An error of the File System API as a ShishuError. */
 function ioError(file: string, cause: unknown): ShishuError {
@@ -62,6 +62,7 @@ export async function stageHandle(parent: FileSystemDirectoryHandle, name: strin
     write: (file, data) => writeHandle(folder, file, data),
     async commit() {
       whole = true;
+      for (const file of WORK_FILES) await folder.removeEntry(file).catch(() => {});
     },
     async discard() {
       if (!whole) await parent.removeEntry(name, { recursive: true });

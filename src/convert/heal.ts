@@ -1,159 +1,161 @@
 import { ShishuError, throwIfAborted } from '../errors.ts';
 import type { Checkpoint } from '../formats/checkpoint.ts';
-import { type ModelSpec, parameterCount } from '../model/spec.ts';
-import { BatchStream, type SampleSource } from '../train/batches.ts';
-import { randomFrom } from '../train/random.ts';
-import { run } from '../train/run.ts';
-import { checkTrainable, loadTraining } from '../train/trainable.ts';
+import type { Gpu } from '../gpu/device.ts';
+import type { ModelSpec } from '../model/spec.ts';
+import { type Batch, type BatchShape, BatchStream, type SampleSource } from '../train/batches.ts';
+import type { CurvePoint } from '../train/run.ts';
+import type { Start } from '../train/trainer.ts';
 import { type CpuWeights, readWeights } from '../train/weights.ts';
-import { inUsualOrder, weightsInUsualOrder } from './parent-tensors.ts';
+import {
+  checkHealing,
+  gigabytes,
+  type HealingText,
+  type HealOptions,
+  type HealPlan,
+  lessMemoryText,
+  planHealing,
+  trainedText,
+} from './heal-plan.ts';
+import { type HealingStore, type HealingTrainer, type Log, runHealing } from './healing-run.ts';
+import { mixed, passesOver } from './mixture.ts';
+import { inUsualOrder, weightsInOwnOrder, weightsInUsualOrder } from './parent-tensors.ts';
 import { countTokens, type TokenWindows } from './windows.ts';
-
-export interface HealOptions {
-  /** Tokens of text to train on. */
-  tokens: number;
-  /** Peak learning rate (default 0.001). */
-  learningRate?: number | undefined;
-  /** Share of the loss that is KL to the parent, the rest is cross-entropy (default 0.5). */
-  mix?: number | undefined;
-  /** Of the order of the windows (default 1). */
-  seed?: number | undefined;
-}
-
-/** Gets lines of progress; where it can be counted, also how much is done. */
-export type Log = (line: string, done?: number, total?: number) => void;
 
 /** What healing did. */
 export interface Healing {
   tokens: number;
   steps: number;
-  /** Times that each window was trained on. */
+  /** Times that each window was trained on; of several texts, of the one that was passed over most. */
   passes: number;
   seconds: number;
   learningRate: number;
   mix: number;
+  hidden: number;
+  plan: HealPlan;
+  /** The loss, and that of held-out text (cross-entropy) where it was measured. */
+  curve: CurvePoint[];
+  /** How often a loss was not finite, and a step was taken back. */
+  halvings: number;
+  /** Why it ended before its last step. */
+  stopped?: string;
 }
 
-const LEARNING_RATE = 1e-3;
-const MIX = 0.5;
-/** Passes over one text; with more the child would overfit to it. */
-const MOST_PASSES = 10;
-/** Most steps between two lines of progress. */
-const MOST_STEPS_A_LINE = 10;
-/** Most tokens, and most logits, of a step. */
-const STEP_TOKENS = 1024;
-const STEP_LOGITS = 1 << 25;
-/** Of the 4 GiB of 32-bit wasm that the trainer has; some of it is lost to fragmentation. */
-const MOST_BYTES = 3.5e9;
+const MIX = 1;
+const WARM_UP = 10;
+/** Of a model with so many hidden units; the rate that suits a model is about inverse to their number. */
+const LEARNING_RATE = { rate: 2e-4, hidden: 576, most: 2e-3 };
+/** Tokens of held-out text whose loss is measured along the curve. */
+const HELD_OUT_TOKENS = 2048;
+const CHECKPOINT_MINUTES = 5;
 
-/** Rows and tokens a row of a step. */
-function shapeOf(windows: TokenWindows, vocabSize: number): { rows: number; length: number } {
-  const length = windows.reduce((most, window) => Math.max(most, window.length - 1), 1);
-  const tokens = Math.min(STEP_TOKENS, STEP_LOGITS / vocabSize);
-  return { rows: Math.max(1, Math.floor(tokens / length)), length };
-}
+export const learningRateFor = ({ hiddenSize }: Pick<ModelSpec, 'hiddenSize'>): number =>
+  Math.min(
+    LEARNING_RATE.most,
+    Number(((LEARNING_RATE.rate * LEARNING_RATE.hidden) / hiddenSize).toPrecision(2)),
+  );
 
-/**
- * Refuses what `heal` could not do, before anything is measured.
- * @throws ShishuError `unsupported` for what the trainer lacks, `bad-argument` for too short a text, `does-not-fit`
- */
-export function checkHealing(parent: ModelSpec, windows: TokenWindows, { tokens }: HealOptions): void {
-  checkTrainable(inUsualOrder(parent));
-  const available = countTokens(windows);
-  if (tokens > MOST_PASSES * available)
-    throw new ShishuError(
-      'bad-argument',
-      `Healing with ${tokens} tokens would pass ${Math.ceil(tokens / available)} times over the ${available} tokens of text there are for it; at most ${MOST_PASSES}.`,
-      {
-        details: { tokens, available, most: MOST_PASSES * available },
-        mend: 'Give a longer text, or fewer tokens.',
-      },
-    );
-  const { rows, length } = shapeOf(windows, parent.vocabSize);
-  // Of the child: weights, gradient and two moments, before and after a step. Of the parent: weights. Logits, and what the
-  // loss computes of them.
-  const bytes = 4 * (9 * parameterCount(parent) + 8 * rows * length * parent.vocabSize);
-  if (bytes > MOST_BYTES)
-    throw new ShishuError(
-      'does-not-fit',
-      `Healing this model takes about ${(bytes / 1e9).toFixed(1)} GB, the trainer has ${MOST_BYTES / 1e9}.`,
-      { details: { bytes, limit: MOST_BYTES }, mend: 'Convert it without healing.' },
-    );
-}
-
-/** The windows in a new order each pass, as samples; every token counts in the loss. */
-function shuffled(windows: TokenWindows, seed: number): SampleSource {
-  const orders: number[][] = [];
-  const orderOf = (pass: number): number[] => {
-    const random = randomFrom(seed + pass);
-    const order = windows.map((_, i) => i);
-    for (let i = order.length - 1; i > 0; i--) {
-      const j = Math.floor(random() * (i + 1));
-      [order[i], order[j]] = [order[j]!, order[i]!];
-    }
-    return order;
-  };
-  return (index) => {
-    const pass = Math.floor(index / windows.length);
-    orders[pass] ??= orderOf(pass);
-    const ids = [...windows[orders[pass][index % windows.length]!]!];
+/** Windows in their order, again and again. */
+const inOrder =
+  (windows: TokenWindows): SampleSource =>
+  (index) => {
+    const ids = [...windows[index % windows.length]!];
     return { ids, weights: ids.map(() => 1) };
   };
+
+function heldOutOf(windows: TokenWindows, shape: BatchShape): Batch[] {
+  if (windows.length === 0) return [];
+  const stream = new BatchStream(inOrder(windows), shape);
+  const tokens = Math.min(HELD_OUT_TOKENS, countTokens(windows));
+  return Array.from({ length: Math.ceil(tokens / (shape.rows * shape.length)) }, () => stream.next());
 }
 
+interface Model {
+  spec: ModelSpec;
+  checkpoint: Checkpoint;
+}
+
+const weightsOf = async ({ spec, checkpoint }: Model): Promise<CpuWeights> =>
+  weightsInUsualOrder(await readWeights(checkpoint, spec), spec);
+
 /**
- * Distils a child to its parent: KL to the parent's logits and cross-entropy, on the CPU (jax-js on wasm). Every weight of the
- * child is trained, linear maps too. Needs the package @jax-js/jax.
- * @param windows of text, not those that the result is measured on
+ * Distils a child to its parent on the GPU: KL to the parent's logits over the whole vocabulary, AdamW, warm-up and a cosine to a
+ * tenth of the rate.
+ * @param text none of which the result is measured on
+ * @param options `plan`: as an earlier call had it; `store`: where checkpoints are kept, from which the next call goes on
  * @returns the child's weights, float32
- * @throws ShishuError `unsupported`, `bad-argument`, `does-not-fit`, `aborted`
+ * @throws ShishuError `unsupported`, `bad-argument`, `does-not-fit`, `out-of-memory` (with what takes less), `aborted`
  */
 export async function heal(
-  parent: { spec: ModelSpec; checkpoint: Checkpoint },
-  child: { spec: ModelSpec; checkpoint: Checkpoint },
-  windows: TokenWindows,
-  options: HealOptions & { log?: Log | undefined; signal?: AbortSignal | undefined },
+  gpu: Gpu,
+  parent: Model,
+  child: Model,
+  text: HealingText,
+  options: HealOptions & {
+    plan?: HealPlan | undefined;
+    store?: HealingStore | undefined;
+    log?: Log | undefined;
+    signal?: AbortSignal | undefined;
+  },
 ): Promise<{ weights: CpuWeights; healing: Healing }> {
-  const { learningRate = LEARNING_RATE, mix = MIX, seed = 1, log = () => {}, signal } = options;
-  checkHealing(parent.spec, windows, options);
-  const { startJax, Trainer } = await loadTraining(() => import('../train/trainer.ts'));
-  await startJax();
-  throwIfAborted(signal);
-  const shape = shapeOf(windows, parent.spec.vocabSize);
-  const steps = Math.max(1, Math.round(options.tokens / (shape.rows * (shape.length + 1))));
-  log(`healing: preparing ${steps} steps`);
-  const parentWeights = weightsInUsualOrder(await readWeights(parent.checkpoint, parent.spec), parent.spec);
-  const trainer = new Trainer(
-    child.spec,
-    { weights: await readWeights(child.checkpoint, child.spec) },
-    {
-      schedule: { steps, learningRate, warmUp: Math.min(20, Math.ceil(steps / 10)) },
-      length: shape.length,
-      teacher: { spec: inUsualOrder(parent.spec), weights: parentWeights, mix },
-    },
+  const { mix = MIX, hidden = 0, seed = 1, log = () => {}, signal, store } = options;
+  const learningRate = options.learningRate ?? learningRateFor(parent.spec);
+  checkHealing(parent.spec, text, options);
+  const plan = options.plan ?? planHealing(parent.spec, child.spec, text, options);
+  const { steps, rows, length, accumulate, trained, lowest } = plan;
+  log(
+    `healing: ${steps} steps of ${rows * accumulate} windows of ${length} tokens, ${rows} at once; trained: ${trainedText(trained)}, ` +
+      `in ${gigabytes(plan.bytes)} of GPU memory`,
+    0,
+    steps,
   );
-  try {
-    const pad = parent.spec.eosTokenIds[0] ?? 0;
-    const { tokens, seconds } = await run([{ name: 'child', trainer, curve: [] }], {
-      steps,
-      every: Math.min(MOST_STEPS_A_LINE, Math.ceil(steps / 20)),
-      stream: new BatchStream(shuffled(windows, seed), { ...shape, pad }),
-      ...(signal && { signal }),
-      onProgress: ({ step, points, tokensPerSecond, secondsLeft }) =>
-        log(
-          `healing: step ${step} of ${steps}, loss ${points[0]!.loss.toFixed(4)}, ` +
-            `${tokensPerSecond.toFixed(0)} tokens/s, ${secondsLeft.toFixed(0)} s left`,
-          step,
-          steps,
-        ),
-    });
+  const warmUp = options.warmUp ?? Math.min(WARM_UP, Math.ceil(steps / 10));
+  const { Trainer } = await import('../train/trainer.ts');
+  const teacher = { spec: inUsualOrder(parent.spec), weights: await weightsOf(parent), mix, hidden };
+  const spec = inUsualOrder(child.spec);
+  const make = async (start: Start, learningRate: number): Promise<HealingTrainer> => {
     throwIfAborted(signal);
-    const passes = tokens / countTokens(windows);
-    return {
-      weights: await trainer.weights(),
-      healing: { tokens, steps, passes, seconds, learningRate, mix },
-    };
-  } finally {
-    trainer.dispose();
-  }
+    const schedule = { steps, learningRate, warmUp };
+    const sizes = { rows, length, accumulate, trained, lowest };
+    try {
+      return await Trainer.create(gpu, spec, start, { schedule, ...sizes, teacher });
+    } catch (cause) {
+      if (!(cause instanceof ShishuError) || !/^(out-of-memory|does-not-fit)$/.test(cause.code)) throw cause;
+      throw new ShishuError(cause.code, `Healing found no ${gigabytes(plan.bytes)} of memory on the GPU.`, {
+        details: { ...cause.details, bytes: plan.bytes },
+        mend: lessMemoryText(parent.spec, child.spec, text, options, plan),
+        cause,
+      });
+    }
+  };
+  const shape = { rows: rows * accumulate, length, pad: parent.spec.eosTokenIds[0] ?? 0 };
+  const source = mixed(text.healing, seed);
+  const { weights, state } = await runHealing({
+    steps,
+    learningRate,
+    begin: async () => ({ weights: await weightsOf(child) }),
+    make,
+    stream: (state) => new BatchStream(source, shape, state),
+    heldOut: heldOutOf(text.choosing, shape),
+    minutes: options.checkpointMinutes ?? CHECKPOINT_MINUTES,
+    store,
+    log,
+    signal,
+  });
+  const { seconds, curve, halvings, stopped } = state;
+  return {
+    weights: weightsInOwnOrder(weights, child.spec),
+    healing: {
+      tokens: state.tokens,
+      steps: curve.at(-1)?.step ?? 0,
+      passes: passesOver(text.healing, state.tokens),
+      seconds,
+      learningRate,
+      mix,
+      hidden,
+      plan,
+      curve,
+      halvings,
+      ...(stopped !== undefined && { stopped }),
+    },
+  };
 }

@@ -1,5 +1,5 @@
 import { openSource } from '../formats/open-source.ts';
-import type { Staged } from './staged.ts';
+import { type Staged, WORK_FILES } from './staged.ts';
 
 /** A folder that stays in memory. */
 export function stageMemory(name: string): Staged {
@@ -16,7 +16,9 @@ export function stageMemory(name: string): Staged {
       for await (const piece of whole instanceof Uint8Array ? [whole] : whole) pieces.push(piece);
       files.set(file, new Uint8Array(await new Blob(pieces as BlobPart[]).arrayBuffer()));
     },
-    async commit() {},
+    async commit() {
+      for (const file of WORK_FILES) files.delete(file);
+    },
     async discard() {
       files.clear();
     },

@@ -7,7 +7,7 @@ import type { CpuWeights } from '../train/weights.ts';
 interface ParentTensor {
   name: string;
   /** Where row r of it goes. */
-  place?: (row: number) => number;
+  place?: Place;
 }
 
 /** The parent's tensors by the child's names; those that are left out have one name and order. */
@@ -22,7 +22,8 @@ export function parentTensors(parent: ModelSpec, child: ModelSpec): ReadonlyMap<
     const own = child.blocks[layer]!;
     for (const which of ['gate', 'up', 'down'] as const)
       add(own.feedForward[which].name, feedForward[which].name);
-    if (mixer.kind !== 'attention' || own.mixer.kind !== 'attention' || !mixer.rope?.interleaved) continue;
+    if (mixer.kind !== 'attention' || own.mixer.kind !== 'attention') continue;
+    if (!mixer.rope?.interleaved || own.mixer.rope?.interleaved) continue;
     const place = headOrder(mixer);
     for (const which of ['q', 'k'] as const) add(own.mixer[which].name, mixer[which].name, place);
   }
@@ -41,13 +42,32 @@ export const inUsualOrder = (spec: ModelSpec): ModelSpec => ({
 });
 
 /** Weights of a model as those of `inUsualOrder`. */
-export function weightsInUsualOrder(weights: CpuWeights, spec: ModelSpec): CpuWeights {
+export const weightsInUsualOrder = (weights: CpuWeights, spec: ModelSpec): CpuWeights =>
+  reordered(weights, spec, (place) => place);
+
+/** Weights of `inUsualOrder` as those of the model. */
+export const weightsInOwnOrder = (weights: CpuWeights, spec: ModelSpec): CpuWeights =>
+  reordered(weights, spec, (place, rows) => {
+    const from = new Uint32Array(rows);
+    for (let row = 0; row < rows; row++) from[place(row)] = row;
+    return (row) => from[row]!;
+  });
+
+type Place = (row: number) => number;
+
+/** @param placeOf of a tensor's rows, where the model has another order than the usual one */
+function reordered(
+  weights: CpuWeights,
+  spec: ModelSpec,
+  placeOf: (place: Place, rows: number) => Place,
+): CpuWeights {
   const placed = { ...weights };
-  for (const [name, { name: stored, place }] of parentTensors(spec, inUsualOrder(spec))) {
-    const tensor = weights[stored];
+  for (const [name, { place }] of parentTensors(spec, inUsualOrder(spec))) {
+    const tensor = weights[name];
     if (!tensor || !place) continue;
     const { buffer, byteOffset, byteLength } = tensor.data;
-    const bytes = placeRows(new Uint8Array(buffer, byteOffset, byteLength), tensor.shape[0]!, place);
+    const rows = tensor.shape[0]!;
+    const bytes = placeRows(new Uint8Array(buffer, byteOffset, byteLength), rows, placeOf(place, rows));
     placed[name] = { ...tensor, data: new Float32Array(bytes.buffer) };
   }
   return placed;
@@ -57,7 +77,7 @@ export function weightsInUsualOrder(weights: CpuWeights, spec: ModelSpec): CpuWe
 export function placeRows(
   bytes: Uint8Array<ArrayBuffer>,
   rows: number,
-  place: (row: number) => number,
+  place: Place,
 ): Uint8Array<ArrayBuffer> {
   const out = new Uint8Array(bytes.length);
   const size = bytes.length / rows;

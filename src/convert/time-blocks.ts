@@ -1,7 +1,7 @@
 import { profileBlocks } from '../bench/measure.ts';
 import type { Runner } from '../engine/runner.ts';
 import type { Plan } from '../model/spec.ts';
-import { opensFeedForward } from './hooks.ts';
+import { opensFeedForward } from './stack.ts';
 
 /** GPU time of a block's two halves, microseconds. */
 export interface HalfTimes {

@@ -6,7 +6,6 @@ import { type Dispatch, encode, type StepShape, writeStep } from '../gpu/recorde
 import { type TunedKernels, type Width, widthOf } from '../kernels/tuning.ts';
 import { importModule } from '../lazy.ts';
 import { type ForwardParts, ROW_BYTES, recordBlocks, recordHead } from '../model/forward.ts';
-import { caches } from '../model/kvcache.ts';
 import type { Plan } from '../model/spec.ts';
 import { clearNote, overflowOf, readOverflow } from './kv-range.ts';
 import { LEAST_IN_FLIGHT, MOST_IN_FLIGHT, Pace } from './pace.ts';
@@ -147,6 +146,11 @@ export class Runner {
     // They may bind what is freed.
     if (layers.length > 0) this.#blocks.clear();
     return layers;
+  }
+
+  /** Weights have come or gone, and with them the buffers that recordings bind. */
+  forgetBlocks(): void {
+    this.#blocks.clear();
   }
 
   /** Adapters have come or gone, and with them the buffers that recordings bind. */
@@ -310,7 +314,7 @@ export class Runner {
     const { device } = this.#gpu;
     const spare = this.ledger.storage('KV copy', kv.sequenceBytes, 'scratch');
     const encoder = device.createCommandEncoder();
-    for (const { kind, layer } of plan) if (caches(kind)) kv.copy(encoder, layer, from, to, spare);
+    for (const block of plan) if (kv.keeps(block)) kv.copy(encoder, block.layer, from, to, spare);
     device.queue.submit([encoder.finish()]);
     this.ledger.release(spare);
   }

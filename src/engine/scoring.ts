@@ -1,6 +1,6 @@
 // What a model thinks of a given text: logits and log-probabilities of all its tokens.
 import { readBuffer } from '../gpu/buffer.ts';
-import { Recorder } from '../gpu/recorder.ts';
+import { type Dispatch, Recorder } from '../gpu/recorder.ts';
 import { betweenOf } from '../kernels/logits.ts';
 import { score as scoreKernel } from '../kernels/logprobs.ts';
 import { stride } from '../kernels/tensor.ts';
@@ -30,19 +30,41 @@ export async function logitsOf(
   return out;
 }
 
-/** For each token: the log-probability (nats) of the one that follows, and the likeliest; the last row's is of itself. */
-export async function scoreOf(
-  runner: Runner,
-  plan: Plan,
-  tokens: readonly number[],
-  call: WholeCall = {},
-): Promise<{ logprobs: Float32Array; top1: Uint32Array }> {
-  const { gpu, tuning, scratch } = runner.parts;
+/** The log-probability (nats) of a token, and the likeliest one, by row. */
+export interface Scores {
+  logprobs: Float32Array;
+  top1: Uint32Array;
+}
+
+/** Log-probabilities and likeliest tokens of pairs as the kernel leaves them. */
+export function scoresOf(pairs: ArrayBuffer, rows: number): Scores {
+  const [values, bits] = [new Float32Array(pairs), new Uint32Array(pairs)];
+  return {
+    logprobs: Float32Array.from({ length: rows }, (_, r) => values[2 * r]!),
+    top1: Uint32Array.from({ length: rows }, (_, r) => bits[2 * r + 1]!),
+  };
+}
+
+/** What scores rows of logits: launches behind the head's. */
+export interface Scorer {
+  dispatches: Dispatch[];
+  /** `(rows, 2)` of a chunk: a log-probability, and the bits of a token. */
+  scores: GPUBuffer;
+  /** The tokens behind those of the chunk from a position on are scored next. */
+  aim(tokens: readonly number[], position: number): void;
+  close(): void;
+}
+
+export async function makeScorer({ parts, ledger }: Runner): Promise<Scorer> {
+  const { gpu, tuning, scratch } = parts;
   const held: GPUBuffer[] = [];
   const make = (label: string, bytes: number): GPUBuffer => {
-    const buffer = runner.ledger.storage(label, bytes, 'scratch');
+    const buffer = ledger.storage(label, bytes, 'scratch');
     held.push(buffer);
     return buffer;
+  };
+  const close = (): void => {
+    for (const buffer of held) ledger.release(buffer);
   };
   try {
     const targets = make('targets', 4 * scratch.rows);
@@ -51,30 +73,46 @@ export async function scoreOf(
     const { logits, logitRows, step } = scratch;
     const between = betweenOf((name, bytes) => make(name, bytes * logitRows));
     scoreKernel(tuning, recorder, { logits, targets, scores, step, between });
-    const dispatches = await recorder.finish();
+    return {
+      dispatches: await recorder.finish(),
+      scores,
+      aim: (tokens, position) =>
+        gpu.device.queue.writeBuffer(
+          targets,
+          0,
+          Uint32Array.from({ length: scratch.rows }, (_, i) => tokens[position + i + 1] ?? 0),
+        ),
+      close,
+    };
+  } catch (error) {
+    close();
+    throw error;
+  }
+}
+
+/** For each token: the log-probability (nats) of the one that follows, and the likeliest; the last row's is of itself. */
+export async function scoreOf(
+  runner: Runner,
+  plan: Plan,
+  tokens: readonly number[],
+  call: WholeCall = {},
+): Promise<Scores> {
+  const { gpu, scratch } = runner.parts;
+  const { dispatches, scores, aim, close } = await makeScorer(runner);
+  try {
     const logprobs = new Float32Array(tokens.length);
     const top1 = new Uint32Array(tokens.length);
-    const write = (at: number): void =>
-      gpu.device.queue.writeBuffer(
-        targets,
-        0,
-        Uint32Array.from({ length: scratch.rows }, (_, i) => tokens[at + i + 1] ?? 0),
-      );
-    write(0);
+    aim(tokens, 0);
     await runner.headRows(plan, tokens, call, dispatches, async (position, rows) => {
       const first = position % scratch.rows;
-      const pairs = await readBuffer(gpu, scores, 8 * first, 8 * rows);
-      const bits = new Uint32Array(pairs);
-      const values = new Float32Array(pairs);
-      for (let r = 0; r < rows; r++) {
-        logprobs[position + r] = values[2 * r]!;
-        top1[position + r] = bits[2 * r + 1]!;
-      }
-      if (first + rows === scratch.rows) write(position + rows);
+      const own = scoresOf(await readBuffer(gpu, scores, 8 * first, 8 * rows), rows);
+      logprobs.set(own.logprobs, position);
+      top1.set(own.top1, position);
+      if (first + rows === scratch.rows) aim(tokens, position + rows);
     });
     return { logprobs, top1 };
   } finally {
-    for (const buffer of held) runner.ledger.release(buffer);
+    close();
   }
 }
 

@@ -142,18 +142,22 @@ export function fusedGateUp(of: FeedForward, names: { gateUp: string; down: stri
   return { ...of, gate, up, down: { ...of.down, name: names.down } };
 }
 
-/** A layer's linear map; of two factors with a `rank`. */
-export function linearMap(hiddenSize: number, layer: number, rank: number | undefined): LinearMixer {
+/** A layer's linear map of the last `inputs` positions; of two factors with a `rank`. */
+export function linearMap(
+  hiddenSize: number,
+  layer: number,
+  { rank, inputs = 1 }: { rank?: number | undefined; inputs?: number | undefined } = {},
+): LinearMixer {
   const name = `${layerName(layer)}.linear_attn`;
+  const cols = inputs * hiddenSize;
+  const kind = 'linear';
+  const seen = inputs > 1 ? { inputs } : {};
   if (rank === undefined)
-    return {
-      kind: 'linear',
-      down: undefined,
-      up: { name, rows: hiddenSize, cols: hiddenSize, bias: true },
-    };
+    return { kind, ...seen, down: undefined, up: { name, rows: hiddenSize, cols, bias: true } };
   return {
-    kind: 'linear',
-    down: { name: `${name}.down`, rows: rank, cols: hiddenSize, bias: false },
+    kind,
+    ...seen,
+    down: { name: `${name}.down`, rows: rank, cols, bias: false },
     up: { name: `${name}.up`, rows: hiddenSize, cols: rank, bias: true },
   };
 }

@@ -3,11 +3,11 @@
 import { importModule } from '../lazy.ts';
 import type { ModelSpec } from '../model/spec.ts';
 import type { Family } from './decoder.ts';
-import { modelTypeOf, refuseType } from './fields.ts';
+import { type Json, modelTypeOf, refuseType } from './fields.ts';
 import { LLAMA, MISTRAL } from './llama.ts';
 
 /** Families by their model types. */
-export const FETCHED: Readonly<Record<string, () => Promise<Family>>> = {
+export const FETCHED: Readonly<Record<string, (json: Json) => Promise<Family>>> = {
   llama: async () => LLAMA,
   mobilellm: async () => LLAMA,
   mistral: async () => MISTRAL,
@@ -21,7 +21,13 @@ export const FETCHED: Readonly<Record<string, () => Promise<Family>>> = {
   olmo2: async () => (await import('./olmo.ts')).OLMO2,
   llama4_text: async () => (await import('./llama4.ts')).LLAMA4,
   lfm2: async () => (await import('./lfm2.ts')).LFM2,
-  'shishu-llama': async () => (await import('./shishu.ts')).SHISHU,
+  'shishu-llama': async () => (await import('./shishu-llama.ts')).SHISHU_LLAMA,
+  // With its parent's family.
+  async shishu({ parent_model_type: type }) {
+    const { shishu } = await import('./shishu.ts');
+    const parent = typeof type === 'string' && type !== 'shishu' && Object.hasOwn(FETCHED, type);
+    return shishu(parent ? [await FETCHED[type]!({})] : []);
+  },
 };
 
 /**
@@ -31,5 +37,5 @@ export const FETCHED: Readonly<Record<string, () => Promise<Family>>> = {
 export async function fetchSpecs(json: unknown): Promise<readonly [ModelSpec, ...ModelSpec[]]> {
   const [type, object] = modelTypeOf(json);
   if (!Object.hasOwn(FETCHED, type)) return refuseType(type, Object.keys(FETCHED));
-  return (await importModule(FETCHED[type]!)).read(object);
+  return (await importModule(() => FETCHED[type]!(object))).read(object);
 }

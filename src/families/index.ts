@@ -9,11 +9,12 @@ import { LLAMA4 } from './llama4.ts';
 import { OLMO2 } from './olmo.ts';
 import { PHI3 } from './phi.ts';
 import { QWEN2, QWEN3 } from './qwen.ts';
-import { SHISHU } from './shishu.ts';
+import { shishu } from './shishu.ts';
+import { SHISHU_LLAMA } from './shishu-llama.ts';
 import { SMOLLM3 } from './smollm3.ts';
 
-/** Every family that there is; `fetch.ts` has them for pages, which need one. */
-export const FAMILIES: readonly Family[] = [
+/** Families of models that may lose attention. */
+const PARENTS: readonly Family[] = [
   LLAMA,
   MISTRAL,
   QWEN2,
@@ -26,8 +27,11 @@ export const FAMILIES: readonly Family[] = [
   OLMO2,
   LLAMA4,
   LFM2,
-  SHISHU,
+  SHISHU_LLAMA,
 ];
+
+/** Every family that there is. */
+export const FAMILIES: readonly Family[] = [...PARENTS, shishu(PARENTS)];
 
 /**
  * What a parsed `config.json` says, the likeliest reading first: where it leaves a shape open, the tensors decide.

@@ -81,6 +81,8 @@ export interface Result {
 export interface Kernel<C extends string = string> {
   /** The file in shaders/ or its folder, without `.wgsl`. */
   readonly name: string;
+  /** Texts by their names that come with the kernel, beside the engine's; what is of one name is the kernel's. */
+  readonly texts?: ReadonlyMap<string, string>;
   /** The folder of what not every device needs, which is fetched when the kernel is. */
   readonly folder?: ShaderFolder;
   /** Choices that do not depend on one another, by their alternatives; one of each makes a permutation. */

@@ -43,23 +43,23 @@ export interface DispatchSpec {
 
 /** Collects launches; pipelines compile side by side and bind groups are made once. */
 export class Recorder {
-  readonly #gpu: Gpu;
+  readonly gpu: Gpu;
   readonly #pending: Promise<() => Dispatch>[] = [];
   block: number | undefined;
 
   constructor(gpu: Gpu) {
-    this.#gpu = gpu;
+    this.gpu = gpu;
   }
 
   add({ label, shader, bind, items = 0, when }: DispatchSpec): void {
     const { block } = this;
     const { kernel } = shader;
     const asked = askedOf(shader);
-    const { workgroups } = this.#gpu.limits;
+    const { workgroups } = this.gpu.limits;
     const anyGrid = (step: StepShape): Grid | undefined => kernel.grid({ ...asked, step, items }, workgroups);
     const grid = (step: StepShape): Grid | undefined => (!when || when(step) ? anyGrid(step) : undefined);
     const make = async (): Promise<() => Dispatch> => {
-      const pipeline = await this.#gpu.pipelines.get(shader);
+      const pipeline = await this.gpu.pipelines.get(shader);
       const slices: Record<string, Slice> = {};
       for (const [name, bound] of Object.entries(bind))
         if (bound) slices[name] = 'buffer' in bound ? bound : { buffer: bound };
@@ -73,7 +73,7 @@ export class Recorder {
       if (odd !== undefined)
         throw new ShishuError('shader', `"${odd}" is bound, and no binding of ${kernel.name}.wgsl.`);
       return () => {
-        const group = this.#gpu.device.createBindGroup({ label, layout: pipeline.layout, entries });
+        const group = this.gpu.device.createBindGroup({ label, layout: pipeline.layout, entries });
         return { label, block, shader, pipeline, bind: slices, items, group, grid, anyGrid };
       };
     };
@@ -82,7 +82,7 @@ export class Recorder {
 
   async finish(): Promise<Dispatch[]> {
     const makers = await Promise.all(this.#pending);
-    return guardMemory(this.#gpu, 'what kernels are bound to', () => makers.map((make) => make()));
+    return guardMemory(this.gpu, 'what kernels are bound to', () => makers.map((make) => make()));
   }
 }
 

@@ -1,6 +1,6 @@
 import { ShishuError } from '../errors.ts';
 import { lazy } from '../lazy.ts';
-import { askedOf, type Binding, type ShaderConstant, type ShaderSpec } from './kernel.ts';
+import { askedOf, type Binding, type Kernel, type ShaderConstant, type ShaderSpec } from './kernel.ts';
 
 /** Files of shaders/ that come with a folder: what one device, format or feature needs and another does not. */
 export type ShaderFolder = 'gpu' | 'plain' | 'blocks' | 'features';
@@ -54,8 +54,8 @@ class NotFetched extends Error {
   }
 }
 
-function textOf(name: string): string {
-  const text = texts.get(name);
+function textOf(name: string, kernel: Kernel): string {
+  const text = kernel.texts?.get(name) ?? texts.get(name);
   if (text !== undefined) return text;
   const folder = folderOf(name);
   if (folder && ![...texts.keys()].some((other) => folderOf(other) === folder)) throw new NotFetched(folder);
@@ -107,7 +107,7 @@ export function shaderText(spec: ShaderSpec): ShaderText {
   const include = (file: string): void => {
     if (seen.has(file)) return;
     seen.add(file);
-    const text = textOf(file);
+    const text = textOf(file, kernel);
     for (const [index, line] of text.split('\n').entries()) {
       const [, imported] = /^#import ([\w/]+)/.exec(line) ?? [];
       if (imported !== undefined) {

@@ -4,6 +4,7 @@ import { ATTENTION_DECODE, ATTENTION_DECODE_REDUCE } from './attention-decode.ts
 import { CONV } from './conv.ts';
 import { CANDIDATES, DRAW } from './draw.ts';
 import { EMBED } from './embed.ts';
+import { INPUTS } from './inputs.ts';
 import { SCORE, TOP_LOGPROBS } from './logprobs.ts';
 import { LORA_ADD, LORA_GATE } from './lora.ts';
 import { MATMUL, MATVEC } from './matmul.ts';
@@ -29,6 +30,7 @@ export const KERNELS: readonly Kernel[] = [
   NORM,
   ROPE,
   CONV,
+  INPUTS,
   ATTENTION,
   ATTENTION_DECODE,
   ATTENTION_DECODE_REDUCE,

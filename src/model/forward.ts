@@ -5,6 +5,7 @@ import { attention, attentionPartsBytes } from '../kernels/attention.ts';
 import { takesOwn } from '../kernels/attention-decode.ts';
 import { conv } from '../kernels/conv.ts';
 import { embed } from '../kernels/embed.ts';
+import { gatherInputs } from '../kernels/inputs.ts';
 import { norm } from '../kernels/norm.ts';
 import { type Output, type Projection, project } from '../kernels/project.ts';
 import { normAndRope, type QkvPlace } from '../kernels/rope.ts';
@@ -39,6 +40,8 @@ export interface Scratch {
   parts: GPUBuffer;
   /** What lies between two matrices, of an MLP or of a linear map, by its columns. */
   hidden: ReadonlyMap<number, GPUBuffer>;
+  /** What linear maps of several inputs read, by how many. */
+  inputs: Map<number, GPUBuffer>;
   logits: Activations;
   /** `(context, headDim / 2)` cos and sin, by `ropeKey`. */
   ropes: ReadonlyMap<string, GPUBuffer>;
@@ -68,6 +71,9 @@ export function allocateScratch(
   const hidden = spec.blocks.flatMap(({ mixer, feedForward: { width } }) =>
     mixer.kind === 'linear' && mixer.down ? [mixer.down.rows, width] : [width],
   );
+  const inputs = spec.blocks.flatMap(({ mixer }) =>
+    mixer.kind === 'linear' && (mixer.inputs ?? 1) > 1 ? [mixer.inputs!] : [],
+  );
   return {
     rows,
     logitRows: size.logitRows,
@@ -82,6 +88,7 @@ export function allocateScratch(
       'scratch',
     ),
     hidden: new Map([...new Set(hidden)].map((cols) => [cols, make('hidden', cols)])),
+    inputs: new Map([...new Set(inputs)].map((count) => [count, make('inputs', count * spec.hiddenSize)])),
     logits: {
       buffer: ledger.storage('logits', 4 * size.logitRows * stride(spec.vocabSize), 'scratch'),
       cols: spec.vocabSize,
@@ -245,7 +252,7 @@ export function recordBlocks(
       });
       add('conv out', mixed, own.out, undefined, adapters?.site(layer, 'convOut'));
     } else if (kind === 'linear') {
-      recordLinear(parts, recorder, layer, x, width);
+      recordLinear(parts, recorder, { layer, rows, to: x, width });
     }
     const { gateUp, down, gainAfter } = weights.mlp.get(mlp)!;
     const { activation = 'silu' } = spec.blocks[mlp]!.feedForward;
@@ -273,17 +280,32 @@ export function recordBlocks(
 export function recordLinear(
   parts: ForwardParts,
   recorder: Recorder,
-  layer: number,
-  to: Activations,
-  width: Width,
+  { layer, rows, to, width }: { layer: number; rows: GPUBuffer; to: Activations; width: Width },
 ): void {
-  const { gpu, tuning, spec, weights, scratch } = parts;
+  const { gpu, tuning, spec, weights, kv, scratch } = parts;
   const { x, normed, step } = scratch;
   const eps = spec.rmsNormEps;
   const made = { width, most: mostRows(parts, width) };
   norm(gpu, tuning, recorder, { label: 'linear norm', x, out: normed, eps, head: false, step });
   const { down, up } = weights.linear.get(layer)!;
-  const z = { buffer: normed, cols: x.cols };
+  const inputs = (down ?? up).cols / x.cols;
+  const own = { buffer: normed, cols: x.cols };
+  const z = inputs > 1 ? { buffer: scratch.inputs.get(inputs)!, cols: inputs * x.cols } : own;
+  if (inputs > 1) {
+    const { sequences, context } = kv;
+    const call = {
+      z: own,
+      inputs,
+      ...kv.inputsOf(layer),
+      sequences,
+      context,
+      rows,
+      out: z.buffer,
+      width,
+      step,
+    };
+    gatherInputs(recorder, call);
+  }
   const reduced = down && { buffer: scratch.hidden.get(down.rows)!, cols: down.rows };
   if (reduced)
     project(gpu, tuning, recorder, {

@@ -86,12 +86,18 @@ export interface AttentionMixer {
   out: Matrix;
 }
 
-/** `x += up (down z) + b`, `z = x / rms(x)`: a linear map in the place of attention, whole where it has no `down`; no KV. */
+/**
+ * `x += up (down z) + b`, `z = x / rms(x)`: a linear map in the place of attention, whole where it has no `down`; no KV. With
+ * `inputs`, z is of as many positions, one after the other: the block's own, the one before it and so on; those before the first
+ * one are zeros.
+ */
 export interface LinearMixer {
   kind: 'linear';
-  /** `(rank, hidden)` */
+  /** Positions that it sees; 1 where left out. */
+  inputs?: number;
+  /** `(rank, inputs * hidden)` */
   down: Matrix | undefined;
-  /** `(hidden, rank)`, or `(hidden, hidden)`. */
+  /** `(hidden, rank)`, or `(hidden, inputs * hidden)`. */
   up: Matrix;
 }
 

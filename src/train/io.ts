@@ -4,7 +4,7 @@ import { ShishuError } from '../errors.ts';
 import { type Json, parseJson } from '../formats/json.ts';
 
 /** What to do about a failed write, by the system's error code. */
-const MENDS: Record<string, string> = {
+export const MENDS: Record<string, string> = {
   ENOSPC: 'Free some disk space.',
   EDQUOT: 'Free some disk space.',
   EFBIG: 'Raise the limit on the size of files (ulimit -f), or choose another disk.',
@@ -45,7 +45,11 @@ export async function writeFlushed(
 }
 
 /** Writes to a temporary file and renames it: a reader finds the old file or the new one, never a part of it. */
-export function writeAtomic(path: string, data: Uint8Array | string): Promise<void> {
+export function writeAtomic(
+  path: string,
+  data: Uint8Array | string | AsyncIterable<Uint8Array>,
+  mends: Record<string, string> = { ...MENDS, ENOSPC: RESUME, EDQUOT: RESUME },
+): Promise<void> {
   const temporary = `${path}.part`;
   const write = async (): Promise<void> => {
     try {
@@ -56,7 +60,7 @@ export function writeAtomic(path: string, data: Uint8Array | string): Promise<vo
       throw error;
     }
   };
-  return guardWrite(path, write, { ...MENDS, ENOSPC: RESUME, EDQUOT: RESUME });
+  return guardWrite(path, write, mends);
 }
 
 /** The file's bytes, or undefined when there is none. */

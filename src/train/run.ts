@@ -15,7 +15,7 @@ export interface CurvePoint {
 /** One of the models that are trained side by side. */
 export interface TrainingModel {
   name: string;
-  trainer: Trainer;
+  trainer: Pick<Trainer, 'step' | 'train' | 'loss' | 'weights' | 'snapshot' | 'dispose'>;
   curve: CurvePoint[];
 }
 
@@ -73,7 +73,7 @@ export async function run(models: readonly TrainingModel[], options: RunOptions)
       stepTimes[i]! += performance.now() - from;
     }
     state.taken++;
-    // Lets the event loop handle signals and clicks: with one thread jax never yields to it.
+    // Lets the event loop handle signals and clicks.
     await new Promise((resume) => setTimeout(resume));
     state.seconds += (performance.now() - start) / 1000;
     if (step % every !== 0 && step !== steps) continue;

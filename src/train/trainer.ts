@@ -1,28 +1,30 @@
-import * as jax from '@jax-js/jax';
-import type { ModelSpec } from '../model/spec.ts';
+import { ShishuError } from '../errors.ts';
+import { guardMemory, Ledger, readBuffer } from '../gpu/buffer.ts';
+import { type Gpu, lossOr } from '../gpu/device.ts';
+import { ropeTable } from '../model/rope.ts';
+import { attentionOf, type ModelSpec, ownTensors } from '../model/spec.ts';
 import type { Batch } from './batches.ts';
-import { crossEntropy, distillation } from './loss.ts';
-import { type Constants, constantsOf, forward, type Params, toCpu, toDevice } from './model.ts';
-import {
-  adamW,
-  hyperparameters,
-  learningRateAt,
-  type OptimizerState,
-  type Schedule,
-  zerosLike,
-} from './optimizer.ts';
+import type { DeviceModel, Product } from './blocks.ts';
+import { adamW, clip, FACTOR_AT, HYPER_SIZE, NORM_AT, packHyper, sumOfSquares } from './kernels/adamw.ts';
+import { runsOf } from './kernels/embed.ts';
+import { ADAM_W, learningRateAt, type Schedule } from './optimizer.ts';
+import { Tensors } from './parameters.ts';
+import { type Plan, planOf } from './plan.ts';
+import { mergedWeights, startingProducts } from './products.ts';
+import { Program } from './program.ts';
+import { recordEvaluation, recordTraining, type TrainingBuffers } from './record.ts';
+import { type Room, ropeKey } from './room.ts';
 import { checkTrainable } from './trainable.ts';
+import { productNames, type Trained } from './trained.ts';
 import type { CpuWeights } from './weights.ts';
-
-const { numpy: np, tree } = jax;
-type Tensor = jax.Array;
 
 /** Everything of a model that training changes; what a checkpoint holds. */
 export interface Snapshot {
   /** Steps done. */
   step: number;
+  /** With LoRA the matrices as they were, and those whose products are added to them. */
   weights: CpuWeights;
-  /** AdamW's running means of the gradient and of its square. */
+  /** AdamW's running means of the gradient and of its square, of what is trained. */
   first: CpuWeights;
   second: CpuWeights;
 }
@@ -36,86 +38,235 @@ export interface Teacher {
   weights: CpuWeights;
   /** Share of the loss that is KL to the teacher, 0 to 1; the rest is cross-entropy. */
   mix: number;
+  /** Factor of the loss of the last hidden states: their squared distance from the teacher's as a share of its square (default 0). */
+  hidden?: number | undefined;
+}
+
+export interface TrainerOptions {
+  schedule: Schedule;
+  /** Windows of a micro-batch, and tokens of a window. */
+  rows: number;
+  length: number;
+  /** Micro-batches of a step (default 1): a batch has `rows * accumulate` windows. */
+  accumulate?: number | undefined;
+  teacher?: Teacher | undefined;
+  /** Default `all`. */
+  trained?: Trained | undefined;
+  /** The lowest block that may change: those below and the embedding stay. Without it, everything may. */
+  lowest?: number | undefined;
 }
 
 /** What a step measured. */
 export interface StepResult {
   /** Weighted mean loss of the batch before the step, nats. */
   loss: number;
-  /** Norm of the gradient before clipping. */
+  /** Norm of the gradient before clipping; NaN where it was not finite. */
   norm: number;
+  /** Loss and gradient were numbers. Where they were not, nothing has changed, and the step is not counted. */
+  finite: boolean;
 }
 
-/** Starts jax on its wasm backend (in Node: after `useThreads`), or on WebGPU in a page. */
-export async function startJax(backend: 'wasm' | 'webgpu' = 'wasm'): Promise<void> {
-  await jax.init(backend);
-  jax.defaultDevice(backend);
+/** Longest window: attention's backward goes over all of it. */
+const LONGEST = 512;
+
+function checkOptions(
+  spec: ModelSpec,
+  { rows, length, accumulate = 1, teacher, lowest }: TrainerOptions,
+): void {
+  const refuse = (message: string, details: Record<string, number>): never => {
+    throw new ShishuError('bad-argument', message, { details });
+  };
+  for (const [name, value] of Object.entries({ rows, length, accumulate }))
+    if (!Number.isInteger(value) || value < 1)
+      refuse(`${name} of training is ${value}, expected a whole number from 1.`, { [name]: value });
+  if (length > LONGEST)
+    refuse(`Windows of ${length} tokens are too long to train on; at most ${LONGEST}.`, {
+      length,
+      limit: LONGEST,
+    });
+  if (lowest !== undefined && !(Number.isInteger(lowest) && lowest >= 0 && lowest < spec.blocks.length))
+    refuse(`There is no block ${lowest} of ${spec.blocks.length}.`, { lowest, blocks: spec.blocks.length });
+  if (teacher && teacher.spec.vocabSize !== spec.vocabSize)
+    refuse(
+      `The teacher has ${teacher.spec.vocabSize} tokens, the model ${spec.vocabSize}: their logits can't be compared.`,
+      { teacher: teacher.spec.vocabSize, vocabulary: spec.vocabSize },
+    );
+  if (teacher?.hidden && teacher.spec.hiddenSize !== spec.hiddenSize)
+    refuse(`Hidden states of ${teacher.spec.hiddenSize} and ${spec.hiddenSize} numbers can't be compared.`, {
+      teacher: teacher.spec.hiddenSize,
+      hidden: spec.hiddenSize,
+    });
 }
 
-/** Tokens `(rows, length)`, targets `(rows * length)` and weights of the same shape, whose sum is 1. */
-type Inputs = [tokens: Tensor, targets: Tensor, weights: Tensor];
+const sameNumbers = (a: Float32Array | undefined, b: Float32Array | undefined): boolean =>
+  a !== undefined &&
+  b !== undefined &&
+  (a === b || (a.length === b.length && a.every((value, i) => value === b[i])));
 
-const inputsOf = ({ rows, length, tokens, targets, weights }: Batch): Inputs => {
-  const total = weights.reduce((a, b) => a + b, 0);
-  return [
-    np.array(tokens).reshape([rows, length]),
-    np.array(targets),
-    np.array(weights.map((weight) => weight / total)),
-  ];
-};
+/** Buffers of a plan. */
+function allocate(ledger: Ledger, plan: Plan, specs: readonly ModelSpec[]): TrainingBuffers {
+  const made = (sizes: Record<string, number>): Record<string, GPUBuffer> =>
+    Object.fromEntries(
+      Object.entries(sizes).flatMap(([name, count]) =>
+        count > 0 ? [[name, ledger.storage(name, 4 * count, 'scratch')]] : [],
+      ),
+    );
+  const ropes = new Map<string, GPUBuffer>();
+  const mixers = specs.flatMap((spec) => [...attentionOf(spec).values()]);
+  for (const key of plan.ropes.keys()) {
+    const mixer = mixers.find((one) => ropeKey(one) === key)!;
+    ropes.set(key, ledger.from('rope', ropeTable(mixer, plan.windows.length), 'scratch'));
+  }
+  return {
+    ropes,
+    room: made(plan.room) as Room,
+    others: made(plan.others) as TrainingBuffers['others'],
+    inputs: Array.from({ length: plan.inputs.count }, (_, i) =>
+      ledger.storage(`input ${plan.set.lowest + i}`, 4 * plan.inputs.size, 'scratch'),
+    ),
+  };
+}
 
-/** Tokens `(rows, length)` to logits `(rows * length, vocab)`. */
-type Logits = (params: Params, tokens: Tensor, constants: Constants) => Tensor;
+type Programs = Record<'clear' | 'train' | 'update' | 'evaluate', () => void>;
 
-/** One model in training: its weights, moments and compiled step, on jax's device. Batches must all have one shape. */
+/** A model's weights and what goes with them, on the GPU. */
+interface Held {
+  trained: Tensors;
+  gradients: Tensors;
+  first: Tensors;
+  second: Tensors;
+  frozen: Tensors;
+  teacher: Tensors | undefined;
+}
+
+function holdTensors(ledger: Ledger, plan: Plan): Held {
+  const make = (label: string, layout = plan.trained): Tensors => new Tensors(ledger, label, layout);
+  return {
+    trained: make('weights'),
+    gradients: make('gradients'),
+    first: make('first moments'),
+    second: make('second moments'),
+    frozen: make('frozen weights', plan.frozen),
+    teacher: plan.teacher && make('teacher', plan.teacher),
+  };
+}
+
+function deviceModel(
+  spec: ModelSpec,
+  { trained, gradients, frozen, teacher }: Held,
+  plan: Plan,
+): DeviceModel {
+  return {
+    spec,
+    weight: (name) => (trained.place(name) ?? frozen.place(name) ?? teacher?.place(name))!,
+    gradient: (name) => gradients.place(name),
+    product(matrix): Product | undefined {
+      const found = plan.set.products.get(matrix);
+      if (!found) return undefined;
+      const { a, b } = productNames(matrix);
+      const [weights, slopes] = [trained, gradients].map((of) => ({ a: of.place(a)!, b: of.place(b)! }));
+      return { rank: found.rank, ...weights!, da: slopes!.a, db: slopes!.b };
+    },
+  };
+}
+
+/** One model in training on a GPU: its weights, gradients and moments, f32. */
 export class Trainer {
   readonly spec: ModelSpec;
+  /** What learning rates of the schedule are multiplied with. */
+  rateFactor = 1;
   #step: number;
-  #params: Params;
-  #moments: OptimizerState;
+  readonly #gpu: Gpu;
+  readonly #ledger: Ledger;
+  readonly #plan: Plan;
   readonly #schedule: Schedule;
-  readonly #constants: Constants;
-  readonly #teacher: { params: Params; constants: Constants; logits: Logits } | undefined;
-  readonly #loss: (params: Params, ...inputs: [...Inputs, Constants]) => Tensor;
-  readonly #gradients: (params: Params, ...inputs: [...Inputs, Constants, Tensor[]]) => [Tensor, Params];
-  readonly #update: typeof adamW;
+  readonly #hidden: number;
+  readonly #held: Held;
+  readonly #others: TrainingBuffers['others'];
+  /** Weights that do not change, as they were given. */
+  readonly #still: CpuWeights;
+  readonly #programs: Programs;
 
-  /** @param length tokens a row */
-  constructor(
-    spec: ModelSpec,
-    { step = 0, weights, first, second }: Start,
-    { schedule, length, teacher }: { schedule: Schedule; length: number; teacher?: Teacher },
-  ) {
+  /**
+   * @throws ShishuError `unsupported` for what the trainer lacks, `bad-argument`, `does-not-fit`, `out-of-memory`
+   */
+  static async create(gpu: Gpu, spec: ModelSpec, start: Start, options: TrainerOptions): Promise<Trainer> {
+    const { teacher } = options;
     checkTrainable(spec);
-    this.spec = spec;
-    this.#schedule = schedule;
-    this.#constants = constantsOf(spec, length);
-    this.#step = step;
-    this.#params = toDevice(weights, spec);
-    const moment = (of?: CpuWeights): Params => (of ? toDevice(of, spec) : zerosLike(this.#params));
-    this.#moments = { first: moment(first), second: moment(second) };
-    if (teacher) {
-      checkTrainable(teacher.spec);
-      this.#teacher = {
-        params: toDevice(teacher.weights, teacher.spec),
-        constants: constantsOf(teacher.spec, length),
-        logits: jax.jit((p: Params, x: Tensor, c: Constants) => forward(p, x, c, teacher.spec)) as Logits,
+    if (teacher) checkTrainable(teacher.spec);
+    checkOptions(spec, options);
+    const plan = planOf(spec, options, {
+      most: gpu.limits.binding,
+      shared: (name) => sameNumbers(start.weights[name]?.data, teacher?.weights[name]?.data),
+    });
+    const ledger = new Ledger(gpu);
+    try {
+      const specs = teacher ? [spec, teacher.spec] : [spec];
+      const [held, buffers] = await guardMemory(gpu, 'training', () => {
+        const made = [holdTensors(ledger, plan), allocate(ledger, plan, specs)] as const;
+        const { trained, frozen, first, second, teacher: its } = made[0];
+        trained.write(gpu, { ...start.weights, ...startingProducts(plan.set, start.weights) });
+        frozen.write(gpu, start.weights);
+        if (start.first) first.write(gpu, start.first);
+        if (start.second) second.write(gpu, start.second);
+        if (teacher) its!.write(gpu, teacher.weights);
+        return made;
+      });
+      const model = deviceModel(spec, held, plan);
+      const its: DeviceModel | undefined = teacher && {
+        spec: teacher.spec,
+        weight: (name) => held.teacher!.place(name)!,
+        gradient: () => undefined,
+        product: () => undefined,
       };
+      const taught = teacher && { model: its!, mix: teacher.mix, hidden: teacher.hidden ?? 0 };
+      const scene = { gpu, plan, buffers, model, teacher: taught };
+      const clear = new Program(gpu);
+      for (const buffer of held.gradients.buffers) clear.clear(buffer);
+      const recorded = {
+        clear,
+        train: recordTraining(scene),
+        update: recordUpdate(gpu, held, buffers.others),
+        evaluate: recordEvaluation(scene),
+      };
+      const programs = Object.fromEntries(
+        await Promise.all(
+          Object.entries(recorded).map(async ([name, program]) => [name, await program.finish()] as const),
+        ),
+      ) as Programs;
+      return new Trainer({ gpu, ledger, plan, spec, start, options, held, others: buffers.others, programs });
+    } catch (error) {
+      ledger.releaseAll();
+      throw error;
     }
-    const mix = teacher?.mix ?? 0;
-    this.#loss = jax.jit((p: Params, x: Tensor, y: Tensor, w: Tensor, c: Constants) =>
-      crossEntropy(forward(p, x, c, spec), y, w),
+  }
+
+  private constructor(made: {
+    gpu: Gpu;
+    ledger: Ledger;
+    plan: Plan;
+    spec: ModelSpec;
+    start: Start;
+    options: TrainerOptions;
+    held: Held;
+    others: TrainingBuffers['others'];
+    programs: Programs;
+  }) {
+    const { plan, spec, start, options } = made;
+    this.spec = spec;
+    this.#gpu = made.gpu;
+    this.#ledger = made.ledger;
+    this.#plan = plan;
+    this.#schedule = options.schedule;
+    this.#hidden = options.teacher?.hidden ?? 0;
+    this.#held = made.held;
+    this.#others = made.others;
+    this.#programs = made.programs;
+    this.#step = start.step ?? 0;
+    const changes = plan.trained.spots;
+    this.#still = Object.fromEntries(
+      ownTensors(spec).flatMap(({ name }) => (changes.has(name) ? [] : [[name, start.weights[name]!]])),
     );
-    this.#gradients = jax.jit(
-      (p: Params, x: Tensor, y: Tensor, w: Tensor, c: Constants, teacherLogits: Tensor[]): [Tensor, Params] =>
-        jax.valueAndGrad((params: Params) => {
-          const logits = forward(params, x, c, spec);
-          return teacherLogits[0]
-            ? distillation(logits, teacherLogits[0], y, w, mix)
-            : crossEntropy(logits, y, w);
-        })(p) as [Tensor, Params],
-    );
-    this.#update = jax.jit(adamW) as typeof adamW;
   }
 
   /** Steps done. */
@@ -123,50 +274,143 @@ export class Trainer {
     return this.#step;
   }
 
+  /** Bytes that it holds on the GPU. */
+  get bytes(): number {
+    return this.#ledger.bytes();
+  }
+
   /** One step of AdamW on a batch. */
   async train(batch: Batch): Promise<StepResult> {
-    const inputs = inputsOf(batch);
-    const teacher = this.#teacher;
-    const teacherLogits = teacher
-      ? [teacher.logits(tree.ref(teacher.params), inputs[0].ref, tree.ref(teacher.constants))]
-      : [];
-    const [loss, gradients] = this.#gradients(
-      tree.ref(this.#params),
-      ...inputs,
-      tree.ref(this.#constants),
-      teacherLogits,
-    );
+    const { results, hyper } = this.#others;
     const step = this.#step + 1;
-    const hyper = hyperparameters(learningRateAt(this.#schedule, step), step);
-    const [params, moments, norm] = this.#update(this.#params, gradients, this.#moments, hyper);
-    this.#params = params;
-    this.#moments = moments;
-    this.#step = step;
-    return { loss: (await loss.data())[0]!, norm: (await norm.data())[0]! };
+    const rate = this.rateFactor * learningRateAt(this.#schedule, step);
+    this.#gpu.device.queue.writeBuffer(hyper, 0, packHyper({ ...ADAM_W, rate, step }));
+    this.#programs.clear();
+    this.#eachPart(batch, this.#programs.train);
+    this.#programs.update();
+    const count = this.#plan.accumulate * this.#plan.windows.rows;
+    const found = await this.#read(results, count, hyper);
+    const factor = found[count + FACTOR_AT]!;
+    const loss = found.subarray(0, count).reduce((sum, value) => sum + value, 0);
+    const finite = factor > 0 && Number.isFinite(loss);
+    if (finite) this.#step = step;
+    return { loss, norm: factor > 0 ? found[count + NORM_AT]! : Number.NaN, finite };
   }
 
   /** Weighted cross-entropy of a batch, nats; changes nothing. */
   async loss(batch: Batch): Promise<number> {
-    const loss = this.#loss(tree.ref(this.#params), ...inputsOf(batch), tree.ref(this.#constants));
-    return (await loss.data())[0]!;
+    const count = this.#eachPart(batch, this.#programs.evaluate);
+    const found = await this.#read(this.#others.results, count);
+    return found.reduce((sum, value) => sum + value, 0);
   }
 
-  weights(): Promise<CpuWeights> {
-    return toCpu(this.#params, this.spec);
+  /** Runs a program for each micro-batch; its rows' losses go into the results. @returns rows of all */
+  #eachPart({ rows, length, tokens, targets, weights }: Batch, run: () => void): number {
+    const { windows, accumulate } = this.#plan;
+    const parts = (rows * length) / windows.rows;
+    if (length !== windows.length || !Number.isInteger(parts) || parts > accumulate)
+      throw new ShishuError(
+        'bad-argument',
+        `A batch of ${rows} x ${length} tokens is not what the trainer was made for.`,
+        {
+          details: { rows, length, expected: (accumulate * windows.rows) / windows.length },
+        },
+      );
+    const { queue } = this.#gpu.device;
+    const others = this.#others;
+    const total = weights.reduce((sum, weight) => sum + weight, 0);
+    for (let part = 0; part < parts; part++) {
+      const slice = [part * windows.rows, (part + 1) * windows.rows] as const;
+      const ids = tokens.subarray(...slice);
+      const shares = weights.slice(...slice).map((weight) => weight / total);
+      queue.writeBuffer(others.tokens, 0, ids);
+      queue.writeBuffer(others.targets, 0, targets.subarray(...slice));
+      queue.writeBuffer(others.rowWeights, 0, shares);
+      if (others.hiddenWeights)
+        queue.writeBuffer(
+          others.hiddenWeights,
+          0,
+          shares.map((share) => share * this.#hidden),
+        );
+      if (others.runs) {
+        const { runs, order } = runsOf(ids);
+        queue.writeBuffer(others.runs, 0, runs);
+        queue.writeBuffer(others.order, 0, order);
+      }
+      run();
+      const encoder = this.#gpu.device.createCommandEncoder();
+      const bytes = 4 * windows.rows;
+      encoder.copyBufferToBuffer(others.losses, 0, others.results, part * bytes, bytes);
+      queue.submit([encoder.finish()]);
+    }
+    return parts * windows.rows;
+  }
+
+  /** Reads numbers, and those that a step went by behind them. */
+  async #read(results: GPUBuffer, count: number, hyper?: GPUBuffer): Promise<Float32Array> {
+    const more = hyper ? HYPER_SIZE : 0;
+    if (hyper) {
+      const encoder = this.#gpu.device.createCommandEncoder();
+      encoder.copyBufferToBuffer(hyper, 0, results, 4 * count, 4 * more);
+      this.#gpu.device.queue.submit([encoder.finish()]);
+    }
+    try {
+      return new Float32Array(await readBuffer(this.#gpu, results, 0, 4 * (count + more)));
+    } catch (error) {
+      throw await lossOr(this.#gpu, error);
+    }
+  }
+
+  /** The model as it is now, whole. */
+  async weights(): Promise<CpuWeights> {
+    return inOrder(this.spec, mergedWeights(this.#plan.set, await this.#all()));
+  }
+
+  async #all(): Promise<CpuWeights> {
+    return { ...this.#still, ...(await this.#held.trained.read(this.#gpu)) };
   }
 
   async snapshot(): Promise<Snapshot> {
-    const { first, second } = this.#moments;
+    const { first, second } = this.#held;
     return {
       step: this.#step,
-      weights: await toCpu(this.#params, this.spec),
-      first: await toCpu(first, this.spec),
-      second: await toCpu(second, this.spec),
+      weights: await this.#all(),
+      first: await first.read(this.#gpu),
+      second: await second.read(this.#gpu),
     };
   }
 
   dispose(): void {
-    for (const params of [this.#params, this.#moments, this.#constants]) tree.dispose(params);
-    if (this.#teacher) tree.dispose([this.#teacher.params, this.#teacher.constants]);
+    this.#ledger.releaseAll();
   }
+}
+
+/** In the order of the spec. */
+const inOrder = (spec: ModelSpec, weights: CpuWeights): CpuWeights =>
+  Object.fromEntries(ownTensors(spec).map(({ name }) => [name, weights[name]!]));
+
+/** The gradient's norm, and the step of AdamW that goes by it. */
+function recordUpdate(
+  gpu: Gpu,
+  { trained, gradients, first, second }: Held,
+  others: TrainingBuffers['others'],
+): Program {
+  const program = new Program(gpu);
+  const { recorder } = program;
+  const { sums, hyper } = others;
+  const { buffers } = trained.layout;
+  for (const [slot, { count }] of buffers.entries())
+    sumOfSquares(recorder, { x: gradients.buffers[slot]!, count, into: sums, slot });
+  clip(recorder, { sums, slots: buffers.length, hyper });
+  for (const [i, { count, decays }] of buffers.entries())
+    adamW(recorder, {
+      weights: trained.buffers[i]!,
+      gradient: gradients.buffers[i]!,
+      first: first.buffers[i]!,
+      second: second.buffers[i]!,
+      count,
+      hyper,
+      decays,
+    });
+  return program;
 }

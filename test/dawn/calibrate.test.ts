@@ -2,8 +2,11 @@
 import { describe, expect, test } from 'vitest';
 import { calibrate, install } from '../../src/convert/calibrate.ts';
 import { makeCapture } from '../../src/convert/capture.ts';
+import { fit } from '../../src/convert/fit.ts';
 import type { LinearMap } from '../../src/convert/linear-map.ts';
-import { makeAccumulator } from '../../src/convert/moments.ts';
+import { addWindow, MomentSums } from '../../src/convert/moments.ts';
+import { Stack } from '../../src/convert/stack.ts';
+import { stride } from '../../src/kernels/tensor.ts';
 import { pruned } from '../../src/model/prune.ts';
 import { attentionOf } from '../../src/model/spec.ts';
 import { apply, momentsOf, type Pair } from '../reference/moments.ts';
@@ -80,35 +83,30 @@ function normalised(x: Float64Array, eps: number): Float64Array {
 }
 
 describe('moments', () => {
-  test.each([false, true])('are those of the captured states; of another input: %s', (other) =>
+  test('are those of the captured states', () =>
     withParent(
       'llama',
       async ({ runner, plan, spec }, model) => {
         const { hiddenSize: d, rmsNormEps: eps } = spec;
         const map = someMap(d);
-        const layers = other ? [2] : [1, 2];
+        const layers = [1, 2];
         for (const layer of [0, ...layers]) install(runner, layer, map);
-        const student = other ? pruned(plan, { 0: 'linear' }, new Set([0])) : undefined;
         const taken = new Map(layers.map((layer) => [layer, [] as Pair[]]));
-        const teacher = await makeCapture(runner, plan, layers);
-        const input = student && (await makeCapture(runner, student, layers));
-        const accumulator = await makeAccumulator(runner, plan, layers, student);
+        const capture = await makeCapture(runner, plan, layers);
+        const stack = new Stack(runner);
+        const sums = await MomentSums.make(runner, stack.rows, layers);
         // The second time it begins anew.
         for (const windows of [windowsFor(model), windowsFor(model).slice(1)]) {
           for (const tokens of taken.values()) tokens.length = 0;
           for (const window of windows) {
-            const inputs: Float64Array[] = [];
-            await input?.run(window, (_, position, { x }) => {
-              inputs[position] = normalised(x, eps);
-            });
-            await teacher.run(window, (layer, position, { x, a, guess }) => {
+            await capture.run(window, (layer, _, { x, a, guess }) => {
               const own = normalised(x, eps);
               expect(apart(guess, apply(map, own))).toBeLessThan(1e-5);
-              taken.get(layer)!.push({ z: inputs[position] ?? own, a: a.slice() });
+              taken.get(layer)!.push({ z: own, a: a.slice() });
             });
-            await accumulator.run(window);
+            await addWindow(sums, stack, plan, layers, window);
           }
-          const found = await accumulator.take();
+          const found = await sums.take();
           for (const layer of layers) {
             const expected = momentsOf(d, taken.get(layer)!);
             const own = found.get(layer)!;
@@ -121,7 +119,61 @@ describe('moments', () => {
         }
       },
       { chunk: 16 },
-    ),
+    ));
+
+  test.each([1, 2])(
+    'of %i inputs, one map after the other, are of what leads from the child to the parent',
+    (inputs) =>
+      withParent(
+        'llama',
+        async ({ runner, plan, spec }, model) => {
+          const { hiddenSize: d, rmsNormEps: eps } = spec;
+          const windows = {
+            calibration: Array.from({ length: 8 }, (_, i) => randomTokens(model.spec, 37, 20 + i)),
+            choosing: windowsFor(model),
+          };
+          const before = runner.ledger.byPurpose();
+          const fits = await calibrate(runner, plan, windows, [0, 2], { sequential: true, inputs });
+          // Nothing is left but two maps.
+          const left = runner.ledger.byPurpose().weights - before.weights;
+          expect(left).toBe(2 * 4 * (d * stride(inputs * d) + d));
+          const capture = await makeCapture(runner, plan, [2]);
+          const child = await makeCapture(runner, pruned(plan, { 0: 'linear' }, new Set([0])), [2]);
+          const pairsIn = async (set: number[][]): Promise<Pair[]> => {
+            const pairs: Pair[] = [];
+            for (const window of set) {
+              const behind: Float64Array[] = [];
+              await capture.run(window, (_, position, { x, a }) => {
+                behind[position] = x.map((value, i) => value + a[i]!);
+              });
+              let last: Float64Array = new Float64Array(d);
+              await child.run(window, (_, position, { x }) => {
+                const own = normalised(x, eps);
+                const z = inputs === 1 ? own : Float64Array.of(...own, ...last);
+                last = own;
+                pairs.push({ z, a: behind[position]!.map((value, i) => value - x[i]!) });
+              });
+            }
+            return pairs;
+          };
+          const sets = [await pairsIn(windows.calibration), await pairsIn(windows.choosing)];
+          const [calibration, choosing] = sets.map((pairs) => momentsOf(d, pairs));
+          const expected = fit(calibration!, choosing!);
+          const found = fits.get(2)!;
+          expect(found.alpha).toBe(expected.alpha);
+          expect(found.r2).toBeCloseTo(expected.r2, 4);
+          expect(apart(found.W, expected.W)).toBeLessThan(2e-3);
+          // The map on the GPU sees as many positions as it was fitted to, in chunks too.
+          const [window] = windows.calibration;
+          const guesses: Float64Array[] = [];
+          await child.run(window!, (_, position, { guess }) => {
+            guesses[position] = guess.slice();
+          });
+          const own = sets[0]!.slice(0, window!.length).map(({ z }) => apply(found, z));
+          for (const [i, guess] of guesses.entries()) expect(apart(guess, own[i]!)).toBeLessThan(1e-4);
+        },
+        { chunk: 16 },
+      ),
   );
 
   test('that do not all fit at once take another pass, and nothing is left of them', () =>

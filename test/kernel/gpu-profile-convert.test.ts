@@ -35,7 +35,7 @@ async function converted(profile: Profile) {
   const source = memorySource({ ...tinyFiles(tiny), ...charTokenizerFiles() });
   return withOnGpu(source, gpuOptions, async (parent) => {
     expect(parent.runner.parts.gpu.profile).toBe(profile);
-    const { analysis } = await analyze(parent.runner, parent.plan, windows, { storedBytes: 4 });
+    const { analysis } = await analyze(parent, windows, { storedBytes: 4 });
     const stage = async () => stageMemory('child');
     const options = { keepAttention: 1, linear: true };
     const report = await convert(parent, async () => windows, stage, options, gpuOptions);

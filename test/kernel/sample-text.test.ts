@@ -1,43 +1,89 @@
-// Text that a model samples to be calibrated on.
+// Text that a model samples, to be calibrated on or healed with: several at once.
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { samplerOf, sampleText } from '../../src/convert/sample-text.ts';
-import { makeRunner } from '../../src/engine/engine.ts';
-import type { Runner } from '../../src/engine/runner.ts';
-import { openCheckpoint } from '../../src/formats/checkpoint.ts';
+import { sampleTexts } from '../../src/convert/sample-text.ts';
+import { loadModel } from '../../src/engine/engine.ts';
+import type { EngineModel } from '../../src/engine/model-interface.ts';
+import { loadTokenizer, type Tokenizer } from '../../src/formats/tokenizer.ts';
 import type { Gpu } from '../../src/gpu/device.ts';
-import { fillFromCheckpoint } from '../../src/model/load.ts';
-import { planOf, tensorsOf } from '../../src/model/spec.ts';
+import { charTokenizerFiles } from '../support/char-tokenizer.ts';
 import { openTestGpu } from '../support/gpu-features.ts';
 import { memorySource } from '../support/memory-source.ts';
 import { tinyFiles, tinyModel } from '../support/tiny-models.ts';
 
-const { spec, ...tiny } = tinyModel('llama', 7);
-const plan = planOf(spec);
+/** Its control token ends texts, and opens and closes the turns of chats. */
+const CHATS =
+  "{% for m in messages %}{{ '</s>' + m.role[0] + m.content + '</s>' }}{% endfor %}{% if add_generation_prompt %}{{ '</s>a' }}{% endif %}";
+const tiny = tinyModel('llama', 7);
+const source = memorySource({
+  ...tinyFiles(tiny),
+  ...charTokenizerFiles(tiny.spec.vocabSize),
+  'tokenizer_config.json': JSON.stringify({ eos_token: '</s>', chat_template: CHATS }),
+});
 let gpu: Gpu;
-let runner: Runner;
+let model: EngineModel;
+let tokenizer: Tokenizer;
 beforeAll(async () => {
   gpu = await openTestGpu();
-  const specs = tensorsOf(spec);
-  const checkpoint = await openCheckpoint(memorySource(tinyFiles({ spec, ...tiny })), specs);
-  const size = { dtype: 'f32', kv: 'f32', contextLength: 32, batch: 1 } as const;
-  runner = await makeRunner(gpu, spec, size, (fill) => fillFromCheckpoint(gpu, fill, checkpoint, specs));
+  const options = { contextLength: 32, batch: 4, selfTest: false, tune: false } as const;
+  model = await loadModel(source, options, { device: gpu.device });
+  tokenizer = await loadTokenizer(source, tiny.spec.vocabSize);
 });
-afterAll(() => {
-  runner.ledger.releaseAll();
+afterAll(async () => {
+  await model.dispose();
   gpu.close();
 });
 
-test('is as long as asked, without the tokens that end replies, and the same for a seed', async () => {
-  const options = { tokens: 70, length: 20, bos: 1, stopTokenIds: [2, 3, 4], seed: 5 };
-  const ids = await sampleText(samplerOf(runner, plan), options);
-  expect(ids.length).toBe(70);
-  expect(ids.some((id) => options.stopTokenIds.includes(id))).toBe(false);
-  expect(new Set(ids).size).toBeGreaterThan(10);
-  expect(await sampleText(samplerOf(runner, plan), options)).toEqual(ids);
+async function first(count: number, options: Parameters<typeof sampleTexts>[1]) {
+  const texts: { index: number; ids: number[] }[] = [];
+  for await (const text of sampleTexts(model, options)) if (texts.push(text) === count) break;
+  return texts;
+}
+
+test('is no longer than asked, ends where the model ends it, and is the same for a seed, from any text on', async () => {
+  const texts = await first(12, { length: 20, seed: 5 });
+  const { bosTokenId, eosTokenIds } = model.info.spec;
+  const begin = bosTokenId ?? eosTokenIds[0]!;
+  for (const { ids } of texts) {
+    expect(ids[0]).toBe(begin);
+    expect(ids.length).toBeGreaterThan(1);
+    expect(ids.length).toBeLessThanOrEqual(20);
+    expect(ids.slice(1, -1).some((id) => id === begin || eosTokenIds.includes(id))).toBe(false);
+  }
+  expect(new Set(texts.flatMap(({ ids }) => ids)).size).toBeGreaterThan(10);
+  const from = texts[5]!.index;
+  expect(await first(7, { length: 20, seed: 5, first: from })).toEqual(texts.slice(5));
+  expect(await first(12, { length: 20, seed: 6 })).not.toEqual(texts);
 });
 
-test('a model that only ends its replies is refused, not asked for ever', async () => {
-  const stopTokenIds = Array.from({ length: spec.vocabSize }, (_, id) => id);
-  const asked = sampleText(samplerOf(runner, plan), { tokens: 8, length: 8, bos: 1, stopTokenIds, seed: 1 });
-  await expect(asked).rejects.toMatchObject({ code: 'unsupported', details: { replies: 64 } });
+test('every other text is a chat through the template: its own question, then its answer', async () => {
+  const texts = await first(12, { length: 30, seed: 3, tokenizer });
+  const chats = texts.filter(({ index }) => index % 2 === 1);
+  expect(chats.length).toBeGreaterThan(1);
+  for (const { ids } of chats) {
+    const [before, question, between, answer] = tokenizer
+      .decode(ids, { skipSpecialTokens: false })
+      .split('</s>');
+    expect([before, between]).toEqual(['', '']);
+    expect(question).toMatch(/^u./);
+    expect(answer).toMatch(/^a./);
+  }
+});
+
+test('a model that only ends its texts is refused, not asked for ever', async () => {
+  const { spec } = model.info;
+  const eosTokenIds = Array.from({ length: spec.vocabSize }, (_, id) => id);
+  const info = { ...model.info, spec: { ...spec, eosTokenIds } };
+  const ending = { info, generate: model.generate.bind(model) } as unknown as EngineModel;
+  const asked = async (): Promise<void> => {
+    for await (const _ of sampleTexts(ending, { length: 8, seed: 1 }));
+  };
+  await expect(asked()).rejects.toMatchObject({ code: 'unsupported', details: { replies: 64 } });
+});
+
+test('stops when it is told to', async () => {
+  const stop = new AbortController();
+  const asked = async (): Promise<void> => {
+    for await (const _ of sampleTexts(model, { length: 30, seed: 1, signal: stop.signal })) stop.abort();
+  };
+  await expect(asked()).rejects.toMatchObject({ code: 'aborted' });
 });

@@ -123,7 +123,7 @@ function mixing(
   const at = `model.layers.${layer}`;
   const some = (kind: Block['kind']): boolean => kinds.includes(kind);
   const { mixer } = spec.blocks[layer]!;
-  if (mixer.kind === 'conv') return shortConv(spec, mixer, x, get, find);
+  if (mixer.kind === 'conv') return scaled(shortConv(spec, mixer, x, get, find), spec.scales?.residual);
   if (!some('attention') && !some('linear')) return undefined;
   if (kinds.lastIndexOf('attention') >= 0 && !kinds.slice(0, kinds.lastIndexOf('attention')).every(attends))
     throw new Error(`a position of layer ${layer} attends to one that wrote no K and V`);
@@ -131,18 +131,37 @@ function mixing(
     mixer.kind === 'attention' && some('attention')
       ? selfAttention(spec, mixer, context, x, get, find)
       : undefined;
+  const inputs = mixer.kind === 'linear' ? mixer.inputs : 1;
   const mapped = some('linear')
-    ? linearMap(d, `${at}.linear_attn`, rmsNorm(x, d, undefined, eps), get, find)
+    ? linearMap(d, `${at}.linear_attn`, lastInputs(rmsNorm(x, d, undefined, eps), d, inputs), get, find)
     : undefined;
-  const of = { attention: attended, linear: mapped, conv: undefined, mlp: undefined };
+  // A map gives what is added as it is.
+  const of = {
+    attention: attended && scaled(attended, spec.scales?.residual),
+    linear: mapped,
+    conv: undefined,
+    mlp: undefined,
+  };
   return x.map((_, i) => of[kinds[Math.floor(i / d)]!]?.[i] ?? 0);
 }
 
-/** `W z + b` of z `(tokens, hidden)`; W whole, or two factors. */
+/** Each row behind itself as many earlier ones as make `inputs`; zeros where there are none. */
+function lastInputs(z: Float32Array, d: number, inputs = 1): Float32Array {
+  const rows = new Float32Array(z.length * inputs);
+  for (let position = 0; position < z.length / d; position++)
+    for (let back = 0; back < Math.min(inputs, position + 1); back++)
+      rows.set(z.subarray((position - back) * d, (position - back + 1) * d), (position * inputs + back) * d);
+  return rows;
+}
+
+/** `W z + b` of z `(tokens, inputs * hidden)`; W whole, or two factors. */
 function linearMap(d: number, at: string, z: Float32Array, get: Lookup, find: OptionalLookup): Float32Array {
+  const columns = (matrix: Float32Array, rows: number): number => matrix.length / rows;
   const down = find(`${at}.down.weight`);
-  if (!down) return linear(z, get(`${at}.weight`), d, get(`${at}.bias`));
-  return linear(linear(z, down, d), get(`${at}.up.weight`), down.length / d, get(`${at}.up.bias`));
+  const up = get(down ? `${at}.up.weight` : `${at}.weight`);
+  const bias = get(down ? `${at}.up.bias` : `${at}.bias`);
+  const rank = columns(up, d);
+  return linear(down ? linear(z, down, columns(down, rank)) : z, up, rank, bias);
 }
 
 const attends = (kind: Block['kind']): boolean => kind === 'attention';
@@ -214,7 +233,7 @@ export function referenceScheduled(
   for (const [i, block] of plans[0]!.entries()) {
     const kinds = plans.map((plan) => plan[i]!.kind);
     const mixed = mixing(spec, kinds, block.layer, context, x, get, find);
-    if (mixed) x = add(x, scaled(mixed, scales.residual));
+    if (mixed) x = add(x, mixed);
     x = add(x, scaled(mlpHalf(spec, block, x, get, find), scales.residual));
   }
   const n = rmsNorm(x, d, get(spec.norm), spec.rmsNormEps);

@@ -109,7 +109,8 @@ export function shadersOf(
   for (const weight of [weights.embed, weights.mlp.get(0)!.down])
     for (const part of weight.parts.filter(({ dtype }) => dtype in VALUE_FORMATS))
       synthesise(recorder, { weight, part, seed: 1, uniform: () => any });
-  for (const layer of weights.linear.keys()) recordLinear(parts, recorder, layer, hidden, 'many');
+  for (const layer of weights.linear.keys())
+    recordLinear(parts, recorder, { layer, rows: any, to: hidden, width: 'many' });
   norm(on, tuning, recorder, { label: 'z', x: scratch.x, out: any, eps: 1e-6, head: false, step });
   pool(recorder, { x: scratch.x, spans: any, out: any, step });
   const to = { G: any, C: any, vectors: any, odd: any };

@@ -22,6 +22,7 @@ import { TOP_SLICES } from '../../src/kernels/tops.ts';
 import { all, BYTES, placesOf, twinLaunch } from '../../src/kernels/twin.ts';
 import { packBlocks } from '../../src/model/pack.ts';
 import { FORMATS, type WeightDtype } from '../../src/quant/index.ts';
+import { runsOf } from '../../src/train/kernels/embed.ts';
 import { randomBlocks } from './gguf-file.ts';
 import {
   contextOf,
@@ -176,6 +177,10 @@ function contentOf(
       }
       case 'chosen':
         return words((i) => [2, 0, 3][i % 3]!);
+      case 'order':
+      case 'runs':
+        return runsOf(all(constants.ROWS!).map((row) => (row * row) % 5))[name];
+      case 'tokens':
       case 'targets':
       case 'sampled':
         return words(() => below(constants.VOCAB!));
@@ -183,6 +188,16 @@ function contentOf(
         return words(() => below(5));
       case 'mask':
         return words(() => below(2 ** 32));
+      case 'row_weights':
+        return floats().map((value, i) => (i % 3 === 1 ? 0 : value));
+      case 'hyper': {
+        const values = [0.01, 1.9, 1.1, 0.1, 0.9, 0.95, 1e-6, 1, 0.5, 3];
+        return Float32Array.from({ length: count }, (_, i) => values[i] ?? 0);
+      }
+      case 'parts':
+        return floats().map(Math.abs);
+      case 'second':
+        return floats().map(Math.abs);
       case 'odd':
         return words(() => 0);
       case 'weight':
@@ -249,7 +264,14 @@ function caseOf(kernel: Kernel, fixed: Fixed, odd: Odd): KernelCase {
   const most = Math.max(...all(rows).map((row) => rowOf(spec, row, rows)[2]!));
   const context = 'CONTEXT' in kernel.sizes ? Math.min(contextOf(kernel), most + 1) : most + 1;
   const step: StepShape = { rows, first: 1, count: rows - 2, next: 1, context };
-  const items = kernel.name === 'synthesise' ? 130 : kernel.name.startsWith('lora') ? 4096 : odd.cols;
+  const items =
+    kernel.name === 'synthesise'
+      ? 130
+      : kernel.name.startsWith('lora')
+        ? 4096
+        : kernel.name.endsWith('_loss')
+          ? odd.rows
+          : odd.cols;
   const random = mulberry32(7);
   const asked: Launch = { ...askedOf(spec), step, items };
   const before: KernelCase['before'] = new Map();

@@ -97,6 +97,12 @@ export const HEADS: readonly Partial<Odd>[] = [
 /** Kernels that take more rows at a time. */
 const ROWS: Record<string, number> = {
   matmul: 67,
+  'train/matmul': 67,
+  'train/norm': 35,
+  'train/norm_backward': 35,
+  'train/attention': 66,
+  'train/attention_queries': 66,
+  'train/attention_keys': 66,
   attention_tiled: 45,
   norm: 35,
   slices: 5,
@@ -134,6 +140,12 @@ function vocabOf({ odd, fixed }: Place): number {
   return fixed.TRIPS === undefined ? odd.vocab : 11 * odd.vocab + 3;
 }
 
+/** Positions that a linear map sees. */
+const inputsOf = ({ odd }: Pick<Place, 'odd'>): number => 2 + (odd.rows % 3);
+/** Some numbers, as many as are read at a time or more. */
+const ofNumbers = ({ fixed }: Place, count: number): number =>
+  fixed.NUMBERS === 'by_four' ? 4 * Math.ceil(count / 4) : count - ((count + 1) % 2);
+
 /** Each constant that is a size. */
 export const SIZES: Record<string, (place: Place) => number> = {
   K: colsOf,
@@ -150,14 +162,33 @@ export const SIZES: Record<string, (place: Place) => number> = {
           : qkvRows(place),
     ),
   SEEN_STRIDE: ({ odd }) => stride(odd.cols),
+  Z_STRIDE: ({ odd }) => stride(odd.cols),
+  INPUTS: inputsOf,
+  A_STRIDE4: () => 16,
+  M: rowsOf,
+  ROWS: rowsOf,
+  COLS: ({ odd }) => odd.cols,
+  SLICE: () => 4,
+  HALF: ({ odd }) => odd.headDim / 2,
+  D4: ({ odd }) => odd.headDim / 4,
+  SCALE: () => 0.3,
+  LENGTH: (place) => rowsOf(place) / (rowsOf(place) % 2 ? 1 : 2),
+  COUNT: (place) => ofNumbers(place, 37 * place.odd.rows),
+  HIDDEN: (place) => ofNumbers(place, place.odd.cols),
+  MIX: () => 0.7,
+  BY: () => 1.5,
   N(place) {
+    if (place.kernel.texts) return place.odd.outputs;
     // A part of a weight: of q, k and v the first head is another's.
     if (isQkv(place)) return qkvRows(place) - place.odd.headDim;
     return place.fixed.OUT === 'out_swiglu' ? 2 * place.odd.outputs : place.odd.outputs;
   },
   ROW0: (place) => (isQkv(place) ? place.odd.headDim : 8),
   BIAS_AT: (place) => (place.fixed.NORM || place.fixed.RANGED ? gainSize(colsOf(place)) : 0),
-  OUT_STRIDE: ({ odd, kernel }) => stride(kernel.name === 'conv' ? odd.cols : 8 + odd.outputs),
+  OUT_STRIDE: ({ odd, kernel }) =>
+    kernel.name === 'inputs'
+      ? stride(inputsOf({ odd }) * odd.cols)
+      : stride(kernel.name === 'conv' ? odd.cols : 8 + odd.outputs),
   EPS: () => 0.05,
   FACTOR: () => 1.5,
   HEADS: ({ odd }) => odd.heads,
@@ -179,7 +210,7 @@ export const SIZES: Record<string, (place: Place) => number> = {
   // Where sequences are not split, there is nothing to add up.
   WIDE_FROM: ({ odd, kernel }) => (kernel.name === 'attention_reduce' ? 99 : odd.wideFrom),
   WINDOW: windowOf,
-  VOCAB: vocabOf,
+  VOCAB: (place) => (place.fixed.NUMBERS ? ofNumbers(place, place.odd.vocab) : vocabOf(place)),
   STRIDE4: (place) => stride('VOCAB' in place.kernel.sizes ? vocabOf(place) : place.odd.cols) / 4,
   MASK_WORDS: (place) => Math.ceil(vocabOf(place) / 32),
   TOP: ({ odd }) => odd.top,

@@ -140,19 +140,20 @@ const CONFIGS = {
   /** Blocks of every kind in no order; MLPs shared across other blocks, also by blocks that attend. */
   scattered: {
     ...common,
-    model_type: 'shishu-llama',
+    model_type: 'shishu',
+    parent_model_type: 'qwen3',
     hidden_size: 44,
-    intermediate_size: 52,
-    intermediate_size_mlp: 92,
+    intermediate_size: 92,
+    num_hidden_layers: 8,
     layer_types: [
-      'mlp_only',
+      'mlp',
       'full_attention',
-      'linear_map',
+      'linear',
       'full_attention',
-      'mlp_only',
-      'linear_map',
+      'mlp',
+      'linear',
       'full_attention',
-      'mlp_only',
+      'mlp',
     ],
     shared_mlps: [
       [1, 6],
@@ -162,7 +163,6 @@ const CONFIGS = {
     num_key_value_heads: 2,
     head_dim: 12,
     vocab_size: 131,
-    use_qk_norm: true,
     tie_word_embeddings: true,
   },
 } satisfies Record<string, Record<string, unknown>>;

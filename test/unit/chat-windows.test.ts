@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { toyCorpus } from '../../demo/corpus/chats.ts';
 import { chatWindows } from '../../src/convert/chat-windows.ts';
+import type { TokenWindows } from '../../src/convert/windows.ts';
 import { openFolder } from '../../src/formats/node-folder.ts';
 import { loadTokenizer } from '../../src/formats/tokenizer.ts';
 import { knowsChatFormat } from '../../src/train/chat-format.ts';
@@ -20,8 +21,10 @@ it('knows the tokenizers of the chat format', async () => {
 it('packs whole chats into windows, held-out ones apart from those for calibration and healing', async () => {
   const options = { tokens: 2000, healing: 3000, length: 128, seed: 1 };
   const windows = await chatWindows(await openFolder(parent), toyCorpus, options);
-  const { calibration, choosing, test, healing } = windows;
-  const count = (set: number[][]): number => set.reduce((sum, window) => sum + window.length, 0);
+  const { calibration, choosing, test, healing: mixture } = windows;
+  expect(mixture).toHaveLength(1);
+  const healing = mixture[0]!.windows;
+  const count = (set: TokenWindows): number => set.reduce((sum, window) => sum + window.length, 0);
   for (const [set, least] of [
     [calibration, 1400],
     [choosing, 200],

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { childConfig, childTensors } from '../../src/convert/child.ts';
+import { childTensors } from '../../src/convert/child.ts';
+import { childConfig } from '../../src/convert/child-config.ts';
 import { inUsualOrder, weightsInUsualOrder } from '../../src/convert/parent-tensors.ts';
 import { specOf } from '../../src/families/index.ts';
 import { openCheckpoint } from '../../src/formats/checkpoint.ts';
@@ -17,7 +18,7 @@ import { type ReferenceTensor, referenceLogits } from '../reference/forward.ts';
 import { difference } from '../support/family-fixtures.ts';
 import { memorySource, mobileR1, type TinyModelName, tinyFiles, tinyModel } from '../support/tiny-models.ts';
 
-const shape = { layers: [1], sharedPairs: 0, linear: false };
+const shape = { layers: [1], pairs: [], linear: false };
 const childOf = (json: Record<string, unknown>): { parent: ModelSpec; child: ModelSpec } => {
   const parent = specOf(json);
   return { parent, child: specOf(childConfig(json, parent, shape)) };
@@ -100,7 +101,7 @@ describe('the config of a child keeps what changes sums', () => {
     const { configJson } = tinyModel('llama', 1);
     const { rms_norm_eps: _, ...rest } = configJson as Record<string, unknown>;
     const json = { ...rest, model_type: 'lfm2', full_attn_idxs: [1] };
-    const error = { code: 'unsupported', message: expect.stringContaining('Short convolutions') };
+    const error = { code: 'unsupported', message: expect.stringContaining('a short convolution') };
     expect(() => childConfig(json, specOf(json), shape)).toThrowError(expect.objectContaining(error));
   });
 
@@ -108,14 +109,19 @@ describe('the config of a child keeps what changes sums', () => {
     const { configJson } = tinyModel('llama', 1);
     const json = { ...configJson, model_type: 'smollm3', num_hidden_layers: 8, no_rope_layer_interval: 4 };
     const of = (layers: number[]) => childConfig(json, specOf(json), { ...shape, layers });
-    expect(attentionOf(specOf(of([3, 7]))).size).toBe(6);
-    expect(() => of([3])).toThrow(/no place for the parent's rotary embeddings of block 7/);
+    // Not a run.
+    expect(of([3, 7])).toMatchObject({ model_type: 'shishu', no_rope_layer_interval: 4 });
+    expect(attentionOf(specOf(of([3, 7]))).get(2)!.rope).toBeDefined();
+    const last = attentionOf(specOf(of([3]))).get(7)!;
+    expect(last.rope).toBeUndefined();
+    const four = { ...json, num_hidden_layers: 4 };
+    expect(childConfig(four, specOf(four), { ...shape, layers: [3] }).model_type).toBe('shishu-llama');
   });
 
   test('of a ShishuLM with all of its attention: blocks that are no run', () => {
     const { configJson } = tinyModel('shishu', 1);
     const json = { ...configJson, num_decoder_front: 2, num_mlp: 0, num_mlp_shared: 0, num_decoder_end: 1 };
-    const scattered = { layers: [0, 2], sharedPairs: 0, linear: false };
+    const scattered = { layers: [0, 2], pairs: [], linear: false };
     const child = specOf(childConfig(json, specOf(json), scattered));
     expect(planOf(child).map(({ kind }) => kind)).toEqual(['mlp', 'attention', 'mlp']);
   });
@@ -132,26 +138,42 @@ describe('the config of a child keeps what changes sums', () => {
 test('blocks that are no run are listed by their types, with the pairs of neighbours that share', () => {
   const { configJson } = tinyModel('llama', 1);
   const json = { ...configJson, num_hidden_layers: 8 };
-  const scattered = { layers: [0, 2, 3, 5, 6, 7], sharedPairs: 2, linear: true, rank: 5 };
-  const config = childConfig(json, specOf(json), scattered);
-  expect(config.shared_mlps).toEqual([
+  const pairs = [
     [2, 3],
-    [5, 6],
-  ]);
-  const kinds = planOf(specOf(config)).map(({ kind, mlp }) => `${kind[0]}${mlp}`);
-  expect(kinds.join(' ')).toBe('l0 a1 l2 l2 a4 l5 l5 l7');
+    [6, 7],
+  ] as const;
+  const scattered = { layers: [0, 2, 3, 5, 6, 7], pairs, linear: true, rank: 5, inputs: 2 };
+  const config = childConfig(json, specOf(json), scattered);
+  expect(config).toMatchObject({ shared_mlps: pairs, linear_rank: 5, linear_inputs: 2 });
+  const spec = specOf(config);
+  const kinds = planOf(spec).map(({ kind, mlp }) => `${kind[0]}${mlp}`);
+  expect(kinds.join(' ')).toBe('l0 a1 l2 l2 a4 l5 l6 l6');
+  expect(spec.blocks[0]!.mixer).toMatchObject({
+    inputs: 2,
+    down: { rows: 5, cols: 80 },
+    up: { rows: 40, cols: 5 },
+  });
+  // 27 of 40 in two factors take more than the whole, of two inputs: 27 * (40 + 80) against 40 * 80.
+  const wide = childConfig(json, specOf(json), { ...scattered, rank: 27 });
+  expect(wide).not.toHaveProperty('linear_rank');
 });
 
-test('a parent that the layout cannot say is refused by what would be lost', () => {
+test('maps are no part of the public layout, nor are pairs behind others that do not share', () => {
+  const { configJson } = tinyModel('llama', 1);
+  const json = { ...configJson, num_hidden_layers: 6 };
+  const typeOf = (more: object) =>
+    childConfig(json, specOf(json), { layers: [1, 2, 3, 4], pairs: [], linear: false, ...more }).model_type;
+  expect(typeOf({})).toBe('shishu-llama');
+  expect(typeOf({ pairs: [[1, 2]] })).toBe('shishu-llama');
+  expect(typeOf({ pairs: [[3, 4]] })).toBe('shishu');
+  expect(typeOf({ linear: true })).toBe('shishu');
+});
+
+test('what the public layout would read as another model keeps the fields of its parent', () => {
   const { configJson } = tinyModel('llama', 1);
   const spec = specOf(configJson);
   const [{ mixer, feedForward }, ...rest] = spec.blocks as [BlockSpec];
   const rotated = { ...(mixer as AttentionMixer), rope: { theta: 0.5, scaling: { type: 'none' as const } } };
   const parent = { ...spec, blocks: [{ mixer: rotated, feedForward }, ...rest] };
-  expect(() => childConfig(configJson, parent, shape)).toThrowError(
-    expect.objectContaining({
-      code: 'unsupported',
-      details: expect.objectContaining({ field: 'rotary embeddings of block 0' }),
-    }),
-  );
+  expect(childConfig(configJson, parent, shape).model_type).toBe('shishu');
 });

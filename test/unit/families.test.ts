@@ -6,6 +6,7 @@ import { openCheckpoint } from '../../src/formats/checkpoint.ts';
 import { bytesToF32 } from '../../src/formats/float.ts';
 import { planOf, tensorsOf } from '../../src/model/spec.ts';
 import { referenceLogits } from '../reference/forward.ts';
+import { childFixture } from '../support/child-fixtures.ts';
 import { difference, FAMILY_FIXTURES, familyFixture } from '../support/family-fixtures.ts';
 import { memorySource } from '../support/memory-source.ts';
 
@@ -33,9 +34,23 @@ test.each(FAMILY_FIXTURES)('%s: logits are those of transformers', async (name) 
 test('each family is fetched by its model types, and what none reads is refused alike', async () => {
   const types = FAMILIES.flatMap(({ modelTypes }) => modelTypes);
   expect(Object.keys(FETCHED).sort()).toEqual([...types].sort());
+  // That of children is made with their parent's.
   for (const family of FAMILIES)
-    for (const type of family.modelTypes) expect(await FETCHED[type]!()).toBe(family);
-  for (const wrong of [7, {}, { model_type: 5 }, { model_type: 'mamba' }, { model_type: 'constructor' }]) {
+    for (const type of family.modelTypes)
+      if (type !== 'shishu') expect(await FETCHED[type]!({})).toBe(family);
+  const { 'config.json': child } = (await childFixture('gemma3')).files;
+  expect(await fetchSpecs(JSON.parse(child))).toEqual(specsOf(JSON.parse(child)));
+  const own = { ...JSON.parse(child), parent_model_type: 'shishu' };
+  const odd = { ...own, parent_model_type: ['llama'] };
+  for (const wrong of [
+    own,
+    odd,
+    7,
+    {},
+    { model_type: 5 },
+    { model_type: 'mamba' },
+    { model_type: 'constructor' },
+  ]) {
     let said: unknown;
     try {
       specsOf(wrong);

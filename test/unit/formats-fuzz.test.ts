@@ -141,12 +141,29 @@ describe('damaged files', () => {
     expect(refused).toBeGreaterThan(150);
   });
 
-  it('configs', async () => {
+  it.each<[string, object]>([
+    [
+      'shishu-llama',
+      { num_decoder_front: 2, num_mlp: 3, num_mlp_shared: 1, linear_layers: [3], linear_rank: 8 },
+    ],
+    [
+      'shishu',
+      {
+        parent_model_type: 'qwen3',
+        num_hidden_layers: 4,
+        layer_types: ['linear', 'full_attention', 'mlp', 'sliding_attention'],
+        parent_layer_types: ['full_attention', 'full_attention', 'sliding_attention', 'sliding_attention'],
+        use_sliding_window: true,
+        sliding_window: 8,
+        shared_mlps: [[0, 2]],
+        linear_rank: 8,
+        linear_inputs: 2,
+      },
+    ],
+  ])('configs of %s', async (model_type, stack) => {
     const spec = JSON.stringify({
-      model_type: 'shishu-llama',
-      num_decoder_front: 2,
-      num_mlp: 3,
-      num_mlp_shared: 1,
+      model_type,
+      ...stack,
       hidden_size: 32,
       num_attention_heads: 4,
       num_key_value_heads: 2,
@@ -154,9 +171,8 @@ describe('damaged files', () => {
       vocab_size: 100,
       rope_parameters: { rope_type: 'linear', factor: 2, rope_theta: 10000 },
       eos_token_id: [1, 2],
-      linear_layers: [3],
-      linear_rank: 8,
     });
+    specOf(JSON.parse(spec));
     const refused = await refusals(400, async (random) => {
       const source = bounded({
         'config.json': damage(random, spec),

@@ -1,16 +1,10 @@
-import { beforeAll, describe, expect, it } from 'vitest';
-import { childConfig } from '../../src/convert/child.ts';
-import { checkHealing, heal } from '../../src/convert/heal.ts';
+import { describe, expect, it } from 'vitest';
+import { childConfig } from '../../src/convert/child-config.ts';
+import { learningRateFor } from '../../src/convert/heal.ts';
+import { checkHealing, type HealOptions, lessMemoryText, planHealing } from '../../src/convert/heal-plan.ts';
+import { mixtureOf } from '../../src/convert/windows.ts';
 import { specOf } from '../../src/families/index.ts';
-import { openCheckpoint } from '../../src/formats/checkpoint.ts';
-import { encodeSafetensors } from '../../src/formats/safetensors.ts';
-import { type ModelSpec, ownTensors } from '../../src/model/spec.ts';
-import { BatchStream } from '../../src/train/batches.ts';
-import { initialWeights } from '../../src/train/model.ts';
-import { randomFrom } from '../../src/train/random.ts';
-import { startJax, Trainer } from '../../src/train/trainer.ts';
-import type { CpuWeights } from '../../src/train/weights.ts';
-import { memorySource } from '../support/memory-source.ts';
+import { trainingBytes } from '../../src/train/plan.ts';
 
 const LENGTH = 24;
 const json = {
@@ -26,120 +20,115 @@ const json = {
   eos_token_id: 0,
 };
 const parent = specOf(json);
-const shape = { layers: [1, 2], sharedPairs: 1, linear: true };
-const child = specOf(childConfig(json, parent, shape));
-
-/** Each token is given by the two before it, but for one in ten: what tells them apart takes attention. */
-function windowsFrom(seed: number, count: number): number[][] {
-  const random = randomFrom(seed);
-  return Array.from({ length: count }, () => {
-    const ids = [1, 2];
-    while (ids.length <= LENGTH)
-      ids.push(random() < 0.1 ? Math.floor(random() * 24) : (3 * ids.at(-1)! + 5 * ids.at(-2)! + 1) % 24);
-    return ids;
-  });
-}
-
-const text = windowsFrom(1, 120);
-const heldOut = windowsFrom(2, 32);
-const streamOf = (windows: number[][], rows: number): BatchStream =>
-  new BatchStream(
-    (i) => ({ ids: windows[i % windows.length]!, weights: Array.from({ length: LENGTH + 1 }, () => 1) }),
-    { rows, length: LENGTH, pad: 0 },
+const text = Array.from({ length: 120 }, (_, i) =>
+  Array.from({ length: LENGTH + 1 }, (_, j) => (i * j) % 24),
+);
+const healingText = { healing: mixtureOf(text), choosing: text.slice(0, 4) };
+const large = specOf({
+  ...json,
+  hidden_size: 576,
+  head_dim: 64,
+  num_attention_heads: 9,
+  num_key_value_heads: 3,
+  intermediate_size: 1536,
+  num_hidden_layers: 30,
+  vocab_size: 49152,
+});
+const childOf = (layers: number[]) =>
+  specOf(
+    childConfig(
+      {
+        ...json,
+        hidden_size: 576,
+        num_attention_heads: 9,
+        num_key_value_heads: 3,
+        head_dim: 64,
+        intermediate_size: 1536,
+        num_hidden_layers: 30,
+        vocab_size: 49152,
+      },
+      large,
+      { layers, pairs: [], linear: true },
+    ),
   );
-const schedule = { steps: 120, learningRate: 5e-3, warmUp: 10 };
 
-async function checkpointOf(spec: ModelSpec, weights: CpuWeights) {
-  const tensors = ownTensors(spec).map(({ name, shape }) => {
-    return { name, dtype: 'F32' as const, shape, data: weights[name]!.data };
+describe('what is trained goes by the memory there is', () => {
+  const child = childOf([7, 12, 17]);
+  const plan = (options: Partial<HealOptions>) =>
+    planHealing(large, child, healingText, { tokens: 60_000, ...options });
+
+  it('everything above the lowest changed block where it fits, then the changed blocks, then LoRA', () => {
+    const all = plan({});
+    expect(all).toMatchObject({ trained: 'all', lowest: 7, length: LENGTH, rows: 42 });
+    expect(all.rows * all.accumulate * LENGTH).toBeGreaterThan(1800);
+    expect(all.steps * all.rows * all.accumulate * (LENGTH + 1)).toBeGreaterThan(57_000);
+    const one = plan({ trained: 'all', rows: 1 });
+    expect(one.bytes).toBeLessThan(all.bytes);
+    // Fewer windows at once go before fewer weights.
+    expect(plan({ memory: one.bytes })).toMatchObject({ trained: 'all', rows: 1, accumulate: 78 });
+    const changed = plan({ memory: one.bytes - 1 });
+    expect(changed.trained).toBe('changed');
+    const least = plan({ trained: 'changed', rows: 1 });
+    const lora = planHealing(large, childOf(Array.from({ length: 20 }, (_, i) => i)), healingText, {
+      tokens: 60_000,
+      memory: 1.5e9,
+    });
+    expect(lora.trained).toEqual({ rank: 16 });
+    expect(least.bytes).toBeLessThan(changed.bytes + 1);
   });
-  const source = memorySource({ 'model.safetensors': encodeSafetensors(tensors) });
-  return { spec, checkpoint: await openCheckpoint(source, ownTensors(spec)) };
-}
 
-/** Perplexity of held-out text. */
-async function perplexityOf(spec: ModelSpec, weights: CpuWeights): Promise<number> {
-  const trainer = new Trainer(spec, { weights }, { schedule, length: LENGTH });
-  const loss = await trainer.loss(streamOf(heldOut, heldOut.length).next());
-  trainer.dispose();
-  return Math.exp(loss);
-}
-
-describe('healing', () => {
-  let taught: CpuWeights;
-  let pruned: CpuWeights;
-  beforeAll(async () => {
-    await startJax();
-    const trainer = new Trainer(parent, { weights: initialWeights(parent, 1) }, { schedule, length: LENGTH });
-    const stream = streamOf(windowsFrom(3, 400), 16);
-    for (let i = 0; i < schedule.steps; i++) await trainer.train(stream.next());
-    taught = await trainer.weights();
-    trainer.dispose();
-    // As a conversion with no map fitted would: attention dropped, the second of the pair too.
-    pruned = Object.fromEntries(
-      ownTensors(child).map(({ name, shape }) => {
-        const zeros = () => new Float32Array(shape.reduce((a, b) => a * b, 1));
-        return [name, taught[name] ?? { shape, data: zeros() }];
+  it('and says what would fit where nothing does', () => {
+    expect(() => plan({ trained: 'all', memory: 1e9 })).toThrow(
+      expect.objectContaining({
+        code: 'does-not-fit',
+        message: expect.stringMatching(
+          /takes 1\.\d+ GB of GPU memory, of 1\.00 GB.*Less would be: changed with 1 window .* GB; lora:16 with 1 window/,
+        ),
       }),
+    );
+    expect(() => plan({ memory: 1e6 })).toThrow(/Healing takes/);
+    expect(lessMemoryText(large, child, healingText, { tokens: 60_000 }, plan({}))).toMatch(
+      /all with 1 window of 24 at once .*; changed .*; lora:16/,
     );
   });
 
-  it('takes away at least half of the perplexity that the child has over its parent, and trains linear maps too', async () => {
-    const lines: string[] = [];
-    const [teacher, student] = [await checkpointOf(parent, taught), await checkpointOf(child, pruned)];
-    const { weights, healing } = await heal(teacher, student, text, {
-      tokens: 25_000,
-      learningRate: 5e-3,
-      log: (line) => lines.push(line),
-    });
-    const [best, before, after] = [
-      await perplexityOf(parent, taught),
-      await perplexityOf(child, pruned),
-      await perplexityOf(child, weights),
-    ];
-    expect(after - best).toBeLessThan(0.5 * (before - best));
-    expect(healing).toMatchObject({ mix: 0.5, learningRate: 5e-3 });
-    expect(Math.abs(healing.tokens - 25_000)).toBeLessThan(600);
-    expect(healing.passes).toBeCloseTo(healing.tokens / (120 * (LENGTH + 1)));
-    expect(weights['model.layers.1.linear_attn.weight']!.data.some((value) => value !== 0)).toBe(true);
-    expect(lines.at(-1)).toMatch(/^healing: step (\d+) of \1, loss [\d.]+, \d+ tokens\/s, 0 s left$/);
+  it('as the trainer counts it', () => {
+    const { rows, length, accumulate, trained, lowest, bytes } = plan({ mix: 0.5, hidden: 1 });
+    const teacher = { spec: large, mix: 0.5, hidden: 1 };
+    expect(bytes).toBe(trainingBytes(child, { rows, length, accumulate, trained, lowest, teacher }).total);
   });
 
-  it('stops when it is told to', async () => {
-    const stop = new AbortController();
-    const [teacher, student] = [await checkpointOf(parent, taught), await checkpointOf(child, pruned)];
-    const healed = heal(teacher, student, text, {
-      tokens: 25_000,
-      log: () => stop.abort(),
-      signal: stop.signal,
-    });
-    await expect(healed).rejects.toMatchObject({ code: 'aborted' });
+  it('and steps by the tokens of one, the rate by the width', () => {
+    expect(plan({ tokens: 3000 }).steps).toBeGreaterThan(25);
+    expect(plan({ stepTokens: 240 })).toMatchObject({ rows: 10, accumulate: 1, steps: 240 });
+    expect(learningRateFor(large)).toBe(2e-4);
+    expect(learningRateFor({ hiddenSize: 96 })).toBe(1.2e-3);
+    expect(learningRateFor({ hiddenSize: 32 })).toBe(2e-3);
   });
 });
 
 describe('healing is refused before anything is measured', () => {
   it('for a text that it would pass over more than ten times', () => {
     const tokens = 120 * (LENGTH + 1);
-    expect(() => checkHealing(parent, text, { tokens: 10 * tokens })).not.toThrow();
-    expect(() => checkHealing(parent, text, { tokens: 10 * tokens + 1 })).toThrow(
+    expect(() => checkHealing(parent, healingText, { tokens: 10 * tokens })).not.toThrow();
+    expect(() => checkHealing(parent, healingText, { tokens: 10 * tokens + 1 })).toThrow(
       expect.objectContaining({
         code: 'bad-argument',
-        message: expect.stringMatching(/pass 11 times over the 3000 tokens .* Give a longer text/),
+        message: expect.stringMatching(
+          /pass 11 times over the 3000 there are; at most 10, which takes 3001.*longer text/,
+        ),
       }),
     );
   });
 
   it('for models that the trainer lacks parts of, and for those too large for it', () => {
-    const biased = specOf({ ...json, model_type: 'qwen2' });
-    expect(() => checkHealing(biased, text, { tokens: 1 })).toThrow(/no biases/);
-    const large = specOf({
-      ...json,
-      hidden_size: 2048,
-      head_dim: 64,
-      intermediate_size: 8192,
-      num_hidden_layers: 16,
-    });
-    expect(() => checkHealing(large, text, { tokens: 1 })).toThrow(
+    const scaled = specOf({ ...json, model_type: 'granite', residual_multiplier: 0.2 });
+    expect(() => checkHealing(scaled, healingText, { tokens: 1 })).toThrow(
+      expect.objectContaining({ code: 'unsupported', message: expect.stringMatching(/no factors beside/) }),
+    );
+    const wide = { ...healingText, healing: mixtureOf([Array.from({ length: 600 }, () => 1)]) };
+    expect(() => checkHealing(parent, wide, { tokens: 1 })).toThrow(/at most 512 tokens, not 599/);
+    expect(() => checkHealing(large, healingText, { tokens: 1, memory: 1e8 })).toThrow(
       expect.objectContaining({ code: 'does-not-fit' }),
     );
   });

@@ -1,13 +1,14 @@
-// Every kernel of the registry has bindings, a CPU twin, and odd sizes at which test/kernel/kernels/registry.test.ts holds the two
-// against one another.
+// Every kernel of the engine and of training has bindings, a CPU twin, and odd sizes at which registry.test.ts and train.test.ts of
+// test/kernel/kernels hold the two against one another.
 import { expect, test } from 'vitest';
 import { checkDeclared, type Kernel } from '../../src/gpu/kernel.ts';
 import { KERNELS } from '../../src/kernels/all.ts';
 import { SCORE, TOP_LOGPROBS } from '../../src/kernels/logprobs.ts';
 import { all, ends, placesOf, twinLaunch } from '../../src/kernels/twin.ts';
+import { TRAIN_KERNELS } from '../../src/train/kernels/all.ts';
 import { bindingBytes, covering, kernelCases } from '../support/kernel-cases.ts';
 
-test.each(KERNELS)('$name', (kernel) => {
+test.each([...KERNELS, ...TRAIN_KERNELS])('$name', (kernel) => {
   const some = covering(kernel, { pairs: false, fits: () => true });
   for (const [i, fixed] of some.entries())
     for (const { spec, launch, label } of kernelCases(kernel, fixed, some.length > 4 ? i : undefined)) {

@@ -14,6 +14,7 @@ import { ATTENTION_DECODE } from '../../src/kernels/attention-decode.ts';
 import { ARGMAX } from '../../src/kernels/sample.ts';
 import { defaultTuning, type Tuning, VARIANTS } from '../../src/kernels/tuning.ts';
 import { DTYPES } from '../../src/quant/index.ts';
+import { TRAIN_KERNELS } from '../../src/train/kernels/all.ts';
 import { shadersOf } from '../support/asked-shaders.ts';
 import { adapterOf, paperGpu } from '../support/paper-gpu.ts';
 import { TINY_MODEL_NAMES, tinyModel } from '../support/tiny-models.ts';
@@ -33,6 +34,16 @@ test('each shader is of one kernel, and each kernel of src/kernels is in the lis
     .flatMap((module) => Object.values(module))
     .filter((value): value is Kernel => typeof value === 'object' && value !== null && 'choices' in value);
   expect(new Set(exported)).toEqual(new Set(KERNELS));
+});
+
+test('each shader of training is of one kernel, and each kernel of src/train/kernels is in the list', () => {
+  const files = readdirSync(join(root, 'shaders/train')).filter((file) => file.endsWith('.wgsl'));
+  expect(TRAIN_KERNELS.map(({ name }) => `${name.slice('train/'.length)}.wgsl`).sort()).toEqual(files.sort());
+  const modules = import.meta.glob<Record<string, unknown>>('../../src/train/kernels/*.ts', { eager: true });
+  const exported = Object.values(modules)
+    .flatMap((module) => Object.values(module))
+    .filter((value): value is Kernel => typeof value === 'object' && value !== null && 'choices' in value);
+  expect(new Set(exported)).toEqual(new Set(TRAIN_KERNELS));
 });
 
 test('pipelines are made in one place, which checks what is asked for', () => {

@@ -19,7 +19,7 @@ const BELOW: Record<string, readonly string[]> = {
   api: ['engine', 'formats', 'grammar'],
   doors: ['api', 'engine', 'formats'],
   eval: ['engine'],
-  train: ['engine', 'families', 'model', 'gpu', 'formats', 'bench'],
+  train: ['engine', 'families', 'model', 'kernels', 'gpu', 'formats', 'bench', 'shaders'],
   convert: ['engine', 'families', 'model', 'kernels', 'quant', 'gpu', 'formats', 'train', 'bench'],
   bench: ['engine', 'families', 'model', 'kernels', 'quant', 'gpu', 'formats'],
 };

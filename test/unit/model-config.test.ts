@@ -331,60 +331,92 @@ describe('the stack of a ShishuLM', () => {
   const shishu = { ...sizes, model_type: 'shishu-llama' };
   const stackOf = (extra: object) =>
     planOf(specOf({ ...shishu, ...extra })).map(({ kind, mlp }) => `${kind} ${mlp}`);
-  const types = ['linear_map', 'full_attention', 'mlp_only', 'mlp_only', 'full_attention'];
 
-  it('is one run of blocks without attention, or any list of types', () => {
+  it('is one run of blocks without attention', () => {
     const run = { num_decoder_front: 1, num_mlp: 3, num_mlp_shared: 1, num_decoder_end: 1 };
     expect(stackOf(run)).toEqual(['attention 0', 'mlp 1', 'mlp 1', 'mlp 3', 'attention 4']);
-    expect(
-      stackOf({
-        layer_types: types,
-        shared_mlps: [
-          [0, 3],
-          [1, 2],
-        ],
-      }),
-    ).toEqual(['linear 0', 'attention 1', 'mlp 1', 'mlp 0', 'attention 4']);
     expect(stackOf({ ...run, layer_types: Array(5).fill('full_attention') })).toEqual(stackOf(run));
+    expect(() => stackOf({})).toThrow(/"num_decoder_front" is missing/);
+    expect(() => stackOf({ ...run, layer_types: ['mlp'] })).toThrow(/layer type "mlp"/);
   });
 
-  it.each<[RegExp, object]>([
-    [/"num_decoder_front" is missing/, {}],
-    [/both describe the stack/, { layer_types: types, num_decoder_front: 1, num_mlp: 4 }],
-    [/"num_hidden_layers" is 4, "layer_types" lists 5/, { layer_types: types, num_hidden_layers: 4 }],
-    [/layer type "sliding_attention"/, { layer_types: ['sliding_attention'] }],
-    [/"linear_layers" says nothing/, { layer_types: types, linear_layers: [2] }],
-    [/"num_mlp_shared" says nothing/, { layer_types: types, num_mlp_shared: 1 }],
-    [/"num_decoder_end" says nothing/, { layer_types: types, num_decoder_end: 1 }],
-    [/"shared_mlps" says nothing/, { num_decoder_front: 1, num_mlp: 2, shared_mlps: [[1, 2]] }],
-    [/"shared_mlps" holds \[1,5\]/, { layer_types: types, shared_mlps: [[1, 5]] }],
-    [/"shared_mlps" holds \[2,1\]/, { layer_types: types, shared_mlps: [[2, 1]] }],
+  it('has MLPs of another width, or of the same: the tensors decide', () => {
+    const run = { num_decoder_front: 1, num_mlp: 2, num_decoder_end: 1 };
+    const [first, second, ...others] = specsOf({ ...shishu, ...run, intermediate_size_mlp: 32 });
+    const widths = (spec?: ModelSpec) => spec?.blocks.map(({ feedForward: { width } }) => width);
+    expect(widths(first)).toEqual([96, 32, 32, 96]);
+    expect(widths(second)).toEqual([96, 96, 96, 96]);
+    expect(others).toEqual([]);
+  });
+});
+
+describe('a child that keeps the fields of its parent', () => {
+  const types = ['linear', 'full_attention', 'mlp', 'mlp', 'full_attention'];
+  const child = { ...base, num_hidden_layers: 5, model_type: 'shishu', parent_model_type: 'llama' };
+  const stackOf = (extra: object) =>
+    planOf(specOf({ ...child, layer_types: types, ...extra })).map(({ kind, mlp }) => `${kind} ${mlp}`);
+
+  it('has any blocks without attention, and any blocks share an MLP', () => {
+    const shared_mlps = [
+      [0, 3],
+      [1, 2],
+    ];
+    expect(stackOf({ shared_mlps })).toEqual(['linear 0', 'attention 1', 'mlp 1', 'mlp 0', 'attention 4']);
+  });
+
+  it('names the windows of its parent, or the types that it lists', () => {
+    const sliding = types.map((type) => type.replace('full', 'sliding'));
+    const windowed = { parent_model_type: 'mistral', sliding_window: 16, layer_types: sliding };
+    expect(stackOf(windowed)).toEqual(stackOf({}));
+    expect(() => stackOf({ ...windowed, layer_types: types })).toThrow(
+      /"layer_types" has "full_attention" for block 1.*Supported there: "sliding_attention", "linear", "mlp"/s,
+    );
+    const listed = types.map((_, layer) => (layer < 2 ? 'sliding_attention' : 'full_attention'));
+    const qwen = { parent_model_type: 'qwen3', use_sliding_window: true, sliding_window: 16 };
+    const own = types.map((type, layer) => (type.includes('attention') ? listed[layer] : type));
+    const spec = specOf({ ...child, ...qwen, parent_layer_types: listed, layer_types: own });
+    const windows = spec.blocks.map(({ mixer }) => mixer.kind === 'attention' && mixer.window);
+    expect(windows).toEqual([false, 16, false, false, undefined]);
+  });
+
+  it.each<[string, RegExp, object]>([
+    ['bad-config', /"parent_model_type" is missing/, { parent_model_type: undefined }],
+    ['unsupported', /"parent_model_type" "shishu" is not supported/, { parent_model_type: 'shishu' }],
+    ['bad-config', /"parent_model_type" is 3/, { parent_model_type: 3 }],
+    ['bad-config', /"layer_types" is missing/, { layer_types: null }],
+    ['bad-config', /"layer_types" is "mlp"/, { layer_types: 'mlp' }],
+    ['bad-config', /"layer_types" lists 4 of 5 layers/, { layer_types: types.slice(1) }],
     [
+      'unsupported',
+      /"layer_types" has "linear_map" for block 0/,
+      { layer_types: ['linear_map', ...types.slice(1)] },
+    ],
+    ['unsupported', /"layer_types" has null for block 0/, { layer_types: [null, ...types.slice(1)] }],
+    ['bad-config', /"parent_layer_types" lists 1 of 5 layers/, { parent_layer_types: ['full_attention'] }],
+    ['bad-config', /"parent_layer_types" is 5/, { parent_layer_types: 5 }],
+    ['unsupported', /layer type "linear" is not supported/, { parent_layer_types: types }],
+    ['bad-config', /"linear_rank" 65 is above "hidden_size" 64/, { linear_rank: 65 }],
+    ['bad-config', /"linear_rank" is 0/, { linear_rank: 0 }],
+    ['unsupported', /"linear_inputs" is 9: up to 8/, { linear_inputs: 9 }],
+    ['bad-config', /"linear_inputs" is -1/, { linear_inputs: -1 }],
+    ['unsupported', /"linear_layers" .* is not known/, { linear_layers: [2] }],
+    ['bad-config', /"shared_mlps" holds \[1,5\]/, { shared_mlps: [[1, 5]] }],
+    ['bad-config', /"shared_mlps" holds \[2,1\]/, { shared_mlps: [[2, 1]] }],
+    [
+      'bad-config',
       /"shared_mlps" holds \[1,3\]/,
       {
-        layer_types: types,
         shared_mlps: [
           [1, 2],
           [1, 3],
         ],
       },
     ],
-    [/"shared_mlps" is/, { layer_types: types, shared_mlps: [1, 2] }],
-  ])('refuses %s', (message, extra) => {
-    expect(() => stackOf(extra)).toThrow(message);
-  });
-
-  it('has MLPs of another width, or of the same: the tensors decide', () => {
-    const [first, second, ...others] = specsOf({
-      ...shishu,
-      layer_types: types,
-      shared_mlps: [[1, 2]],
-      intermediate_size_mlp: 32,
-    });
-    const widths = (spec?: ModelSpec) => spec?.blocks.map(({ feedForward: { width } }) => width);
-    expect(widths(first)).toEqual([32, 96, 96, 32, 96]);
-    expect(widths(second)).toEqual([96, 96, 96, 96, 96]);
-    expect(others).toEqual([]);
+    ['bad-config', /"shared_mlps" is/, { shared_mlps: [1, 2] }],
+    ['unsupported', /quantized/, { quantization_config: { quant_method: 'gptq' } }],
+  ])('refuses as %s what says %s', (code, message, extra) => {
+    const error = { code, message: expect.stringMatching(message) };
+    expect(() => stackOf(extra)).toThrowError(expect.objectContaining(error));
   });
 });
 

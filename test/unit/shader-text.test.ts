@@ -6,25 +6,32 @@ import type { ShaderSpec } from '../../src/gpu/kernel.ts';
 import { allShaders, digestOf, gpuDigest, readShader } from '../../src/gpu/shader.ts';
 import { ARGMAX } from '../../src/kernels/sample.ts';
 import { defaultTuning } from '../../src/kernels/tuning.ts';
+import { TRAIN_SHADERS } from '../../src/train/kernels/texts.ts';
 import { shadersOf } from '../support/asked-shaders.ts';
 import { adapterOf, paperGpu } from '../support/paper-gpu.ts';
 import { TINY_MODEL_NAMES } from '../support/tiny-models.ts';
 
 const folder = join(import.meta.dirname, '../../shaders');
-const names = readdirSync(folder, { recursive: true, encoding: 'utf8' })
+const all = readdirSync(folder, { recursive: true, encoding: 'utf8' })
   .filter((file) => file.endsWith('.wgsl'))
   .map((file) => file.replaceAll('\\', '/').slice(0, -'.wgsl'.length))
-  // The texts of training come with its kernels.
-  .filter((name) => !name.startsWith('train/'));
+  .sort();
+const names = all.filter((name) => !name.startsWith('train/'));
 const texts = await allShaders();
 
-test('every file of shaders/ is there', () => {
-  expect([...texts.keys()].sort()).toEqual(names.sort());
+test("every file of shaders/ is there, those of training apart from the engine's", () => {
+  expect([...texts.keys()].sort()).toEqual(names);
+  const keys = all
+    .filter((name) => name.startsWith('train/'))
+    .map((name) => name.replace(/^train\/shared/, 'shared'));
+  expect([...TRAIN_SHADERS.keys()].sort()).toEqual(keys.sort());
+  // A text of training hides none of the engine's.
+  expect(keys.filter((key) => texts.has(key))).toEqual([]);
 });
 
 // WGSL has it, but naga, the compiler of Firefox, refuses it to four halves and splats one f32 where it is to two.
-test.each(names)('%s casts no bits to f16', (name) => {
-  expect(texts.get(name)).not.toMatch(/bitcast\s*<\s*(vec\d\s*<\s*f16|vec\dh|f16)/);
+test.each([...texts, ...TRAIN_SHADERS])('%s casts no bits to f16', (_, text) => {
+  expect(text).not.toMatch(/bitcast\s*<\s*(vec\d\s*<\s*f16|vec\dh|f16)/);
 });
 
 test.each(names)('a change of %s changes the digest', (name) => {

@@ -1,5 +1,5 @@
-// What calibration adds up, and to what: z (rows, K) of each row, and a = after - before, both of these by the row's position.
-// Each sum is a pair, its low part LOW behind the high one; the shader that imports this declares LOW.
+// What calibration adds up, and to what: z (rows, STRIDE) of each row, and a = after - before (positions, A_STRIDE), both of these by
+// the row's position. Each sum is a pair, its low part so far behind the high one as is said.
 #import step
 #import features/double
 
@@ -8,16 +8,16 @@ fn z_of(row: u32, unit: u32) -> vec4f {
 }
 
 fn a_of(row: u32, unit: u32) -> vec4f {
-  let at = rows[row].position * STRIDE4 + unit;
+  let at = rows[row].position * A_STRIDE4 + unit;
   return keep(after[at] - before[at]);
 }
 
-fn read_sum(at: u32) -> Double {
-  return Double(sums[at], sums[at + LOW]);
+fn read_sum(at: u32, low: u32) -> Double {
+  return Double(sums[at], sums[at + low]);
 }
 
-fn write_sum(at: u32, sum: Double) {
+fn write_sum(at: u32, low: u32, sum: Double) {
   let ordered = two_sum(sum.hi, sum.lo);
   sums[at] = ordered.hi;
-  sums[at + LOW] = ordered.lo;
+  sums[at + low] = ordered.lo;
 }

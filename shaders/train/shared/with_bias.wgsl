@@ -1,0 +1,3 @@
+fn bias_at(j: u32) -> f32 {
+  return bias[j];
+}

@@ -1,0 +1,49 @@
+import { calibrate } from './calibrate.ts';
+import { type Choice, type ChooseOptions, choiceText, chooseBlocks } from './choose.ts';
+import type { Log } from './healing-run.ts';
+import type { OnGpu } from './on-gpu.ts';
+import { recallListsOf } from './recall.ts';
+import { timeLeft } from './time-left.ts';
+import type { Windows } from './windows.ts';
+
+export type ChoosingOptions = Pick<ChooseOptions, 'weights' | 'among' | 'notes' | 'onMeasured'>;
+
+/** Chooses blocks one by one, with maps in their place where the child is to have them. */
+export async function chooseLayers(
+  parent: OnGpu,
+  windows: Windows,
+  target: Pick<ChooseOptions, 'mode' | 'count' | 'within'>,
+  options: ChoosingOptions & { log?: Log | undefined; signal?: AbortSignal | undefined } = {},
+): Promise<Choice> {
+  const { runner, plan, spec, source } = parent;
+  const { log = () => {}, signal, ...choosing } = options;
+  const lists = recallListsOf(parent, windows);
+  // Every block needs a map to be compared with the others.
+  if (target.mode === 'linear') {
+    const told = timeLeft(log, 'fitting a map to every block');
+    await calibrate(
+      runner,
+      plan,
+      windows,
+      plan.filter(({ kind }) => kind === 'attention').map(({ layer }) => layer),
+      { signal, onProgress: told },
+    );
+  }
+  const told = timeLeft(log, 'choosing blocks');
+  const choice = await chooseBlocks(runner, plan, windows.choosing, lists, {
+    ...target,
+    ...choosing,
+    about: JSON.stringify([source.name, spec, windows.calibration]),
+    signal,
+    onProgress: told,
+    onChosen: (block, { nats, recall }) =>
+      log(
+        `block ${block.layer}: ${(block.nats - nats).toFixed(3)} nats over the parent` +
+          (recall && block.recall
+            ? `, recall ${block.recall.accuracy.toFixed(2)} of ${recall.accuracy.toFixed(2)}`
+            : ''),
+      ),
+  });
+  log(choiceText(target.mode === 'skip' ? 'dropped' : 'linear', choice));
+  return choice;
+}
