@@ -7,9 +7,10 @@ import { ANALYSIS_FILE, type AnalysedOrder, orderWithout } from './analysis-file
 import { measureMaps } from './analyze.ts';
 import { calibrate, perplexity, prunedModel, wholePerplexity } from './calibrate.ts';
 import { childConfig, pairsOf } from './child-config.ts';
-import type { Choice, ChoiceNotes } from './choose.ts';
+import type { Choice, ChoiceNotes, ChosenBlock } from './choose.ts';
 import { type ChoosingOptions, chooseLayers } from './choose-layers.ts';
 import { checkPairs, checkTarget } from './convert-target.ts';
+import type { ConvertStage, OnEvent } from './events.ts';
 import type { Fit } from './fit.ts';
 import { checkHealing, type HealOptions, planHealing } from './heal-plan.ts';
 import type { Log } from './healing-run.ts';
@@ -40,6 +41,8 @@ export interface ConvertOptions extends Target {
   /** The parent's analysed order: where blocks are named, the child's folder gets what is left of it. */
   order?: AnalysedOrder;
   log?: Log;
+  /** Gets what is found as it is found, also what was kept of an earlier try. */
+  onEvent?: OnEvent | undefined;
   signal?: AbortSignal | undefined;
 }
 
@@ -49,7 +52,8 @@ function identityOf(parent: OnGpu, options: ConvertOptions): Record<string, unkn
     order: _,
     log: __,
     signal: ___,
-    heal: { checkpointMinutes: ____, memory: _____, ...heal } = {},
+    onEvent: ____,
+    heal: { checkpointMinutes: _____, memory: ______, ...heal } = {},
     ...asked
   } = options;
   return {
@@ -111,18 +115,23 @@ async function runStages(
   gpuOptions: OpenOptions,
 ): Promise<ConvertReport> {
   const { log = () => {}, linear = false, rank, sharePairs = 0, share = 'average', signal } = options;
+  const { onEvent = () => {} } = options;
+  const begins = (stage: ConvertStage): void => onEvent({ kind: 'stage', stage });
   const { spec, configJson, plan } = parent;
   const { staged } = progress;
   const steps: ConvertReport['steps'] = [];
   const perplexityOf = (name: string): string => `perplexity, ${name}`;
   const step = async (name: string, value: () => Promise<number>): Promise<void> => {
     steps.push({ step: name, perplexity: await progress.stage(perplexityOf(name), value) });
+    onEvent({ kind: 'step', step: steps.at(-1)! });
     log(`${name}: perplexity ${steps.at(-1)!.perplexity.toFixed(3)}`);
   };
   const testIn = (mode: Mode, layers: readonly number[]) => (): Promise<number> =>
     perplexity(prunedModel(parent, layers, mode), windows.test, signal);
+  begins('parent');
   await step('parent', () => wholePerplexity(parent, windows.test, signal));
 
+  if (!target.layers) begins('choosing');
   const choice = target.layers
     ? undefined
     : await chosen(
@@ -135,8 +144,10 @@ async function runStages(
   const layers = target.layers ?? choice!.chosen.map(({ layer }) => layer).sort((a, b) => a - b);
   checkPairs(layers, sharePairs);
   log(`layers ${layersText(layers)} lose their attention`);
+  begins('dropped');
   await step('attention dropped', testIn('skip', layers));
 
+  if (linear) begins('linear');
   const pairs = pairsOf(layers).slice(0, sharePairs);
   const json = childConfig(configJson, spec, { layers, pairs, linear, rank });
   const child = specOf(json);
@@ -154,11 +165,13 @@ async function runStages(
     step(name, () =>
       withOnGpu(staged.source, gpuOptions, (written) => perplexity(written, windows.test, signal)),
     );
+  begins('written');
   const shared = `${sharePairs} ${sharePairs === 1 ? 'pair' : 'pairs'} shared (${share})`;
   await measureWritten(sharePairs > 0 ? `written, ${shared}` : 'written');
   let healing: ConvertReport['healing'];
   if (options.heal) {
     const { heal } = options;
+    begins('healing');
     // What fits now need not fit as it is gone on with.
     const plan = await progress.stage('healing', async () => planHealing(spec, child, windows, heal));
     const done = await progress.stage('healed', () =>
@@ -167,15 +180,18 @@ async function runStages(
         plan,
         log,
         signal,
+        onCurve: (curve) => onEvent({ kind: 'curve', curve, steps: plan.steps }),
         onCheckpoint: () => {
           progress.keeps = true;
         },
       }),
     );
+    onEvent({ kind: 'curve', curve: done.curve, steps: plan.steps });
     await measureWritten('healed');
     const [before, after] = steps.slice(-2).map(({ perplexity }) => perplexity);
     healing = { ...done, perplexity: { before: before!, after: after! } };
   }
+  begins('speed');
   const speed = await withOnGpu(staged.source, gpuOptions, (written) =>
     measureSpeed(parent, written, signal),
   );
@@ -218,9 +234,10 @@ async function chosen(
   windows: Windows,
   progress: Progress,
   wanted: { count?: number | undefined; within?: number | undefined },
-  { linear = false, choosing, maxPerplexity, log, signal }: ConvertOptions,
+  { linear = false, choosing, maxPerplexity, log, signal, onEvent = () => {} }: ConvertOptions,
 ): Promise<Choice> {
   const measured = 'measures of blocks';
+  const before: ChosenBlock[] = [];
   const choose = (): Promise<Choice> =>
     chooseLayers(
       parent,
@@ -232,12 +249,17 @@ async function chosen(
           await progress.set(measured, notes);
           progress.keeps = true;
         },
+        onChosen: (block, parent) => {
+          before.push(block);
+          onEvent({ kind: 'chosen', chosen: [...before], parent });
+        },
         ...choosing,
         log,
         signal,
       },
     );
   const choice = await progress.stage('blocks', choose, { keeps: true });
+  onEvent({ kind: 'chosen', chosen: choice.chosen, parent: choice.parent });
   if (choice.chosen.length > 0) return choice;
   throw new ShishuError('bad-argument', 'No block can lose its attention for so little perplexity.', {
     details: { maxPerplexity: maxPerplexity ?? null },

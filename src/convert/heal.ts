@@ -93,6 +93,7 @@ export async function heal(
   options: HealOptions & {
     plan?: HealPlan | undefined;
     store?: HealingRun['store'] | undefined;
+    onCurve?: HealingRun['onCurve'];
     log?: Log | undefined;
     signal?: AbortSignal | undefined;
   },
@@ -138,6 +139,7 @@ export async function heal(
     heldOut: heldOutOf(text.choosing, shape),
     minutes: options.checkpointMinutes ?? CHECKPOINT_MINUTES,
     store: store ?? { read: async () => undefined, write: async () => {} },
+    onCurve: options.onCurve,
     log,
     signal,
   });
