@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { defineConfig, type UserConfig } from 'vite';
+import { groupChunks } from './scripts/group-chunks.ts';
 import { reportSize } from './scripts/report-size.ts';
 import { stripShaders } from './scripts/strip-wgsl.ts';
 
@@ -13,7 +14,7 @@ const target = 'es2023';
 const lib: UserConfig = {
   base: './',
   publicDir: false,
-  plugins: [stripShaders(), reportSize()],
+  plugins: [stripShaders(), groupChunks(), reportSize()],
   worker: {
     format: 'es',
     plugins: () => [stripShaders()],

@@ -22,7 +22,7 @@ const NORM_AFTER = ['shaders/norm.wgsl', 'src/kernels/norm.ts', 'src/model/weigh
 const GELU = ['shaders/shared/out_swiglu.wgsl', 'src/kernels/matmul.ts'];
 const NORM_WHOLE = ['shaders/rope.wgsl', 'src/kernels/rope.ts', 'src/kernels/matmul.ts', 'src/model/spec.ts'];
 const CONV = [
-  'shaders/conv.wgsl',
+  'shaders/features/conv.wgsl',
   ...['conv', 'all'].map((name) => `src/kernels/${name}.ts`),
   ...['spec', 'fold', 'weights', 'kvcache', 'forward'].map((name) => `src/model/${name}.ts`),
   ...['runner', 'prefix-cache', 'modes'].map((name) => `src/engine/${name}.ts`),

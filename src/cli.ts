@@ -17,6 +17,7 @@ const COMMANDS: Record<string, Entry> = {
   train: { summary: 'train a small model from a config', load: () => import('./cli/train.ts') },
   analyze: { summary: "what each block's attention does for a text", load: () => import('./cli/analyze.ts') },
   convert: { summary: 'make a ShishuLM of a parent', load: () => import('./cli/convert.ts') },
+  heal: { summary: 'heal a child with more tokens', load: () => import('./cli/heal.ts') },
   quality: {
     summary: 'what a parent loses as attention goes',
     load: () => import('./cli/quality.ts'),

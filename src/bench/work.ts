@@ -36,7 +36,7 @@ export function kernelRow({ kernel, imports = {}, constants }: ShaderSpec): stri
   const { WEIGHT } = imports;
   const { TOKENS } = constants;
   const words = [kernel.name];
-  if (WEIGHT) words.push(WEIGHT.replace(/^[a-z]+_/, ''));
+  if (WEIGHT) words.push(WEIGHT.replace(/^([a-z]+\/)?[a-z]+_/, ''));
   if (typeof TOKENS === 'number' && TOKENS > 1) words.push(`${TOKENS} rows`);
   return words.join(' ');
 }

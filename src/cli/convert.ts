@@ -1,4 +1,5 @@
 import { convertFolder } from '../convert/convert-folder.ts';
+import { QUESTIONS } from '../convert/questions.ts';
 import { reportText } from '../convert/report.ts';
 import { SHARES } from '../convert/share.ts';
 import { layersOf, riseOf, savingOf } from '../convert/target.ts';
@@ -27,6 +28,7 @@ const OPTIONS = {
   'share-pairs': text,
   share: text,
   ...HEAL_OPTIONS,
+  questions: text,
   lora: text,
   force: flag,
 } as const;
@@ -50,6 +52,7 @@ ${CHOICE_HELP}
   --share HOW          ${SHARES.join(', ')} (average)
   --heal TOKENS        then distil it to its parent on so many tokens of the text, none of which is held out
 ${HEAL_HELP}
+  --questions N        compare the child's answers to so many questions with the parent's (50, 0 to leave it out)
   --lora ADAPTER       merge a LoRA adapter of peft, named as a model is, into the parent first
   --force              replace OUT
 ${TEXT_HELP}
@@ -75,6 +78,7 @@ ${CACHE_HELP}
       rank: wholeNumberOf('rank', values.rank, 1, 1e6),
       sharePairs: wholeNumberOf('share-pairs', values['share-pairs'], 0, 9999) ?? 0,
       share,
+      questions: wholeNumberOf('questions', values.questions, 0, QUESTIONS.length),
       heal,
       adapter: await openLora(values.lora, cacheOf(values)),
       force: values.force ?? false,

@@ -2,7 +2,7 @@
 import { loadModel } from '../engine/engine.ts';
 import type { EngineModel } from '../engine/model-interface.ts';
 import type { Scores } from '../engine/scoring.ts';
-import { throwIfAborted } from '../errors.ts';
+import { type ErrorCode, ShishuError, throwIfAborted } from '../errors.ts';
 import type { Tokenizer } from '../formats/tokenizer.ts';
 import type { OnGpu } from './on-gpu.ts';
 import { QUESTIONS } from './questions.ts';
@@ -21,11 +21,13 @@ const LONGEST = 24;
 const AT_ONCE = 16;
 /** Room for a question, with what a chat template writes around it. */
 const CONTEXT = 256;
+const NO_ROOM: readonly ErrorCode[] = ['does-not-fit', 'out-of-memory'];
 
-export interface AnswerOptions {
-  questions?: readonly string[] | undefined;
+interface AnswerOptions {
+  /** How many of the questions are asked (default all). */
+  questions?: number | undefined;
+  log?: ((line: string) => void) | undefined;
   signal?: AbortSignal | undefined;
-  onProgress?: ((done: number, total: number) => void) | undefined;
 }
 
 /** A question as the model expects it: a chat, where it has a template. */
@@ -38,11 +40,11 @@ const promptOf = (tokenizer: Tokenizer, question: string): number[] =>
 export async function answersOf(
   model: Pick<EngineModel, 'generate' | 'info'>,
   tokenizer: Tokenizer,
-  { questions = QUESTIONS, signal, onProgress }: AnswerOptions = {},
+  questions: readonly string[],
+  signal?: AbortSignal | undefined,
 ): Promise<Answer[]> {
   const { batch, contextLength, spec } = model.info;
   const ends = new Set([...spec.eosTokenIds, ...tokenizer.enders]);
-  let done = 0;
   const answer = async (question: string): Promise<Answer> => {
     const prompt = promptOf(tokenizer, question);
     const ids: number[] = [];
@@ -57,7 +59,6 @@ export async function answersOf(
         if (ends.has(tokenId)) break;
       }
     throwIfAborted(signal);
-    onProgress?.(++done, questions.length);
     return { prompt, ids };
   };
   const answers: Answer[] = [];
@@ -66,29 +67,34 @@ export async function answersOf(
   return answers.filter(({ ids }) => ids.length > 0);
 }
 
-/** The answers of a model that is opened for analysis: its weights are on the GPU a second time while it gives them. */
+/**
+ * The answers of a model that is opened for analysis, whose weights are on the GPU a second time while it gives them: none where they
+ * do not fit.
+ */
 export async function parentAnswers(
   { source, dtype, tokenizer, runner }: Pick<OnGpu, 'source' | 'dtype' | 'tokenizer' | 'runner'>,
-  options: AnswerOptions = {},
+  { questions = QUESTIONS.length, log = () => {}, signal }: AnswerOptions = {},
 ): Promise<Answer[]> {
-  const { signal } = options;
+  const asked = QUESTIONS.slice(0, questions);
+  if (asked.length === 0) return [];
   const { gpu, spec } = runner.parts;
-  const model = await loadModel(
-    source,
-    {
-      dtype: dtype === 'F16' ? 'f16' : 'f32',
-      contextLength: Math.min(CONTEXT, spec.maxPositions),
-      batch: AT_ONCE,
-      profile: gpu.profile,
-      selfTest: false,
-      tune: false,
-      warn: () => {},
-      ...(signal && { signal }),
-    },
-    { device: gpu.device },
-  );
+  const options = {
+    dtype: dtype === 'F16' ? ('f16' as const) : ('f32' as const),
+    contextLength: Math.min(CONTEXT, spec.maxPositions),
+    batch: AT_ONCE,
+    profile: gpu.profile,
+    selfTest: false,
+    tune: false,
+    warn: () => {},
+    ...(signal && { signal }),
+  };
+  const model = await loadModel(source, options, { device: gpu.device }).catch((error) => {
+    if (!(error instanceof ShishuError && NO_ROOM.includes(error.code))) throw error;
+    log("The parent's answers are left out: its weights do not fit a second time.");
+  });
+  if (!model) return [];
   try {
-    return await answersOf(model, tokenizer, options);
+    return await answersOf(model, tokenizer, asked, signal);
   } finally {
     await model.dispose();
   }

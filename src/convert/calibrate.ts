@@ -252,11 +252,14 @@ export async function wholePerplexity(
   windows: TokenWindows,
   signal?: AbortSignal,
 ): Promise<number> {
-  const value = await perplexity(model, windows, signal);
-  if (!Number.isFinite(value))
-    throw new ShishuError('bad-argument', `The model's perplexity is ${value}.`, {
-      details: { perplexity: value },
-      mend: 'Its weights hold NaN or infinite values, or overflow on the way: check them, or convert from an F32 copy.',
-    });
-  return value;
+  return finitePerplexity(await perplexity(model, windows, signal));
+}
+
+/** @throws ShishuError `bad-argument` for a model whose perplexity is no number */
+export function finitePerplexity(value: number): number {
+  if (Number.isFinite(value)) return value;
+  throw new ShishuError('bad-argument', `The model's perplexity is ${value}.`, {
+    details: { perplexity: value },
+    mend: 'Its weights hold NaN or infinite values, or overflow on the way: check them, or convert from an F32 copy.',
+  });
 }

@@ -40,7 +40,7 @@ export async function makeCapture(runner: Runner, plan: Plan, layers: readonly n
   for (const width of widths)
     for (const layer of layers) {
       const recorder = new Recorder(gpu);
-      recordLinear(parts, recorder, layer, guess, width);
+      recordLinear(parts, recorder, { layer, rows: stack.rows, to: guess, width });
       maps.set(`${layer} ${width}`, await recorder.finish());
     }
   // Of each layer x before, the guess, x after.

@@ -1,25 +1,29 @@
 import { ShishuError, throwIfAborted } from '../errors.ts';
 import { specOf } from '../families/index.ts';
 import type { Mode } from '../model/prune.ts';
-import { kvBytesPerToken, parameterCount, planOf } from '../model/spec.ts';
+import type { ModelSpec } from '../model/spec.ts';
 import { hashOf } from '../train/random.ts';
 import { ANALYSIS_FILE, type AnalysedOrder, orderWithout } from './analysis-file.ts';
 import { measureMaps } from './analyze.ts';
-import { calibrate, perplexity, prunedModel, wholePerplexity } from './calibrate.ts';
+import { parentAnswers } from './answers.ts';
+import { calibrate, finitePerplexity, type LoadedModel, perplexity, prunedModel } from './calibrate.ts';
 import { childConfig, pairsOf } from './child-config.ts';
-import type { Choice, ChoiceNotes, ChosenBlock } from './choose.ts';
+import type { Choice, ChoiceNotes, ChosenBlock, Measure } from './choose.ts';
 import { type ChoosingOptions, chooseLayers } from './choose-layers.ts';
 import { checkPairs, checkTarget } from './convert-target.ts';
 import type { ConvertStage, OnEvent } from './events.ts';
 import type { Fit } from './fit.ts';
 import { checkHealing, type HealOptions, planHealing } from './heal-plan.ts';
 import type { Log } from './healing-run.ts';
+import { measureQuality, type Quality, qualityText, qualityTexts } from './measures.ts';
+import { CARD_FILE, modelCard, parentFacts } from './model-card.ts';
 import { bytesOf, type OnGpu, type OpenOptions, withOnGpu } from './on-gpu.ts';
 import { Progress } from './progress.ts';
 import { type ConvertReport, REPORT_FILE } from './report.ts';
 import type { Share } from './share.ts';
 import { measureSpeed } from './speed.ts';
 import type { Stage } from './staged.ts';
+import { modelSize } from './stages.ts';
 import { layersText, type Target } from './target.ts';
 import { timeLeft } from './time-left.ts';
 import { tokenCounts, type Windows } from './windows.ts';
@@ -34,6 +38,8 @@ export interface ConvertOptions extends Target {
   sharePairs?: number;
   /** How a pair's MLPs become one (default `average`). */
   share?: Share;
+  /** Questions to which the child's answers are compared with its parent's (default 50, as many as there are). */
+  questions?: number | undefined;
   /** Distil the child to its parent after that. */
   heal?: HealOptions | undefined;
   /** How blocks are chosen, where the target does not name them. */
@@ -65,11 +71,11 @@ function identityOf(parent: OnGpu, options: ConvertOptions): Record<string, unkn
 }
 
 /** Fields with a name before theirs. */
-const named = (name: string, fields: object): Record<string, unknown> =>
+export const named = (name: string, fields: object): Record<string, unknown> =>
   Object.fromEntries(Object.entries(fields).map(([field, value]) => [`${name}.${field}`, value]));
 
 /** What tells one text from another. */
-const textHash = ({ healing, ...sets }: Windows): number =>
+export const textHash = ({ healing, ...sets }: Windows): number =>
   hashOf(JSON.stringify([sets, healing.map(({ weight, windows }) => [weight, windows])]));
 
 /**
@@ -114,38 +120,53 @@ async function runStages(
   options: ConvertOptions,
   gpuOptions: OpenOptions,
 ): Promise<ConvertReport> {
-  const { log = () => {}, linear = false, rank, sharePairs = 0, share = 'average', signal } = options;
-  const { onEvent = () => {} } = options;
+  const {
+    log = () => {},
+    linear = false,
+    rank,
+    sharePairs = 0,
+    share = 'average',
+    questions,
+    signal,
+    onEvent = () => {},
+  } = options;
   const begins = (stage: ConvertStage): void => onEvent({ kind: 'stage', stage });
-  const { spec, configJson, plan } = parent;
+  const { spec, configJson } = parent;
   const { staged } = progress;
   const steps: ConvertReport['steps'] = [];
-  const perplexityOf = (name: string): string => `perplexity, ${name}`;
-  const step = async (name: string, value: () => Promise<number>): Promise<void> => {
-    steps.push({ step: name, perplexity: await progress.stage(perplexityOf(name), value) });
+  const texts = qualityTexts(parent, windows);
+  const qualityOf = (name: string): string => `quality, ${name}`;
+  const step = async (name: string, model: ModelSpec, value: () => Promise<Quality>): Promise<void> => {
+    const quality = await progress.stage(qualityOf(name), value);
+    const { perplexity } = quality.heldOut;
+    steps.push({ step: name, perplexity, quality, ...modelSize(model, bytesOf(parent.dtype)) });
     onEvent({ kind: 'step', step: steps.at(-1)! });
-    log(`${name}: perplexity ${steps.at(-1)!.perplexity.toFixed(3)}`);
+    log(`${name}: ${qualityText(quality)}`);
   };
-  const testIn = (mode: Mode, layers: readonly number[]) => (): Promise<number> =>
-    perplexity(prunedModel(parent, layers, mode), windows.test, signal);
   begins('parent');
-  await step('parent', () => wholePerplexity(parent, windows.test, signal));
+  // Before anything takes long: a model without a finite perplexity has no answers either.
+  finitePerplexity(await perplexity(parent, windows.test.slice(0, 1), signal));
+  const answers = await progress.stage('answers', () => parentAnswers(parent, { questions, log, signal }));
+  const measure = (model: LoadedModel): Promise<Quality> => measureQuality(model, answers, texts, { signal });
+  const testIn = (mode: Mode, layers: readonly number[]) => (): Promise<Quality> =>
+    measure(prunedModel(parent, layers, mode));
+  await step('parent', spec, async () => {
+    const quality = await measure(parent);
+    finitePerplexity(quality.heldOut.perplexity);
+    return quality;
+  });
 
   if (!target.layers) begins('choosing');
   const choice = target.layers
     ? undefined
-    : await chosen(
-        parent,
-        windows,
-        progress,
-        { count: target.count, within: options.maxPerplexity },
-        options,
-      );
+    : await chosenBlocks(parent, windows, progress, target.count, options);
   const layers = target.layers ?? choice!.chosen.map(({ layer }) => layer).sort((a, b) => a - b);
-  checkPairs(layers, sharePairs);
+  if (choice) checkPairs(layers, sharePairs);
   log(`layers ${layersText(layers)} lose their attention`);
+  const childSpec = (linear: boolean): ModelSpec =>
+    specOf(childConfig(configJson, spec, { layers, pairs: [], linear, rank }));
   begins('dropped');
-  await step('attention dropped', testIn('skip', layers));
+  await step('attention dropped', childSpec(false), testIn('skip', layers));
 
   if (linear) begins('linear');
   const pairs = pairsOf(layers).slice(0, sharePairs);
@@ -155,16 +176,14 @@ async function runStages(
     throwIfAborted(signal);
     const { fits, r2 } = linear ? await fitMaps(parent, windows, layers, options) : NO_MAPS;
     // While the maps are on the GPU.
-    if (linear) await progress.stage(perplexityOf('linear maps'), testIn('linear', layers));
+    if (linear) await progress.stage(qualityOf('linear maps'), testIn('linear', layers));
     throwIfAborted(signal);
     await writeChild(staged, parent, json, fits, share);
     return r2;
   });
-  if (linear) await step('linear maps', testIn('linear', layers));
+  if (linear) await step('linear maps', childSpec(true), testIn('linear', layers));
   const measureWritten = (name: string): Promise<void> =>
-    step(name, () =>
-      withOnGpu(staged.source, gpuOptions, (written) => perplexity(written, windows.test, signal)),
-    );
+    step(name, child, () => withOnGpu(staged.source, gpuOptions, measure));
   begins('written');
   const shared = `${sharePairs} ${sharePairs === 1 ? 'pair' : 'pairs'} shared (${share})`;
   await measureWritten(sharePairs > 0 ? `written, ${shared}` : 'written');
@@ -192,10 +211,22 @@ async function runStages(
     healing = { ...done, perplexity: { before: before!, after: after! } };
   }
   begins('speed');
-  const speed = await withOnGpu(staged.source, gpuOptions, (written) =>
-    measureSpeed(parent, written, signal),
-  );
-  const parameters = { parent: parameterCount(spec), child: parameterCount(child) };
+  const mapped = layers.every((layer) => parent.runner.parts.weights.linear.has(layer));
+  const speed = await withOnGpu(staged.source, gpuOptions, (written) => {
+    const dropped = { ...parent, ...prunedModel(parent, layers, 'skip') };
+    const linear = mapped ? { ...parent, ...prunedModel(parent, layers, 'linear') } : undefined;
+    return measureSpeed({ parent, dropped, linear, child: written }, signal);
+  });
+  const timed = ['parent', 'dropped', ...(linear ? (['linear'] as const) : [])] as const;
+  for (const [i, stage] of steps.entries()) {
+    const decode = speed.decode[timed[i] ?? 'child'];
+    if (decode) stage.decode = decode;
+  }
+  const [first, last] = [steps[0]!, steps.at(-1)!];
+  const both = (field: 'parameters' | 'weightBytes' | 'kvBytesPerToken') => ({
+    parent: first[field],
+    child: last[field],
+  });
   const report: ConvertReport = {
     front: layers[0]!,
     mlpOnly: layers.length,
@@ -209,56 +240,43 @@ async function runStages(
     healing,
     speed,
     tokens: tokenCounts(windows),
-    parameters,
-    weightBytes: {
-      parent: bytesOf(parent.dtype) * parameters.parent,
-      child: bytesOf(parent.dtype) * parameters.child,
-    },
-    kvBytesPerToken: {
-      parent: kvBytesPerToken(spec, plan, 4),
-      child: kvBytesPerToken(child, planOf(child), 4),
-    },
+    parameters: both('parameters'),
+    weightBytes: both('weightBytes'),
+    kvBytesPerToken: both('kvBytesPerToken'),
   };
   const given = choice ? { skip: choice.order, linear: choice.order } : options.order;
   if (given) {
     const order = orderWithout(given, layers);
     await staged.write(ANALYSIS_FILE, `${JSON.stringify({ order }, null, 2)}\n`);
   }
+  await staged.write(CARD_FILE, modelCard(report, await parentFacts(parent.source), String(json.model_type)));
   await staged.write(REPORT_FILE, `${JSON.stringify(report, null, 2)}\n`);
   return report;
 }
 
-/** Blocks that are chosen one by one; what was measured of them is kept. */
-async function chosen(
+const MEASURED = 'measures of blocks';
+
+/** Blocks chosen one by one. What was measured is kept, and not measured again. @throws ShishuError `bad-argument` when none may go */
+async function chosenBlocks(
   parent: OnGpu,
   windows: Windows,
   progress: Progress,
-  wanted: { count?: number | undefined; within?: number | undefined },
-  { linear = false, choosing, maxPerplexity, log, signal, onEvent = () => {} }: ConvertOptions,
+  count: number | undefined,
+  { linear = false, maxPerplexity, choosing, log, signal, onEvent = () => {} }: ConvertOptions,
 ): Promise<Choice> {
-  const measured = 'measures of blocks';
+  const wanted = { mode: linear ? 'linear' : 'skip', count, within: maxPerplexity } as const;
+  const notes = progress.get<ChoiceNotes>(MEASURED);
+  const onMeasured = (measured: ChoiceNotes): Promise<void> => {
+    progress.keeps = true;
+    return progress.set(MEASURED, measured);
+  };
   const before: ChosenBlock[] = [];
-  const choose = (): Promise<Choice> =>
-    chooseLayers(
-      parent,
-      windows,
-      { mode: linear ? 'linear' : 'skip', ...wanted },
-      {
-        notes: progress.get<ChoiceNotes>(measured),
-        onMeasured: async (notes) => {
-          await progress.set(measured, notes);
-          progress.keeps = true;
-        },
-        onChosen: (block, parent) => {
-          before.push(block);
-          onEvent({ kind: 'chosen', chosen: [...before], parent });
-        },
-        ...choosing,
-        log,
-        signal,
-      },
-    );
-  const choice = await progress.stage('blocks', choose, { keeps: true });
+  const onChosen = (block: ChosenBlock, parent: Measure): void => {
+    before.push(block);
+    onEvent({ kind: 'chosen', chosen: [...before], parent });
+  };
+  const options = { ...(notes && { notes }), onMeasured, onChosen, ...choosing, log, signal };
+  const choice = await progress.stage('blocks', () => chooseLayers(parent, windows, wanted, options));
   onEvent({ kind: 'chosen', chosen: choice.chosen, parent: choice.parent });
   if (choice.chosen.length > 0) return choice;
   throw new ShishuError('bad-argument', 'No block can lose its attention for so little perplexity.', {

@@ -107,17 +107,16 @@ export function solveRows(L: Float64Array, d: number, B: Float64Array): Float64A
 }
 
 /** Mean of z, mean of a, and the centred second moments (divided by n) of a set of tokens. */
-function centred({ d, n, z, a, G, C }: Moments) {
+function centred({ n, z, a, G, C }: Moments) {
   const meanZ = z.map((sum) => sum / n);
   const meanA = a.map((sum) => sum / n);
-  const covZ = new Float64Array(d * d);
-  const covAZ = new Float64Array(d * d);
-  for (let i = 0; i < d; i++)
-    for (let j = 0; j < d; j++) {
-      const at = i * d + j;
-      if (j <= i) covZ[at] = G[at]! / n - meanZ[i]! * meanZ[j]!;
-      covAZ[at] = C[at]! / n - meanA[i]! * meanZ[j]!;
-    }
+  const dz = z.length;
+  const covZ = new Float64Array(dz * dz);
+  const covAZ = new Float64Array(a.length * dz);
+  for (let i = 0; i < dz; i++)
+    for (let j = 0; j <= i; j++) covZ[i * dz + j] = G[i * dz + j]! / n - meanZ[i]! * meanZ[j]!;
+  for (let i = 0; i < a.length; i++)
+    for (let j = 0; j < dz; j++) covAZ[i * dz + j] = C[i * dz + j]! / n - meanA[i]! * meanZ[j]!;
   return { meanZ, meanA, covZ, covAZ };
 }
 
@@ -132,35 +131,37 @@ function regularised({ covZ, meanZ }: ReturnType<typeof centred>, alpha: number)
 /** The ridge map W = cov(a, z) (cov(z) + lambda I)^-1, b = mean(a) - W mean(z), lambda = alpha tr(cov z) / d. */
 function ridge(system: ReturnType<typeof centred>, alpha: number): LinearMap | undefined {
   const { meanZ, meanA, covAZ } = system;
-  const d = meanZ.length;
-  const L = cholesky(regularised(system, alpha), d);
+  const dz = meanZ.length;
+  const L = cholesky(regularised(system, alpha), dz);
   if (!L) return undefined;
-  const W = solveRows(L, d, covAZ);
-  const b = meanA.map((mean, i) => mean - dot(W, i * d, meanZ, 0, d));
-  return { d, W, b };
+  const W = solveRows(L, dz, covAZ);
+  const b = meanA.map((mean, i) => mean - dot(W, i * dz, meanZ, 0, dz));
+  const inputs = dz / meanA.length;
+  return { d: meanA.length, ...(inputs > 1 && { inputs }), W, b };
 }
 
 /** R^2 of a map on the tokens of these moments, without the residual: 1 - sum |a - Wz - b|^2 / sum |a - mean(a)|^2. */
 export function r2Of(map: LinearMap, moments: Moments): number {
   const { d, W, b } = map;
   const { n, z, a, G, C, aa } = moments;
+  const dz = z.length;
   let residual = aa;
   let spread = aa;
   for (let i = 0; i < d; i++) {
     spread -= (a[i]! * a[i]!) / n;
-    const row = i * d;
-    const cross = dot(W, row, C, row, d);
-    const offset = dot(W, row, z, 0, d);
+    const row = i * dz;
+    const cross = dot(W, row, C, row, dz);
+    const offset = dot(W, row, z, 0, dz);
     residual += b[i]! * (2 * offset - 2 * a[i]! + n * b[i]!) - 2 * cross;
   }
   // The trace of W G W'; G is symmetric, and given by its lower triangle.
   const sums = new Float64Array(4);
-  byFours(W, d, (w) => {
-    for (let j = 0; j < d; j++) {
-      dots(G, j * d, w, j, sums);
+  byFours(W, dz, (w) => {
+    for (let j = 0; j < dz; j++) {
+      dots(G, j * dz, w, j, sums);
       for (let r = 0; r < 4; r++) {
         const own = w[4 * j + r]!;
-        residual += own * (2 * sums[r]! + G[j * d + j]! * own);
+        residual += own * (2 * sums[r]! + G[j * dz + j]! * own);
       }
     }
   });
@@ -179,6 +180,7 @@ export function fit(
   rank = calibration.d,
 ): Fit {
   const { d } = calibration;
+  const dz = calibration.z.length;
   const system = centred(calibration);
   let best: Fit | undefined;
   for (const alpha of alphas) {
@@ -190,15 +192,15 @@ export function fit(
   if (!best)
     throw new ShishuError(
       'bad-argument',
-      `The least-squares system of ${calibration.n} tokens in ${calibration.d} dimensions is singular.`,
+      `The least-squares system of ${calibration.n} tokens in ${dz} dimensions is singular.`,
       {
-        details: { tokens: calibration.n, dimensions: calibration.d },
+        details: { tokens: calibration.n, dimensions: dz },
         mend: 'Give longer and more varied calibration text.',
       },
     );
   if (rank >= d) return best;
   const metric = regularised(system, best.alpha);
-  for (let i = 0; i < d; i++) for (let j = 0; j < i; j++) metric[j * d + i] = metric[i * d + j]!;
+  for (let i = 0; i < dz; i++) for (let j = 0; j < i; j++) metric[j * dz + i] = metric[i * dz + j]!;
   const map = lowRank(best, metric, system.meanZ, rank);
   return { ...map, alpha: best.alpha, r2: r2Of(map, choosing), rank };
 }

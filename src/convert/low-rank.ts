@@ -61,47 +61,43 @@ function rotateRows(A: Float64Array, n: number, p: number, q: number, c: number,
 
 /**
  * The best map of a rank at most `rank` under the objective that `map` is best under without that bound (reduced-rank
- * regression; Izenman 1975): W_r = U'U W, the rows of U the first eigenvectors of W M W', where M `(d, d)` is the metric of
+ * regression; Izenman 1975): W_r = U'U W, the rows of U the first eigenvectors of W M W', where M `(dz, dz)` is the metric of
  * the inputs: their covariance with the regularisation on its diagonal.
- * @param meanZ `(d)`, mean of the inputs, where the map gives the same as before
+ * @param meanZ `(dz)`, mean of the inputs, where the map gives the same as before
  */
 export function lowRank(
-  { d, W, b }: LinearMap,
+  { d, W, b, ...map }: LinearMap,
   metric: Float64Array,
   meanZ: Float64Array,
   rank: number,
 ): LinearMap {
-  if (rank >= d) return { d, W, b };
-  const WM = product(W, metric, d, d);
-  const { vectors } = symmetricEigen(product(WM, transposed(W, d), d, d), d);
+  if (rank >= d) return { d, W, b, ...map };
+  const dz = meanZ.length;
+  const WM = product(W, metric, d, dz, dz);
+  const { vectors } = symmetricEigen(product(WM, transposed(W, d, dz), d, dz, d), d);
   const U = vectors.subarray(0, rank * d);
-  const UW = product(U, W, rank, d);
-  const reduced = new Float64Array(d * d);
-  for (let r = 0; r < rank; r++)
-    for (let i = 0; i < d; i++) {
-      const u = U[r * d + i]!;
-      for (let j = 0; j < d; j++) reduced[i * d + j]! += u * UW[r * d + j]!;
-    }
+  const UW = product(U, W, rank, d, dz);
+  const reduced = product(transposed(U, rank, d), UW, d, rank, dz);
   const shifted = b.map((value, i) => {
     let sum = value;
-    for (let j = 0; j < d; j++) sum += (W[i * d + j]! - reduced[i * d + j]!) * meanZ[j]!;
+    for (let j = 0; j < dz; j++) sum += (W[i * dz + j]! - reduced[i * dz + j]!) * meanZ[j]!;
     return sum;
   });
-  const up = Float64Array.from({ length: d * rank }, (_, at) => U[(at % rank) * d + Math.floor(at / rank)]!);
-  return { d, W: reduced, b: shifted, factors: { rank, up, down: UW } };
+  return { d, ...map, W: reduced, b: shifted, factors: { rank, up: transposed(U, rank, d), down: UW } };
 }
 
-function transposed(A: Float64Array, d: number): Float64Array {
-  return A.map((_, at) => A[(at % d) * d + Math.floor(at / d)]!);
+/** Of A `(rows, cols)`. */
+function transposed(A: Float64Array, rows: number, cols: number): Float64Array {
+  return A.map((_, at) => A[(at % rows) * cols + Math.floor(at / rows)]!);
 }
 
-/** A `(rows, d)` times B `(d, d)`. */
-function product(A: Float64Array, B: Float64Array, rows: number, d: number): Float64Array {
-  const C = new Float64Array(rows * d);
+/** A `(rows, inner)` times B `(inner, cols)`. */
+function product(A: Float64Array, B: Float64Array, rows: number, inner: number, cols: number): Float64Array {
+  const C = new Float64Array(rows * cols);
   for (let i = 0; i < rows; i++)
-    for (let k = 0; k < d; k++) {
-      const a = A[i * d + k]!;
-      for (let j = 0; j < d; j++) C[i * d + j]! += a * B[k * d + j]!;
+    for (let k = 0; k < inner; k++) {
+      const a = A[i * inner + k]!;
+      for (let j = 0; j < cols; j++) C[i * cols + j]! += a * B[k * cols + j]!;
     }
   return C;
 }

@@ -27,6 +27,16 @@ export interface Quality {
   agreement?: Agreement;
 }
 
+/** The measures in one line. */
+export function qualityText({ heldOut, other, recall, agreement }: Quality): string {
+  return [
+    `perplexity ${heldOut.perplexity.toFixed(3)}`,
+    `of other text ${other.perplexity.toFixed(3)}`,
+    ...(recall ? [`recall ${recall.accuracy.toFixed(3)}`] : []),
+    ...(agreement ? [`${(100 * agreement.same).toFixed(1)} % of the parent's tokens`] : []),
+  ].join(', ');
+}
+
 /** What models are measured on. */
 export interface QualityTexts {
   heldOut: TokenWindows;

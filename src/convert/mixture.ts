@@ -31,6 +31,25 @@ export function checkMixture(mixture: Mixture, tokens: number): void {
   }
 }
 
+/** Share of what is asked for that fresh text must have, or all of the text is gone over again. */
+const ENOUGH = 0.9;
+
+/**
+ * The text without its first `used` tokens, each part by its share: what an earlier healing was trained on. A part that has too
+ * little behind them for so many tokens stays whole.
+ */
+export const freshOf = (mixture: Mixture, used: number, tokens: number): Mixture =>
+  mixture.map((part) => {
+    const share = shareOf(mixture, part);
+    let count = 0;
+    const fresh = part.windows.filter((window) => {
+      const before = count;
+      count += window.length;
+      return before >= share * used;
+    });
+    return countTokens(fresh) >= ENOUGH * share * tokens ? { ...part, windows: fresh } : part;
+  });
+
 /** Windows of all parts as samples, by their shares of tokens; each part in a new order each pass. Every token counts in the loss. */
 export function mixed(mixture: Mixture, seed: number): SampleSource {
   // Windows are drawn: of a part with long ones as many fewer.

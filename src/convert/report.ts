@@ -2,10 +2,17 @@ import { type Choice, choiceText } from './choose.ts';
 import type { Healing } from './heal.ts';
 import type { Share } from './share.ts';
 import type { Speed } from './speed.ts';
+import { percentText, type StageReport, stageTable } from './stages.ts';
 import type { TokenCounts } from './windows.ts';
 
 /** The file of a child's folder that is written last: a folder that has it is complete. */
 export const REPORT_FILE = 'report.json';
+
+/** What healing did, perplexity on test windows before and after it, and the healings before, the latest first. */
+export interface HealingReport extends Healing {
+  perplexity: { before: number; after: number };
+  earlier?: HealingReport[];
+}
 
 /** What a conversion did, as in `REPORT_FILE`. */
 export interface ConvertReport {
@@ -22,10 +29,10 @@ export interface ConvertReport {
   choice: Choice | undefined;
   /** Test R^2 of each map, without the residual, on the parent's own input. */
   r2: { layer: number; r2: number; alpha: number; rank: number }[];
-  /** Perplexity on test windows after each step; the last is of the folder as written. */
-  steps: { step: string; perplexity: number }[];
+  /** What the model is worth at each stage, the parent's first; the last is of the folder as written. */
+  steps: StageReport[];
   /** What healing did, and perplexity before and after it, when it was asked for. */
-  healing: (Healing & { perplexity: { before: number; after: number } }) | undefined;
+  healing: HealingReport | undefined;
   /** Time of a decoded token on this machine. */
   speed: Speed;
   tokens: TokenCounts;
@@ -49,8 +56,6 @@ export function stackText({ front, end, layers, sharedPairs }: ConvertReport): s
   return runs.join(' + ') + (sharedPairs > 0 ? `, ${pairs}` : '');
 }
 
-const change = (from: number, to: number): string => `${((100 * (to - from)) / from).toFixed(1)} %`;
-
 /** What healing did, in one line. */
 export const healingText = ({
   tokens,
@@ -58,10 +63,11 @@ export const healingText = ({
   passes,
   seconds,
   mix,
+  stopped,
   perplexity: { before, after },
-}: NonNullable<ConvertReport['healing']>): string =>
+}: HealingReport): string =>
   `healed: perplexity ${before.toFixed(3)} -> ${after.toFixed(3)}, ${tokens} tokens (${passes.toFixed(1)} passes, ${steps} steps), ` +
-  `${seconds.toFixed(0)} s, KL ${mix}`;
+  `${seconds.toFixed(0)} s, KL ${mix}${stopped === undefined ? '' : `; ${stopped}`}`;
 
 /** Times of decoding, and what they are worth. */
 export function speedText({ position, decode: { parent, child }, adapter, software }: Speed): string {
@@ -69,7 +75,9 @@ export function speedText({ position, decode: { parent, child }, adapter, softwa
   const apart = child.q3 < parent.q1 || child.q1 > parent.q3;
   return [
     `decode, ms a token at position ${position}: ${from![0]} (${from![1]}-${from![2]}) -> ${to![0]} (${to![1]}-${to![2]})`,
-    apart ? ` (${change(parent.median, child.median)})` : ', quartiles overlap: no difference to speak of',
+    apart
+      ? ` (${percentText(parent.median, child.median)})`
+      : ', quartiles overlap: no difference to speak of',
     `, on ${adapter}`,
     software ? ', a CPU that plays GPU: such times say little of a GPU' : '',
   ].join('');
@@ -78,9 +86,8 @@ export function speedText({ position, decode: { parent, child }, adapter, softwa
 /** A report for people. */
 export function reportText(report: ConvertReport): string {
   const { choice, steps, r2, healing, parameters, weightBytes, kvBytesPerToken } = report;
-  const first = steps[0]!.perplexity;
   const row = (name: string, { parent, child }: { parent: number; child: number }): string =>
-    `${name.padEnd(18)} ${parent} -> ${child} (${change(parent, child)})`;
+    `${name.padEnd(18)} ${parent} -> ${child} (${percentText(parent, child)})`;
   return [
     stackText(report),
     ...(choice ? [choiceText(r2.length > 0 ? 'linear' : 'dropped', choice)] : []),
@@ -88,10 +95,7 @@ export function reportText(report: ConvertReport): string {
       ({ layer, r2, alpha, rank }) =>
         `map of block ${layer}: R² ${r2.toFixed(3)}, alpha ${alpha}, rank ${rank}`,
     ),
-    ...steps.map(
-      ({ step, perplexity }) =>
-        `perplexity, ${step}: ${perplexity.toFixed(3)} (${change(first, perplexity)})`,
-    ),
+    stageTable(steps),
     ...(healing ? [healingText(healing)] : []),
     row('parameters', parameters),
     row('weight bytes', weightBytes),

@@ -1,13 +1,20 @@
-import { interleaved, timeDecode } from '../bench/measure.ts';
+import { interleaved, type Timed, timeDecode } from '../bench/measure.ts';
 import type { Spread } from '../bench/stats.ts';
-import type { OnGpu } from './on-gpu.ts';
 
-/** Time of a decoded token, parent and child in turn. */
+/** Models that are timed in turn: the child, its parent, and the parent in modes on the way there. */
+export interface TimedModels<T> {
+  parent: T;
+  dropped?: T | undefined;
+  linear?: T | undefined;
+  child: T;
+}
+
+/** Time of a decoded token. */
 export interface Speed {
   /** Place in the context. */
   position: number;
   /** ms a token. */
-  decode: { parent: Spread; child: Spread };
+  decode: TimedModels<Spread>;
   adapter: string;
   /** The adapter is a CPU's: such times say little of a GPU. */
   software: boolean;
@@ -17,21 +24,27 @@ const STEPS = 16;
 const REPETITIONS = 7;
 const POSITION = 128;
 
-/** Times decoding at one position of both models. */
+/** Times decoding at one position of all models. */
 export async function measureSpeed(
-  parent: OnGpu,
-  child: OnGpu,
+  models: TimedModels<Timed>,
   signal?: AbortSignal | undefined,
 ): Promise<Speed> {
-  const { gpu, kv } = parent.runner.parts;
+  const { gpu, kv } = models.parent.runner.parts;
   const steps = Math.min(STEPS, Math.floor(kv.context / 4));
   const position = Math.min(POSITION, Math.floor(kv.context / 2));
-  const [parentMs, childMs] = await interleaved([parent, child], REPETITIONS, (model) =>
-    timeDecode(model, position, steps, signal),
+  const there = Object.entries(models).filter(
+    (entry): entry is [keyof TimedModels<Timed>, Timed] => entry[1] !== undefined,
+  );
+  const spreads = await interleaved(
+    there.map(([, model]) => model),
+    REPETITIONS,
+    (model) => timeDecode(model, position, steps, signal),
   );
   return {
     position,
-    decode: { parent: parentMs!, child: childMs! },
+    decode: Object.fromEntries(
+      there.map(([name], i) => [name, spreads[i]!]),
+    ) as unknown as TimedModels<Spread>,
     adapter: gpu.name,
     software: gpu.software,
   };

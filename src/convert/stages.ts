@@ -1,6 +1,7 @@
 // A conversion's stages side by side: what the model is worth at each, and what it takes.
 import type { Spread } from '../bench/stats.ts';
 import { markdownTable } from '../markdown.ts';
+import { kvBytesPerToken, type ModelSpec, parameterCount, planOf } from '../model/spec.ts';
 import type { Quality } from './measures.ts';
 
 /** What a model takes. */
@@ -20,6 +21,16 @@ export interface StageReport extends ModelSize {
   quality: Quality;
   /** ms of a decoded token on this machine, where it was measured. */
   decode?: Spread;
+}
+
+/** What a model takes whose weights are stored in so many bytes each. */
+export function modelSize(spec: ModelSpec, bytesOfWeight: number): ModelSize {
+  const parameters = parameterCount(spec);
+  return {
+    parameters,
+    weightBytes: bytesOfWeight * parameters,
+    kvBytesPerToken: kvBytesPerToken(spec, planOf(spec), 4),
+  };
 }
 
 const MEGABYTE = 1e6;

@@ -6,7 +6,6 @@ import type { LoadedAdapter } from '../model/adapters.ts';
 import type { Plan } from '../model/spec.ts';
 import { abortSignal, givenOptions, isText } from './options.ts';
 import type { Runner } from './runner.ts';
-import { selfTest } from './self-test.ts';
 import type { AdapterInfo, AdapterOptions, SelfTest } from './types.ts';
 
 /** What adapters need of the model that they are for. */
@@ -17,6 +16,9 @@ export interface AdapterHost {
   memoryLimit: number | undefined;
   selfTest: Pick<SelfTest, 'kernels'>;
 }
+
+/** Runs what changes the model, when no step is under way. */
+export type Alone = (run: (plan: Plan) => Promise<void>, signal: AbortSignal | undefined) => Promise<void>;
 
 interface Named {
   info: AdapterInfo;
@@ -72,10 +74,10 @@ export class Adapters {
    * @throws ShishuError those of `Model.loadAdapter`
    */
   async load(
-    { runner, open, memoryLimit, selfTest: { kernels } }: AdapterHost,
+    host: AdapterHost,
     source: SourceLike,
     options: AdapterOptions,
-    alone: (run: (plan: Plan) => Promise<void>, signal: AbortSignal | undefined) => Promise<void>,
+    alone: Alone,
   ): Promise<AdapterInfo> {
     const { name = nameOf(source) ?? 'adapter', signal } = givenOptions<AdapterOptions>(options, {
       name: (name, value) => (isText(value) ? value : refuseOption(name, value, 'a text')),
@@ -88,51 +90,11 @@ export class Adapters {
       });
     this.#loading.add(name);
     try {
-      const { spec, gpu, weights, kv, scratch } = runner.parts;
-      // What reads them is fetched with the first one.
-      const { AdapterSet, readAdapter } = await importModule(() => import('../model/lora.ts'));
-      const adapter = await readAdapter(open(source), spec, signal);
-      const { rank, targets } = adapter;
-      const tested = kernels !== 'off';
-      let info: AdapterInfo | undefined;
-      await alone(async (plan) => {
-        const { ledger, parts } = runner;
-        parts.adapters ??= new AdapterSet({
-          gpu,
-          ledger,
-          spec,
-          weights,
-          sequences: kv.sequences,
-          rows: scratch.rows,
-          memoryLimit,
-        });
-        const set = parts.adapters;
-        const loaded = await set.add(adapter);
-        runner.forgetAdapted();
-        try {
-          await runner.warm(plan, true);
-          if (tested) {
-            set.choose(0, loaded);
-            const [wrong] = await selfTest(runner, plan, true);
-            if (wrong)
-              throw new ShishuError(
-                'self-test',
-                `The kernels of adapters compute wrongly here: ${wrong.kernel}.`,
-                {
-                  details: { kernels: [wrong.kernel], found: wrong.found, expected: wrong.expected },
-                  mend: 'Merge the adapter into the model, or update the browser or the GPU driver.',
-                },
-              );
-          }
-        } catch (error) {
-          await set.remove(loaded);
-          runner.forgetAdapted();
-          throw error;
-        }
-        info = { name, rank, bytes: loaded.bytes, targets };
-        this.#byName.set(name, { info, loaded, source });
-      }, signal);
-      return info!;
+      // What reads them, and their kernels, are fetched with the first one.
+      const { putAdapter } = await importModule(() => import('./load-adapter.ts'));
+      return await putAdapter(host, source, name, signal, alone, (info, loaded) =>
+        this.#byName.set(name, { info, loaded, source }),
+      );
     } finally {
       this.#loading.delete(name);
     }

@@ -3,10 +3,12 @@ import { refuseOption, ShishuError, throwIfAborted } from '../errors.ts';
 import type { EmbeddingFiles } from '../formats/embedding-files.ts';
 import type { Tokenizer } from '../formats/tokenizer.ts';
 import { readBuffer } from '../gpu/buffer.ts';
-import { packSpans, SPAN_BYTES, type Span } from '../kernels/pool.ts';
+import { type Dispatch, Recorder } from '../gpu/recorder.ts';
+import { norm } from '../kernels/norm.ts';
+import { packSpans, pool, SPAN_BYTES, type Span } from '../kernels/pool.ts';
 import { stride } from '../kernels/tensor.ts';
 import { headFactor } from '../model/fold.ts';
-import { recordPool } from '../model/forward.ts';
+import type { ForwardParts } from '../model/forward.ts';
 import type { Plan } from '../model/spec.ts';
 import { clearNote, readOverflow } from './kv-range.ts';
 import { abortSignal, flag, givenOptions, number } from './options.ts';
@@ -274,4 +276,19 @@ export async function embedTexts(
     options.onProgress?.({ texts: embeddings.length, total: texts.length });
   }
   return { embeddings, tokens: texts.map(({ tokens }) => tokens.length) };
+}
+
+/** Records final norm over all rows, and sums of spans of them `(places, stride(hidden))`; no head is run. */
+function recordPool(
+  { gpu, tuning, spec, weights, scratch }: ForwardParts,
+  spans: GPUBuffer,
+  out: GPUBuffer,
+): Promise<Dispatch[]> {
+  const recorder = new Recorder(gpu);
+  const { x, normed, step } = scratch;
+  const vectors = weights.head.parts[0]!.vectors!;
+  const eps = spec.rmsNormEps;
+  norm(gpu, tuning, recorder, { label: 'final norm', x, vectors, out: normed, eps, head: false, step });
+  pool(recorder, { x: { buffer: normed, cols: x.cols }, spans, out, step });
+  return recorder.finish();
 }

@@ -1,7 +1,7 @@
 import { anySignal, refuseOption, throwIfAborted } from '../errors.ts';
-import { specsOf } from '../families/index.ts';
+import { fetchSpecs } from '../families/fetch.ts';
 import { type Checkpoint, checkpointOf, readEntries, type UsableTensor } from '../formats/checkpoint.ts';
-import { embeddingFilesOf } from '../formats/embedding-files.ts';
+import { embeddingFilesOf } from '../formats/find-embedding.ts';
 import { readGeneration } from '../formats/generation.ts';
 import { readJson } from '../formats/json.ts';
 import { openSource, type SourceLike } from '../formats/open-source.ts';
@@ -166,7 +166,7 @@ async function readFor(
   const entries = readEntries(folder, anySignal(failed.signal, signal), true);
   entries.catch(() => {});
   try {
-    const specs = specsOf(await json);
+    const specs = await fetchSpecs(await json);
     const sizes = { ...checked, contextLength: contextOf(options, specs[0]) };
     const found = await entries;
     const { spec, checkpoint } = checkpointFor(folder, found, withoutHead(specs, found));

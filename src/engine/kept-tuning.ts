@@ -1,6 +1,6 @@
 import { ShishuError } from '../errors.ts';
 import { openTable } from '../formats/database.ts';
-import { shadersDigest } from '../gpu/shader.ts';
+import { gpuDigest } from '../gpu/shader.ts';
 import { type TunedKernels, VARIANTS } from '../kernels/tuning.ts';
 import type { ForwardParts } from '../model/forward.ts';
 
@@ -65,7 +65,7 @@ function choiceOf(kept: unknown): TunedKernels | undefined {
 }
 
 /** What a choice depends on: the adapter and its driver, the browser, the profile, the kernels' text, the model's shapes and dtypes. */
-export function tuningKey({ gpu, spec, weights, kv }: ForwardParts): string {
+export async function tuningKey({ gpu, spec, weights, kv }: ForwardParts): Promise<string> {
   const { vendor, architecture, device, description } = gpu.device.adapterInfo ?? {};
   const shapes = new Set(
     spec.blocks.map(({ mixer, feedForward: { width } }) => {
@@ -81,7 +81,7 @@ export function tuningKey({ gpu, spec, weights, kv }: ForwardParts): string {
     globalThis.navigator?.userAgent,
     gpu.profile,
     [gpu.features.f16, gpu.features.subgroups, gpu.subgroupSize],
-    shadersDigest(),
+    await gpuDigest(),
     [spec.hiddenSize, spec.vocabSize, ...shapes],
     [[...dtypes].join(), kv.dtype],
   ]);
@@ -91,11 +91,23 @@ export function tuningKey({ gpu, spec, weights, kv }: ForwardParts): string {
 export const keptTuning = async (
   parts: ForwardParts,
   store: TuningStore | undefined,
-): Promise<TunedKernels | undefined> => choiceOf(await store?.get(tuningKey(parts)).catch(() => undefined));
+): Promise<TunedKernels | undefined> => {
+  if (!store) return undefined;
+  return choiceOf(
+    await tuningKey(parts)
+      .then((key) => store.get(key))
+      .catch(() => undefined),
+  );
+};
 
 /** Keeps a choice for the next load. Never fails: it is made anew then. */
 export const keepTuning = async (
   parts: ForwardParts,
   choice: TunedKernels,
   store: TuningStore | undefined,
-): Promise<void> => store?.set(tuningKey(parts), choice).catch(() => {});
+): Promise<void> => {
+  if (store)
+    await tuningKey(parts)
+      .then((key) => store.set(key, choice))
+      .catch(() => {});
+};

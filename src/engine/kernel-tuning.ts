@@ -1,12 +1,13 @@
 import { ShishuError } from '../errors.ts';
 import { tunedOf } from '../kernels/fallbacks.ts';
 import type { TunedKernels } from '../kernels/tuning.ts';
+import { importModule } from '../lazy.ts';
 import type { Plan } from '../model/spec.ts';
 import { keepTuning, type TuningStore } from './kept-tuning.ts';
 import { leftOutText } from './rescue.ts';
 import type { Runner } from './runner.ts';
 import type { Scheduler } from './scheduler.ts';
-import { type Tuned, type Turn, tune } from './tune.ts';
+import type { Tuned, Turn } from './tune.ts';
 import type { KernelInfo } from './types.ts';
 
 /** How a load asks for the choice of kernels. */
@@ -76,6 +77,7 @@ export class KernelTuning {
         const [slot] = this.#scheduler.vacate(1);
         return run(slot!.index);
       });
+    const { tune } = await importModule(() => import('./tune.ts'));
     const tuned: Tuned | undefined = await tune(parts, plan, { signal, turn });
     if (!tuned)
       throw new ShishuError('unsupported', 'No clock here is fine enough to time kernels.', {

@@ -5,7 +5,6 @@ import type { ThoughtTags } from '../formats/reasoning.ts';
 import { lossOr, throwIfLost } from '../gpu/device.ts';
 import type { TunedKernels } from '../kernels/tuning.ts';
 import { importModule, lazy } from '../lazy.ts';
-import { checkLinearMaps, installLinearMaps } from '../model/linear-maps.ts';
 import type { Plan } from '../model/spec.ts';
 import { Adapters } from './adapters.ts';
 import { generateReplies } from './generate.ts';
@@ -20,7 +19,6 @@ import { PrefixCache } from './prefix-cache.ts';
 import { checkHead, idList, promptIds, wholeIds } from './prompt.ts';
 import type { Runner } from './runner.ts';
 import { Scheduler } from './scheduler.ts';
-import { logitsOf, ofTokens, scoreOf } from './scoring.ts';
 import type { Slot } from './sequence.ts';
 import type { WholeCall } from './step.ts';
 import type {
@@ -42,6 +40,8 @@ import type {
   TokenIds,
   WholeOptions,
 } from './types.ts';
+
+const scoring = () => importModule(() => import('./scoring.ts'));
 
 /** A model that runs in this thread. As many replies run at once as it was loaded for (`batch`); others wait for those before. */
 export class LocalModel implements EngineModel {
@@ -236,6 +236,10 @@ export class LocalModel implements EngineModel {
 
   async setLinearMaps(maps: LinearMaps): Promise<void> {
     this.#live();
+    const { checkLinearMaps, installLinearMaps } = await importModule(
+      () => import('../model/linear-maps.ts'),
+    );
+    this.#live();
     await this.#scheduler.alone(async () => {
       const { plan, runner, gpu } = this.#live();
       const { spec, weights } = runner.parts;
@@ -303,6 +307,7 @@ export class LocalModel implements EngineModel {
 
   score(tokenIds: TokenIds, options: WholeOptions = {}): Promise<Score> {
     return this.#whole(tokenIds, options, async (runner, plan, tokenIds, call) => {
+      const { ofTokens, scoreOf } = await scoring();
       const { logprobs: next, top1 } = await scoreOf(runner, plan, tokenIds, call);
       const logprobs = ofTokens(next);
       const total = logprobs.reduce((sum, value) => sum + value, 0);
@@ -311,7 +316,7 @@ export class LocalModel implements EngineModel {
   }
 
   logits(tokenIds: TokenIds, options: WholeOptions = {}): Promise<Float32Array<ArrayBuffer>> {
-    return this.#whole(tokenIds, options, logitsOf);
+    return this.#whole(tokenIds, options, async (...call) => (await scoring()).logitsOf(...call));
   }
 
   async embed(input: EmbedInput, given: EmbedOptions = {}): Promise<Embeddings> {

@@ -1,5 +1,5 @@
 import type { LoadedAdapter } from '../model/adapters.ts';
-import { caches, type Ring } from '../model/kvcache.ts';
+import { type Ring, readsRing } from '../model/kvcache.ts';
 import type { Block, Plan } from '../model/spec.ts';
 
 /** Positions that ran in one plan, up to `end`; they begin where the run before ends. */
@@ -42,7 +42,7 @@ const covers = (run: Run, plan: Plan): boolean =>
  *
  * Either way, a block that attends finds K and V of every position before: a slot that was not written is never read.
  *
- * A block with a window may keep its last positions only, as a short convolution does, in a ring: position p takes the place of
+ * A block with a window may keep its last positions only, as a short convolution and a map of several inputs do, in a ring: position p takes the place of
  * p - capacity, also where the step that wrote it is thrown away. What follows position p runs only where the window before it
  * has kept its place in every ring of the plan; else all runs anew, for what the window lacks was itself made of windows before it.
  */
@@ -92,8 +92,11 @@ export class PrefixCache {
 
   /** Whether the rings that a plan reads have what a token at this position sees before it. */
   #hasWindow(position: number, plan: Plan, rings: ReadonlyMap<number, Ring>): boolean {
-    for (const [layer, { window, capacity }] of rings)
-      if (caches(plan[layer]!.kind) && Math.max(0, position + 1 - window) < this.#written - capacity)
+    for (const [layer, ring] of rings)
+      if (
+        readsRing(plan[layer]!.kind, ring) &&
+        Math.max(0, position + 1 - ring.window) < this.#written - ring.capacity
+      )
         return false;
     return true;
   }

@@ -4,6 +4,7 @@ import { shaderText } from '../gpu/shader.ts';
 import { CHOICE_OF, FALLBACKS, variantText } from '../kernels/fallbacks.ts';
 import type { Tuning } from '../kernels/tuning.ts';
 import type { ForwardParts } from '../model/forward.ts';
+import type { LeftOut } from './types.ts';
 
 /** What a text asks of a device that a device may do wrongly. */
 const DIRECTIVES: readonly [directive: string, feature: keyof GpuFeatures][] = [
@@ -50,3 +51,17 @@ export const remedied = ({ gpu, tuning }: Chosen, remedy: Remedy): Chosen =>
   'tuning' in remedy
     ? { gpu, tuning: { ...tuning, ...remedy.tuning } }
     : { gpu: withoutFeature(gpu, remedy.without), tuning };
+
+/** Has the next best take the place of a kernel that does not compile, in what is recorded from here on; undefined where there is none. */
+export function replaceFailed(
+  parts: ForwardParts,
+  shader: ShaderSpec,
+  leftOut: LeftOut[],
+): LeftOut | undefined {
+  const remedy = remedyFor(parts, shader, new Set(leftOut.map(({ variant }) => variant)));
+  if (!remedy) return undefined;
+  const left: LeftOut = { kernel: shader.kernel.name, variant: remedy.variant, why: 'does not compile' };
+  leftOut.push(left);
+  Object.assign(parts, remedied(parts, remedy));
+  return left;
+}

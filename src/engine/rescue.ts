@@ -3,8 +3,9 @@ import { guardMemory } from '../gpu/buffer.ts';
 import { type Gpu, throwIfLost } from '../gpu/device.ts';
 import type { ShaderSpec } from '../gpu/kernel.ts';
 import { PipelineError } from '../gpu/pipeline.ts';
+import { importModule } from '../lazy.ts';
 import type { Plan } from '../model/spec.ts';
-import { type Chosen, remedied, remedyFor } from './remedy.ts';
+import type { Chosen } from './remedy.ts';
 import { Runner } from './runner.ts';
 import { type RunnerOptions, scratchOf } from './size.ts';
 import type { LeftOut } from './types.ts';
@@ -51,6 +52,7 @@ export async function rescued(
     throwIfLost(at.parts.gpu);
     const gone = new Set(at.leftOut.map(({ variant }) => variant));
     let chosen: Chosen = at.parts;
+    const { remedied, remedyFor } = await importModule(() => import('./remedy.ts'));
     for (const { shader, kernel, why, error } of failures) {
       const remedy = remedyFor(at.parts, shader, gone);
       if (!remedy) throw error;

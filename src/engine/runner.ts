@@ -4,13 +4,20 @@ import { type Gpu, throwIfLost } from '../gpu/device.ts';
 import { PipelineError } from '../gpu/pipeline.ts';
 import { type Dispatch, encode, type StepShape, writeStep } from '../gpu/recorder.ts';
 import { type TunedKernels, type Width, widthOf } from '../kernels/tuning.ts';
+import { importModule } from '../lazy.ts';
 import { type ForwardParts, ROW_BYTES, recordBlocks, recordHead } from '../model/forward.ts';
-import { caches } from '../model/kvcache.ts';
 import type { Plan } from '../model/spec.ts';
 import { clearNote, overflowOf, readOverflow } from './kv-range.ts';
 import { LEAST_IN_FLIGHT, MOST_IN_FLIGHT, Pace } from './pace.ts';
-import { remedied, remedyFor } from './remedy.ts';
-import { GREEDY, once, type Sampled, Sampler, type SamplingKind, type SamplingPass } from './sampler.ts';
+import {
+  GREEDY,
+  once,
+  type Replace,
+  type Sampled,
+  Sampler,
+  type SamplingKind,
+  type SamplingPass,
+} from './sampler.ts';
 import { planKey, type Row, type Step, type WholeCall } from './step.ts';
 import type { LeftOut } from './types.ts';
 
@@ -58,8 +65,8 @@ export class Runner {
     this.#promptRows = ledger.storage('prompt rows', ROW_BYTES * scratch.rows, 'scratch');
     this.#nextRows = ledger.storage('next rows', ROW_BYTES * kv.sequences, 'scratch');
     // One more: a step is submitted before the oldest is read.
-    this.sampler = new Sampler(parts, ledger, this.#nextRows, MOST_IN_FLIGHT + 1, (error) =>
-      this.#replace(error),
+    this.sampler = new Sampler(parts, ledger, this.#nextRows, MOST_IN_FLIGHT + 1, (...failed) =>
+      this.#replace(...failed),
     );
     this.pace = new Pace(() => gpu.readBack.latencyMs);
   }
@@ -69,20 +76,14 @@ export class Runner {
   }
 
   /** Has the next best take the place of a kernel that does not compile, in what is recorded from here on. */
-  #replace(error: unknown): boolean {
+  async #replace(...[error, { gpu, tuning }]: Parameters<Replace>): ReturnType<Replace> {
     if (!(error instanceof PipelineError)) return false;
-    const gone = new Set(this.leftOut.map(({ variant }) => variant));
-    const remedy = remedyFor(this.parts, error.spec, gone);
-    if (!remedy) return false;
-    const left: LeftOut = {
-      kernel: error.spec.kernel.name,
-      variant: remedy.variant,
-      why: 'does not compile',
-    };
-    this.leftOut.push(left);
-    this.onLeftOut?.(left);
-    Object.assign(this.parts, remedied(this.parts, remedy));
-    return true;
+    const { replaceFailed } = await importModule(() => import('./remedy.ts'));
+    // Another kind may have had it replaced meanwhile.
+    if (this.parts.gpu !== gpu || this.parts.tuning !== tuning) return true;
+    const left = replaceFailed(this.parts, error.spec, this.leftOut);
+    if (left) this.onLeftOut?.(left);
+    return left !== undefined;
   }
 
   #width(rows: number, prompt: boolean): Width {
@@ -145,6 +146,11 @@ export class Runner {
     // They may bind what is freed.
     if (layers.length > 0) this.#blocks.clear();
     return layers;
+  }
+
+  /** Weights have come or gone, and with them the buffers that recordings bind. */
+  forgetBlocks(): void {
+    this.#blocks.clear();
   }
 
   /** Adapters have come or gone, and with them the buffers that recordings bind. */
@@ -308,7 +314,7 @@ export class Runner {
     const { device } = this.#gpu;
     const spare = this.ledger.storage('KV copy', kv.sequenceBytes, 'scratch');
     const encoder = device.createCommandEncoder();
-    for (const { kind, layer } of plan) if (caches(kind)) kv.copy(encoder, layer, from, to, spare);
+    for (const block of plan) if (kv.keeps(block)) kv.copy(encoder, block.layer, from, to, spare);
     device.queue.submit([encoder.finish()]);
     this.ledger.release(spare);
   }

@@ -1,10 +1,12 @@
 import type { Ledger } from '../gpu/buffer.ts';
 import { type Dispatch, Recorder, type StepShape } from '../gpu/recorder.ts';
 import { type Between, MAX_TOP, maskWords, SAMPLER_BYTES } from '../kernels/logits.ts';
+import type { Logprobs, readTop } from '../kernels/logprobs.ts';
 import { argmax, packSampler, type Sampler as SamplerOptions } from '../kernels/sample.ts';
-import { adjust, type Logprobs, readTop, sample, topLogprobs } from '../kernels/sampling.ts';
+import { adjust, sample } from '../kernels/sampling.ts';
 import { inSlices, sliceBuffer } from '../kernels/slices.ts';
 import { stride } from '../kernels/tensor.ts';
+import { importModule } from '../lazy.ts';
 import type { ForwardParts } from '../model/forward.ts';
 import { isNarrow, notesAt, notesBytes } from './kv-range.ts';
 
@@ -55,7 +57,7 @@ export interface Sampled {
 /** The launches that sample in one way, and where the log-probabilities come to be. */
 export interface SamplingPass {
   dispatches: Dispatch[];
-  top: { buffer: GPUBuffer; bytes: number; each: number } | undefined;
+  top: { buffer: GPUBuffer; bytes: number; each: number; read: typeof readTop } | undefined;
 }
 
 /** What is made once and kept; what failed is made again at the next call. */
@@ -81,12 +83,15 @@ interface SamplingBuffers extends Partial<Record<Parameters<Between>[0], GPUBuff
   top?: GPUBuffer;
 }
 
+/** Has the next best kernels take the place of one that failed, which was recorded with these; false where there are none. */
+export type Replace = (error: unknown, recorded: Pick<ForwardParts, 'gpu' | 'tuning'>) => Promise<boolean>;
+
 /** Samples the token after each row whose logits are there, and brings it to the host. */
 export class Sampler {
   readonly #parts: ForwardParts;
   readonly #ledger: Ledger;
   readonly #next: GPUBuffer;
-  readonly #replace: (error: unknown) => boolean;
+  readonly #replace: Replace;
   readonly #sampled: GPUBuffer;
   /** By place in the next step's rows. */
   readonly #samplers: GPUBuffer;
@@ -100,15 +105,8 @@ export class Sampler {
   /**
    * @param next rows of the next step, which sampled tokens are written into
    * @param inFlight most steps that are not read back yet
-   * @param replace has the next best kernels take the place of one that failed; false where there are none
    */
-  constructor(
-    parts: ForwardParts,
-    ledger: Ledger,
-    next: GPUBuffer,
-    inFlight: number,
-    replace: (error: unknown) => boolean,
-  ) {
+  constructor(parts: ForwardParts, ledger: Ledger, next: GPUBuffer, inFlight: number, replace: Replace) {
     this.#parts = parts;
     this.#replace = replace;
     this.#ledger = ledger;
@@ -134,9 +132,7 @@ export class Sampler {
         try {
           return await this.#record(kind);
         } catch (error) {
-          // Another kind may have had it replaced meanwhile.
-          const replaced = this.#parts.gpu !== gpu || this.#parts.tuning !== tuning;
-          if (!replaced && !this.#replace(error)) throw error;
+          if (!(await this.#replace(error, { gpu, tuning }))) throw error;
         }
       }
     });
@@ -173,8 +169,9 @@ export class Sampler {
     if (kind.top === undefined) return { dispatches: await recorder.finish(), top: undefined };
     const each = kind.top + 1;
     const buffer = this.#hold('top', 8 * (MAX_TOP + 1));
+    const { topLogprobs, readTop: read } = await importModule(() => import('../kernels/logprobs.ts'));
     topLogprobs(tuning, recorder, { ...call, logits: scratch.logits, top: kind.top, out: buffer });
-    const top = { buffer, bytes: 8 * this.#parts.kv.sequences * each, each };
+    const top = { buffer, bytes: 8 * this.#parts.kv.sequences * each, each, read };
     return { dispatches: await recorder.finish(), top };
   }
 
@@ -262,7 +259,7 @@ export class Sampler {
       const { count, next } = step;
       return {
         tokens: new Uint32Array(bytes, 0, sequences),
-        logprobs: top && readTop(bytes, tokenBytes, { each: top.each, count, next }),
+        logprobs: top?.read(bytes, tokenBytes, { each: top.each, count, next }),
         notes: noteBytes > 0 ? new Float32Array(bytes, noted, 2 * sequences) : undefined,
       };
     };

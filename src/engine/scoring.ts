@@ -2,7 +2,7 @@
 import { readBuffer } from '../gpu/buffer.ts';
 import { type Dispatch, Recorder } from '../gpu/recorder.ts';
 import { betweenOf } from '../kernels/logits.ts';
-import { score as scoreKernel } from '../kernels/sampling.ts';
+import { score as scoreKernel } from '../kernels/logprobs.ts';
 import { stride } from '../kernels/tensor.ts';
 import type { Plan } from '../model/spec.ts';
 import type { Runner } from './runner.ts';

@@ -1,5 +1,5 @@
 import type { TokenConstraint } from '../grammar/constraint.ts';
-import type { Logprobs } from '../kernels/sampling.ts';
+import type { Logprobs } from '../kernels/logprobs.ts';
 import type { LoadedAdapter } from '../model/adapters.ts';
 import type { Ring } from '../model/kvcache.ts';
 import type { Plan } from '../model/spec.ts';

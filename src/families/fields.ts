@@ -56,3 +56,13 @@ export const object = (json: Json, name: string): Json | undefined =>
 
 export const need = (json: Json, name: string): number =>
   size(json, name) ?? fail(`"${name}" is missing.`, 'The folder may not hold a Llama-family model.');
+
+/** A config, and which model type it says it is of. @throws ShishuError `bad-config` */
+export function modelTypeOf(json: unknown): [type: string, json: Json] {
+  const object = isObject(json) ? json : fail('expected an object.');
+  return [text(object, 'model_type') ?? fail('"model_type" is missing.'), object];
+}
+
+/** @throws ShishuError `unsupported` */
+export const refuseType = (type: string, supported: readonly string[]): never =>
+  refuse(`model type "${type}" is not supported.`, `Supported: ${supported.join(', ')}.`);

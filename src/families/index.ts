@@ -1,6 +1,6 @@
 import type { ModelSpec } from '../model/spec.ts';
 import type { Family } from './decoder.ts';
-import { fail, isObject, refuse, text } from './fields.ts';
+import { modelTypeOf, refuseType } from './fields.ts';
 import { GEMMA3 } from './gemma.ts';
 import { GRANITE, GRANITE4 } from './granite.ts';
 import { LFM2 } from './lfm2.ts';
@@ -38,15 +38,14 @@ export const FAMILIES: readonly Family[] = [...PARENTS, shishu(PARENTS)];
  * @throws ShishuError `bad-config` for what cannot be, `unsupported` (by name) for what this engine does not run.
  */
 export function specsOf(json: unknown): readonly [ModelSpec, ...ModelSpec[]] {
-  if (!isObject(json)) return fail('expected an object.');
-  const type = text(json, 'model_type') ?? fail('"model_type" is missing.');
+  const [type, object] = modelTypeOf(json);
   const family =
     FAMILIES.find(({ modelTypes }) => modelTypes.includes(type)) ??
-    refuse(
-      `model type "${type}" is not supported.`,
-      `Supported: ${FAMILIES.flatMap(({ modelTypes }) => modelTypes).join(', ')}.`,
+    refuseType(
+      type,
+      FAMILIES.flatMap(({ modelTypes }) => modelTypes),
     );
-  return family.read(json);
+  return family.read(object);
 }
 
 /** The model of a parsed `config.json` that has no tensors to ask. @throws ShishuError `bad-config`, `unsupported` */

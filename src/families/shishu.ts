@@ -1,3 +1,4 @@
+import { MOST_INPUTS } from '../kernels/inputs.ts';
 import type { BlockSpec, Mixer, ModelSpec } from '../model/spec.ts';
 import { type Family, linearMap } from './decoder.ts';
 import { fail, field, isCounts, type Json, refuse, size, text } from './fields.ts';
@@ -14,9 +15,6 @@ export const CHILD_FIELDS = [
 
 /** What stands in the place of attention, in words of `layer_types`. */
 export const REPLACED = ['linear', 'mlp'] as const;
-
-/** Most positions that a map sees. */
-const MOST_INPUTS = 16;
 
 const isGroups = (value: unknown): value is number[][] => Array.isArray(value) && value.every(isCounts);
 

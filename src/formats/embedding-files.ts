@@ -1,7 +1,7 @@
-// What the files of sentence-transformers say of how a model makes a vector of a text.
+// What the files of sentence-transformers say of how a model makes a vector of a text; fetched where a model has them.
 import { ShishuError } from '../errors.ts';
 import { isObject, type Json, readOptionalJson } from './json.ts';
-import { readOptional, type Source } from './source.ts';
+import type { Source } from './source.ts';
 
 const MODULES = 'modules.json';
 const PROMPTS = 'config_sentence_transformers.json';
@@ -19,24 +19,14 @@ export interface EmbeddingFiles {
 }
 
 /**
- * Reads `modules.json` and what it names; undefined where a model has none.
- * @returns what tells it; it throws what is wrong with the files, which is for those who ask: ShishuError `bad-config`,
- * `unsupported` for a module that would change the vectors, `io`
+ * Reads what `modules.json` names.
+ * @throws ShishuError `bad-config`, `unsupported` for a module that would change the vectors, `io`
  */
-export const embeddingFilesOf = (
+export async function readEmbeddingFiles(
   source: Source,
+  bytes: Uint8Array,
   signal?: AbortSignal,
-): Promise<() => EmbeddingFiles | undefined> =>
-  read(source, signal).then(
-    (files) => () => files,
-    (error) => () => {
-      throw error;
-    },
-  );
-
-async function read(source: Source, signal?: AbortSignal): Promise<EmbeddingFiles | undefined> {
-  const bytes = await readOptional(source, MODULES, signal);
-  if (!bytes) return undefined;
+): Promise<EmbeddingFiles> {
   let pooling: Json | undefined;
   let normalize = false;
   for (const { type, path } of modulesOf(bytes)) {

@@ -29,7 +29,7 @@ export interface HttpOptions {
   /** Milliseconds without a byte after which a connection is given up (default 30,000). */
   stallMs?: number;
   /** What an answer that is an error means on this server; undefined: what it means on any. */
-  explain?: (response: Response, file: string) => ShishuError | undefined;
+  explain?: (response: Response, file: string) => Promise<ShishuError | undefined>;
   /** Names are no paths: their slashes are escaped. */
   flat?: boolean;
   /** Keep answers out of the browser's own cache, which would hold every byte a second time, and answer for the server. */
@@ -138,7 +138,7 @@ export function rawHttp(folder: string | URL, options: HttpOptions = {}): HttpFo
         await drop(response);
         return new Transient(statusError(response, file), retryAfter(response.headers));
       }
-      const meant = response.status >= 400 ? explain?.(response, file) : undefined;
+      const meant = response.status >= 400 ? await explain?.(response, file) : undefined;
       if (meant) {
         await drop(response);
         throw meant;

@@ -1,49 +1,10 @@
-// A repository of a hub as a model's folder: what its answers mean, and the GGUF file of one that has nothing else.
+// A repository of a hub as a model's folder: its files, and the GGUF file of one that has nothing else.
 import { ShishuError } from '../errors.ts';
 import { ggufAmong, ggufIn } from './find-gguf.ts';
-import type { HttpOptions } from './http.ts';
 import type { HubFolder } from './hub.ts';
 import { isObject } from './json.ts';
 import type { StreamingSource } from './raw-source.ts';
 import type { Source } from './source.ts';
-
-type Explain = NonNullable<HttpOptions['explain']>;
-
-/** Why a hub refuses a file; undefined where its answer says no more than that of any server. @param note said of a missing model */
-export function hubRefusal({ place, page, revision, headers }: HubFolder, note = ''): Explain {
-  const { id } = place;
-  return ({ status, headers: said }, file) => {
-    const code = said.get('X-Error-Code');
-    const details = { file, status, model: id, page };
-    if (code === 'GatedRepo') {
-      const mend = headers.Authorization
-        ? `Accept it at ${page} with the account of the token; some owners let readers in by hand, and a fine-grained token needs the right to read gated models.`
-        : `Accept it at ${page}, then give a token of that account: HF_TOKEN on the command line, hub.token in code.`;
-      return new ShishuError('io', `${id} is for those who accepted its licence.`, { details, mend });
-    }
-    if (code === 'RevisionNotFound')
-      return new ShishuError('not-found', `${id} has no revision "${revision}".`, {
-        details,
-        mend: `${page}/tree/main lists its branches and tags.`,
-      });
-    if (status === 401 && /credentials|token/i.test(said.get('X-Error-Message') ?? ''))
-      return new ShishuError('io', 'The hub does not accept the token.', {
-        details,
-        mend: 'Make a new one in the settings of your account there, or leave it out.',
-      });
-    // A hub does not tell those who are not logged in which models there are.
-    if (code === 'RepoNotFound' || (status === 401 && code === null))
-      return new ShishuError(
-        'not-found',
-        `There is no model ${page}, or it is private${note && `, and ${note}`}.`,
-        {
-          details,
-          mend: 'Check the name; a private model needs a token: HF_TOKEN on the command line, hub.token in code.',
-        },
-      );
-    return undefined;
-  };
-}
 
 /** The files of a repository's folder, and their bytes, as a hub lists them. @throws ShishuError `io` */
 export async function listHub(

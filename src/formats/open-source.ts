@@ -1,12 +1,13 @@
 // How a model's folder is opened: a hub, an address, files from a picker, a directory, a GGUF file, or storage of the caller's.
 import { ShishuError } from '../errors.ts';
+import { importModule } from '../lazy.ts';
 import { cachedHttp } from './cache.ts';
 import { canCache } from './cache-files.ts';
 import { rawFiles, rawHandle } from './files.ts';
 import { ggufIn, ggufPlace, orGguf } from './find-gguf.ts';
 import { type HttpOptions, rawHttp } from './http.ts';
 import { type HubOptions, type HubPlace, hubFolder, hubPlace } from './hub.ts';
-import { hubRefusal, listHub, orHubGguf } from './hub-model.ts';
+import { listHub, orHubGguf } from './hub-model.ts';
 import type { RawSource, StreamingSource } from './raw-source.ts';
 import { checkedSource, isChecked, type Source } from './source.ts';
 
@@ -60,7 +61,11 @@ const fromFolder = (folder: Source, model: StreamingSource): Source =>
 function openHub(place: HubPlace, options: SourceOptions): Source {
   const hub = hubFolder(place, options.hub);
   const { headers } = hub;
-  const http = { headers, explain: hubRefusal(hub, options.note) };
+  const explain: HttpOptions['explain'] = async (response, file) => {
+    const { hubRefusal } = await importModule(() => import('./hub-refusal.ts'));
+    return hubRefusal(hub, response, file, options.note);
+  };
+  const http = { headers, explain };
   const folder = openHttp(hub.url, http, options);
   if (place.file !== undefined) return fromFolder(folder, ggufIn(folder, place.file));
   const list = () => listHub(openHttp(hub.list, { ...http, flat: true }, options), hub);

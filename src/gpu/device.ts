@@ -9,6 +9,7 @@ import {
   profileOf,
 } from './profile.ts';
 import { ReadBack } from './read-back.ts';
+import { fetchShaders } from './shader.ts';
 
 /** Sizes that kernels and weights must stay within; the device's own unless a test lowers them. */
 export interface GpuLimits {
@@ -119,6 +120,8 @@ export async function openGpu(options: GpuOptions = {}): Promise<Gpu> {
       if (!given) device.destroy();
     },
   };
+  // Kernels are wanted soon; what fails is told to whoever needs them.
+  fetchShaders(gpu.profile === 'gpu' ? 'gpu' : 'plain').catch(() => {});
   void gpu.readBack.measure();
   void device.lost.then((why) => {
     gpu.lost = why.message || why.reason;

@@ -1,4 +1,5 @@
 import { ShishuError } from '../errors.ts';
+import type { ShaderFolder } from './shader.ts';
 
 /** What one choice fixes: what upper-case imports stand for, and constants that choose code. */
 export type Fixed = Readonly<Record<string, string | number | boolean>>;
@@ -78,10 +79,12 @@ export interface Result {
 
 /** A compute shader: one entry of the registry in src/kernels/all.ts. C names its constants. */
 export interface Kernel<C extends string = string> {
-  /** The file in shaders/, without `.wgsl`. */
+  /** The file in shaders/ or its folder, without `.wgsl`. */
   readonly name: string;
   /** Texts by their names that come with the kernel, beside the engine's; what is of one name is the kernel's. */
   readonly texts?: ReadonlyMap<string, string>;
+  /** The folder of what not every device needs, which is fetched when the kernel is. */
+  readonly folder?: ShaderFolder;
   /** Choices that do not depend on one another, by their alternatives; one of each makes a permutation. */
   readonly choices: readonly (readonly Fixed[])[];
   /** Constants that are sizes of a model, a batch or a cache. */

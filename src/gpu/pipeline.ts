@@ -1,6 +1,6 @@
 import { ShishuError } from '../errors.ts';
 import { askedOf, type Binding, checkDeclared, type ShaderSpec } from './kernel.ts';
-import { type ShaderText, shaderText } from './shader.ts';
+import { readShader, type ShaderText } from './shader.ts';
 
 /** A compiled kernel. */
 export interface Pipeline {
@@ -55,7 +55,7 @@ export class PipelineCache {
   /** @throws ShishuError `shader` for what its kernel does not declare, and with file and line when the text does not compile */
   async get(spec: ShaderSpec): Promise<Pipeline> {
     checkDeclared(spec);
-    const text = shaderText(spec);
+    const text = await readShader(spec);
     let made = this.#made.get(text.code);
     if (!made) {
       const compile = (): Promise<Pipeline> => this.#compile(spec, text);

@@ -4,6 +4,8 @@ import { ATTENTION_DECODE, ATTENTION_DECODE_REDUCE } from './attention-decode.ts
 import { CONV } from './conv.ts';
 import { CANDIDATES, DRAW } from './draw.ts';
 import { EMBED } from './embed.ts';
+import { INPUTS } from './inputs.ts';
+import { SCORE, TOP_LOGPROBS } from './logprobs.ts';
 import { LORA_ADD, LORA_GATE } from './lora.ts';
 import { MATMUL, MATVEC } from './matmul.ts';
 import { MATVEC_LANES } from './matvec-lanes.ts';
@@ -12,7 +14,7 @@ import { NORM } from './norm.ts';
 import { POOL } from './pool.ts';
 import { ROPE } from './rope.ts';
 import { ARGMAX } from './sample.ts';
-import { ADJUST, SAMPLE, SCORE, TOP_LOGPROBS } from './sampling.ts';
+import { ADJUST, SAMPLE } from './sampling.ts';
 import { ARGMAX_SLICES, SLICES } from './slices.ts';
 import { SYNTHESISE } from './synthesise.ts';
 import { SCORE_SLICES, TOP_MERGE, TOP_SLICES } from './tops.ts';
@@ -28,6 +30,7 @@ export const KERNELS: readonly Kernel[] = [
   NORM,
   ROPE,
   CONV,
+  INPUTS,
   ATTENTION,
   ATTENTION_DECODE,
   ATTENTION_DECODE_REDUCE,

@@ -31,8 +31,8 @@ export const QUERIES = reads<AttentionConstant>('q', 'vec4f', ({ constants, step
 /** K and V, by the elements that the kernel reads at a time. */
 export const kvRead = ({ imports }: Asked<AttentionConstant>): Binding<AttentionConstant> => {
   const { KV_READ = '', QUERY } = imports;
-  const binds = QUERY === 'query_own' ? writes : reads;
-  if (KV_READ === 'kv_vector_f16') return binds('kv', 'vec4<u32>', kvShape, 'f16');
+  const binds = QUERY === 'gpu/query_own' ? writes : reads;
+  if (KV_READ === 'gpu/kv_vector_f16') return binds('kv', 'vec4<u32>', kvShape, 'f16');
   return KV_READ.includes('f16') ? binds('kv', 'vec2<u32>', kvShape, 'f16') : binds('kv', 'vec4f', kvShape);
 };
 
@@ -91,7 +91,7 @@ export function* attended(
       const kvHead = Math.floor((head * c.KV_HEADS) / c.HEADS);
       const own = ownOf?.(row, head, kvHead);
       const exact = own?.q ?? [...floats('q', row * 4 * c.Q_STRIDE4 + head * HEAD_DIM, HEAD_DIM)];
-      const q = launch.imports.TILE === 'attention_tile_f16' ? exact.map(nearest) : exact;
+      const q = launch.imports.TILE === 'gpu/attention_tile_f16' ? exact.map(nearest) : exact;
       for (const { part, from, end } of spans) {
         const count = end - from;
         const fresh = own && end > position ? own : undefined;

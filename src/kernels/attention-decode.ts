@@ -1,4 +1,4 @@
-// shaders/attention_decode.wgsl and attention_decode_reduce.wgsl: attention of few rows by threads that cooperate
+// shaders/gpu/attention_decode.wgsl and attention_decode_reduce.wgsl: attention of few rows by threads that cooperate
 import type { Gpu } from '../gpu/device.ts';
 import {
   type Binding,
@@ -99,15 +99,20 @@ const OWN: Binding<PartedConstant | NormConstant>[] = [
 
 export const ATTENTION_DECODE: Kernel<PartedConstant | NormConstant> = {
   name: 'attention_decode',
+  folder: 'gpu',
   choices: [
-    [{ KV_READ: 'kv_vector_f32' }, { KV_READ: 'kv_vector_f16' }, { KV_READ: 'kv_vector_f16_four' }],
-    [{ PEAK: 'peak_shared' }, { PEAK: 'peak_subgroup' }],
-    [{ QUERY: 'query_placed' }, ...NORMS.map((norm) => ({ QUERY: 'query_own', ...norm }))],
+    [
+      { KV_READ: 'gpu/kv_vector_f32' },
+      { KV_READ: 'gpu/kv_vector_f16' },
+      { KV_READ: 'gpu/kv_vector_f16_four' },
+    ],
+    [{ PEAK: 'gpu/peak_shared' }, { PEAK: 'gpu/peak_subgroup' }],
+    [{ QUERY: 'gpu/query_placed' }, ...NORMS.map((norm) => ({ QUERY: 'gpu/query_own', ...norm }))],
     [{ WG: THREADS }],
   ],
   sizes: { ...SIZES, X_STRIDE: COUNT, EPS: SMALL },
   bindings: (asked) => [
-    ...(asked.imports.QUERY === 'query_own' ? OWN : [QUERIES]),
+    ...(asked.imports.QUERY === 'gpu/query_own' ? OWN : [QUERIES]),
     kvRead(asked),
     ROWS,
     ...LEFT,
@@ -116,7 +121,7 @@ export const ATTENTION_DECODE: Kernel<PartedConstant | NormConstant> = {
   grid: ({ constants: c, step }) => [c.HEADS, partsOf(c, step), step.rows],
   *cpu(launch) {
     const spans = (position: number): Spans => spansOf(launch.constants, position);
-    if (launch.imports.QUERY !== 'query_own') return yield* attended(launch, spans);
+    if (launch.imports.QUERY !== 'gpu/query_own') return yield* attended(launch, spans);
     const { HEADS, KV_HEADS } = launch.constants;
     for (const row of launch.pick(launch.step.rows))
       for (const head of pickHeads(launch, HEADS, HEADS + 2 * KV_HEADS)) yield* rotated(launch, row, head);
@@ -134,6 +139,7 @@ export const ATTENTION_DECODE: Kernel<PartedConstant | NormConstant> = {
 
 export const ATTENTION_DECODE_REDUCE: Kernel<PartedConstant> = {
   name: 'attention_decode_reduce',
+  folder: 'gpu',
   choices: [[{ WG: THREADS }]],
   sizes: SIZES,
   bindings() {
@@ -147,7 +153,7 @@ export const ATTENTION_DECODE_REDUCE: Kernel<PartedConstant> = {
 /** Elements that are read at a time, and how. */
 function vectorOf({ headDim }: HeadShape, kvDtype: 'f32' | 'f16') {
   const size = keySize(headDim, kvDtype === 'f16');
-  return { size, read: `kv_vector_${kvDtype}${kvDtype === 'f16' && size === 4 ? '_four' : ''}` };
+  return { size, read: `gpu/kv_vector_${kvDtype}${kvDtype === 'f16' && size === 4 ? '_four' : ''}` };
 }
 
 /** How a model's attention is shared, beside what all its kernels are made with. */
@@ -169,8 +175,8 @@ export function decodeShape(
   return {
     imports: {
       KV_READ: read,
-      PEAK: gpu.features.subgroups ? 'peak_subgroup' : 'peak_shared',
-      QUERY: own ? 'query_own' : 'query_placed',
+      PEAK: gpu.features.subgroups ? 'gpu/peak_subgroup' : 'gpu/peak_shared',
+      QUERY: own ? 'gpu/query_own' : 'gpu/query_placed',
     },
     constants: { ...parted, SPLITS: mostParts(parted, window), WG: THREADS },
     own: own ? normConstants(own) : {},

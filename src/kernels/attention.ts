@@ -1,4 +1,4 @@
-// shaders/attention.wgsl, attention_tiled.wgsl, attention_plain.wgsl and attention_reduce.wgsl, and the launch of attention
+// shaders/plain/attention.wgsl, attention_tiled.wgsl, attention_plain.wgsl and attention_reduce.wgsl, and the launch of attention
 // whatever the rows
 import type { Gpu } from '../gpu/device.ts';
 import {
@@ -83,6 +83,7 @@ const splitOf =
 
 export const ATTENTION: Kernel<AttentionConstant | 'WG' | 'WIDE_FROM'> = {
   name: 'attention',
+  folder: 'plain',
   choices: [KV_READS, [{ WG: 4 }]],
   sizes: { ...ATTENTION_SIZES, WIDE_FROM: COUNT },
   bindings,
@@ -97,8 +98,8 @@ export const ATTENTION: Kernel<AttentionConstant | 'WG' | 'WIDE_FROM'> = {
 
 /** What tiles hold, and threads: of f32 twice the bytes, for half the queries. */
 const TILES = [
-  { KV_READ: 'kv_read_f32', TILE: 'attention_tile_f32', WG: 64 },
-  { KV_READ: 'kv_read_f16', TILE: 'attention_tile_f16', WG: 128 },
+  { KV_READ: 'kv_read_f32', TILE: 'gpu/attention_tile_f32', WG: 64 },
+  { KV_READ: 'kv_read_f16', TILE: 'gpu/attention_tile_f16', WG: 128 },
 ] as const;
 
 /** Threads that share four queries: one for each four dimensions. */
@@ -107,6 +108,7 @@ const tileLanes = ({ HEAD_DIM }: Record<'HEAD_DIM', number>): number =>
 
 export const ATTENTION_TILED: Kernel<AttentionConstant | 'WG'> = {
   name: 'attention_tiled',
+  folder: 'gpu',
   choices: [TILES],
   sizes: ATTENTION_SIZES,
   bindings,
@@ -120,6 +122,7 @@ export const ATTENTION_TILED: Kernel<AttentionConstant | 'WG'> = {
 /** Of GPUs in place of the others where those compute wrongly. */
 export const ATTENTION_PLAIN: Kernel<AttentionConstant | 'WG'> = {
   name: 'attention_plain',
+  folder: 'plain',
   choices: [KV_READS, [{ WG: 64 }]],
   sizes: ATTENTION_SIZES,
   bindings,
@@ -129,6 +132,7 @@ export const ATTENTION_PLAIN: Kernel<AttentionConstant | 'WG'> = {
 
 export const ATTENTION_REDUCE: Kernel<AttentionConstant | 'WG' | 'WIDE_FROM'> = {
   name: 'attention_reduce',
+  folder: 'plain',
   choices: [[{ WG: 64 }]],
   sizes: { ...ATTENTION_SIZES, WIDE_FROM: COUNT },
   bindings: () => [ROWS, ...LEFT, STEP],

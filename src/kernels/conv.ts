@@ -1,4 +1,4 @@
-// shaders/conv.wgsl
+// shaders/features/conv.wgsl
 import { type Kernel, reads, STEP, writes } from '../gpu/kernel.ts';
 import type { Recorder } from '../gpu/recorder.ts';
 import { QKV_SIZES } from './qkv.ts';
@@ -12,6 +12,7 @@ type Size = 'K' | 'X_STRIDE' | 'OUT_STRIDE' | 'SEEN_STRIDE' | 'TAPS' | 'SEQUENCE
 
 export const CONV: Kernel<Size | 'WG' | 'WRITE' | 'READ' | 'BIAS'> = {
   name: 'conv',
+  folder: 'features',
   choices: [
     [{ WG }],
     [

@@ -1,4 +1,4 @@
-// shaders/candidates.wgsl and draw.wgsl: a token is drawn from what slices of the logits leave.
+// shaders/gpu/candidates.wgsl and draw.wgsl: a token is drawn from what slices of the logits leave.
 import { type Kernel, type Launch, type Result, reads, STEP, writes } from '../gpu/kernel.ts';
 import type { Recorder } from '../gpu/recorder.ts';
 import { drawn, type SamplerWords } from './kept.ts';
@@ -69,6 +69,7 @@ function cutsOf(
 
 export const CANDIDATES: Kernel<SliceConstant> = {
   name: 'candidates',
+  folder: 'gpu',
   choices: [SLICE_SHAPES],
   sizes: VOCABULARY_SIZES,
   bindings: () => [
@@ -121,6 +122,7 @@ export const CANDIDATES: Kernel<SliceConstant> = {
 
 export const DRAW: Kernel<SliceConstant> = {
   name: 'draw',
+  folder: 'gpu',
   choices: [SLICE_SHAPES],
   sizes: VOCABULARY_SIZES,
   bindings: () => [

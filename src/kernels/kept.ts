@@ -1,4 +1,4 @@
-// Which tokens may be drawn, and which is: the CPU twin of shaders/sample.wgsl, in f64.
+// Which tokens may be drawn, and which is: the CPU twin of shaders/plain/sample.wgsl, in f64.
 import { bestOf, hash } from './math.ts';
 
 /** `Sampler` of shaders/shared/sampling.wgsl. */

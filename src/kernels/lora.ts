@@ -1,4 +1,4 @@
-// shaders/lora_add.wgsl and lora_gate.wgsl: what LoRA adapters add to a projection.
+// shaders/features/lora_add.wgsl and lora_gate.wgsl: what LoRA adapters add to a projection.
 import {
   type Asked,
   type Binding,
@@ -53,6 +53,7 @@ const outShape = ({ constants, step }: Asked<LoraConstant> & { step: { rows: num
 
 export const LORA_ADD: Kernel<LoraConstant | 'N' | 'SECOND' | 'THIRD'> = {
   name: 'lora_add',
+  folder: 'features',
   choices: [[{ WG }]],
   sizes: { ...SIZES, N: COUNT, SECOND: COUNT, THIRD: COUNT },
   bindings: () => [...bindings<'N' | 'SECOND' | 'THIRD'>(), writes('out', 'f32', outShape), STEP],
@@ -72,6 +73,7 @@ export const LORA_ADD: Kernel<LoraConstant | 'N' | 'SECOND' | 'THIRD'> = {
 
 export const LORA_GATE: Kernel<LoraConstant | 'WIDTH' | 'PART' | 'X_STRIDE' | 'GELU'> = {
   name: 'lora_gate',
+  folder: 'features',
   choices: [[{ WG }], [{ GELU: false }, { GELU: true }]],
   sizes: { ...SIZES, WIDTH: COUNT, PART: COUNT, X_STRIDE: COUNT },
   bindings: () => [

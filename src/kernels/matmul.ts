@@ -1,4 +1,4 @@
-// shaders/matvec.wgsl and matmul.wgsl: `x W'`, with what comes before and after.
+// shaders/plain/matvec.wgsl and matmul.wgsl: `x W'`, with what comes before and after.
 import { f16ToF32, f32ToF16 } from '../formats/float.ts';
 import {
   type Asked,
@@ -55,8 +55,8 @@ const SHAPES: readonly Fixed[] = [
   { WG: 16, ROWS: 4 },
   { WG: 16, ROWS: 8 },
 ];
-const own = (TOKENS: number): Fixed => ({ X: 'x_own', TOKENS });
-const told = (TOKENS: number): Fixed => ({ X: 'x_subgroup', TOKENS });
+const own = (TOKENS: number): Fixed => ({ X: 'plain/x_own', TOKENS });
+const told = (TOKENS: number): Fixed => ({ X: 'plain/x_subgroup', TOKENS });
 
 export type ProjectionConstant =
   | QkvConstant
@@ -119,7 +119,7 @@ export function* projected(launch: TwinLaunch<ProjectionConstant>, norm?: { K: n
   const range = constants.RANGED ? floats('vectors', padded, 1)[0]! : 1;
   const xs = rows.map((row) => {
     const x = floats('x', ((HEAD && norm ? step.first : 0) + row) * padded, padded);
-    if (imports.X_TILE === 'x_tile_f16')
+    if (imports.X_TILE === 'gpu/x_tile_f16')
       return Float64Array.from(x, (value) => f16ToF32(f32ToF16(range * value)) / range);
     const by = norm ? rmsScale(x, norm.K, norm.EPS) : 1;
     return Float64Array.from(x, (value, i) => value * by * (gain ? gain[i]! : 1));
@@ -178,6 +178,7 @@ export function* projected(launch: TwinLaunch<ProjectionConstant>, norm?: { K: n
 
 export const MATVEC: Kernel<ProjectionConstant | 'WG' | 'TOKENS' | 'ROWS' | 'NORM' | 'K' | 'EPS'> = {
   name: 'matvec',
+  folder: 'plain',
   choices: [
     WEIGHTS,
     [
@@ -198,6 +199,7 @@ export const MATVEC: Kernel<ProjectionConstant | 'WG' | 'TOKENS' | 'ROWS' | 'NOR
 
 export const MATMUL: Kernel<ProjectionConstant | 'TALL' | 'WIDE' | 'WG' | 'DEPTH' | 'ACROSS'> = {
   name: 'matmul',
+  folder: 'gpu',
   choices: [WEIGHTS.flatMap((weight) => combine([weight], tilesOf(String(weight.WEIGHT)))), OF_MANY],
   sizes: { ...PROJECTION_SIZES, UNITS: COUNT },
   bindings: projectionBindings,

@@ -1,4 +1,4 @@
-// shaders/matvec_lanes.wgsl: projections of few rows on GPUs.
+// shaders/gpu/matvec_lanes.wgsl: projections of few rows on GPUs.
 import type { Gpu } from '../gpu/device.ts';
 import { combine, type Fixed, type Kernel } from '../gpu/kernel.ts';
 import { spread } from '../gpu/recorder.ts';
@@ -56,7 +56,7 @@ function together({ features, subgroupSize }: Pick<Gpu, 'features' | 'subgroupSi
   return TOGETHER.findLast((size) => size === 1 || (features.subgroups && subgroupSize.min >= size))!;
 }
 
-const addInclude = (SUB: number): string => (SUB === 1 ? 'add_none' : 'add_subgroup');
+const addInclude = (SUB: number): string => (SUB === 1 ? 'gpu/add_none' : 'gpu/add_subgroup');
 
 const shapeOf = (tile: Tile, SUB: number) => ({ ...tile, SUB, WG: workgroupOf(tile, SUB) });
 
@@ -89,6 +89,7 @@ export const MATVEC_LANES: Kernel<
   ProjectionConstant | 'WG' | 'LANES' | 'TOKENS' | 'ROWS' | 'SUB' | 'NORM' | 'K' | 'EPS'
 > = {
   name: 'matvec_lanes',
+  folder: 'gpu',
   choices: [SPANS, SHAPES, [...OF_FEW, ...combine(OF_MANY, [{ NORM: false }])]],
   sizes: {
     ...PROJECTION_SIZES,

@@ -1,4 +1,4 @@
-// shaders/pool.wgsl
+// shaders/features/pool.wgsl
 import { type Kernel, reads, STEP, writes } from '../gpu/kernel.ts';
 import type { Recorder } from '../gpu/recorder.ts';
 import { type Activations, COUNT, stride } from './tensor.ts';
@@ -27,6 +27,7 @@ export function packSpans(spans: readonly Span[]): ArrayBuffer {
 /** The spans of a launch are as many as the step has rows with logits; their places are below the rows. */
 export const POOL: Kernel<'WG' | 'X_STRIDE4'> = {
   name: 'pool',
+  folder: 'features',
   choices: [[{ WG: 64 }]],
   sizes: { X_STRIDE4: COUNT },
   bindings: () => [

@@ -1,4 +1,4 @@
-// Launches shaders/matvec.wgsl or matmul.wgsl, and the norm before them.
+// Launches shaders/plain/matvec.wgsl or matmul.wgsl, and the norm before them.
 import type { Gpu } from '../gpu/device.ts';
 import type { Kernel, ShaderConstant } from '../gpu/kernel.ts';
 import type { Recorder, StepShape } from '../gpu/recorder.ts';
@@ -101,8 +101,8 @@ function byLanes(gpu: Gpu, part: WeightPart, { width, head = false, weight }: Pr
 /** Few rows on a CPU that plays GPU, whose threads have weight rows of their own. */
 function byThreads(gpu: Gpu, tuning: Tuning, part: WeightPart, call: Projection): Way[] {
   const { width } = call;
-  const X = rowsInclude(gpu, 1, width);
-  const TOKENS = width === 'one' ? 1 : width === 'many' && X === 'x_subgroup' ? 8 : 4;
+  const X = rowsInclude(gpu, width);
+  const TOKENS = width === 'one' ? 1 : width === 'many' && X === 'plain/x_subgroup' ? 8 : 4;
   const constants = { WG: tuning.matvec.workgroup, TOKENS, ROWS: part.rows >= MANY_ROWS ? 8 : 4 };
   return [{ kernel: MATVEC, ...inUnits(part, call, { imports: { X }, constants }) }];
 }

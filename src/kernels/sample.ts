@@ -1,4 +1,4 @@
-// shaders/argmax.wgsl; what greedy decoding does without is in sampling.ts.
+// shaders/plain/argmax.wgsl; what greedy decoding does without is in sampling.ts.
 import type { Kernel } from '../gpu/kernel.ts';
 import type { Recorder } from '../gpu/recorder.ts';
 import {
@@ -18,6 +18,7 @@ import type { Tuning } from './tuning.ts';
 
 export const ARGMAX: Kernel<VocabularyConstant> = {
   name: 'argmax',
+  folder: 'plain',
   choices: [ROW_THREADS],
   sizes: VOCABULARY_SIZES,
   bindings: () => [logitsBinding('vec4f'), ...NEXT],

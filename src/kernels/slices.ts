@@ -1,4 +1,4 @@
-// shaders/slices.wgsl and argmax_slices.wgsl: rows of logits by many workgroups, as GPUs want it. What follows is in draw.ts and
+// shaders/gpu/slices.wgsl and argmax_slices.wgsl: rows of logits by many workgroups, as GPUs want it. What follows is in draw.ts and
 // tops.ts.
 import { type Binding, type Fixed, type Kernel, type Launch, reads, STEP, writes } from '../gpu/kernel.ts';
 import type { Recorder } from '../gpu/recorder.ts';
@@ -33,7 +33,7 @@ export const SLICE_SHAPES: readonly Fixed[] = [
   { WG: THREADS, TRIPS: 2 },
 ];
 
-/** Bytes of a `Slice` of shaders/shared/slices.wgsl. */
+/** Bytes of a `Slice` of shaders/shared/gpu/slices.wgsl. */
 export const SLICE_WORDS = 3;
 
 export type SliceConstant = VocabularyConstant | 'TRIPS';
@@ -109,24 +109,25 @@ export function rowSlices(
 /** Logits that differ by less may change places by rounding. */
 const CLOSE = 1e-4;
 
-const OWN: Fixed = { LOGITS: 'logits_own', HAS_BIAS: false, HAS_MASK: false };
+const OWN: Fixed = { LOGITS: 'gpu/logits_own', HAS_BIAS: false, HAS_MASK: false };
 
 export const SLICES: Kernel<SliceConstant | AdjustConstant | 'SUM'> = {
   name: 'slices',
+  folder: 'gpu',
   choices: [
     SLICE_SHAPES,
     [
       { ...OWN, SUM: false },
       { ...OWN, SUM: true },
       ...[false, true].flatMap((HAS_BIAS) =>
-        [false, true].map((HAS_MASK) => ({ LOGITS: 'logits_adjusted', HAS_BIAS, HAS_MASK, SUM: false })),
+        [false, true].map((HAS_MASK) => ({ LOGITS: 'gpu/logits_adjusted', HAS_BIAS, HAS_MASK, SUM: false })),
       ),
     ],
   ],
   sizes: { ...VOCABULARY_SIZES, MASK_WORDS: COUNT },
   bindings: ({ imports }) => [
     logitsBinding('vec4f'),
-    ...(imports.LOGITS === 'logits_adjusted' ? adjustedBindings('vec4f') : []),
+    ...(imports.LOGITS === 'gpu/logits_adjusted' ? adjustedBindings('vec4f') : []),
     WRITE_SLICES,
     STEP,
   ],
@@ -140,7 +141,7 @@ export const SLICES: Kernel<SliceConstant | AdjustConstant | 'SUM'> = {
         const { first, count } = sliceTokens(constants, slice);
         let logits = floats('logits', row * 4 * STRIDE4 + first, count);
         let scale = 0;
-        if (imports.LOGITS === 'logits_adjusted') {
+        if (imports.LOGITS === 'gpu/logits_adjusted') {
           const found: number[] = [];
           const tokens = Array.from({ length: count }, (_, i) => first + i);
           for (const result of adjustedTokens(launch, row, tokens)) {
@@ -167,6 +168,7 @@ export const SLICES: Kernel<SliceConstant | AdjustConstant | 'SUM'> = {
 
 export const ARGMAX_SLICES: Kernel<SliceConstant> = {
   name: 'argmax_slices',
+  folder: 'gpu',
   choices: [SLICE_SHAPES],
   sizes: VOCABULARY_SIZES,
   bindings: () => [READ_SLICES, ...NEXT],
@@ -200,7 +202,7 @@ export function slices(
     label: adjust ? 'adjusted slices' : 'slices',
     shader: {
       kernel: SLICES,
-      imports: { LOGITS: adjust ? 'logits_adjusted' : 'logits_own' },
+      imports: { LOGITS: adjust ? 'gpu/logits_adjusted' : 'gpu/logits_own' },
       constants: {
         ...sliceConstants(logits),
         ...(adjust ? adjustConstants(adjust, logits) : own),

@@ -1,4 +1,4 @@
-// shaders/synthesise.wgsl
+// shaders/features/synthesise.wgsl
 import { type Kernel, writes } from '../gpu/kernel.ts';
 import { type Recorder, spread } from '../gpu/recorder.ts';
 import { VALUE_FORMATS, type ValueDtype } from '../quant/index.ts';
@@ -10,6 +10,7 @@ const WORKGROUP = 64;
 /** Words of a launch are its items. */
 export const SYNTHESISE: Kernel<'WG' | 'BITS' | 'LEVEL' | 'SCALES'> = {
   name: 'synthesise',
+  folder: 'features',
   choices: [
     [{ WG: WORKGROUP }],
     Object.values(VALUE_FORMATS).flatMap(({ bits, level, perBlock }) =>

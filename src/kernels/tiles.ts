@@ -1,4 +1,4 @@
-// Which tile of shaders/matmul.wgsl makes a projection, by its rows, and how threads share it.
+// Which tile of shaders/gpu/matmul.wgsl makes a projection, by its rows, and how threads share it.
 import type { Gpu } from '../gpu/device.ts';
 import type { Fixed } from '../gpu/kernel.ts';
 
@@ -42,7 +42,7 @@ export interface TileTypes {
 type Known = 'any' | 'half' | 'ranged';
 
 /** Weights that are as exact as they were stored. */
-const EXACT = ['weight_f32', 'weight_bf16'];
+const EXACT = ['weight_f32', 'blocks/weight_bf16'];
 
 /**
  * f16 where the device has it, for weights that are f16; and for x, where its values are within f16 and the weights were rounded.
@@ -95,9 +95,9 @@ export function tileAsked({ tall, wide, threads, depth, across }: TileShape, typ
   const alone = (tall * wide) / (8 * across) === threads;
   return {
     imports: {
-      X_TILE: `x_tile_${types.x}`,
-      W_TILE: `w_tile_${types.w}`,
-      SUMS: alone ? 'sums_alone' : 'sums_groups',
+      X_TILE: `gpu/x_tile_${types.x}`,
+      W_TILE: `gpu/w_tile_${types.w}`,
+      SUMS: alone ? 'gpu/sums_alone' : 'gpu/sums_groups',
     },
     constants: { TALL: tall, WIDE: wide, WG: threads, DEPTH: depth, ACROSS: across, RANGED: types.ranged },
   };

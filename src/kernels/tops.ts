@@ -1,4 +1,4 @@
-// shaders/top_slices.wgsl, top_merge.wgsl and score_slices.wgsl: log-probabilities from slices of the logits.
+// shaders/features/top_slices.wgsl, top_merge.wgsl and score_slices.wgsl: log-probabilities from slices of the logits.
 import { type Kernel, type Launch, reads, STEP, writes } from '../gpu/kernel.ts';
 import type { Recorder } from '../gpu/recorder.ts';
 import { logitsBinding, MAX_TOP, rowGrid, type SamplingTarget, VOCABULARY_SIZES } from './logits.ts';
@@ -36,6 +36,7 @@ const order = (logits: Float32Array): number[] =>
 
 export const TOP_SLICES: Kernel<TopConstant> = {
   name: 'top_slices',
+  folder: 'features',
   choices: [SLICE_SHAPES],
   sizes: TOP_SIZES,
   bindings: () => [logitsBinding('vec4f'), WRITE_SLICES, writes('tops', 'Top', topShape), STEP],
@@ -79,6 +80,7 @@ export const TOP_SLICES: Kernel<TopConstant> = {
 
 export const TOP_MERGE: Kernel<TopConstant> = {
   name: 'top_merge',
+  folder: 'features',
   choices: [SLICE_SHAPES],
   sizes: TOP_SIZES,
   bindings: () => [
@@ -120,6 +122,7 @@ export const TOP_MERGE: Kernel<TopConstant> = {
 
 export const SCORE_SLICES: Kernel<SliceConstant> = {
   name: 'score_slices',
+  folder: 'features',
   choices: [SLICE_SHAPES],
   sizes: VOCABULARY_SIZES,
   bindings: () => [

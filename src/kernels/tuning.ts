@@ -108,9 +108,9 @@ export function reduceInclude(gpu: Gpu, lanes: number): string {
   return gpu.features.subgroups && max > 0 && lanes % max === 0 ? 'reduce_subgroup' : 'reduce_shared';
 }
 
-/** The include that reads rows of x where a workgroup shares them: by subgroups where lanes have rows of their own. */
-export function rowsInclude(gpu: Gpu, lanes: number, width: Width): 'x_subgroup' | 'x_own' {
-  return width !== 'one' && lanes === 1 && gpu.features.subgroups && gpu.subgroupSize.min >= 4
-    ? 'x_subgroup'
-    : 'x_own';
+/** The include that reads rows of x where threads have weight rows of their own: by subgroups where these are sure to be four or more. */
+export function rowsInclude(gpu: Gpu, width: Width): 'plain/x_subgroup' | 'plain/x_own' {
+  return width !== 'one' && gpu.features.subgroups && gpu.subgroupSize.min >= 4
+    ? 'plain/x_subgroup'
+    : 'plain/x_own';
 }

@@ -16,7 +16,8 @@ export const WEIGHTS: readonly Fixed[] = Object.values(FORMATS).map(({ reader, u
 const spanOf = ({ bits, perBlock }: Pick<WeightFormat, 'bits' | 'perBlock'>): number =>
   perBlock ? BLOCK : 128 / bits;
 
-const spanInclude = ({ reader }: Pick<WeightFormat, 'reader'>): string => reader.replace('weight_', 'span_');
+const spanInclude = ({ reader }: Pick<WeightFormat, 'reader'>): string =>
+  (reader.includes('/') ? reader : `gpu/${reader}`).replace('weight_', 'span_');
 
 /** Ways to read weights 16 bytes at a time. */
 export const SPANS: readonly Fixed[] = Object.values(FORMATS).map((format) => ({

@@ -2,7 +2,7 @@
 import { ShishuError } from '../errors.ts';
 import { guardMemory, type Ledger } from '../gpu/buffer.ts';
 import type { Gpu } from '../gpu/device.ts';
-import { type LoraSite, MOST_ADAPTERS } from '../kernels/lora.ts';
+import { type LoraSite, loraAdd, loraGate, MOST_ADAPTERS } from '../kernels/lora.ts';
 import { rowBytes, stride, type Weight } from '../kernels/tensor.ts';
 import type { Adapter, LowRank, Place, ProjectionName } from './adapter.ts';
 import { foldsOf } from './fold.ts';
@@ -73,6 +73,9 @@ const keyOf = (layer: number, projection: ProjectionName): string => `${layer} $
 export class AdapterSet {
   readonly chosen: GPUBuffer;
   readonly sequences: number;
+  /** Their launches come with them, and are no part of a forward without. */
+  readonly loraAdd = loraAdd;
+  readonly loraGate = loraGate;
   readonly #host: AdapterHost;
   readonly #loaded = new Set<LoadedAdapter>();
   readonly #chosen: Uint32Array<ArrayBuffer>;

@@ -5,9 +5,8 @@ import { attention, attentionPartsBytes } from '../kernels/attention.ts';
 import { takesOwn } from '../kernels/attention-decode.ts';
 import { conv } from '../kernels/conv.ts';
 import { embed } from '../kernels/embed.ts';
-import { loraAdd, loraGate } from '../kernels/lora.ts';
+import { gatherInputs } from '../kernels/inputs.ts';
 import { norm } from '../kernels/norm.ts';
-import { pool } from '../kernels/pool.ts';
 import { type Output, type Projection, project } from '../kernels/project.ts';
 import { normAndRope, type QkvPlace } from '../kernels/rope.ts';
 import { type Activations, stride, type Weight } from '../kernels/tensor.ts';
@@ -41,6 +40,8 @@ export interface Scratch {
   parts: GPUBuffer;
   /** What lies between two matrices, of an MLP or of a linear map, by its columns. */
   hidden: ReadonlyMap<number, GPUBuffer>;
+  /** What linear maps of several inputs read, by how many. */
+  inputs: Map<number, GPUBuffer>;
   logits: Activations;
   /** `(context, headDim / 2)` cos and sin, by `ropeKey`. */
   ropes: ReadonlyMap<string, GPUBuffer>;
@@ -70,6 +71,9 @@ export function allocateScratch(
   const hidden = spec.blocks.flatMap(({ mixer, feedForward: { width } }) =>
     mixer.kind === 'linear' && mixer.down ? [mixer.down.rows, width] : [width],
   );
+  const inputs = spec.blocks.flatMap(({ mixer }) =>
+    mixer.kind === 'linear' && (mixer.inputs ?? 1) > 1 ? [mixer.inputs!] : [],
+  );
   return {
     rows,
     logitRows: size.logitRows,
@@ -84,6 +88,7 @@ export function allocateScratch(
       'scratch',
     ),
     hidden: new Map([...new Set(hidden)].map((cols) => [cols, make('hidden', cols)])),
+    inputs: new Map([...new Set(inputs)].map((count) => [count, make('inputs', count * spec.hiddenSize)])),
     logits: {
       buffer: ledger.storage('logits', 4 * size.logitRows * stride(spec.vocabSize), 'scratch'),
       cols: spec.vocabSize,
@@ -167,7 +172,7 @@ export function recordBlocks(
     const to = gain ? { buffer: scratch.normed, cols: x.cols } : x;
     const out: Output = { kind: 'plain', to, residual: !gain };
     project(gpu, tuning, recorder, { label, x: from, weight, out, half, ...made, step });
-    if (site) loraAdd(recorder, { ...lowRank(site, { label, x: from }), to });
+    if (site) adapters!.loraAdd(recorder, { ...lowRank(site, { label, x: from }), to });
     if (!gain) return;
     const call = { label: `${label} norm`, x: to, vectors: gain, out: x.buffer, add: true };
     norm(gpu, tuning, recorder, { ...call, eps, head: false, step });
@@ -204,7 +209,7 @@ export function recordBlocks(
         ...made,
         step,
       });
-      if (site) loraAdd(recorder, { ...lowRank(site, input), to: qkv! });
+      if (site) adapters!.loraAdd(recorder, { ...lowRank(site, input), to: qkv! });
       const norm = shape.qkNorm !== undefined;
       const unplaced = qkv && { qkv, norm, gains: own.qkGains, whole, eps };
       const taken = takesOwn(tuning, shape, width);
@@ -229,7 +234,7 @@ export function recordBlocks(
       const input = { label: 'conv in', x, norm: normed };
       const site = adapters?.site(layer, 'convIn');
       project(gpu, tuning, recorder, { ...input, weight: own.in, out, ...made, step });
-      if (site) loraAdd(recorder, { ...lowRank(site, input), to: thirds });
+      if (site) adapters!.loraAdd(recorder, { ...lowRank(site, input), to: thirds });
       // The normed x has been read.
       const mixed = { buffer: scratch.normed, cols: spec.hiddenSize };
       conv(recorder, {
@@ -247,7 +252,7 @@ export function recordBlocks(
       });
       add('conv out', mixed, own.out, undefined, adapters?.site(layer, 'convOut'));
     } else if (kind === 'linear') {
-      recordLinear(parts, recorder, layer, x, width);
+      recordLinear(parts, recorder, { layer, rows, to: x, width });
     }
     const { gateUp, down, gainAfter } = weights.mlp.get(mlp)!;
     const { activation = 'silu' } = spec.blocks[mlp]!.feedForward;
@@ -264,7 +269,7 @@ export function recordBlocks(
     });
     if (site && sums) {
       const part = gateUp.parts[0]!.rows;
-      loraGate(recorder, { ...lowRank(site, input), sums, part, activation, to: hidden });
+      adapters!.loraGate(recorder, { ...lowRank(site, input), sums, part, activation, to: hidden });
     }
     add('down', hidden, down, gainAfter, adapters?.site(mlp, 'down'));
   }
@@ -275,17 +280,32 @@ export function recordBlocks(
 export function recordLinear(
   parts: ForwardParts,
   recorder: Recorder,
-  layer: number,
-  to: Activations,
-  width: Width,
+  { layer, rows, to, width }: { layer: number; rows: GPUBuffer; to: Activations; width: Width },
 ): void {
-  const { gpu, tuning, spec, weights, scratch } = parts;
+  const { gpu, tuning, spec, weights, kv, scratch } = parts;
   const { x, normed, step } = scratch;
   const eps = spec.rmsNormEps;
   const made = { width, most: mostRows(parts, width) };
   norm(gpu, tuning, recorder, { label: 'linear norm', x, out: normed, eps, head: false, step });
   const { down, up } = weights.linear.get(layer)!;
-  const z = { buffer: normed, cols: x.cols };
+  const inputs = (down ?? up).cols / x.cols;
+  const own = { buffer: normed, cols: x.cols };
+  const z = inputs > 1 ? { buffer: scratch.inputs.get(inputs)!, cols: inputs * x.cols } : own;
+  if (inputs > 1) {
+    const { sequences, context } = kv;
+    const call = {
+      z: own,
+      inputs,
+      ...kv.inputsOf(layer),
+      sequences,
+      context,
+      rows,
+      out: z.buffer,
+      width,
+      step,
+    };
+    gatherInputs(recorder, call);
+  }
   const reduced = down && { buffer: scratch.hidden.get(down.rows)!, cols: down.rows };
   if (reduced)
     project(gpu, tuning, recorder, {
@@ -326,20 +346,5 @@ export function recordHead(
     most: scratch.logitRows,
     step: scratch.step,
   });
-  return recorder.finish();
-}
-
-/** Records final norm over all rows, and sums of spans of them `(places, stride(hidden))`; no head is run. */
-export function recordPool(
-  { gpu, tuning, spec, weights, scratch }: ForwardParts,
-  spans: GPUBuffer,
-  out: GPUBuffer,
-): Promise<Dispatch[]> {
-  const recorder = new Recorder(gpu);
-  const { x, normed, step } = scratch;
-  const vectors = weights.head.parts[0]!.vectors!;
-  const eps = spec.rmsNormEps;
-  norm(gpu, tuning, recorder, { label: 'final norm', x, vectors, out: normed, eps, head: false, step });
-  pool(recorder, { x: { buffer: normed, cols: x.cols }, spans, out, step });
   return recorder.finish();
 }

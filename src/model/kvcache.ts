@@ -1,6 +1,6 @@
 import type { Ledger } from '../gpu/buffer.ts';
 import { stride } from '../kernels/tensor.ts';
-import { type Block, kvCapacity, kvElements, type ModelSpec, type Plan, planOf } from './spec.ts';
+import { type Block, kvCapacity, kvElements, type Mixer, type ModelSpec, type Plan, planOf } from './spec.ts';
 
 /** A cache that keeps its last positions only. */
 export interface Ring {
@@ -8,12 +8,28 @@ export interface Ring {
   window: number;
   /** Position p takes the place of p - capacity. */
   capacity: number;
+  /** What a linear map sees is kept in it, not what attention does. */
+  linear?: boolean;
 }
 
-/** Whether a block of this kind keeps something of each position. */
-export const caches = (kind: Block['kind']): boolean => kind === 'attention' || kind === 'conv';
+/** What blocks keep, as buffers are called. */
+const KEPT = { attention: 'KV', conv: 'convolution', linear: 'inputs', mlp: 'nothing' } as const;
 
-/** One static buffer of K and V for each attention block, unless it was released, and of what each convolution sees; shared by all sequences. */
+/** The last positions that a block sees, where it does not see all. */
+function windowOf(mixer: Mixer): number | undefined {
+  if (mixer.kind === 'attention') return mixer.window;
+  if (mixer.kind === 'conv') return mixer.taps;
+  return mixer.kind === 'linear' ? mixer.inputs : undefined;
+}
+
+/** Whether a block that runs so reads what a ring keeps. */
+export const readsRing = (kind: Block['kind'], { linear = false }: Ring): boolean =>
+  linear ? kind === 'linear' : kind === 'attention' || kind === 'conv';
+
+/**
+ * One static buffer of K and V for each attention block, unless it was released, and of what each convolution, or linear map of several
+ * inputs, sees; shared by all sequences.
+ */
 export class KvCache {
   readonly dtype: 'f32' | 'f16';
   readonly sequences: number;
@@ -24,6 +40,7 @@ export class KvCache {
   readonly #ledger: Ledger;
   readonly #spec: ModelSpec;
   readonly #buffers = new Map<number, GPUBuffer>();
+  readonly #inputs = new Map<number, GPUBuffer>();
 
   constructor(
     ledger: Ledger,
@@ -43,10 +60,10 @@ export class KvCache {
     this.#spec = spec;
     this.rings = new Map(
       spec.blocks.flatMap(({ mixer }, layer): [number, Ring][] => {
-        const window =
-          mixer.kind === 'attention' ? mixer.window : mixer.kind === 'conv' ? mixer.taps : undefined;
+        const window = windowOf(mixer);
         const capacity = kvCapacity({ window }, options);
-        return capacity < this.context ? [[layer, { window: window!, capacity }]] : [];
+        if (capacity >= this.context) return [];
+        return [[layer, { window: window!, capacity, ...(mixer.kind === 'linear' && { linear: true }) }]];
       }),
     );
     this.allocate(planOf(spec));
@@ -54,10 +71,10 @@ export class KvCache {
 
   /** Makes the buffers that the plan's blocks lack; returns their layers. */
   allocate(plan: Plan): number[] {
-    const missing = plan.filter(({ kind, layer }) => caches(kind) && !this.#buffers.has(layer));
+    const missing = plan.filter((block) => this.keeps(block) && !this.#buffers.has(block.layer));
     for (const { kind, layer } of missing) {
       const bytes = this.#halves(layer) * this.sequences * this.#bytesOf(layer);
-      const label = `block ${layer} ${kind === 'conv' ? 'convolution' : 'KV'}`;
+      const label = `block ${layer} ${KEPT[kind]}`;
       this.#buffers.set(layer, this.#ledger.storage(label, bytes, 'kv'));
     }
     return missing.map(({ layer }) => layer);
@@ -65,7 +82,14 @@ export class KvCache {
 
   /** Layers whose buffers the plan does not use. */
   unused(plan: Plan): number[] {
-    return [...this.#buffers.keys()].filter((layer) => !caches(plan[layer]!.kind));
+    return [...this.#buffers.keys()].filter((layer) => !this.keeps(plan[layer]!));
+  }
+
+  /** Whether a block keeps something of each position. */
+  keeps({ kind, layer }: Pick<Block, 'kind' | 'layer'>): boolean {
+    if (kind !== 'linear') return kind === 'attention' || kind === 'conv';
+    const { mixer } = this.#spec.blocks[layer]!;
+    return mixer.kind === 'linear' && (mixer.inputs ?? 1) > 1;
   }
 
   release(layers: readonly number[]): void {
@@ -75,7 +99,22 @@ export class KvCache {
     }
   }
 
-  /** K and V of a block, in the layout of shaders/shared/kv_layout.wgsl; what a convolution sees, `(sequences, capacity, hidden)` f32. */
+  /** What a linear map that was put in the place of attention sees, of all positions. */
+  keepInputs(layer: number): void {
+    if (this.#inputs.has(layer)) return;
+    const bytes = this.sequences * this.context * 4 * stride(this.#spec.hiddenSize);
+    this.#inputs.set(layer, this.#ledger.storage(`block ${layer} inputs`, bytes, 'kv'));
+  }
+
+  /** What a linear map sees, `(sequences, capacity, hidden)` f32. */
+  inputsOf(layer: number): { seen: GPUBuffer; capacity: number } {
+    const own = this.#inputs.get(layer);
+    return own
+      ? { seen: own, capacity: this.context }
+      : { seen: this.of(layer), capacity: this.capacityOf(layer) };
+  }
+
+  /** K and V of a block, in the layout of shaders/shared/kv_layout.wgsl; what others see, `(sequences, capacity, hidden)` f32. */
   of(layer: number): GPUBuffer {
     const buffer = this.#buffers.get(layer);
     if (!buffer) throw new Error(`Block ${layer} has no KV cache.`);
@@ -89,14 +128,14 @@ export class KvCache {
 
   /** K and V are two, one behind the other. */
   #halves(layer: number): number {
-    return this.#spec.blocks[layer]!.mixer.kind === 'conv' ? 1 : 2;
+    return this.#spec.blocks[layer]!.mixer.kind === 'attention' ? 2 : 1;
   }
 
-  /** Bytes of the K, or of the V, of one sequence in a block; of what a convolution sees. */
+  /** Bytes of the K, or of the V, of one sequence in a block; of what others see. */
   #bytesOf(layer: number): number {
     const { mixer } = this.#spec.blocks[layer]!;
-    if (mixer.kind === 'conv') return this.capacityOf(layer) * 4 * stride(this.#spec.hiddenSize);
-    if (mixer.kind !== 'attention') return 0;
+    if (mixer.kind === 'none' || !this.keeps({ kind: mixer.kind, layer })) return 0;
+    if (mixer.kind !== 'attention') return this.capacityOf(layer) * 4 * stride(this.#spec.hiddenSize);
     return this.capacityOf(layer) * kvElements(mixer) * (this.dtype === 'f32' ? 4 : 2);
   }
 

@@ -7,7 +7,7 @@ import { pruned } from './prune.ts';
 import type { Plan } from './spec.ts';
 import type { Weights } from './weights.ts';
 
-/** `a = W z + b`: what stands in for a block's attention; W `(d, d)` row-major `(out, in)`, b `(d)`. */
+/** `a = W z + b`: what stands in for a block's attention; W `(d, d)` row-major `(out, in)`, b `(d)`; with several inputs `(d, inputs * d)`. */
 export interface LinearMapData {
   W: Float32Array<ArrayBuffer>;
   b: Float32Array<ArrayBuffer>;
@@ -53,8 +53,8 @@ export function checkLinearMaps(
 }
 
 /**
- * Puts a layer's map on the GPU as f32, so that plans may run the layer as `linear`. An earlier map is written over in its
- * own buffers: forwards that are recorded already then use the new one.
+ * Puts a layer's map on the GPU as f32, so that plans may run the layer as `linear`. An earlier map of the same size is written over
+ * in its own buffers: forwards that are recorded already then use the new one.
  */
 export function installLinearMap(
   gpu: Gpu,
@@ -64,14 +64,16 @@ export function installLinearMap(
   { W, b }: LinearMapData,
 ): void {
   const d = b.length;
+  const cols = W.length / d;
   let map = weights.linear.get(layer);
-  if (!map) {
-    map = { down: undefined, up: emptyMap(gpu, ledger, layer, d) };
+  if (map?.up.cols !== cols) {
+    if (map) release(ledger, map.up);
+    map = { down: undefined, up: emptyMap(gpu, ledger, layer, d, cols) };
     weights.linear.set(layer, map);
   }
   const { queue } = gpu.device;
   for (const { row0, rows, codes, vectors } of map.up.parts) {
-    queue.writeBuffer(codes, 0, padRows(W.subarray(row0 * d, (row0 + rows) * d), d));
+    queue.writeBuffer(codes, 0, padRows(W.subarray(row0 * cols, (row0 + rows) * cols), cols));
     queue.writeBuffer(vectors!, 0, b.subarray(row0, row0 + rows));
   }
 }
@@ -94,19 +96,22 @@ export async function installLinearMaps(
   } catch (error) {
     for (const [layer, { up }] of [...weights.linear].filter(([layer]) => !before.has(layer))) {
       weights.linear.delete(layer);
-      for (const { codes, vectors } of up.parts)
-        for (const buffer of [codes, vectors!]) ledger.release(buffer);
+      release(ledger, up);
     }
     throw error;
   }
 }
 
+function release(ledger: Ledger, { parts }: Weight): void {
+  for (const { codes, vectors } of parts) for (const buffer of [codes, vectors!]) ledger.release(buffer);
+}
+
 /** Room for a map, in as many parts as the largest binding asks for. */
-function emptyMap(gpu: Gpu, ledger: Ledger, layer: number, d: number): Weight {
+function emptyMap(gpu: Gpu, ledger: Ledger, layer: number, d: number, cols: number): Weight {
   const label = `block ${layer} linear`;
-  const bytes = rowBytes('f32', d).codes;
+  const bytes = rowBytes('f32', cols).codes;
   const most = Math.max(4, 4 * Math.floor(gpu.limits.binding / bytes / 4));
-  const map: Weight = { rows: d, cols: d, parts: [], hasGain: false, hasBias: true };
+  const map: Weight = { rows: d, cols, parts: [], hasGain: false, hasBias: true };
   for (let row0 = 0; row0 < d; row0 += most) {
     const rows = Math.min(most, d - row0);
     map.parts.push({

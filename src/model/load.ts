@@ -2,10 +2,11 @@ import { ShishuError, throwIfAborted } from '../errors.ts';
 import type { Checkpoint, Span, UsableTensor } from '../formats/checkpoint.ts';
 import { CHUNK_BYTES, free, LANES, PREFETCHED_CHUNKS } from '../formats/concurrency.ts';
 import { bytesToF32 } from '../formats/float.ts';
-import { widen } from '../formats/gguf/widen.ts';
+import type { widen } from '../formats/gguf/widen.ts';
 import { watchErrors } from '../gpu/buffer.ts';
 import type { Gpu } from '../gpu/device.ts';
 import { gainRange, gainSize, rowBytes, stride } from '../kernels/tensor.ts';
+import { importModule } from '../lazy.ts';
 import type { ValueDtype } from '../quant/index.ts';
 import type { F16Fit } from './f16-fit.ts';
 import type { Fold } from './fold.ts';
@@ -62,8 +63,9 @@ function valuesOf(
   bytes: Uint8Array<ArrayBuffer>,
   { dtype, blocks }: UsableTensor,
   fold: Fold | undefined,
+  wide: typeof widen | undefined,
 ): Float32Array<ArrayBuffer> {
-  const values = blocks ? widen(bytes, blocks) : bytesToF32(bytes, dtype);
+  const values = blocks ? wide!(bytes, blocks) : bytesToF32(bytes, dtype);
   if (!fold) return values;
   // What was read is its owner's.
   const own = values.buffer === bytes.buffer ? values.slice() : values;
@@ -82,6 +84,7 @@ function* piecesOf(
   fill: FillPlan,
   { tensors }: Checkpoint,
   fit: F16Fit | undefined,
+  wide: typeof widen | undefined,
 ): Generator<Piece> {
   const write = (buffer: GPUBuffer, offset: number, data: ArrayBufferView<ArrayBuffer>): void =>
     gpu.device.queue.writeBuffer(buffer, offset, data.buffer, data.byteOffset, data.byteLength);
@@ -90,7 +93,7 @@ function* piecesOf(
     use: (values: Float32Array<ArrayBuffer>) => void,
   ): Piece => {
     const entry = tensors.get(tensor)!;
-    return { ...entry, tensor, use: (bytes) => use(valuesOf(bytes, entry, fold)) };
+    return { ...entry, tensor, use: (bytes) => use(valuesOf(bytes, entry, fold, wide)) };
   };
 
   for (const matrix of fill.matrices) {
@@ -114,7 +117,7 @@ function* piecesOf(
         start: start + first * storedRow,
         end: start + last * storedRow,
         use(bytes) {
-          const values = asTheyAre ? undefined : valuesOf(bytes, entry, fold);
+          const values = asTheyAre ? undefined : valuesOf(bytes, entry, fold, wide);
           const narrowed = to.dtype === 'f16' && (dtype !== 'F16' || fold !== undefined);
           if (values && narrowed && fit && !fit.add(tensor, values)) return;
           const { codes, scales } = values
@@ -221,8 +224,10 @@ export async function fillFromCheckpoint(
   { signal, onBytes, fit }: FillOptions = {},
 ): Promise<void> {
   const told: Promise<void>[] = [];
+  const blocks = [...checkpoint.tensors.values()].some((tensor) => tensor.blocks);
+  const wide = blocks ? (await importModule(() => import('../formats/gguf/widen.ts'))).widen : undefined;
   await checkpoint.readSpans(
-    readsOf(piecesOf(gpu, fill, checkpoint, fit)),
+    readsOf(piecesOf(gpu, fill, checkpoint, fit, wide)),
     ({ start, pieces }, bytes) => {
       const end = watchErrors(gpu, 'the weights');
       try {

@@ -67,9 +67,9 @@ export interface ConvWeights {
 
 /** The linear map that stands in for a block's attention: `up (down z) + b`, or `up z + b` where it is whole. */
 export interface LinearWeights {
-  /** `(rank, hidden)` */
+  /** `(rank, inputs * hidden)` */
   down: Weight | undefined;
-  /** `(hidden, rank)`; `(hidden, hidden)` of a whole map. */
+  /** `(hidden, rank)`; `(hidden, inputs * hidden)` of a whole map. */
   up: Weight;
 }
 

@@ -3,7 +3,7 @@ import type { ValueFormat } from './format.ts';
 
 /** Values rounded to bf16, in pairs. */
 export const bf16: ValueFormat = {
-  reader: 'weight_bf16',
+  reader: 'blocks/weight_bf16',
   load: 'vec4<u32>',
   unit: 8,
   bits: 16,

@@ -43,7 +43,7 @@ export const fifthOf = (word: number, i: number): number =>
 
 /**
  * Scale and minimum of the j-th 32 values, of the first 16 bytes of a Q4_K or Q5_K block as words from `at` on, as
- * shaders/shared/k_scale.wgsl has them.
+ * shaders/shared/blocks/k_scale.wgsl has them.
  */
 export function kScale(words: Uint32Array, at: number, j: number): { scale: number; least: number } {
   const shift = 8 * (j & 3);

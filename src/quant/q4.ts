@@ -207,7 +207,7 @@ function onGrid(values: Float32Array, at: number, { scale, low }: Grid): boolean
  */
 export const q4: ValueFormat = {
   ...BLOCKED,
-  reader: 'weight_q4',
+  reader: 'blocks/weight_q4',
   load: 'u32',
   bits: 4,
   perBlock: 2,

@@ -23,7 +23,7 @@ const repackAs = (words: number, least: (from: Uint16Array, at: number) => numbe
 
 /** Codes of four bits with a scale and a minimum for each block. */
 export const q4_1: WeightFormat = {
-  reader: 'weight_q4_1',
+  reader: 'blocks/weight_q4_1',
   load: 'u32',
   unit: 8,
   bits: 4,

@@ -18,7 +18,7 @@ function repack(blocks: Uint8Array<ArrayBuffer>): ReturnType<Repack['repack']> {
 /** GGUF's Q4_K: codes of four bits, scales and minima of 32 values in six, and f16 factors of both for 256. */
 export const q4_k: WeightFormat = {
   ...K_TYPES,
-  reader: 'weight_q4_k',
+  reader: 'blocks/weight_q4_k',
   beside: { load: 'vec4<u32>', bytes: 16, values: K_BLOCK },
   blocks: { Q4_K: { halves: [0, 2], repack } },
   decode(codes, scales, cols) {

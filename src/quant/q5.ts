@@ -31,7 +31,7 @@ const repackAs = (words: number, least: (from: Uint16Array, at: number) => numbe
 /** Codes of five bits with a scale and a minimum for each block; those of Q5_0 begin at -16. */
 export const q5: WeightFormat = {
   ...K_TYPES,
-  reader: 'weight_q5',
+  reader: 'blocks/weight_q5',
   beside: { load: 'vec2<u32>', bytes: 8, values: BLOCK },
   blocks: {
     Q5_0: {

@@ -23,7 +23,7 @@ function repack(blocks: Uint8Array<ArrayBuffer>): ReturnType<Repack['repack']> {
 /** GGUF's Q5_K: as Q4_K, with codes of five bits. */
 export const q5_k: WeightFormat = {
   ...K_TYPES,
-  reader: 'weight_q5_k',
+  reader: 'blocks/weight_q5_k',
   beside: { load: 'vec4<u32>', bytes: 48, values: K_BLOCK },
   blocks: { Q5_K: { halves: [0, 2], repack } },
   decode(codes, scales, cols) {

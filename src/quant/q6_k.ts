@@ -38,7 +38,7 @@ function repack(blocks: Uint8Array<ArrayBuffer>): ReturnType<Repack['repack']> {
 /** GGUF's Q6_K: codes of six bits, scales of 16 values in signed bytes, and an f16 factor of these for 256. */
 export const q6_k: WeightFormat = {
   ...K_TYPES,
-  reader: 'weight_q6_k',
+  reader: 'blocks/weight_q6_k',
   beside: { load: 'u32', bytes: 4 * WORDS, values: K_BLOCK },
   blocks: { Q6_K: { halves: [208], repack } },
   decode(codes, scales, cols) {

@@ -48,7 +48,7 @@ const repack = blockByBlock(
 /** Bytes, code + 128, with a scale for each block. */
 export const q8: ValueFormat = {
   ...BLOCKED,
-  reader: 'weight_q8',
+  reader: 'blocks/weight_q8',
   load: 'vec2<u32>',
   bits: 8,
   perBlock: 1,

@@ -26,6 +26,8 @@ const CHUNK = 64;
 
 export interface Plan {
   set: TrainedSet;
+  /** LoRA's matrices. */
+  products: readonly TensorSpec[];
   windows: Windows;
   accumulate: number;
   /** Rows whose logits are there at a time. */
@@ -111,6 +113,7 @@ export function planOf(
     if (mixer.rope) ropes.set(ropeKey(mixer), length * mixer.headDim);
   return {
     set,
+    products,
     windows,
     accumulate,
     chunk,

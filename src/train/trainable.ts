@@ -6,20 +6,16 @@ import { attentionOf, convOf, type ModelSpec } from '../model/spec.ts';
 export function checkTrainable(spec: ModelSpec): void {
   const refuse = (what: string): never => {
     throw new ShishuError('unsupported', `The trainer has no ${what}.`, {
-      mend: 'It trains models of type llama and shishu-llama without biases.',
+      mend: 'It trains models of type llama, qwen2, qwen3 and shishu-llama, and others that compute the same.',
     });
   };
   if (convOf(spec).size > 0) refuse('short convolutions');
-  for (const mixer of attentionOf(spec).values()) {
-    if (mixer.q.bias || mixer.out.bias) refuse('biases');
-    if (typeof mixer.qkNorm === 'object') refuse('weighted norms of q and k');
-    if (!mixer.rope) refuse('attention without rotary embeddings');
-    else if (mixer.rope.interleaved) refuse('rotary embeddings of neighbouring dimensions');
-    else if (mixer.rope.scaling.type !== 'none') refuse('scaled rotary embeddings');
+  for (const { rope, headDim } of attentionOf(spec).values()) {
+    if (rope?.interleaved) refuse('rotary embeddings of neighbouring dimensions');
+    if (headDim % 4 !== 0) refuse(`heads of ${headDim} numbers`);
   }
   if (!isPlain(spec))
     refuse('factors beside the weights, windows, norms after, or another activation than silu');
-  if (spec.blocks.some(({ feedForward }) => feedForward.down.bias)) refuse('biases');
 }
 
 /**

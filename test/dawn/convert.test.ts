@@ -95,7 +95,7 @@ describe('converting', () => {
     convertFolder(
       memorySource(parentFiles(typeof like === 'string' ? tinyModel(like, 7) : like)),
       join(folder, out),
-      { text, window: 48, ...options },
+      { text, window: 48, questions: 0, ...options },
       { device: gpu().device },
     );
 
@@ -138,6 +138,7 @@ describe('converting', () => {
     }
     expect(await readdir(folder)).toEqual(['dropped']);
     expect((await readdir(join(folder, 'dropped'))).sort()).toEqual([
+      'README.md',
       'config.json',
       'model.safetensors',
       'report.json',

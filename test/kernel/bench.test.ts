@@ -15,14 +15,14 @@ import { openTestGpu } from '../support/gpu-features.ts';
 
 const SEED = 1;
 
-/** CPU twin of shaders/synthesise.wgsl's hash. */
+/** CPU twin of shaders/features/synthesise.wgsl's hash. */
 function hash(input: number): number {
   const state = (Math.imul(input, 747796405) + 2891336453) >>> 0;
   const word = Math.imul((state >>> ((state >>> 28) + 4)) ^ state, 277803737) >>> 0;
   return ((word >>> 22) ^ word) >>> 0;
 }
 
-/** CPU twin of shaders/synthesise.wgsl for codes: `(rows, stride(cols))` values; of integers, the codes. */
+/** CPU twin of shaders/features/synthesise.wgsl for codes: `(rows, stride(cols))` values; of integers, the codes. */
 function twin(dtype: ChosenDtype, rows: number, cols: number, seed: number): Float64Array {
   const peak = Math.fround(Math.sqrt(3 / cols));
   const uniform = (bits: number): number => (bits >>> 8) * (2 / 16777216) - 1;

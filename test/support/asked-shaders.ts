@@ -5,11 +5,13 @@ import { checkDeclared } from '../../src/gpu/kernel.ts';
 import type { Pipeline, PipelineCache } from '../../src/gpu/pipeline.ts';
 import { Recorder } from '../../src/gpu/recorder.ts';
 import { MAX_TOP } from '../../src/kernels/logits.ts';
+import { score, topLogprobs } from '../../src/kernels/logprobs.ts';
+import { loraAdd, loraGate } from '../../src/kernels/lora.ts';
 import { addMoments } from '../../src/kernels/moments.ts';
 import { norm } from '../../src/kernels/norm.ts';
 import { pool } from '../../src/kernels/pool.ts';
 import { argmax } from '../../src/kernels/sample.ts';
-import { adjust, sample, score, topLogprobs } from '../../src/kernels/sampling.ts';
+import { adjust, sample } from '../../src/kernels/sampling.ts';
 import { synthesise } from '../../src/kernels/synthesise.ts';
 import type { Weight, WeightDtype } from '../../src/kernels/tensor.ts';
 import type { Tuning } from '../../src/kernels/tuning.ts';
@@ -62,7 +64,7 @@ function anyAdapters({ attention, mlp, conv }: Weights, any: GPUBuffer): Adapter
       words: new Uint32Array(0),
     };
   };
-  return { site, scratch: () => any, chosen: any, sequences: 2 } as unknown as AdapterSet;
+  return { site, scratch: () => any, chosen: any, sequences: 2, loraAdd, loraGate } as unknown as AdapterSet;
 }
 
 /** The shaders of a model: blocks and head at every width, with adapters too where asked for, every way of choosing a token, and calibration's sums. */
@@ -107,7 +109,8 @@ export function shadersOf(
   for (const weight of [weights.embed, weights.mlp.get(0)!.down])
     for (const part of weight.parts.filter(({ dtype }) => dtype in VALUE_FORMATS))
       synthesise(recorder, { weight, part, seed: 1, uniform: () => any });
-  for (const layer of weights.linear.keys()) recordLinear(parts, recorder, layer, hidden, 'many');
+  for (const layer of weights.linear.keys())
+    recordLinear(parts, recorder, { layer, rows: any, to: hidden, width: 'many' });
   norm(on, tuning, recorder, { label: 'z', x: scratch.x, out: any, eps: 1e-6, head: false, step });
   pool(recorder, { x: scratch.x, spans: any, out: any, step });
   const to = { G: any, C: any, vectors: any, odd: any };

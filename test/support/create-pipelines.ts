@@ -1,7 +1,9 @@
 import { expect } from 'vitest';
 import type { Gpu } from '../../src/gpu/device.ts';
 import type { ShaderSpec } from '../../src/gpu/kernel.ts';
-import { shaderText } from '../../src/gpu/shader.ts';
+import { allShaders, shaderText } from '../../src/gpu/shader.ts';
+
+await allShaders();
 
 /** What a device must have for it, as WGSL names it. */
 export const needs = (spec: ShaderSpec): string[] =>

@@ -1,6 +1,10 @@
 import type { ShaderConstant, ShaderSpec } from '../../src/gpu/kernel.ts';
 import { type Kernel, permutations } from '../../src/gpu/kernel.ts';
+import { allShaders } from '../../src/gpu/shader.ts';
 import { KERNELS } from '../../src/kernels/all.ts';
+
+// What compiles nothing asks for texts without fetching them.
+await allShaders();
 
 /** Sizes of a small model and of a large one; a kernel takes those that it has, no larger than it allows. */
 const SMALL = {
@@ -62,10 +66,10 @@ function ownSizes(
   { HEAD_DIM }: typeof SMALL,
 ): Partial<typeof SMALL> {
   if (name !== 'attention_decode') return {};
-  const most = KV_READ === 'kv_vector_f16' ? 64 : 256;
+  const most = KV_READ === 'gpu/kv_vector_f16' ? 64 : 256;
   return {
     SPLIT: 64,
-    HEAD_DIM: Math.max(QUERY === 'query_own' || most === 64 ? 8 : 4, Math.min(HEAD_DIM, most)),
+    HEAD_DIM: Math.max(QUERY === 'gpu/query_own' || most === 64 ? 8 : 4, Math.min(HEAD_DIM, most)),
   };
 }
 

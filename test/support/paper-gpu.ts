@@ -1,4 +1,8 @@
 import type { Gpu } from '../../src/gpu/device.ts';
+import { allShaders } from '../../src/gpu/shader.ts';
+
+// What compiles nothing asks for texts without fetching them.
+await allShaders();
 
 /** What kernels choose by, of an adapter. */
 export type Adapter = Pick<Gpu, 'features' | 'subgroupSize' | 'profile'> & { binding: number };

@@ -18,11 +18,11 @@ export async function walkKernels(kernels: readonly Kernel[]) {
   const { min, max } = gpu.subgroupSize;
 
   const fits = ({ REDUCE, LANES, X, X_TILE, W_TILE, SUB = 1, PEAK }: Fixed): boolean =>
-    (f16 || (X_TILE !== 'x_tile_f16' && W_TILE !== 'w_tile_f16')) &&
+    (f16 || (X_TILE !== 'gpu/x_tile_f16' && W_TILE !== 'gpu/w_tile_f16')) &&
     (SUB === 1 || (subgroups && min >= Number(SUB))) &&
     (REDUCE !== 'reduce_subgroup' || (subgroups && Number(LANES) % max === 0)) &&
-    (X !== 'x_subgroup' || (subgroups && min >= 4)) &&
-    (PEAK !== 'peak_subgroup' || subgroups);
+    (X !== 'plain/x_subgroup' || (subgroups && min >= 4)) &&
+    (PEAK !== 'gpu/peak_subgroup' || subgroups);
 
   const run = (one: KernelCase, step: StepShape = one.launch.step): Promise<void> => runCase(gpu, one, step);
 

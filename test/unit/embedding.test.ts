@@ -4,7 +4,7 @@ import { checkEmbedOptions, embedTexts, type PooledText } from '../../src/engine
 import type { Runner } from '../../src/engine/runner.ts';
 import type { EmbedInput, EmbedOptions } from '../../src/engine/types.ts';
 import { specsOf } from '../../src/families/index.ts';
-import { embeddingFilesOf } from '../../src/formats/embedding-files.ts';
+import { embeddingFilesOf } from '../../src/formats/find-embedding.ts';
 import { loadTokenizer } from '../../src/formats/tokenizer.ts';
 import { type EmbeddingFixture, embeddingFixture } from '../support/embedding-fixtures.ts';
 import { memorySource } from '../support/memory-source.ts';

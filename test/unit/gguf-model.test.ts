@@ -7,7 +7,7 @@ import { readHeaders } from '../../src/engine/engine.ts';
 import { ShishuError } from '../../src/errors.ts';
 import { specsOf } from '../../src/families/index.ts';
 import { checkpointOf, readEntries } from '../../src/formats/checkpoint.ts';
-import { embeddingFilesOf } from '../../src/formats/embedding-files.ts';
+import { embeddingFilesOf } from '../../src/formats/find-embedding.ts';
 import { ggufPlace } from '../../src/formats/find-gguf.ts';
 import { bytesToF32 } from '../../src/formats/float.ts';
 import { readGeneration } from '../../src/formats/generation.ts';

@@ -3,7 +3,7 @@
 import { expect, test } from 'vitest';
 import { checkDeclared, type Kernel } from '../../src/gpu/kernel.ts';
 import { KERNELS } from '../../src/kernels/all.ts';
-import { SCORE, TOP_LOGPROBS } from '../../src/kernels/sampling.ts';
+import { SCORE, TOP_LOGPROBS } from '../../src/kernels/logprobs.ts';
 import { all, ends, placesOf, twinLaunch } from '../../src/kernels/twin.ts';
 import { TRAIN_KERNELS } from '../../src/train/kernels/all.ts';
 import { bindingBytes, covering, kernelCases } from '../support/kernel-cases.ts';

@@ -71,7 +71,7 @@ test('a feature that its text asks for goes first, then one variant after the ot
 
 test('a variant that was chosen and fails gives way to the usual one', () => {
   const direct: Tuning = { ...tuning, wideAttention: 'direct' };
-  const shader = shaderOf('attention_tiled', { TILE: 'attention_tile_f32', KV_READ: 'kv_read_f32' });
+  const shader = shaderOf('attention_tiled', { TILE: 'gpu/attention_tile_f32', KV_READ: 'kv_read_f32' });
   expect(remedyFor({ gpu, tuning: direct }, shader, none)).toMatchObject({
     tuning: { wideAttention: 'tiled' },
   });

@@ -5,8 +5,9 @@ import { askedOf } from '../../src/gpu/kernel.ts';
 import type { PipelineCache } from '../../src/gpu/pipeline.ts';
 import { Recorder } from '../../src/gpu/recorder.ts';
 import { keyOf } from '../../src/kernels/draw.ts';
+import { score, topLogprobs } from '../../src/kernels/logprobs.ts';
 import { argmax } from '../../src/kernels/sample.ts';
-import { adjust, sample, score, topLogprobs } from '../../src/kernels/sampling.ts';
+import { adjust, sample } from '../../src/kernels/sampling.ts';
 import { defaultTuning } from '../../src/kernels/tuning.ts';
 import { adapterOf, paperGpu } from '../support/paper-gpu.ts';
 

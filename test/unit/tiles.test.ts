@@ -82,7 +82,7 @@ test('each number of rows has one tile, which reads weights once up to 16 and up
 });
 
 test('a launch of few rows has as many workgroups as the smallest tiles make, and a large one large tiles', () => {
-  const types = tileTypes('weight_q4', true, 'ranged');
+  const types = tileTypes('blocks/weight_q4', true, 'ranged');
   const tileOf = (sizes: keyof typeof GPUS, rows: number, outputs: number, least: 16 | 32 = 32) => {
     const { tall, wide, threads, across } = launchesOf(gpuOf(sizes), types, outputs, least)(rows)[0]!;
     return [tall, wide, threads, across];
@@ -115,16 +115,17 @@ test('workgroup memory, threads, and at least 16 multiply-adds for each read of 
     const label = `${tall} by ${wide}, ${X_TILE}, ${W_TILE}`;
     const slab =
       depth *
-      ((tall + 8) * (X_TILE === 'x_tile_f16' ? 2 : 4) + (wide + 8) * (W_TILE === 'w_tile_f16' ? 2 : 4));
-    const sums = SUMS === 'sums_groups' ? 8 * across * threads : 0;
+      ((tall + 8) * (X_TILE === 'gpu/x_tile_f16' ? 2 : 4) +
+        (wide + 8) * (W_TILE === 'gpu/w_tile_f16' ? 2 : 4));
+    const sums = SUMS === 'gpu/sums_groups' ? 8 * across * threads : 0;
     expect(slab + sums, label).toBeLessThanOrEqual(16_384);
     expect(threads, label).toBeLessThanOrEqual(256);
     // 16 bytes are a read.
-    const reads = (X_TILE === 'x_tile_f16' ? 1 : 2) + (W_TILE === 'w_tile_f16' ? 1 : across / 4);
+    const reads = (X_TILE === 'gpu/x_tile_f16' ? 1 : 2) + (W_TILE === 'gpu/w_tile_f16' ? 1 : across / 4);
     if ((8 * across) / reads < 16) few.push(`${across} across, ${X_TILE}`);
   }
   // Threads of few registers that keep x in f32 have no room for more sums.
-  expect([...new Set(few)]).toEqual(['4 across, x_tile_f32']);
+  expect([...new Set(few)]).toEqual(['4 across, gpu/x_tile_f32']);
 });
 
 test('what x is rounded for', () => {
@@ -133,13 +134,13 @@ test('what x is rounded for', () => {
     return `${x} ${w}${ranged ? ' ranged' : ''}`;
   };
   for (const known of ['any', 'half', 'ranged'] as const) {
-    for (const reader of ['weight_f32', 'weight_bf16']) expect(f16(reader, known)).toBe('f32 f32');
+    for (const reader of ['weight_f32', 'blocks/weight_bf16']) expect(f16(reader, known)).toBe('f32 f32');
     for (const { reader } of Object.values(FORMATS)) expect(f16(reader, known, false)).toBe('f32 f32');
   }
   expect(f16('weight_f16', 'any')).toBe('f32 f16');
   expect(f16('weight_f16', 'half')).toBe('f16 f16');
-  expect(f16('weight_q4', 'any')).toBe('f32 f32');
-  expect(f16('weight_q4', 'ranged')).toBe('f16 f32 ranged');
+  expect(f16('blocks/weight_q4', 'any')).toBe('f32 f32');
+  expect(f16('blocks/weight_q4', 'ranged')).toBe('f16 f32 ranged');
 });
 
 test('a batch of more than eight has tiles, where prompts have', () => {

@@ -1,7 +1,7 @@
 // Every shader permutation that a model of any family asks for compiles without a word from the compiler.
 import { afterAll, expect, test } from 'vitest';
 import type { ShaderSpec } from '../../../src/gpu/kernel.ts';
-import { shaderText } from '../../../src/gpu/shader.ts';
+import { readShader } from '../../../src/gpu/shader.ts';
 import { defaultTuning, type Tuning } from '../../../src/kernels/tuning.ts';
 import { DTYPES } from '../../../src/quant/index.ts';
 import { shadersOf } from '../../support/asked-shaders.ts';
@@ -31,7 +31,7 @@ const forSoftware: Tuning = {
 
 /** What the compiler says of each distinct text: `file:line: message`. */
 async function messagesOf(specs: readonly ShaderSpec[]): Promise<{ texts: number; said: string[] }> {
-  const all = specs.map(shaderText);
+  const all = await Promise.all(specs.map(readShader));
   const texts = new Map(all.map((text, i) => [text.code, { ...text, name: specs[i]!.kernel.name }]));
   const said = await Promise.all(
     [...texts].map(async ([code, { origins, name }]) => {

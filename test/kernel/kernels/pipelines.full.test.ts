@@ -9,7 +9,8 @@ import { defaultLimitsDevice } from '../../support/gpu-features.ts';
 
 // Tiles of projections take drivers on the CPU ten seconds each: the walk over the registry compiles those that differ most.
 const SOME = declaredShaders.filter(
-  ({ kernel, imports }) => kernel.name !== 'matmul' && (imports?.WEIGHT ?? 'weight_q4') === 'weight_q4',
+  ({ kernel, imports }) =>
+    kernel.name !== 'matmul' && (imports?.WEIGHT ?? 'blocks/weight_q4') === 'blocks/weight_q4',
 );
 
 test.each([

@@ -1,6 +1,0 @@
-// A span that is one load, or two: all that there is of its codes.
-#import words
-
-fn span_at(at: u32) -> Span {
-  return Span(weight[at], vec2<u32>());
-}

@@ -1,3 +1,0 @@
-// What is fetched when the first LoRA adapter is loaded.
-export { readAdapter } from './adapter.ts';
-export { AdapterSet } from './adapters.ts';
