@@ -1,10 +1,5 @@
 // What a conversion will take, said before it begins: memory, disk, and work, which is time once the device's speed is known.
-import { checkpointFor, storedDtype } from '../../src/engine/engine.ts';
-import { ShishuError } from '../../src/errors.ts';
-import { specOf, specsOf } from '../../src/families/index.ts';
-import { readEntries } from '../../src/formats/checkpoint.ts';
-import { readJson } from '../../src/formats/json.ts';
-import type { Source } from '../../src/formats/source.ts';
+
 import { modelBytes } from '../../src/convert/child.ts';
 import { childConfig, pairsOf } from '../../src/convert/child-config.ts';
 import type { ConvertStage } from '../../src/convert/events.ts';
@@ -12,6 +7,12 @@ import { type HealPlan, planHealing } from '../../src/convert/heal-plan.ts';
 import { bytesOf, type OnGpu, refuseChild } from '../../src/convert/on-gpu.ts';
 import { targetOf } from '../../src/convert/target.ts';
 import { mixtureOf, SHARES, tokensNeeded } from '../../src/convert/windows.ts';
+import { checkpointFor, storedDtype } from '../../src/engine/engine.ts';
+import { ShishuError } from '../../src/errors.ts';
+import { specOf, specsOf } from '../../src/families/index.ts';
+import { readEntries } from '../../src/formats/checkpoint.ts';
+import { readJson } from '../../src/formats/json.ts';
+import type { Source } from '../../src/formats/source.ts';
 import { type ModelSpec, parameterCount } from '../../src/model/spec.ts';
 import type { ChildChoice, TextChoice } from './request.ts';
 

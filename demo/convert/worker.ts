@@ -3,17 +3,19 @@
 import { type Endpoint, Peer } from '../../src/api/rpc.ts';
 import { openTransferable, type TransferableSource } from '../../src/api/transferable.ts';
 import { type Analysis, analyze } from '../../src/convert/analyze.ts';
-import { convert } from '../../src/convert/convert.ts';
+import { type ConvertOptions, convert } from '../../src/convert/convert.ts';
 import type { ConvertEvent } from '../../src/convert/events.ts';
 import { stageHandle } from '../../src/convert/handle-folder.ts';
+import { healMore } from '../../src/convert/heal-more.ts';
 import { bytesOf, type OnGpu, openOnGpu, refuseChild, withOnGpu } from '../../src/convert/on-gpu.ts';
 import type { Progress } from '../../src/convert/progress.ts';
-import type { ConvertReport } from '../../src/convert/report.ts';
+import { type ConvertReport, REPORT_FILE } from '../../src/convert/report.ts';
 import { type SampleStore, sampleStore, textWindows } from '../../src/convert/text.ts';
 import { chatsOf, type TextPart } from '../../src/convert/text-parts.ts';
 import type { Windows } from '../../src/convert/windows.ts';
 import { ShishuError } from '../../src/errors.ts';
 import type { HubOptions } from '../../src/formats/hub.ts';
+import { readJson } from '../../src/formats/json.ts';
 import { openSource } from '../../src/formats/open-source.ts';
 import type { Source } from '../../src/formats/source.ts';
 import type { ProfileOption } from '../../src/gpu/profile.ts';
@@ -57,9 +59,7 @@ function partsOf({ texts, withOwn }: TextChoice): TextPart[] {
         : { kind: 'text', name, texts: [text] },
   );
   // As many tokens of its own as of all texts together.
-  return withOwn
-    ? [...given, { kind: 'own', name: "the model's own words", weight: given.length }]
-    : given;
+  return withOwn ? [...given, { kind: 'own', name: "the model's own words", weight: given.length }] : given;
 }
 
 interface Cutting {
@@ -132,10 +132,10 @@ const methods = {
     }
   },
 
-  /** Converts a parent into a folder of the browser's, or goes on with one that is there. */
+  /** Converts a parent into a folder of the browser's, or heals a child further; or goes on with what is there. */
   async convert(
     source: TransferableSource,
-    { name, text, child }: Request,
+    { name, text, child, more }: Request,
     how: How,
     tell: Tell,
     onEvent: (event: ConvertEvent) => unknown,
@@ -146,39 +146,35 @@ const methods = {
       throw new ShishuError('io', 'This browser keeps no files for pages here.', {
         mend: 'Use a window that is not private, or shishulm convert on the command line.',
       });
-    const windows = (parent: OnGpu) => (progress: Progress) =>
-      cut(parent, text, {
-        healTokens: child.heal?.tokens,
-        kept: sampleStore(progress.staged, () => {
-          progress.keeps = true;
-        }),
-        tell,
-        signal,
-      });
+    const stage = (): ReturnType<typeof stageHandle> => stageHandle(place, name);
     const gpuOptions = { profile: how.profile };
-    const run = (): Promise<ConvertReport> =>
-      withOnGpu(
-        open(source, how),
-        {
-          ...gpuOptions,
-          signal,
-          onProgress: (done, total) => tell('loading the parent', done, total),
-        },
-        (parent) =>
-          convert(
-            parent,
-            windows(parent),
-            () => stageHandle(place, name),
-            { ...child, log: (line, done = 0, total = 0) => tell(line, done, total), onEvent, signal },
-            gpuOptions,
-          ),
-      );
+    const told: Pick<ConvertOptions, 'log' | 'onEvent' | 'signal'> = {
+      log: (line, done = 0, total = 0) => tell(line, done, total),
+      onEvent,
+      signal,
+    };
+    const run = async (parent: OnGpu): Promise<ConvertReport> => {
+      const windows = (progress: Progress, healTokens = child.heal?.tokens): Promise<Windows> => {
+        const kept = sampleStore(progress.staged, () => {
+          progress.keeps = true;
+        });
+        return cut(parent, text, { healTokens, kept, tell, signal });
+      };
+      if (more === undefined) return convert(parent, windows, stage, { ...child, ...told }, gpuOptions);
+      const before = openSource(await place.getDirectoryHandle(more));
+      await healMore(parent, before, windows, stage, { heal: child.heal!, ...told }, gpuOptions);
+      const healed = openSource(await place.getDirectoryHandle(name));
+      const report: unknown = await readJson(healed, REPORT_FILE, { code: 'bad-config' });
+      return report as ConvertReport;
+    };
     // One page at a time: two would write the same folder.
     return navigator.locks.request('shishulm-made', { ifAvailable: true }, (lock) => {
-      if (lock) return run();
-      throw new ShishuError('bad-argument', 'Another tab of this browser is converting now.', {
-        mend: 'Wait until it is done, or stop it there.',
-      });
+      if (!lock)
+        throw new ShishuError('bad-argument', 'Another tab of this browser is converting now.', {
+          mend: 'Wait until it is done, or stop it there.',
+        });
+      const onProgress = (done: number, total: number): unknown => tell('loading the parent', done, total);
+      return withOnGpu(open(source, how), { ...gpuOptions, signal, onProgress }, run);
     });
   },
 };
