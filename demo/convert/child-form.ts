@@ -18,6 +18,7 @@ export class ChildForm {
 
   constructor() {
     this.#field('share').append(...SHARES.map((value) => el('option', { value }, value)));
+    this.#field('share').value = 'average';
     this.#field('memoryLimit').value = String(memoryGuess());
     this.#form.addEventListener('input', () => this.#mark());
     this.#mark();

@@ -8,7 +8,6 @@ import { bytesOf, type OnGpu, refuseChild } from '../../src/convert/on-gpu.ts';
 import { targetOf } from '../../src/convert/target.ts';
 import { mixtureOf, SHARES, tokensNeeded } from '../../src/convert/windows.ts';
 import { checkpointFor, storedDtype } from '../../src/engine/engine.ts';
-import { ShishuError } from '../../src/errors.ts';
 import { specOf, specsOf } from '../../src/families/index.ts';
 import { readEntries } from '../../src/formats/checkpoint.ts';
 import { readJson } from '../../src/formats/json.ts';
@@ -125,22 +124,4 @@ function workOf(
     ...(heal && plan && { healing: parameters * (TRAINED * heal.tokens + MEASURED) + test }),
     speed: parameters * 256,
   };
-}
-
-/** Why a device has no room for a conversion; undefined where nothing is known to speak against it. */
-export function whyNoRoom(
-  { diskBytes: { parent, child, checkpoint } }: Forecast,
-  free: number | undefined,
-  sized: (bytes: number) => string,
-): ShishuError | undefined {
-  const needed = parent + child + checkpoint;
-  if (free === undefined || needed <= free) return undefined;
-  return new ShishuError(
-    'io',
-    `This conversion takes about ${sized(needed)} of the browser's storage, of ${sized(free)} that are free.`,
-    {
-      details: { needed, free },
-      mend: 'Free some disk space, remove models that were made before, or heal less.',
-    },
-  );
 }

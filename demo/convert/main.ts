@@ -1,13 +1,11 @@
 import { Peer } from '../../src/api/rpc.ts';
 import { toTransferable } from '../../src/api/transferable.ts';
 import type { ConvertEvent } from '../../src/convert/events.ts';
-import { trainedText } from '../../src/convert/heal-plan.ts';
 import type { ConvertReport } from '../../src/convert/report.ts';
 import { ShishuError } from '../../src/errors.ts';
 import type { SourceLike } from '../../src/formats/open-source.ts';
 import type { ProfileOption } from '../../src/gpu/profile.ts';
 import { announce, byId, el } from '../chat/dom.ts';
-import { bytes } from '../chat/format.ts';
 import { attempt, showError, showNote } from '../chat/notices.ts';
 import { isPhone, keepAwake } from '../chat/phone.ts';
 import { includedModels, type ModelChoice } from '../chat/picker.ts';
@@ -18,8 +16,9 @@ import { showPages } from '../nav.ts';
 import { startPage } from '../profile.ts';
 import { madeFolders } from '../saved-models.ts';
 import { ChildForm, freeName } from './child-form.ts';
-import { type DeviceSpeed, deviceSpeed, durationText } from './device-speed.ts';
-import { type Forecast, whyNoRoom } from './forecast.ts';
+import { deviceSpeed } from './device-speed.ts';
+import type { Forecast } from './forecast.ts';
+import { forecastText, furtherWork, whyNoRoom } from './forecast-text.ts';
 import { type Begun, begunConversions, forgetBegun, keepable, keepBegun } from './kept.ts';
 import { isKept, madeFolder, madeReport, showMade, takeAway } from './made.ts';
 import { ParentForm } from './parent-form.ts';
@@ -55,6 +54,8 @@ class Page {
   /** The result that is shown. */
   #shown: (() => Promise<void>) | undefined;
   #writing: string | undefined;
+  /** Parents of this visit by their children: files that were chosen are known as long as the page is open. */
+  readonly #sources = new Map<string, SourceLike>();
 
   constructor(included: readonly ModelChoice[], profile: ProfileOption) {
     this.#how = { profile, hub: hubOfPage() };
@@ -113,6 +114,7 @@ class Page {
     const abort = new AbortController();
     this.#abort = abort;
     this.#foreseeing?.abort();
+    this.#forecast.textContent = '';
     const buttons = ['run', 'analyse'].map((id) => byId(id, HTMLButtonElement));
     const focused = buttons.some((button) => button === document.activeElement);
     this.#loading.hidden = false;
@@ -132,9 +134,11 @@ class Page {
     } finally {
       sleep();
       this.#abort = undefined;
+      document.body.classList.remove('converting');
       for (const button of buttons) button.disabled = false;
       if (focused) byId('run', HTMLButtonElement).focus({ preventScroll: true });
       this.#loading.hidden = true;
+      this.#foresee();
     }
   }
 
@@ -205,7 +209,7 @@ class Page {
 
   /** Goes on with a conversion that was stopped, in this tab or another. */
   async #goOn({ request, source }: Begun): Promise<void> {
-    let parent: SourceLike | undefined = source;
+    let parent = source ?? this.#sources.get(request.name);
     if (typeof source === 'object') {
       type Asking = { requestPermission?(options: { mode: 'read' }): Promise<PermissionState> };
       await (source as Asking).requestPermission?.({ mode: 'read' });
@@ -235,16 +239,19 @@ class Page {
           navigator.storage?.estimate?.(),
         ]);
         const free = storage?.quota === undefined ? undefined : storage.quota - (storage.usage ?? 0);
-        const refusal = (await isKept(name)) ? undefined : whyNoRoom(known, free, bytes);
+        const refusal = (await isKept(name)) ? undefined : whyNoRoom(known, free);
         if (refusal) throw refusal;
+        this.#sources.set(name, source);
         const kept = keepable(source);
         await keepBegun({ request, ...(kept && { source: kept }), begun: Date.now() });
         // Else a browser that needs room may remove what was made.
         await navigator.storage?.persist?.().catch(() => false);
         this.#writing = name;
         await this.#list();
-        const work = request.more === undefined ? known.work : moreWork(known);
+        const work = request.more === undefined ? known.work : furtherWork(known);
         this.#view.begin(name, work, speed);
+        document.body.classList.add('converting');
+        scrollTo({ top: 0 });
         for (let lost = 0; !report; lost++) {
           try {
             report = await this.#call(request, source, signal);
@@ -292,7 +299,7 @@ class Page {
   async #showMade(name: string): Promise<void> {
     const report = await madeReport(name);
     const begun = (await begunConversions()).find(({ request }) => request.name === name);
-    const source = begun?.source;
+    const source = begun?.source ?? this.#sources.get(name);
     this.#clear();
     const actions = el('div', { class: 'exports' }, ...takeAway(name, (run) => this.#guard(run)));
     const parts: HTMLElement[] = [actions];
@@ -343,31 +350,6 @@ class Page {
       el('button', { type: 'submit' }, 'Heal further'),
     );
   }
-}
-
-/** Of a child that is healed further. */
-const moreWork = ({ work }: Forecast): Forecast['work'] => ({
-  ...(work.text && { text: work.text }),
-  written: work.written ?? 0,
-  healing: work.healing ?? 0,
-});
-
-function forecastText(known: Forecast, { perSecond, measured }: DeviceSpeed): string {
-  const { blocks, parameters, dtype, lost, plan, gpuBytes, diskBytes, work, tokensNeeded } = known;
-  const seconds = Object.values(work).reduce((sum, each) => sum + each, 0) / perSecond;
-  const disk = diskBytes.parent + diskBytes.child + diskBytes.checkpoint;
-  return [
-    `${blocks} blocks, ${(parameters / 1e6).toPrecision(3)} million parameters in ${dtype}`,
-    lost === undefined
-      ? ', as many lose their attention as perplexity allows. '
-      : `, ${lost} lose their attention. `,
-    `Memory: about ${bytes(gpuBytes)} of the GPU`,
-    plan ? ` (healing, which trains ${trainedText(plan.trained)}: ${bytes(plan.bytes)})` : '',
-    `, ${bytes(disk)} of this browser’s storage. `,
-    `Text: at least ${tokensNeeded.toLocaleString('en')} tokens. `,
-    `Time: about ${durationText(seconds)}`,
-    measured ? ', by what the last one took here.' : ', a guess: this device has not converted yet.',
-  ].join('');
 }
 
 function refusePhone(): void {
