@@ -133,6 +133,7 @@ export function bars(
   note: string | Node,
   yLabel: string,
   rows: readonly { label: string; pair: readonly [number] | readonly [number, number] }[],
+  xLabel: string,
 ): HTMLElement {
   const xs = rows.map((_, i) => i);
   const [parent, child] = colors();
@@ -160,7 +161,7 @@ export function bars(
       },
       axes: [
         {
-          ...axis(''),
+          ...axis(xLabel),
           grid: { show: false },
           splits: () => xs,
           values: () => rows.map(({ label }, i) => (i % every ? '' : label)),

@@ -34,36 +34,41 @@ function pictures({ perplexity, blocks }: Analysis): HTMLElement {
     bars(
       'How linear a block’s attention is',
       key('R² of the linear map', 'cosine to the attention'),
-      '',
+      'R², cosine',
       rows(({ r2, cosine }) => [r2, cosine]),
+      'block',
     ),
     bars(
       'What is lost without it',
-      key('% more perplexity, dropped', 'with the linear map'),
-      '',
+      key('dropped', 'with the linear map'),
+      '% more perplexity',
       rows(({ perplexity: { skip, linear } }) => [more(skip), more(linear)]),
+      'block',
     ),
     bars(
       'How much it changes its input',
-      'block influence, 1 - cos(x, x + attention)',
-      '',
+      '1 - cos(x, x + attention)',
+      'block influence',
       rows(({ blockInfluence }) => [blockInfluence]),
+      'block',
     ),
     ...(blocks.some(({ time }) => time)
       ? [
           bars(
             'GPU time of one token',
-            key('µs of the attention', 'µs of the linear map'),
-            '',
+            key('attention', 'linear map'),
+            'µs',
             rows(({ time }) => [time!.attention, time!.map]),
+            'block',
           ),
         ]
       : []),
     bars(
       'Bytes it takes',
-      key('weights of the attention, kB', 'of the linear map, kB'),
-      '',
+      key('weights of the attention', 'of the linear map'),
+      'kB',
       rows(({ bytes: { attention, map } }) => [attention / 1000, map / 1000]),
+      'block',
     ),
   );
 }
@@ -145,6 +150,7 @@ function resultPlots({ choice, healing, steps }: ConvertReport): HTMLElement {
       'on text that nothing was fitted to or trained on',
       'perplexity',
       steps.map(({ step, perplexity }) => ({ label: step, pair: [perplexity] as const })),
+      'stage',
     ),
     ...(choice && choice.chosen.length > 1
       ? [
