@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { defineConfig, type UserConfig } from 'vite';
 import { groupChunks } from './scripts/group-chunks.ts';
 import { reportSize } from './scripts/report-size.ts';
+import { serviceWorker } from './scripts/service-worker.ts';
 import { stripShaders } from './scripts/strip-wgsl.ts';
 
 const demo = join(import.meta.dirname, 'demo');
@@ -69,6 +70,17 @@ const cli: UserConfig = {
 const pages: UserConfig = {
   root: demo,
   base: './',
+  plugins: [
+    serviceWorker(
+      join(demo, 'service-worker.js'),
+      Object.fromEntries(
+        ['app.webmanifest', 'icon-192.png', 'icon-512.png', 'models/models.json'].map((file) => [
+          file,
+          join(demo, 'public', file),
+        ]),
+      ),
+    ),
+  ],
   worker: { format: 'es' },
   server: { fs: { allow: ['..'] } },
   build: {

@@ -6,13 +6,15 @@ import { showNoWebGpu, whyNoWebGpu } from './chat/support.ts';
 import { showPages } from './nav.ts';
 import { startPage } from './profile.ts';
 import { savedChoices } from './saved-models.ts';
+import { preferredLanguage, setLanguage } from './text/index.ts';
 
+setLanguage(preferredLanguage());
 showPages(byId('pages', HTMLElement));
 await startPage(async (profile) => {
   const why = await whyNoWebGpu();
   if (why) {
     document.body.classList.add('unsupported');
-    showNoWebGpu(why);
+    await showNoWebGpu(why);
     return;
   }
   const included = await includedModels().catch((error: unknown) => {
@@ -21,5 +23,5 @@ await startPage(async (profile) => {
   });
   // A link may name the model, as #model=child.
   const asked = new URLSearchParams(location.hash.slice(1)).get('model');
-  new Chat([...included, ...(await savedChoices())], profile).start(asked ?? undefined);
+  await new Chat([...included, ...(await savedChoices())], profile).start(asked ?? undefined);
 });

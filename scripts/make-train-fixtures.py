@@ -125,8 +125,10 @@ class Model:
             name = f"model.layers.{layer}"
             if self.types[layer] == "full_attention":
                 x = x + self.attention(self.norm(x, f"{name}.input_layernorm"), f"{name}.self_attn")
-            if self.types[layer] == "linear_map":
+            if self.types[layer] in ("linear_map", "linear"):
                 z, rank = self.norm(x, None), config.get("linear_rank")
+                inputs = config.get("linear_inputs") or 1
+                z = torch.cat([torch.nn.functional.pad(z, (0, 0, back, 0))[:, : z.shape[1]] for back in range(inputs)], -1)
                 if rank:
                     z = self.linear(z, f"{name}.linear_attn.down", rank, False)
                     x = x + self.linear(z, f"{name}.linear_attn.up", hidden, True)
@@ -175,6 +177,18 @@ CASES = {
         "steps": 4,
     },
     "low rank": {"config": LISTED, "teacher": PARENT, "mix": 0.5, "trained": {"rank": 3}, "steps": 4},
+    "inputs": {
+        "config": {
+            **PARENT,
+            "model_type": "shishu",
+            "parent_model_type": "llama",
+            "layer_types": ["full_attention", "linear", "full_attention", "linear"],
+            "linear_inputs": 3,
+        },
+        "teacher": PARENT,
+        "mix": 0.5,
+        "steps": 4,
+    },
     "qwen2": {"config": {**PARENT, "model_type": "qwen2", "num_hidden_layers": 2}, "steps": 4},
     "qwen3": {"config": {**PARENT, "model_type": "qwen3", "num_hidden_layers": 2}, "steps": 4},
 }

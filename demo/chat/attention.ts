@@ -1,10 +1,10 @@
-import { ANALYSIS_FILE } from '../../src/convert/analysis-file.ts';
-import { readOptionalJson } from '../../src/formats/json.ts';
+import { ANALYSIS_FILE, readAnalysis } from '../../src/convert/analysis-file.ts';
 import { openSource } from '../../src/formats/open-source.ts';
-import type { Model, PruneOrder } from '../../src/index.ts';
+import type { Model } from '../../src/index.ts';
 import { hubOfPage } from '../hub.ts';
+import { text } from '../text/index.ts';
 import { byId, el } from './dom.ts';
-import { Estimate, type Estimated, FULL } from './estimate.ts';
+import { Estimate, type Estimated } from './estimate.ts';
 import { bytes, digits } from './format.ts';
 import type { ModelChoice } from './picker.ts';
 
@@ -21,7 +21,7 @@ export class Attention {
   #model: Model | undefined;
   /** Tokens that the model has read and written, `[]` before its first reply. */
   #conversation: readonly number[] = [];
-  #order = '';
+  #order = text.fromTop;
   #speed = '';
   #estimated: Estimated = { figure: '', basis: '' };
   /** A reply is under way. */
@@ -35,7 +35,7 @@ export class Attention {
     this.#fail = fail;
     this.#estimate = new Estimate((estimated) => {
       this.#estimated = estimated;
-      this.#draw();
+      this.draw();
     });
     this.#slider.addEventListener('input', () => {
       this.#label();
@@ -56,21 +56,23 @@ export class Attention {
     this.#slider.max = String(layers);
     this.#slider.value = String(layers);
     this.#slider.disabled = true;
-    this.#order = 'from the top block down';
-    this.#draw();
+    this.#order = text.fromTop;
+    this.draw();
     if (layers === 0) return;
     try {
-      const order = await orderOf(choice);
-      if (order) {
-        await model.setPruneOrder(order);
-        this.#order = `in the order of the model’s ${ANALYSIS_FILE}`;
+      const analysis = await analysisOf(choice);
+      if (analysis) {
+        const mapped = Object.keys(analysis.maps).length > 0;
+        if (mapped) await model.setLinearMaps(analysis.maps);
+        await model.setPruneOrder(analysis);
+        this.#order = mapped ? text.inOrderMapped(ANALYSIS_FILE) : text.inOrder(ANALYSIS_FILE);
       }
     } catch (error) {
       if (this.#model === model) this.#fail(error);
     }
     if (this.#model !== model) return;
     this.#slider.disabled = false;
-    this.#draw();
+    this.draw();
   }
 
   /** A reply begins: the estimate waits, as it would hold the reply up. */
@@ -82,14 +84,14 @@ export class Attention {
   /** Speed of the reply under way, or of the one that ended; tokens a second, if known. */
   speed(tokensPerSecond: number | undefined): void {
     this.#speed =
-      tokensPerSecond && Number.isFinite(tokensPerSecond) ? `${digits(tokensPerSecond)} tokens/s` : '';
-    this.#draw();
+      tokensPerSecond && Number.isFinite(tokensPerSecond) ? text.perSecond(digits(tokensPerSecond)) : '';
+    this.draw();
   }
 
   /** No reply is under way any more. @param conversation what the model has read and written, where that changed */
   end(conversation = this.#conversation): void {
     this.#conversation = conversation;
-    this.#draw();
+    this.draw();
     this.#busy = false;
     if (this.#model) this.#estimate.start(this.#model, conversation);
   }
@@ -128,17 +130,17 @@ export class Attention {
   }
 
   #changed(): void {
-    this.#draw();
+    this.draw();
     this.#onChange();
   }
 
   #label(): void {
     const { value, max } = this.#slider;
-    this.#kept.textContent = `${value} of ${max} blocks`;
-    this.#slider.setAttribute('aria-valuetext', `${value} of ${max} blocks attend`);
+    this.#kept.textContent = text.keptBlocks(value, max);
+    this.#slider.setAttribute('aria-valuetext', text.attendingBlocks(value, max));
   }
 
-  #draw(): void {
+  draw(): void {
     const model = this.#model;
     if (!model) return;
     this.#label();
@@ -147,11 +149,11 @@ export class Attention {
     const { figure, basis } = this.#estimated;
     this.#hint.textContent =
       this.#slider.max === '0'
-        ? 'This model has no attention to spare: none of its blocks attends.'
+        ? text.noAttention
         : without.length === 0
-          ? `Every attention block attends. Further left, they lose their attention ${this.#order}.`
-          : `Block${without.length > 1 ? 's' : ''} ${without.join(' ')} without attention, taken ${this.#order}. ${basis}`;
-    const figures = [this.#speed, `${bytes(sizes.kv)} KV`, without.length > 0 ? figure : FULL];
+          ? text.allAttend(this.#order)
+          : `${text.without(without, this.#order)} ${basis}`;
+    const figures = [this.#speed, `${bytes(sizes.kv)} KV`, without.length > 0 ? figure : text.asFull];
     this.#figures.replaceChildren(...figures.filter(Boolean).map((figure) => el('li', {}, figure)));
   }
 }
@@ -159,11 +161,6 @@ export class Attention {
 const attending = ({ info }: Model): string[] =>
   Object.keys(info.modes).filter((layer) => info.modes[Number(layer)] === 'attention');
 
-/** The order that came with the model. Included ones are asked only when their list says so. */
-async function orderOf({ source, analysed = true }: ModelChoice): Promise<PruneOrder | undefined> {
-  if (!analysed) return undefined;
-  const json = await readOptionalJson(openSource(source, { cache: true, hub: hubOfPage() }), ANALYSIS_FILE, {
-    code: 'bad-config',
-  });
-  return json as unknown as PruneOrder | undefined;
-}
+/** The order that came with the model, and its maps. Included ones are asked only when their list says so. */
+const analysisOf = async ({ source, analysed = true }: ModelChoice): ReturnType<typeof readAnalysis> =>
+  analysed ? readAnalysis(openSource(source, { cache: true, hub: hubOfPage() })) : undefined;

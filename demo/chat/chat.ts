@@ -1,90 +1,136 @@
-import { crashNoteName } from '../../src/api/crash-notes.ts';
-import type { Dtype } from '../../src/engine/types.ts';
-import { ShishuError } from '../../src/errors.ts';
-import { crashedLoads, estimate, type ProfileOption } from '../../src/index.ts';
-import { addDtypes } from '../dtypes.ts';
-import { hubOfPage } from '../hub.ts';
+import type { Model, ProfileOption } from '../../src/index.ts';
+import { type Language, setLanguage, text } from '../text/index.ts';
+import { Attachments } from './attachments.ts';
 import { Attention } from './attention.ts';
-import { announce, byId, el, isComposing } from './dom.ts';
-import { Loader } from './loader.ts';
+import { ContextMeter } from './context.ts';
+import {
+  addMessage,
+  type ChatMessage,
+  type Conversation,
+  exchangesOf,
+  newConversation,
+  type ReplyMode,
+  removeMessage,
+  touch,
+  turnVersion,
+} from './conversation.ts';
+import { announce, byId, isComposing } from './dom.ts';
+import { Library } from './library.ts';
 import { Log } from './log.ts';
+import { Models } from './models.ts';
 import { clearNotices, showError, showNote } from './notices.ts';
-import { fromUrl, type ModelChoice, showChosen, wirePicker } from './picker.ts';
-import { fitted, promptOf, streamReply } from './reply.ts';
+import { fromUrl, type ModelChoice, Picker } from './picker.ts';
+import { messagesOf } from './reply.ts';
 import { Settings } from './settings.ts';
+import { exportChats, importFile } from './share.ts';
+import { Sidebar, titleFor } from './sidebar.ts';
 import { Status } from './status.ts';
-import { type Exchange, restore, type SavedChoice, save } from './store.ts';
+import { conversationOfTab, type SavedChoice, savedModel, saveModel, saveTab } from './store.ts';
+import { showWelcome } from './welcome.ts';
+import { canThink, Writer } from './writer.ts';
 
-const pickFolder = {
-  label: 'Choose a model folder…',
-  run: () => byId('pick-folder', HTMLButtonElement).click(),
-};
-const otherModels = {
-  label: 'Other models…',
-  run: () => {
-    byId('model-panel', HTMLDetailsElement).open = true;
-    byId('url', HTMLInputElement).focus();
-  },
-};
-
-const forgotten = (exchanges: number, context: number): string =>
-  `The model holds ${context} tokens: it no longer sees ${exchanges === 1 ? 'the oldest message and its reply' : `the oldest ${exchanges} messages and their replies`}.`;
-
-/** How a model is loaded: at first, after a crash as before or smaller, or the one at hand again, whose GPU was lost. */
-type Load =
-  | { kind: 'first' | 'anyway' | 'reload' }
-  | { kind: 'smaller'; dtype: Dtype; contextLength: number };
-
-/** The page: one model, one conversation. */
+/** The page: one model, and the conversation that is open. */
 export class Chat {
   readonly #included: readonly ModelChoice[];
-  readonly #exchanges: Exchange[];
-  readonly #saved = restore();
+  readonly #library: Library;
+  readonly #models: Models;
+  readonly #picker: Picker;
+  readonly #sidebar: Sidebar;
   readonly #settings: Settings;
-  readonly #loader: Loader;
-  readonly #profile: ProfileOption;
-  readonly #log = new Log();
+  readonly #attachments: Attachments;
+  readonly #log: Log;
+  readonly #writer: Writer;
   readonly #status = new Status();
-  readonly #attention = new Attention(() => this.#status.model(this.#loader.loaded?.model.info), showError);
+  readonly #context = new ContextMeter();
+  readonly #attention = new Attention(() => this.#status.model(this.#models.loaded?.model.info), showError);
   readonly #prompt = byId('prompt', HTMLTextAreaElement);
   readonly #send = byId('send', HTMLButtonElement);
   readonly #stop = byId('stop', HTMLButtonElement);
-  readonly #clear = byId('clear', HTMLButtonElement);
-  readonly #dtype = byId('dtype', HTMLSelectElement);
-  /** The model that is wanted: loaded, loading or failed. */
-  #choice: ModelChoice | undefined;
-  #running: AbortController | undefined;
-  /** Counts the loads: what comes of an earlier one is of no interest. */
-  #loads = 0;
+  #conversation = newConversation();
 
   constructor(included: readonly ModelChoice[], profile: ProfileOption) {
     this.#included = included;
-    this.#profile = profile;
-    this.#loader = new Loader(profile);
-    this.#exchanges = this.#saved.exchanges;
-    // A reply that a reload cut off.
-    const last = this.#exchanges.at(-1);
-    if (last) last.ended ??= 'aborted';
-    this.#settings = new Settings(this.#saved.settings, () => this.#update());
-    this.#prompt.value = this.#saved.draft;
-    addDtypes(this.#dtype);
-    if (this.#saved.dtype) this.#dtype.value = this.#saved.dtype;
+    this.#settings = new Settings(() => this.#settingsChanged());
+    this.#attachments = new Attachments(() => this.#update());
+    this.#library = new Library(
+      (id) => this.#changedElsewhere(id),
+      () => showNote(text.notKept),
+    );
+    this.#models = new Models(profile, savedModel().dtype, {
+      began: (choice) => {
+        this.#writer.stop();
+        this.#status.clear();
+        void this.#attention.show(undefined);
+        this.#picker.show(choice);
+        this.#redraw();
+      },
+      ended: (model) => this.#modelEnded(model),
+    });
+    this.#picker = new Picker(included, {
+      choose: (choice) => this.#models.choose(choice),
+      fail: showError,
+      attach: (files) => void this.#attachments.add(files),
+    });
+    this.#sidebar = new Sidebar(this.#library, {
+      open: (conversation) => this.#open(conversation),
+      // A conversation begins with the settings of the one before it.
+      create: () => this.#open(newConversation(this.#settings.changed)),
+      rename: (conversation, title) => {
+        Object.assign(conversation, { title, named: true });
+        touch(conversation);
+        this.#library.save(conversation);
+      },
+      remove: (conversation) => this.#removeChat(conversation),
+      exportChats: (conversations, kind) => void exportChats(conversations, kind),
+      importFile: async (file) => this.#open(await importFile(file, this.#library), false),
+    });
+    this.#log = new Log({
+      edit: (question, written) => this.#edit(question, written),
+      regenerate: ({ question }) => void this.#writer.answer(question),
+      continue: (reply) => void this.#writer.continue(reply),
+      turn: (message, by) => this.#change(() => turnVersion(this.#conversation, message, by)),
+      remove: (message) => this.#removeMessage(message),
+      copy: (written) => void copy(written),
+    });
+    this.#writer = new Writer({
+      models: this.#models,
+      settings: this.#settings,
+      log: this.#log,
+      status: this.#status,
+      attention: this.#attention,
+      open: () => this.#conversation,
+      keep: (conversation) => this.#library.save(conversation),
+      redraw: () => this.#redraw(),
+    });
   }
 
-  /** Wires the page, and loads the model that is asked for, else that of before the reload, else the first included one. */
-  start(asked?: string): void {
-    wirePicker(this.#included, (choice) => this.#load(choice), showError);
-    this.#wire();
-    this.#redraw();
-    this.#log.scrollToEnd();
-    const saved: SavedChoice | undefined = asked ? { kind: 'included', id: asked } : this.#saved.choice;
-    const choice = saved ? this.#find(saved) : this.#included[0];
-    if (choice) this.#load(choice);
-    else if (saved?.kind === 'folder')
-      showNote(
-        `The model came from the folder “${saved.name}” on your disk. After a reload it has to be chosen again.`,
-        pickFolder,
+  /** Wires the page, and loads the model that is asked for, else that of the last visit. */
+  async start(asked?: string): Promise<void> {
+    await this.#library.open();
+    const left = conversationOfTab();
+    const kept = left && this.#library.get(left.id);
+    // What the tab was left with may be newer than what was kept.
+    if (left) {
+      this.#open(
+        kept && kept.updated > left.updated ? Object.assign(kept, { draft: left.draft }) : left,
+        false,
       );
+      this.#library.save(this.#conversation);
+    } else this.#redraw();
+    this.#wire();
+    document.documentElement.dataset.started = '';
+    const saved: SavedChoice | undefined = asked ? { kind: 'included', id: asked } : savedModel().choice;
+    const choice = saved && this.#find(saved);
+    if (choice) void this.#models.load(choice);
+    else {
+      this.#picker.show(undefined);
+      void this.#picker.refresh();
+      if (saved?.kind === 'folder')
+        showNote(text.folderGone(saved.name), {
+          label: text.page.pickFolder,
+          run: () => byId('pick-folder', HTMLButtonElement).click(),
+        });
+    }
   }
 
   #find(saved: SavedChoice): ModelChoice | undefined {
@@ -105,23 +151,30 @@ export class Chat {
     });
     this.#prompt.addEventListener('input', () => this.#update());
     this.#stop.addEventListener('click', () => {
-      this.#running?.abort();
+      this.#writer.stop();
       this.#focusPrompt();
-    });
-    this.#clear.addEventListener('click', () => this.#clearAll());
-    this.#dtype.addEventListener('change', () => {
-      if (this.#choice) this.#load(this.#choice);
     });
     document.addEventListener('keydown', (event) => {
       if (event.key === 'Escape' && !isComposing(event)) this.#escape();
     });
-    document.addEventListener('pointerdown', (event) => {
-      for (const menu of document.querySelectorAll<HTMLDetailsElement>('details.menu'))
-        if (event.target instanceof Node && !menu.contains(event.target)) menu.open = false;
+    document.addEventListener('pointerdown', ({ target }) => {
+      for (const menu of document.querySelectorAll<HTMLDetailsElement>('details.menu[open]'))
+        if (target instanceof Node && !menu.contains(target)) menu.open = false;
     });
-    addEventListener('pagehide', () => this.#save());
+    const language = byId('language', HTMLSelectElement);
+    language.value = document.documentElement.lang;
+    language.addEventListener('change', () => {
+      setLanguage(language.value as Language, true);
+      this.#picker.show(this.#models.wanted);
+      this.#settings.mark();
+      this.#attachments.draw();
+      this.#attention.draw();
+      this.#status.model(this.#models.loaded?.model.info);
+      this.#redraw();
+    });
+    addEventListener('pagehide', () => this.#keep());
     // Phones end hidden tabs without another word.
-    document.addEventListener('visibilitychange', () => this.#save());
+    document.addEventListener('visibilitychange', () => this.#keep());
   }
 
   #escape(): void {
@@ -129,163 +182,109 @@ export class Chat {
     if (menu) {
       menu.open = false;
       menu.querySelector('summary')!.focus();
-    } else {
-      this.#running?.abort();
+    } else if (!this.#sidebar.closeOver()) {
+      this.#writer.stop();
     }
   }
 
-  async #load(choice: ModelChoice, how: Load = { kind: 'first' }): Promise<void> {
-    const number = ++this.#loads;
-    this.#running?.abort();
-    clearNotices();
-    if (how.kind === 'first' && (await this.#crashed(choice, number))) return;
-    if (how.kind === 'smaller') this.#dtype.value = how.dtype;
-    const dtype = this.#dtype.value as Dtype;
-    const size = how.kind === 'smaller' ? { dtype, contextLength: how.contextLength } : { dtype };
-    this.#choice = choice;
-    this.#status.clear();
-    void this.#attention.show(undefined);
-    showChosen(choice);
-    const load = how.kind === 'reload' ? this.#loader.reload() : this.#loader.load(choice, size);
-    this.#redraw();
-    try {
-      const model = await load;
-      if (number !== this.#loads) return;
-      if (!model) this.#choice = undefined;
-      this.#status.model(model?.info);
-      this.#settings.suggest(model?.info.sampling);
-      await this.#attention.show(this.#loader.loaded);
-      if (number !== this.#loads) return;
-    } catch (error) {
-      if (number !== this.#loads) return;
-      showError(error, { label: 'Try again', run: () => this.#load(choice, how) });
+  async #modelEnded(model: Model | undefined): Promise<void> {
+    const { loaded, wanted } = this.#models;
+    this.#status.model(model?.info);
+    if (model) {
+      this.#settings.suggest(model.info.sampling);
+      saveModel({ ...(wanted && { choice: wanted.saved }), dtype: this.#models.dtype });
+      await this.#attention.show(loaded);
+      if (this.#models.loaded !== loaded) return;
     }
-    showChosen(this.#loader.loaded?.choice);
+    this.#picker.show(loaded?.choice);
+    if (!loaded) void this.#picker.refresh();
     this.#redraw();
-    if (!this.#loader.loaded) return;
-    announce(`${choice.label} is ready.`);
     // Only when the reader is nowhere else.
-    if (document.activeElement === document.body) this.#focusPrompt();
-  }
-
-  /** Whether the tab ended when this model was last loaded; then the reader is asked, and offered less of it. */
-  async #crashed(choice: ModelChoice, number: number): Promise<boolean> {
-    const name = crashNoteName(choice.source);
-    if (!(await crashedLoads()).some(({ model }) => model === name)) return number !== this.#loads;
-    const dtype = this.#dtype.value as Dtype;
-    const found = await estimate(choice.source, {
-      dtype,
-      profile: this.#profile,
-      hub: hubOfPage(),
-    }).catch(() => undefined);
-    if (number !== this.#loads) return true;
-    if (!found?.crashed) return false;
-    const { smaller } = found;
-    const less = smaller && {
-      label: `Load it smaller (${smaller.dtype}, ${smaller.contextLength} tokens)`,
-      run: () => this.#load(choice, { kind: 'smaller', ...smaller }),
-    };
-    const anyway = { label: 'Load it as before', run: () => this.#load(choice, { kind: 'anyway' }) };
-    showNote(
-      `The last time that ${choice.label} was loaded, the tab ended: it may need more memory than there is.`,
-      ...(less ? [less] : []),
-      anyway,
-    );
-    return true;
+    if (loaded && document.activeElement === document.body) this.#focusPrompt();
   }
 
   #submit(prompt: string): void {
-    const { loaded } = this.#loader;
-    if (!loaded || this.#running || prompt.trim() === '') return;
-    if (!this.#settings.options()) return;
-    const mode = this.#settings.mode(loaded.model.hasChatTemplate);
-    this.#exchanges.push({ mode, prompt, reply: '' });
+    const hasFiles = this.#attachments.files.length > 0;
+    if ((prompt.trim() === '' && !hasFiles) || !this.#writer.isReady()) return;
+    const mode = this.#mode;
+    const last = exchangesOf(this.#conversation).at(-1);
+    const parent = (last?.reply ?? last?.question)?.id;
+    const files = this.#attachments.take();
     this.#prompt.value = '';
-    this.#reply();
+    this.#ask({
+      mode,
+      text: prompt,
+      ...(parent !== undefined && { parent }),
+      ...(files.length > 0 && { files }),
+    });
   }
 
-  #regenerate(): void {
-    const last = this.#exchanges.at(-1);
-    if (!last || this.#running || !this.#loader.loaded) return;
-    last.reply = '';
-    delete last.reasoning;
-    delete last.reasoningSeconds;
-    this.#reply();
+  /** The question as it is written now is another version of it; the conversation goes on from there. */
+  #edit({ mode, parent, files }: ChatMessage, written: string): void {
+    if (!this.#writer.isReady()) return;
+    this.#ask({ mode, text: written, ...(parent !== undefined && { parent }), ...(files && { files }) });
   }
 
-  /** Writes the reply of the last exchange, or more of it. */
-  async #reply(): Promise<void> {
-    const { loaded } = this.#loader;
-    const options = this.#settings.options();
-    const exchange = this.#exchanges.at(-1);
-    if (!loaded || !options || !exchange || this.#running) return;
-    const whole = promptOf(this.#exchanges, this.#settings.system);
-    const forTemplate =
-      typeof whole !== 'string' && this.#canThink
-        ? { templateVariables: { enable_thinking: this.#settings.think } }
-        : {};
-    const running = new AbortController();
-    this.#running = running;
-    delete exchange.ended;
-    clearNotices();
-    this.#redraw();
+  #ask(question: Pick<ChatMessage, 'mode' | 'text' | 'parent' | 'files'>): void {
+    void this.#writer.answer(addMessage(this.#conversation, { role: 'user', ...question }));
     this.#focusPrompt();
-    const into = { exchange, log: this.#log, status: this.#status, attention: this.#attention };
-    let conversation: number[] | undefined;
-    this.#attention.begin();
-    try {
-      const { signal } = running;
-      let prompt = whole;
-      if (typeof whole !== 'string') {
-        const { messages, left } = await fitted(loaded.model, whole, forTemplate);
-        prompt = messages;
-        if (left > 0) showNote(forgotten(left, loaded.model.info.contextLength));
-      }
-      const result = await streamReply(loaded.model, prompt, { ...options, ...forTemplate, signal }, into);
-      conversation = [...result.promptTokenIds, ...result.tokenIds];
-      announce(exchange.ended === 'aborted' ? 'Stopped.' : 'The reply is complete.');
-    } catch (error) {
-      this.#failed(exchange, loaded.choice, error);
-    } finally {
-      this.#running = undefined;
-      if (this.#loader.loaded === loaded) this.#attention.end(this.#exchanges.length > 0 ? conversation : []);
-      this.#redraw();
-      this.#save();
-    }
   }
 
-  #failed(exchange: Exchange, choice: ModelChoice, error: unknown): void {
-    if (exchange.reply || exchange.reasoning || !this.#exchanges.includes(exchange)) {
-      exchange.ended = 'aborted';
-    } else {
-      // Nothing was answered: the reader gets the prompt back.
-      this.#exchanges.splice(this.#exchanges.indexOf(exchange), 1);
-      this.#prompt.value ||= exchange.prompt;
-    }
-    const code = error instanceof ShishuError ? error.code : undefined;
-    if (code === 'aborted' || this.#choice !== choice) return;
-    const gone = code === 'device-lost' || code === 'disposed';
-    const reload = {
-      label: 'Reload the model',
-      run: () => this.#load(choice, { kind: code === 'device-lost' ? 'reload' : 'anyway' }),
+  #change(change: () => void): void {
+    if (this.#writer.writesIn(this.#conversation)) return;
+    change();
+    this.#library.save(this.#conversation);
+    this.#redraw();
+  }
+
+  #removeMessage(message: ChatMessage): void {
+    const conversation = this.#conversation;
+    this.#change(() => {
+      const undo = removeMessage(conversation, message);
+      const run = (): void => {
+        undo();
+        this.#library.save(conversation);
+        this.#redraw();
+      };
+      showNote(text.removed, { label: text.undo, run });
+    });
+    this.#focusPrompt();
+  }
+
+  /** Opens a conversation; a reply that is being written in another goes on. */
+  #open(conversation: Conversation, clears = true): void {
+    this.#takeDown();
+    this.#conversation = conversation;
+    this.#prompt.value = conversation.draft;
+    this.#settings.use(conversation.settings);
+    if (!this.#writer.isRunning) this.#attention.end([]);
+    if (clears) clearNotices();
+    this.#redraw();
+    this.#log.scrollToEnd();
+    if (clears) this.#focusPrompt();
+  }
+
+  #removeChat(conversation: Conversation): void {
+    if (this.#writer.writesIn(conversation)) this.#writer.stop();
+    this.#library.remove(conversation.id);
+    if (conversation.id === this.#conversation.id) this.#open(newConversation(this.#settings.changed));
+    else this.#redraw();
+    const run = (): void => {
+      this.#library.save(conversation);
+      this.#open(conversation);
     };
-    showError(error, ...(gone ? [reload] : []));
+    showNote(text.chatRemoved(titleFor(conversation)), { label: text.undo, run });
   }
 
-  #clearAll(): void {
-    this.#running?.abort();
-    this.#exchanges.length = 0;
-    if (!this.#running) this.#attention.end([]);
-    clearNotices();
+  #changedElsewhere(id: string): void {
+    const written = this.#library.get(id);
+    if (id === this.#conversation.id && !this.#writer.writesIn(this.#conversation)) {
+      this.#conversation = written
+        ? Object.assign(written, { draft: this.#prompt.value })
+        : newConversation();
+      this.#settings.use(this.#conversation.settings);
+    }
     this.#redraw();
-    this.#save();
-    announce('The conversation is cleared.');
-    this.#focusPrompt();
-  }
-
-  /** Whether the reader may choose that the model thinks before it answers. */
-  get #canThink(): boolean {
-    return this.#loader.loaded?.model.templateVariables.includes('enable_thinking') ?? false;
   }
 
   /** Not on a touch screen, where it would bring the keyboard up. */
@@ -293,61 +292,86 @@ export class Chat {
     if (matchMedia('(pointer: fine)').matches) this.#prompt.focus();
   }
 
+  get #mode(): ReplyMode {
+    return this.#settings.mode(this.#models.loaded?.model.hasChatTemplate ?? true);
+  }
+
   #redraw(): void {
-    this.#log.show(this.#exchanges, {
-      regenerate: () => this.#regenerate(),
-      continue: () => this.#reply(),
+    const { isRunning } = this.#writer;
+    this.#log.show(this.#conversation, {
+      running: this.#writer.writesIn(this.#conversation),
+      loaded: this.#models.loaded !== undefined && !isRunning,
     });
+    this.#sidebar.draw(this.#conversation.id);
+    this.#update();
+  }
+
+  #settingsChanged(): void {
+    this.#takeDown();
     this.#update();
   }
 
   /** What depends on the state: buttons, hints, the welcome. */
   #update(): void {
-    const { loaded, busy } = this.#loader;
-    const running = this.#running !== undefined;
-    this.#send.hidden = running;
-    this.#stop.hidden = !running;
-    this.#send.disabled = !loaded || this.#prompt.value.trim() === '';
-    this.#clear.disabled = this.#exchanges.length === 0;
-    const mode = this.#settings.mode(loaded?.model.hasChatTemplate ?? true);
-    byId('think', HTMLLabelElement).hidden = mode !== 'chat' || !this.#canThink;
+    const { loaded, busy } = this.#models;
+    const { isRunning } = this.#writer;
+    this.#send.hidden = isRunning;
+    this.#stop.hidden = !isRunning;
+    const nothing = this.#prompt.value.trim() === '' && this.#attachments.files.length === 0;
+    this.#send.disabled = !loaded || nothing;
+    const mode = this.#mode;
+    byId('think', HTMLLabelElement).hidden = mode !== 'chat' || !loaded || !canThink(loaded.model);
+    byId('tools-field', HTMLLabelElement).hidden = !loaded?.model.toolFormat;
     this.#prompt.placeholder = !loaded
       ? busy
-        ? 'Loading the model…'
-        : 'Choose a model first'
+        ? text.loadingModel
+        : text.chooseFirst
       : mode === 'chat'
-        ? 'Write a message'
-        : 'Begin a text';
-    for (const button of document.querySelectorAll<HTMLButtonElement>('.after button'))
-      button.disabled = running || !loaded;
-    this.#welcome(mode);
+        ? text.writeMessage
+        : text.beginText;
+    if (!loaded) this.#context.hide();
+    else if (!isRunning)
+      this.#context.count(loaded.model, () => this.#given(mode), this.#writer.forTemplate(loaded.model));
+    const isNew = this.#conversation.messages.length === 0;
+    showWelcome(this.#models, { isNew, mode, submit: (prompt) => this.#submit(prompt) });
+    this.#picker.inPage(isNew && !loaded && !busy);
   }
 
-  #welcome(mode: 'chat' | 'continue'): void {
-    byId('welcome', HTMLElement).hidden = this.#exchanges.length > 0;
-    const { loaded } = this.#loader;
-    byId('welcome-title', HTMLHeadingElement).textContent = loaded
-      ? mode === 'chat'
-        ? `Chat with ${loaded.choice.label}`
-        : `Write with ${loaded.choice.label}`
-      : this.#loader.busy
-        ? 'One moment'
-        : 'Choose a model';
-    const openers = loaded?.choice.openers.map((text) => ({ label: text, run: () => this.#submit(text) }));
-    const buttons = openers ?? (this.#loader.busy ? [] : [pickFolder, otherModels]);
-    byId('openers', HTMLDivElement).replaceChildren(
-      ...buttons.map(({ label, run }) => el('button', { type: 'button', dir: 'auto', click: run }, label)),
-    );
+  /** What the model would be given of the conversation and the draft. */
+  #given(mode: ReplyMode) {
+    const draft = this.#prompt.value;
+    const exchanges = exchangesOf(this.#conversation);
+    const last = exchanges.at(-1);
+    if (mode === 'continue') return draft || (last ? last.question.text + (last.reply?.text ?? '') : '');
+    const { files } = this.#attachments;
+    const question: ChatMessage = { id: '', role: 'user', mode, text: draft, files, at: 0 };
+    const messages = messagesOf([...exchanges, { question }], this.#settings.system);
+    return draft === '' && files.length === 0 ? (last ? messages.slice(0, -1) : []) : messages;
   }
 
-  #save(): void {
-    const choice = this.#choice?.saved ?? this.#saved.choice;
-    save({
-      exchanges: this.#exchanges,
-      draft: this.#prompt.value,
-      dtype: this.#dtype.value,
-      settings: this.#settings.changed,
-      ...(choice && { choice }),
-    });
+  /** Takes the draft and the settings into the conversation. */
+  #takeDown(): void {
+    const draft = this.#prompt.value;
+    const settings = this.#settings.changed;
+    const { draft: before, settings: set } = this.#conversation;
+    if (draft === before && JSON.stringify(settings) === JSON.stringify(set)) return;
+    Object.assign(this.#conversation, { draft, settings });
+    if (this.#library.get(this.#conversation.id)) this.#library.save(this.#conversation);
   }
+
+  /** Keeps what there is, for a page that may end. */
+  #keep(): void {
+    this.#takeDown();
+    saveTab(this.#conversation);
+    this.#library.save(this.#conversation);
+  }
+}
+
+async function copy(written: string): Promise<void> {
+  const done = await navigator.clipboard.writeText(written).then(
+    () => true,
+    () => false,
+  );
+  if (done) announce(text.copied);
+  else showNote(text.notCopied);
 }

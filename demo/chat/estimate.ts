@@ -1,4 +1,5 @@
 import type { Model } from '../../src/index.ts';
+import { text as words } from '../text/index.ts';
 import { digits } from './format.ts';
 
 /** Stands in for a conversation that has not begun. */
@@ -17,9 +18,6 @@ export interface Estimated {
   basis: string;
 }
 
-/** What is said of all attention: nothing needs to be measured. */
-export const FULL = 'perplexity as full';
-
 /** How much more a text surprises the model in the modes that are set than with all of its attention. */
 export class Estimate {
   readonly #tell: (estimated: Estimated) => void;
@@ -36,12 +34,12 @@ export class Estimate {
   start(model: Model, conversation: readonly number[]): void {
     this.stop();
     if (Object.values(model.info.modes).every((mode) => mode === 'attention')) return;
-    this.#tell({ figure: 'perplexity …', basis: '' });
+    this.#tell({ figure: words.perplexing, basis: '' });
     this.#timer = setTimeout(async () => {
       const abort = new AbortController();
       this.#abort = abort;
       const found = await this.#run(model, conversation, abort.signal).catch(
-        (error: unknown): Estimated => ({ figure: 'perplexity not known', basis: messageOf(error) }),
+        (error: unknown): Estimated => ({ figure: words.notKnown, basis: messageOf(error) }),
       );
       if (!abort.signal.aborted) this.#tell(found);
     }, PAUSE);
@@ -71,8 +69,8 @@ export class Estimate {
     const { nll } = await model.score(ids, { signal });
     const ratio = digits(Math.exp(nll - this.#full.nll));
     return {
-      figure: `perplexity ${digits(Math.exp(nll))}, ${ratio} × full`,
-      basis: `Perplexity on ${ids.length - 1} tokens of ${begun ? 'this conversation' : 'a built-in text'}.`,
+      figure: words.perplexity(digits(Math.exp(nll)), ratio),
+      basis: words.perplexityOn(ids.length - 1, begun),
     };
   }
 }

@@ -1,15 +1,24 @@
 import type { LoadOptions, LoadProgress, ReloadOptions } from '../../src/engine/types.ts';
 import { loadModel, type Model, type ProfileOption } from '../../src/index.ts';
 import { hubOfPage } from '../hub.ts';
+import { text } from '../text/index.ts';
 import { announce, byId } from './dom.ts';
 import { bytes } from './format.ts';
+import { showNote } from './notices.ts';
+import { keepAwake } from './phone.ts';
 import type { ModelChoice } from './picker.ts';
+
+/** What the reader should know of a load; the rest is of kernels, and for developers. */
+function warn(message: string): void {
+  console.warn(message);
+  if (/not kept/.test(message)) showNote(message);
+}
 
 /** Loads one model at a time, with a bar and a way out; a model that is replaced is freed first. */
 export class Loader {
   /** The model that is ready, and where it came from. */
   loaded: { model: Model; choice: ModelChoice } | undefined;
-  readonly #place = byId('loading', HTMLDivElement);
+  readonly #place = byId('loading', HTMLElement);
   readonly #bar = byId('load-bar', HTMLProgressElement);
   readonly #text = byId('load-text', HTMLSpanElement);
   readonly #profile: ProfileOption;
@@ -27,7 +36,10 @@ export class Loader {
   }
 
   /** Frees the model at hand and loads another; undefined when cancelled, or replaced by a later choice. */
-  load(choice: ModelChoice, size: Pick<LoadOptions, 'dtype' | 'contextLength'>): Promise<Model | undefined> {
+  load(
+    choice: ModelChoice,
+    size: Pick<LoadOptions, 'dtype' | 'contextLength' | 'memoryLimit'>,
+  ): Promise<Model | undefined> {
     return this.#begin(choice.label, async (options) => {
       const last = this.loaded;
       this.loaded = undefined;
@@ -37,6 +49,7 @@ export class Loader {
         worker: true,
         profile: this.#profile,
         hub: hubOfPage(),
+        warn,
         ...size,
         ...options,
       });
@@ -78,12 +91,14 @@ export class Loader {
     const onProgress = (progress: LoadProgress): void => {
       if (!signal.aborted) this.#show(label, progress);
     };
+    const sleep = keepAwake();
     try {
       if (!signal.aborted) this.#show(label);
       await work({ onProgress, signal });
     } catch (error) {
       if (!signal.aborted) throw error;
     } finally {
+      sleep();
       this.#end(abort);
     }
     return this.loaded?.model;
@@ -96,11 +111,11 @@ export class Loader {
   }
 
   #show(label: string, progress?: LoadProgress): void {
-    if (this.#place.hidden) announce(`Loading ${label}`);
+    if (this.#place.hidden) announce(text.isLoading(label));
     this.#place.hidden = false;
     if (!progress || progress.totalBytes === 0) {
       this.#bar.removeAttribute('value');
-      this.#text.textContent = `Loading ${label}…`;
+      this.#text.textContent = `${text.isLoading(label)}…`;
       return;
     }
     const { phase, loadedBytes, totalBytes, kernels } = progress;
@@ -108,11 +123,10 @@ export class Loader {
     this.#bar.max = reading ? totalBytes : Math.max(1, kernels.total);
     this.#bar.value = reading ? loadedBytes : kernels.compiled;
     const said = reading
-      ? [`Loading ${label}: ${bytes(loadedBytes)} of ${bytes(totalBytes)}`]
-      : [`Preparing ${label}`];
-    if (kernels.compiled < kernels.total)
-      said.push(`${kernels.compiled} of ${kernels.total} kernels for your GPU compiled`);
-    else if (!reading) said.push('checking the kernels');
+      ? [text.loadingBytes(label, bytes(loadedBytes), bytes(totalBytes))]
+      : [text.preparing(label)];
+    if (kernels.compiled < kernels.total) said.push(text.compiled(kernels.compiled, kernels.total));
+    else if (!reading) said.push(text.checking);
     this.#text.textContent = said.join('; ');
   }
 }

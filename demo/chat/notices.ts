@@ -1,4 +1,5 @@
 import { ShishuError } from '../../src/errors.ts';
+import { text } from '../text/index.ts';
 import { byId, el } from './dom.ts';
 
 export interface NoticeAction {
@@ -11,7 +12,7 @@ export function showError(error: unknown, ...actions: NoticeAction[]): void {
   const { title, mend, facts } = describe(error);
   const notice = el('div', { class: 'notice error', role: 'alert' }, el('strong', { dir: 'auto' }, title));
   if (mend) notice.append(el('span', { dir: 'auto' }, mend));
-  if (facts) notice.append(el('details', {}, el('summary', {}, 'Details'), el('pre', {}, facts)));
+  if (facts) notice.append(el('details', {}, el('summary', {}, text.facts), el('pre', {}, facts)));
   show(notice, actions);
 }
 
@@ -21,7 +22,7 @@ export function showNote(text: string, ...actions: NoticeAction[]): void {
 }
 
 function show(notice: HTMLElement, actions: readonly NoticeAction[]): void {
-  const buttons = [...actions, { label: 'Dismiss', run: () => {} }].map(({ label, run }) => {
+  const buttons = [...actions, { label: text.dismiss, run: () => {} }].map(({ label, run }) => {
     const click = (): void => {
       notice.remove();
       run();

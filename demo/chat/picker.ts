@@ -1,7 +1,13 @@
 import type { SourceLike } from '../../src/formats/open-source.ts';
 import { addressOf } from '../hub.ts';
-import { byId, el } from './dom.ts';
+import { text } from '../text/index.ts';
+import { type CachedModel, cachedModels, removeCached } from './cached.ts';
+import { announce, byId, el } from './dom.ts';
 import { listenForDrops } from './drop.ts';
+import { bytes } from './format.ts';
+import { type Fit, fitsHere, KNOWN, type KnownModel, storedBytes } from './known.ts';
+import { plainName } from './names.ts';
+import { memoryLimit } from './phone.ts';
 import type { SavedChoice } from './store.ts';
 
 /** A model that the reader chose. */
@@ -13,6 +19,8 @@ export interface ModelChoice {
   saved: SavedChoice;
   /** False: the model's folder holds no analysis, so that there is no need to ask for one. */
   analysed?: boolean;
+  /** How its weights are to be kept, where what they are stored in does not fit. */
+  dtype?: string;
   /** Prompts that suit the model. */
   openers: readonly string[];
 }
@@ -28,7 +36,7 @@ interface Included {
   analysed?: boolean;
 }
 
-const LIST = new URL('models/models.json', document.baseURI);
+const LIST = new URL('models/models.json', globalThis.document?.baseURI ?? 'http://localhost');
 
 /** The models that are served with the page; none when there is no list. @throws SyntaxError when it is not JSON. */
 export async function includedModels(): Promise<ModelChoice[]> {
@@ -46,58 +54,14 @@ export async function includedModels(): Promise<ModelChoice[]> {
   }));
 }
 
-/** Wires the model panel: the included models, a folder by picker or by drop, an address. */
-export function wirePicker(
-  included: readonly ModelChoice[],
-  choose: (choice: ModelChoice) => void,
-  fail: (error: unknown) => void,
-): void {
-  const panel = byId('model-panel', HTMLDetailsElement);
-  const take = (choice: ModelChoice): void => {
-    panel.open = false;
-    choose(choice);
-  };
-  wireIncluded(included, take);
-  wireFolder(take);
-  wireFile(take);
-  wireUrl(take, fail);
-  listenForDrops((name, source) => take(fromDisk(name, source)), fail);
-}
-
-/** Marks the chosen one of the included models, and names the model in the header. */
-export function showChosen(choice: ModelChoice | undefined): void {
-  byId('model-name', HTMLSpanElement).textContent = choice?.label ?? 'none';
-  for (const button of byId('included-list', HTMLDivElement).querySelectorAll('button'))
-    button.setAttribute(
-      'aria-pressed',
-      String(choice?.saved.kind === 'included' && button.dataset.id === choice.saved.id),
-    );
-}
-
 /** @throws ShishuError `bad-argument` for what is neither a name of a hub nor an address */
-export function fromUrl(text: string): ModelChoice {
-  const { source, label } = addressOf(text);
-  return { label, source, saved: { kind: 'url', url: source }, openers: [] };
+export function fromUrl(url: string): ModelChoice {
+  const { source, label } = addressOf(url);
+  return { label: plainName(label), source, saved: { kind: 'url', url: source }, openers: [] };
 }
 
 function fromDisk(name: string, source: SourceLike): ModelChoice {
-  return { label: name, source, saved: { kind: 'folder', name }, openers: [] };
-}
-
-function wireIncluded(included: readonly ModelChoice[], take: (choice: ModelChoice) => void): void {
-  byId('included', HTMLElement).hidden = included.length === 0;
-  byId('included-list', HTMLDivElement).replaceChildren(
-    ...included.map((choice) => {
-      const id = choice.saved.kind === 'included' ? choice.saved.id : '';
-      const about = el('small', {}, choice.description ?? '');
-      return el(
-        'button',
-        { type: 'button', dir: 'auto', 'data-id': id, click: () => take(choice) },
-        choice.label,
-        about,
-      );
-    }),
-  );
+  return { label: plainName(name), source, saved: { kind: 'folder', name }, openers: [] };
 }
 
 /** Wires #pick-folder and #folder-input. */
@@ -119,24 +83,196 @@ export function wireFolder(take: (choice: ModelChoice) => void): void {
   });
 }
 
-/** Wires #pick-file and #file-input; a model in several GGUF files needs all of them. */
-function wireFile(take: (choice: ModelChoice) => void): void {
-  const input = byId('file-input', HTMLInputElement);
-  byId('pick-file', HTMLButtonElement).addEventListener('click', () => input.click());
-  input.addEventListener('change', () => {
-    const files = [...(input.files ?? [])];
-    input.value = '';
-    if (files.length > 0) take(fromDisk(files[0]!.name, files));
-  });
+/** What the picker tells the page. */
+interface PickerEvents {
+  choose(choice: ModelChoice): void;
+  fail(error: unknown): void;
+  /** Files were dropped that are no model. */
+  attach(files: File[]): void;
 }
 
-function wireUrl(take: (choice: ModelChoice) => void, fail: (error: unknown) => void): void {
-  byId('url-form', HTMLFormElement).addEventListener('submit', (event) => {
-    event.preventDefault();
+/** The list of models: what is in the browser, what comes with the page, known ones; and fields for others. */
+export class Picker {
+  readonly #panel = byId('model-panel', HTMLDetailsElement);
+  readonly #picker = byId('picker', HTMLDivElement);
+  readonly #sheet = this.#picker.parentElement!;
+  readonly #included: readonly ModelChoice[];
+  readonly #events: PickerEvents;
+  readonly #fits = new Map<KnownModel, Fit>();
+  #cached: CachedModel[] = [];
+  #chosen: ModelChoice | undefined;
+  #inPage = false;
+
+  constructor(included: readonly ModelChoice[], events: PickerEvents) {
+    this.#included = included;
+    this.#events = events;
+    wireFolder((choice) => this.#take(choice));
+    this.#wireFile();
+    this.#wireUrl();
+    listenForDrops(
+      (name, source) => {
+        if (Array.isArray(source) && source.length > 0 && source.every(isAttachment)) events.attach(source);
+        else this.#take(fromDisk(name, source));
+      },
+      (error) => events.fail(error),
+    );
+    this.#panel.addEventListener('toggle', () => {
+      this.#place();
+      if (this.#panel.open) void this.refresh();
+    });
+  }
+
+  /** Lists what is in the browser now, and judges what would fit. */
+  async refresh(): Promise<void> {
+    this.draw();
+    this.#cached = await cachedModels(new URL('.', LIST).href);
+    this.draw();
+    if (this.#fits.size > 0) return;
     try {
-      take(fromUrl(byId('url', HTMLInputElement).value));
-    } catch (error) {
-      fail(error);
+      for await (const [model, fit] of fitsHere(memoryLimit())) {
+        this.#fits.set(model, fit);
+        this.draw();
+      }
+    } catch {
+      // A GPU that gives no device says so when a model is loaded.
     }
-  });
+  }
+
+  /** Marks the chosen model, and names it in the header. */
+  show(choice: ModelChoice | undefined): void {
+    this.#chosen = choice;
+    byId('model-name', HTMLSpanElement).textContent = choice?.label ?? text.none;
+    this.draw();
+  }
+
+  /** Puts the list into the page itself, as long as its panel is shut; or takes it back. */
+  inPage(inPage: boolean): void {
+    this.#inPage = inPage;
+    this.#place();
+  }
+
+  #place(): void {
+    const place = this.#inPage && !this.#panel.open ? byId('welcome-picker', HTMLDivElement) : this.#sheet;
+    if (this.#picker.parentElement !== place) place.append(this.#picker);
+  }
+
+  draw(): void {
+    list(
+      'cached',
+      this.#cached.map((model) => this.#cachedRow(model)),
+    );
+    list(
+      'included',
+      this.#included.map((choice) => this.#row(choice, [], choice.description)),
+    );
+    list(
+      'known',
+      KNOWN.map((model) => this.#knownRow(model)),
+    );
+  }
+
+  #take(choice: ModelChoice): void {
+    this.#panel.open = false;
+    this.#events.choose(choice);
+  }
+
+  #row(choice: ModelChoice, facts: readonly (string | Node)[], about = ''): HTMLElement {
+    const { kind } = choice.saved;
+    const same =
+      this.#chosen?.saved.kind === kind &&
+      JSON.stringify(this.#chosen.saved) === JSON.stringify(choice.saved);
+    const lines: Node[] = [el('span', { class: 'name', dir: 'auto' }, plainName(choice.label))];
+    if (facts.length > 0)
+      lines.push(
+        el('small', { class: 'facts' }, ...facts.flatMap((fact, i) => (i === 0 ? [fact] : [' · ', fact]))),
+      );
+    if (about) lines.push(el('small', { dir: 'auto' }, about));
+    const button = el(
+      'button',
+      { type: 'button', 'aria-pressed': String(same), click: () => this.#take(choice) },
+      ...lines,
+    );
+    return el('li', {}, button);
+  }
+
+  #cachedRow(model: CachedModel): HTMLElement {
+    const { choice, storedBytes: stored, size } = model;
+    const whole = stored >= size;
+    const facts = [bytes(stored), ...(whole ? [] : [text.incomplete(Math.floor((100 * stored) / size))])];
+    const row = this.#row(choice, facts);
+    const remove = async (): Promise<void> => {
+      const freed = await removeCached(model);
+      announce(text.deleted(bytes(freed)));
+      await this.refresh();
+    };
+    row.append(
+      el(
+        'button',
+        {
+          type: 'button',
+          class: 'quiet icon',
+          'aria-label': text.deleteFrom(choice.label),
+          title: text.deleteFrom(choice.label),
+          click: () => void remove().catch((error: unknown) => this.#events.fail(error)),
+        },
+        '✕',
+      ),
+    );
+    return row;
+  }
+
+  #knownRow(model: KnownModel): HTMLElement {
+    const fit = this.#fits.get(model);
+    const choice = {
+      ...fromUrl(model.id),
+      label: model.id,
+      ...(fit?.kind === 'smaller' && { dtype: fit.dtype }),
+    };
+    const facts: (string | Node)[] = [
+      bytes(storedBytes(model)),
+      text.licence(model.licence),
+      ...(fit ? [el('span', { class: `fit ${fit.kind}` }, fitText(fit))] : []),
+    ];
+    return this.#row(choice, facts, text.good[model.good]);
+  }
+
+  /** Wires #pick-file and #file-input; a model in several GGUF files needs all of them. */
+  #wireFile(): void {
+    const input = byId('file-input', HTMLInputElement);
+    byId('pick-file', HTMLButtonElement).addEventListener('click', () => input.click());
+    input.addEventListener('change', () => {
+      const files = [...(input.files ?? [])];
+      input.value = '';
+      if (files.length > 0) this.#take(fromDisk(files[0]!.name, files));
+    });
+  }
+
+  #wireUrl(): void {
+    byId('url-form', HTMLFormElement).addEventListener('submit', (event) => {
+      event.preventDefault();
+      try {
+        this.#take(fromUrl(byId('url', HTMLInputElement).value));
+      } catch (error) {
+        this.#events.fail(error);
+      }
+    });
+  }
+}
+
+/** Files of a model have other names. */
+const isAttachment = ({ name, type }: File): boolean =>
+  !/\.(json|safetensors|gguf|jinja|model)$/i.test(name) &&
+  (type.startsWith('text/') || /\.\w{1,5}$/.test(name));
+
+const fitText = (fit: Fit): string =>
+  fit.kind === 'fits' ? text.fits : fit.kind === 'smaller' ? text.fitsAs(fit.dtype) : text.fitsNot;
+
+/** Fills a list; one with nothing in it is hidden. The focus stays in its row. */
+function list(id: string, rows: readonly HTMLElement[]): void {
+  const place = byId(`${id}-list`, HTMLUListElement);
+  const buttons = [...place.querySelectorAll('button')];
+  const focused = buttons.indexOf(document.activeElement as HTMLButtonElement);
+  place.replaceChildren(...rows);
+  place.closest('section')!.hidden = rows.length === 0;
+  if (focused >= 0) place.querySelectorAll('button')[focused]?.focus();
 }

@@ -1,14 +1,18 @@
 import type { GenerateOptions, ModelInfo } from '../../src/engine/types.ts';
-import { byId } from './dom.ts';
+import { text } from '../text/index.ts';
+import { byId, el } from './dom.ts';
 
 const DEFAULTS: Record<string, string> = {
   temperature: '0.5',
   topP: '0.9',
   topK: '40',
-  maxTokens: '256',
+  minP: '0',
+  repetitionPenalty: '1',
+  maxTokens: '1024',
   seed: '',
   mode: 'auto',
   think: 'yes',
+  tools: 'no',
   system: '',
 };
 
@@ -16,33 +20,64 @@ const isSwitch = (control: Control): control is HTMLInputElement => control.type
 
 type Control = HTMLInputElement | HTMLSelectElement | HTMLTextAreaElement;
 
-/** The settings panel: sampling, system prompt and the kind of prompt. */
+/** The settings panel: sampling, system prompt and the kind of prompt, of one conversation. */
 export class Settings {
   readonly #form = byId('settings', HTMLFormElement);
-  /** The page's own, and what the model's files say of sampling. */
-  #defaults = DEFAULTS;
+  /** What the model's files say of sampling, by the name of the setting. */
+  #own: Record<string, string> = {};
 
-  /** @param saved what was set otherwise than the defaults */
-  constructor(saved: Record<string, string> = {}, onChange: () => void = () => {}) {
-    this.values = { ...DEFAULTS, ...saved };
+  constructor(onChange: () => void) {
+    this.values = DEFAULTS;
     this.#form.addEventListener('input', () => {
       for (const control of this.#controls())
         control.setAttribute('aria-invalid', String(!control.checkValidity()));
+      this.mark();
       onChange();
     });
     this.#form.addEventListener('submit', (event) => event.preventDefault());
     byId('defaults', HTMLButtonElement).addEventListener('click', () => {
-      this.values = this.#defaults;
+      this.use({});
       onChange();
     });
   }
 
+  get #defaults(): Record<string, string> {
+    return { ...DEFAULTS, ...this.#own };
+  }
+
   /** Takes the sampling that a model's files ask for as defaults; what the reader set stays. */
-  suggest({ temperature, topP, topK }: ModelInfo['sampling'] = {}): void {
-    const changed = this.changed;
-    const given = Object.entries({ temperature, topP, topK }).filter(([, value]) => value !== undefined);
-    this.#defaults = { ...DEFAULTS, ...Object.fromEntries(given.map(([name, value]) => [name, `${value}`])) };
+  suggest(sampling: ModelInfo['sampling'] = {}): void {
+    const { changed } = this;
+    const given = Object.entries(sampling).filter(([name, value]) => name in DEFAULTS && value !== undefined);
+    this.#own = Object.fromEntries(given.map(([name, value]) => [name, `${value}`]));
+    this.use(changed);
+  }
+
+  /** Takes the settings of a conversation. @param changed those that are not the defaults */
+  use(changed: Record<string, string>): void {
     this.values = { ...this.#defaults, ...changed };
+    this.mark();
+  }
+
+  /** Says at each setting what its default is where it was changed, and where the default is the model's. */
+  mark(): void {
+    const { values } = this;
+    for (const control of this.#controls()) {
+      const field = control.closest('.field');
+      const place = field?.querySelector('span');
+      if (!field || !place) continue;
+      const { name } = control;
+      const value = this.#defaults[name] ?? '';
+      const isChanged = values[name] !== value;
+      field.classList.toggle('changed', isChanged);
+      field.querySelector('.mark')?.remove();
+      const owned = Object.hasOwn(this.#own, name);
+      if (isChanged && value !== '' && control.type !== 'checkbox')
+        place.append(
+          el('small', { class: 'mark' }, owned ? text.modelDefault(value) : text.defaultOf(value)),
+        );
+      else if (owned && !isChanged) place.append(el('small', { class: 'mark' }, text.ownDefault));
+    }
   }
 
   /** The settings that are not the defaults. */
@@ -81,6 +116,11 @@ export class Settings {
     return this.values.think === 'yes';
   }
 
+  /** Whether models that can are told of the page's tools. */
+  get tools(): boolean {
+    return this.values.tools === 'yes';
+  }
+
   /** The kind of prompt, given whether the model has a chat template. */
   mode(hasChatTemplate: boolean): 'chat' | 'continue' {
     const { mode } = this.values;
@@ -95,11 +135,13 @@ export class Settings {
       invalid.reportValidity();
       return undefined;
     }
-    const { temperature, topP, topK, maxTokens, seed } = this.values;
+    const { temperature, topP, topK, minP, repetitionPenalty, maxTokens, seed } = this.values;
     return {
       temperature: Number(temperature),
       topP: Number(topP),
       topK: Number(topK),
+      minP: Number(minP),
+      repetitionPenalty: Number(repetitionPenalty),
       maxTokens: Number(maxTokens),
       ...(seed !== '' && { seed: Number(seed) }),
     };

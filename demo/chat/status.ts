@@ -1,5 +1,6 @@
 import type { GenerateResult, ModelInfo } from '../../src/engine/types.ts';
 import { profileAsked } from '../profile.ts';
+import { text } from '../text/index.ts';
 import { byId, el } from './dom.ts';
 import { bytes, milliseconds } from './format.ts';
 
@@ -8,6 +9,7 @@ export class Status {
   readonly #list = byId('status', HTMLUListElement);
   #model: string[] = [];
   #reply: string[] = [];
+  #contextLength = 0;
 
   /** Another model, or none. */
   clear(): void {
@@ -16,28 +18,29 @@ export class Status {
   }
 
   model(info: ModelInfo | undefined): void {
+    this.#contextLength = info?.contextLength ?? 0;
     this.#model = info
       ? [
-          `${bytes(info.bytes.weights)} weights (${info.formats.map(({ dtype }) => dtype).join(', ')})`,
-          ...(info.f32Tensors.length > 0 ? [`${info.f32Tensors.length} tensors kept as f32`] : []),
-          `KV as ${info.kv}`,
-          `${info.dispatchesPerToken} dispatches a token`,
+          text.weights(bytes(info.bytes.weights), info.formats.map(({ dtype }) => dtype).join(', ')),
+          ...(info.f32Tensors.length > 0 ? [text.keptAsF32(info.f32Tensors.length)] : []),
+          text.kvAs(info.kv),
+          text.dispatches(info.dispatchesPerToken),
           info.adapter,
-          ...(profileAsked() ? [`profile ${info.profile}`] : []),
+          ...(profileAsked() ? [text.profile(info.profile)] : []),
         ]
       : [];
     this.#draw();
   }
 
   running(firstTokenMs: number): void {
-    this.#reply = [`first token ${milliseconds(firstTokenMs)}`];
+    this.#reply = [text.firstToken(milliseconds(firstTokenMs))];
     this.#draw();
   }
 
-  finished({ usage, timings }: GenerateResult, contextLength: number): void {
+  finished({ usage, timings }: GenerateResult): void {
     this.#reply = [
-      `first token ${milliseconds(timings.firstTokenMs)}`,
-      `${usage.totalTokens} of ${contextLength} tokens of context`,
+      text.firstToken(milliseconds(timings.firstTokenMs)),
+      ...(this.#contextLength > 0 ? [text.contextOf(usage.totalTokens, this.#contextLength)] : []),
     ];
     this.#draw();
   }

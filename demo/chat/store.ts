@@ -1,47 +1,42 @@
-/** One prompt and its reply. In `continue` mode the reply goes on from the prompt as one text. */
-export interface Exchange {
-  mode: 'chat' | 'continue';
-  prompt: string;
-  reply: string;
-  /** What the model thought before the reply, and how long. */
-  reasoning?: string;
-  reasoningSeconds?: number;
-  /** Why the reply ended; absent while it is being written. */
-  ended?: 'stop' | 'length' | 'aborted';
-}
+import type { Conversation } from './conversation.ts';
+import { conversationOf } from './transfer.ts';
 
-/** What a reload needs to load the same model; files from disk have to be chosen again. */
+/** What a later visit needs to load the same model; files from disk have to be chosen again. */
 export type SavedChoice =
   | { kind: 'included'; id: string }
   | { kind: 'url'; url: string }
   | { kind: 'folder'; name: string };
 
-/** What the page keeps through a reload of its tab. */
-export interface Saved {
-  exchanges: Exchange[];
-  draft: string;
+/** The model that was chosen last, for later visits. */
+export interface SavedModel {
   choice?: SavedChoice;
   dtype?: string;
-  settings?: Record<string, string>;
 }
 
-const KEY = 'shishulm-chat';
+const MODEL = 'shishulm-model';
+const TAB = 'shishulm-tab';
 
-export function restore(): Saved {
-  const empty: Saved = { exchanges: [], draft: '' };
+/** Storage may be blocked or full, and hold what an older page wrote. */
+function read(storage: () => Storage, key: string): unknown {
   try {
-    const saved: Partial<Saved> | null = JSON.parse(sessionStorage.getItem(KEY) ?? 'null');
-    return Array.isArray(saved?.exchanges) ? { ...empty, ...saved } : empty;
+    return JSON.parse(storage().getItem(key) ?? 'null');
   } catch {
-    // Storage may be blocked, or hold what an older page wrote.
-    return empty;
+    return null;
   }
 }
 
-export function save(state: Saved): void {
+function write(storage: () => Storage, key: string, value: unknown): void {
   try {
-    sessionStorage.setItem(KEY, JSON.stringify(state));
+    storage().setItem(key, JSON.stringify(value));
   } catch {
-    // Blocked or full: the page works, and a reload starts anew.
+    // The page works without.
   }
 }
+
+export const savedModel = (): SavedModel => (read(() => localStorage, MODEL) as SavedModel | null) ?? {};
+export const saveModel = (model: SavedModel): void => write(() => localStorage, MODEL, model);
+
+/** The conversation that this tab had open, as it was when the tab was left. */
+export const conversationOfTab = (): Conversation | undefined =>
+  conversationOf(read(() => sessionStorage, TAB));
+export const saveTab = (conversation: Conversation): void => write(() => sessionStorage, TAB, conversation);

@@ -1,6 +1,7 @@
 import type { HealOptions } from '../../src/convert/heal-plan.ts';
 import { SHARES } from '../../src/convert/share.ts';
 import { layersOf, riseOf, savingOf } from '../../src/convert/target.ts';
+import { MOST_INPUTS } from '../../src/kernels/inputs.ts';
 import { byId, el } from '../chat/dom.ts';
 import { type Field, fieldOf, markField, refuseField } from '../fields.ts';
 import { guarded, wholeNumber } from './parent-form.ts';
@@ -35,7 +36,7 @@ export class ChildForm {
 
   /** Marks the field that an error is about, where its details name one. */
   mark(details: Readonly<Record<string, unknown>>): void {
-    const names: Record<string, string> = { sharePairs: 'pairs', rank: 'rank' };
+    const names: Record<string, string> = { sharePairs: 'pairs', rank: 'rank', inputs: 'inputs' };
     for (const [detail, name] of Object.entries(names))
       if (Object.hasOwn(details, detail)) markField(this.#field(name));
   }
@@ -44,7 +45,7 @@ export class ChildForm {
     const target = this.#field('target').value;
     for (const label of this.#form.querySelectorAll<HTMLElement>('[data-target]'))
       label.hidden = label.dataset.target !== target;
-    this.#field('rank').closest('label')!.hidden = !this.#linear();
+    for (const name of ['rank', 'inputs']) this.#field(name).closest('label')!.hidden = !this.#linear();
     for (const label of this.#form.querySelectorAll<HTMLElement>('[data-heal]'))
       label.hidden = !(Number(this.#field('heal').value) > 0);
   }
@@ -91,6 +92,7 @@ export class ChildForm {
   readChild(): ChildChoice {
     const target = this.#field('target').value;
     const rank = wholeNumber(this.#field('rank'), 'The rank', 0, 1e6);
+    const inputs = wholeNumber(this.#field('inputs'), 'The number of inputs', 1, MOST_INPUTS);
     const share = SHARES.find((value) => value === this.#field('share').value)!;
     const keep = this.#field('keep');
     return {
@@ -109,6 +111,7 @@ export class ChildForm {
       }),
       linear: this.#linear(),
       ...(this.#linear() && rank > 0 && { rank }),
+      ...(this.#linear() && inputs > 1 && { inputs }),
       sharePairs: wholeNumber(this.#field('pairs'), 'The number of pairs', 0, 9999),
       share,
       heal: this.#healing(),

@@ -61,12 +61,12 @@ export async function forecast(
   const { spec, checkpoint } = checkpointFor(source, entries, specsOf(configJson));
   refuseChild({ source, spec });
   const dtype = storedDtype(checkpoint, spec);
-  const { sharePairs = 0, linear = false, rank, heal } = child;
+  const { sharePairs = 0, linear = false, rank, inputs, heal } = child;
   const specWithout = (count: number): ModelSpec => {
     if (count === 0) return spec;
     const layers = Array.from({ length: count }, (_, layer) => layer);
     const pairs = pairsOf(layers).slice(0, sharePairs);
-    return specOf(childConfig(configJson, spec, { layers, pairs, linear, rank }));
+    return specOf(childConfig(configJson, spec, { layers, pairs, linear, rank, inputs }));
   };
   const context = Math.min(MEMORY_CONTEXT, spec.maxPositions);
   const bytesAt = (count: number): number => modelBytes(specWithout(count), bytesOf(dtype), context);

@@ -21,6 +21,7 @@ export type ChildChoice = Pick<
   | 'maxPerplexity'
   | 'linear'
   | 'rank'
+  | 'inputs'
   | 'sharePairs'
   | 'share'
   | 'order'

@@ -123,6 +123,8 @@ const methods = {
       const { spec, dtype } = parent;
       const { analysis } = await analyze(parent, windows, {
         storedBytes: bytesOf(dtype),
+        // Each block alone; the conversion chooses one after the other.
+        count: 1,
         signal,
         onProgress: (done, total) => tell('measuring the blocks', done, total),
       });

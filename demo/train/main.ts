@@ -61,6 +61,8 @@ class Page {
 
   async #begin(): Promise<Peer> {
     const settings = readSettings(this.#form);
+    const why = await whyNoWebGpu();
+    if (why) throw new ShishuError('no-webgpu', why);
     const file = new FormData(this.#form).get('text') as File;
     const text = file.size > 0 && { name: file.name, bytes: new Uint8Array(await file.arrayBuffer()) };
     const worker = new Worker(new URL('./worker.ts', import.meta.url), { type: 'module' });
@@ -69,7 +71,7 @@ class Page {
       peer.close(new ShishuError('io', `The training worker failed: ${event.message}`)),
     );
     try {
-      const parameters = await peer.call<number[]>('begin', settings, ...(text ? [text] : []));
+      const parameters = await peer.call<number[]>('begin', settings, this.#profile, ...(text ? [text] : []));
       this.#session = { worker, peer, parameters };
     } catch (error) {
       worker.terminate();
@@ -82,11 +84,10 @@ class Page {
     if (this.#stop) return;
     const stop = new AbortController();
     this.#stop = stop;
-    this.#busy('Learning the vocabulary…');
+    this.#busy('Learning the vocabulary and compiling the training step…');
     try {
       const peer = this.#session?.peer ?? (await this.#begin());
       this.#lock(true);
-      this.#text.textContent = 'Compiling the training step…';
       const onProgress = (progress: TrainProgress): void => {
         this.#last = progress;
         this.#points.push(progress.points);
@@ -176,8 +177,6 @@ class Page {
 
   async #ask(): Promise<void> {
     const content = String(new FormData(this.#try).get('prompt'));
-    const why = await whyNoWebGpu();
-    if (why) return showNote(`${why} Training goes without it, but trying a model needs it.`);
     const replies = byId('replies', HTMLDListElement);
     replies.replaceChildren();
     for (const [i, name] of MODELS.entries()) {

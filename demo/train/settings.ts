@@ -14,21 +14,17 @@ export interface TrainSettings {
   steps: number;
   learningRate: number;
   seed: number;
-  backend: 'wasm' | 'webgpu';
 }
 
 /** Fields of the form, what they may hold; sizes end where a page's memory would. */
-const NUMBERS: Record<
-  Exclude<keyof TrainSettings, 'backend'>,
-  { from: number; to: number; fraction?: true }
-> = {
+const NUMBERS: Record<keyof TrainSettings, { from: number; to: number; fraction?: true }> = {
   hidden: { from: 16, to: 512 },
   blocks: { from: 1, to: 48 },
   front: { from: 0, to: 48 },
   pairs: { from: 0, to: 24 },
   vocabulary: { from: 300, to: 32_000 },
   rows: { from: 1, to: 64 },
-  length: { from: 16, to: 1024 },
+  length: { from: 16, to: 512 },
   steps: { from: 1, to: 1_000_000 },
   learningRate: { from: 1e-6, to: 1, fraction: true },
   seed: { from: 0, to: 2 ** 31 - 1 },
@@ -53,11 +49,7 @@ export function readSettings(form: HTMLFormElement): TrainSettings {
   };
   const mlpOnly = (): number => number('blocks') - number('front');
   const names = Object.keys(NUMBERS) as (keyof typeof NUMBERS)[];
-  const numbers = Object.fromEntries(names.map((name) => [name, number(name)])) as Record<
-    keyof typeof NUMBERS,
-    number
-  >;
-  return { ...numbers, backend: field('backend').value as TrainSettings['backend'] };
+  return Object.fromEntries(names.map((name) => [name, number(name)])) as unknown as TrainSettings;
 }
 
 /** Size of an attention head. */

@@ -1,16 +1,18 @@
-// Trains in a worker: jax computes on the thread that calls it, and the page must stay alive.
+// Trains in a worker: what is packed and read back takes no time of the page's.
 import { type Endpoint, Peer } from '../../src/api/rpc.ts';
 import { specOf } from '../../src/families/index.ts';
+import { type Gpu, openGpu } from '../../src/gpu/device.ts';
+import type { ProfileOption } from '../../src/gpu/profile.ts';
 import { parameterCount } from '../../src/model/spec.ts';
 import { type Batch, BatchStream, heldOutBatches } from '../../src/train/batches.ts';
 import { Bpe } from '../../src/train/bpe.ts';
 import { chatData } from '../../src/train/chat-corpus.ts';
 import { END } from '../../src/train/chat-format.ts';
 import { initialWeights } from '../../src/train/initial.ts';
-import { JaxTrainer, startJax } from '../../src/train/jax-trainer.ts';
 import { modelFiles } from '../../src/train/model-files.ts';
 import { type RunProgress, type RunState, run, type TrainingModel } from '../../src/train/run.ts';
 import { paragraphsOf, textData } from '../../src/train/text-data.ts';
+import { Trainer } from '../../src/train/trainer.ts';
 import { toyCorpus } from '../corpus/chats.ts';
 import { configsOf, type TrainSettings } from './settings.ts';
 
@@ -31,10 +33,15 @@ interface Session {
 }
 
 let session: Session | undefined;
+let gpu: Gpu | undefined;
 
 const methods = {
   /** Creates both models, to be trained on the user's text or else on the built-in chats. @returns their parameters */
-  async begin(settings: TrainSettings, text?: { name: string; bytes: Uint8Array }): Promise<number[]> {
+  async begin(
+    settings: TrainSettings,
+    profile: ProfileOption,
+    text?: { name: string; bytes: Uint8Array },
+  ): Promise<number[]> {
     const configs = configsOf(settings);
     const specs = configs.map((json) => specOf(json));
     const { seed, rows, length, steps, learningRate } = settings;
@@ -42,18 +49,20 @@ const methods = {
       ? textData(paragraphsOf(text.name, text.bytes), seed, length)
       : chatData(toyCorpus, seed);
     const bpe = Bpe.train(data.texts(), settings.vocabulary);
-    await startJax(settings.backend);
+    gpu ??= await openGpu({ profile });
     const schedule = { steps, learningRate, warmUp: Math.min(50, steps) };
     const shape = { rows, length, pad: bpe.id(END) };
+    const models: TrainingModel[] = [];
+    for (const [i, spec] of specs.entries()) {
+      const start = { weights: initialWeights(spec, seed) };
+      const trainer = await Trainer.create(gpu, spec, start, { schedule, rows, length });
+      models.push({ name: NAMES[i]!, trainer, curve: [] });
+    }
     session = {
       settings,
       bpe,
       configs,
-      models: specs.map((spec, i) => ({
-        name: NAMES[i]!,
-        trainer: new JaxTrainer(spec, { weights: initialWeights(spec, seed) }, { schedule, length }),
-        curve: [],
-      })),
+      models,
       stream: new BatchStream(data.training(bpe), shape),
       heldOut: heldOutBatches(data, bpe, shape, 1),
       state: undefined,

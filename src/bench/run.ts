@@ -39,16 +39,16 @@ export interface BenchProgress {
   result: BenchResult;
 }
 
-/** What the run needs of `src/train/step-times.ts`; declared here, so that these types do not need those of jax. */
+/** What the run needs of `src/train/step-times.ts`, which is loaded where training is timed. */
 export interface TrainingModule {
-  startJax(backend: 'wasm' | 'webgpu'): Promise<void>;
-  /** ms, `(models, repetitions)` */
+  /** By model. */
   stepTimes(
+    gpu: Gpu,
     specs: readonly ModelSpec[],
     shape: { rows: number; length: number; seed: number },
     repetitions: number,
     onStep: (done: number) => void,
-  ): Promise<number[][]>;
+  ): Promise<{ ms: number[] }[]>;
 }
 
 export interface BenchOptions {
@@ -62,7 +62,7 @@ export interface BenchOptions {
   /** Watches for what makes times doubtful, as a hidden tab; returns how to stop watching. */
   watch?: (disturbed: (why: string) => void) => () => void;
   gpu?: GpuOptions;
-  /** The training module, which needs `@jax-js/jax`; without it training is not timed. */
+  /** The training module; without it training is not timed. */
   loadTraining?: () => Promise<TrainingModule>;
 }
 
@@ -276,21 +276,17 @@ class Run {
     }
     const what = (step: number): string => `Training, step ${step + 1} of ${repetitions}`;
     this.#report(what(0));
-    const backend = this.#gpu.profile === 'software' ? 'wasm' : 'webgpu';
     const { rows, length } = TRAIN_SHAPE;
     try {
-      const { startJax, stepTimes } = await loadTraining();
-      await startJax(backend);
-      const times = await stepTimes(specs, TRAIN_SHAPE, repetitions, (step) => {
+      const { stepTimes } = await loadTraining();
+      const times = await stepTimes(this.#gpu, specs, TRAIN_SHAPE, repetitions, (step) => {
         this.#done = first + step;
         this.#report(what(step));
       });
-      for (const model of PAIR) result.training.push({ model, ms: spreadOf(times[model]!), rows, length });
-      result.trainingNote =
-        `Steps of AdamW in f32 on ${rows} rows of ${length} tokens, by jax-js on ` +
-        `${backend === 'wasm' ? 'the CPU (wasm)' : 'WebGPU'}.`;
+      for (const model of PAIR) result.training.push({ model, ms: spreadOf(times[model]!.ms), rows, length });
+      result.trainingNote = `Steps of AdamW in f32 on ${rows} rows of ${length} tokens.`;
     } catch (error) {
-      // The other measurements stay: this kind of model can't be trained, or jax is not there.
+      // The other measurements stay: this kind of model can't be trained, or not in this memory.
       if (!(error instanceof ShishuError) || error.code === 'aborted') throw error;
       result.trainingNote = error.message;
     }

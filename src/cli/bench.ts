@@ -69,7 +69,7 @@ export const command: Command = {
   --steps N          timed tokens a sample (${QUICK.steps})
   --repetitions N    samples a point (${QUICK.repetitions})
   --kernels yes|no   GPU time by kernel (yes)
-  --training yes|no  time of a training step too, by @jax-js/jax (no)
+  --training yes|no  time of a training step too (no)
   --full             prompts ${FULL.prompts}; positions ${FULL.positions}; batches ${FULL.batches}; more samples
   --memory GB        most memory for the pair (half of this machine's)
   --adapter NAME     the GPU to use, by part of its name
@@ -108,10 +108,7 @@ ${CACHE_HELP}
       budget,
       gpu: { profile },
       signal,
-      loadTraining: async () => {
-        const { withJax } = await import('../train/node-jax.ts');
-        return withJax(2, () => import('../train/step-times.ts'));
-      },
+      loadTraining: () => import('../train/step-times.ts'),
       onProgress: ({ done, total, what }) => {
         if (stderr.isTTY) stderr.write(`\r\x1b[K${done} of ${total}: ${what}`);
       },

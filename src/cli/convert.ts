@@ -25,6 +25,7 @@ const OPTIONS = {
   ...CHOICE_OPTIONS,
   linear: flag,
   rank: text,
+  inputs: text,
   'share-pairs': text,
   share: text,
   ...HEAL_OPTIONS,
@@ -48,6 +49,7 @@ export const command: Command = {
 ${CHOICE_HELP}
   --linear             put a fitted linear map where attention was, as extra tensors
   --rank N             with --linear: maps of at most that rank (the hidden size), two factors below half of it
+  --inputs N           with --linear: maps of the last N positions (1), up to 16; N - 1 rows are kept of each sequence
   --share-pairs N      pairs of MLP-only blocks that share one MLP (0)
   --share HOW          ${SHARES.join(', ')} (average)
   --heal TOKENS        then distil it to its parent on so many tokens of the text, none of which is held out
@@ -76,10 +78,12 @@ ${CACHE_HELP}
       choosing: choiceOptionsOf(values),
       linear: values.linear ?? false,
       rank: wholeNumberOf('rank', values.rank, 1, 1e6),
+      inputs: wholeNumberOf('inputs', values.inputs, 1, 16),
       sharePairs: wholeNumberOf('share-pairs', values['share-pairs'], 0, 9999) ?? 0,
       share,
       questions: wholeNumberOf('questions', values.questions, 0, QUESTIONS.length),
       heal,
+      parentName: folder,
       adapter: await openLora(values.lora, cacheOf(values)),
       force: values.force ?? false,
       log,

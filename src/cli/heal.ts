@@ -1,7 +1,7 @@
 import { resolve } from 'node:path';
 import { healFolder } from '../convert/heal-folder.ts';
 import { healingText, REPORT_FILE } from '../convert/report.ts';
-import { isObject, readOptionalJson } from '../formats/json.ts';
+import { readOptionalJson } from '../formats/json.ts';
 import { openFolder } from '../formats/node-folder.ts';
 import { CACHE_HELP, type Command, cacheOf, flag, text, usageError } from './args.ts';
 import { parseTextCommand, TEXT_HELP, textOptionsOf } from './convert-options.ts';
@@ -40,7 +40,7 @@ ${CACHE_HELP}
     if (!heal) throw usageError('It is not said how much to heal.', 'Give --heal with a number of tokens.');
     const child = await openFolder(folder);
     const report = await readOptionalJson(child, REPORT_FILE, { code: 'bad-config' });
-    const known = isObject(report?.parent) ? report.parent.name : undefined;
+    const known = report?.parent;
     const parent = values.parent ?? (typeof known === 'string' ? known : undefined);
     if (parent === undefined)
       throw usageError(`${folder} does not say what its parent is.`, 'Name it with --parent.');

@@ -1,7 +1,8 @@
 import { writeFile } from 'node:fs/promises';
 import { refuseChild, withOnGpu } from '../convert/on-gpu.ts';
-import { measureQuality, qualityTable } from '../convert/quality.ts';
+import { QUESTIONS } from '../convert/questions.ts';
 import { textWindows } from '../convert/text.ts';
+import { compareWays, waysTable } from '../convert/ways.ts';
 import { type Command, cacheOf, GPU_HELP, text, usageError, wholeNumberOf } from './args.ts';
 import { parseTextCommand, TEXT_HELP, textOptionsOf } from './convert-options.ts';
 import { provideGpu } from './gpu.ts';
@@ -24,15 +25,17 @@ function fractionsOf(list: string): number[] {
 /** `shishulm quality`: what a parent loses with its attention, by fraction kept and by way. */
 export const command: Command = {
   help: `shishulm quality MODEL [options]
-  What a model loses as its attention goes: a table of perplexity, and for models of the built-in corpus of exact
-  answers, against the fraction of blocks that keep attention, for attention dropped, linear maps, linear maps
-  with shared MLPs, and these healed. Says how far perplexity stays within 5 %. Writes no model.
+  What a model loses as its attention goes: a table of perplexity, recall, the share of the parent's answers that is
+  still the likeliest, and for models of the built-in corpus exact answers, against the fraction of blocks that keep
+  attention, for attention dropped, linear maps, linear maps with shared MLPs, and these healed. Says how far
+  perplexity stays within 5 %. Writes no model.
 
   --fractions LIST fractions of the attention blocks to keep (${FRACTIONS})
   --heal TOKENS    also distil each child to the parent on so many tokens
 ${HEAL_HELP}
   --scratch DIR    also measure this child, trained from scratch
   --chats N        chats of each of nine kinds to ask questions of (${CHATS})
+  --questions N    compare the answers to so many questions with the parent's (50, 0 to leave it out)
 ${TEXT_HELP.replace('20000', String(TOKENS))}
   --json FILE      also write it all as JSON
 ${GPU_HELP}`,
@@ -43,10 +46,12 @@ ${GPU_HELP}`,
       ...HEAL_OPTIONS,
       scratch: text,
       chats: text,
+      questions: text,
       json: text,
     });
     const fractions = fractionsOf(values.fractions ?? FRACTIONS);
     const chats = wholeNumberOf('chats', values.chats, 0, 100_000) ?? CHATS;
+    const questions = wholeNumberOf('questions', values.questions, 0, QUESTIONS.length);
     const textOptions = await textOptionsOf(values, signal);
     const heal = healOptionsOf(values, textOptions.seed);
     provideGpu(values.adapter);
@@ -60,11 +65,11 @@ ${GPU_HELP}`,
         const tokens = textOptions.tokens ?? Math.max(TOKENS, 6 * parent.spec.hiddenSize);
         const healTokens = heal?.tokens;
         const windows = await textWindows(parent, { ...textOptions, corpus, tokens, healTokens }, log);
-        const questions = chats > 0 ? { corpus, chats } : undefined;
-        const options = { fractions, heal, scratch, questions, log, signal };
-        const quality = await measureQuality(parent, windows, options, { profile });
-        if (values.json !== undefined) await writeFile(values.json, `${JSON.stringify(quality, null, 2)}\n`);
-        print(qualityTable(quality));
+        const asked = chats > 0 ? { corpus, count: chats } : undefined;
+        const options = { fractions, heal, scratch, chats: asked, questions, log, signal };
+        const compared = await compareWays(parent, windows, options, { profile });
+        if (values.json !== undefined) await writeFile(values.json, `${JSON.stringify(compared, null, 2)}\n`);
+        print(waysTable(compared));
       },
     );
   },

@@ -1,6 +1,8 @@
+import { type Gpu, openGpu } from '../gpu/device.ts';
+import { checkProfile, type ProfileOption } from '../gpu/profile.ts';
 import type { BenchRequest } from '../train/bench.ts';
-import { withJax } from '../train/node-jax.ts';
 import { type Command, flag, numberInRange, parseOptions, text, usageError, wholeNumberOf } from './args.ts';
+import { provideGpu } from './gpu.ts';
 
 const OPTIONS = {
   out: { type: 'string', short: 'o' },
@@ -15,14 +17,28 @@ const OPTIONS = {
   length: text,
   seed: text,
   'checkpoint-minutes': text,
-  threads: text,
+  adapter: text,
+  profile: text,
   bench: flag,
   reps: text,
-  // Of the bench's own child processes: prints the memory of a ModelSpec given as JSON.
-  'memory-of': text,
 } as const;
 
 const MOST = 1e9;
+
+/** Runs what trains on the GPU. */
+async function onGpu(
+  adapter: string | undefined,
+  profile: ProfileOption,
+  use: (gpu: Gpu) => Promise<void>,
+): Promise<void> {
+  provideGpu(adapter);
+  const gpu = await openGpu({ profile });
+  try {
+    await use(gpu);
+  } finally {
+    gpu.close();
+  }
+}
 
 /** `shishulm train`: trains models and prints its progress. The signal stops it after a step, with a checkpoint. */
 export const command: Command = {
@@ -42,7 +58,8 @@ export const command: Command = {
   --rows N, --length N  a batch's rows and tokens a row (8, 128)
   --seed N              of weights, corpus and order (1)
   --checkpoint-minutes N  minutes between checkpoints (5)
-  --threads N           (2)
+  --adapter NAME        the GPU to use, by part of its name
+  --profile P           kernels and defaults of software (a CPU that plays GPU) or of gpu (auto: by the adapter)
   --bench               do not train: step time and memory of the configs, interleaved
                         (without configs: the embedded pair, and 30 blocks against 15 + 15)
   --reps N              with --bench: timed steps of each (10)`,
@@ -54,18 +71,16 @@ export const command: Command = {
     const number = (name: keyof typeof values, fallback: number, from: number, to: number): number =>
       numberInRange(name, values[name] as string | undefined, from, to) ?? fallback;
     const log = (line: string): void => console.log(line);
-    const threads = whole('threads', 2, 1, 64);
+    const profile = checkProfile(values.profile ?? 'auto');
     const batch = {
       rows: whole('rows', 8, 1, 4096),
-      length: whole('length', 128, 8, 4096),
+      length: whole('length', 128, 8, 512),
       seed: whole('seed', 1, 0, 2 ** 31 - 1),
     };
     if (values.bench) {
       const request: BenchRequest = { ...batch, configs, reps: whole('reps', 10), log };
-      const { stepMemory, trainingBench } = await withJax(threads, () => import('../train/bench.ts'));
-      const memoryOf = values['memory-of'];
-      if (memoryOf !== undefined) return log(`${await stepMemory(JSON.parse(memoryOf), request)}`);
-      return trainingBench(request);
+      const { trainingBench } = await import('../train/bench.ts');
+      return onGpu(values.adapter, profile, (gpu) => trainingBench(gpu, request));
     }
     const { out, from, teacher, corpus: textFile } = values;
     if (configs.length === 0) throw usageError('No config was given.', 'Name a config.json or its folder.');
@@ -88,12 +103,12 @@ export const command: Command = {
       textFile,
       log,
     };
-    const { train } = await withJax(threads, () => import('../train/session.ts'));
+    const { train } = await import('../train/session.ts');
     const onStop = (): void =>
       log('Stopping after this step; once more ends at once, with the last checkpoint intact.');
     signal.addEventListener('abort', onStop, { once: true });
     try {
-      await train({ ...request, signal });
+      await onGpu(values.adapter, profile, (gpu) => train(gpu, { ...request, signal }));
     } finally {
       signal.removeEventListener('abort', onStop);
     }

@@ -2,6 +2,7 @@ import type { Runner } from '../engine/runner.ts';
 import { scoreOf } from '../engine/scoring.ts';
 import { ShishuError, throwIfAborted } from '../errors.ts';
 import { guardMemory } from '../gpu/buffer.ts';
+import { stride } from '../kernels/tensor.ts';
 import { installLinearMap } from '../model/linear-maps.ts';
 import { type Mode, pruned } from '../model/prune.ts';
 import type { Plan } from '../model/spec.ts';
@@ -20,6 +21,8 @@ export interface CalibrateOptions {
   sequential?: boolean;
   /** Most that the maps' rank may be (default the hidden size). */
   rank?: number | undefined;
+  /** Positions that each map sees (default 1). */
+  inputs?: number | undefined;
   /** Most bytes of sums on the GPU at a time (default 256 MiB): layers beyond it take another pass over the text. */
   budget?: number;
   signal?: AbortSignal | undefined;
@@ -29,12 +32,18 @@ export interface CalibrateOptions {
 /** A model on the GPU, and how its blocks run. */
 export type LoadedModel = Pick<OnGpu, 'plan' | 'runner'>;
 
-/** Puts a fitted map on the GPU. */
-export function install({ parts, ledger }: Runner, layer: number, { W, b }: LinearMap): void {
-  installLinearMap(parts.gpu, ledger, parts.weights, layer, {
-    W: Float32Array.from(W),
-    b: Float32Array.from(b),
-  });
+/** Puts a fitted map on the GPU. One of several inputs serves texts from their first token on. */
+export function install(runner: Runner, layer: number, { W, b, d, inputs = 1 }: LinearMap): void {
+  const { parts, ledger } = runner;
+  const { gpu, kv, scratch, weights } = parts;
+  // What was recorded binds the buffers of an earlier map of another size.
+  if (weights.linear.has(layer) && weights.linear.get(layer)!.up.cols !== inputs * d) runner.forgetBlocks();
+  if (inputs > 1) {
+    kv.keepInputs(layer);
+    if (!scratch.inputs.has(inputs))
+      scratch.inputs.set(inputs, ledger.storage('inputs', 4 * scratch.rows * stride(inputs * d), 'scratch'));
+  }
+  installLinearMap(gpu, ledger, weights, layer, { W: Float32Array.from(W), b: Float32Array.from(b) });
 }
 
 const BUDGET = 256 * 2 ** 20;
@@ -90,9 +99,10 @@ const fitApart: Fitting = async (
   plan,
   windows,
   layers,
-  { rank, budget = BUDGET, signal, onProgress },
+  { rank, inputs = 1, budget = BUDGET, signal, onProgress },
 ) => {
-  const most = layersWithin(budget, runner.parts.spec.hiddenSize);
+  const d = runner.parts.spec.hiddenSize;
+  const most = layersWithin(budget, d, inputs * d);
   const groups = Array.from({ length: Math.ceil(layers.length / most) }, (_, i) =>
     layers.slice(i * most, (i + 1) * most),
   );
@@ -100,7 +110,7 @@ const fitApart: Fitting = async (
   let done = 0;
   const fits = new Map<number, Fit>();
   for (const group of groups) {
-    const sums = await MomentSums.make(runner, stack.rows, group);
+    const sums = await MomentSums.make(runner, stack.rows, group, inputs);
     const momentsOf = async (set: TokenWindows): Promise<Map<number, Moments>> => {
       for (const window of set) {
         throwIfAborted(signal);
@@ -130,7 +140,14 @@ const fitApart: Fitting = async (
  * the child's before it, so that it mends what the maps below have lost. Hidden states of parent and child are kept, and go up
  * with the layers: each runs once over the text.
  */
-const fitUpward: Fitting = async (runner, stack, plan, windows, layers, { rank, signal, onProgress }) => {
+const fitUpward: Fitting = async (
+  runner,
+  stack,
+  plan,
+  windows,
+  layers,
+  { rank, inputs = 1, signal, onProgress },
+) => {
   const { parts, ledger } = runner;
   const { gpu } = parts;
   const held: GPUBuffer[] = [];
@@ -155,7 +172,7 @@ const fitUpward: Fitting = async (runner, stack, plan, windows, layers, { rank, 
     );
     for (const layer of layers) {
       const below = pruned(plan, modes, fits);
-      const sums = await MomentSums.make(runner, stack.rows, [layer]);
+      const sums = await MomentSums.make(runner, stack.rows, [layer], inputs);
       const moments: Moments[] = [];
       try {
         for (const set of states) {
@@ -172,7 +189,7 @@ const fitUpward: Fitting = async (runner, stack, plan, windows, layers, { rank, 
               to: place,
               places: [place],
               hook(point) {
-                sums.before(point);
+                sums.before(point, layer);
                 sums.add(point, layer);
               },
             });

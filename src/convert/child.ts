@@ -4,7 +4,6 @@ import { bytesToF32, firstF16Overflow } from '../formats/float.ts';
 import { type NamedTensor, tensorBytes } from '../formats/safetensors.ts';
 import {
   elements,
-  type FeedForward,
   kvBytesPerToken,
   type LinearMixer,
   type ModelSpec,
@@ -14,9 +13,11 @@ import {
   type TensorSpec,
 } from '../model/spec.ts';
 import type { CpuWeights } from '../train/weights.ts';
+import { mapName } from './analysis-file.ts';
 import type { LinearMap } from './linear-map.ts';
+import { mlpTensors, readMlp } from './mlps.ts';
 import { parentTensors, placeRows } from './parent-tensors.ts';
-import { type Mlp, type MlpTensors, type Share, shareMlp } from './share.ts';
+import { type Mlp, type Share, shareMlp } from './share.ts';
 
 /** Bytes of a model as stored, with K and V (f32) of `context` tokens. */
 export function modelBytes(spec: ModelSpec, storedBytes: number, context: number): number {
@@ -39,12 +40,6 @@ export function childTensors(
   const values = async (name: string): Promise<Float32Array<ArrayBuffer>> =>
     bytesToF32(await checkpoint.read(nameOf(name)), checkpoint.tensors.get(nameOf(name))!.dtype);
 
-  const readMlp = async (from: FeedForward): Promise<Mlp> => {
-    const tensors: Partial<MlpTensors> = {};
-    for (const [tensor, name] of mlpTensors(from)) tensors[tensor] = await values(name);
-    return { d: child.hiddenSize, width: from.width, ...(tensors as MlpTensors) };
-  };
-
   // Values of the tensors that are not the parent's own, by name.
   const computed = new Map<string, () => Promise<Float32Array>>();
   for (const [layer, { mixer, feedForward }] of child.blocks.entries()) {
@@ -58,7 +53,8 @@ export function childTensors(
       if (merged?.layer !== layer)
         merged = {
           layer,
-          mlp: (async () => shareMlp(await readMlp(own), await readMlp(feedForward), share))(),
+          mlp: (async () =>
+            shareMlp(await readMlp(child, own, values), await readMlp(child, feedForward, values), share))(),
         };
       return merged.mlp;
     };
@@ -144,23 +140,24 @@ export const healedTensors = (
     tensorOf({ name, shape }, dtype, () => joinedValues(rows.map(async (each) => weights[each.name]!.data))),
   );
 
+/** Maps by layer as the tensors of a file of their own. */
+export const mapTensors = (
+  maps: ReadonlyMap<number, LinearMap>,
+  dtype: NamedTensor['dtype'],
+): ChildTensor[] =>
+  [...maps].flatMap(([layer, { d, W, b }]) => [
+    tensorOf({ name: `${mapName(layer)}.weight`, shape: [d, W.length / d] }, dtype, async () =>
+      Float32Array.from(W),
+    ),
+    tensorOf({ name: `${mapName(layer)}.bias`, shape: [d] }, dtype, async () => Float32Array.from(b)),
+  ]);
+
 /** Tensors of a linear map by name. */
 const linearTensors = ({ down, up }: LinearMixer, { W, b, factors }: LinearMap): [string, Float64Array][] => [
   ...(down ? [[`${down.name}.weight`, factors!.down] as [string, Float64Array]] : []),
   [`${up.name}.weight`, down ? factors!.up : W],
   [`${up.name}.bias`, b],
 ];
-
-/** What the tensors of a feed-forward are, and their names. */
-function mlpTensors(own: FeedForward): [keyof MlpTensors, string][] {
-  const tensors: [keyof MlpTensors, string][] = [['norm', own.norm!]];
-  for (const which of ['gate', 'up', 'down'] as const) {
-    const { name, bias } = own[which];
-    tensors.push([which, `${name}.weight`]);
-    if (bias) tensors.push([`${which}Bias`, `${name}.bias`]);
-  }
-  return tensors;
-}
 
 /** A tensor of values that are computed when it is to be written. */
 function tensorOf(

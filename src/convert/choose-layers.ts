@@ -25,7 +25,7 @@ export async function chooseLayers(
       runner,
       plan,
       windows,
-      plan.map(({ layer }) => layer),
+      plan.filter(({ kind }) => kind === 'attention').map(({ layer }) => layer),
       { signal, onProgress: told },
     );
   }

@@ -3,26 +3,34 @@ import { specOf } from '../families/index.ts';
 import type { Mode } from '../model/prune.ts';
 import type { ModelSpec } from '../model/spec.ts';
 import { hashOf } from '../train/random.ts';
-import { ANALYSIS_FILE, type AnalysedOrder, orderWithout } from './analysis-file.ts';
+import {
+  ANALYSIS_FILE,
+  type AnalysedOrder,
+  type AnalysisFile,
+  MAPS_FILE,
+  orderWithout,
+} from './analysis-file.ts';
 import { measureMaps } from './analyze.ts';
 import { parentAnswers } from './answers.ts';
 import { calibrate, finitePerplexity, type LoadedModel, perplexity, prunedModel } from './calibrate.ts';
-import { childConfig, pairsOf } from './child-config.ts';
-import type { Choice, ChoiceNotes, ChosenBlock, Measure } from './choose.ts';
+import { mapTensors } from './child.ts';
+import { childConfig } from './child-config.ts';
+import type { Choice, ChosenBlock, Measure } from './choose.ts';
 import { type ChoosingOptions, chooseLayers } from './choose-layers.ts';
 import { checkPairs, checkTarget } from './convert-target.ts';
 import type { ConvertStage, OnEvent } from './events.ts';
 import type { Fit } from './fit.ts';
 import { checkHealing, type HealOptions, planHealing } from './heal-plan.ts';
 import type { Log } from './healing-run.ts';
-import { measureQuality, type Quality, qualityText, qualityTexts } from './measures.ts';
 import { CARD_FILE, modelCard, parentFacts } from './model-card.ts';
 import { bytesOf, type OnGpu, type OpenOptions, withOnGpu } from './on-gpu.ts';
+import { choosePairs, type PairCost } from './pairs.ts';
 import { Progress } from './progress.ts';
+import { measureQuality, type Quality, qualityText, qualityTexts } from './quality.ts';
 import { type ConvertReport, REPORT_FILE } from './report.ts';
 import type { Share } from './share.ts';
 import { measureSpeed } from './speed.ts';
-import type { Stage } from './staged.ts';
+import { type Stage, type Staged, tensorFile } from './staged.ts';
 import { modelSize } from './stages.ts';
 import { layersText, type Target } from './target.ts';
 import { timeLeft } from './time-left.ts';
@@ -34,12 +42,16 @@ export interface ConvertOptions extends Target {
   linear?: boolean;
   /** Most that the maps' rank may be (default the hidden size). Below half the hidden size they are stored as two factors. */
   rank?: number | undefined;
+  /** Positions that each map sees, its own and those before it (default 1). */
+  inputs?: number | undefined;
   /** Pairs of MLP-only blocks that share one MLP (default 0). */
   sharePairs?: number;
   /** How a pair's MLPs become one (default `average`). */
   share?: Share;
   /** Questions to which the child's answers are compared with its parent's (default 50, as many as there are). */
   questions?: number | undefined;
+  /** What the report calls the parent (default: where it is read). */
+  parentName?: string | undefined;
   /** Distil the child to its parent after that. */
   heal?: HealOptions | undefined;
   /** How blocks are chosen, where the target does not name them. */
@@ -53,26 +65,24 @@ export interface ConvertOptions extends Target {
 }
 
 /** What must be the same for a conversion to be gone on with. */
-function identityOf(parent: OnGpu, options: ConvertOptions): Record<string, unknown> {
-  const {
-    order: _,
-    log: __,
-    signal: ___,
-    onEvent: ____,
-    heal: { checkpointMinutes: _____, memory: ______, ...heal } = {},
-    ...asked
-  } = options;
-  return {
-    parent: hashOf(JSON.stringify(parent.configJson)),
-    'bytes of the parent': parent.checkpoint.bytes,
-    ...asked,
-    ...(options.heal ? named('heal', heal) : { heal: null }),
-  };
-}
+const identityOf = (parent: OnGpu, options: ConvertOptions): Record<string, unknown> => ({
+  parent: hashOf(JSON.stringify(parent.configJson)),
+  'bytes of the parent': parent.checkpoint.bytes,
+  ...named('', options, ['order', 'parentName', 'log', 'onEvent', 'signal', 'heal']),
+  ...healIdentity(options.heal),
+});
 
-/** Fields with a name before theirs. */
-export const named = (name: string, fields: object): Record<string, unknown> =>
-  Object.fromEntries(Object.entries(fields).map(([field, value]) => [`${name}.${field}`, value]));
+/** What of a healing must be the same. */
+export const healIdentity = (heal: HealOptions | undefined): Record<string, unknown> =>
+  heal ? named('heal.', heal, ['checkpointMinutes', 'memory']) : { heal: null };
+
+/** Fields with something before their names, but for some. */
+const named = (before: string, fields: object, leftOut: readonly string[]): Record<string, unknown> =>
+  Object.fromEntries(
+    Object.entries(fields).flatMap(([field, value]) =>
+      leftOut.includes(field) ? [] : [[`${before}${field}`, value]],
+    ),
+  );
 
 /** What tells one text from another. */
 export const textHash = ({ healing, ...sets }: Windows): number =>
@@ -124,6 +134,7 @@ async function runStages(
     log = () => {},
     linear = false,
     rank,
+    inputs,
     sharePairs = 0,
     share = 'average',
     questions,
@@ -137,7 +148,10 @@ async function runStages(
   const texts = qualityTexts(parent, windows);
   const qualityOf = (name: string): string => `quality, ${name}`;
   const step = async (name: string, model: ModelSpec, value: () => Promise<Quality>): Promise<void> => {
-    const quality = await progress.stage(qualityOf(name), value);
+    const quality = await progress.stage(qualityOf(name), () => {
+      log(`measuring: ${name}`);
+      return value();
+    });
     const { perplexity } = quality.heldOut;
     steps.push({ step: name, perplexity, quality, ...modelSize(model, bytesOf(parent.dtype)) });
     onEvent({ kind: 'step', step: steps.at(-1)! });
@@ -159,28 +173,43 @@ async function runStages(
   if (!target.layers) begins('choosing');
   const choice = target.layers
     ? undefined
-    : await chosenBlocks(parent, windows, progress, target.count, options);
-  const layers = target.layers ?? choice!.chosen.map(({ layer }) => layer).sort((a, b) => a - b);
-  if (choice) checkPairs(layers, sharePairs);
+    : await progress.stage('blocks', () => chosenBlocks(parent, windows, progress, target, options), {
+        keeps: true,
+      });
+  // Also what was kept.
+  if (choice) onEvent({ kind: 'chosen', chosen: choice.chosen, parent: choice.parent });
+  const layers = target.layers
+    ? [...target.layers]
+    : choice!.chosen.map(({ layer }) => layer).sort((a, b) => a - b);
+  checkPairs(layers, sharePairs);
   log(`layers ${layersText(layers)} lose their attention`);
   const childSpec = (linear: boolean): ModelSpec =>
-    specOf(childConfig(configJson, spec, { layers, pairs: [], linear, rank }));
+    specOf(childConfig(configJson, spec, { layers, pairs: [], linear, rank, inputs }));
   begins('dropped');
   await step('attention dropped', childSpec(false), testIn('skip', layers));
 
   if (linear) begins('linear');
-  const pairs = pairsOf(layers).slice(0, sharePairs);
-  const json = childConfig(configJson, spec, { layers, pairs, linear, rank });
-  const child = specOf(json);
-  const r2 = await progress.stage('written', async () => {
+  const jsonOf = (pairs: readonly PairCost[]) =>
+    childConfig(configJson, spec, { layers, pairs: pairs.map((pair) => pair.layers), linear, rank, inputs });
+  const { r2, pairs } = await progress.stage('written', async () => {
     throwIfAborted(signal);
     const { fits, r2 } = linear ? await fitMaps(parent, windows, layers, options) : NO_MAPS;
     // While the maps are on the GPU.
     if (linear) await progress.stage(qualityOf('linear maps'), testIn('linear', layers));
+    const pairs = await progress.stage('pairs', () =>
+      choosePairs(parent, prunedModel(parent, layers, linear ? 'linear' : 'skip'), layers, windows.choosing, {
+        count: sharePairs,
+        share,
+        log,
+        signal,
+      }),
+    );
     throwIfAborted(signal);
-    await writeChild(staged, parent, json, fits, share);
-    return r2;
+    await writeChild(staged, parent, jsonOf(pairs), fits, share);
+    return { r2, pairs };
   });
+  const json = jsonOf(pairs);
+  const child = specOf(json);
   if (linear) await step('linear maps', childSpec(true), testIn('linear', layers));
   const measureWritten = (name: string): Promise<void> =>
     step(name, child, () => withOnGpu(staged.source, gpuOptions, measure));
@@ -212,7 +241,9 @@ async function runStages(
   }
   begins('speed');
   const mapped = layers.every((layer) => parent.runner.parts.weights.linear.has(layer));
-  const speed = await withOnGpu(staged.source, gpuOptions, (written) => {
+  const given = choice ? { skip: choice.order, linear: choice.order } : options.order;
+  const speed = await withOnGpu(staged.source, gpuOptions, async (written) => {
+    if (given) await writeAnalysis(staged, written, windows, orderWithout(given, layers), options);
     const dropped = { ...parent, ...prunedModel(parent, layers, 'skip') };
     const linear = mapped ? { ...parent, ...prunedModel(parent, layers, 'linear') } : undefined;
     return measureSpeed({ parent, dropped, linear, child: written }, signal);
@@ -228,12 +259,14 @@ async function runStages(
     child: last[field],
   });
   const report: ConvertReport = {
+    parent: options.parentName ?? parent.source.name,
     front: layers[0]!,
     mlpOnly: layers.length,
     end: spec.blocks.length - 1 - layers.at(-1)!,
     sharedPairs: sharePairs,
     share: sharePairs > 0 ? share : undefined,
-    layers: [...layers],
+    pairs,
+    layers,
     choice,
     r2,
     steps,
@@ -244,40 +277,53 @@ async function runStages(
     weightBytes: both('weightBytes'),
     kvBytesPerToken: both('kvBytesPerToken'),
   };
-  const given = choice ? { skip: choice.order, linear: choice.order } : options.order;
-  if (given) {
-    const order = orderWithout(given, layers);
-    await staged.write(ANALYSIS_FILE, `${JSON.stringify({ order }, null, 2)}\n`);
-  }
   await staged.write(CARD_FILE, modelCard(report, await parentFacts(parent.source), String(json.model_type)));
   await staged.write(REPORT_FILE, `${JSON.stringify(report, null, 2)}\n`);
   return report;
 }
 
-const MEASURED = 'measures of blocks';
+/** Writes the order in which attention that is left may go, and with linear maps those that may take its place, of the child as it is. */
+async function writeAnalysis(
+  staged: Pick<Staged, 'write'>,
+  { runner, plan, dtype }: OnGpu,
+  windows: Windows,
+  order: AnalysedOrder,
+  { linear = false, signal, log = () => {} }: ConvertOptions,
+): Promise<void> {
+  const analysis: AnalysisFile = { order };
+  if (linear && order.linear.length > 0) {
+    const onProgress = timeLeft(log, 'fitting maps to the blocks that are left');
+    const fits = await calibrate(runner, plan, windows, order.linear, { signal, onProgress });
+    await staged.write(MAPS_FILE, tensorFile(mapTensors(fits, dtype)));
+    analysis.maps = MAPS_FILE;
+  }
+  await staged.write(ANALYSIS_FILE, `${JSON.stringify(analysis, null, 2)}\n`);
+}
 
-/** Blocks chosen one by one. What was measured is kept, and not measured again. @throws ShishuError `bad-argument` when none may go */
+/** The blocks that are missed least, chosen one by one; what was measured is kept as it comes. */
 async function chosenBlocks(
   parent: OnGpu,
   windows: Windows,
   progress: Progress,
-  count: number | undefined,
-  { linear = false, maxPerplexity, choosing, log, signal, onEvent = () => {} }: ConvertOptions,
+  { count }: ReturnType<typeof checkTarget>,
+  { linear = false, maxPerplexity, choosing, signal, log, onEvent = () => {} }: ConvertOptions,
 ): Promise<Choice> {
-  const wanted = { mode: linear ? 'linear' : 'skip', count, within: maxPerplexity } as const;
-  const notes = progress.get<ChoiceNotes>(MEASURED);
-  const onMeasured = (measured: ChoiceNotes): Promise<void> => {
-    progress.keeps = true;
-    return progress.set(MEASURED, measured);
-  };
-  const before: ChosenBlock[] = [];
-  const onChosen = (block: ChosenBlock, parent: Measure): void => {
-    before.push(block);
-    onEvent({ kind: 'chosen', chosen: [...before], parent });
-  };
-  const options = { ...(notes && { notes }), onMeasured, onChosen, ...choosing, log, signal };
-  const choice = await progress.stage('blocks', () => chooseLayers(parent, windows, wanted, options));
-  onEvent({ kind: 'chosen', chosen: choice.chosen, parent: choice.parent });
+  const chosen: ChosenBlock[] = [];
+  const target = { mode: linear ? 'linear' : 'skip', count, within: maxPerplexity } as const;
+  const choice = await chooseLayers(parent, windows, target, {
+    ...choosing,
+    notes: progress.get('measured'),
+    async onMeasured(notes) {
+      await progress.set('measured', notes);
+      progress.keeps = true;
+    },
+    onChosen(block: ChosenBlock, parent: Measure) {
+      chosen.push(block);
+      onEvent({ kind: 'chosen', chosen: [...chosen], parent });
+    },
+    log,
+    signal,
+  });
   if (choice.chosen.length > 0) return choice;
   throw new ShishuError('bad-argument', 'No block can lose its attention for so little perplexity.', {
     details: { maxPerplexity: maxPerplexity ?? null },
@@ -292,11 +338,12 @@ async function fitMaps(
   { runner, plan }: OnGpu,
   windows: Windows,
   layers: readonly number[],
-  { rank, signal, log = () => {} }: ConvertOptions,
+  { rank, inputs, signal, log = () => {} }: ConvertOptions,
 ): Promise<typeof NO_MAPS> {
   const fits = await calibrate(runner, plan, windows, layers, {
     sequential: true,
     rank,
+    inputs,
     signal,
     onProgress: timeLeft(log, 'fitting one block after the other'),
   });

@@ -6,7 +6,7 @@ import type { Source } from '../formats/source.ts';
 import type { ModelSpec } from '../model/spec.ts';
 import { hashOf } from '../train/random.ts';
 import { perplexity } from './calibrate.ts';
-import { named, textHash } from './convert.ts';
+import { healIdentity, textHash } from './convert.ts';
 import type { OnEvent } from './events.ts';
 import { checkHealing, type HealOptions, planHealing } from './heal-plan.ts';
 import type { Log } from './healing-run.ts';
@@ -90,12 +90,11 @@ export async function healMore(
   const report = await readOptionalJson(child, REPORT_FILE, { code: 'bad-config' }, signal);
   const spec = specOf(config);
   checkKin(parent, child, spec);
-  const { checkpointMinutes: _, memory: __, ...asked } = heal;
   const staged = await stage();
   const progress = await Progress.open(staged, {
     child: hashOf(JSON.stringify([config, report])),
     parent: hashOf(JSON.stringify(parent.configJson)),
-    ...named('heal', asked),
+    ...healIdentity(heal),
   });
   try {
     const done = await healStaged();

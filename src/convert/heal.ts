@@ -16,7 +16,13 @@ import {
   planHealing,
   trainedText,
 } from './heal-plan.ts';
-import { type HealingRun, type HealingTrainer, type Log, runHealing } from './healing-run.ts';
+import {
+  type HealingRun,
+  type HealingStore,
+  type HealingTrainer,
+  type Log,
+  runHealing,
+} from './healing-run.ts';
 import { mixed, passesOver } from './mixture.ts';
 import { inUsualOrder, weightsInOwnOrder, weightsInUsualOrder } from './parent-tensors.ts';
 import { countTokens, type TokenWindows } from './windows.ts';
@@ -92,7 +98,7 @@ export async function heal(
   text: HealingText,
   options: HealOptions & {
     plan?: HealPlan | undefined;
-    store?: HealingRun['store'] | undefined;
+    store?: HealingStore | undefined;
     onCurve?: HealingRun['onCurve'];
     log?: Log | undefined;
     signal?: AbortSignal | undefined;
@@ -138,7 +144,7 @@ export async function heal(
     stream: (state) => new BatchStream(source, shape, state),
     heldOut: heldOutOf(text.choosing, shape),
     minutes: options.checkpointMinutes ?? CHECKPOINT_MINUTES,
-    store: store ?? { read: async () => undefined, write: async () => {} },
+    store,
     onCurve: options.onCurve,
     log,
     signal,

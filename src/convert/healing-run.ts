@@ -42,6 +42,12 @@ export interface KeptHealing {
 /** Gets lines of progress; where it can be counted, also how much is done. */
 export type Log = (line: string, done?: number, total?: number) => void;
 
+export interface HealingStore {
+  /** The last checkpoint. */
+  read(): Promise<KeptHealing | undefined>;
+  write(kept: KeptHealing): Promise<void>;
+}
+
 export interface HealingRun {
   steps: number;
   learningRate: number;
@@ -53,11 +59,8 @@ export interface HealingRun {
   heldOut: readonly Batch[];
   /** Minutes between two checkpoints. */
   minutes: number;
-  store: {
-    /** The last checkpoint. */
-    read(): Promise<KeptHealing | undefined>;
-    write(kept: KeptHealing): Promise<void>;
-  };
+  /** Where checkpoints are kept; without it, there are none. */
+  store?: HealingStore | undefined;
   /** Gets the curve when it has one more point, and as an earlier run left it. */
   onCurve?: ((curve: readonly CurvePoint[]) => void) | undefined;
   log: Log;
@@ -105,7 +108,7 @@ const timeText = (seconds: number): string =>
  */
 export async function runHealing(run: HealingRun): Promise<{ weights: CpuWeights; state: HealingState }> {
   const { log, store, learningRate } = run;
-  const from = await store.read();
+  const from = await store?.read();
   let state = from?.state ?? freshState();
   let start: Start | undefined = from?.snapshot ?? (await run.begin());
   if (from) run.onCurve?.(from.state.curve);
@@ -119,7 +122,7 @@ export async function runHealing(run: HealingRun): Promise<{ weights: CpuWeights
       if (failed === undefined) return { weights: await trainer.weights(), state };
       const halvings = state.halvings + 1;
       // Its weights are those of a step that went too far: what was kept is from before.
-      const good = (await store.read()) ?? { snapshot: await run.begin(), state: freshState() };
+      const good = (await store?.read()) ?? { snapshot: await run.begin(), state: freshState() };
       const step = good.snapshot.step ?? 0;
       state = { ...good.state, halvings };
       if (halvings > MOST_HALVINGS)
@@ -192,14 +195,15 @@ async function trainSteps(
     // Lets the event loop hear of signals and clicks.
     await new Promise((resume) => setTimeout(resume));
     const stops = signal?.aborted === true && !ends;
-    if (stops || (now - written >= 60_000 * minutes && !ends)) {
+    // The last one too: what comes behind a run may fail.
+    if (store && (stops || ends || now - written >= 60_000 * minutes)) {
       const snapshot = await trainer.snapshot();
       // A step that went too far shows in the loss of the next.
       if (!isGood(snapshot) || !Number.isFinite(await meanLoss(trainer, heldOut))) return step;
       await store.write({ snapshot, state });
       written = performance.now();
-      if (stops) throw abortedError(signal.reason);
     }
+    if (stops) throw abortedError(signal.reason);
   }
   return undefined;
 }

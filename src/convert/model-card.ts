@@ -70,7 +70,7 @@ function headerOf({ license, repository }: ParentFacts): string[] {
 }
 
 function recipe(report: ConvertReport): string[] {
-  const { layers, r2, healing, sharedPairs, share, tokens } = report;
+  const { layers, r2, healing, sharedPairs, share, pairs, tokens } = report;
   const explained = r2.map((map) => map.r2);
   const range = explained.length > 0 ? [Math.min(...explained), Math.max(...explained)] : [];
   return [
@@ -82,7 +82,7 @@ function recipe(report: ConvertReport): string[] {
       : ['1. Nothing stands in its place.']),
     ...(sharedPairs > 0
       ? [
-          `1. ${sharedPairs} ${sharedPairs === 1 ? 'pair' : 'pairs'} of neighbouring blocks share one MLP (${share}).`,
+          `1. ${sharedPairs} ${sharedPairs === 1 ? 'pair' : 'pairs'} of neighbouring blocks share one MLP (${share}): ${pairs.map(({ layers }) => layers.join(' and ')).join(', ')}.`,
         ]
       : []),
     healing

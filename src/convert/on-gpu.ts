@@ -11,6 +11,7 @@ import { type GpuOptions, openGpu } from '../gpu/device.ts';
 import type { Tuning } from '../kernels/tuning.ts';
 import { fillFromCheckpoint } from '../model/load.ts';
 import { attentionOf, convOf, type ModelSpec, type Plan, planOf, tensorsOf } from '../model/spec.ts';
+import type { FillPlan } from '../model/weights.ts';
 import { mergeAdapter } from './merge.ts';
 
 /** A model folder opened for analysis: files, and the model on the GPU. */
@@ -24,6 +25,8 @@ export interface OnGpu {
   tokenizer: Tokenizer;
   plan: Plan;
   runner: Runner;
+  /** Where tensors are on the GPU. */
+  fill: FillPlan;
   /** Frees the GPU. */
   close(): void;
 }
@@ -69,6 +72,7 @@ export async function openOnGpu(
   const plan = planOf(spec);
   const gpu = await openGpu(gpuOptions);
   let loaded = 0;
+  let fill: FillPlan | undefined;
   try {
     const runner = await makeRunner(
       gpu,
@@ -80,21 +84,23 @@ export async function openOnGpu(
         batch: 1,
         ...gpuOptions,
       },
-      (fill, signal) =>
-        fillFromCheckpoint(gpu, fill, checkpoint, tensorsOf(spec), {
+      (what, signal) => {
+        fill = what;
+        return fillFromCheckpoint(gpu, what, checkpoint, tensorsOf(spec), {
           signal,
           onBytes(bytes) {
             loaded += bytes;
             onProgress?.(loaded, checkpoint.bytes);
           },
-        }),
+        });
+      },
       { signal },
     );
     const close = (): void => {
       runner.ledger.releaseAll();
       gpu.close();
     };
-    return { source, configJson, spec, checkpoint, dtype, tokenizer, plan, runner, close };
+    return { source, configJson, spec, checkpoint, dtype, tokenizer, plan, runner, fill: fill!, close };
   } catch (error) {
     gpu.close();
     throw error;

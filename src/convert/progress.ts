@@ -11,7 +11,7 @@ interface Kept {
   done: Record<string, unknown>;
 }
 
-/** How far a conversion has come: each stage's result is kept in the folder that is written. */
+/** How far a conversion has come: each stage's result is kept in the folder that is written, where that can be gone on with. */
 export class Progress {
   readonly staged: Staged;
   /** Something is kept that took long to make: the folder stays where the conversion is stopped, or fails. */
@@ -38,7 +38,7 @@ export class Progress {
   /** Checks what must be the same, or has it kept where it is new. @throws ShishuError `bad-checkpoint` */
   check(identity: Identity): void {
     const { identity: known } = this.#kept;
-    const text = (value: unknown): string => JSON.stringify(value) ?? 'not given';
+    const text = (value: unknown): string => (value == null ? 'not given' : JSON.stringify(value));
     for (const [name, value] of Object.entries(identity)) {
       if (Object.hasOwn(known, name) && text(known[name]) !== text(value))
         throw new ShishuError(
@@ -70,6 +70,7 @@ export class Progress {
   /** Keeps plain data. @throws ShishuError `io` */
   async set(name: string, value: unknown): Promise<void> {
     this.#kept.done[name] = value;
+    if (this.staged.place === undefined) return;
     await this.staged.write(PROGRESS_FILE, `${JSON.stringify(this.#kept)}\n`);
   }
 }

@@ -1,261 +1,119 @@
-import { ofTokens, scoreOf } from '../engine/scoring.ts';
-import { ShishuError } from '../errors.ts';
-import { readJson } from '../formats/json.ts';
-import type { SourceLike } from '../formats/open-source.ts';
-import { markdownTable } from '../markdown.ts';
-import type { Mode } from '../model/prune.ts';
-import { Bpe } from '../train/bpe.ts';
-import type { ChatCorpus } from '../train/chat-corpus.ts';
-import { knowsChatFormat } from '../train/chat-format.ts';
-import { evaluate, type Scorer } from '../train/evaluate.ts';
-import { calibrate, type LoadedModel, perplexity, prunedModel } from './calibrate.ts';
-import { childConfig, pairsOf } from './child-config.ts';
-import { chooseLayers } from './choose-layers.ts';
-import type { Fit } from './fit.ts';
-import { checkHealing, type HealOptions } from './heal-plan.ts';
-import { stageMemory } from './memory-folder.ts';
-import { type OnGpu, type OpenOptions, refuseChild, withOnGpu } from './on-gpu.ts';
-import { layersText } from './target.ts';
-import { type TokenCounts, tokenCounts, type Windows } from './windows.ts';
-import { healWritten, writeChild } from './write-child.ts';
+// What a model is worth: text, recall, and how far it answers as its parent does.
+import { type Scores, scoreOf } from '../engine/scoring.ts';
+import { throwIfAborted } from '../errors.ts';
+import { type Agreement, type Answer, agreementOf } from './answers.ts';
+import type { LoadedModel } from './calibrate.ts';
+import type { OnGpu } from './on-gpu.ts';
+import { OTHER_TEXT } from './other-text.ts';
+import { type Recall, type RecallList, recallListsOf, recallOf } from './recall.ts';
+import type { TokenWindows, Windows } from './windows.ts';
 
-/** The ways to do without attention that are compared, as columns are headed. */
-export const WAYS = {
-  dropped: 'dropped',
-  linear: 'linear',
-  shared: 'linear + shared',
-  healed: 'linear, healed',
-  sharedHealed: 'linear + shared, healed',
-  scratch: 'trained from scratch',
-} as const;
-export type Way = keyof typeof WAYS;
-
-export interface Measured {
-  /** Of test windows. */
+/** How likely a model finds a text: mean nats of all tokens but the first of each window, and their exponential. */
+export interface TextMeasure {
+  tokens: number;
+  nats: number;
   perplexity: number;
-  /** Exact answers to questions of held-out chats. */
-  answers?: { right: number; questions: number };
-  /** Layers without attention. */
-  layers: number[];
 }
 
-/** One number of attention blocks that are kept. */
-export interface QualityRow {
-  kept: number;
-  ways: Partial<Record<Way, Measured>>;
-}
-
+/** What a model is worth, as in `report.json`. */
 export interface Quality {
-  blocks: number;
-  parent: Measured;
-  /** From the most attention to the least. */
-  rows: QualityRow[];
-  tokens: TokenCounts;
-  healTokens: number | undefined;
-  /** Fewest blocks with attention down to which perplexity stays within 5 % of the parent's; all blocks when none may go. */
-  within5: Partial<Record<Way, number>>;
-  /** Numbers of blocks kept at which linear maps are no better than dropping. */
-  linearNotBetter: number[];
+  /** Held-out text of the kind that it was made with, */
+  heldOut: TextMeasure;
+  /** and text of another kind. */
+  other: TextMeasure;
+  /** Random words that come twice: how well the second time is known. Left out for vocabularies that have not their letters. */
+  recall?: Recall;
+  /** How near it is to its parent's answers. */
+  agreement?: Agreement;
 }
 
-export interface QualityOptions {
-  /** Shares of the attention blocks to keep, 0 up to below 1; each is rounded to whole blocks. */
-  fractions: readonly number[];
-  heal?: HealOptions | undefined;
-  /** The same architecture trained from scratch. */
-  scratch?: SourceLike | undefined;
-  /** Ask the questions of so many held-out chats of each kind, where the model's tokenizer knows their format. */
-  questions?: { corpus: ChatCorpus; chats: number } | undefined;
-  log?: (line: string) => void;
-  signal?: AbortSignal | undefined;
+/** The measures in one line. */
+export function qualityText({ heldOut, other, recall, agreement }: Quality): string {
+  return [
+    `perplexity ${heldOut.perplexity.toFixed(3)}`,
+    `of other text ${other.perplexity.toFixed(3)}`,
+    ...(recall ? [`recall ${recall.accuracy.toFixed(3)}`] : []),
+    ...(agreement ? [`${(100 * agreement.same).toFixed(1)} % of the parent's tokens`] : []),
+  ].join(', ');
 }
 
-const WITHIN = 1.05;
+/** What models are measured on. */
+export interface QualityTexts {
+  heldOut: TokenWindows;
+  other: TokenWindows;
+  recall: readonly RecallList[];
+}
 
-type Measure = (model: LoadedModel) => Promise<Omit<Measured, 'layers'>>;
+/** Lists of words, more than choosing asks for: what is shown is to be told apart. */
+const RECALL_LISTS = 16;
 
-async function measureWith(
-  parent: OnGpu,
-  windows: Windows,
-  { questions, signal }: QualityOptions,
-): Promise<Measure> {
-  const asked = knowsChatFormat(parent.tokenizer) ? questions : undefined;
-  const bpe = asked
-    ? Bpe.fromJson(await readJson(parent.source, 'tokenizer.json', { code: 'bad-tokenizer' }, signal))
-    : undefined;
-  return async (model) => {
-    const measured = { perplexity: await perplexity(model, windows.test, signal) };
-    if (!asked || !bpe) return measured;
-    const scorer: Scorer = {
-      async score(ids) {
-        const { logprobs: next, top1 } = await scoreOf(model.runner, model.plan, ids, { signal });
-        return { logprobs: ofTokens(next), top1 };
-      },
-    };
-    const { accuracy } = await evaluate(scorer, bpe, asked.corpus, { chats: asked.chats });
-    const sum = (field: 'right' | 'questions'): number => accuracy.reduce((n, row) => n + row[field], 0);
-    return { ...measured, answers: { right: sum('right'), questions: sum('questions') } };
+/** The texts of a model: the test windows, its own text of another kind or the built-in one, and lists of words. */
+export function qualityTexts(
+  model: Pick<OnGpu, 'runner' | 'tokenizer'>,
+  windows: Pick<Windows, 'choosing' | 'test'> & { other?: TokenWindows | undefined },
+): QualityTexts {
+  const { spec, kv } = model.runner.parts;
+  const [first = []] = windows.test;
+  const begin = first[0] === spec.bosTokenId ? first.slice(0, 1) : [];
+  const length = Math.max(2, Math.min(kv.context, first.length) - begin.length);
+  const ids = model.tokenizer.encode(OTHER_TEXT).filter((id, i) => i > 0 || id !== spec.bosTokenId);
+  const built = Array.from({ length: Math.ceil(ids.length / length) }, (_, i) => [
+    ...begin,
+    ...ids.slice(i * length, (i + 1) * length),
+  ]);
+  return {
+    heldOut: windows.test,
+    other: windows.other && windows.other.length > 0 ? windows.other : built,
+    recall: recallListsOf(model, windows, RECALL_LISTS),
   };
 }
 
 /**
- * Measures what is left of a parent as attention goes, in each way; every run of blocks is chosen on the choosing windows, for
- * dropping and for linear maps apart, and everything is measured on the test windows.
- * @throws ShishuError `bad-argument`, `unsupported`, `does-not-fit`, `aborted`, and as `loadModel`
+ * Measures a model.
+ * @param answers of its parent; without them nothing is said of agreement
+ * @throws ShishuError `aborted`
  */
 export async function measureQuality(
-  parent: OnGpu,
-  windows: Windows,
-  options: QualityOptions,
-  gpuOptions: OpenOptions = {},
+  { runner, plan }: LoadedModel,
+  answers: readonly Answer[],
+  { heldOut, other, recall }: QualityTexts,
+  {
+    signal,
+    onProgress,
+  }: {
+    signal?: AbortSignal | undefined;
+    onProgress?: ((done: number, total: number) => void) | undefined;
+  } = {},
 ): Promise<Quality> {
-  const { log = () => {}, signal, heal, scratch } = options;
-  const { spec, configJson, plan, runner } = parent;
-  refuseChild(parent);
-  if (heal) checkHealing(spec, windows, heal);
-  const blocks = spec.blocks.length;
-  const counts = [...new Set(options.fractions.map((fraction) => Math.round(fraction * blocks)))]
-    .filter((kept) => kept < blocks)
-    .sort((a, b) => b - a);
-  // Also refuses what the layout cannot express.
-  for (const kept of counts) childJson(Array.from({ length: blocks - kept }, (_, layer) => layer));
-
-  const measure = await measureWith(parent, windows, options);
-  const rows = new Map<number, QualityRow>(counts.map((kept) => [kept, { kept, ways: {} }]));
-  const add = async (way: Way, layers: number[], model: LoadedModel): Promise<void> => {
-    const kept = blocks - layers.length;
-    const row = rows.get(kept) ?? { kept, ways: {} };
-    const measured = { ...(await measure(model)), layers };
-    rows.set(kept, row);
-    row.ways[way] = measured;
-    log(`${kept} of ${blocks} blocks, ${WAYS[way]}: ${cell(measured, whole)}`);
+  const context = runner.parts.kv.context;
+  const asked = answers.filter(({ prompt, ids }) => prompt.length + ids.length <= context);
+  const total = heldOut.length + other.length + recall.length + asked.length;
+  let done = 0;
+  const scored = async (windows: TokenWindows): Promise<Scores[]> => {
+    const scores: Scores[] = [];
+    for (const window of windows) {
+      throwIfAborted(signal);
+      scores.push(await scoreOf(runner, plan, window, { signal }));
+      onProgress?.(++done, total);
+    }
+    return scores;
   };
-  /** Blocks in the order in which they are chosen, as many as the most that any row is without. */
-  const choose = async (mode: 'skip' | 'linear'): Promise<(kept: number) => number[]> => {
-    const count = blocks - Math.min(blocks, ...counts);
-    const { chosen } = await chooseLayers(parent, windows, { mode, count }, { log, signal });
-    const order = chosen.map(({ layer }) => layer);
-    return (kept) => order.slice(0, blocks - kept).sort((a, b) => a - b);
-  };
-  const addPruned = (way: Way, layers: number[], mode: Mode): Promise<void> =>
-    add(way, layers, prunedModel(parent, layers, mode));
-
-  const whole: Measured = { ...(await measure(parent)), layers: [] };
-  log(`parent: ${cell(whole)}`);
-  const dropped = await choose('skip');
-  for (const kept of counts) await addPruned('dropped', dropped(kept), 'skip');
-  // They are chosen by maps fitted to every block at once; those of the chosen ones are then fitted one after the other.
-  const linear = await choose('linear');
-  for (const layers of counts.map(linear)) {
-    const fits = await calibrate(runner, plan, windows, layers, { sequential: true, signal });
-    await addPruned('linear', layers, 'linear');
-    const pairs = pairsOf(layers).length;
-    if (heal) await child(layers, fits, 0);
-    if (pairs > 0) await child(layers, fits, pairs);
-  }
-  if (scratch)
-    await withOnGpu(scratch, gpuOptions, async (model) => {
-      if (model.spec.vocabSize !== spec.vocabSize || model.spec.blocks.length !== blocks)
-        throw new ShishuError(
-          'bad-argument',
-          `${model.source.name} has ${model.spec.blocks.length} blocks and ${model.spec.vocabSize} tokens, the parent ${blocks} and ${spec.vocabSize}.`,
-          { mend: 'Give a child of the same sizes and tokenizer.' },
-        );
-      const without = model.plan.filter(({ kind }) => kind !== 'attention').map(({ layer }) => layer);
-      await add('scratch', without, model);
-    });
-
-  const sorted = [...rows.values()].sort((a, b) => b.kept - a.kept);
-  return {
-    blocks,
-    parent: whole,
-    rows: sorted,
-    tokens: tokenCounts(windows),
-    healTokens: heal?.tokens,
-    ...conclude(whole, sorted, blocks),
-  };
-
-  function childJson(layers: readonly number[], sharedPairs = 0) {
-    return childConfig(configJson, spec, {
-      layers,
-      pairs: pairsOf(layers).slice(0, sharedPairs),
-      linear: true,
-    });
-  }
-
-  /** Measures a child with linear maps as it is written, and healed. */
-  async function child(layers: number[], fits: ReadonlyMap<number, Fit>, pairs: number): Promise<void> {
-    const staged = stageMemory('the child');
-    const addWritten = (way: Way): Promise<void> =>
-      withOnGpu(staged.source, gpuOptions, (model) => add(way, layers, model));
-    await writeChild(staged, parent, childJson(layers, pairs), fits, 'average');
-    if (pairs > 0) await addWritten('shared');
-    if (!heal) return;
-    await healWritten(staged, parent, windows, { ...heal, log, signal });
-    await addWritten(pairs > 0 ? 'sharedHealed' : 'healed');
-  }
+  const text = async (windows: TokenWindows): Promise<TextMeasure> =>
+    textMeasure(windows, await scored(windows));
+  const quality: Quality = { heldOut: await text(heldOut), other: await text(other) };
+  if (recall.length > 0) quality.recall = recallOf(recall, await scored(recall.map(({ ids }) => ids)));
+  if (asked.length > 0)
+    quality.agreement = agreementOf(asked, await scored(asked.map(({ prompt, ids }) => [...prompt, ...ids])));
+  return quality;
 }
 
-/** What the rows say; they go from the most attention to the least. */
-export function conclude(
-  parent: Measured,
-  rows: readonly QualityRow[],
-  blocks: number,
-): Pick<Quality, 'within5' | 'linearNotBetter'> {
-  const within5: Quality['within5'] = {};
-  for (const way of Object.keys(WAYS) as Way[]) {
-    const measured = rows.filter(({ ways }) => ways[way]);
-    const over = measured.findIndex(({ ways }) => !(ways[way]!.perplexity <= WITHIN * parent.perplexity));
-    const within = over < 0 ? measured : measured.slice(0, over);
-    if (measured.length > 0) within5[way] = within.at(-1)?.kept ?? blocks;
+/** @param scores of each window, by row: row i tells of token i + 1 */
+function textMeasure(windows: TokenWindows, scores: readonly Scores[]): TextMeasure {
+  let [nats, tokens] = [0, 0];
+  for (const [i, { length }] of windows.entries()) {
+    // The last row scores a token behind the window.
+    for (let row = 0; row < length - 1; row++) nats -= scores[i]!.logprobs[row]!;
+    tokens += length - 1;
   }
-  const linearNotBetter = rows
-    .filter(({ ways: { dropped, linear } }) => dropped && linear && !(linear.perplexity < dropped.perplexity))
-    .map(({ kept }) => kept);
-  return { within5, linearNotBetter };
-}
-
-const cell = ({ perplexity, answers }: Measured, parent?: Measured): string => {
-  const change = parent && (100 * (perplexity - parent.perplexity)) / parent.perplexity;
-  return [
-    perplexity.toFixed(3),
-    change === undefined ? '' : ` (${change >= 0 ? '+' : ''}${change.toFixed(1)} %)`,
-    answers ? `, ${((100 * answers.right) / answers.questions).toFixed(1)} %` : '',
-  ].join('');
-};
-
-/** The table in Markdown, and what it says. */
-export function qualityTable(quality: Quality): string {
-  const { blocks, parent, rows, tokens, healTokens, within5, linearNotBetter } = quality;
-  const ways = (Object.keys(WAYS) as Way[]).filter((way) => rows.some((row) => row.ways[way]));
-  const { questions } = parent.answers ?? {};
-  return [
-    `Perplexity on ${tokens.test} test tokens (against the parent's)${questions ? `, exact answers to ${questions} questions` : ''}; ` +
-      `maps fitted to ${tokens.calibration} tokens, blocks chosen by ${tokens.choosing}` +
-      `${healTokens === undefined ? '' : `, healed with ${healTokens}`}. The parent: ${cell(parent)}.`,
-    '',
-    ...markdownTable(
-      ['attention kept', 'taken from: dropped / linear', ...ways.map((way) => WAYS[way])],
-      rows.map(({ kept, ways: measured }) => [
-        `${kept} of ${blocks} (${((100 * kept) / blocks).toFixed(0)} %)`,
-        [measured.dropped, measured.linear].map((way) => (way ? layersText(way.layers) : '')).join(' / '),
-        ...ways.map((way) => {
-          const value = measured[way];
-          return value ? cell(value, parent) : '';
-        }),
-      ]),
-      2,
-    ),
-    '',
-    ...ways.map((way) => {
-      const kept = within5[way]!;
-      return kept === blocks
-        ? `${WAYS[way]}: nowhere within 5 % of the parent's perplexity.`
-        : `${WAYS[way]}: within 5 % of the parent's perplexity down to ${kept} of ${blocks} blocks with attention (${(kept / blocks).toFixed(2)}).`;
-    }),
-    ...linearNotBetter.map((kept) => {
-      const { dropped, linear } = rows.find((row) => row.kept === kept)!.ways;
-      return `LINEAR DOES NOT BEAT DROPPING at ${kept} of ${blocks}: perplexity ${linear!.perplexity.toFixed(3)} against ${dropped!.perplexity.toFixed(3)}.`;
-    }),
-  ].join('\n');
+  return { tokens, nats: nats / tokens, perplexity: Math.exp(nats / tokens) };
 }

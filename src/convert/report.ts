@@ -1,5 +1,6 @@
 import { type Choice, choiceText } from './choose.ts';
 import type { Healing } from './heal.ts';
+import type { PairCost } from './pairs.ts';
 import type { Share } from './share.ts';
 import type { Speed } from './speed.ts';
 import { percentText, type StageReport, stageTable } from './stages.ts';
@@ -16,6 +17,8 @@ export interface HealingReport extends Healing {
 
 /** What a conversion did, as in `REPORT_FILE`. */
 export interface ConvertReport {
+  /** The parent, as it was named. */
+  parent: string;
   /** Attention blocks before the first that lost it. */
   front: number;
   mlpOnly: number;
@@ -23,6 +26,8 @@ export interface ConvertReport {
   end: number;
   sharedPairs: number;
   share: Share | undefined;
+  /** The pairs, and what each costs alone. */
+  pairs: PairCost[];
   /** Layers whose attention was taken. */
   layers: number[];
   /** How the layers were chosen, when none was named: the parent's measure, and the model's behind each choice. */
@@ -91,6 +96,9 @@ export function reportText(report: ConvertReport): string {
   return [
     stackText(report),
     ...(choice ? [choiceText(r2.length > 0 ? 'linear' : 'dropped', choice)] : []),
+    ...report.pairs.map(
+      ({ layers, nats }) => `blocks ${layers.join(' and ')} share an MLP: ${nats.toFixed(3)} nats alone`,
+    ),
     ...r2.map(
       ({ layer, r2, alpha, rank }) =>
         `map of block ${layer}: R² ${r2.toFixed(3)}, alpha ${alpha}, rank ${rank}`,

@@ -6,8 +6,9 @@ export const SHARES: readonly Share[] = ['keep-first', 'keep-second', 'average']
 
 /** Weights of `down(silu(gate(n)) * up(n))`, n = RMSNorm(x) * norm, f32. */
 export interface MlpTensors {
-  /** `(d)` */
-  norm: Float32Array;
+  /** Gains of the norm before and of the one after, `(d)`, where the model has them. */
+  norm?: Float32Array | undefined;
+  normAfter?: Float32Array | undefined;
   /** `(width, d)` */
   gate: Float32Array;
   up: Float32Array;
@@ -23,13 +24,17 @@ export interface MlpTensors {
 export interface Mlp extends MlpTensors {
   d: number;
   width: number;
+  /** What is added to gains as they are stored; 0 where left out. */
+  gainOffset?: number | undefined;
 }
 
 /** The same MLP with the norm's gain in gate and up, and a norm without one. */
 export function foldNorm(mlp: Mlp): Mlp {
-  const { d, norm } = mlp;
-  const fold = (matrix: Float32Array): Float32Array => matrix.map((value, at) => value * norm[at % d]!);
-  return { ...mlp, norm: new Float32Array(d).fill(1), gate: fold(mlp.gate), up: fold(mlp.up) };
+  const { d, norm, gainOffset = 0 } = mlp;
+  if (!norm) return mlp;
+  const fold = (matrix: Float32Array): Float32Array =>
+    matrix.map((value, at) => value * (norm[at % d]! + gainOffset));
+  return { ...mlp, norm: new Float32Array(d).fill(1 - gainOffset), gate: fold(mlp.gate), up: fold(mlp.up) };
 }
 
 /** A unit's up row and down column both negated leave the MLP the same: which sign makes b's unit more like a's. */
@@ -98,6 +103,7 @@ export function averageMlp(first: Mlp, second: Mlp): Mlp {
   });
   return {
     ...a,
+    normAfter: a.normAfter?.map((value, i) => mean(value, b.normAfter![i]!)),
     gate: rows('gate', false),
     up: rows('up', true),
     down,

@@ -2,7 +2,7 @@
 import type { Spread } from '../bench/stats.ts';
 import { markdownTable } from '../markdown.ts';
 import { kvBytesPerToken, type ModelSpec, parameterCount, planOf } from '../model/spec.ts';
-import type { Quality } from './measures.ts';
+import type { Quality } from './quality.ts';
 
 /** What a model takes. */
 export interface ModelSize {

@@ -114,6 +114,7 @@ export async function textWindows(
   const all: Windows & { healing: MixturePart[] } = { calibration: [], choosing: [], test: [], healing: [] };
   for (const part of parts) {
     throwIfAborted(signal);
+    if (part.kind !== 'own') log(`reading ${part.name}`);
     const share = weightOf(part) / total;
     const wanted = { tokens: Math.ceil(share * tokens), more: Math.ceil(share * healTokens) };
     const { calibration, choosing, test, rest } = windowsOf(
@@ -130,6 +131,11 @@ export async function textWindows(
       throw new ShishuError('bad-argument', `${part.name} has no tokens.`, { details: { text: part.name } });
     all.healing.push({ name: part.name, weight: weightOf(part), windows });
   }
+  const healing = all.healing.reduce((sum, { windows }) => sum + countTokens(windows), 0);
+  log(
+    `text: ${countTokens(all.calibration)} tokens to fit to, ${countTokens(all.choosing)} to choose by, ${countTokens(all.test)} to measure on` +
+      (healTokens > 0 ? `, ${healing} to heal with` : ''),
+  );
   checkEnough(
     countTokens(all.calibration) + countTokens(all.choosing) + countTokens(all.test),
     spec.hiddenSize,

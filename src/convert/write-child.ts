@@ -9,7 +9,7 @@ import { MODELING_FILE } from './child-config.ts';
 import type { Fit } from './fit.ts';
 import { type Healing, heal } from './heal.ts';
 import { readHealing, writeHealing } from './healing-file.ts';
-import type { HealingRun } from './healing-run.ts';
+import type { HealingStore } from './healing-run.ts';
 import type { OnGpu } from './on-gpu.ts';
 import type { Share } from './share.ts';
 import { type Staged, tensorFile } from './staged.ts';
@@ -63,7 +63,7 @@ export async function healWritten(
   const { onCheckpoint } = options;
   const spec = specOf(await readJson(staged.source, 'config.json', { code: 'bad-config' }));
   const checkpoint = await openCheckpoint(staged.source, tensorsOf(spec));
-  const store: HealingRun['store'] = {
+  const store: HealingStore = {
     read: () => readHealing(staged),
     async write(kept) {
       await writeHealing(staged, kept);

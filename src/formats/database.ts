@@ -2,6 +2,8 @@
 export interface Table {
   get(key: string): Promise<unknown>;
   put(key: string, value: unknown): Promise<void>;
+  all(): Promise<unknown[]>;
+  remove(key: string): Promise<void>;
 }
 
 /** A table of IndexedDB, opened for each call: nothing is held, so that other tabs are never in the way of an upgrade. */
@@ -28,5 +30,7 @@ export function openTable(database: string, table: string): Table {
   return {
     get: (key) => within('readonly', (store) => store.get(key)),
     put: async (key, value) => void (await within('readwrite', (store) => store.put(value, key))),
+    all: () => within('readonly', (store) => store.getAll()),
+    remove: (key) => within('readwrite', (store) => store.delete(key)),
   };
 }

@@ -1,4 +1,5 @@
-import { ShishuError } from '../errors.ts';
+import { type ErrorExtra, ShishuError } from '../errors.ts';
+import { importModule } from '../lazy.ts';
 import { PipelineCache } from './pipeline.ts';
 import {
   adapterWords,
@@ -55,15 +56,25 @@ export interface Gpu {
   close(): void;
 }
 
+/** Says what helps on this browser and system in `details`: `browser`, `system` and `advice`. */
+async function noWebGpu(message: string, extra: ErrorExtra, hasApi = true): Promise<ShishuError> {
+  const { adviceHere } = await importModule(() => import('./advice.ts'));
+  return new ShishuError('no-webgpu', message, { ...extra, details: adviceHere(hasApi) });
+}
+
 /** Asks for the adapter's full sizes, so that large weights need no splitting where the hardware takes them whole. */
 async function requestDevice(): Promise<GPUDevice> {
   if (typeof navigator === 'undefined' || !navigator.gpu)
-    throw new ShishuError('no-webgpu', 'This environment has no WebGPU.', {
-      mend: 'Use a browser with WebGPU (Chrome or Edge 113+, Safari 26+, Firefox 141+) over https or localhost.',
-    });
+    throw await noWebGpu(
+      'This environment has no WebGPU.',
+      {
+        mend: 'Use a browser with WebGPU (Chrome or Edge 113+, Safari 26+, Firefox 141+) over https or localhost.',
+      },
+      false,
+    );
   const adapter = await navigator.gpu.requestAdapter({ powerPreference: 'high-performance' });
   if (!adapter)
-    throw new ShishuError('no-webgpu', 'WebGPU found no GPU adapter.', {
+    throw await noWebGpu('WebGPU found no GPU adapter.', {
       mend: 'Check that hardware acceleration is on and the graphics driver is current.',
     });
   const wanted: GPUFeatureName[] = ['shader-f16', 'subgroups', 'timestamp-query'];
@@ -77,7 +88,7 @@ async function requestDevice(): Promise<GPUDevice> {
       },
     });
   } catch (cause) {
-    throw new ShishuError('no-webgpu', `The GPU gives no device: ${(cause as Error).message}.`, {
+    throw await noWebGpu(`The GPU gives no device: ${(cause as Error).message}.`, {
       mend: 'Restart the browser, or try later.',
       cause,
     });

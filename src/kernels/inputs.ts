@@ -9,7 +9,7 @@ const WG = 64;
 const { SEQUENCES, CONTEXT } = QKV_SIZES;
 
 /** Most positions that a linear map sees. */
-export const MOST_INPUTS = 8;
+export const MOST_INPUTS = 16;
 
 type Size = 'K' | 'Z_STRIDE' | 'OUT_STRIDE' | 'SEEN_STRIDE' | 'INPUTS' | 'SEQUENCES' | 'CONTEXT' | 'CAPACITY';
 

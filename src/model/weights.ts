@@ -1,4 +1,3 @@
-import { ShishuError } from '../errors.ts';
 import type { Ledger } from '../gpu/buffer.ts';
 import type { Gpu } from '../gpu/device.ts';
 import { gainSize, rowBytes, stride, type Weight, type WeightDtype } from '../kernels/tensor.ts';
@@ -305,9 +304,7 @@ export function allocateWeights(
       });
     }
     if (mixer.kind === 'linear') {
-      const { down, up, inputs = 1 } = mixer;
-      if (inputs > 1)
-        throw new ShishuError('unsupported', `Block ${layer}'s linear map of ${inputs} inputs is not run.`);
+      const { down, up } = mixer;
       const map = (matrix: Matrix): Weight =>
         make.matrix({ label: `block ${layer} linear`, matrices: [matrix], unit: 4 });
       weights.linear.set(layer, { down: down && map(down), up: map(up) });

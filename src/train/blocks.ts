@@ -4,6 +4,7 @@ import type { AttentionMixer, FeedForward, LinearMixer, Matrix, ModelSpec } from
 import { type AttentionShape, attentionBackward, trainAttention } from './kernels/attention.ts';
 import { columnSums } from './kernels/columns.ts';
 import { addInto } from './kernels/elements.ts';
+import { inputsBackward, trainInputs } from './kernels/inputs.ts';
 import { matmul } from './kernels/matmul.ts';
 import { type NormShape, normBackward, trainNorm } from './kernels/norm.ts';
 import { trainRope } from './kernels/rope.ts';
@@ -210,12 +211,36 @@ function attendBackward(recording: Recording, mixer: AttentionMixer): void {
   }
 }
 
-function mapBackward(recording: Recording, { down, up }: LinearMixer): void {
-  const { normed, dnormed, reduced, dreduced, dx } = recording.room;
+/** What a linear map reads, once `normed` is made. */
+function mapInput(recording: Recording, { inputs = 1 }: LinearMixer): Tensor {
+  const { program, room } = recording;
+  if (inputs === 1) return room.normed;
+  trainInputs(program.recorder, { ...inputShape(recording, inputs), z: room.normed, out: room.inputs });
+  return room.inputs;
+}
+
+const inputShape = ({ model: { spec }, windows: { rows, length } }: Recording, inputs: number) => ({
+  rows,
+  length,
+  cols: spec.hiddenSize,
+  inputs,
+});
+
+function mapBackward(recording: Recording, mixer: LinearMixer): void {
+  const { down, up, inputs = 1 } = mixer;
+  const { dnormed, dinputs, reduced, dreduced, dx } = recording.room;
+  const x = mapInput(recording, mixer);
+  const into = inputs === 1 ? dnormed : dinputs;
   if (down) {
     projectBackward(recording, up, { x: reduced, dy: dx, dx: dreduced });
-    projectBackward(recording, down, { x: normed, dy: dreduced, dx: dnormed });
-  } else projectBackward(recording, up, { x: normed, dy: dx, dx: dnormed });
+    projectBackward(recording, down, { x, dy: dreduced, dx: into });
+  } else projectBackward(recording, up, { x, dy: dx, dx: into });
+  if (inputs > 1)
+    inputsBackward(recording.program.recorder, {
+      ...inputShape(recording, inputs),
+      dy: dinputs,
+      dz: dnormed,
+    });
 }
 
 /** Adds to x what stands before a block's feed-forward. */
@@ -229,8 +254,9 @@ function mixerForward(recording: Recording, block: number, x: Tensor): void {
   }
   if (mixer.kind === 'linear') {
     norm(recording, undefined, x, room.normed);
-    if (mixer.down) project(recording, mixer.down, { x: room.normed, out: room.reduced });
-    project(recording, mixer.up, { x: mixer.down ? room.reduced : room.normed, out: x, add: true });
+    const read = mapInput(recording, mixer);
+    if (mixer.down) project(recording, mixer.down, { x: read, out: room.reduced });
+    project(recording, mixer.up, { x: mixer.down ? room.reduced : read, out: x, add: true });
   }
 }
 

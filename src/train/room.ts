@@ -21,6 +21,11 @@ export function roomSizes(specs: readonly ModelSpec[], { rows }: Windows, rank: 
   const normed = most(({ qkNorm }) => (qkNorm ? 1 : 0));
   const ranks = blocks.map(({ mixer }) => (mixer.kind === 'linear' ? (mixer.down?.rows ?? 0) : 0));
   const reduced = rows * Math.max(...ranks);
+  // Of maps of one input, what they read is the normed hidden states themselves.
+  const inputs = Math.max(
+    ...blocks.map(({ mixer }) => (mixer.kind === 'linear' && mixer.inputs ? mixer.inputs : 1)),
+  );
+  const several = inputs > 1 ? inputs * hidden : 0;
   return {
     x: hidden,
     normed: hidden,
@@ -46,6 +51,8 @@ export function roomSizes(specs: readonly ModelSpec[], { rows }: Windows, rank: 
     dproduct: width,
     reduced,
     dreduced: reduced,
+    inputs: several,
+    dinputs: several,
     lora: rows * rank,
     dlora: rows * rank,
     scales: Math.max(rows, normed * heads),

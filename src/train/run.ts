@@ -73,7 +73,7 @@ export async function run(models: readonly TrainingModel[], options: RunOptions)
       stepTimes[i]! += performance.now() - from;
     }
     state.taken++;
-    // Lets the event loop handle signals and clicks: with one thread jax never yields to it.
+    // Lets the event loop handle signals and clicks.
     await new Promise((resume) => setTimeout(resume));
     state.seconds += (performance.now() - start) / 1000;
     if (step % every !== 0 && step !== steps) continue;

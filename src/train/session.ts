@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { ShishuError } from '../errors.ts';
 import { specOf } from '../families/index.ts';
+import type { Gpu } from '../gpu/device.ts';
 import { attentionOf, type ModelSpec, ownTensors, parameterCount } from '../model/spec.ts';
 import { BatchStream, heldOutBatches, type TrainingData } from './batches.ts';
 import { Bpe, MIN_VOCAB } from './bpe.ts';
@@ -17,11 +18,10 @@ import {
 } from './checkpoints.ts';
 import { initialWeights } from './initial.ts';
 import { readConfigFile, readIfExists, readJsonFile } from './io.ts';
-import { JaxTrainer, startJax } from './jax-trainer.ts';
 import type { Schedule } from './optimizer.ts';
 import { type RunProgress, type RunState, run, type TrainingModel } from './run.ts';
 import { paragraphsOf, textData } from './text-data.ts';
-import type { Teacher } from './trainer.ts';
+import { type Teacher, Trainer } from './trainer.ts';
 import type { CpuWeights } from './weights.ts';
 
 /** What `shishulm train` was asked for. */
@@ -135,8 +135,8 @@ function progressLine({ step, steps, points, tokensPerSecond, secondsLeft }: Run
   return `step ${step}/${steps}  loss ${losses.join(' | ')}  ${tokensPerSecond.toFixed(0)} tokens/s  ${left} left`;
 }
 
-/** Trains, or goes on from the checkpoint in the output folder; jax must not have started without threads. */
-export async function train(request: TrainRequest): Promise<void> {
+/** Trains on a GPU, or goes on from the checkpoint in the output folder. */
+export async function train(gpu: Gpu, request: TrainRequest): Promise<void> {
   const { configs, out, schedule, seed, rows, length, from, mix, log, signal } = request;
   const configFiles: ConfigFile[] = [];
   for (const path of configs) configFiles.push(await readModelConfig(path));
@@ -151,7 +151,6 @@ export async function train(request: TrainRequest): Promise<void> {
   const settings = { seed, rows, length, corpus: request.textFile ?? 'built-in' };
   if (checkpoint) checkSameRun(checkpointPath, checkpoint, configFiles, settings);
 
-  await startJax();
   const givenFolder = request.teacher ?? from;
   const bpe = givenFolder
     ? Bpe.fromJson(await readJsonFile(join(givenFolder, 'tokenizer.json')))
@@ -166,7 +165,8 @@ export async function train(request: TrainRequest): Promise<void> {
   let teacher: Teacher | undefined;
   if (request.teacher !== undefined) teacher = { ...(await readModelFolder(request.teacher)), mix };
   const initial = from === undefined ? undefined : (await readModelFolder(from)).weights;
-  const models = configFiles.map((file, i): TrainingModel => {
+  const models: TrainingModel[] = [];
+  for (const [i, file] of configFiles.entries()) {
     const { name, spec } = file;
     const resumed = checkpoint?.models[i];
     const start = resumed?.snapshot ?? {
@@ -175,12 +175,9 @@ export async function train(request: TrainRequest): Promise<void> {
     log(
       `${name}: ${parameterCount(spec).toLocaleString('en')} parameters, ${attentionOf(spec).size} attention blocks of ${spec.blocks.length}`,
     );
-    return {
-      name,
-      trainer: new JaxTrainer(spec, start, { schedule, length, ...(teacher && { teacher }) }),
-      curve: resumed?.curve ?? [],
-    };
-  });
+    const trainer = await Trainer.create(gpu, spec, start, { schedule, rows, length, teacher });
+    models.push({ name, trainer, curve: resumed?.curve ?? [] });
+  }
   if (checkpoint) log(`Going on from step ${models[0]!.trainer.step} (${checkpointPath}).`);
 
   const shape = { rows, length, pad: bpe.id(END) };

@@ -1,10 +1,9 @@
+import type { Gpu } from '../gpu/device.ts';
 import type { ModelSpec } from '../model/spec.ts';
 import type { Batch } from './batches.ts';
 import { initialWeights } from './initial.ts';
-import { JaxTrainer } from './jax-trainer.ts';
 import { randomFrom } from './random.ts';
-
-export { startJax } from './jax-trainer.ts';
+import { Trainer } from './trainer.ts';
 
 export interface StepShape {
   rows: number;
@@ -31,48 +30,49 @@ function randomBatch(spec: ModelSpec, { rows, length, seed }: StepShape): Batch 
   };
 }
 
-/** A new model that is trained on one batch over and over; `step` gives the ms until the loss of a step is known. */
-export function makeStepper(spec: ModelSpec, shape: StepShape) {
+/** A new model in training. */
+const newTrainer = (gpu: Gpu, spec: ModelSpec, { rows, length, seed }: StepShape): Promise<Trainer> => {
   const schedule = { steps: 1000, learningRate: 1e-3, warmUp: 10 };
-  const weights = initialWeights(spec, shape.seed);
-  const trainer = new JaxTrainer(spec, { weights }, { schedule, length: shape.length });
-  const batch = randomBatch(spec, shape);
-  return {
-    async step(): Promise<number> {
-      const start = performance.now();
-      await trainer.train(batch);
-      return performance.now() - start;
-    },
-    dispose: () => trainer.dispose(),
-  };
+  return Trainer.create(gpu, spec, { weights: initialWeights(spec, seed) }, { schedule, rows, length });
+};
+
+/** What steps of one model took. */
+export interface StepTimes {
+  /** Of each until its loss is known. */
+  ms: number[];
+  /** GPU memory of weights, gradients, moments and all else. */
+  bytes: number;
 }
 
 /**
- * Times training steps of models in turn, after a warm-up, in one run; jax has started.
+ * Times training steps of new models in turn, after a warm-up; each has one batch over and over.
  * @param onStep before each step of all
- * @returns ms, `(models, repetitions)`
+ * @returns by model
  */
 export async function stepTimes(
+  gpu: Gpu,
   specs: readonly ModelSpec[],
   shape: StepShape,
   repetitions: number,
   onStep: (done: number) => void = () => {},
-): Promise<number[][]> {
-  const steppers: ReturnType<typeof makeStepper>[] = [];
+): Promise<StepTimes[]> {
+  const trainers: Trainer[] = [];
   try {
-    for (const spec of specs) steppers.push(makeStepper(spec, shape));
-    const times: number[][] = specs.map(() => []);
+    for (const spec of specs) trainers.push(await newTrainer(gpu, spec, shape));
+    const times = trainers.map(({ bytes }): StepTimes => ({ ms: [], bytes }));
+    const batches = specs.map((spec) => randomBatch(spec, shape));
     for (let i = -WARM_UP; i < repetitions; i++) {
       onStep(Math.max(0, i));
-      for (const [which, stepper] of steppers.entries()) {
-        const ms = await stepper.step();
-        if (i >= 0) times[which]!.push(ms);
+      for (const [which, trainer] of trainers.entries()) {
+        const start = performance.now();
+        await trainer.train(batches[which]!);
+        if (i >= 0) times[which]!.ms.push(performance.now() - start);
         // A page may draw and take a click.
         await new Promise((resolve) => setTimeout(resolve));
       }
     }
     return times;
   } finally {
-    for (const stepper of steppers) stepper.dispose();
+    for (const trainer of trainers) trainer.dispose();
   }
 }

@@ -17,19 +17,3 @@ export function checkTrainable(spec: ModelSpec): void {
   if (!isPlain(spec))
     refuse('factors beside the weights, windows, norms after, or another activation than silu');
 }
-
-/**
- * Loads a module that uses @jax-js/jax, which is an optional package.
- * @throws ShishuError `unsupported` where it is not installed
- */
-export async function loadTraining<T>(load: () => Promise<T>): Promise<T> {
-  try {
-    return await load();
-  } catch (cause) {
-    if (!/@jax-js\//.test((cause as Error).message)) throw cause;
-    throw new ShishuError('unsupported', 'Training needs the package @jax-js/jax.', {
-      mend: 'Install it: npm install @jax-js/jax',
-      cause,
-    });
-  }
-}

@@ -6,6 +6,7 @@ import { fit } from '../../src/convert/fit.ts';
 import type { LinearMap } from '../../src/convert/linear-map.ts';
 import { addWindow, MomentSums } from '../../src/convert/moments.ts';
 import { Stack } from '../../src/convert/stack.ts';
+import { stride } from '../../src/kernels/tensor.ts';
 import { pruned } from '../../src/model/prune.ts';
 import { attentionOf } from '../../src/model/spec.ts';
 import { apply, momentsOf, type Pair } from '../reference/moments.ts';
@@ -120,43 +121,60 @@ describe('moments', () => {
       { chunk: 16 },
     ));
 
-  test('of maps one after the other are of what leads from the child to the parent', () =>
-    withParent(
-      'llama',
-      async ({ runner, plan, spec }, model) => {
-        const { hiddenSize: d, rmsNormEps: eps } = spec;
-        const windows = {
-          calibration: Array.from({ length: 8 }, (_, i) => randomTokens(model.spec, 37, 20 + i)),
-          choosing: windowsFor(model),
-        };
-        const before = runner.ledger.bytes();
-        const fits = await calibrate(runner, plan, windows, [0, 2], { sequential: true });
-        // Nothing is left but two maps.
-        expect(runner.ledger.bytes() - before).toBe(2 * 4 * (64 * d + d));
-        const capture = await makeCapture(runner, plan, [2]);
-        const child = await makeCapture(runner, pruned(plan, { 0: 'linear' }, new Set([0])), [2]);
-        const pairsIn = async (set: number[][]): Promise<Pair[]> => {
-          const pairs: Pair[] = [];
-          for (const window of set) {
-            const behind: Float64Array[] = [];
-            await capture.run(window, (_, position, { x, a }) => {
-              behind[position] = x.map((value, i) => value + a[i]!);
-            });
-            await child.run(window, (_, position, { x }) => {
-              pairs.push({ z: normalised(x, eps), a: behind[position]!.map((value, i) => value - x[i]!) });
-            });
-          }
-          return pairs;
-        };
-        const sets = [await pairsIn(windows.calibration), await pairsIn(windows.choosing)];
-        const [calibration, choosing] = sets.map((pairs) => momentsOf(d, pairs));
-        const expected = fit(calibration!, choosing!);
-        expect(fits.get(2)!.alpha).toBe(expected.alpha);
-        expect(fits.get(2)!.r2).toBeCloseTo(expected.r2, 4);
-        expect(apart(fits.get(2)!.W, expected.W)).toBeLessThan(2e-3);
-      },
-      { chunk: 16 },
-    ));
+  test.each([1, 2])(
+    'of %i inputs, one map after the other, are of what leads from the child to the parent',
+    (inputs) =>
+      withParent(
+        'llama',
+        async ({ runner, plan, spec }, model) => {
+          const { hiddenSize: d, rmsNormEps: eps } = spec;
+          const windows = {
+            calibration: Array.from({ length: 8 }, (_, i) => randomTokens(model.spec, 37, 20 + i)),
+            choosing: windowsFor(model),
+          };
+          const before = runner.ledger.byPurpose();
+          const fits = await calibrate(runner, plan, windows, [0, 2], { sequential: true, inputs });
+          // Nothing is left but two maps.
+          const left = runner.ledger.byPurpose().weights - before.weights;
+          expect(left).toBe(2 * 4 * (d * stride(inputs * d) + d));
+          const capture = await makeCapture(runner, plan, [2]);
+          const child = await makeCapture(runner, pruned(plan, { 0: 'linear' }, new Set([0])), [2]);
+          const pairsIn = async (set: number[][]): Promise<Pair[]> => {
+            const pairs: Pair[] = [];
+            for (const window of set) {
+              const behind: Float64Array[] = [];
+              await capture.run(window, (_, position, { x, a }) => {
+                behind[position] = x.map((value, i) => value + a[i]!);
+              });
+              let last: Float64Array = new Float64Array(d);
+              await child.run(window, (_, position, { x }) => {
+                const own = normalised(x, eps);
+                const z = inputs === 1 ? own : Float64Array.of(...own, ...last);
+                last = own;
+                pairs.push({ z, a: behind[position]!.map((value, i) => value - x[i]!) });
+              });
+            }
+            return pairs;
+          };
+          const sets = [await pairsIn(windows.calibration), await pairsIn(windows.choosing)];
+          const [calibration, choosing] = sets.map((pairs) => momentsOf(d, pairs));
+          const expected = fit(calibration!, choosing!);
+          const found = fits.get(2)!;
+          expect(found.alpha).toBe(expected.alpha);
+          expect(found.r2).toBeCloseTo(expected.r2, 4);
+          expect(apart(found.W, expected.W)).toBeLessThan(2e-3);
+          // The map on the GPU sees as many positions as it was fitted to, in chunks too.
+          const [window] = windows.calibration;
+          const guesses: Float64Array[] = [];
+          await child.run(window!, (_, position, { guess }) => {
+            guesses[position] = guess.slice();
+          });
+          const own = sets[0]!.slice(0, window!.length).map(({ z }) => apply(found, z));
+          for (const [i, guess] of guesses.entries()) expect(apart(guess, own[i]!)).toBeLessThan(1e-4);
+        },
+        { chunk: 16 },
+      ),
+  );
 
   test('that do not all fit at once take another pass, and nothing is left of them', () =>
     withParent('llama', async ({ runner, plan }, model) => {

@@ -91,7 +91,7 @@ const whenWritten = (code: string): string => `
   const { open } = fs;
   fs.open = async (path, ...rest) => {
     const handle = await open(path, ...rest);
-    if (String(path).endsWith('model.safetensors') && rest[0] === 'w') {${code}}
+    if (String(path).endsWith('model.safetensors.part') && rest[0] === 'w') {${code}}
     return handle;
   };
   syncBuiltinESMExports();

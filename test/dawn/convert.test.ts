@@ -3,14 +3,18 @@ import { mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { readAnalysis } from '../../src/convert/analysis-file.ts';
 import { analysisTable, analyze } from '../../src/convert/analyze.ts';
 import { convert } from '../../src/convert/convert.ts';
 import { type ConvertFolderOptions, convertFolder } from '../../src/convert/convert-folder.ts';
 import { stageFolder } from '../../src/convert/folder.ts';
+import { healFolder } from '../../src/convert/heal-folder.ts';
 import type { OpenOptions } from '../../src/convert/on-gpu.ts';
-import { reportText } from '../../src/convert/report.ts';
+import { type ConvertReport, reportText } from '../../src/convert/report.ts';
 import type { Stage } from '../../src/convert/staged.ts';
-import { textWindows } from '../../src/convert/text.ts';
+import { type SampleStore, textWindows } from '../../src/convert/text.ts';
+import { countTokens } from '../../src/convert/windows.ts';
+import { loadModel } from '../../src/engine/engine.ts';
 import { specOf } from '../../src/families/index.ts';
 import { openFolder } from '../../src/formats/node-folder.ts';
 import { readHeader } from '../../src/formats/safetensors.ts';
@@ -83,6 +87,43 @@ describe('analysing', () => {
   });
 });
 
+describe('text that the model samples', () => {
+  test('is kept, and not sampled again', () =>
+    withParent('llama', async (parent) => {
+      let samples: Awaited<ReturnType<SampleStore['read']>>;
+      const kept: SampleStore = {
+        read: async () => structuredClone(samples),
+        async write(made) {
+          samples = structuredClone(made);
+        },
+      };
+      const seen: number[] = [];
+      const options = {
+        tokens: 400,
+        window: 24,
+        healTokens: 300,
+        seed: 4,
+        kept,
+        onProgress: (done: number) => seen.push(done),
+      };
+      const windows = await textWindows(parent, options, () => {});
+      const { calibration, choosing, test, healing } = windows;
+      const count = countTokens([...calibration, ...choosing, ...test]);
+      expect(count).toBeGreaterThanOrEqual(360);
+      expect(count).toBeLessThan(460);
+      expect(countTokens(healing[0]!.windows)).toBeGreaterThan(countTokens(calibration) + 200);
+      expect(seen.at(-1)).toBe(700);
+      expect(samples!.texts.every((ids) => ids.length <= 24)).toBe(true);
+      seen.length = 0;
+      expect(await textWindows(parent, options, () => {})).toEqual(windows);
+      expect(seen).toEqual([]);
+      // With more to heal with, what is there is gone on from.
+      const more = await textWindows(parent, { ...options, healTokens: 400 }, () => {});
+      expect(seen[0]).toBeGreaterThan(700);
+      expect(more.test).toEqual(test);
+    }));
+});
+
 describe('converting', () => {
   let folder: string;
   const text = textOf(480);
@@ -100,7 +141,7 @@ describe('converting', () => {
     );
 
   test('drops attention into just the public layout, the other weights byte for byte', async () => {
-    const report = await run('llama', 'dropped', { keepAttention: 1 });
+    const report = await run('llama', 'dropped', { layers: [1, 2] });
     expect(report).toMatchObject({ mlpOnly: 2, sharedPairs: 0 });
     expect(report.steps.map(({ step }) => step)).toEqual(['parent', 'attention dropped', 'written']);
     // What was pruned in memory and what was written are one model.
@@ -147,6 +188,65 @@ describe('converting', () => {
     ]);
   });
 
+  test('chooses blocks one by one, writes the rest of the order, and goes on where it was stopped', async () => {
+    const options = { keepAttention: 1, linear: true };
+    const whole = await run('llama', 'chosen', options);
+    const choice = whole.choice!;
+    const chosen = choice.chosen.map(({ layer }) => layer);
+    expect([...chosen].sort()).toEqual(whole.layers);
+    expect(whole.layers).toHaveLength(2);
+    expect(reportText(whole)).toContain(`in ${choice.passes.toFixed(1)} forward passes over`);
+    const analysis = JSON.parse(await readFile(join(folder, 'chosen', 'analysis.json'), 'utf8'));
+    const rest = choice.order.slice(2);
+    expect(analysis).toEqual({ order: { skip: rest, linear: rest }, maps: 'analysis.safetensors' });
+    // Maps of the blocks that are left, of the child as it is: with them it is better than with nothing in their place.
+    const child = await openFolder(join(folder, 'chosen'));
+    const { maps } = (await readAnalysis(child))!;
+    expect(Object.keys(maps)).toEqual([String(rest[0])]);
+    const model = await loadModel(child, { device: gpu().device, dtype: 'f32', kv: 'f32' });
+    await model.setLinearMaps(maps);
+    await model.setPruneOrder(analysis);
+    await model.setModes({ level: 0 });
+    expect(model.info.modes).toEqual({ [rest[0]!]: 'linear' });
+    await model.dispose();
+
+    const stop = new AbortController();
+    const log = (line: string): void => {
+      if (line.startsWith('block ')) stop.abort();
+    };
+    const stopped = run('llama', 'again', { ...options, log, signal: stop.signal });
+    await expect(stopped).rejects.toMatchObject({ code: 'aborted' });
+    const again = await run('llama', 'again', options);
+    expect(again.choice!.chosen).toEqual(choice.chosen);
+    expect(again.choice!.order).toEqual(choice.order);
+    expect(again.choice!.passes).toBeLessThan(0.7 * choice.passes);
+    expect(again.steps).toEqual(whole.steps);
+    for (const out of ['chosen', 'again']) await rm(join(folder, out), { recursive: true });
+  });
+
+  test('takes as many blocks as perplexity allows', async () => {
+    const [{ parent, chosen }] = [(await run('llama', 'all', { keepAttention: 0 })).choice!];
+    const rises = chosen.map(({ nats }) => Math.expm1(nats - parent.nats));
+    const most = Math.max(...rises);
+    const over = rises.indexOf(most);
+    const maxPerplexity = Math.max(1e-6, 0.999 * most);
+    const limited = run('llama', 'limited', { maxPerplexity });
+    if (over === 0) await expect(limited).rejects.toThrow(/No block can lose its attention/);
+    else expect((await limited).choice!.chosen).toEqual(chosen.slice(0, over));
+    for (const out of ['all', 'limited']) await rm(join(folder, out), { recursive: true, force: true });
+  });
+
+  test('maps of the last two inputs run as they did in memory', async () => {
+    const report = await run('llama', 'two-inputs', { layers: [1, 2], linear: true, inputs: 2 });
+    expect(report.steps[3]!.perplexity / report.steps[2]!.perplexity).toBeCloseTo(1, 5);
+    const { tensors } = await readHeader(await openFolder(join(folder, 'two-inputs')), 'model.safetensors');
+    expect(tensors.get('model.layers.2.linear_attn.weight')?.shape).toEqual([40, 80]);
+    const config = JSON.parse(await readFile(join(folder, 'two-inputs', 'config.json'), 'utf8'));
+    expect(config).toMatchObject({ model_type: 'shishu', linear_inputs: 2 });
+    expect(report.kvBytesPerToken.child).toBe(report.kvBytesPerToken.parent / 3);
+    await rm(join(folder, 'two-inputs'), { recursive: true });
+  });
+
   test('keeps a norm of q and k without weights', async () => {
     const report = await run(wholeShishu(), 'normed', { layers: [1, 2] });
     expect(report.steps[2]!.perplexity).toBeCloseTo(report.steps[1]!.perplexity, 4);
@@ -172,6 +272,36 @@ describe('converting', () => {
     expect(config).toMatchObject({ parent_model_type: 'qwen3', layer_types: ['linear', 'full_attention'] });
     const [file] = config.auto_map.AutoConfig.split('.');
     expect(await readFile(join(folder, 'qwen3', `${file}.py`), 'utf8')).toContain('class ShishuConfig');
+  });
+
+  test('measures each stage, asks questions, and writes a card', async () => {
+    const options = { layers: [0, 1], linear: true, sharePairs: 1, questions: 3 };
+    const report = await run('llama', 'measured', options);
+    expect(report.steps.map(({ step }) => step)).toEqual([
+      'parent',
+      'attention dropped',
+      'linear maps',
+      'written, 1 pair shared (average)',
+    ]);
+    const [parent, dropped, linear, shared] = report.steps;
+    expect(parent!.quality.agreement).toMatchObject({ questions: 3, same: 1 });
+    expect(dropped!.quality.agreement!.same).toBeLessThan(1);
+    expect(dropped!.quality.agreement!.nats).toBeGreaterThan(parent!.quality.agreement!.nats);
+    for (const { quality, decode } of report.steps) {
+      expect(quality.other.tokens).toBeGreaterThan(1000);
+      expect(quality.recall!.tokens).toBeGreaterThan(0);
+      expect(decode!.median).toBeGreaterThan(0);
+    }
+    const size = 40 * 40 + 40;
+    expect(linear!.parameters - dropped!.parameters).toBe(2 * size);
+    expect(linear!.parameters - shared!.parameters).toBe(3 * 40 * 92 + 40);
+    expect(dropped!.kvBytesPerToken * 3).toBe(parent!.kvBytesPerToken);
+    expect(report.pairs).toEqual([{ layers: [0, 1], nats: expect.any(Number) }]);
+    const card = await readFile(join(folder, 'measured', 'README.md'), 'utf8');
+    expect(card).toContain('| written, 1 pair shared (average) |');
+    expect(card).toContain('blocks 0, 1 (counted from 0)');
+    const written = JSON.parse(await readFile(join(folder, 'measured', 'report.json'), 'utf8'));
+    expect(written.steps).toEqual(report.steps);
   });
 
   test('takes the attention of layers that are apart, and writes their types', async () => {
@@ -240,9 +370,11 @@ describe('converting', () => {
     ],
     ['pairs of layers apart', 'llama', { layers: [0, 2], sharePairs: 1 }, 'bad-argument', /at most 0 pairs/],
     ['too many pairs', 'llama', { keepAttention: 1, sharePairs: 2 }, 'bad-argument', /at most 1 pairs/],
-    ['healing what the trainer lacks', 'llama', { heal: { tokens: 9 } }, 'unsupported', /scaled rotary/],
     ['healing more than the text', 'mobilellm', { heal: { tokens: 1e5 } }, 'bad-argument', /pass 298 times/],
     ['a rank without maps', 'llama', { rank: 3 }, 'bad-argument', /no linear maps/],
+    ['inputs without maps', 'llama', { inputs: 2 }, 'bad-argument', /no linear maps/],
+    ['too many inputs', 'llama', { linear: true, inputs: 17 }, 'bad-argument', /from 1 to 16/],
+    ['a rise of nothing', 'llama', { maxPerplexity: 0 }, 'bad-argument', /may rise by 0/],
     ['too high a rank', 'llama', { linear: true, rank: 41 }, 'bad-argument', /1 to the hidden size, 40/],
     ['a short text', 'llama', { text: 'ABC' }, 'bad-argument', /has 3 tokens, .* needs 115/],
     ['a folder that exists', 'llama', { out: 'there' }, 'bad-argument', /exists already/],
@@ -280,6 +412,26 @@ describe('converting', () => {
     const text = reportText(report);
     expect(text).toMatch(/healed: perplexity [\d.]+ -> [\d.]+, \d+ tokens \([\d.]+ passes/);
     expect(text.includes('a CPU that plays GPU')).toBe(gpu().software);
+  });
+
+  test('a finished child is healed on, with text that it has not seen', async () => {
+    const parentSource = memorySource(parentFiles(tinyModel('mobilellm', 7)));
+    const child = await openFolder(join(folder, 'healed'));
+    const more = { text: textOf(2000), tokens: 480, window: 48, heal: { tokens: 1500, seed: 2 } };
+    const out = join(folder, 'healed-on');
+    const healing = await healFolder(child, parentSource, out, more, { device: gpu().device });
+    expect(healing.perplexity.after).toBeLessThan(healing.perplexity.before);
+    expect(healing.tokens).toBeGreaterThan(1000);
+    const report = JSON.parse(await readFile(join(out, 'report.json'), 'utf8'));
+    const before = JSON.parse(await readFile(join(folder, 'healed', 'report.json'), 'utf8'));
+    expect(report).toEqual({ ...before, healing });
+    expect(healing.earlier).toEqual([before.healing]);
+    expect((await readdir(out)).sort()).toEqual((await readdir(join(folder, 'healed'))).sort());
+    const other = memorySource(parentFiles(tinyModel('llama-untied-bias', 7)));
+    await expect(
+      healFolder(child, other, join(folder, 'never'), more, { device: gpu().device }),
+    ).rejects.toMatchObject({ code: 'bad-argument', message: expect.stringMatching(/is no child of/) });
+    expect(await readdir(folder)).not.toContain('never.work');
   });
 
   test('makes a ShishuLM of MobileLLM-R1, and heals it', async () => {
@@ -322,7 +474,8 @@ describe('converting', () => {
     expect(lines.join('\n')).not.toMatch(/fitting/);
     const bytes = (out: string): Promise<Buffer> => readFile(join(folder, out, 'model.safetensors'));
     expect((await bytes('stopped')).equals(await bytes('whole'))).toBe(true);
-    expect(report.steps).toEqual(whole.steps);
+    const untimed = ({ steps }: ConvertReport) => steps.map(({ decode: _, ...step }) => step);
+    expect(untimed(report)).toEqual(untimed(whole));
     expect(report.healing!.curve.map(({ loss }) => loss)).toEqual(
       whole.healing!.curve.map(({ loss }) => loss),
     );

@@ -1,5 +1,5 @@
 // Healing on real WebGPU: a tiny parent that was taught, and a child of it without attention in two of three blocks.
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { childConfig } from '../../src/convert/child-config.ts';
 import { heal } from '../../src/convert/heal.ts';
 import { mixtureOf } from '../../src/convert/windows.ts';
@@ -45,14 +45,14 @@ function windowsFrom(seed: number, count: number): number[][] {
 }
 
 const text = windowsFrom(1, 120);
-const heldOut = windowsFrom(2, 32);
+const heldOut = windowsFrom(2, 16);
 const healingText = { healing: mixtureOf(text), choosing: windowsFrom(4, 8) };
 const streamOf = (windows: number[][], rows: number): BatchStream =>
   new BatchStream(
     (i) => ({ ids: windows[i % windows.length]!, weights: Array.from({ length: LENGTH + 1 }, () => 1) }),
     { rows, length: LENGTH, pad: 0 },
   );
-const schedule = { steps: 120, learningRate: 5e-3, warmUp: 10 };
+const schedule = { steps: 80, learningRate: 5e-3, warmUp: 10 };
 
 async function checkpointOf(spec: ModelSpec, weights: CpuWeights) {
   const tensors = ownTensors(spec).map(({ name, shape }) => {
@@ -90,12 +90,8 @@ describe('healing', () => {
       { weights: initialWeights(parent, 1) },
       { schedule, ...sizes },
     );
-    const stream = streamOf(windowsFrom(3, 400), 16);
-    console.log('made', performance.now());
-    for (let i = 0; i < schedule.steps; i++) {
-      await trainer.train(stream.next());
-      if (i % 10 === 0) console.log(i, performance.now());
-    }
+    const stream = streamOf(windowsFrom(3, 300), 16);
+    for (let i = 0; i < schedule.steps; i++) await trainer.train(stream.next());
     taught = await trainer.weights();
     trainer.dispose();
     // As a conversion with no map fitted would: attention dropped, the second of the pair too.
@@ -105,13 +101,13 @@ describe('healing', () => {
         return [name, taught[name] ?? { shape, data: zeros() }];
       }),
     );
-  }, 200_000);
+  }, 120_000);
 
   it('takes away at least half of the perplexity that the child has over its parent, and trains linear maps too', async () => {
     const lines: string[] = [];
     const [teacher, student] = [await checkpointOf(parent, taught), await checkpointOf(child, pruned)];
     const { weights, healing } = await heal(gpu, teacher, student, healingText, {
-      tokens: 25_000,
+      tokens: 12_000,
       learningRate: 5e-3,
       log: (line) => lines.push(line),
     });
@@ -122,7 +118,7 @@ describe('healing', () => {
     ];
     expect(after - best).toBeLessThan(0.5 * (before - best));
     expect(healing).toMatchObject({ mix: 1, halvings: 0, learningRate: 5e-3 });
-    expect(Math.abs(healing.tokens - 25_000)).toBeLessThan(600);
+    expect(Math.abs(healing.tokens - 12_000)).toBeLessThan(600);
     expect(healing.passes).toBeCloseTo(healing.tokens / (120 * (LENGTH + 1)));
     expect(weights['model.layers.1.linear_attn.weight']!.data.some((value) => value !== 0)).toBe(true);
     expect(lines.at(-1)).toMatch(
@@ -133,16 +129,19 @@ describe('healing', () => {
     expect(curve.at(-1)!.heldOut!).toBeLessThan(curve.find(({ heldOut }) => heldOut)!.heldOut!);
   });
 
-  it.each(['changed', { rank: 4 }] as const)('trains less where it is told to: %j', async (trained) => {
-    const [teacher, student] = [await checkpointOf(parent, taught), await checkpointOf(child, pruned)];
-    const options = { tokens: 12_000, learningRate: 5e-3, trained, hidden: 0.1, mix: 0.9 };
-    const { weights, healing } = await heal(gpu, teacher, student, healingText, options);
-    expect(await perplexityOf(child, weights)).toBeLessThan(0.9 * (await perplexityOf(child, pruned)));
-    expect(healing).toMatchObject({ mix: 0.9, hidden: 0.1, plan: { trained, lowest: 1 } });
-    const embedding = 'model.embed_tokens.weight';
-    expect(weights[embedding]!.data).toEqual(pruned[embedding]!.data);
-    expect(Object.keys(weights).sort()).toEqual(Object.keys(pruned).sort());
-  });
+  it.runIf(inject('full')).each(['changed', { rank: 4 }] as const)(
+    'trains less where it is told to: %j',
+    async (trained) => {
+      const [teacher, student] = [await checkpointOf(parent, taught), await checkpointOf(child, pruned)];
+      const options = { tokens: 12_000, learningRate: 5e-3, trained, hidden: 0.1, mix: 0.9 };
+      const { weights, healing } = await heal(gpu, teacher, student, healingText, options);
+      expect(await perplexityOf(child, weights)).toBeLessThan(0.9 * (await perplexityOf(child, pruned)));
+      expect(healing).toMatchObject({ mix: 0.9, hidden: 0.1, plan: { trained, lowest: 1 } });
+      const embedding = 'model.embed_tokens.weight';
+      expect(weights[embedding]!.data).toEqual(pruned[embedding]!.data);
+      expect(Object.keys(weights).sort()).toEqual(Object.keys(pruned).sort());
+    },
+  );
 
   it('stops when it is told to', async () => {
     const stop = new AbortController();

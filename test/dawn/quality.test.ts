@@ -1,91 +1,108 @@
-// `shishulm quality` as it is built, on a random model of the built-in chat format.
-import { execFile } from 'node:child_process';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { promisify } from 'node:util';
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import { chatAt } from '../../demo/corpus/chats.ts';
-import { WAYS } from '../../src/convert/quality.ts';
-import { specOf } from '../../src/families/index.ts';
-import { Bpe } from '../../src/train/bpe.ts';
-import { textOf } from '../../src/train/chat-format.ts';
-import { writeModelFolder } from '../../src/train/checkpoints.ts';
-import { initialWeights } from '../../src/train/initial.ts';
-import { buildCli } from '../support/built-cli.ts';
+// What a model is worth, and what pairs cost that share an MLP, on real WebGPU against the reference forward.
+import { describe, expect, test } from 'vitest';
+import { pairCosts } from '../../src/convert/pairs.ts';
+import { measureQuality } from '../../src/convert/quality.ts';
+import { averageMlp, type Mlp } from '../../src/convert/share.ts';
+import { planOf } from '../../src/model/spec.ts';
+import { type ReferenceTensor, referenceLogits } from '../reference/forward.ts';
+import { useParents } from '../support/parents.ts';
+import { randomTokens, type TinyModel } from '../support/tiny-models.ts';
 
-let cli: string;
-let folder: string;
-const run = promisify(execFile);
-const quality = (...args: string[]) => run('node', [cli, 'quality', ...args], { env: process.env });
+const { withParent } = useParents();
 
-const texts = Array.from({ length: 300 }, (_, i) => textOf(chatAt(1, i).turns));
-const bpe = Bpe.train(texts, 512);
-const sizes = {
-  hidden_size: 32,
-  intermediate_size: 64,
-  num_hidden_layers: 3,
-  num_attention_heads: 2,
-  num_key_value_heads: 1,
-  vocab_size: 512,
-  max_position_embeddings: 512,
-  tie_word_embeddings: true,
-  bos_token_id: 0,
-  eos_token_id: 3,
-};
-const child = { model_type: 'shishu-llama', num_decoder_front: 1, num_mlp: 2, num_mlp_shared: 1 };
+/** Log-probabilities and the likeliest, by row. */
+function scores({ spec, tensors }: TinyModel, ids: readonly number[]) {
+  const logits = referenceLogits(spec, tensors, ids, planOf(spec));
+  const vocab = spec.vocabSize;
+  return ids.slice(0, -1).map((_, row) => {
+    const of = logits.subarray(row * vocab, (row + 1) * vocab);
+    const sum = of.reduce((total, value) => total + Math.exp(value), 0);
+    return { logprob: of[ids[row + 1]!]! - Math.log(sum), top: of.indexOf(Math.max(...of)) };
+  });
+}
 
-beforeAll(async () => {
-  cli = await buildCli('quality-cli');
-  folder = await mkdtemp(join(tmpdir(), 'quality-'));
-  for (const [name, kind] of [
-    ['parent', { model_type: 'llama' }],
-    ['child', child],
-  ] as const) {
-    const configJson = { ...sizes, ...kind };
-    const weights = initialWeights(specOf(configJson), 1);
-    await writeModelFolder(join(folder, name), { configJson, bpe, weights, training: {} });
-  }
-});
-afterAll(() => rm(folder, { recursive: true }));
+test('text, recall and agreement are those of the reference', () =>
+  withParent('llama', async (parent, model) => {
+    const text = [randomTokens(model.spec, 20, 1), randomTokens(model.spec, 9, 2)];
+    const list = randomTokens(model.spec, 6, 3);
+    const prompt = randomTokens(model.spec, 5, 4);
+    const likeliest = scores(model, [...prompt, 0]).at(-1)!.top;
+    const answers = [
+      { prompt, ids: [likeliest, 7] },
+      { prompt: randomTokens(model.spec, 2000, 5), ids: [1] },
+    ];
+    const recall = [{ ids: [...list, ...list], second: 7 }];
+    const done: number[] = [];
+    const quality = await measureQuality(
+      parent,
+      answers,
+      { heldOut: text, other: [text[1]!], recall },
+      { onProgress: (at, total) => done.push(at, total) },
+    );
+    const mean = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
+    const nats = text.flatMap((ids) => scores(model, ids).map(({ logprob }) => -logprob));
+    expect(quality.heldOut.tokens).toBe(27);
+    expect(quality.heldOut.nats).toBeCloseTo(mean(nats), 5);
+    expect(quality.heldOut.perplexity).toBeCloseTo(Math.exp(mean(nats)), 3);
+    expect(quality.other.nats).toBeCloseTo(mean(nats.slice(19)), 5);
+    const second = scores(model, [...list, ...list]).slice(6);
+    expect(quality.recall!.nats).toBeCloseTo(mean(second.map(({ logprob }) => -logprob)), 5);
+    expect(quality.recall!.accuracy).toBe(mean(second.map(({ top }, i) => Number(top === list[i + 1]))));
+    // The answer that the context has no room for is left out.
+    const answer = scores(model, [...prompt, likeliest, 7]).slice(4);
+    expect(quality.agreement).toMatchObject({ questions: 1, tokens: 2 });
+    expect(quality.agreement!.nats).toBeCloseTo(mean(answer.map(({ logprob }) => -logprob)), 5);
+    expect(quality.agreement!.same).toBe(answer[1]!.top === 7 ? 1 : 0.5);
+    expect(done).toEqual([1, 5, 2, 5, 3, 5, 4, 5, 5, 5]);
+  }));
 
-test('measures every way, asks questions, and says what it found', async () => {
-  const json = join(folder, 'quality.json');
-  const { stdout } = await quality(
-    join(folder, 'parent'),
-    ...['--fractions', '0.67,0.33', '--tokens', '700', '--chats', '1', '--heal', '700'],
-    ...['--scratch', join(folder, 'child'), '--json', json],
+describe('pairs that share an MLP', () => {
+  const windows = (spec: TinyModel['spec']) => [randomTokens(spec, 24, 8), randomTokens(spec, 24, 9)];
+
+  test.each(['llama', 'qwen3', 'llama-untied-bias'] as const)('cost in %s what the reference finds', (name) =>
+    withParent(name, async (parent, model) => {
+      const text = windows(model.spec);
+      const nats = (tensors: ReadonlyMap<string, ReferenceTensor>): number => {
+        const all = text.flatMap((ids) => scores({ ...model, tensors: new Map(tensors) }, ids));
+        return -all.reduce((sum, { logprob }) => sum + logprob, 0) / all.length;
+      };
+      const mlpOf = (layer: number): Mlp => {
+        const { width } = model.spec.blocks[layer]!.feedForward;
+        const at = (of: string) => model.tensors.get(`model.layers.${layer}.${of}`)?.data;
+        return {
+          d: model.spec.hiddenSize,
+          width,
+          norm: at('post_attention_layernorm.weight'),
+          gate: at('mlp.gate_proj.weight')!,
+          up: at('mlp.up_proj.weight')!,
+          down: at('mlp.down_proj.weight')!,
+          gateBias: at('mlp.gate_proj.bias'),
+          upBias: at('mlp.up_proj.bias'),
+          downBias: at('mlp.down_proj.bias'),
+        };
+      };
+      const shared = averageMlp(mlpOf(0), mlpOf(1));
+      const tensors = new Map<string, ReferenceTensor>(model.tensors);
+      const put = (layer: number, of: string, data: Float32Array | undefined): void => {
+        const key = `model.layers.${layer}.${of}`;
+        if (data) tensors.set(key, { shape: model.tensors.get(key)!.shape, data });
+      };
+      for (const layer of [0, 1]) {
+        put(layer, 'post_attention_layernorm.weight', shared.norm);
+        for (const which of ['gate', 'up', 'down'] as const) {
+          put(layer, `mlp.${which}_proj.weight`, shared[which]);
+          put(layer, `mlp.${which}_proj.bias`, shared[`${which}Bias`]);
+        }
+      }
+      const [cost, again] = [
+        await pairCosts(parent, parent, [[0, 1]], text, 'average'),
+        await pairCosts(parent, parent, [[0, 1]], text, 'average'),
+      ];
+      expect(cost).toEqual([
+        { layers: [0, 1], nats: expect.closeTo(nats(tensors) - nats(model.tensors), 4) },
+      ]);
+      // The blocks have their own MLPs again.
+      expect(again[0]!.nats).toBeCloseTo(cost[0]!.nats, 6);
+    }),
   );
-  const found = JSON.parse(await readFile(json, 'utf8'));
-  expect(
-    found.rows.map(({ kept, ways }: { kept: number; ways: object }) => [kept, Object.keys(ways)]),
-  ).toEqual([
-    [2, ['dropped', 'linear', 'healed']],
-    [1, ['dropped', 'linear', 'healed', 'shared', 'sharedHealed', 'scratch']],
-  ]);
-  const [two, one] = found.rows;
-  expect(one.ways.scratch.layers).toEqual([1, 2]);
-  // A random model says each token as soon as any other: healing is what brings it below.
-  for (const { ways } of found.rows)
-    expect(ways.healed.perplexity).toBeLessThan(0.95 * ways.linear.perplexity);
-  expect(two.ways.dropped.answers.questions).toBe(found.parent.answers.questions);
-  expect(found.parent.answers.questions).toBeGreaterThan(9);
-  const rows = stdout.split('\n').filter((line) => /^\| \d of 3/.test(line));
-  expect(rows.length).toBe(2);
-  expect(rows[1]).toContain(one.ways.sharedHealed.perplexity.toFixed(3));
-  for (const name of Object.values(WAYS)) expect(stdout).toContain(`\n${name}: `);
-});
-
-test.each([
-  ['--fractions 0.5,1', /--fractions holds "1"/],
-  ['--heal-lr 0.1', /no meaning without --heal/],
-  ['--tokens 50', /has 50 tokens, .* needs 92/],
-  ['--text FILE --heal 9000', /at most 10/],
-])('%s is refused in one line', async (line, message) => {
-  const file = join(folder, 'text');
-  await writeFile(file, texts.slice(0, 5).join(''));
-  const args = line.replace('FILE', file).split(' ');
-  const failed = await quality(join(folder, 'parent'), ...args).catch((error) => error);
-  expect(failed.code).toBe(1);
-  expect(failed.stderr.trim().split('\n').at(-1)).toMatch(message);
 });

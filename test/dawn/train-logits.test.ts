@@ -1,8 +1,7 @@
-// The trainer's forward (jax) and the engine's (WGSL) on the same stored weights, for a parent and a child.
+// The trainer's forward and the engine's on the same stored weights, for a parent and a child.
 import { mkdtemp, readFile, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import * as jax from '@jax-js/jax';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { toyCorpus } from '../../demo/corpus/chats.ts';
 import { loadModel } from '../../src/engine/engine.ts';
@@ -10,8 +9,9 @@ import { openFolder } from '../../src/formats/node-folder.ts';
 import { Bpe } from '../../src/train/bpe.ts';
 import { readModelFolder } from '../../src/train/checkpoints.ts';
 import { evaluate } from '../../src/train/evaluate.ts';
-import { constantsOf, forward, toDevice } from '../../src/train/jax-model.ts';
 import { train } from '../../src/train/session.ts';
+import { Trainer } from '../../src/train/trainer.ts';
+import { openTestGpu } from '../support/gpu-features.ts';
 
 const sizes = {
   hidden_size: 48,
@@ -36,12 +36,14 @@ const CONFIGS = {
   },
 };
 
+const gpu = await openTestGpu({ profile: 'software' });
+
 let folder: string;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'train-'));
   for (const [name, spec] of Object.entries(CONFIGS))
     await writeFile(join(folder, `${name}.json`), JSON.stringify(spec));
-  await train({
+  await train(gpu, {
     configs: Object.keys(CONFIGS).map((name) => join(folder, `${name}.json`)),
     out: folder,
     schedule: { steps: 60, learningRate: 3e-3, warmUp: 5 },
@@ -57,26 +59,24 @@ beforeAll(async () => {
 });
 
 describe.each(Object.keys(CONFIGS))('a trained %s', (name) => {
-  test('gives the same logits in jax and in the engine', async () => {
+  test('has the same nats for every token in the trainer and in the engine', async () => {
     const path = join(folder, name);
     const { spec, weights } = await readModelFolder(path);
     const bpe = Bpe.fromJson(JSON.parse(await readFile(join(path, 'tokenizer.json'), 'utf8')));
     const ids = bpe.encode('<|begin|><|user|> Tell me a story about a fox called Mia.<|end|><|assistant|>');
-    const expected = (await forward(
-      toDevice(weights, spec),
-      jax.numpy.array(new Int32Array(ids)).reshape([1, ids.length]),
-      constantsOf(spec, ids.length),
-      spec,
-    ).data()) as Float32Array;
     const model = await loadModel(await openFolder(path));
-    const found = await model.logits(ids);
+    const { logprobs } = await model.score(ids);
     await model.dispose();
-    expect(found.length).toBe(expected.length);
-    const spread = expected.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
-    expect(spread).toBeGreaterThan(1);
-    found.forEach((value, i) => {
-      expect(Math.abs(value - expected[i]!) / spread).toBeLessThan(1e-4);
-    });
+    const length = ids.length - 1;
+    const schedule = { steps: 1, learningRate: 1e-3, warmUp: 0 };
+    const trainer = await Trainer.create(gpu, spec, { weights }, { schedule, rows: 1, length });
+    const batch = { rows: 1, length, tokens: Int32Array.from(ids.slice(0, -1)), count: length };
+    for (const at of [0, 3, length - 1]) {
+      const share = Float32Array.from({ length }, (_, i) => (i === at ? 1 : 0));
+      const loss = await trainer.loss({ ...batch, targets: Int32Array.from(ids.slice(1)), weights: share });
+      expect(Math.abs(loss + logprobs[at]!)).toBeLessThan(1e-4 * (1 + loss));
+    }
+    trainer.dispose();
   });
 });
 

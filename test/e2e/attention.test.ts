@@ -39,7 +39,13 @@ const BARE = {
   tie_word_embeddings: true,
 };
 
-const openChat = chatPages();
+const openChats = chatPages();
+/** With the slider in sight. */
+const openChat: typeof openChats = async (...asked) => {
+  const tab = await openChats(...asked);
+  await tab.page.click('#figures-panel summary');
+  return tab;
+};
 let folder: string;
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'attention-'));
@@ -47,8 +53,7 @@ beforeEach(async () => {
 afterEach(() => rm(folder, { recursive: true }));
 
 const openParent = (viewport?: { width: number; height: number }) =>
-  // Alone, it loads by itself.
-  openChat(viewport ? { viewport } : {}, (page) => includeModels(page, 'parent'));
+  openChat(viewport ? { viewport } : {}, (page) => includeModels(page, 'parent'), '#model=parent');
 
 const figures = (page: Page): Promise<string> => page.innerText('#attention-figures');
 const hint = (page: Page): Promise<string> => page.innerText('#attention-hint');
@@ -56,7 +61,7 @@ const kvOf = async (page: Page): Promise<string> => /\S+ \S+(?= KV)/.exec(await 
 const press = (page: Page, key: string): Promise<void> => page.press('#attention-level', key);
 
 async function regenerated(page: Page): Promise<string> {
-  await page.click('text=Regenerate');
+  await page.click('.after >> text=Regenerate');
   await poll(() => page.isVisible('.after')).toBe(true);
   return lastReply(page);
 }

@@ -21,6 +21,7 @@ test.each(inject('full') ? ['', '?profile=gpu'] : [''])(
   'index.html%s: the child, then the parent, answer with the likeliest tokens and with drawn ones',
   async (query) => {
     const { page, problems } = await openChat({}, includeModels, query);
+    await page.click('#included-list button >> text=Child');
     await announced(page).toMatch(/^Child .* is ready\.$/);
     await page.click('#model-panel summary');
     // Unasked it may be f16 already: what is waited for is the second load.
@@ -37,7 +38,7 @@ test.each(inject('full') ? ['', '?profile=gpu'] : [''])(
         await page.fill('#prompt', 'Tell me a story about a fox called Mia.');
         await page.keyboard.press('Enter');
       });
-    const regenerate = (): Promise<string> => answer(page, () => page.click('text=Regenerate'));
+    const regenerate = (): Promise<string> => answer(page, () => page.click('.after >> text=Regenerate'));
     const likeliest = await ask();
     expect(likeliest).toMatch(ENGLISH);
     expect(await regenerate()).toBe(likeliest);

@@ -17,6 +17,8 @@ beforeAll(async () => {
   hub = await startHub({
     'some/tiny': { files },
     'some/gated': { files, gated: true },
+    'some/mamba': { files: { ...files, 'config.json': '{"model_type": "mamba"}' } },
+    'some/empty': { files: { 'README.md': 'Nothing to run.' } },
     'some/gguf': { files: { 'a-Q4.gguf': gguf, 'a-Q8.gguf': gguf } },
   });
 });
@@ -48,9 +50,16 @@ test('the chat page loads a model by its name, and finds it again without the hu
   expect(hub.asked).toEqual([]);
 });
 
-test('the chat page says what a hub refuses, and takes what was copied in a browser', async () => {
+test('the chat page says what a hub refuses, keeps the conversation, and takes what was copied in a browser', async () => {
   const { page } = await openChat({}, undefined, search());
+  const messages = [{ id: 'q', role: 'user', text: 'It stays.' }];
+  const chats = { format: 'shishulm-chats', conversations: [{ id: 'c', title: 'kept', messages }] };
+  const file = { name: 'c.json', mimeType: 'application/json', buffer: Buffer.from(JSON.stringify(chats)) };
+  await page.setInputFiles('#import-input', file);
+  await poll(() => page.locator('.prompt').count()).toBe(1);
   for (const [name, said] of [
+    ['some/mamba', 'mamba'],
+    ['some/empty', 'some/empty'],
     ['some/gated', `Accept it at ${hub.endpoint}/some/gated`],
     ['some/none', `no model ${hub.endpoint}/some/none`],
     ['some/gguf', 'some/gguf/a-Q4.gguf (0.1 MB), some/gguf/a-Q8.gguf (0.1 MB)'],
@@ -58,7 +67,8 @@ test('the chat page says what a hub refuses, and takes what was copied in a brow
     ['some/tiny@v9', 'has no revision "v9"'],
   ] as const) {
     await choose(page, name);
-    await poll(() => page.textContent('.notice')).toContain(said);
+    await poll(() => page.textContent('.notice.error')).toContain(said);
+    expect(await page.innerText('.prompt')).toBe('It stays.');
   }
   await choose(page, 'https://huggingface.co/some/gguf/blob/main/a-Q4.gguf');
   await ready(page, 'a-Q4.gguf');

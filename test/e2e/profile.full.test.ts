@@ -47,13 +47,13 @@ test(
     };
     const drawn = await send('Hello');
     expect(drawn.length).toBeGreaterThan(5);
-    await page.click('text=Regenerate');
+    await page.click('.after >> text=Regenerate');
     await poll(() => page.locator('.after').last().textContent()).toContain('Ended at the limit');
     expect(await lastReply(page)).toBe(drawn);
-    await page.click('#clear');
+    await page.click('#new');
     await set(page, 'temperature', '0');
     const greedy = await send('Hello');
-    await page.click('#clear');
+    await page.click('#new');
     expect(await send('Hello')).toBe(greedy);
     expect(await page.getAttribute('#pages a >> nth=1', 'href')).toBe('./bench.html?profile=gpu');
     expect(await page.locator('.notice').count()).toBe(0);

@@ -66,7 +66,7 @@ async function openBeside(page: Page): Promise<Page> {
   const other = await page.context().newPage();
   await other.route('**/models/models.json', (route) => route.fulfill({ json: [] }));
   await other.goto(`${inject('demoUrl')}index.html`);
-  await other.waitForSelector('#openers > *', { state: 'attached' });
+  await other.waitForSelector('html[data-started]', { state: 'attached' });
   return other;
 }
 

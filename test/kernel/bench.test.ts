@@ -200,7 +200,7 @@ describe('a run', () => {
       [1, 8, 128],
     ]);
     for (const { ms } of result.training) expect(ms.samples.every((sample) => sample > 0)).toBe(true);
-    expect(result.trainingNote).toMatch(/8 rows of 128 tokens.*(wasm|WebGPU)/);
+    expect(result.trainingNote).toContain('8 rows of 128 tokens');
     const seen: BenchProgress[] = [];
     const without = await run(settings, { onProgress: (progress) => seen.push({ ...progress }) });
     expect(seen.at(-1)!.done).toBe(seen.at(-1)!.total);

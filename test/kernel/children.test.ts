@@ -29,10 +29,6 @@ test.each(NAMES)('%s', async (name) => {
       dtype: 'f32',
       kv: 'f32',
     });
-  if ('linear_inputs' in JSON.parse(files['config.json'])) {
-    await expect(load()).rejects.toThrow(/linear map of \d inputs is not run/);
-    return;
-  }
   const model = await load();
   try {
     expect(difference(await model.logits(prompt), logits)).toBeLessThan(TOLERANCE);

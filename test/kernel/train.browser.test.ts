@@ -1,5 +1,5 @@
-// The training module in a page: the same code as in Node, on jax-js's wasm backend.
-import { afterAll, beforeAll, expect, it } from 'vitest';
+// The training module in a page: the same code as in Node.
+import { afterAll, expect, it } from 'vitest';
 import { chatAt, toyCorpus } from '../../demo/corpus/chats.ts';
 import { shapeSpec } from '../../src/bench/models.ts';
 import { BatchStream } from '../../src/train/batches.ts';
@@ -7,8 +7,9 @@ import { Bpe } from '../../src/train/bpe.ts';
 import { chatData } from '../../src/train/chat-corpus.ts';
 import { END } from '../../src/train/chat-format.ts';
 import { initialWeights } from '../../src/train/initial.ts';
-import { JaxTrainer, startJax } from '../../src/train/jax-trainer.ts';
 import { run, type TrainingModel } from '../../src/train/run.ts';
+import { Trainer } from '../../src/train/trainer.ts';
+import { openTestGpu } from '../support/gpu-features.ts';
 
 const sizes = { layers: 2, hidden: 32, ffn: 64, heads: 2, kvHeads: 1, vocab: 320 };
 const parent = shapeSpec(sizes, [2, 0, 0, 0]);
@@ -17,7 +18,6 @@ const STEPS = 30;
 const shape = { rows: 4, length: 64 };
 let models: TrainingModel[];
 
-beforeAll(() => startJax());
 afterAll(() => {
   for (const { trainer } of models) trainer.dispose();
 });
@@ -30,11 +30,17 @@ it('trains parent and child side by side in a page: the loss of both falls', asy
   );
   const bpe = Bpe.train(texts, sizes.vocab);
   const schedule = { steps: STEPS, learningRate: 0.01, warmUp: 5 };
-  models = [parent, child].map((spec, i) => ({
-    name: `${i}`,
-    trainer: new JaxTrainer(spec, { weights: initialWeights(spec, 1) }, { schedule, length: shape.length }),
-    curve: [],
-  }));
+  const gpu = await openTestGpu();
+  models = [];
+  for (const [i, spec] of [parent, child].entries()) {
+    const start = { weights: initialWeights(spec, 1) };
+    const trainer = await Trainer.create(gpu, spec, start, {
+      schedule,
+      rows: shape.rows,
+      length: shape.length,
+    });
+    models.push({ name: `${i}`, trainer, curve: [] });
+  }
   const stream = new BatchStream(chatData(toyCorpus, 1).training(bpe), { ...shape, pad: bpe.id(END) });
   const state = await run(models, { steps: STEPS, stream, every: 10 });
   expect(state.tokens).toBeGreaterThan(STEPS * 200);

@@ -33,7 +33,7 @@ export function chatPages(): Open {
     await prepare(page);
     await page.goto(`${inject('demoUrl')}index.html${search}`);
     // The page listens once it knows which models are included.
-    await page.waitForSelector('#openers > *, #loading:not([hidden])', { state: 'attached' });
+    await page.waitForSelector('html[data-started], body.unsupported', { state: 'attached' });
     return { page, problems };
   };
 }

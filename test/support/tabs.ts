@@ -20,7 +20,7 @@ export function tabs(): (options?: BrowserContextOptions) => Promise<Tab> {
     for (const page of pages.splice(0)) await page.context().close();
   });
   return async (options = {}) => {
-    const page = await (await browser.newContext(options)).newPage();
+    const page = await (await browser.newContext({ serviceWorkers: 'block', ...options })).newPage();
     pages.push(page);
     const problems: string[] = [];
     page.on('pageerror', (error) => problems.push(error.message));

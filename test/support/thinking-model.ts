@@ -47,12 +47,47 @@ const ASK =
 const SAID = ['<|im_start|>', '<think>', ...'Quick brown.', '</think>', '\n', ...'Yes!', '<|im_end|>'];
 
 /** Files of a model that knows no more than which token follows which: it thinks "Quick brown.", and answers "Yes!". */
-export function thinkingModel(): Record<string, string | Uint8Array> {
-  const files = thinkingFiles('qwen', 'token');
+export const thinkingModel = (): Record<string, string | Uint8Array> =>
+  chainModel(thinkingFiles('qwen', 'token'), [SAID], 280, ASK);
+
+/** As ASK, told of tools; where one has answered, the answer begins with another token. */
+const ASK_WITH_TOOLS = ASK.replace(
+  "{{ '<|im_start|>' }}",
+  "{{ '<|endoftext|>' if messages[-1].role == 'tool' else '<|im_start|>' }}",
+).replace(/^/, "{% if tools %}{{ 'tools: <tool_call>' }}{% endif %}");
+
+/**
+ * Files of a model that says these pieces, each of them one token. None may stand there twice.
+ * @param told what it says once a tool has answered
+ */
+export function scriptedModel(
+  pieces: readonly string[],
+  told: readonly string[] = [],
+): Record<string, string | Uint8Array> {
+  const files = byteTokenizerFiles();
+  const tokenizer = JSON.parse(files['tokenizer.json']!);
+  for (const content of [...pieces, ...told]) {
+    const last = tokenizer.added_tokens.at(-1);
+    tokenizer.added_tokens.push({ ...last, id: last.id + 1, content, special: false });
+  }
+  const size = tokenizer.added_tokens.at(-1).id + 1;
+  const chains = [['<|im_start|>', ...pieces, '<|im_end|>']];
+  if (told.length > 0) chains.push(['<|endoftext|>', ...told, '<|im_end|>']);
+  const template = told.length > 0 ? ASK_WITH_TOOLS : ASK;
+  return chainModel({ ...files, 'tokenizer.json': JSON.stringify(tokenizer) }, chains, size, template);
+}
+
+/** Adds to the files of a tokenizer a model in which each text of a chain, tokens all of them, is followed by the next. */
+function chainModel(
+  files: Record<string, string>,
+  chains: readonly (readonly string[])[],
+  size: number,
+  template: string,
+): Record<string, string | Uint8Array> {
   const config = JSON.parse(files['tokenizer_config.json']!);
   const { model, added_tokens: added } = JSON.parse(files['tokenizer.json']!);
-  const size = 280;
-  const spec = { ...ONE_BLOCK, vocab_size: size };
+  const texts = new Set(chains.flat());
+  const spec = { ...ONE_BLOCK, hidden_size: texts.size > 32 ? 64 : 32, vocab_size: size };
   const tiny = randomModel(spec, 3);
   const characters = byteCharacters();
   const idOf = (text: string): number =>
@@ -62,15 +97,17 @@ export function thinkingModel(): Record<string, string | Uint8Array> {
   for (const [name, { data }] of tiny.tensors) if (zeroed.test(name)) data.fill(/norm/.test(name) ? 1 : 0);
   const embedding = tiny.tensors.get('model.embed_tokens.weight')!.data;
   const head = tiny.tensors.get('lm_head.weight')!.data;
-  for (const [i, text] of SAID.entries()) {
+  for (const [i, text] of [...texts].entries()) {
     embedding[idOf(text) * spec.hidden_size + i] = 1;
-    const next = SAID[i + 1];
-    if (next !== undefined) head[idOf(next) * spec.hidden_size + i] = 2;
+    for (const chain of chains) {
+      const next = chain[chain.indexOf(text) + 1];
+      if (chain.includes(text) && next !== undefined) head[idOf(next) * spec.hidden_size + i] = 2;
+    }
   }
   return {
     ...files,
     ...tinyFiles(tiny),
-    'tokenizer_config.json': JSON.stringify({ ...config, chat_template: ASK }),
+    'tokenizer_config.json': JSON.stringify({ ...config, chat_template: template }),
   };
 }
 

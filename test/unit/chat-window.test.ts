@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
+import type { ChatMessage } from '../../demo/chat/conversation.ts';
 import { fitted, streamReply } from '../../demo/chat/reply.ts';
-import type { Exchange } from '../../demo/chat/store.ts';
 import type { GenerateChunk, Message, ModelInfo } from '../../src/engine/types.ts';
 
 /** A model whose tokens are letters. */
@@ -45,22 +45,58 @@ it('a piece may end the reasoning and begin the answer', async () => {
       return { finishReason: 'stop', timings: {} };
     },
   };
-  const shown: string[] = [];
   const nothing = (): void => {};
-  const log = {
-    begin: nothing,
-    end: nothing,
-    think: (text: string) => shown.push(`thinks ${text}`),
-    grow: (text: string) => shown.push(`says ${text}`),
-  };
-  const exchange: Exchange = { mode: 'chat', prompt: '', reply: '' };
+  const reply: ChatMessage = { id: 'r', role: 'assistant', mode: 'chat', text: '', at: 0 };
   const into = {
-    exchange,
-    log,
+    reply,
+    log: { grow: nothing },
     status: { running: nothing, finished: nothing },
     attention: { speed: nothing },
   };
   await streamReply(model as never, [], {}, into as never);
-  expect(exchange).toMatchObject({ reasoning: 'Hm.', reply: 'Yes' });
-  expect(shown).toEqual(['thinks Hm', 'thinks .', 'says Y', 'says es']);
+  expect(reply).toMatchObject({ reasoning: 'Hm.', text: 'Yes', ended: 'stop' });
+});
+
+it('calls of tools are run, and the model is told what came of them', async () => {
+  const rounds = [
+    [
+      'Let me see. ',
+      '<tool_call>\n{"name": "calculator", "arguments": {"expression": "2 * 21"}}\n</tool_call>',
+    ],
+    ['It is 42.'],
+  ];
+  const asked: unknown[] = [];
+  const model = {
+    info: { contextLength: 9 },
+    async *generate(prompt: unknown) {
+      asked.push(prompt);
+      for (const text of rounds.shift()!) yield { text };
+      return { finishReason: 'stop', timings: {} };
+    },
+  };
+  const nothing = (): void => {};
+  const reply: ChatMessage = { id: 'r', role: 'assistant', mode: 'chat', text: '', at: 0 };
+  const into = {
+    reply,
+    log: { grow: nothing },
+    status: { running: nothing, finished: nothing },
+    attention: { speed: nothing },
+  };
+  await streamReply(model as never, [message('user', 'Six by seven?')], { tools: [{}] }, into as never);
+  const call = { name: 'calculator', arguments: '{"expression": "2 * 21"}' };
+  expect(reply).toMatchObject({
+    text: 'It is 42.',
+    calls: [{ said: 'Let me see.', ...call, result: '42' }],
+  });
+  expect(asked[1]).toEqual([
+    message('user', 'Six by seven?'),
+    {
+      role: 'assistant',
+      content: 'Let me see.',
+      tool_calls: [
+        { type: 'function', function: { name: 'calculator', arguments: { expression: '2 * 21' } } },
+      ],
+    },
+    { role: 'tool', name: 'calculator', content: '42' },
+  ]);
 });

@@ -12,6 +12,7 @@ import { type ReferenceTensor, referenceLogits } from '../reference/forward.ts';
 import { CHILD_FIXTURES, childFixture } from '../support/child-fixtures.ts';
 import { difference, familyFixture } from '../support/family-fixtures.ts';
 import { memorySource } from '../support/memory-source.ts';
+import { tinyModel } from '../support/tiny-models.ts';
 
 async function modelOf(files: Record<string, string | Uint8Array<ArrayBuffer>>) {
   const configJson = JSON.parse(files['config.json'] as string);
@@ -76,3 +77,67 @@ async function writtenModel(config: object, tensors: ReturnType<typeof childTens
     'model.safetensors': new Uint8Array(encodeSafetensors(data)),
   });
 }
+
+describe('weights that are not those of the config are refused by name', () => {
+  /** A child of a tiny Qwen3 in memory, its tensors changed. */
+  async function load(
+    change: (tensors: Map<string, { shape: readonly number[]; data: Float32Array }>) => void,
+  ) {
+    const { configJson, tensors } = tinyModel('scattered', 1);
+    const changed = new Map(tensors);
+    change(changed);
+    const all = [...changed].map(([name, { shape, data }]) => ({ name, dtype: 'F32' as const, shape, data }));
+    return modelOf({
+      'config.json': JSON.stringify(configJson),
+      'model.safetensors': new Uint8Array(encodeSafetensors(all)),
+    });
+  }
+  const W = 'model.layers.2.linear_attn.weight';
+
+  test('as they are, they are read', async () => {
+    expect((await load(() => {})).checkpoint.tensors.has(W)).toBe(true);
+  });
+
+  test.each<[string, RegExp, Parameters<typeof load>[0]]>([
+    [
+      'a map that is missing',
+      /lacks .*model\.layers\.2\.linear_attn\.weight/,
+      (tensors) => tensors.delete(W),
+    ],
+    [
+      'a constant that is missing',
+      /lacks .*model\.layers\.5\.linear_attn\.bias/,
+      (tensors) => tensors.delete('model.layers.5.linear_attn.bias'),
+    ],
+    [
+      'a map of another shape',
+      /model\.layers\.2\.linear_attn\.weight.*44/,
+      (tensors) => tensors.set(W, { shape: [44, 88], data: new Float32Array(44 * 88) }),
+    ],
+    [
+      'factors where the map is whole',
+      /model\.layers\.2\.linear_attn\.(up|down)\.weight/,
+      (tensors) => {
+        tensors.set('model.layers.2.linear_attn.down.weight', {
+          shape: [4, 44],
+          data: new Float32Array(176),
+        });
+        tensors.set('model.layers.2.linear_attn.up.weight', { shape: [44, 4], data: new Float32Array(176) });
+      },
+    ],
+    [
+      'attention in a block that has none',
+      /model\.layers\.0\.self_attn\.q_proj\.weight/,
+      (tensors) =>
+        tensors.set('model.layers.0.self_attn.q_proj.weight', {
+          shape: [72, 44],
+          data: new Float32Array(72 * 44),
+        }),
+    ],
+  ])('%s', async (_, message, change) => {
+    await expect(load(change)).rejects.toMatchObject({
+      code: 'bad-checkpoint',
+      message: expect.stringMatching(message),
+    });
+  });
+});

@@ -62,11 +62,11 @@ function disguised(mlp: Mlp, seed: number): Mlp {
   const next = mulberry32(seed);
   const order = Array.from({ length: width }, (_, u) => u).sort(() => next() - 0.5);
   const sign = order.map(() => (next() < 0.5 ? -1 : 1));
-  const norm = mlp.norm.map((value, i) => value * (i % 2 ? 2 : 0.5));
+  const norm = mlp.norm!.map((value, i) => value * (i % 2 ? 2 : 0.5));
   const input = (matrix: Float32Array, signed: boolean): Float32Array =>
     matrix.map((_, at) => {
       const [u, i] = [Math.floor(at / d), at % d];
-      return (matrix[order[u]! * d + i]! * (signed ? sign[u]! : 1) * mlp.norm[i]!) / norm[i]!;
+      return (matrix[order[u]! * d + i]! * (signed ? sign[u]! : 1) * mlp.norm![i]!) / norm[i]!;
     });
   const { gateBias, upBias, downBias } = mlp;
   return {

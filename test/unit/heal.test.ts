@@ -122,8 +122,10 @@ describe('healing is refused before anything is measured', () => {
   });
 
   it('for models that the trainer lacks parts of, and for those too large for it', () => {
-    const biased = specOf({ ...json, model_type: 'qwen2' });
-    expect(() => checkHealing(biased, healingText, { tokens: 1 })).toThrow(/no biases/);
+    const scaled = specOf({ ...json, model_type: 'granite', residual_multiplier: 0.2 });
+    expect(() => checkHealing(scaled, healingText, { tokens: 1 })).toThrow(
+      expect.objectContaining({ code: 'unsupported', message: expect.stringMatching(/no factors beside/) }),
+    );
     const wide = { ...healingText, healing: mixtureOf([Array.from({ length: 600 }, () => 1)]) };
     expect(() => checkHealing(parent, wide, { tokens: 1 })).toThrow(/at most 512 tokens, not 599/);
     expect(() => checkHealing(large, healingText, { tokens: 1, memory: 1e8 })).toThrow(

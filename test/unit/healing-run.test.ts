@@ -130,15 +130,18 @@ describe('a run that is stopped', () => {
       ...run,
       heldOut: [run.stream(undefined).next()],
       store: {
-        ...run.store,
+        ...run.store!,
         async write(kept) {
           steps.push(kept.snapshot.step);
-          await run.store.write(kept);
+          await run.store!.write(kept);
         },
       },
     });
-    expect(steps).toEqual(Array.from({ length: STEPS - 1 }, (_, i) => i + 1));
-    expect((await readHealing(staged))!.snapshot.step).toBe(STEPS - 1);
+    expect(steps).toEqual(Array.from({ length: STEPS }, (_, i) => i + 1));
+    expect((await readHealing(staged))!.snapshot.step).toBe(STEPS);
+    // What comes behind a run may fail: it is not done again.
+    const { weights } = await runHealing({ ...run, begin: () => Promise.reject(new Error('again')) });
+    expect(weights).toEqual((await readHealing(staged))!.snapshot.weights);
     expect(state.curve.map(({ step }) => step)).toEqual(Array.from({ length: STEPS }, (_, i) => i + 1));
     const measured = state.curve.filter(({ heldOut }) => heldOut !== undefined);
     expect(measured.length).toBeGreaterThanOrEqual(STEPS / 2);
@@ -193,10 +196,10 @@ describe('a loss that is not finite', () => {
       ...run,
       heldOut: [stream.next()],
       store: {
-        ...run.store,
+        ...run.store!,
         async write(checkpoint) {
           kept.push(checkpoint.snapshot.step);
-          await run.store.write(checkpoint);
+          await run.store!.write(checkpoint);
         },
       },
     });
@@ -228,10 +231,10 @@ it('a checkpoint that cannot be written ends the run, and the one before is whol
   const full: HealingRun = {
     ...run,
     store: {
-      ...run.store,
+      ...run.store!,
       async write(kept) {
         if (++writes === 4) throw new ShishuError('io', 'ENOSPC');
-        await run.store.write(kept);
+        await run.store!.write(kept);
       },
     },
   };

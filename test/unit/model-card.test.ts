@@ -27,8 +27,10 @@ const report: ConvertReport = {
   front: 1,
   mlpOnly: 2,
   end: 1,
+  parent: 'owner/parent',
   sharedPairs: 1,
   share: 'average',
+  pairs: [{ layers: [1, 2], nats: 0.136 }],
   layers: [1, 2],
   choice: undefined,
   r2: [

@@ -30,7 +30,7 @@ describe('the embedded models', () => {
     for (const { id, url, description, openers } of list) {
       expect(url).toBe(`${id}/`);
       expect(description).toMatch(/small|limited/);
-      expect(openers.length).toBeGreaterThan(3);
+      expect(openers).toHaveLength(3);
     }
   });
 

@@ -4,6 +4,7 @@ import { ATTENTION_KEYS, ATTENTION_QUERIES, TRAIN_ATTENTION } from './attention.
 import { COLUMN_SUMS } from './columns.ts';
 import { ADD_INTO, SCALE } from './elements.ts';
 import { GATHER, SCATTER } from './embed.ts';
+import { INPUTS_BACKWARD, TRAIN_INPUTS } from './inputs.ts';
 import { HIDDEN_LOSS, ROW_LOSS } from './loss.ts';
 import { TRAIN_MATMUL } from './matmul.ts';
 import { NORM_BACKWARD, TRAIN_NORM } from './norm.ts';
@@ -31,4 +32,6 @@ export const TRAIN_KERNELS: readonly Kernel[] = [
   ATTENTION_KEYS,
   GATHER,
   SCATTER,
+  TRAIN_INPUTS,
+  INPUTS_BACKWARD,
 ];

@@ -1,0 +1,25 @@
+import { showNote } from './chat/notices.ts';
+import { text } from './text/index.ts';
+
+/** Lets the browser keep the pages for visits without a network. The development server serves its own. */
+export async function keepPages(): Promise<void> {
+  if (!import.meta.env.PROD || !('serviceWorker' in navigator)) return;
+  const { serviceWorker } = navigator;
+  // Where it is refused, as in some private windows, the pages work with a network alone.
+  const registration = await serviceWorker.register('./service-worker.js').catch(() => undefined);
+  if (!registration) return;
+  const offer = (): void => {
+    const { waiting } = registration;
+    if (!waiting || !serviceWorker.controller) return;
+    const run = (): void => {
+      serviceWorker.addEventListener('controllerchange', () => location.reload(), { once: true });
+      waiting.postMessage('take-over');
+    };
+    showNote(text.newVersion, { label: text.useNow, run });
+  };
+  offer();
+  registration.addEventListener('updatefound', () => {
+    const { installing } = registration;
+    installing?.addEventListener('statechange', () => installing.state === 'installed' && offer());
+  });
+}
