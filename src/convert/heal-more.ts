@@ -5,15 +5,18 @@ import { isObject, type Json, readJson, readOptionalJson } from '../formats/json
 import type { Source } from '../formats/source.ts';
 import type { ModelSpec } from '../model/spec.ts';
 import { hashOf } from '../train/random.ts';
+import { parentAnswers } from './answers.ts';
 import { perplexity } from './calibrate.ts';
 import { healIdentity, textHash } from './convert.ts';
 import type { OnEvent } from './events.ts';
 import { checkHealing, type HealOptions, planHealing } from './heal-plan.ts';
 import type { Log } from './healing-run.ts';
 import { freshOf } from './mixture.ts';
+import { CARD_FILE, modelCard, parentFacts } from './model-card.ts';
 import { type OnGpu, type OpenOptions, withOnGpu } from './on-gpu.ts';
 import { Progress } from './progress.ts';
-import { type HealingReport, REPORT_FILE } from './report.ts';
+import { measureQuality, qualityText, qualityTexts } from './quality.ts';
+import { type ConvertReport, type HealingReport, REPORT_FILE } from './report.ts';
 import { type Stage, type Staged, WORK_FILES } from './staged.ts';
 import type { Windows } from './windows.ts';
 import { healWritten } from './write-child.ts';
@@ -118,12 +121,10 @@ export async function healMore(
       await copyFiles(child, staged, signal);
       return true;
     });
-    const measured = (when: string): Promise<number> =>
-      progress.stage(`perplexity ${when}`, () =>
-        withOnGpu(staged.source, gpuOptions, (model) => perplexity(model, windows.test, signal)),
-      );
     onEvent({ kind: 'stage', stage: 'written' });
-    const before = await measured('before');
+    const before = await progress.stage('perplexity before', () =>
+      withOnGpu(staged.source, gpuOptions, (model) => perplexity(model, windows.test, signal)),
+    );
     log(`before: perplexity ${before.toFixed(3)}`);
     onEvent({ kind: 'stage', stage: 'healing' });
     const plan = await progress.stage('healing', async () => planHealing(parent.spec, spec, windows, heal));
@@ -140,14 +141,30 @@ export async function healMore(
       }),
     );
     onEvent({ kind: 'curve', curve: healing.curve, steps: plan.steps });
-    const after = await measured('after');
-    log(`healed: perplexity ${after.toFixed(3)}`);
+    const answers = await progress.stage('answers', () => parentAnswers(parent, { log, signal }));
+    const quality = await progress.stage('quality after', () =>
+      withOnGpu(staged.source, gpuOptions, (model) =>
+        measureQuality(model, answers, qualityTexts(parent, windows), { signal }),
+      ),
+    );
+    const after = quality.heldOut.perplexity;
+    log(`healed further: ${qualityText(quality)}`);
     const done: HealingReport = {
       ...healing,
       perplexity: { before, after },
       earlier: earlierOf(report?.healing),
     };
-    await staged.write(REPORT_FILE, `${JSON.stringify({ ...report, healing: done }, null, 2)}\n`);
+    const whole = { ...report, healing: done } as unknown as ConvertReport;
+    // One that was written by hand, or elsewhere, has none.
+    const last = whole.steps?.at(-1);
+    if (last) {
+      const step = { ...last, step: 'healed further', perplexity: after, quality };
+      whole.steps = [...whole.steps, step];
+      onEvent({ kind: 'step', step });
+      const facts = await parentFacts(parent.source);
+      await staged.write(CARD_FILE, modelCard(whole, facts, String(config.model_type)));
+    }
+    await staged.write(REPORT_FILE, `${JSON.stringify(whole, null, 2)}\n`);
     return done;
   }
 }

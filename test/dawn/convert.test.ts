@@ -424,7 +424,10 @@ describe('converting', () => {
     expect(healing.tokens).toBeGreaterThan(1000);
     const report = JSON.parse(await readFile(join(out, 'report.json'), 'utf8'));
     const before = JSON.parse(await readFile(join(folder, 'healed', 'report.json'), 'utf8'));
-    expect(report).toEqual({ ...before, healing });
+    const { steps } = report;
+    expect(report).toEqual({ ...before, healing, steps: [...before.steps, steps.at(-1)] });
+    expect(steps.at(-1)).toMatchObject({ step: 'healed further', perplexity: healing.perplexity.after });
+    expect(await readFile(join(out, 'README.md'), 'utf8')).toContain('healed further');
     expect(healing.earlier).toEqual([before.healing]);
     expect((await readdir(out)).sort()).toEqual((await readdir(join(folder, 'healed'))).sort());
     const other = memorySource(parentFiles(tinyModel('llama-untied-bias', 7)));
