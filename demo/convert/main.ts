@@ -245,7 +245,7 @@ class Page {
         const kept = keepable(source);
         await keepBegun({ request, ...(kept && { source: kept }), begun: Date.now() });
         // Else a browser that needs room may remove what was made.
-        await navigator.storage?.persist?.().catch(() => false);
+        void navigator.storage?.persist?.().catch(() => false);
         this.#writing = name;
         await this.#list();
         const work = request.more === undefined ? known.work : furtherWork(known);

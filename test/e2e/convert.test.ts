@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { BrowserContextOptions, Page } from 'playwright';
+import type { Page } from 'playwright';
 import { afterAll, beforeAll, expect, inject, test } from 'vitest';
 import type { ConvertReport } from '../../src/convert/report.ts';
 import { charTokenizerFiles } from '../support/char-tokenizer.ts';
@@ -22,8 +22,9 @@ beforeAll(async () => {
 });
 afterAll(() => hub.close());
 
-async function open(width = 1200, options: BrowserContextOptions = {}): Promise<void> {
-  ({ page, problems } = await openTab({ viewport: { width, height: 800 }, ...options }));
+async function open(width = 1200, script: () => void = () => {}): Promise<void> {
+  ({ page, problems } = await openTab({ viewport: { width, height: 800 } }));
+  await page.addInitScript(script);
   await page.goto(new URL(`convert.html?hub=${hub.endpoint}`, inject('demoUrl')).href);
 }
 
@@ -89,7 +90,7 @@ test.runIf(withParent)(
     await page.fill('[name=tokens]', '320');
     await more();
     await page.fill('[name=window]', '64');
-    await forecast().toMatch(/^8 blocks, .* million parameters in F32, 4 lose .* Memory: .* Time: about/);
+    await forecast().toMatch(/^8 blocks, .* million parameters in F\d+, 4 lose .* Memory: .* Time: about/);
     await page.click('#analyse');
     await analysed();
     // The software adapter of the tests has timestamp-query.
@@ -168,11 +169,12 @@ test(
     await listening();
     await page.fill('[name=parent]', 'some/tiny');
     await page.dispatchEvent('[name=parent]', 'change');
-    await dropText(letters(600));
-    await page.fill('[name=heal]', '3000');
+    await dropText(letters(1500));
+    await page.fill('[name=heal]', '10000');
     await more();
     await page.fill('[name=window]', '24');
     await page.fill('[name=memoryLimit]', '0.001');
+    await page.press('[name=memoryLimit]', 'Tab');
     await forecast().toMatch(/Healing takes .* GB of GPU memory, of 0.00 GB that it may/);
     await page.fill('[name=memoryLimit]', '1');
     await page.fill('[name=healRate]', '2');
@@ -182,7 +184,7 @@ test(
     await page.fill('[name=checkpoints]', '0');
     await page.fill('[name=name]', 'tried');
     await page.press('[name=name]', 'Enter');
-    await line().toMatch(/^healing: step [3-9]\d* of \d+, loss [\d.]+/);
+    await line().toMatch(/^healing: step (?:[3-9]|\d\d) of \d+, loss [\d.]+/);
     expect(await page.isVisible('#settings')).toBe(false);
     expect(await page.textContent('#time-left')).toMatch(/^\d+:\d\d so far, about .* left in all$/);
     expect(await page.locator('.stages .done').count()).toBeGreaterThanOrEqual(5);
@@ -219,18 +221,18 @@ test(
     expect(after).toBeLessThan(0.95 * before!);
     expect(await wide()).toBeLessThanOrEqual(380);
 
-    await page.fill('#side-by-side [name=prompt]', 'AB<b>C');
+    await page.fill('#side-by-side [name=prompt]', 'AB<I>C');
     await page.click('#ask-both');
     await expect.poll(() => page.textContent('#announce'), { timeout: LONG }).toBe('Both have answered.');
     expect(await page.locator('.said').allTextContents()).not.toContain('…');
-    expect(await page.locator('.panes b').count()).toBe(0);
+    expect(await page.locator('.panes i').count()).toBe(0);
 
     await page.fill('[name=more]', '400');
     await page.press('[name=more]', 'Enter');
     await expect.poll(() => page.textContent('#announce'), { timeout: LONG }).toBe('tried-more is made.');
-    expect(await page.locator('#result .hint').allTextContents()).toEqual(
-      expect.arrayContaining([expect.stringMatching(/^healed: .* (?:300\d|29\d\d|30\d\d) tokens/)]),
-    );
+    const healings = page.locator('#result .hint', { hasText: /^healed: perplexity/ });
+    expect(await healings.count()).toBe(2);
+    expect(await table.locator('tbody th').last().textContent()).toBe('healed further');
     const downloads: string[] = [];
     let report: ConvertReport | undefined;
     page.on('download', async (file) => {
@@ -251,9 +253,11 @@ test(
 );
 
 test('a phone is told why not', async () => {
-  await open(360, {
-    userAgent: 'Mozilla/5.0 (Linux; Android 15; Pixel 9) Chrome/140.0 Mobile Safari/537.36',
-  });
+  await open(360, () =>
+    Object.defineProperty(navigator, 'userAgent', {
+      get: () => 'Mozilla/5.0 (Linux; Android 15; Pixel 9) Mobile',
+    }),
+  );
   await expect.poll(() => page.textContent('#welcome')).toContain('Not on a phone');
   expect(await page.isVisible('#settings')).toBe(false);
 });
