@@ -31,8 +31,28 @@ export function forecastText(known: Forecast, { perSecond, measured }: DeviceSpe
   ].join('');
 }
 
-/** Why a browser has no room for a conversion; undefined where nothing is known to speak against it. */
-export function whyNoRoom(known: Forecast, free: number | undefined): ShishuError | undefined {
+/**
+ * Why a device has no room for a conversion; undefined where nothing is known to speak against it.
+ * @param memory most bytes that a model may take here, where there is reason for a limit
+ * @param free bytes of storage
+ */
+export function whyNoRoom(
+  known: Forecast,
+  memory: number | undefined,
+  free: number | undefined,
+): ShishuError | undefined {
+  const { gpuBytes, plan } = known;
+  if (memory !== undefined && gpuBytes > memory)
+    return new ShishuError(
+      'does-not-fit',
+      `This conversion takes about ${bytes(gpuBytes)} of memory, of ${bytes(memory)} that it may on this device.`,
+      {
+        details: { bytes: gpuBytes, limit: memory },
+        mend: plan
+          ? 'Heal less of it (changed blocks, or LoRA), do without healing, or choose a smaller parent.'
+          : 'Choose a smaller parent, or a computer with more memory.',
+      },
+    );
   const needed = diskOf(known);
   if (free === undefined || needed <= free) return undefined;
   return new ShishuError(

@@ -7,7 +7,7 @@ import type { SourceLike } from '../../src/formats/open-source.ts';
 import type { ProfileOption } from '../../src/gpu/profile.ts';
 import { announce, byId, el } from '../chat/dom.ts';
 import { attempt, showError, showNote } from '../chat/notices.ts';
-import { isPhone, keepAwake } from '../chat/phone.ts';
+import { isPhone, keepAwake, memoryLimit } from '../chat/phone.ts';
 import { includedModels, type ModelChoice } from '../chat/picker.ts';
 import { showNoWebGpu, whyNoWebGpu } from '../chat/support.ts';
 import { unmarkFields } from '../fields.ts';
@@ -239,7 +239,7 @@ class Page {
           navigator.storage?.estimate?.(),
         ]);
         const free = storage?.quota === undefined ? undefined : storage.quota - (storage.usage ?? 0);
-        const refusal = (await isKept(name)) ? undefined : whyNoRoom(known, free);
+        const refusal = (await isKept(name)) ? undefined : whyNoRoom(known, memoryLimit(), free);
         if (refusal) throw refusal;
         this.#sources.set(name, source);
         const kept = keepable(source);

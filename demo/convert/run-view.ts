@@ -155,7 +155,8 @@ export class RunView {
     for (const [name, other] of this.#items) {
       if (name === step) before = false;
       other.className = name === step ? 'now' : before ? 'done' : '';
-      other.toggleAttribute('aria-current', name === step);
+      if (name === step) other.setAttribute('aria-current', 'step');
+      else other.removeAttribute('aria-current');
     }
   }
 
