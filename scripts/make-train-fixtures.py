@@ -125,7 +125,7 @@ class Model:
             name = f"model.layers.{layer}"
             if self.types[layer] == "full_attention":
                 x = x + self.attention(self.norm(x, f"{name}.input_layernorm"), f"{name}.self_attn")
-            if self.types[layer] in ("linear_map", "linear"):
+            if self.types[layer] == "linear":
                 z, rank = self.norm(x, None), config.get("linear_rank")
                 inputs = config.get("linear_inputs") or 1
                 z = torch.cat([torch.nn.functional.pad(z, (0, 0, back, 0))[:, : z.shape[1]] for back in range(inputs)], -1)
@@ -156,8 +156,16 @@ SIZES = {
     "tie_word_embeddings": True,
 }
 PARENT = {**SIZES, "model_type": "llama", "num_hidden_layers": 4}
-CHILD = {**SIZES, "model_type": "shishu-llama", "num_hidden_layers": 4}
-LISTED = {**CHILD, "layer_types": ["full_attention", "linear_map", "full_attention", "mlp_only"]}
+LISTED = {
+    **SIZES,
+    "model_type": "shishu",
+    # Of which all blocks attend.
+    "parent_model_type": "shishu-llama",
+    "num_hidden_layers": 4,
+    "num_decoder_front": 4,
+    "num_mlp": 0,
+    "layer_types": ["full_attention", "linear", "full_attention", "mlp"],
+}
 CASES = {
     "plain": {"config": {**PARENT, "num_hidden_layers": 2, "tie_word_embeddings": False}, "steps": 50},
     "distilled": {

@@ -1,3 +1,8 @@
+import { createReadStream } from 'node:fs';
+import { readdir } from 'node:fs/promises';
+import { join, relative } from 'node:path';
+import { throwIfAborted } from '../errors.ts';
+import { openFolder } from '../formats/node-folder.ts';
 import type { Source } from '../formats/source.ts';
 import { refuseExisting, stageFolder } from './folder.ts';
 import { healMore } from './heal-more.ts';
@@ -6,14 +11,28 @@ import type { Log } from './healing-run.ts';
 import { type MergeOptions, type OnGpu, type OpenOptions, withOnGpu } from './on-gpu.ts';
 import type { Progress } from './progress.ts';
 import type { HealingReport } from './report.ts';
+import { type Staged, WORK_FILES } from './staged.ts';
 import { sampleStore, type TextOptions, textWindows } from './text.ts';
 import type { Windows } from './windows.ts';
 
 export interface HealFolderOptions extends MergeOptions, Omit<TextOptions, 'healTokens' | 'kept'> {
   heal: HealOptions;
+  /** As of a conversion. */
+  questions?: number | undefined;
   /** Replace a folder that exists. */
   force?: boolean;
   log?: Log;
+}
+
+/** Copies a folder's files, but for those of work that is under way. */
+async function copyFiles(from: string, staged: Staged, signal: AbortSignal | undefined): Promise<void> {
+  const entries = await readdir(from, { recursive: true, withFileTypes: true });
+  for (const entry of entries.filter((entry) => entry.isFile())) {
+    throwIfAborted(signal);
+    const path = join(entry.parentPath, entry.name);
+    const file = relative(from, path);
+    if (!WORK_FILES.includes(file)) await staged.write(file, createReadStream(path));
+  }
 }
 
 /**
@@ -23,10 +42,10 @@ export interface HealFolderOptions extends MergeOptions, Omit<TextOptions, 'heal
  * @throws ShishuError as `convert`; `bad-argument` for a parent that is not the child's
  */
 export async function healFolder(
-  child: Source,
+  folder: string,
   parentSource: Source,
   out: string,
-  { force = false, adapter, heal, log = () => {}, signal, ...text }: HealFolderOptions,
+  { force = false, adapter, heal, questions, log = () => {}, signal, ...text }: HealFolderOptions,
   gpuOptions: OpenOptions = {},
 ): Promise<HealingReport> {
   await refuseExisting(out, force);
@@ -38,13 +57,14 @@ export async function healFolder(
       });
       return textWindows(parent, { ...text, signal, healTokens, kept }, log);
     };
+  const child = await openFolder(folder);
   return withOnGpu(parentSource, { ...gpuOptions, adapter, signal }, (parent) =>
     healMore(
       parent,
       child,
       windows(parent),
       () => stageFolder(out, { force }),
-      { heal, log, signal },
+      { heal, questions, log, signal, copy: (staged) => copyFiles(folder, staged, signal) },
       gpuOptions,
     ),
   );

@@ -1,28 +1,35 @@
 // Goes on healing a child, wherever its folder is to be.
+
+import { storedDtype } from '../engine/engine.ts';
 import { ShishuError, throwIfAborted } from '../errors.ts';
 import { specOf } from '../families/index.ts';
+import { openCheckpoint } from '../formats/checkpoint.ts';
 import { isObject, type Json, readJson, readOptionalJson } from '../formats/json.ts';
 import type { Source } from '../formats/source.ts';
-import type { ModelSpec } from '../model/spec.ts';
+import { type ModelSpec, tensorsOf } from '../model/spec.ts';
 import { hashOf } from '../train/random.ts';
 import { parentAnswers } from './answers.ts';
-import { perplexity } from './calibrate.ts';
 import { healIdentity, textHash } from './convert.ts';
 import type { OnEvent } from './events.ts';
 import { checkHealing, type HealOptions, planHealing } from './heal-plan.ts';
 import type { Log } from './healing-run.ts';
 import { freshOf } from './mixture.ts';
 import { CARD_FILE, modelCard, parentFacts } from './model-card.ts';
-import { type OnGpu, type OpenOptions, withOnGpu } from './on-gpu.ts';
+import { bytesOf, type OnGpu, type OpenOptions, withOnGpu } from './on-gpu.ts';
 import { Progress } from './progress.ts';
-import { measureQuality, qualityText, qualityTexts } from './quality.ts';
+import { measureQuality, type Quality, qualityText, qualityTexts } from './quality.ts';
 import { type ConvertReport, type HealingReport, REPORT_FILE } from './report.ts';
 import { type Stage, type Staged, WORK_FILES } from './staged.ts';
+import { modelSize, type StageReport } from './stages.ts';
 import type { Windows } from './windows.ts';
 import { healWritten } from './write-child.ts';
 
 export interface HealMoreOptions {
   heal: HealOptions;
+  /** Ask only so many of the questions whose answers are compared (default all). */
+  questions?: number | undefined;
+  /** Copies the child's files (default: those at the top of its folder). */
+  copy?: ((staged: Staged) => Promise<void>) | undefined;
   log?: Log | undefined;
   onEvent?: OnEvent | undefined;
   signal?: AbortSignal | undefined;
@@ -86,7 +93,7 @@ export async function healMore(
   child: Source,
   text: (progress: Progress, healTokens: number) => Promise<Windows>,
   stage: Stage,
-  { heal, log = () => {}, onEvent = () => {}, signal }: HealMoreOptions,
+  { heal, questions, copy, log = () => {}, onEvent = () => {}, signal }: HealMoreOptions,
   gpuOptions: OpenOptions = {},
 ): Promise<HealingReport> {
   const config = await readJson(child, 'config.json', { code: 'bad-config' }, signal);
@@ -118,14 +125,20 @@ export async function healMore(
     checkHealing(parent.spec, windows, heal);
     progress.check({ text: textHash(windows) });
     await progress.stage('copied', async () => {
-      await copyFiles(child, staged, signal);
+      await (copy ? copy(staged) : copyFiles(child, staged, signal));
       return true;
     });
     onEvent({ kind: 'stage', stage: 'written' });
-    const before = await progress.stage('perplexity before', () =>
-      withOnGpu(staged.source, gpuOptions, (model) => perplexity(model, windows.test, signal)),
-    );
-    log(`before: perplexity ${before.toFixed(3)}`);
+    const texts = qualityTexts(parent, windows);
+    const answers = await progress.stage('answers', () => parentAnswers(parent, { questions, log, signal }));
+    const measured = async (when: string): Promise<Quality> => {
+      const quality = await progress.stage(`quality ${when}`, () =>
+        withOnGpu(staged.source, gpuOptions, (model) => measureQuality(model, answers, texts, { signal })),
+      );
+      log(`${when}: ${qualityText(quality)}`);
+      return quality;
+    };
+    const before = await measured('before');
     onEvent({ kind: 'stage', stage: 'healing' });
     const plan = await progress.stage('healing', async () => planHealing(parent.spec, spec, windows, heal));
     const healing = await progress.stage('healed', () =>
@@ -141,32 +154,40 @@ export async function healMore(
       }),
     );
     onEvent({ kind: 'curve', curve: healing.curve, steps: plan.steps });
-    const answers = await progress.stage('answers', () => parentAnswers(parent, { log, signal }));
-    const quality = await progress.stage('quality after', () =>
-      withOnGpu(staged.source, gpuOptions, (model) =>
-        measureQuality(model, answers, qualityTexts(parent, windows), { signal }),
-      ),
-    );
-    const after = quality.heldOut.perplexity;
-    log(`healed further: ${qualityText(quality)}`);
+    const after = await measured('healed on');
     const done: HealingReport = {
       ...healing,
-      perplexity: { before, after },
+      perplexity: { before: before.heldOut.perplexity, after: after.heldOut.perplexity },
       earlier: earlierOf(report?.healing),
     };
-    const whole = { ...report, healing: done } as unknown as ConvertReport;
-    // One that was written by hand, or elsewhere, has none.
-    const last = whole.steps?.at(-1);
-    if (last) {
-      const step = { ...last, step: 'healed further', perplexity: after, quality };
-      whole.steps = [...whole.steps, step];
-      onEvent({ kind: 'step', step });
-      const facts = await parentFacts(parent.source);
-      await staged.write(CARD_FILE, modelCard(whole, facts, String(config.model_type)));
-    }
-    await staged.write(REPORT_FILE, `${JSON.stringify(whole, null, 2)}\n`);
+    const step = await writeReport(staged, parent, { ...report, healing: done }, after);
+    if (step) onEvent({ kind: 'step', step });
     return done;
   }
+}
+
+/** The report with what the child is worth now, and the card where it is a whole report. */
+async function writeReport(
+  staged: Staged,
+  parent: OnGpu,
+  report: Json,
+  quality: Quality,
+): Promise<StageReport | undefined> {
+  const config = await readJson(staged.source, 'config.json', { code: 'bad-config' });
+  const spec = specOf(config);
+  let step: StageReport | undefined;
+  if (Array.isArray(report.steps)) {
+    const checkpoint = await openCheckpoint(staged.source, tensorsOf(spec));
+    const { perplexity } = quality.heldOut;
+    const size = modelSize(spec, bytesOf(storedDtype(checkpoint, spec)));
+    step = { step: 'healed on', perplexity, quality, ...size };
+    report.steps = [...report.steps, step as unknown as Json];
+    const facts = await parentFacts(parent.source);
+    const card = modelCard(report as unknown as ConvertReport, facts, String(config.model_type));
+    await staged.write(CARD_FILE, card);
+  }
+  await staged.write(REPORT_FILE, `${JSON.stringify(report, null, 2)}\n`);
+  return step;
 }
 
 /** The healings before, the latest first. */

@@ -8,11 +8,11 @@ import type { Start } from '../train/trainer.ts';
 import { type CpuWeights, readWeights } from '../train/weights.ts';
 import {
   checkHealing,
-  gigabytes,
   type HealingText,
   type HealOptions,
   type HealPlan,
   lessMemoryText,
+  memoryText,
   planHealing,
   trainedText,
 } from './heal-plan.ts';
@@ -111,7 +111,7 @@ export async function heal(
   const { steps, rows, length, accumulate, trained, lowest } = plan;
   log(
     `healing: ${steps} steps of ${rows * accumulate} windows of ${length} tokens, ${rows} at once; trained: ${trainedText(trained)}, ` +
-      `in ${gigabytes(plan.bytes)} of GPU memory`,
+      `in ${memoryText(plan.bytes)} of GPU memory`,
     0,
     steps,
   );
@@ -127,7 +127,7 @@ export async function heal(
       return await Trainer.create(gpu, spec, start, { schedule, ...sizes, teacher });
     } catch (cause) {
       if (!(cause instanceof ShishuError) || !/^(out-of-memory|does-not-fit)$/.test(cause.code)) throw cause;
-      throw new ShishuError(cause.code, `Healing found no ${gigabytes(plan.bytes)} of memory on the GPU.`, {
+      throw new ShishuError(cause.code, `Healing found no ${memoryText(plan.bytes)} of memory on the GPU.`, {
         details: { ...cause.details, bytes: plan.bytes },
         mend: lessMemoryText(parent.spec, child.spec, text, options, plan),
         cause,

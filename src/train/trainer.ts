@@ -13,7 +13,7 @@ import { type Plan, planOf } from './plan.ts';
 import { mergedWeights, startingProducts } from './products.ts';
 import { Program } from './program.ts';
 import { recordEvaluation, recordTraining, type TrainingBuffers } from './record.ts';
-import { type Room, ropeKey } from './room.ts';
+import { type InnerRoom, type Room, ropeKey } from './room.ts';
 import { checkTrainable } from './trainable.ts';
 import { productNames, type Trained } from './trained.ts';
 import type { CpuWeights } from './weights.ts';
@@ -52,6 +52,8 @@ export interface TrainerOptions {
   teacher?: Teacher | undefined;
   /** Default `all`. */
   trained?: Trained | undefined;
+  /** Most bytes of blocks' inner values that are kept for the backward (default 256 MiB); others are computed anew. */
+  keep?: number | undefined;
   /** The lowest block that may change: those below and the embedding stay. Without it, everything may. */
   lowest?: number | undefined;
 }
@@ -119,7 +121,8 @@ function allocate(ledger: Ledger, plan: Plan, specs: readonly ModelSpec[]): Trai
   }
   return {
     ropes,
-    room: made(plan.room) as Room,
+    room: { ...made(plan.room.passing), ...made(plan.room.inner) } as Room,
+    kept: Array.from({ length: plan.keeping }, () => made(plan.room.inner) as InnerRoom),
     others: made(plan.others) as TrainingBuffers['others'],
     inputs: Array.from({ length: plan.inputs.count }, (_, i) =>
       ledger.storage(`input ${plan.set.lowest + i}`, 4 * plan.inputs.size, 'scratch'),

@@ -124,6 +124,9 @@ describe('text that the model samples', () => {
     }));
 });
 
+/** A report's stages without their times. */
+const untimed = ({ steps }: ConvertReport) => steps.map(({ decode: _, ...stage }) => stage);
+
 describe('converting', () => {
   let folder: string;
   const text = textOf(480);
@@ -220,7 +223,7 @@ describe('converting', () => {
     expect(again.choice!.chosen).toEqual(choice.chosen);
     expect(again.choice!.order).toEqual(choice.order);
     expect(again.choice!.passes).toBeLessThan(0.7 * choice.passes);
-    expect(again.steps).toEqual(whole.steps);
+    expect(untimed(again)).toEqual(untimed(whole));
     for (const out of ['chosen', 'again']) await rm(join(folder, out), { recursive: true });
   });
 
@@ -288,8 +291,9 @@ describe('converting', () => {
     expect(dropped!.quality.agreement!.same).toBeLessThan(1);
     expect(dropped!.quality.agreement!.nats).toBeGreaterThan(parent!.quality.agreement!.nats);
     for (const { quality, decode } of report.steps) {
-      expect(quality.other.tokens).toBeGreaterThan(1000);
-      expect(quality.recall!.tokens).toBeGreaterThan(0);
+      expect(quality.other.tokens).toBeGreaterThan(100);
+      // The vocabulary has no small letters.
+      expect(quality.recall).toBeUndefined();
       expect(decode!.median).toBeGreaterThan(0);
     }
     const size = 40 * 40 + 40;
@@ -416,8 +420,14 @@ describe('converting', () => {
 
   test('a finished child is healed on, with text that it has not seen', async () => {
     const parentSource = memorySource(parentFiles(tinyModel('mobilellm', 7)));
-    const child = await openFolder(join(folder, 'healed'));
-    const more = { text: textOf(2000), tokens: 480, window: 48, heal: { tokens: 1500, seed: 2 } };
+    const child = join(folder, 'healed');
+    const more = {
+      text: textOf(2000),
+      questions: 0,
+      tokens: 480,
+      window: 48,
+      heal: { tokens: 1500, seed: 2 },
+    };
     const out = join(folder, 'healed-on');
     const healing = await healFolder(child, parentSource, out, more, { device: gpu().device });
     expect(healing.perplexity.after).toBeLessThan(healing.perplexity.before);
@@ -425,9 +435,10 @@ describe('converting', () => {
     const report = JSON.parse(await readFile(join(out, 'report.json'), 'utf8'));
     const before = JSON.parse(await readFile(join(folder, 'healed', 'report.json'), 'utf8'));
     const { steps } = report;
-    expect(report).toEqual({ ...before, healing, steps: [...before.steps, steps.at(-1)] });
-    expect(steps.at(-1)).toMatchObject({ step: 'healed further', perplexity: healing.perplexity.after });
-    expect(await readFile(join(out, 'README.md'), 'utf8')).toContain('healed further');
+    expect({ ...report, steps: before.steps }).toEqual({ ...before, healing });
+    expect(steps.slice(0, -1)).toEqual(before.steps);
+    expect(steps.at(-1)).toMatchObject({ step: 'healed on', perplexity: healing.perplexity.after });
+    expect(await readFile(join(out, 'README.md'), 'utf8')).toMatch(/healed on/);
     expect(healing.earlier).toEqual([before.healing]);
     expect((await readdir(out)).sort()).toEqual((await readdir(join(folder, 'healed'))).sort());
     const other = memorySource(parentFiles(tinyModel('llama-untied-bias', 7)));
@@ -477,7 +488,6 @@ describe('converting', () => {
     expect(lines.join('\n')).not.toMatch(/fitting/);
     const bytes = (out: string): Promise<Buffer> => readFile(join(folder, out, 'model.safetensors'));
     expect((await bytes('stopped')).equals(await bytes('whole'))).toBe(true);
-    const untimed = ({ steps }: ConvertReport) => steps.map(({ decode: _, ...step }) => step);
     expect(untimed(report)).toEqual(untimed(whole));
     expect(report.healing!.curve.map(({ loss }) => loss)).toEqual(
       whole.healing!.curve.map(({ loss }) => loss),

@@ -232,7 +232,7 @@ test(
     await expect.poll(() => page.textContent('#announce'), { timeout: LONG }).toBe('tried-more is made.');
     const healings = page.locator('#result .hint', { hasText: /^healed: perplexity/ });
     expect(await healings.count()).toBe(2);
-    expect(await table.locator('tbody th').last().textContent()).toBe('healed further');
+    expect(await table.locator('tbody th').last().textContent()).toBe('healed on');
     const downloads: string[] = [];
     let report: ConvertReport | undefined;
     page.on('download', async (file) => {

@@ -17,12 +17,13 @@ export async function walkKernels(kernels: readonly Kernel[]) {
   const { subgroups, f16 } = gpu.features;
   const { min, max } = gpu.subgroupSize;
 
-  const fits = ({ REDUCE, LANES, X, X_TILE, W_TILE, SUB = 1, PEAK }: Fixed): boolean =>
+  const fits = ({ REDUCE, LANES, X, X_TILE, W_TILE, SUB = 1, PEAK, ROWS }: Fixed): boolean =>
     (f16 || (X_TILE !== 'gpu/x_tile_f16' && W_TILE !== 'gpu/w_tile_f16')) &&
     (SUB === 1 || (subgroups && min >= Number(SUB))) &&
     (REDUCE !== 'reduce_subgroup' || (subgroups && Number(LANES) % max === 0)) &&
     (X !== 'plain/x_subgroup' || (subgroups && min >= 4)) &&
-    (PEAK !== 'gpu/peak_subgroup' || subgroups);
+    (PEAK !== 'gpu/peak_subgroup' || subgroups) &&
+    (ROWS !== 'rows_told' || (subgroups && min === LANES && max === LANES));
 
   const run = (one: KernelCase, step: StepShape = one.launch.step): Promise<void> => runCase(gpu, one, step);
 

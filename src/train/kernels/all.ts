@@ -6,14 +6,15 @@ import { ADD_INTO, SCALE } from './elements.ts';
 import { GATHER, SCATTER } from './embed.ts';
 import { INPUTS_BACKWARD, TRAIN_INPUTS } from './inputs.ts';
 import { HIDDEN_LOSS, ROW_LOSS } from './loss.ts';
-import { TRAIN_MATMUL } from './matmul.ts';
+import { MATMUL_LANES, MATMUL_TILED } from './matmul.ts';
 import { NORM_BACKWARD, TRAIN_NORM } from './norm.ts';
 import { TRAIN_ROPE } from './rope.ts';
 import { SWIGLU, SWIGLU_BACKWARD } from './swiglu.ts';
 
 /** Every kernel of training alone. */
 export const TRAIN_KERNELS: readonly Kernel[] = [
-  TRAIN_MATMUL,
+  MATMUL_LANES,
+  MATMUL_TILED,
   ROW_LOSS,
   HIDDEN_LOSS,
   SUM_SQUARES,
