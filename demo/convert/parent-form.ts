@@ -39,11 +39,10 @@ export class ParentForm {
   #folder: Parent | undefined;
   /** Text files that were chosen or dropped. */
   #texts: TextChoice['texts'] = [];
-  readonly #changed: () => void;
+  #changed = (): void => {};
 
   /** @param changed told when a parent or a text was chosen otherwise than by writing in a field */
   constructor(included: readonly ModelChoice[], fail: (error: unknown) => void, changed: () => void) {
-    this.#changed = changed;
     const parent = this.#field('parent');
     const openers = byId('openers', HTMLDivElement);
     openers.replaceChildren(
@@ -52,7 +51,7 @@ export class ParentForm {
           this.#folder = undefined;
           parent.value = String(source).replace(new URL('.', document.baseURI).href, '');
           this.#mark();
-          changed();
+          this.#changed();
         };
         return el('button', { type: 'button', 'data-source': String(source), click }, label);
       }),
@@ -77,6 +76,8 @@ export class ParentForm {
       input.value = '';
     });
     this.#mark();
+    // The first parent that was chosen above is the page's doing.
+    this.#changed = changed;
   }
 
   #field(name: string): Field {
