@@ -212,7 +212,8 @@ export function livePlot(title: string, xLabel: string, yLabel: string, of: 'par
         y: { range: (_, min, max) => padded(min ?? 0, max ?? 1) },
       },
       axes: [
-        { ...axis(xLabel), size: 28 },
+        // Blocks and tokens are whole.
+        { ...axis(xLabel), size: 28, incrs: WHOLE },
         { ...axis(yLabel), size: 56 },
       ],
     };
@@ -241,9 +242,12 @@ export function livePlot(title: string, xLabel: string, yLabel: string, of: 'par
   };
 }
 
-/** A range with some air, from zero where zero is near. */
+/** Steps of an axis of whole numbers. */
+const WHOLE = Array.from({ length: 10 }, (_, i) => 10 ** i).flatMap((ten) => [ten, 2 * ten, 5 * ten]);
+
+/** A range with some air, from zero where zero is near, or where values hardly differ. */
 function padded(min: number, max: number): [number, number] {
   const air = 0.1 * (max - min) || 0.1 * Math.abs(max) || 0.1;
-  const low = min > 0 && min < 0.35 * max ? 0 : min - air;
+  const low = min >= 0 && (min < 0.35 * max || max - min < 0.05 * max) ? 0 : min - air;
   return [Math.min(low, min), max + air];
 }

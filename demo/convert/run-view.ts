@@ -36,7 +36,7 @@ export class RunView {
       'nats a token over the parent',
       'child',
     ),
-    recall: livePlot('Recall', 'blocks without attention', 'share of words known the second time', 'child'),
+    recall: livePlot('Recall', 'blocks without attention', 'share of words known', 'child'),
     loss: livePlot('Loss of healing', 'tokens trained on', 'nats a token (KL to the parent)', 'child'),
     heldOut: livePlot('Loss on held-out text', 'tokens trained on', 'nats a token (cross-entropy)', 'child'),
   };
@@ -106,7 +106,10 @@ export class RunView {
         recall ? [[i + 1, recall.accuracy]] : [],
       );
       if (parent.recall && recall.length > 0)
-        this.#plots.recall.update([[0, parent.recall.accuracy], ...recall], 'of lists that come twice');
+        this.#plots.recall.update(
+          [[0, parent.recall.accuracy], ...recall],
+          'of lists that come twice, the second time',
+        );
     } else {
       const { curve, steps } = event;
       const last = curve.at(-1);
