@@ -18,6 +18,7 @@ import type { HubOptions } from '../../src/formats/hub.ts';
 import { readJson } from '../../src/formats/json.ts';
 import { openSource } from '../../src/formats/open-source.ts';
 import type { Source } from '../../src/formats/source.ts';
+import { lossOr } from '../../src/gpu/device.ts';
 import type { ProfileOption } from '../../src/gpu/profile.ts';
 import { BEGIN } from '../../src/train/chat-format.ts';
 import { chatText } from '../corpus/text.ts';
@@ -176,7 +177,11 @@ const methods = {
           mend: 'Wait until it is done, or stop it there.',
         });
       const onProgress = (done: number, total: number): unknown => tell('loading the parent', done, total);
-      return withOnGpu(open(source, how), { ...gpuOptions, signal, onProgress }, run);
+      return withOnGpu(open(source, how), { ...gpuOptions, signal, onProgress }, (parent) =>
+        run(parent).catch(async (error: unknown) => {
+          throw await lossOr(parent.runner.parts.gpu, error);
+        }),
+      );
     });
   },
 };
