@@ -20,7 +20,7 @@ import { type ChoosingOptions, chooseLayers } from './choose-layers.ts';
 import { checkPairs, checkTarget } from './convert-target.ts';
 import type { ConvertStage, OnEvent } from './events.ts';
 import type { Fit } from './fit.ts';
-import { checkHealing, type HealOptions, planHealing } from './heal-plan.ts';
+import { checkHealable, checkHealing, type HealOptions, planHealing } from './heal-plan.ts';
 import type { Log } from './healing-run.ts';
 import { CARD_FILE, modelCard, parentFacts } from './model-card.ts';
 import { bytesOf, type OnGpu, type OpenOptions, withOnGpu } from './on-gpu.ts';
@@ -34,7 +34,7 @@ import { type Stage, type Staged, tensorFile } from './staged.ts';
 import { modelSize } from './stages.ts';
 import { layersText, type Target } from './target.ts';
 import { timeLeft } from './time-left.ts';
-import { tokenCounts, type Windows } from './windows.ts';
+import { checkEnough, tokenCounts, type Windows } from './windows.ts';
 import { healWritten, writeChild } from './write-child.ts';
 
 export interface ConvertOptions extends Target {
@@ -103,10 +103,15 @@ export async function convert(
 ): Promise<ConvertReport> {
   const { log = () => {}, signal } = options;
   const target = checkTarget(parent, options);
+  // A text may take long to be sampled.
+  if (options.heal) checkHealable(parent.spec);
   const staged = await stage();
   const progress = await Progress.open(staged, identityOf(parent, options));
   try {
     const windows = await text(progress);
+    const { calibration, choosing, test } = tokenCounts(windows);
+    const { inputs = 1 } = options;
+    if (inputs > 1) checkEnough(calibration + choosing + test, parent.spec.hiddenSize, inputs);
     if (options.heal) checkHealing(parent.spec, windows, options.heal);
     progress.check({ text: textHash(windows) });
     const report = await runStages(parent, windows, progress, target, options, gpuOptions);
@@ -148,10 +153,7 @@ async function runStages(
   const texts = qualityTexts(parent, windows);
   const qualityOf = (name: string): string => `quality, ${name}`;
   const step = async (name: string, model: ModelSpec, value: () => Promise<Quality>): Promise<void> => {
-    const quality = await progress.stage(qualityOf(name), () => {
-      log(`measuring: ${name}`);
-      return value();
-    });
+    const quality = await progress.stage(qualityOf(name), value);
     const { perplexity } = quality.heldOut;
     steps.push({ step: name, perplexity, quality, ...modelSize(model, bytesOf(parent.dtype)) });
     onEvent({ kind: 'step', step: steps.at(-1)! });
@@ -161,7 +163,8 @@ async function runStages(
   // Before anything takes long: a model without a finite perplexity has no answers either.
   finitePerplexity(await perplexity(parent, windows.test.slice(0, 1), signal));
   const answers = await progress.stage('answers', () => parentAnswers(parent, { questions, log, signal }));
-  const measure = (model: LoadedModel): Promise<Quality> => measureQuality(model, answers, texts, { signal });
+  const measure = (model: LoadedModel): Promise<Quality> =>
+    measureQuality(model, answers, texts, { signal, onProgress: timeLeft(log, 'measuring') });
   const testIn = (mode: Mode, layers: readonly number[]) => (): Promise<Quality> =>
     measure(prunedModel(parent, layers, mode));
   await step('parent', spec, async () => {

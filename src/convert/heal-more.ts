@@ -11,7 +11,7 @@ import { hashOf } from '../train/random.ts';
 import { parentAnswers } from './answers.ts';
 import { healIdentity, textHash } from './convert.ts';
 import type { OnEvent } from './events.ts';
-import { checkHealing, type HealOptions, planHealing } from './heal-plan.ts';
+import { checkHealable, checkHealing, type HealOptions, planHealing } from './heal-plan.ts';
 import type { Log } from './healing-run.ts';
 import { freshOf } from './mixture.ts';
 import { CARD_FILE, modelCard, parentFacts } from './model-card.ts';
@@ -100,6 +100,7 @@ export async function healMore(
   const report = await readOptionalJson(child, REPORT_FILE, { code: 'bad-config' }, signal);
   const spec = specOf(config);
   checkKin(parent, child, spec);
+  checkHealable(parent.spec);
   const staged = await stage();
   const progress = await Progress.open(staged, {
     child: hashOf(JSON.stringify([config, report])),

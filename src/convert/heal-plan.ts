@@ -76,12 +76,15 @@ export const memoryText = (bytes: number): string =>
 const lengthOf = ({ healing }: HealingText): number =>
   healing.flatMap(({ windows }) => windows).reduce((most, window) => Math.max(most, window.length - 1), 1);
 
+/** Refuses parents that the trainer lacks something for. @throws ShishuError `unsupported`, naming it */
+export const checkHealable = (parent: ModelSpec): void => checkTrainable(inUsualOrder(parent));
+
 /**
  * Refuses what healing could not do, before anything is measured.
  * @throws ShishuError `unsupported` for what the trainer lacks, by name; `bad-argument` for too short a text; `does-not-fit`
  */
 export function checkHealing(parent: ModelSpec, text: HealingText, options: HealOptions): void {
-  checkTrainable(inUsualOrder(parent));
+  checkHealable(parent);
   checkMixture(text.healing, options.tokens);
   const length = lengthOf(text);
   if (length > MOST_LENGTH)

@@ -58,15 +58,16 @@ test('time is told at the beginning, at the end, and every few seconds between',
   const told = timeLeft(
     (line) => lines.push(line),
     'choosing',
+    900,
     () => now,
   );
-  told(0, 100);
+  expect(lines).toEqual(['choosing: 0 %, 0:00, 900 tokens']);
   for (let at = 1; at <= 100; at++) {
     now += 130;
     told(at, 100);
   }
   expect(lines).toEqual([
-    'choosing: 0 %, 0:00',
+    'choosing: 0 %, 0:00, 900 tokens',
     'choosing: 39 %, 0:05, about 0:08 left',
     'choosing: 78 %, 0:10, about 0:03 left',
     'choosing: 100 %, 0:13',
