@@ -3,7 +3,7 @@
 import { modelBytes } from '../../src/convert/child.ts';
 import { childConfig, pairsOf } from '../../src/convert/child-config.ts';
 import type { ConvertStage } from '../../src/convert/events.ts';
-import { type HealPlan, planHealing } from '../../src/convert/heal-plan.ts';
+import { checkHealable, type HealPlan, planHealing } from '../../src/convert/heal-plan.ts';
 import { bytesOf, type OnGpu, refuseChild } from '../../src/convert/on-gpu.ts';
 import { targetOf } from '../../src/convert/target.ts';
 import { mixtureOf, SHARES, tokensNeeded } from '../../src/convert/windows.ts';
@@ -60,6 +60,7 @@ export async function forecast(
   const entries = await readEntries(source, signal);
   const { spec, checkpoint } = checkpointFor(source, entries, specsOf(configJson));
   refuseChild({ source, spec });
+  if (child.heal) checkHealable(spec);
   const dtype = storedDtype(checkpoint, spec);
   const { sharePairs = 0, linear = false, rank, inputs, heal } = child;
   const specWithout = (count: number): ModelSpec => {
