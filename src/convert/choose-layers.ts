@@ -6,7 +6,7 @@ import { recallListsOf } from './recall.ts';
 import { timeLeft } from './time-left.ts';
 import { countTokens, type Windows } from './windows.ts';
 
-export type ChoosingOptions = Pick<ChooseOptions, 'weights' | 'among' | 'notes' | 'onMeasured'>;
+export type ChoosingOptions = Pick<ChooseOptions, 'weights' | 'among' | 'notes' | 'onMeasured' | 'onChosen'>;
 
 /** Chooses blocks one by one, with maps in their place where the child is to have them. */
 export async function chooseLayers(
@@ -38,13 +38,16 @@ export async function chooseLayers(
     about: JSON.stringify([source.name, spec, windows.calibration]),
     signal,
     onProgress: told,
-    onChosen: (block, { nats, recall }) =>
+    onChosen: (block, measure) => {
+      const { nats, recall } = measure;
+      choosing.onChosen?.(block, measure);
       log(
         `block ${block.layer}: ${(block.nats - nats).toFixed(3)} nats over the parent` +
           (recall && block.recall
             ? `, recall ${block.recall.accuracy.toFixed(2)} of ${recall.accuracy.toFixed(2)}`
             : ''),
-      ),
+      );
+    },
   });
   log(choiceText(target.mode === 'skip' ? 'dropped' : 'linear', choice));
   return choice;

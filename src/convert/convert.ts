@@ -15,9 +15,10 @@ import { parentAnswers } from './answers.ts';
 import { calibrate, finitePerplexity, type LoadedModel, perplexity, prunedModel } from './calibrate.ts';
 import { mapTensors } from './child.ts';
 import { childConfig } from './child-config.ts';
-import type { Choice } from './choose.ts';
+import type { Choice, ChosenBlock, Measure } from './choose.ts';
 import { type ChoosingOptions, chooseLayers } from './choose-layers.ts';
 import { checkPairs, checkTarget } from './convert-target.ts';
+import type { ConvertStage, OnEvent } from './events.ts';
 import type { Fit } from './fit.ts';
 import { checkHealable, checkHealing, type HealOptions, planHealing } from './heal-plan.ts';
 import type { Log } from './healing-run.ts';
@@ -58,6 +59,8 @@ export interface ConvertOptions extends Target {
   /** The parent's analysed order: where blocks are named, the child's folder gets what is left of it. */
   order?: AnalysedOrder;
   log?: Log;
+  /** Gets what is found as it is found, also what was kept of an earlier try. */
+  onEvent?: OnEvent | undefined;
   signal?: AbortSignal | undefined;
 }
 
@@ -65,7 +68,7 @@ export interface ConvertOptions extends Target {
 const identityOf = (parent: OnGpu, options: ConvertOptions): Record<string, unknown> => ({
   parent: hashOf(JSON.stringify(parent.configJson)),
   'bytes of the parent': parent.checkpoint.bytes,
-  ...named('', options, ['order', 'parentName', 'log', 'signal', 'heal']),
+  ...named('', options, ['order', 'parentName', 'log', 'onEvent', 'signal', 'heal']),
   ...healIdentity(options.heal),
 });
 
@@ -141,7 +144,9 @@ async function runStages(
     share = 'average',
     questions,
     signal,
+    onEvent = () => {},
   } = options;
+  const begins = (stage: ConvertStage): void => onEvent({ kind: 'stage', stage });
   const { spec, configJson } = parent;
   const { staged } = progress;
   const steps: ConvertReport['steps'] = [];
@@ -151,8 +156,10 @@ async function runStages(
     const quality = await progress.stage(qualityOf(name), value);
     const { perplexity } = quality.heldOut;
     steps.push({ step: name, perplexity, quality, ...modelSize(model, bytesOf(parent.dtype)) });
+    onEvent({ kind: 'step', step: steps.at(-1)! });
     log(`${name}: ${qualityText(quality)}`);
   };
+  begins('parent');
   // Before anything takes long: a model without a finite perplexity has no answers either.
   finitePerplexity(await perplexity(parent, windows.test.slice(0, 1), signal));
   const answers = await progress.stage('answers', () => parentAnswers(parent, { questions, log, signal }));
@@ -166,11 +173,14 @@ async function runStages(
     return quality;
   });
 
+  if (!target.layers) begins('choosing');
   const choice = target.layers
     ? undefined
     : await progress.stage('blocks', () => chosenBlocks(parent, windows, progress, target, options), {
         keeps: true,
       });
+  // Also what was kept.
+  if (choice) onEvent({ kind: 'chosen', chosen: choice.chosen, parent: choice.parent });
   const layers = target.layers
     ? [...target.layers]
     : choice!.chosen.map(({ layer }) => layer).sort((a, b) => a - b);
@@ -178,8 +188,10 @@ async function runStages(
   log(`layers ${layersText(layers)} lose their attention`);
   const childSpec = (linear: boolean): ModelSpec =>
     specOf(childConfig(configJson, spec, { layers, pairs: [], linear, rank, inputs }));
+  begins('dropped');
   await step('attention dropped', childSpec(false), testIn('skip', layers));
 
+  if (linear) begins('linear');
   const jsonOf = (pairs: readonly PairCost[]) =>
     childConfig(configJson, spec, { layers, pairs: pairs.map((pair) => pair.layers), linear, rank, inputs });
   const { r2, pairs } = await progress.stage('written', async () => {
@@ -204,11 +216,13 @@ async function runStages(
   if (linear) await step('linear maps', childSpec(true), testIn('linear', layers));
   const measureWritten = (name: string): Promise<void> =>
     step(name, child, () => withOnGpu(staged.source, gpuOptions, measure));
+  begins('written');
   const shared = `${sharePairs} ${sharePairs === 1 ? 'pair' : 'pairs'} shared (${share})`;
   await measureWritten(sharePairs > 0 ? `written, ${shared}` : 'written');
   let healing: ConvertReport['healing'];
   if (options.heal) {
     const { heal } = options;
+    begins('healing');
     // What fits now need not fit as it is gone on with.
     const plan = await progress.stage('healing', async () => planHealing(spec, child, windows, heal));
     const done = await progress.stage('healed', () =>
@@ -217,15 +231,18 @@ async function runStages(
         plan,
         log,
         signal,
+        onCurve: (curve) => onEvent({ kind: 'curve', curve, steps: plan.steps }),
         onCheckpoint: () => {
           progress.keeps = true;
         },
       }),
     );
+    onEvent({ kind: 'curve', curve: done.curve, steps: plan.steps });
     await measureWritten('healed');
     const [before, after] = steps.slice(-2).map(({ perplexity }) => perplexity);
     healing = { ...done, perplexity: { before: before!, after: after! } };
   }
+  begins('speed');
   const mapped = layers.every((layer) => parent.runner.parts.weights.linear.has(layer));
   const given = choice ? { skip: choice.order, linear: choice.order } : options.order;
   const speed = await withOnGpu(staged.source, gpuOptions, async (written) => {
@@ -292,8 +309,9 @@ async function chosenBlocks(
   windows: Windows,
   progress: Progress,
   { count }: ReturnType<typeof checkTarget>,
-  { linear = false, maxPerplexity, choosing, signal, log }: ConvertOptions,
+  { linear = false, maxPerplexity, choosing, signal, log, onEvent = () => {} }: ConvertOptions,
 ): Promise<Choice> {
+  const chosen: ChosenBlock[] = [];
   const target = { mode: linear ? 'linear' : 'skip', count, within: maxPerplexity } as const;
   const choice = await chooseLayers(parent, windows, target, {
     ...choosing,
@@ -301,6 +319,10 @@ async function chosenBlocks(
     async onMeasured(notes) {
       await progress.set('measured', notes);
       progress.keeps = true;
+    },
+    onChosen(block: ChosenBlock, parent: Measure) {
+      chosen.push(block);
+      onEvent({ kind: 'chosen', chosen: [...chosen], parent });
     },
     log,
     signal,

@@ -16,7 +16,13 @@ import {
   planHealing,
   trainedText,
 } from './heal-plan.ts';
-import { type HealingStore, type HealingTrainer, type Log, runHealing } from './healing-run.ts';
+import {
+  type HealingRun,
+  type HealingStore,
+  type HealingTrainer,
+  type Log,
+  runHealing,
+} from './healing-run.ts';
 import { mixed, passesOver } from './mixture.ts';
 import { inUsualOrder, weightsInOwnOrder, weightsInUsualOrder } from './parent-tensors.ts';
 import { countTokens, type TokenWindows } from './windows.ts';
@@ -93,6 +99,7 @@ export async function heal(
   options: HealOptions & {
     plan?: HealPlan | undefined;
     store?: HealingStore | undefined;
+    onCurve?: HealingRun['onCurve'];
     log?: Log | undefined;
     signal?: AbortSignal | undefined;
   },
@@ -138,6 +145,7 @@ export async function heal(
     heldOut: heldOutOf(text.choosing, shape),
     minutes: options.checkpointMinutes ?? CHECKPOINT_MINUTES,
     store,
+    onCurve: options.onCurve,
     log,
     signal,
   });
