@@ -73,14 +73,15 @@ const LARGE: typeof SMALL = {
 /** Sizes that go together. */
 function ownSizes(
   { name }: Kernel,
-  { KV_READ, QUERY }: Record<string, string | ShaderConstant>,
+  { KV_READ, QUERY, WG }: Record<string, string | ShaderConstant>,
   { HEAD_DIM }: typeof SMALL,
 ): Partial<typeof SMALL> {
+  if (name === 'attention_tiled') return { HEAD_DIM: Math.min(HEAD_DIM, WG === 32 ? 128 : 256) };
   if (name !== 'attention_decode') return {};
   const most = KV_READ === 'gpu/kv_vector_f16' ? 64 : 256;
   return {
     SPLIT: 64,
-    HEAD_DIM: Math.max(QUERY === 'gpu/query_own' || most === 64 ? 8 : 4, Math.min(HEAD_DIM, most)),
+    HEAD_DIM: Math.max(QUERY === 'features/query_own' || most === 64 ? 8 : 4, Math.min(HEAD_DIM, most)),
   };
 }
 
