@@ -48,6 +48,13 @@ test('the chat page loads a model by its name, and finds it again without the hu
   await page.reload();
   await ready(page, 'tiny');
   expect(hub.asked).toEqual([]);
+  // It comes first in the list, by its name, and can be taken out of the browser.
+  await page.click('#model-panel summary');
+  await poll(() => page.locator('#cached-list .name').allInnerTexts()).toEqual(['some/tiny']);
+  expect(await page.locator('#cached-list .facts').innerText()).toMatch(/^[\d.]+ kB$/);
+  await page.click('#cached-list li > button >> nth=1');
+  await poll(() => page.isVisible('#cached-list')).toBe(false);
+  expect(await page.textContent('#announce')).toMatch(/^[\d.]+ kB are free again\.$/);
 });
 
 test('the chat page says what a hub refuses, keeps the conversation, and takes what was copied in a browser', async () => {
