@@ -39,7 +39,7 @@ const lib: UserConfig = {
       formats: ['es'],
     },
     rolldownOptions: {
-      external: [/^@huggingface\//, /^@jax-js\//, /^@langchain\//],
+      external: [/^@huggingface\//, /^@langchain\//],
       output: {
         chunkFileNames: 'chunks/[name]-[hash].js',
         minify: { compress: true, mangle: true, codegen: true },

@@ -15,18 +15,20 @@ export const savedModelId = (name: string): string => `made/${name}`;
 
 type Entries = AsyncIterable<[string, FileSystemHandle]>;
 
-/** Folders of complete models. With `clean`, folders that a closed page left incomplete are removed. */
-export async function savedModels(clean = false): Promise<FileSystemDirectoryHandle[]> {
-  const place = await savedModelsFolder();
-  const found: FileSystemDirectoryHandle[] = [];
-  for await (const [name, entry] of (place as unknown as Entries) ?? []) {
+/** All folders, by name; one that is not complete is of a conversion that is under way, or was stopped. */
+export async function madeFolders(): Promise<{ folder: FileSystemDirectoryHandle; complete: boolean }[]> {
+  const found: { folder: FileSystemDirectoryHandle; complete: boolean }[] = [];
+  for await (const [, entry] of ((await savedModelsFolder()) as unknown as Entries) ?? []) {
     const folder = entry as FileSystemDirectoryHandle;
-    const isComplete = await folder.getFileHandle(REPORT_FILE).catch(() => undefined);
-    if (isComplete) found.push(folder);
-    else if (clean) await place!.removeEntry(name, { recursive: true }).catch(() => {});
+    const report = await folder.getFileHandle(REPORT_FILE).catch(() => undefined);
+    found.push({ folder, complete: report !== undefined });
   }
-  return found.sort((a, b) => (a.name < b.name ? -1 : 1));
+  return found.sort((a, b) => (a.folder.name < b.folder.name ? -1 : 1));
 }
+
+/** Folders of complete models. */
+export const savedModels = async (): Promise<FileSystemDirectoryHandle[]> =>
+  (await madeFolders()).filter(({ complete }) => complete).map(({ folder }) => folder);
 
 /** Saved models as entries of the chat page's list. */
 export async function savedChoices(): Promise<ModelChoice[]> {

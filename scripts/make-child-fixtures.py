@@ -77,6 +77,24 @@ CHILDREN = {
         {"num_hidden_layers": 3},
         {"layer_types": ["full_attention", "linear", "mlp"], "shared_mlps": [[1, 2]]},
     ),
+    # Rows of q and k stay in the order of neighbours that rotate together.
+    "llama4": (
+        "Llama4TextConfig",
+        {
+            "num_hidden_layers": 3,
+            "head_dim": 12,
+            "intermediate_size": 40,
+            "intermediate_size_mlp": 48,
+            "moe_layers": [],
+            "no_rope_layers": [1, 0, 1],
+            "tie_word_embeddings": True,
+        },
+        {
+            "layer_types": ["chunked_attention", "full_attention", "linear"],
+            "parent_layer_types": ["chunked_attention", "full_attention", "chunked_attention"],
+            "linear_inputs": 3,
+        },
+    ),
     # Matrices that are stored as one.
     "phi3": (
         "Phi3Config",

@@ -1,5 +1,16 @@
 // The benchmark harness that `shishulm bench` and the page share.
 export { CLAIMS, CLAIMS_NOTE } from './bench/claims.ts';
+export {
+  COMPARED_HEAD,
+  type ComparedRow,
+  type ComparedValue,
+  type Comparison,
+  comparedText,
+  compareResults,
+  comparisonMarkdown,
+  resultFromJson,
+  resultText,
+} from './bench/compare.ts';
 export { cautions, toCsv, toJson, toMarkdown } from './bench/export.ts';
 export { bytesText } from './bench/fit.ts';
 export { GPUS, type GpuFigures } from './bench/gpus.ts';

@@ -9,6 +9,7 @@ import {
   type SettingName,
   settingsFromLink,
   settingsText,
+  settingsToLink,
 } from '../../src/bench.ts';
 import { ShishuError } from '../../src/errors.ts';
 import { byId, el } from '../chat/dom.ts';
@@ -18,6 +19,9 @@ import { type Field, fieldOf, markField, refuseField, unmarkFields } from '../fi
 
 /** Blocks of a shape that a software adapter runs in bearable time. */
 const SLICE = '6';
+
+/** The limit of memory in a link: it is no setting of the run, but decides whether there is one. */
+const MEMORY = 'memory';
 
 interface Pair {
   label: string;
@@ -114,9 +118,20 @@ export class Form {
       });
   }
 
+  /** The part of a link after `#`: all that the form holds. @throws ShishuError `bad-argument` */
+  toLink(): string {
+    const link = new URLSearchParams(settingsToLink(this.read().settings));
+    link.set(MEMORY, this.#memory.value);
+    return link.toString();
+  }
+
   /** Fills the fields from the part of a link after `#`. @throws ShishuError `bad-argument` */
   fromLink(hash: string): void {
-    const texts = settingsText(settingsFromLink(hash));
+    const link = new URLSearchParams(hash.replace(/^#/, ''));
+    const memory = link.get(MEMORY);
+    link.delete(MEMORY);
+    const texts = settingsText(settingsFromLink(link.toString()));
+    if (memory !== null) this.#memory.value = memory;
     for (const [name, text] of Object.entries(texts)) this.#field(name as SettingName).value = text;
     this.#mark();
   }

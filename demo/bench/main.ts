@@ -1,4 +1,4 @@
-import { type BenchResult, CLAIMS, CLAIMS_NOTE, runBench, settingsToLink } from '../../src/bench.ts';
+import { type BenchResult, CLAIMS, CLAIMS_NOTE, runBench } from '../../src/bench.ts';
 import { openSource } from '../../src/formats/open-source.ts';
 import type { Source } from '../../src/formats/source.ts';
 import { openGpu } from '../../src/gpu/device.ts';
@@ -10,7 +10,10 @@ import { showNoWebGpu, whyNoWebGpu } from '../chat/support.ts';
 import { addressOf, hubOfPage } from '../hub.ts';
 import { showPages } from '../nav.ts';
 import { startPage } from '../profile.ts';
+import { ResultList, showComparison } from './compare.ts';
 import { Form } from './form.ts';
+import { keepResult } from './kept.ts';
+import { clearPlots } from './plots.ts';
 import { showReport } from './report.ts';
 
 /** Where a spec that is no preset leads. */
@@ -39,8 +42,11 @@ class Page {
   readonly #bar = byId('progress', HTMLProgressElement);
   readonly #text = byId('progress-text', HTMLSpanElement);
   readonly #report = byId('report', HTMLElement);
+  readonly #comparison = byId('comparison', HTMLElement);
+  readonly #results: ResultList;
   #abort: AbortController | undefined;
   #result: BenchResult | undefined;
+  #compared: readonly [BenchResult, BenchResult] | undefined;
 
   constructor(form: Form, profile: ProfileOption) {
     this.#form = form;
@@ -54,6 +60,20 @@ class Page {
       this.#text.textContent = 'Cancelling…';
     });
     this.#link.addEventListener('click', () => attempt(() => this.#copyLink()));
+    byId('files-field', HTMLLabelElement).hidden = false;
+    this.#results = new ResultList({
+      show: (result) => {
+        this.#result = result;
+        this.#compared = undefined;
+        this.#show();
+        this.#report.scrollIntoView({ block: 'start' });
+      },
+      compare: (...both) => {
+        this.#compared = both;
+        this.#show();
+        this.#comparison.scrollIntoView({ block: 'start' });
+      },
+    });
     // The plots take their colours when they are drawn.
     matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.#show());
     addEventListener('hashchange', () => this.#takeLink());
@@ -67,7 +87,7 @@ class Page {
 
   /** Puts the settings into the address. */
   #keepLink(): void {
-    history.replaceState(null, '', `#${settingsToLink(this.#form.read().settings)}`);
+    history.replaceState(null, '', `#${this.#form.toLink()}`);
   }
 
   async #copyLink(): Promise<void> {
@@ -84,8 +104,13 @@ class Page {
     }, 2000);
   }
 
+  /** Shows the result, or the comparison: the plots of both at once would be too many. */
   #show(): void {
-    if (this.#result) showReport(this.#report, this.#result);
+    this.#report.hidden = true;
+    this.#comparison.hidden = true;
+    clearPlots();
+    if (this.#compared) showComparison(this.#comparison, ...this.#compared);
+    else if (this.#result) showReport(this.#report, this.#result);
   }
 
   #start(): Promise<void> {
@@ -101,6 +126,7 @@ class Page {
       this.#text.textContent = 'Opening the GPU…';
       this.#bar.removeAttribute('value');
       let shown = 0;
+      this.#compared = undefined;
       try {
         this.#result = await runBench(settings, {
           openFolder,
@@ -121,6 +147,8 @@ class Page {
           },
         });
         this.#show();
+        await keepResult(this.#result);
+        await this.#results.refresh();
         announce(this.#result.ended === 'complete' ? 'The run is complete.' : 'The run ended early.');
         this.#report.scrollIntoView({ block: 'start' });
       } finally {

@@ -133,6 +133,7 @@ export function bars(
   note: string | Node,
   yLabel: string,
   rows: readonly { label: string; pair: readonly [number] | readonly [number, number] }[],
+  xLabel: string,
 ): HTMLElement {
   const xs = rows.map((_, i) => i);
   const [parent, child] = colors();
@@ -160,7 +161,7 @@ export function bars(
       },
       axes: [
         {
-          ...axis(''),
+          ...axis(xLabel),
           grid: { show: false },
           splits: () => xs,
           values: () => rows.map(({ label }, i) => (i % every ? '' : label)),
@@ -172,4 +173,81 @@ export function bars(
     },
     [xs, rows.map(({ pair }) => pair[0]), ...(two ? [rows.map(({ pair }) => pair[1]!)] : [])],
   );
+}
+
+/** A line that grows while something runs. */
+export interface LivePlot {
+  element: HTMLElement;
+  /** @param lastX what the axis is to reach, where it is known */
+  update(points: readonly (readonly [x: number, y: number])[], note?: string, lastX?: number): void;
+  /** Draws anew, in the colours of this moment. */
+  redraw(): void;
+  destroy(): void;
+}
+
+/** One line in the colour of parent or child, hidden until it has a point; x begins at zero, y where the line needs it. */
+export function livePlot(title: string, xLabel: string, yLabel: string, of: 'parent' | 'child'): LivePlot {
+  const place = el('div', { class: 'plot', role: 'img', 'aria-label': title });
+  const small = el('small', {});
+  const element = el('figure', { hidden: true }, el('figcaption', {}, title, small), place);
+  let data: uPlot.AlignedData = [[], []];
+  let end = 0;
+  let plot: uPlot | undefined;
+  const destroy = (): void => {
+    plot?.destroy();
+    plot = undefined;
+  };
+  const draw = (): void => {
+    const size = { width: Math.max(200, place.clientWidth), height: Math.max(160, place.clientHeight) };
+    plot?.setSize(size);
+    if (plot || !place.isConnected || element.hidden) return;
+    const stroke = color(`--${of}`);
+    const options: uPlot.Options = {
+      ...size,
+      legend: { show: false },
+      cursor: { show: false },
+      series: [{}, { stroke, width: 2, points: { show: data[0].length < 40, size: 6, fill: stroke } }],
+      scales: {
+        x: { time: false, range: (_, __, max) => [0, Math.max(end, max ?? 0) || 1] },
+        y: { range: (_, min, max) => padded(min ?? 0, max ?? 1) },
+      },
+      axes: [
+        // Blocks and tokens are whole.
+        { ...axis(xLabel), size: 28, incrs: WHOLE },
+        { ...axis(yLabel), size: 56 },
+      ],
+    };
+    plot = new uPlot(options, data, place);
+  };
+  new ResizeObserver(draw).observe(place);
+  return {
+    element,
+    update(points, note = '', lastX = 0) {
+      small.textContent = note;
+      element.hidden = points.length === 0;
+      data = [points.map(([x]) => x), points.map(([, y]) => y)];
+      end = lastX;
+      place.setAttribute(
+        'aria-label',
+        points.length > 0 ? `${title}: ${points.at(-1)![1].toPrecision(3)} now` : title,
+      );
+      if (plot) plot.setData(data);
+      else draw();
+    },
+    redraw() {
+      destroy();
+      draw();
+    },
+    destroy,
+  };
+}
+
+/** Steps of an axis of whole numbers. */
+const WHOLE = Array.from({ length: 10 }, (_, i) => 10 ** i).flatMap((ten) => [ten, 2 * ten, 5 * ten]);
+
+/** A range with some air, from zero where zero is near, or where values hardly differ. */
+function padded(min: number, max: number): [number, number] {
+  const air = 0.1 * (max - min) || 0.1 * Math.abs(max) || 0.1;
+  const low = min >= 0 && (min < 0.35 * max || max - min < 0.05 * max) ? 0 : min - air;
+  return [Math.min(low, min), max + air];
 }

@@ -111,11 +111,17 @@ function plots(result: BenchResult): HTMLElement[] {
     );
   if (parent && child)
     out.push(
-      bars('Memory on the GPU', `counted; KV cache for ${parent.context} tokens`, 'MB', [
-        { label: 'weights', pair: [parent.bytes.weights / 1e6, child.bytes.weights / 1e6] },
-        { label: 'KV cache', pair: [parent.bytes.kv / 1e6, child.bytes.kv / 1e6] },
-        { label: 'scratch', pair: [parent.bytes.scratch / 1e6, child.bytes.scratch / 1e6] },
-      ]),
+      bars(
+        'Memory on the GPU',
+        `counted; KV cache for ${parent.context} tokens`,
+        'MB',
+        [
+          { label: 'weights', pair: [parent.bytes.weights / 1e6, child.bytes.weights / 1e6] },
+          { label: 'KV cache', pair: [parent.bytes.kv / 1e6, child.bytes.kv / 1e6] },
+          { label: 'scratch', pair: [parent.bytes.scratch / 1e6, child.bytes.scratch / 1e6] },
+        ],
+        'what it is for',
+      ),
     );
   if (result.batches.length > 0)
     out.push(
@@ -146,6 +152,7 @@ function plots(result: BenchResult): HTMLElement[] {
         'each kernel in a pass of its own',
         'ms',
         few(kernels).map(({ kernel, pair }) => ({ label: kernel, pair: milli(pair) })),
+        'kernel',
       ),
       bars(
         `GPU time ${words} by block`,
@@ -155,6 +162,7 @@ function plots(result: BenchResult): HTMLElement[] {
           label: block === null ? '–' : String(block),
           pair: milli(pair),
         })),
+        'block',
       ),
     );
   }

@@ -1,6 +1,8 @@
 import { type Analysis, type BlockReport, columnsOf } from '../../src/convert/analyze.ts';
 import { type ConvertReport, healingText, speedText, stackText } from '../../src/convert/report.ts';
-import { bars, clearPlots } from '../bench/plots.ts';
+import { percentText, type StageReport, stageNotes } from '../../src/convert/stages.ts';
+import { layersText } from '../../src/convert/target.ts';
+import { bars, clearPlots, lines, type PlotPoint } from '../bench/plots.ts';
 import { el } from '../chat/dom.ts';
 import { bytes } from '../chat/format.ts';
 import { tableOf } from '../table.ts';
@@ -12,11 +14,6 @@ const table = (caption: string, ...of: Parameters<typeof tableOf>): HTMLElement 
     { class: 'table', tabindex: '0', role: 'region', 'aria-label': caption },
     tableOf(of[0], of[1], caption),
   );
-
-const percent = (from: number, to: number): string => {
-  const change = (100 * (to - from)) / from;
-  return `${change > 0 ? '+' : ''}${change.toFixed(1)} %`;
-};
 
 /** Two bars with the names of their colours. */
 const key = (first: string, second: string): HTMLElement =>
@@ -37,36 +34,41 @@ function pictures({ perplexity, blocks }: Analysis): HTMLElement {
     bars(
       'How linear a block’s attention is',
       key('R² of the linear map', 'cosine to the attention'),
-      '',
+      'R², cosine',
       rows(({ r2, cosine }) => [r2, cosine]),
+      'block',
     ),
     bars(
       'What is lost without it',
-      key('% more perplexity, dropped', 'with the linear map'),
-      '',
+      key('dropped', 'with the linear map'),
+      '% more perplexity',
       rows(({ perplexity: { skip, linear } }) => [more(skip), more(linear)]),
+      'block',
     ),
     bars(
       'How much it changes its input',
-      'block influence, 1 - cos(x, x + attention)',
-      '',
+      '1 - cos(x, x + attention)',
+      'block influence',
       rows(({ blockInfluence }) => [blockInfluence]),
+      'block',
     ),
     ...(blocks.some(({ time }) => time)
       ? [
           bars(
             'GPU time of one token',
-            key('µs of the attention', 'µs of the linear map'),
-            '',
+            key('attention', 'linear map'),
+            'µs',
             rows(({ time }) => [time!.attention, time!.map]),
+            'block',
           ),
         ]
       : []),
     bars(
       'Bytes it takes',
-      key('weights of the attention, kB', 'of the linear map, kB'),
-      '',
+      key('weights of the attention', 'of the linear map'),
+      'kB',
       rows(({ bytes: { attention, map } }) => [attention / 1000, map / 1000]),
+      'block',
     ),
   );
 }
@@ -106,21 +108,101 @@ export function showAnalysis(place: HTMLElement, label: string, found: Analysed)
   place.hidden = false;
 }
 
+/** Cells of the table of stages: a head, and what is in it of a stage. */
+const COLUMNS: readonly [head: string, cell: (stage: StageReport, parent: StageReport) => string][] = [
+  ['Perplexity, text', ({ quality }, { quality: parent }) => against(quality.heldOut, parent.heldOut)],
+  ['Other text', ({ quality }, { quality: parent }) => against(quality.other, parent.other)],
+  ['Recall', ({ quality: { recall } }) => (recall ? recall.accuracy.toFixed(3) : '')],
+  ['Agreement', ({ quality: { agreement } }) => (agreement ? agreement.same.toFixed(3) : '')],
+  ['Weights', ({ weightBytes }) => bytes(weightBytes)],
+  ['KV a token', ({ kvBytesPerToken }) => bytes(kvBytesPerToken)],
+  ['ms a token', ({ decode }) => (decode ? decode.median.toFixed(2) : '')],
+];
+
+const against = (stage: { perplexity: number }, parent: { perplexity: number }): string =>
+  stage === parent
+    ? stage.perplexity.toFixed(2)
+    : `${stage.perplexity.toFixed(2)} (${percentText(parent.perplexity, stage.perplexity)})`;
+
+function stageTable(steps: readonly StageReport[]): HTMLElement {
+  const parent = steps[0]!;
+  const columns = COLUMNS.filter(([, cell]) => steps.some((step) => cell(step, parent) !== ''));
+  return table(
+    stageNotes(steps).replaceAll('\n', ' '),
+    ['Stage', ...columns.map(([head]) => head)],
+    steps.map((stage) => [stage.step, ...columns.map(([, cell]) => cell(stage, parent))]),
+  );
+}
+
+/** What was found on the way, as plots; colours are those of this moment. */
+function resultPlots({ choice, healing, steps }: ConvertReport): HTMLElement {
+  const child = (xs: readonly (readonly [number, number])[]): PlotPoint[] =>
+    xs.map(([x, y]) => ({ model: 1, x, y, low: y, high: y }));
+  const curve = healing?.curve ?? [];
+  const held = curve.flatMap(({ tokens, heldOut }): [number, number][] =>
+    heldOut === undefined ? [] : [[tokens, heldOut]],
+  );
+  return el(
+    'div',
+    { class: 'plots' },
+    bars(
+      'Perplexity at each stage',
+      'on text that nothing was fitted to or trained on',
+      'perplexity',
+      steps.map(({ step, perplexity }) => ({ label: step, pair: [perplexity] as const })),
+      'stage',
+    ),
+    ...(choice && choice.chosen.length > 1
+      ? [
+          lines(
+            'What each lost block costs',
+            `in this order: ${choice.chosen.map(({ layer }) => layer).join(', ')}`,
+            'blocks without attention',
+            'nats a token over the parent',
+            child(choice.chosen.map(({ nats }, i) => [i + 1, Math.max(0, nats - choice.parent.nats)])),
+          ),
+        ]
+      : []),
+    ...(curve.length > 1
+      ? [
+          lines(
+            'Loss of healing',
+            'nats a token; with KL 1 it is that to the parent’s logits',
+            'tokens trained on',
+            'nats a token',
+            child(curve.map(({ tokens, loss }) => [tokens, loss])),
+          ),
+        ]
+      : []),
+    ...(held.length > 1
+      ? [
+          lines(
+            'Loss on held-out text',
+            'cross-entropy of text that is never trained on',
+            'tokens trained on',
+            'nats a token',
+            child(held),
+          ),
+        ]
+      : []),
+  );
+}
+
 /** Shows what a conversion did, and what can be done with the child. */
 export function showConverted(
   place: HTMLElement,
   name: string,
   report: ConvertReport,
-  actions: readonly HTMLElement[],
+  ...actions: readonly HTMLElement[]
 ): void {
-  const { layers, steps, healing } = report;
-  const { parameters, weightBytes, kvBytesPerToken } = report;
-  const parent = steps[0]!.perplexity;
+  const { layers, steps, healing, parameters, weightBytes, kvBytesPerToken } = report;
   const pair = (
     what: string,
     { parent, child }: { parent: number; child: number },
     show: (value: number) => string,
-  ) => [what, show(parent), show(child), percent(parent, child)];
+  ) => [what, show(parent), show(child), percentText(parent, child)];
+  const healings = healing ? [healing, ...(healing.earlier ?? [])].reverse() : [];
+  clearPlots();
   place.replaceChildren(
     el(
       'div',
@@ -130,22 +212,11 @@ export function showConverted(
         'div',
         { class: 'facts' },
         el('span', {}, stackText(report)),
-        el('span', {}, `layers ${layers.join(' ')} lost their attention`),
+        el('span', {}, `layers ${layersText(layers)} lost their attention`),
       ),
     ),
-    table(
-      'After each step: perplexity on the test part of the text, against the parent’s, and on text of another kind; how much of words ' +
-        'that come twice is known the second time; how much of the parent’s answers is the likeliest here too',
-      ['Step', 'Perplexity', 'Change', 'Other text', 'Recall', 'Parent’s answers'],
-      steps.map(({ step, perplexity, quality: { other, recall, agreement } }) => [
-        step,
-        perplexity.toFixed(3),
-        percent(parent, perplexity),
-        other.perplexity.toFixed(3),
-        recall?.accuracy.toFixed(2) ?? '',
-        agreement?.same.toFixed(2) ?? '',
-      ]),
-    ),
+    stageTable(steps),
+    resultPlots(report),
     table(
       'Counted',
       ['', 'Parent', 'Child', 'Change'],
@@ -155,9 +226,9 @@ export function showConverted(
         pair('KV cache a token (f32)', kvBytesPerToken, bytes),
       ],
     ),
-    ...(healing ? [el('p', { class: 'hint' }, healingText(healing))] : []),
+    ...healings.map((each) => el('p', { class: 'hint' }, healingText(each))),
     el('p', { class: 'hint' }, speedText(report.speed)),
-    el('div', { class: 'exports' }, ...actions),
+    ...actions,
   );
   place.hidden = false;
 }

@@ -4,27 +4,27 @@ import { type Endpoint, Peer } from '../../src/api/rpc.ts';
 import { openTransferable, type TransferableSource } from '../../src/api/transferable.ts';
 import { type Analysis, analyze } from '../../src/convert/analyze.ts';
 import { type ConvertOptions, convert } from '../../src/convert/convert.ts';
+import type { ConvertEvent } from '../../src/convert/events.ts';
 import { stageHandle } from '../../src/convert/handle-folder.ts';
-import { checkHealing, type HealOptions } from '../../src/convert/heal-plan.ts';
-import { bytesOf, type OnGpu, openOnGpu, refuseChild } from '../../src/convert/on-gpu.ts';
-import type { ConvertReport } from '../../src/convert/report.ts';
-import { textWindows } from '../../src/convert/text.ts';
+import { healMore } from '../../src/convert/heal-more.ts';
+import { bytesOf, type OnGpu, openOnGpu, refuseChild, withOnGpu } from '../../src/convert/on-gpu.ts';
+import type { Progress } from '../../src/convert/progress.ts';
+import { type ConvertReport, REPORT_FILE } from '../../src/convert/report.ts';
+import { type SampleStore, sampleStore, textWindows } from '../../src/convert/text.ts';
+import { chatsOf, type TextPart } from '../../src/convert/text-parts.ts';
 import type { Windows } from '../../src/convert/windows.ts';
 import { ShishuError } from '../../src/errors.ts';
 import type { HubOptions } from '../../src/formats/hub.ts';
+import { readJson } from '../../src/formats/json.ts';
 import { openSource } from '../../src/formats/open-source.ts';
+import type { Source } from '../../src/formats/source.ts';
+import { lossOr } from '../../src/gpu/device.ts';
 import type { ProfileOption } from '../../src/gpu/profile.ts';
 import { BEGIN } from '../../src/train/chat-format.ts';
 import { chatText } from '../corpus/text.ts';
-import { savedModels, savedModelsFolder } from '../saved-models.ts';
-
-/** What to measure on: the built-in chats, the model's own words, or a text. */
-export interface TextChoice {
-  kind: 'chats' | 'own' | 'given';
-  text: string;
-  tokens: number;
-  window: number;
-}
+import { savedModelsFolder } from '../saved-models.ts';
+import { type Forecast, forecast } from './forecast.ts';
+import type { ChildChoice, Request, TextChoice } from './request.ts';
 
 /** A model that was analysed. */
 export interface Analysed {
@@ -37,67 +37,86 @@ export interface Analysed {
 /** `total` is 0 while nothing can be counted. */
 export type Tell = (what: string, done: number, total: number) => unknown;
 
+/** How the page opens models. */
+export interface How {
+  profile: ProfileOption;
+  hub: HubOptions;
+}
+
 /** Characters of a token, at most, in the built-in text. */
 const TOKEN_CHARACTERS = 8;
 /** Tokens of the built-in text that healing gets, at most; it passes over them more than once then. */
 const MOST_CHAT_TOKENS = 200_000;
 
-let session:
-  | { parent: OnGpu; text: TextChoice; windows: Windows; analysis: Analysis; profile: ProfileOption }
-  | undefined;
+const open = (source: TransferableSource, { hub }: How): Source =>
+  openSource(openTransferable(source), { cache: true, hub });
 
-function close(): void {
-  session?.parent.close();
-  session = undefined;
+/** The parts of a text that the reader gave. */
+function partsOf({ texts, withOwn }: TextChoice): TextPart[] {
+  const given = texts.map(
+    ({ name, text }): TextPart =>
+      name.endsWith('.jsonl')
+        ? { kind: 'chats', name, chats: chatsOf(name, text) }
+        : { kind: 'text', name, texts: [text] },
+  );
+  // As many tokens of its own as of all texts together.
+  return withOwn ? [...given, { kind: 'own', name: "the model's own words", weight: given.length }] : given;
 }
 
-/** The text cut up: what is fitted to and measured on, and `healTokens` more of it where there are so many. */
+interface Cutting {
+  healTokens?: number | undefined;
+  kept?: SampleStore;
+  tell: Tell;
+  signal: AbortSignal;
+}
+
+/** The text cut up: of a text, what is fitted to and measured on, and `healTokens` more where there are so many. */
 function cut(
   parent: OnGpu,
-  { kind, text, tokens, window }: TextChoice,
-  { healTokens = 0, tell, signal }: { healTokens?: number; tell: Tell; signal: AbortSignal },
+  choice: TextChoice,
+  { healTokens = 0, kept, tell, signal }: Cutting,
 ): Promise<Windows> {
+  const { kind, tokens, window } = choice;
   const characters = TOKEN_CHARACTERS * (tokens + Math.min(healTokens, MOST_CHAT_TOKENS));
   const knowsFormat = (): boolean => parent.tokenizer.encode(BEGIN).length === 1;
-  const given = kind === 'chats' ? chatText(1, characters, knowsFormat()) : text;
   return textWindows(
     parent,
     {
-      ...(kind !== 'own' && { text: given }),
+      ...(kind === 'chats' && { text: chatText(1, characters, knowsFormat()) }),
+      ...(kind === 'given' && { parts: partsOf(choice) }),
       tokens,
       window,
       healTokens,
+      kept,
       signal,
-      onProgress: (done, total) => tell('The model makes a text', done, total),
+      onProgress: (done, total) => tell('the model makes a text', done, total),
     },
     () => {},
   );
 }
 
-/** @throws ShishuError as `checkHealing`, with the name of the form's field in its details */
-function checkField(parent: OnGpu, windows: Windows, heal: HealOptions): void {
-  try {
-    checkHealing(parent.spec, windows, heal);
-  } catch (cause) {
-    const { code, message, details, mend } = cause as ShishuError;
-    throw new ShishuError(code, message, { details: { ...details, field: 'heal' }, mend, cause });
-  }
-}
-
 const methods = {
-  /** Opens a parent, cuts the text up and measures every block; the parent stays open for `convert`. */
+  /** What a conversion would take. */
+  forecast: (
+    source: TransferableSource,
+    child: ChildChoice,
+    text: TextChoice,
+    how: How,
+    signal: AbortSignal,
+  ): Promise<Forecast> => forecast(open(source, how), child, text, signal),
+
+  /** Measures every block of a parent. */
   async analyse(
     source: TransferableSource,
     text: TextChoice,
-    { profile, hub }: { profile: ProfileOption; hub: HubOptions },
+    how: How,
     tell: Tell,
     signal: AbortSignal,
   ): Promise<Analysed> {
-    close();
-    const parent = await openOnGpu(openSource(openTransferable(source), { cache: true, hub }), {
-      profile,
+    const parent = await openOnGpu(open(source, how), {
+      profile: how.profile,
       signal,
-      onProgress: (done, total) => tell('Loading the parent', done, total),
+      onProgress: (done, total) => tell('loading the parent', done, total),
     });
     try {
       refuseChild(parent);
@@ -108,52 +127,60 @@ const methods = {
         // Each block alone; the conversion chooses one after the other.
         count: 1,
         signal,
-        onProgress: (done, total) => tell('Measuring the blocks', done, total),
+        onProgress: (done, total) => tell('measuring the blocks', done, total),
       });
-      session = { parent, text, windows, analysis, profile };
       return { analysis, layers: spec.blocks.length, hiddenSize: spec.hiddenSize, dtype };
-    } catch (error) {
+    } finally {
       parent.close();
-      throw error;
     }
   },
 
-  /** Converts the parent that was analysed last into a folder of the browser's. */
+  /** Converts a parent into a folder of the browser's, or heals a child further; or goes on with what is there. */
   async convert(
-    name: string,
-    options: ConvertOptions,
+    source: TransferableSource,
+    { name, text, child, more }: Request,
+    how: How,
     tell: Tell,
+    onEvent: (event: ConvertEvent) => unknown,
     signal: AbortSignal,
   ): Promise<ConvertReport> {
-    const { parent, text, analysis, profile } = session!;
-    let { windows } = session!;
-    const { heal } = options;
-    if (heal) {
-      if (text.kind !== 'own') {
-        const more = await cut(parent, text, { healTokens: heal.tokens, tell, signal });
-        windows = { ...windows, healing: more.healing };
-      }
-      checkField(parent, windows, heal);
-    }
     const place = await savedModelsFolder();
     if (!place)
       throw new ShishuError('io', 'This browser keeps no files for pages here.', {
         mend: 'Use a window that is not private, or shishulm convert on the command line.',
       });
-    // One page at a time, so that what another one is writing does not pass for a leftover.
-    return navigator.locks.request('shishulm-made', { signal }, async () => {
-      await savedModels(true);
-      return convert(
-        parent,
-        async () => windows,
-        () => stageHandle(place, name),
-        {
-          ...options,
-          order: analysis.order,
-          log: (line, done = 0, total = 0) => tell(line, done, total),
-          signal,
-        },
-        { profile },
+    const stage = (): ReturnType<typeof stageHandle> => stageHandle(place, name);
+    const gpuOptions = { profile: how.profile };
+    const told: Pick<ConvertOptions, 'log' | 'onEvent' | 'signal'> = {
+      log: (line, done = 0, total = 0) => tell(line, done, total),
+      onEvent,
+      signal,
+    };
+    const run = async (parent: OnGpu): Promise<ConvertReport> => {
+      const windows = (progress: Progress, healTokens = child.heal?.tokens): Promise<Windows> => {
+        const kept = sampleStore(progress.staged, () => {
+          progress.keeps = true;
+        });
+        return cut(parent, text, { healTokens, kept, tell, signal });
+      };
+      if (more === undefined) return convert(parent, windows, stage, { ...child, ...told }, gpuOptions);
+      const before = openSource(await place.getDirectoryHandle(more));
+      await healMore(parent, before, windows, stage, { heal: child.heal!, ...told }, gpuOptions);
+      const healed = openSource(await place.getDirectoryHandle(name));
+      const report: unknown = await readJson(healed, REPORT_FILE, { code: 'bad-config' });
+      return report as ConvertReport;
+    };
+    // One page at a time: two would write the same folder.
+    return navigator.locks.request('shishulm-made', { ifAvailable: true }, (lock) => {
+      if (!lock)
+        throw new ShishuError('bad-argument', 'Another tab of this browser is converting now.', {
+          mend: 'Wait until it is done, or stop it there.',
+        });
+      const onProgress = (done: number, total: number): unknown => tell('loading the parent', done, total);
+      return withOnGpu(open(source, how), { ...gpuOptions, signal, onProgress }, (parent) =>
+        run(parent).catch(async (error: unknown) => {
+          throw await lossOr(parent.runner.parts.gpu, error);
+        }),
       );
     });
   },

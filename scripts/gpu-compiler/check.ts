@@ -96,7 +96,7 @@ async function compileMissing({ target, known, texts, all, file }: Job, layer: s
         saved = performance.now();
       }
       // Names are for people; texts that differ by sizes alone have the same one.
-      const name = `${target.name} ${names.get(code)} ${hash(code).slice(0, 4)}.s`;
+      const name = `${target.name} ${names.get(code)} ${hash(code).slice(0, 4)}.s`.replaceAll('/', '_');
       if (folder && assembly) writeFileSync(join(folder, name), assembly);
     },
   });
@@ -188,7 +188,9 @@ function figuresOf({ target, known, texts, launches }: Job): Figure[] {
   };
   const figures = texts.flatMap(({ group: kernel, code }): Figure[] => {
     const compiled = compiledOf(code);
-    return compiled ? figuresOfCode(compiled).map(([gate, value]) => ({ gate, kernel, gpu, value })) : [];
+    return compiled
+      ? figuresOfCode(kernel, compiled).map(([gate, value]) => ({ gate, kernel, gpu, value }))
+      : [];
   });
   const asked = new Set(texts.map(({ code }) => code));
   const seen = new Set<string>();

@@ -32,6 +32,8 @@ export const GATES = {
   'prompts: multiply-adds a read of workgroup memory': { limit: 16, least: true },
   'prompts: workgroups for 128 tokens, SmolLM2-135M': { limit: 128, least: true },
   "prompts: loops with the WGSL compiler's guard": { limit: 0 },
+  'training: multiply-adds a read of workgroup memory': { limit: 10, least: true },
+  "training: loops with the WGSL compiler's guard": { limit: 0 },
   '2 to 16 rows: times that a weight is read': { limit: 1 },
   'choice of a token: launches behind the head': { limit: 3 },
   'choice of a token: launches that go over the logits in one workgroup': { limit: 0 },
@@ -65,10 +67,18 @@ export const workgroupsOf = ({ grid }: Pick<Dispatch, 'grid'>, step: StepShape):
   product(grid(step));
 
 /** The figures of a kernel that are counted from its code alone, whatever launches it. */
-export const figuresOfCode = ({ spills, scratch }: Compiled): [GateName, number][] => [
-  ['registers spilled', spills],
-  ['bytes of scratch', scratch],
-];
+export function figuresOfCode(kernel: string, compiled: Compiled): [GateName, number][] {
+  const { spills, scratch, guards, perSharedRead } = compiled;
+  const figures: [GateName, number][] = [
+    ['registers spilled', spills],
+    ['bytes of scratch', scratch],
+  ];
+  if (!kernel.startsWith('train/')) return figures;
+  if (guards !== undefined) figures.push(["training: loops with the WGSL compiler's guard", guards]);
+  if (kernel.startsWith('train/matmul') && perSharedRead !== undefined)
+    figures.push(['training: multiply-adds a read of workgroup memory', perSharedRead]);
+  return figures;
+}
 
 /** What a compiler made of a shader. */
 export interface Built {

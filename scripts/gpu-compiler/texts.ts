@@ -9,6 +9,7 @@ import { shadersOf } from '../../test/support/asked-shaders.ts';
 import { type Adapter, paperGpu } from '../../test/support/paper-gpu.ts';
 import { allLaunches, type ModelLaunches } from './launches.ts';
 import { SHAPES } from './shapes.ts';
+import { trainingShaders } from './training.ts';
 
 interface Run {
   adapter: Adapter;
@@ -63,13 +64,14 @@ export interface NamedShader extends ShaderText {
   group: string;
 }
 
-/** Every text once, with its name: of `runs`, and of what models launch. */
+/** Every text once, with its name: of `runs`, of what models launch, and of training. */
 export function shaderTexts(adapter: Adapter, launches: readonly ModelLaunches[]): NamedShader[] {
   const specs = [
     ...runs(adapter).flatMap((run) =>
       shadersOf(paperGpu(run.adapter), run.tuning, run.spec, run.dtype, run.kv),
     ),
     ...launches.flatMap(allLaunches).map(({ shader }) => shader),
+    ...trainingShaders(adapter),
   ];
   const texts = new Map<string, NamedShader>();
   for (const spec of specs) {

@@ -1,12 +1,11 @@
 // Backward of attention to its keys and values, a thread a row and KV head: dk and dv (ROWS, KV_HEADS, D4 * 4), of the rows of the
-// window from its own on and of the heads that share it, in their order.
+// window from its own on and of the heads that share it, in their order. Threads of a workgroup go over them together.
 @compute @workgroup_size(WG)
-fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-  let row = id.x;
-  let kv_head = id.y;
-  if (row >= ROWS) {
-    return;
-  }
+fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
+  let kv_head = wid.y;
+  let first = wid.z * LENGTH;
+  let place = wid.x * WG + lid;
+  let row = first + min(place, LENGTH - 1u);
   let own = (row * KV_HEADS + kv_head) * D4;
   var key: array<vec4f, D4>;
   var value: array<vec4f, D4>;
@@ -18,26 +17,29 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     key_total[i] = vec4f();
     value_total[i] = vec4f();
   }
-  let end = row - row % LENGTH + LENGTH;
-  for (var other = row; other < end; other++) {
+  for (var other = wid.x * WG; other < LENGTH; other++) {
     for (var head = kv_head * (HEADS / KV_HEADS); head < (kv_head + 1u) * (HEADS / KV_HEADS); head++) {
-      let at = (other * HEADS + head) * D4;
+      let pair = (first + other) * HEADS + head;
+      let at = pair * D4;
       var scores = vec4f();
       var slopes = vec4f();
       for (var i = 0u; i < D4; i++) {
         scores += key[i] * q[at + i];
         slopes += value[i] * dy[at + i];
       }
-      let share = exp(dot(scores, vec4f(1.0)) - log_sums[other * HEADS + head]);
-      let by = share * (dot(slopes, vec4f(1.0)) - deltas[other * HEADS + head]) * SCALE;
+      let score = select(-3e38, dot(scores, vec4f(1.0)), other >= place);
+      let share = exp(score - log_sums[pair]);
+      let by = share * (dot(slopes, vec4f(1.0)) - deltas[pair]) * SCALE;
       for (var i = 0u; i < D4; i++) {
         key_total[i] += by * q[at + i];
         value_total[i] += share * dy[at + i];
       }
     }
   }
-  for (var i = 0u; i < D4; i++) {
-    dk[own + i] = key_total[i];
-    dv[own + i] = value_total[i];
+  if (place < LENGTH) {
+    for (var i = 0u; i < D4; i++) {
+      dk[own + i] = key_total[i];
+      dv[own + i] = value_total[i];
+    }
   }
 }

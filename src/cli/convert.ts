@@ -37,9 +37,10 @@ const OPTIONS = {
 /** `shishulm convert`: the ShishuLM of a parent. */
 export const command: Command = {
   help: `shishulm convert MODEL -o OUT [options]
-  Makes a ShishuLM of a Llama or Qwen2 model: takes the attention from blocks that are chosen one by one, each time
-  the one that is missed least, on text that nothing was fitted to and on words to recall; writes a folder that
-  this engine loads, for a run of neighbours without --linear just in the public shishu-llama layout.
+  Makes a ShishuLM of a model whose blocks all attend: takes the attention from blocks that are chosen one by one,
+  each time the one that is missed least, on text that nothing was fitted to and on words to recall; writes a folder
+  that this engine and, with the code beside it, transformers load, with a report and a model card; for a run of
+  neighbours without --linear in the public shishu-llama layout where that has all of the parent's sums.
 
   -o, --out OUT        the folder to write; it appears whole or not at all
   --keep-attention N   attention blocks to keep (half)
@@ -50,7 +51,7 @@ ${CHOICE_HELP}
   --linear             put a fitted linear map where attention was, as extra tensors
   --rank N             with --linear: maps of at most that rank (the hidden size), two factors below half of it
   --inputs N           with --linear: maps of the last N positions (1), up to 16; N - 1 rows are kept of each sequence
-  --share-pairs N      pairs of MLP-only blocks that share one MLP (0)
+  --share-pairs N      pairs of neighbours without attention that share one MLP, those of which it costs least (0)
   --share HOW          ${SHARES.join(', ')} (average)
   --heal TOKENS        then distil it to its parent on so many tokens of the text, none of which is held out
 ${HEAL_HELP}
@@ -83,6 +84,7 @@ ${CACHE_HELP}
       share,
       questions: wholeNumberOf('questions', values.questions, 0, QUESTIONS.length),
       heal,
+      parentName: folder,
       adapter: await openLora(values.lora, cacheOf(values)),
       force: values.force ?? false,
       log,

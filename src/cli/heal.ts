@@ -1,9 +1,10 @@
 import { resolve } from 'node:path';
 import { healFolder } from '../convert/heal-folder.ts';
+import { QUESTIONS } from '../convert/questions.ts';
 import { healingText, REPORT_FILE } from '../convert/report.ts';
-import { isObject, readOptionalJson } from '../formats/json.ts';
+import { readOptionalJson } from '../formats/json.ts';
 import { openFolder } from '../formats/node-folder.ts';
-import { CACHE_HELP, type Command, cacheOf, flag, text, usageError } from './args.ts';
+import { CACHE_HELP, type Command, cacheOf, flag, text, usageError, wholeNumberOf } from './args.ts';
 import { parseTextCommand, TEXT_HELP, textOptionsOf } from './convert-options.ts';
 import { provideGpu } from './gpu.ts';
 import { HEAL_HELP, HEAL_OPTIONS, healOptionsOf } from './heal-options.ts';
@@ -13,6 +14,7 @@ const OPTIONS = {
   parent: text,
   out: { type: 'string', short: 'o' },
   ...HEAL_OPTIONS,
+  questions: text,
   force: flag,
 } as const;
 
@@ -26,6 +28,7 @@ export const command: Command = {
   -o, --out OUT        the folder to write (CHILD, which is replaced once all is done)
   --heal TOKENS        tokens to train on
 ${HEAL_HELP}
+  --questions N        compare the child's answers to so many questions with the parent's (50, 0 to leave it out)
   --force              replace OUT
 ${TEXT_HELP}
   --adapter NAME       the GPU to use, by part of its name
@@ -40,18 +43,19 @@ ${CACHE_HELP}
     if (!heal) throw usageError('It is not said how much to heal.', 'Give --heal with a number of tokens.');
     const child = await openFolder(folder);
     const report = await readOptionalJson(child, REPORT_FILE, { code: 'bad-config' });
-    const known = isObject(report?.parent) ? report.parent.name : undefined;
+    const known = report?.parent;
     const parent = values.parent ?? (typeof known === 'string' ? known : undefined);
     if (parent === undefined)
       throw usageError(`${folder} does not say what its parent is.`, 'Name it with --parent.');
     const out = values.out ?? folder;
     const force = values.force === true || resolve(out) === resolve(folder);
+    const questions = wholeNumberOf('questions', values.questions, 0, QUESTIONS.length);
     provideGpu(values.adapter);
     const healing = await healFolder(
-      child,
+      folder,
       await openModelFolder(parent, cacheOf(values)),
       out,
-      { heal, force, log, ...texts, corpus },
+      { heal, questions, force, log, ...texts, corpus },
       { profile, signal, onProgress: showBytes },
     );
     if (values.json) printJson(healing);

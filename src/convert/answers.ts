@@ -4,8 +4,10 @@ import type { EngineModel } from '../engine/model-interface.ts';
 import type { Scores } from '../engine/scoring.ts';
 import { type ErrorCode, ShishuError, throwIfAborted } from '../errors.ts';
 import type { Tokenizer } from '../formats/tokenizer.ts';
+import type { Log } from './healing-run.ts';
 import type { OnGpu } from './on-gpu.ts';
 import { QUESTIONS } from './questions.ts';
+import { timeLeft } from './time-left.ts';
 
 /** The likeliest answer to a question, token by token. */
 export interface Answer {
@@ -26,7 +28,7 @@ const NO_ROOM: readonly ErrorCode[] = ['does-not-fit', 'out-of-memory'];
 interface AnswerOptions {
   /** How many of the questions are asked (default all). */
   questions?: number | undefined;
-  log?: ((line: string) => void) | undefined;
+  log?: Log | undefined;
   signal?: AbortSignal | undefined;
 }
 
@@ -41,10 +43,14 @@ export async function answersOf(
   model: Pick<EngineModel, 'generate' | 'info'>,
   tokenizer: Tokenizer,
   questions: readonly string[],
-  signal?: AbortSignal | undefined,
+  {
+    signal,
+    onProgress,
+  }: { signal?: AbortSignal | undefined; onProgress?: (done: number, total: number) => void } = {},
 ): Promise<Answer[]> {
   const { batch, contextLength, spec } = model.info;
   const ends = new Set([...spec.eosTokenIds, ...tokenizer.enders]);
+  let done = 0;
   const answer = async (question: string): Promise<Answer> => {
     const prompt = promptOf(tokenizer, question);
     const ids: number[] = [];
@@ -59,6 +65,7 @@ export async function answersOf(
         if (ends.has(tokenId)) break;
       }
     throwIfAborted(signal);
+    onProgress?.(++done, questions.length);
     return { prompt, ids };
   };
   const answers: Answer[] = [];
@@ -94,7 +101,9 @@ export async function parentAnswers(
   });
   if (!model) return [];
   try {
-    return await answersOf(model, tokenizer, asked, signal);
+    const onProgress = timeLeft(log, `the parent's answers to ${asked.length} questions`);
+    onProgress(0, asked.length);
+    return await answersOf(model, tokenizer, asked, { signal, onProgress });
   } finally {
     await model.dispose();
   }

@@ -106,7 +106,8 @@ const fitApart: Fitting = async (
   const groups = Array.from({ length: Math.ceil(layers.length / most) }, (_, i) =>
     layers.slice(i * most, (i + 1) * most),
   );
-  const total = groups.length * (windows.calibration.length + windows.choosing.length);
+  // Windows of the text, and maps.
+  const total = groups.length * (windows.calibration.length + windows.choosing.length) + layers.length;
   let done = 0;
   const fits = new Map<number, Fit>();
   for (const group of groups) {
@@ -127,6 +128,7 @@ const fitApart: Fitting = async (
         const found = fit(calibration.get(layer)!, choosing.get(layer)!, ALPHAS, rank);
         fits.set(layer, found);
         install(runner, layer, found);
+        onProgress?.(++done, total);
       }
     } finally {
       sums.close();
@@ -156,7 +158,8 @@ const fitUpward: Fitting = async (
     held.push(buffer);
     return buffer;
   };
-  const total = layers.length * (windows.calibration.length + windows.choosing.length);
+  // Windows of the text, and maps.
+  const total = layers.length * (windows.calibration.length + windows.choosing.length + 1);
   let done = 0;
   const fits = new Map<number, Fit>();
   const modes: Record<number, Mode> = {};
@@ -206,6 +209,7 @@ const fitUpward: Fitting = async (
       fits.set(layer, found);
       install(runner, layer, found);
       modes[layer] = 'linear';
+      onProgress?.(++done, total);
     }
     return fits;
   } finally {

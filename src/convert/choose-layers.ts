@@ -4,9 +4,9 @@ import type { Log } from './healing-run.ts';
 import type { OnGpu } from './on-gpu.ts';
 import { recallListsOf } from './recall.ts';
 import { timeLeft } from './time-left.ts';
-import type { Windows } from './windows.ts';
+import { countTokens, type Windows } from './windows.ts';
 
-export type ChoosingOptions = Pick<ChooseOptions, 'weights' | 'among' | 'notes' | 'onMeasured'>;
+export type ChoosingOptions = Pick<ChooseOptions, 'weights' | 'among' | 'notes' | 'onMeasured' | 'onChosen'>;
 
 /** Chooses blocks one by one, with maps in their place where the child is to have them. */
 export async function chooseLayers(
@@ -20,7 +20,8 @@ export async function chooseLayers(
   const lists = recallListsOf(parent, windows);
   // Every block needs a map to be compared with the others.
   if (target.mode === 'linear') {
-    const told = timeLeft(log, 'fitting a map to every block');
+    const calibrated = countTokens(windows.calibration) + countTokens(windows.choosing);
+    const told = timeLeft(log, 'fitting a map to every block', calibrated);
     await calibrate(
       runner,
       plan,
@@ -29,20 +30,24 @@ export async function chooseLayers(
       { signal, onProgress: told },
     );
   }
-  const told = timeLeft(log, 'choosing blocks');
+  const tokens = countTokens(windows.choosing) + countTokens(lists.map(({ ids }) => ids));
+  const told = timeLeft(log, 'choosing blocks', tokens);
   const choice = await chooseBlocks(runner, plan, windows.choosing, lists, {
     ...target,
     ...choosing,
     about: JSON.stringify([source.name, spec, windows.calibration]),
     signal,
     onProgress: told,
-    onChosen: (block, { nats, recall }) =>
+    onChosen: (block, measure) => {
+      const { nats, recall } = measure;
+      choosing.onChosen?.(block, measure);
       log(
         `block ${block.layer}: ${(block.nats - nats).toFixed(3)} nats over the parent` +
           (recall && block.recall
             ? `, recall ${block.recall.accuracy.toFixed(2)} of ${recall.accuracy.toFixed(2)}`
             : ''),
-      ),
+      );
+    },
   });
   log(choiceText(target.mode === 'skip' ? 'dropped' : 'linear', choice));
   return choice;

@@ -15,11 +15,12 @@ import { parentAnswers } from './answers.ts';
 import { calibrate, finitePerplexity, type LoadedModel, perplexity, prunedModel } from './calibrate.ts';
 import { mapTensors } from './child.ts';
 import { childConfig } from './child-config.ts';
-import type { Choice } from './choose.ts';
+import type { Choice, ChosenBlock, Measure } from './choose.ts';
 import { type ChoosingOptions, chooseLayers } from './choose-layers.ts';
 import { checkPairs, checkTarget } from './convert-target.ts';
+import type { ConvertStage, OnEvent } from './events.ts';
 import type { Fit } from './fit.ts';
-import { checkHealing, type HealOptions, planHealing } from './heal-plan.ts';
+import { checkHealable, checkHealing, type HealOptions, planHealing } from './heal-plan.ts';
 import type { Log } from './healing-run.ts';
 import { CARD_FILE, modelCard, parentFacts } from './model-card.ts';
 import { bytesOf, type OnGpu, type OpenOptions, withOnGpu } from './on-gpu.ts';
@@ -33,7 +34,7 @@ import { type Stage, type Staged, tensorFile } from './staged.ts';
 import { modelSize } from './stages.ts';
 import { layersText, type Target } from './target.ts';
 import { timeLeft } from './time-left.ts';
-import { tokenCounts, type Windows } from './windows.ts';
+import { checkEnough, tokenCounts, type Windows } from './windows.ts';
 import { healWritten, writeChild } from './write-child.ts';
 
 export interface ConvertOptions extends Target {
@@ -49,6 +50,8 @@ export interface ConvertOptions extends Target {
   share?: Share;
   /** Questions to which the child's answers are compared with its parent's (default 50, as many as there are). */
   questions?: number | undefined;
+  /** What the report calls the parent (default: where it is read). */
+  parentName?: string | undefined;
   /** Distil the child to its parent after that. */
   heal?: HealOptions | undefined;
   /** How blocks are chosen, where the target does not name them. */
@@ -56,29 +59,30 @@ export interface ConvertOptions extends Target {
   /** The parent's analysed order: where blocks are named, the child's folder gets what is left of it. */
   order?: AnalysedOrder;
   log?: Log;
+  /** Gets what is found as it is found, also what was kept of an earlier try. */
+  onEvent?: OnEvent | undefined;
   signal?: AbortSignal | undefined;
 }
 
 /** What must be the same for a conversion to be gone on with. */
-function identityOf(parent: OnGpu, options: ConvertOptions): Record<string, unknown> {
-  const {
-    order: _,
-    log: __,
-    signal: ___,
-    heal: { checkpointMinutes: ____, memory: _____, ...heal } = {},
-    ...asked
-  } = options;
-  return {
-    parent: hashOf(JSON.stringify(parent.configJson)),
-    'bytes of the parent': parent.checkpoint.bytes,
-    ...asked,
-    ...(options.heal ? named('heal', heal) : { heal: null }),
-  };
-}
+const identityOf = (parent: OnGpu, options: ConvertOptions): Record<string, unknown> => ({
+  parent: hashOf(JSON.stringify(parent.configJson)),
+  'bytes of the parent': parent.checkpoint.bytes,
+  ...named('', options, ['order', 'parentName', 'log', 'onEvent', 'signal', 'heal']),
+  ...healIdentity(options.heal),
+});
 
-/** Fields with a name before theirs. */
-export const named = (name: string, fields: object): Record<string, unknown> =>
-  Object.fromEntries(Object.entries(fields).map(([field, value]) => [`${name}.${field}`, value]));
+/** What of a healing must be the same. */
+export const healIdentity = (heal: HealOptions | undefined): Record<string, unknown> =>
+  heal ? named('heal.', heal, ['checkpointMinutes', 'memory']) : { heal: null };
+
+/** Fields with something before their names, but for some. */
+const named = (before: string, fields: object, leftOut: readonly string[]): Record<string, unknown> =>
+  Object.fromEntries(
+    Object.entries(fields).flatMap(([field, value]) =>
+      leftOut.includes(field) ? [] : [[`${before}${field}`, value]],
+    ),
+  );
 
 /** What tells one text from another. */
 export const textHash = ({ healing, ...sets }: Windows): number =>
@@ -99,10 +103,15 @@ export async function convert(
 ): Promise<ConvertReport> {
   const { log = () => {}, signal } = options;
   const target = checkTarget(parent, options);
+  // A text may take long to be sampled.
+  if (options.heal) checkHealable(parent.spec);
   const staged = await stage();
   const progress = await Progress.open(staged, identityOf(parent, options));
   try {
     const windows = await text(progress);
+    const { calibration, choosing, test } = tokenCounts(windows);
+    const { inputs = 1 } = options;
+    if (inputs > 1) checkEnough(calibration + choosing + test, parent.spec.hiddenSize, inputs);
     if (options.heal) checkHealing(parent.spec, windows, options.heal);
     progress.check({ text: textHash(windows) });
     const report = await runStages(parent, windows, progress, target, options, gpuOptions);
@@ -135,25 +144,27 @@ async function runStages(
     share = 'average',
     questions,
     signal,
+    onEvent = () => {},
   } = options;
+  const begins = (stage: ConvertStage): void => onEvent({ kind: 'stage', stage });
   const { spec, configJson } = parent;
   const { staged } = progress;
   const steps: ConvertReport['steps'] = [];
   const texts = qualityTexts(parent, windows);
   const qualityOf = (name: string): string => `quality, ${name}`;
   const step = async (name: string, model: ModelSpec, value: () => Promise<Quality>): Promise<void> => {
-    const quality = await progress.stage(qualityOf(name), () => {
-      log(`measuring: ${name}`);
-      return value();
-    });
+    const quality = await progress.stage(qualityOf(name), value);
     const { perplexity } = quality.heldOut;
     steps.push({ step: name, perplexity, quality, ...modelSize(model, bytesOf(parent.dtype)) });
+    onEvent({ kind: 'step', step: steps.at(-1)! });
     log(`${name}: ${qualityText(quality)}`);
   };
+  begins('parent');
   // Before anything takes long: a model without a finite perplexity has no answers either.
   finitePerplexity(await perplexity(parent, windows.test.slice(0, 1), signal));
   const answers = await progress.stage('answers', () => parentAnswers(parent, { questions, log, signal }));
-  const measure = (model: LoadedModel): Promise<Quality> => measureQuality(model, answers, texts, { signal });
+  const measure = (model: LoadedModel): Promise<Quality> =>
+    measureQuality(model, answers, texts, { signal, onProgress: timeLeft(log, 'measuring') });
   const testIn = (mode: Mode, layers: readonly number[]) => (): Promise<Quality> =>
     measure(prunedModel(parent, layers, mode));
   await step('parent', spec, async () => {
@@ -162,11 +173,14 @@ async function runStages(
     return quality;
   });
 
+  if (!target.layers) begins('choosing');
   const choice = target.layers
     ? undefined
     : await progress.stage('blocks', () => chosenBlocks(parent, windows, progress, target, options), {
         keeps: true,
       });
+  // Also what was kept.
+  if (choice) onEvent({ kind: 'chosen', chosen: choice.chosen, parent: choice.parent });
   const layers = target.layers
     ? [...target.layers]
     : choice!.chosen.map(({ layer }) => layer).sort((a, b) => a - b);
@@ -174,8 +188,10 @@ async function runStages(
   log(`layers ${layersText(layers)} lose their attention`);
   const childSpec = (linear: boolean): ModelSpec =>
     specOf(childConfig(configJson, spec, { layers, pairs: [], linear, rank, inputs }));
+  begins('dropped');
   await step('attention dropped', childSpec(false), testIn('skip', layers));
 
+  if (linear) begins('linear');
   const jsonOf = (pairs: readonly PairCost[]) =>
     childConfig(configJson, spec, { layers, pairs: pairs.map((pair) => pair.layers), linear, rank, inputs });
   const { r2, pairs } = await progress.stage('written', async () => {
@@ -200,11 +216,13 @@ async function runStages(
   if (linear) await step('linear maps', childSpec(true), testIn('linear', layers));
   const measureWritten = (name: string): Promise<void> =>
     step(name, child, () => withOnGpu(staged.source, gpuOptions, measure));
+  begins('written');
   const shared = `${sharePairs} ${sharePairs === 1 ? 'pair' : 'pairs'} shared (${share})`;
   await measureWritten(sharePairs > 0 ? `written, ${shared}` : 'written');
   let healing: ConvertReport['healing'];
   if (options.heal) {
     const { heal } = options;
+    begins('healing');
     // What fits now need not fit as it is gone on with.
     const plan = await progress.stage('healing', async () => planHealing(spec, child, windows, heal));
     const done = await progress.stage('healed', () =>
@@ -213,15 +231,18 @@ async function runStages(
         plan,
         log,
         signal,
+        onCurve: (curve) => onEvent({ kind: 'curve', curve, steps: plan.steps }),
         onCheckpoint: () => {
           progress.keeps = true;
         },
       }),
     );
+    onEvent({ kind: 'curve', curve: done.curve, steps: plan.steps });
     await measureWritten('healed');
     const [before, after] = steps.slice(-2).map(({ perplexity }) => perplexity);
     healing = { ...done, perplexity: { before: before!, after: after! } };
   }
+  begins('speed');
   const mapped = layers.every((layer) => parent.runner.parts.weights.linear.has(layer));
   const given = choice ? { skip: choice.order, linear: choice.order } : options.order;
   const speed = await withOnGpu(staged.source, gpuOptions, async (written) => {
@@ -241,6 +262,7 @@ async function runStages(
     child: last[field],
   });
   const report: ConvertReport = {
+    parent: options.parentName ?? parent.source.name,
     front: layers[0]!,
     mlpOnly: layers.length,
     end: spec.blocks.length - 1 - layers.at(-1)!,
@@ -287,8 +309,9 @@ async function chosenBlocks(
   windows: Windows,
   progress: Progress,
   { count }: ReturnType<typeof checkTarget>,
-  { linear = false, maxPerplexity, choosing, signal, log }: ConvertOptions,
+  { linear = false, maxPerplexity, choosing, signal, log, onEvent = () => {} }: ConvertOptions,
 ): Promise<Choice> {
+  const chosen: ChosenBlock[] = [];
   const target = { mode: linear ? 'linear' : 'skip', count, within: maxPerplexity } as const;
   const choice = await chooseLayers(parent, windows, target, {
     ...choosing,
@@ -296,6 +319,10 @@ async function chosenBlocks(
     async onMeasured(notes) {
       await progress.set('measured', notes);
       progress.keeps = true;
+    },
+    onChosen(block: ChosenBlock, parent: Measure) {
+      chosen.push(block);
+      onEvent({ kind: 'chosen', chosen: [...chosen], parent });
     },
     log,
     signal,

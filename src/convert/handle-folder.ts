@@ -1,5 +1,6 @@
 import { ShishuError } from '../errors.ts';
 import { openSource } from '../formats/open-source.ts';
+import { REPORT_FILE } from './report.ts';
 import { type Staged, WORK_FILES } from './staged.ts';
 
 /** An error of the File System API as a ShishuError. */
@@ -42,23 +43,27 @@ export async function writeHandle(
   }
 }
 
-/** Begins a new folder inside `parent` (a browser's file system); it is complete when it has `REPORT_FILE`. */
+/**
+ * Begins a folder inside `parent` (a browser's file system), or goes on with one that an earlier try left; it is complete when it has
+ * `REPORT_FILE`.
+ */
 export async function stageHandle(parent: FileSystemDirectoryHandle, name: string): Promise<Staged> {
   const found = await parent.getDirectoryHandle(name).catch(() => undefined);
-  if (found)
+  if (await found?.getFileHandle(REPORT_FILE).catch(() => undefined))
     throw new ShishuError('bad-argument', `There is a model "${name}" already.`, {
       details: { folder: name },
       mend: 'Give another name, or remove that one.',
     });
   let folder: FileSystemDirectoryHandle;
   try {
-    folder = await parent.getDirectoryHandle(name, { create: true });
+    folder = found ?? (await parent.getDirectoryHandle(name, { create: true }));
   } catch (cause) {
     throw ioError(name, cause);
   }
   let whole = false;
   return {
     source: openSource(folder),
+    place: `the browser's folder ${name}`,
     write: (file, data) => writeHandle(folder, file, data),
     async commit() {
       whole = true;

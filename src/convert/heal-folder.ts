@@ -1,72 +1,37 @@
-import { ShishuError, throwIfAborted } from '../errors.ts';
-import { specOf } from '../families/index.ts';
-import { isObject, type Json, readJson, readOptionalJson } from '../formats/json.ts';
+import { createReadStream } from 'node:fs';
+import { readdir } from 'node:fs/promises';
+import { join, relative } from 'node:path';
+import { throwIfAborted } from '../errors.ts';
+import { openFolder } from '../formats/node-folder.ts';
 import type { Source } from '../formats/source.ts';
-import type { ModelSpec } from '../model/spec.ts';
-import { hashOf } from '../train/random.ts';
-import { perplexity } from './calibrate.ts';
-import { named, textHash } from './convert.ts';
 import { refuseExisting, stageFolder } from './folder.ts';
-import { checkHealing, type HealOptions, planHealing } from './heal-plan.ts';
+import { healMore } from './heal-more.ts';
+import type { HealOptions } from './heal-plan.ts';
 import type { Log } from './healing-run.ts';
-import { freshOf } from './mixture.ts';
 import { type MergeOptions, type OnGpu, type OpenOptions, withOnGpu } from './on-gpu.ts';
-import { Progress } from './progress.ts';
-import { type HealingReport, REPORT_FILE } from './report.ts';
+import type { Progress } from './progress.ts';
+import type { HealingReport } from './report.ts';
 import { type Staged, WORK_FILES } from './staged.ts';
 import { sampleStore, type TextOptions, textWindows } from './text.ts';
-import { healWritten } from './write-child.ts';
+import type { Windows } from './windows.ts';
 
 export interface HealFolderOptions extends MergeOptions, Omit<TextOptions, 'healTokens' | 'kept'> {
   heal: HealOptions;
+  /** As of a conversion. */
+  questions?: number | undefined;
   /** Replace a folder that exists. */
   force?: boolean;
   log?: Log;
 }
 
-/** Bytes of a file that are copied at a time. */
-const PIECE = 2 ** 26;
-
-/** @throws ShishuError `bad-argument` when a model cannot be healed to this parent */
-function checkKin(parent: OnGpu, child: Source, spec: ModelSpec): void {
-  const kin = (of: ModelSpec): Record<string, number> => ({
-    blocks: of.blocks.length,
-    'hidden size': of.hiddenSize,
-    tokens: of.vocabSize,
-  });
-  const [its, own] = [kin(parent.spec), kin(spec)];
-  for (const [name, value] of Object.entries(own))
-    if (its[name] !== value)
-      throw new ShishuError(
-        'bad-argument',
-        `${child.name} is no child of ${parent.source.name}: ${name} ${value} against ${its[name]}.`,
-        {
-          details: { child: child.name, parent: parent.source.name },
-          mend: 'Name the parent that it was made of.',
-        },
-      );
-}
-
-/** Tokens that a child was healed with before, as its report has it. */
-function healedTokens(report: Json | undefined): number {
-  const healing = report?.healing;
-  if (!isObject(healing)) return 0;
-  const earlier = Array.isArray(healing.earlier) ? (healing.earlier as Json[]) : [];
-  return [healing, ...earlier].reduce((sum, { tokens }) => sum + (Number(tokens) || 0), 0);
-}
-
 /** Copies a folder's files, but for those of work that is under way. */
-async function copyFiles(from: Source, staged: Staged, signal: AbortSignal | undefined): Promise<void> {
-  async function* pieces(file: string, size: number): AsyncGenerator<Uint8Array> {
-    for (let at = 0; at < size; at += PIECE) {
-      throwIfAborted(signal);
-      yield await from.read(file, at, Math.min(size, at + PIECE), signal);
-    }
-  }
-  for (const file of (await from.list?.()) ?? []) {
-    if (WORK_FILES.includes(file)) continue;
-    const size = await from.size(file, signal);
-    await staged.write(file, pieces(file, size ?? 0));
+async function copyFiles(from: string, staged: Staged, signal: AbortSignal | undefined): Promise<void> {
+  const entries = await readdir(from, { recursive: true, withFileTypes: true });
+  for (const entry of entries.filter((entry) => entry.isFile())) {
+    throwIfAborted(signal);
+    const path = join(entry.parentPath, entry.name);
+    const file = relative(from, path);
+    if (!WORK_FILES.includes(file)) await staged.write(file, createReadStream(path));
   }
 }
 
@@ -77,80 +42,30 @@ async function copyFiles(from: Source, staged: Staged, signal: AbortSignal | und
  * @throws ShishuError as `convert`; `bad-argument` for a parent that is not the child's
  */
 export async function healFolder(
-  child: Source,
+  folder: string,
   parentSource: Source,
   out: string,
-  { force = false, adapter, heal, log = () => {}, signal, ...text }: HealFolderOptions,
+  { force = false, adapter, heal, questions, log = () => {}, signal, ...text }: HealFolderOptions,
   gpuOptions: OpenOptions = {},
 ): Promise<HealingReport> {
   await refuseExisting(out, force);
-  const config = await readJson(child, 'config.json', { code: 'bad-config' }, signal);
-  const report = await readOptionalJson(child, REPORT_FILE, { code: 'bad-config' }, signal);
-  const spec = specOf(config);
-  return withOnGpu(parentSource, { ...gpuOptions, adapter, signal }, async (parent) => {
-    checkKin(parent, child, spec);
-    const { checkpointMinutes: _, memory: __, ...asked } = heal;
-    const staged = await stageFolder(out, { force });
-    const progress = await Progress.open(staged, {
-      child: hashOf(JSON.stringify([config, report])),
-      parent: hashOf(JSON.stringify(parent.configJson)),
-      ...named('heal', asked),
-    });
-    try {
-      const done = await healStaged();
-      throwIfAborted(signal);
-      await staged.commit();
-      return done;
-    } catch (error) {
-      if (!progress.keeps) await staged.discard();
-      else if (!(error instanceof ShishuError && error.code === 'bad-checkpoint'))
-        log(`What is done is kept in ${staged.place}: the same command goes on from there.`);
-      throw error;
-    }
-
-    async function healStaged(): Promise<HealingReport> {
-      const keep = (): void => {
+  const windows =
+    (parent: OnGpu) =>
+    (progress: Progress, healTokens: number): Promise<Windows> => {
+      const kept = sampleStore(progress.staged, () => {
         progress.keeps = true;
-      };
-      const used = healedTokens(report);
-      const all = await textWindows(
-        parent,
-        { ...text, signal, healTokens: used + heal.tokens, kept: sampleStore(staged, keep) },
-        log,
-      );
-      const windows = { ...all, healing: freshOf(all.healing, used, heal.tokens) };
-      checkHealing(parent.spec, windows, heal);
-      progress.check({ text: textHash(windows) });
-      await progress.stage('copied', async () => {
-        await copyFiles(child, staged, signal);
-        return true;
       });
-      const measured = (when: string): Promise<number> =>
-        progress.stage(`perplexity ${when}`, () =>
-          withOnGpu(staged.source, gpuOptions, (model) => perplexity(model, windows.test, signal)),
-        );
-      const before = await measured('before');
-      log(`before: perplexity ${before.toFixed(3)}`);
-      const plan = await progress.stage('healing', async () => planHealing(parent.spec, spec, windows, heal));
-      const healing = await progress.stage('healed', () =>
-        healWritten(staged, parent, windows, { ...heal, plan, log, signal, onCheckpoint: keep }),
-      );
-      const after = await measured('after');
-      log(`healed: perplexity ${after.toFixed(3)}`);
-      const done: HealingReport = {
-        ...healing,
-        perplexity: { before, after },
-        earlier: earlierOf(report?.healing),
-      };
-      await staged.write(REPORT_FILE, `${JSON.stringify({ ...report, healing: done }, null, 2)}\n`);
-      return done;
-    }
-  });
-}
-
-/** The healings before, the latest first. */
-function earlierOf(before: unknown): HealingReport[] {
-  if (!isObject(before)) return [];
-  const { earlier = [], ...last } = before as unknown as HealingReport;
-  return [last, ...earlier];
+      return textWindows(parent, { ...text, signal, healTokens, kept }, log);
+    };
+  const child = await openFolder(folder);
+  return withOnGpu(parentSource, { ...gpuOptions, adapter, signal }, (parent) =>
+    healMore(
+      parent,
+      child,
+      windows(parent),
+      () => stageFolder(out, { force }),
+      { heal, questions, log, signal, copy: (staged) => copyFiles(folder, staged, signal) },
+      gpuOptions,
+    ),
+  );
 }

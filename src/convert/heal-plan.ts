@@ -69,17 +69,22 @@ const CHOICES: readonly Trained[] = ['all', 'changed', { rank: LORA_RANK }];
 export const trainedText = (trained: Trained): string =>
   typeof trained === 'string' ? trained : `lora:${trained.rank}`;
 
-export const gigabytes = (bytes: number): string => `${(bytes / 1e9).toFixed(2)} GB`;
+/** Bytes for people. */
+export const memoryText = (bytes: number): string =>
+  bytes < 1e9 ? `${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0)} MB` : `${(bytes / 1e9).toFixed(2)} GB`;
 
 const lengthOf = ({ healing }: HealingText): number =>
   healing.flatMap(({ windows }) => windows).reduce((most, window) => Math.max(most, window.length - 1), 1);
+
+/** Refuses parents that the trainer lacks something for. @throws ShishuError `unsupported`, naming it */
+export const checkHealable = (parent: ModelSpec): void => checkTrainable(inUsualOrder(parent));
 
 /**
  * Refuses what healing could not do, before anything is measured.
  * @throws ShishuError `unsupported` for what the trainer lacks, by name; `bad-argument` for too short a text; `does-not-fit`
  */
 export function checkHealing(parent: ModelSpec, text: HealingText, options: HealOptions): void {
-  checkTrainable(inUsualOrder(parent));
+  checkHealable(parent);
   checkMixture(text.healing, options.tokens);
   const length = lengthOf(text);
   if (length > MOST_LENGTH)
@@ -140,7 +145,7 @@ export function planHealing(
   const least = plans.reduce((a, b) => (b.bytes < a.bytes ? b : a));
   throw new ShishuError(
     'does-not-fit',
-    `Healing takes ${gigabytes(least.bytes)} of GPU memory, of ${gigabytes(memory)} that it may.`,
+    `Healing takes ${memoryText(least.bytes)} of GPU memory, of ${memoryText(memory)} that it may.`,
     {
       details: { bytes: least.bytes, limit: memory },
       mend: `${smallerText(planFor, least)} Or let it take more memory, where there is some.`,
@@ -161,7 +166,8 @@ function smallerText(
   ].filter((plan) => plan.bytes < bytes);
   if (smaller.length === 0) return 'Nothing takes less.';
   const told = smaller.map(
-    (plan) => `${trainedText(plan.trained)} with 1 window of ${plan.length} at once ${gigabytes(plan.bytes)}`,
+    (plan) =>
+      `${trainedText(plan.trained)} with 1 window of ${plan.length} at once ${memoryText(plan.bytes)}`,
   );
   return `Less would be: ${told.join('; ')}.`;
 }

@@ -8,15 +8,21 @@ import type { Start } from '../train/trainer.ts';
 import { type CpuWeights, readWeights } from '../train/weights.ts';
 import {
   checkHealing,
-  gigabytes,
   type HealingText,
   type HealOptions,
   type HealPlan,
   lessMemoryText,
+  memoryText,
   planHealing,
   trainedText,
 } from './heal-plan.ts';
-import { type HealingStore, type HealingTrainer, type Log, runHealing } from './healing-run.ts';
+import {
+  type HealingRun,
+  type HealingStore,
+  type HealingTrainer,
+  type Log,
+  runHealing,
+} from './healing-run.ts';
 import { mixed, passesOver } from './mixture.ts';
 import { inUsualOrder, weightsInOwnOrder, weightsInUsualOrder } from './parent-tensors.ts';
 import { countTokens, type TokenWindows } from './windows.ts';
@@ -93,6 +99,7 @@ export async function heal(
   options: HealOptions & {
     plan?: HealPlan | undefined;
     store?: HealingStore | undefined;
+    onCurve?: HealingRun['onCurve'];
     log?: Log | undefined;
     signal?: AbortSignal | undefined;
   },
@@ -104,7 +111,7 @@ export async function heal(
   const { steps, rows, length, accumulate, trained, lowest } = plan;
   log(
     `healing: ${steps} steps of ${rows * accumulate} windows of ${length} tokens, ${rows} at once; trained: ${trainedText(trained)}, ` +
-      `in ${gigabytes(plan.bytes)} of GPU memory`,
+      `in ${memoryText(plan.bytes)} of GPU memory`,
     0,
     steps,
   );
@@ -120,7 +127,7 @@ export async function heal(
       return await Trainer.create(gpu, spec, start, { schedule, ...sizes, teacher });
     } catch (cause) {
       if (!(cause instanceof ShishuError) || !/^(out-of-memory|does-not-fit)$/.test(cause.code)) throw cause;
-      throw new ShishuError(cause.code, `Healing found no ${gigabytes(plan.bytes)} of memory on the GPU.`, {
+      throw new ShishuError(cause.code, `Healing found no ${memoryText(plan.bytes)} of memory on the GPU.`, {
         details: { ...cause.details, bytes: plan.bytes },
         mend: lessMemoryText(parent.spec, child.spec, text, options, plan),
         cause,
@@ -138,6 +145,7 @@ export async function heal(
     heldOut: heldOutOf(text.choosing, shape),
     minutes: options.checkpointMinutes ?? CHECKPOINT_MINUTES,
     store,
+    onCurve: options.onCurve,
     log,
     signal,
   });

@@ -61,6 +61,8 @@ export interface HealingRun {
   minutes: number;
   /** Where checkpoints are kept; without it, there are none. */
   store?: HealingStore | undefined;
+  /** Gets the curve when it has one more point, and as an earlier run left it. */
+  onCurve?: ((curve: readonly CurvePoint[]) => void) | undefined;
   log: Log;
   signal?: AbortSignal | undefined;
 }
@@ -109,6 +111,7 @@ export async function runHealing(run: HealingRun): Promise<{ weights: CpuWeights
   const from = await store?.read();
   let state = from?.state ?? freshState();
   let start: Start | undefined = from?.snapshot ?? (await run.begin());
+  if (from) run.onCurve?.(from.state.curve);
   if (from) log(`healing: going on behind step ${from.snapshot.step} of ${run.steps}`);
   for (;;) {
     const trainer = await run.make(start, learningRate / 2 ** state.halvings);
@@ -172,6 +175,7 @@ async function trainSteps(
       if (heldOut.length > 0 && (step % measureEvery === 0 || ends))
         point.heldOut = await meanLoss(trainer, heldOut);
       state.curve.push(point);
+      run.onCurve?.(state.curve);
       state.sum = 0;
       state.taken = 0;
     }

@@ -37,7 +37,8 @@ const LICENSE_FIELDS = ['license', 'license_name', 'license_link'];
 
 /** What a parent's own files and its place tell of it. */
 export async function parentFacts(source: Source): Promise<ParentFacts> {
-  const bytes = await readOptional(source, CARD_FILE);
+  // A child that took hours does not fail for want of its parent's card.
+  const bytes = await readOptional(source, CARD_FILE).catch(() => undefined);
   const header = bytes ? cardHeader(new TextDecoder().decode(bytes)) : {};
   const repository = repositoryOf(source.name);
   const folder = source.name
@@ -85,9 +86,11 @@ function recipe(report: ConvertReport): string[] {
           `1. ${sharedPairs} ${sharedPairs === 1 ? 'pair' : 'pairs'} of neighbouring blocks share one MLP (${share}): ${pairs.map(({ layers }) => layers.join(' and ')).join(', ')}.`,
         ]
       : []),
-    healing
-      ? `1. The child was trained to its parent's logits: ${healingText(healing)}.`
-      : '1. It was not trained afterwards.',
+    ...(healing
+      ? [healing, ...(healing.earlier ?? [])]
+          .reverse()
+          .map((each) => `1. It was trained to its parent's logits; ${healingText(each)}.`)
+      : ['1. It was not trained afterwards.']),
   ];
 }
 

@@ -6,12 +6,17 @@ Blocks may share an MLP. Load it with AutoModelForCausalLM.from_pretrained(folde
 import torch
 from torch import nn
 from torch.nn.functional import pad
-from transformers import AutoConfig, AutoModelForCausalLM, GenerationMixin, PretrainedConfig, PreTrainedModel
+from transformers import CONFIG_MAPPING, AutoModelForCausalLM, GenerationMixin, PretrainedConfig, PreTrainedModel
 
 OWN = {"model_type", "architectures", "auto_map", "layer_types", "transformers_version"}
 OWN |= {"parent_model_type", "parent_layer_types", "shared_mlps", "linear_rank", "linear_inputs"}
 # What transformers passes beside the fields of the file.
 PASSED = {"name_or_path", "attn_implementation", "experts_implementation"}
+
+
+def typed(value, default):
+    """Whole numbers as floats where these are expected: JSON does not tell them apart."""
+    return float(value) if isinstance(default, float) and type(value) is int else value
 
 
 class ShishuConfig(PretrainedConfig):
@@ -31,10 +36,11 @@ class ShishuConfig(PretrainedConfig):
         if "_parent" not in self.__dict__:
             if self.fields.get("gain_offset") is not None:
                 raise ValueError("These weights come of a GGUF file, whose gains of norms transformers reads otherwise.")
-            fields = {name: value for name, value in self.fields.items() if name not in OWN}
+            kind = CONFIG_MAPPING[self.fields["parent_model_type"]]
+            fields = {name: typed(value, getattr(kind, name, None)) for name, value in self.fields.items() if name not in OWN}
             if self.fields.get("parent_layer_types") is not None:
                 fields["layer_types"] = self.fields["parent_layer_types"]
-            self.__dict__["_parent"] = AutoConfig.for_model(self.fields["parent_model_type"], **fields)
+            self.__dict__["_parent"] = kind(**fields)
         return self._parent
 
     def to_dict(self):

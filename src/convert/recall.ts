@@ -57,7 +57,9 @@ export function recallLists(
       const once = of(words.slice(0, count));
       // A vocabulary without these letters.
       if (once.length < count) return [];
-      const ids = [...(begin === undefined ? [] : [begin]), ...once, ...once];
+      // A new line tells that something begins: without it, even a model that can look words up hardly does.
+      const between = encode('\n').filter((id) => id !== begin);
+      const ids = [...(begin === undefined ? [] : [begin]), ...once, ...between, ...once];
       if (ids.length <= most)
         return [{ ids, second: ids.length - once.length + of(words.slice(0, 1)).length }];
     }

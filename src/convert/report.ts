@@ -17,6 +17,8 @@ export interface HealingReport extends Healing {
 
 /** What a conversion did, as in `REPORT_FILE`. */
 export interface ConvertReport {
+  /** The parent, as it was named. */
+  parent: string;
   /** Attention blocks before the first that lost it. */
   front: number;
   mlpOnly: number;

@@ -56,7 +56,8 @@ export async function* sampleTexts(
     const ids: number[] = [];
     const maxTokens = Math.min(most, length - prompt.length);
     if (maxTokens < 1) return ids;
-    const options = { ...SAMPLING, maxTokens, seed, signal: stop };
+    // One of its own: Node warns of many listeners to one signal.
+    const options = { ...SAMPLING, maxTokens, seed, signal: AbortSignal.any([stop]) };
     for await (const { tokenId } of model.generate(Uint32Array.from(prompt), options)) {
       ids.push(tokenId);
       if (ends.has(tokenId)) break;

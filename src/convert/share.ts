@@ -56,6 +56,36 @@ function unitRows(width: number, d: number, at: (unit: number, i: number) => num
   return rows;
 }
 
+/** Each row of one times each of the other, both `(rows, d)`: four at a time, so that a value is read once for four sums. */
+function products(a: Float32Array, b: Float32Array, rows: number, d: number): Float32Array {
+  const out = new Float32Array(rows * rows);
+  for (let v = 0; v < rows; v += 4) {
+    // Past the last row, it again.
+    const [y0, y1, y2, y3] = [0, 1, 2, 3].map((i) => Math.min(v + i, rows - 1) * d) as [
+      number,
+      number,
+      number,
+      number,
+    ];
+    for (let u = 0; u < rows; u++) {
+      let [s0, s1, s2, s3] = [0, 0, 0, 0];
+      for (let i = 0, x = u * d; i < d; i++, x++) {
+        const value = a[x]!;
+        s0 += value * b[y0 + i]!;
+        s1 += value * b[y1 + i]!;
+        s2 += value * b[y2 + i]!;
+        s3 += value * b[y3 + i]!;
+      }
+      const at = u * rows + v;
+      out[at] = s0;
+      if (v + 1 < rows) out[at + 1] = s1;
+      if (v + 2 < rows) out[at + 2] = s2;
+      if (v + 3 < rows) out[at + 3] = s3;
+    }
+  }
+  return out;
+}
+
 /**
  * Pairs the units of two MLPs so that the sum of cos(gate) + |cos(up) + cos(down)| is largest; the norms must be folded.
  */
@@ -67,20 +97,14 @@ export function matchUnits(a: Mlp, b: Mlp): Match {
     unitRows(width, d, (u, i) => down[i * width + u]!),
   ];
   const [left, right] = [rows(a), rows(b)];
-  const dot = (which: number, u: number, v: number): number => {
-    const [x, y] = [left[which]!, right[which]!];
-    let sum = 0;
-    for (let i = 0; i < d; i++) sum += x[u * d + i]! * y[v * d + i]!;
-    return sum;
-  };
+  const [gate, up, down] = left.map((of, which) => products(of, right[which]!, width, d));
   const cost = new Float32Array(width * width);
   const negative = new Uint8Array(width * width);
-  for (let u = 0; u < width; u++)
-    for (let v = 0; v < width; v++) {
-      const linear = dot(1, u, v) + dot(2, u, v);
-      cost[u * width + v] = -(dot(0, u, v) + Math.abs(linear));
-      negative[u * width + v] = linear < 0 ? 1 : 0;
-    }
+  for (let at = 0; at < cost.length; at++) {
+    const linear = up![at]! + down![at]!;
+    cost[at] = -(gate![at]! + Math.abs(linear));
+    negative[at] = linear < 0 ? 1 : 0;
+  }
   const partner = assign(cost, width);
   const sign = Int8Array.from(partner, (v, u) => (negative[u * width + v] ? -1 : 1));
   return { partner, sign };

@@ -11,16 +11,18 @@ export function clock(seconds: number): string {
 const EVERY_MS = 5000;
 
 /**
- * Tells how far something is, how long it has taken and will about take: at its beginning, its end, and every few seconds.
- * @param total of what is counted, which may change as more is known
+ * Tells how far something is, how long it has taken and will about take: as it begins, at its end, and every few seconds between.
+ * @param tokens of the text that it goes over
  */
 export function timeLeft(
   log: Log,
   what: string,
+  tokens?: number,
   now: () => number = () => performance.now(),
 ): (done: number, total: number) => void {
   const begun = now();
-  let told = Number.NEGATIVE_INFINITY;
+  let told = begun;
+  log(`${what}: 0 %, 0:00${tokens === undefined ? '' : `, ${tokens} tokens`}`, 0, 1);
   return (done, total) => {
     const at = now();
     if (done < total && at - told < EVERY_MS) return;

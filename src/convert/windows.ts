@@ -106,13 +106,17 @@ function packed(texts: readonly number[][], each: number): number[][] {
   return windows;
 }
 
-/** @throws ShishuError `bad-argument` when maps of a model of this hidden size need more tokens */
-export function checkEnough(tokens: number, hiddenSize: number): void {
-  const needed = tokensNeeded(hiddenSize);
+/**
+ * @param inputs positions that each map sees
+ * @throws ShishuError `bad-argument` when maps of a model of this hidden size need more tokens
+ */
+export function checkEnough(tokens: number, hiddenSize: number, inputs = 1): void {
+  const needed = tokensNeeded(inputs * hiddenSize);
   if (tokens >= needed) return;
+  const what = inputs === 1 ? 'a model' : `a map of ${inputs} positions, of a model`;
   throw new ShishuError(
     'bad-argument',
-    `The calibration text has ${tokens} tokens, a model of hidden size ${hiddenSize} needs ${needed}.`,
+    `The calibration text has ${tokens} tokens, ${what} of hidden size ${hiddenSize} needs ${needed}.`,
     { details: { tokens, needed }, mend: 'Give a longer text.' },
   );
 }

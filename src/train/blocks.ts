@@ -11,7 +11,7 @@ import { trainRope } from './kernels/rope.ts';
 import { swiglu, swigluBackward } from './kernels/swiglu.ts';
 import type { Tensor } from './kernels/tensor.ts';
 import type { Program } from './program.ts';
-import { type Room, ropeKey, type Windows } from './room.ts';
+import { type InnerRoom, type Room, ropeKey, type Windows } from './room.ts';
 
 /** Two matrices whose product, B A, is added to a matrix (LoRA), and their gradients. */
 export interface Product {
@@ -272,10 +272,16 @@ function gated(recording: Recording, { norm: gain, gate, up, width }: FeedForwar
 const ownFeedForward = ({ blocks }: ModelSpec, block: number): FeedForward =>
   blocks[blocks[block]!.feedForward.owner]!.feedForward;
 
-/** A block, on x in place. */
-export function blockForward(recording: Recording, block: number, x: Tensor): void {
-  const feedForward = ownFeedForward(recording.model.spec, block);
+/**
+ * A block, on x in place.
+ * @param kept gets what the backward needs
+ */
+export function blockForward(of: Recording, block: number, x: GPUBuffer, kept?: InnerRoom): void {
+  const { spec } = of.model;
+  const recording = kept ? { ...of, room: { ...of.room, ...kept } } : of;
+  const feedForward = ownFeedForward(spec, block);
   mixerForward(recording, block, x);
+  if (kept) of.program.copy(x, kept.x, 4 * of.windows.rows * spec.hiddenSize);
   gated(recording, feedForward, x);
   project(recording, feedForward.down, { x: recording.room.product, out: x, add: true });
 }
@@ -283,16 +289,21 @@ export function blockForward(recording: Recording, block: number, x: Tensor): vo
 /**
  * The backward of a block: `room.dx`, the gradient of what it gave, becomes that of its input.
  * @param input what it was given
+ * @param kept what its forward kept; without it, that is computed anew
  */
-export function blockBackward(recording: Recording, block: number, input: GPUBuffer): void {
+export function blockBackward(of: Recording, block: number, input: GPUBuffer, kept?: InnerRoom): void {
+  const recording = kept ? { ...of, room: { ...of.room, ...kept } } : of;
   const { program, model, room, windows } = recording;
   const { spec } = model;
   const { mixer } = spec.blocks[block]!;
   const feedForward = ownFeedForward(spec, block);
   const { normed, dnormed, gate, up, product, dproduct, dx } = room;
-  program.copy(input, room.x, 4 * windows.rows * spec.hiddenSize);
-  mixerForward(recording, block, room.x);
-  gated(recording, feedForward, room.x);
+  if (kept) norm(recording, feedForward.norm, room.x, normed);
+  else {
+    program.copy(input, room.x, 4 * windows.rows * spec.hiddenSize);
+    mixerForward(recording, block, room.x);
+    gated(recording, feedForward, room.x);
+  }
   projectBackward(recording, feedForward.down, { x: product, dy: dx, dx: dproduct });
   swigluBackward(program.recorder, { gate, up, dy: dproduct, count: windows.rows * feedForward.width });
   projectBackward(recording, feedForward.gate, { x: normed, dy: gate, dx: dnormed });

@@ -14,6 +14,8 @@ export interface TrainingSizes {
   trained?: Trained | undefined;
   /** Blocks below this one stay as they are, and so does the embedding; without it, everything may change. */
   lowest?: number | undefined;
+  /** Most bytes of blocks' inner values that are kept for the backward (default 256 MiB); others are computed anew. */
+  keep?: number | undefined;
   /** Micro-batches of a step (default 1). */
   accumulate?: number | undefined;
   teacher?: { spec: ModelSpec; mix: number; hidden?: number | undefined } | undefined;
@@ -21,6 +23,7 @@ export interface TrainingSizes {
 
 /** Most bytes that logits of one model take at a time; the loss goes over rows in chunks. */
 const LOGIT_BYTES = 2 ** 26;
+const KEPT_BYTES = 2 ** 28;
 /** Chunks of rows begin where bindings may. */
 const CHUNK = 64;
 
@@ -40,6 +43,8 @@ export interface Plan {
   sharesBelow: boolean;
   /** f32 or u32 numbers of all other buffers. */
   room: ReturnType<typeof roomSizes>;
+  /** The last blocks, whose inner values are kept for the backward; those of others are computed anew. */
+  keeping: number;
   others: Record<Other, number>;
   /** Hidden states kept for the backward: inputs of blocks from the lowest on, and what the last gives. */
   inputs: { count: number; size: number };
@@ -63,6 +68,9 @@ type Other =
   | 'sums'
   | 'hyper';
 
+const sumOf = (sizes: Record<string, number>): number =>
+  Object.values(sizes).reduce((sum, count) => sum + count, 0);
+
 const sameShape = (a: TensorSpec, b: TensorSpec): boolean => a.shape.join() === b.shape.join();
 
 /**
@@ -77,7 +85,7 @@ export function planOf(
     shared = () => true,
   }: { most?: number; shared?: (name: string) => boolean } = {},
 ): Plan {
-  const { rows, length, teacher, accumulate = 1 } = sizes;
+  const { rows, length, teacher, accumulate = 1, keep = KEPT_BYTES } = sizes;
   const windows = { rows: rows * length, length };
   const set = trainedSet(spec, { ...sizes, parent: teacher?.spec });
   const changes = new Set(set.tensors.map(({ name }) => name));
@@ -108,6 +116,7 @@ export function planOf(
   const teacherHidden = teacher ? windows.rows * teacher.spec.hiddenSize : 0;
   const mixes = teacher !== undefined && teacher.mix > 0;
   const embeds = changes.has(`${spec.embedding.name}.weight`);
+  const room = roomSizes(specs, windows, rank);
   const ropes = new Map<string, number>();
   for (const mixer of specs.flatMap((one) => [...attentionOf(one).values()]))
     if (mixer.rope) ropes.set(ropeKey(mixer), length * mixer.headDim);
@@ -121,7 +130,8 @@ export function planOf(
     frozen: layoutOf(frozen, most),
     teacher: teacher && layoutOf([...teacherTensors.values()], most),
     sharesBelow: set.lowest > 0 && sharesBelow(spec, teacher?.spec, set.lowest, new Set(frozen)),
-    room: roomSizes(specs, windows, rank),
+    room,
+    keeping: Math.min(spec.blocks.length - set.lowest, Math.floor(keep / (4 * sumOf(room.inner)))),
     others: {
       teacherX: teacherHidden,
       teacherNormed: teacherHidden,
@@ -166,7 +176,8 @@ export function trainingBytes(
   const plan = planOf(spec, sizes);
   const weights =
     4 * layoutBytes(plan.trained) + layoutBytes(plan.frozen) + (plan.teacher ? layoutBytes(plan.teacher) : 0);
-  const numbers = [...Object.values(plan.room), ...Object.values(plan.others), ...plan.ropes.values()];
-  const scratch = 4 * (numbers.reduce((sum, count) => sum + count, 0) + plan.inputs.count * plan.inputs.size);
+  const { room, others, ropes, inputs, keeping } = plan;
+  const numbers = sumOf(room.passing) + sumOf(others) + [...ropes.values()].reduce((a, b) => a + b, 0);
+  const scratch = 4 * (numbers + (1 + keeping) * sumOf(room.inner) + inputs.count * inputs.size);
   return { weights, scratch, total: weights + scratch };
 }

@@ -15,11 +15,13 @@ import { gather, scatter } from './kernels/embed.ts';
 import { hiddenLoss, rowLoss } from './kernels/loss.ts';
 import type { Plan } from './plan.ts';
 import { Program } from './program.ts';
-import type { Room } from './room.ts';
+import type { InnerRoom, Room } from './room.ts';
 
 /** Buffers of a plan. */
 export interface TrainingBuffers {
   room: Room;
+  /** Of the last blocks, where inner values are kept. */
+  kept: readonly InnerRoom[];
   others: Record<keyof Plan['others'], GPUBuffer>;
   /** Inputs of blocks from the lowest that has a backward on, and what the last gives. */
   inputs: readonly GPUBuffer[];
@@ -43,6 +45,11 @@ const recordingOf = ({ gpu, plan, buffers }: Scene, program: Program, model: Dev
   ropes: buffers.ropes,
   windows: plan.windows,
 });
+
+/** A block's own room for inner values, where it has one. */
+function keptRoom({ buffers: { kept }, model }: Scene, block: number): InnerRoom | undefined {
+  return kept[block - (model.spec.blocks.length - kept.length)];
+}
 
 /** The matrix that makes logits. */
 const headOf = ({ tied, head, embedding }: ModelSpec): Matrix => (tied ? embedding : head);
@@ -132,7 +139,7 @@ export function recordTraining(scene: Scene): Program {
   for (let block = lowest; block < spec.blocks.length; block++) {
     const [input, output] = [inputs[block - lowest]!, inputs[block - lowest + 1]!];
     program.copy(input, output, bytes);
-    blockForward(own, block, output);
+    blockForward(own, block, output, keptRoom(scene, block));
     program.submit();
   }
   const last = inputs.at(-1)!;
@@ -151,7 +158,7 @@ export function recordTraining(scene: Scene): Program {
       accumulate: true,
     });
   for (let block = spec.blocks.length - 1; block >= lowest; block--) {
-    blockBackward(own, block, inputs[block - lowest]!);
+    blockBackward(own, block, inputs[block - lowest]!, keptRoom(scene, block));
     program.submit();
   }
   const table = model.gradient(`${spec.embedding.name}.weight`);

@@ -26,30 +26,33 @@ export function roomSizes(specs: readonly ModelSpec[], { rows }: Windows, rank: 
     ...blocks.map(({ mixer }) => (mixer.kind === 'linear' && mixer.inputs ? mixer.inputs : 1)),
   );
   const several = inputs > 1 ? inputs * hidden : 0;
-  return {
+  /** What the backward of a block needs of its forward. */
+  const inner = {
     x: hidden,
-    normed: hidden,
-    dx: hidden,
-    dnormed: hidden,
     q: queries,
     k: keys,
     v: keys,
     q0: normed * queries,
     k0: normed * keys,
     y: queries,
+    sums: heads,
+    gate: width,
+    up: width,
+    product: width,
+    reduced,
+  };
+  const passing = {
+    normed: hidden,
+    dx: hidden,
+    dnormed: hidden,
     dq: queries,
     dk: keys,
     dv: keys,
     dy: queries,
     dq0: normed * queries,
     dk0: normed * keys,
-    sums: heads,
     deltas: heads,
-    gate: width,
-    up: width,
-    product: width,
     dproduct: width,
-    reduced,
     dreduced: reduced,
     inputs: several,
     dinputs: several,
@@ -65,10 +68,14 @@ export function roomSizes(specs: readonly ModelSpec[], { rows }: Windows, rank: 
         ),
     ),
   };
+  return { inner, passing };
 }
 
+type Sizes = ReturnType<typeof roomSizes>;
+
 /** Buffers for what blocks compute on the way. */
-export type Room = Record<keyof ReturnType<typeof roomSizes>, GPUBuffer>;
+export type InnerRoom = Record<keyof Sizes['inner'], GPUBuffer>;
+export type Room = InnerRoom & Record<keyof Sizes['passing'], GPUBuffer>;
 
 /** Heads of one key turn alike. */
 export const ropeKey = ({ headDim, rope }: AttentionMixer): string => JSON.stringify([headDim, rope]);

@@ -1,21 +1,19 @@
 import { ShishuError } from '../errors.ts';
 import { guardMemory, Ledger, readBuffer } from '../gpu/buffer.ts';
 import { type Gpu, lossOr } from '../gpu/device.ts';
-import { ropeTable } from '../model/rope.ts';
-import { attentionOf, type ModelSpec, ownTensors } from '../model/spec.ts';
+import { type ModelSpec, ownTensors } from '../model/spec.ts';
 import type { Batch } from './batches.ts';
-import type { DeviceModel, Product } from './blocks.ts';
-import { adamW, clip, FACTOR_AT, HYPER_SIZE, NORM_AT, packHyper, sumOfSquares } from './kernels/adamw.ts';
+import type { DeviceModel } from './blocks.ts';
+import { allocate, deviceModel, type Held, holdTensors, recordUpdate } from './held.ts';
+import { FACTOR_AT, HYPER_SIZE, NORM_AT, packHyper } from './kernels/adamw.ts';
 import { runsOf } from './kernels/embed.ts';
 import { ADAM_W, learningRateAt, type Schedule } from './optimizer.ts';
-import { Tensors } from './parameters.ts';
 import { type Plan, planOf } from './plan.ts';
 import { mergedWeights, startingProducts } from './products.ts';
 import { Program } from './program.ts';
 import { recordEvaluation, recordTraining, type TrainingBuffers } from './record.ts';
-import { type Room, ropeKey } from './room.ts';
 import { checkTrainable } from './trainable.ts';
-import { productNames, type Trained } from './trained.ts';
+import type { Trained } from './trained.ts';
 import type { CpuWeights } from './weights.ts';
 
 /** Everything of a model that training changes; what a checkpoint holds. */
@@ -52,6 +50,8 @@ export interface TrainerOptions {
   teacher?: Teacher | undefined;
   /** Default `all`. */
   trained?: Trained | undefined;
+  /** Most bytes of blocks' inner values that are kept for the backward (default 256 MiB); others are computed anew. */
+  keep?: number | undefined;
   /** The lowest block that may change: those below and the embedding stay. Without it, everything may. */
   lowest?: number | undefined;
 }
@@ -103,72 +103,7 @@ const sameNumbers = (a: Float32Array | undefined, b: Float32Array | undefined): 
   b !== undefined &&
   (a === b || (a.length === b.length && a.every((value, i) => value === b[i])));
 
-/** Buffers of a plan. */
-function allocate(ledger: Ledger, plan: Plan, specs: readonly ModelSpec[]): TrainingBuffers {
-  const made = (sizes: Record<string, number>): Record<string, GPUBuffer> =>
-    Object.fromEntries(
-      Object.entries(sizes).flatMap(([name, count]) =>
-        count > 0 ? [[name, ledger.storage(name, 4 * count, 'scratch')]] : [],
-      ),
-    );
-  const ropes = new Map<string, GPUBuffer>();
-  const mixers = specs.flatMap((spec) => [...attentionOf(spec).values()]);
-  for (const key of plan.ropes.keys()) {
-    const mixer = mixers.find((one) => ropeKey(one) === key)!;
-    ropes.set(key, ledger.from('rope', ropeTable(mixer, plan.windows.length), 'scratch'));
-  }
-  return {
-    ropes,
-    room: made(plan.room) as Room,
-    others: made(plan.others) as TrainingBuffers['others'],
-    inputs: Array.from({ length: plan.inputs.count }, (_, i) =>
-      ledger.storage(`input ${plan.set.lowest + i}`, 4 * plan.inputs.size, 'scratch'),
-    ),
-  };
-}
-
 type Programs = Record<'clear' | 'train' | 'update' | 'evaluate', () => void>;
-
-/** A model's weights and what goes with them, on the GPU. */
-interface Held {
-  trained: Tensors;
-  gradients: Tensors;
-  first: Tensors;
-  second: Tensors;
-  frozen: Tensors;
-  teacher: Tensors | undefined;
-}
-
-function holdTensors(ledger: Ledger, plan: Plan): Held {
-  const make = (label: string, layout = plan.trained): Tensors => new Tensors(ledger, label, layout);
-  return {
-    trained: make('weights'),
-    gradients: make('gradients'),
-    first: make('first moments'),
-    second: make('second moments'),
-    frozen: make('frozen weights', plan.frozen),
-    teacher: plan.teacher && make('teacher', plan.teacher),
-  };
-}
-
-function deviceModel(
-  spec: ModelSpec,
-  { trained, gradients, frozen, teacher }: Held,
-  plan: Plan,
-): DeviceModel {
-  return {
-    spec,
-    weight: (name) => (trained.place(name) ?? frozen.place(name) ?? teacher?.place(name))!,
-    gradient: (name) => gradients.place(name),
-    product(matrix): Product | undefined {
-      const found = plan.set.products.get(matrix);
-      if (!found) return undefined;
-      const { a, b } = productNames(matrix);
-      const [weights, slopes] = [trained, gradients].map((of) => ({ a: of.place(a)!, b: of.place(b)! }));
-      return { rank: found.rank, ...weights!, da: slopes!.a, db: slopes!.b };
-    },
-  };
-}
 
 /** One model in training on a GPU: its weights, gradients and moments, f32. */
 export class Trainer {
@@ -388,29 +323,3 @@ export class Trainer {
 /** In the order of the spec. */
 const inOrder = (spec: ModelSpec, weights: CpuWeights): CpuWeights =>
   Object.fromEntries(ownTensors(spec).map(({ name }) => [name, weights[name]!]));
-
-/** The gradient's norm, and the step of AdamW that goes by it. */
-function recordUpdate(
-  gpu: Gpu,
-  { trained, gradients, first, second }: Held,
-  others: TrainingBuffers['others'],
-): Program {
-  const program = new Program(gpu);
-  const { recorder } = program;
-  const { sums, hyper } = others;
-  const { buffers } = trained.layout;
-  for (const [slot, { count }] of buffers.entries())
-    sumOfSquares(recorder, { x: gradients.buffers[slot]!, count, into: sums, slot });
-  clip(recorder, { sums, slots: buffers.length, hyper });
-  for (const [i, { count, decays }] of buffers.entries())
-    adamW(recorder, {
-      weights: trained.buffers[i]!,
-      gradient: gradients.buffers[i]!,
-      first: first.buffers[i]!,
-      second: second.buffers[i]!,
-      count,
-      hyper,
-      decays,
-    });
-  return program;
-}

@@ -191,7 +191,7 @@ describe('moments', () => {
         onProgress: (done, total) => steps.push([done, total]),
       });
       expect(grouped).toEqual(whole);
-      expect(steps).toEqual(Array.from({ length: 3 * 63 }, (_, i) => [i + 1, 3 * 63]));
+      expect(steps).toEqual(Array.from({ length: 3 * 64 }, (_, i) => [i + 1, 3 * 64]));
       expect(runner.ledger.bytes()).toBe(before);
     }));
 

@@ -129,6 +129,25 @@ describe('choosing blocks', () => {
     expect(tokens).toBeGreaterThan(2 * 37);
   });
 
+  test('ten of thirty blocks cost at most sixty forward passes', () =>
+    withParent(
+      randomModel({ ...tinyModel('llama', 7).configJson, num_hidden_layers: 30 }, 3),
+      async ({ runner, plan }, model) => {
+        const windows = windowsFor(model, 1, 50);
+        const told: number[] = [];
+        const { passes, chosen } = await chooseBlocks(runner, plan, windows, [], {
+          mode: 'skip',
+          count: 10,
+          onProgress: (_, total) => told.push(total),
+        });
+        expect(chosen).toHaveLength(10);
+        expect(passes).toBeGreaterThan(30);
+        expect(passes).toBeLessThanOrEqual(60);
+        expect(told[0]).toBeLessThanOrEqual(60);
+      },
+      { chunk: 64 },
+    ));
+
   test('that few states are kept for changes nothing but how much is run', async () => {
     const all = await choose({ count: 3 });
     const few = await choose({ count: 3, budget: 1 });

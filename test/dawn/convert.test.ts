@@ -2,22 +2,22 @@
 import { mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { readAnalysis } from '../../src/convert/analysis-file.ts';
 import { analysisTable, analyze } from '../../src/convert/analyze.ts';
 import { convert } from '../../src/convert/convert.ts';
 import { type ConvertFolderOptions, convertFolder } from '../../src/convert/convert-folder.ts';
 import { stageFolder } from '../../src/convert/folder.ts';
-import { healFolder } from '../../src/convert/heal-folder.ts';
 import type { OpenOptions } from '../../src/convert/on-gpu.ts';
 import { type ConvertReport, reportText } from '../../src/convert/report.ts';
 import type { Stage } from '../../src/convert/staged.ts';
-import { textWindows } from '../../src/convert/text.ts';
+import { type SampleStore, textWindows } from '../../src/convert/text.ts';
+import { countTokens } from '../../src/convert/windows.ts';
 import { loadModel } from '../../src/engine/engine.ts';
 import { specOf } from '../../src/families/index.ts';
 import { openFolder } from '../../src/formats/node-folder.ts';
 import { readHeader } from '../../src/formats/safetensors.ts';
-import { attentionOf, ownTensors, parameterCount } from '../../src/model/spec.ts';
+import { attentionOf, parameterCount } from '../../src/model/spec.ts';
 import { memorySource } from '../support/memory-source.ts';
 import { parentFiles, textOf, useParents } from '../support/parents.ts';
 import {
@@ -84,6 +84,46 @@ describe('analysing', () => {
     expect(table).not.toContain('µs');
     expect(table).toContain('| MLP bytes |');
   });
+});
+
+/** A report's stages without their times. */
+const untimed = ({ steps }: ConvertReport) => steps.map(({ decode: _, ...stage }) => stage);
+
+describe('text that the model samples', () => {
+  test('is kept, and not sampled again', () =>
+    withParent('llama', async (parent) => {
+      let samples: Awaited<ReturnType<SampleStore['read']>>;
+      const kept: SampleStore = {
+        read: async () => structuredClone(samples),
+        async write(made) {
+          samples = structuredClone(made);
+        },
+      };
+      const seen: number[] = [];
+      const options = {
+        tokens: 400,
+        window: 24,
+        healTokens: 300,
+        seed: 4,
+        kept,
+        onProgress: (done: number) => seen.push(done),
+      };
+      const windows = await textWindows(parent, options, () => {});
+      const { calibration, choosing, test, healing } = windows;
+      const count = countTokens([...calibration, ...choosing, ...test]);
+      expect(count).toBeGreaterThanOrEqual(360);
+      expect(count).toBeLessThan(460);
+      expect(countTokens(healing[0]!.windows)).toBeGreaterThan(countTokens(calibration) + 200);
+      expect(seen.at(-1)).toBe(700);
+      expect(samples!.texts.every((ids) => ids.length <= 24)).toBe(true);
+      seen.length = 0;
+      expect(await textWindows(parent, options, () => {})).toEqual(windows);
+      expect(seen).toEqual([]);
+      // With more to heal with, what is there is gone on from.
+      const more = await textWindows(parent, { ...options, healTokens: 400 }, () => {});
+      expect(seen[0]).toBeGreaterThan(700);
+      expect(more.test).toEqual(test);
+    }));
 });
 
 describe('converting', () => {
@@ -182,7 +222,7 @@ describe('converting', () => {
     expect(again.choice!.chosen).toEqual(choice.chosen);
     expect(again.choice!.order).toEqual(choice.order);
     expect(again.choice!.passes).toBeLessThan(0.7 * choice.passes);
-    expect(again.steps).toEqual(whole.steps);
+    expect(untimed(again)).toEqual(untimed(whole));
     for (const out of ['chosen', 'again']) await rm(join(folder, out), { recursive: true });
   });
 
@@ -250,8 +290,9 @@ describe('converting', () => {
     expect(dropped!.quality.agreement!.same).toBeLessThan(1);
     expect(dropped!.quality.agreement!.nats).toBeGreaterThan(parent!.quality.agreement!.nats);
     for (const { quality, decode } of report.steps) {
-      expect(quality.other.tokens).toBeGreaterThan(1000);
-      expect(quality.recall!.tokens).toBeGreaterThan(0);
+      expect(quality.other.tokens).toBeGreaterThan(100);
+      // The vocabulary has no small letters.
+      expect(quality.recall).toBeUndefined();
       expect(decode!.median).toBeGreaterThan(0);
     }
     const size = 40 * 40 + 40;
@@ -335,6 +376,13 @@ describe('converting', () => {
     ['healing more than the text', 'mobilellm', { heal: { tokens: 1e5 } }, 'bad-argument', /pass 298 times/],
     ['a rank without maps', 'llama', { rank: 3 }, 'bad-argument', /no linear maps/],
     ['inputs without maps', 'llama', { inputs: 2 }, 'bad-argument', /no linear maps/],
+    [
+      'too short a text for so many inputs',
+      'llama',
+      { layers: [1], linear: true, inputs: 16 },
+      'bad-argument',
+      /480 tokens, a map of 16 positions, of a model of hidden size 40 needs 1829/,
+    ],
     ['too many inputs', 'llama', { linear: true, inputs: 17 }, 'bad-argument', /from 1 to 16/],
     ['a rise of nothing', 'llama', { maxPerplexity: 0 }, 'bad-argument', /may rise by 0/],
     ['too high a rank', 'llama', { linear: true, rank: 41 }, 'bad-argument', /1 to the hidden size, 40/],
@@ -350,101 +398,17 @@ describe('converting', () => {
     expect((await readdir(folder)).sort()).toEqual(before);
   });
 
-  test('heals what it wrote, and times parent and child', async () => {
-    const options = { layers: [1, 2], linear: true, rank: 12, sharePairs: 1, heal: { tokens: 3000 } };
-    const report = await run('mobilellm', 'healed', options);
-    expect(report.steps.map(({ step }) => step).slice(-2)).toEqual([
-      'written, 1 pair shared (average)',
-      'healed',
-    ]);
-    const { before, after } = report.healing!.perplexity;
-    expect(after).toBeLessThan(0.9 * before);
-    const { tensors } = await readHeader(await openFolder(join(folder, 'healed')), 'model.safetensors');
-    const child = specOf(JSON.parse(await readFile(join(folder, 'healed', 'config.json'), 'utf8')));
-    expect([...tensors.keys()].sort()).toEqual(
-      ownTensors(child)
-        .map(({ name }) => name)
-        .sort(),
-    );
-    expect(JSON.parse(await readFile(join(folder, 'healed', 'report.json'), 'utf8')).healing).toEqual(
-      report.healing,
-    );
-    expect(report.speed.decode.parent.samples.length).toBe(report.speed.decode.child.samples.length);
-    expect(report.speed.decode.child.median).toBeGreaterThan(0);
-    const text = reportText(report);
-    expect(text).toMatch(/healed: perplexity [\d.]+ -> [\d.]+, \d+ tokens \([\d.]+ passes/);
-    expect(text.includes('a CPU that plays GPU')).toBe(gpu().software);
-  });
-
-  test('a finished child is healed on, with text that it has not seen', async () => {
-    const parentSource = memorySource(parentFiles(tinyModel('mobilellm', 7)));
-    const child = await openFolder(join(folder, 'healed'));
-    const more = { text: textOf(2000), tokens: 480, window: 48, heal: { tokens: 1500, seed: 2 } };
-    const out = join(folder, 'healed-on');
-    const healing = await healFolder(child, parentSource, out, more, { device: gpu().device });
-    expect(healing.perplexity.after).toBeLessThan(healing.perplexity.before);
-    expect(healing.tokens).toBeGreaterThan(1000);
-    const report = JSON.parse(await readFile(join(out, 'report.json'), 'utf8'));
-    const before = JSON.parse(await readFile(join(folder, 'healed', 'report.json'), 'utf8'));
-    expect(report).toEqual({ ...before, healing });
-    expect(healing.earlier).toEqual([before.healing]);
-    expect((await readdir(out)).sort()).toEqual((await readdir(join(folder, 'healed'))).sort());
-    const other = memorySource(parentFiles(tinyModel('llama-untied-bias', 7)));
-    await expect(
-      healFolder(child, other, join(folder, 'never'), more, { device: gpu().device }),
-    ).rejects.toMatchObject({ code: 'bad-argument', message: expect.stringMatching(/is no child of/) });
-    expect(await readdir(folder)).not.toContain('never.work');
-  });
-
   test('makes a ShishuLM of MobileLLM-R1, and heals it', async () => {
-    const options = { layers: [1, 2], linear: true, heal: { tokens: 3000 } };
+    // The kernels of training take long to compile.
+    const heal = inject('full') ? { tokens: 3000 } : undefined;
+    const options = { layers: [1, 2], linear: true, heal };
     const report = await run(mobileR1(7), 'r1', options);
     const [parent, , mapped, written] = report.steps;
     expect(parent!.perplexity).toBeLessThan(mapped!.perplexity);
     expect(written!.perplexity).toBeCloseTo(mapped!.perplexity, 4);
-    expect(report.healing!.perplexity.after).toBeLessThan(0.9 * report.healing!.perplexity.before);
+    if (heal) expect(report.healing!.perplexity.after).toBeLessThan(0.9 * report.healing!.perplexity.before);
     const config = JSON.parse(await readFile(join(folder, 'r1', 'config.json'), 'utf8'));
     expect(config).toMatchObject({ model_type: 'shishu', parent_model_type: 'llama4_text' });
-  });
-
-  test('goes on where healing was stopped, to the very child that is never stopped', async () => {
-    const options = { layers: [2], linear: true, heal: { tokens: 3000 } };
-    const whole = await run('mobilellm', 'whole', options);
-    const stop = new AbortController();
-    const lines: string[] = [];
-    const log = (line: string): void => {
-      lines.push(line);
-      if (line.startsWith('healing: step ')) stop.abort();
-    };
-    const before = (await readdir(folder)).sort();
-    const stopped = run('mobilellm', 'stopped', { ...options, log, signal: stop.signal });
-    await expect(stopped).rejects.toMatchObject({ code: 'aborted' });
-    expect(lines.at(-1)).toMatch(/kept in .*stopped\.work: the same command goes on/);
-    expect((await readdir(folder)).sort()).toEqual([...before, 'stopped.work'].sort());
-    const work = join(folder, 'stopped.work');
-    expect((await readdir(work)).some((file) => file.endsWith('.part'))).toBe(false);
-    const other = run('mobilellm', 'stopped', { ...options, layers: [1] });
-    await expect(other).rejects.toMatchObject({
-      code: 'bad-checkpoint',
-      message: expect.stringMatching(/of another conversion: layers is \[2\], asked for \[1\]/),
-    });
-    const otherText = run('mobilellm', 'stopped', { ...options, text: textOf(700) });
-    await expect(otherText).rejects.toMatchObject({ message: expect.stringMatching(/text is /) });
-    lines.length = 0;
-    const report = await run('mobilellm', 'stopped', { ...options, log: (line) => lines.push(line) });
-    expect(lines.join('\n')).toMatch(/healing: going on behind step 1 of/);
-    expect(lines.join('\n')).not.toMatch(/fitting/);
-    const bytes = (out: string): Promise<Buffer> => readFile(join(folder, out, 'model.safetensors'));
-    expect((await bytes('stopped')).equals(await bytes('whole'))).toBe(true);
-    const untimed = ({ steps }: ConvertReport) => steps.map(({ decode: _, ...step }) => step);
-    expect(untimed(report)).toEqual(untimed(whole));
-    expect(report.healing!.curve.map(({ loss }) => loss)).toEqual(
-      whole.healing!.curve.map(({ loss }) => loss),
-    );
-    expect(await readdir(folder)).not.toContain('stopped.work');
-    expect((await readdir(join(folder, 'stopped'))).sort()).toEqual(
-      (await readdir(join(folder, 'whole'))).sort(),
-    );
   });
 
   test('a disk that is full in the middle of the weights leaves nothing', async () => {

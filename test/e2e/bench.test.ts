@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import type { Page } from 'playwright';
 import { expect, inject, test } from 'vitest';
 import type { BenchResult } from '../../src/bench/result.ts';
+import { result } from '../support/bench-result.ts';
 import { type Tab, tabs } from '../support/tabs.ts';
 
 const LONG = 180_000;
@@ -86,6 +87,13 @@ test(
       expect(JSON.parse(await saved(page, '#save-json'))).toEqual(result);
     }
     expect(await saved(page, '#save-markdown')).toContain('# Tiny-1M against Tiny-1M (4,4,2,0)');
+
+    await page.reload();
+    await expect.poll(() => page.textContent('#results-list')).toContain('Tiny-1M against Tiny-1M (4,4,2,0)');
+    await page.click('#results-list button:has-text("Show")');
+    expect(await page.textContent('#report table')).toContain('A token at position 40');
+    await page.click('#results-list button:has-text("Delete")');
+    await expect.poll(() => page.isVisible('#results')).toBe(false);
     expect(problems).toEqual([]);
   },
   LONG,
@@ -186,6 +194,40 @@ test('a link that is put into the address of the open page is taken', async () =
   }, `${SMALL}`);
   await expect.poll(() => page.inputValue('[name=parent]')).toBe('Tiny-1M');
   expect(await page.inputValue('[name=positions]')).toBe('4,40');
+});
+
+test('two saved results are compared; other files are refused by name', async () => {
+  const { page, problems } = await openBench('', 360);
+  const other: BenchResult = structuredClone(result);
+  other.models[1]!.label = '<img src=x>';
+  for (const { ms } of other.decode) for (const name of ['median', 'q1', 'q3'] as const) ms[name] /= 2;
+  const file = (name: string, value: object) => ({
+    name,
+    mimeType: 'application/json',
+    buffer: Buffer.from(JSON.stringify(value)),
+  });
+  await page.setInputFiles('#result-files', [
+    file('a.json', result),
+    file('b.json', { ...other, date: '2026-03-03' }),
+  ]);
+  const row = page.locator('#comparison tr', { hasText: 'A token at position 16' });
+  await expect
+    .poll(() => row.locator('td').allTextContents())
+    .toEqual(['4.00 ms', '2.00 ms', '0.500', '3.00 ms', '1.50 ms', '0.500']);
+  await expect.poll(() => page.locator('#comparison canvas').count()).toBe(4);
+  expect(await page.locator('#comparison img, #results img').count()).toBe(0);
+  expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(360);
+  expect(await saved(page, '#save-comparison')).toContain('- B: parent, "big" against <img src=x>');
+  await page.setInputFiles('#result-files', [file('config.json', { model_type: 'llama' })]);
+  await expect.poll(() => page.textContent('#notices')).toContain('config.json is no saved result');
+  expect(problems).toEqual([]);
+});
+
+test('a link carries the memory limit too', async () => {
+  const { page } = await openBench(`#${SMALL}&memory=1.5`);
+  await expect.poll(() => page.inputValue('#memory')).toBe('1.5');
+  await page.click('#link');
+  expect(new URLSearchParams(new URL(page.url()).hash.slice(1)).get('memory')).toBe('1.5');
 });
 
 test('a GPU that gives no device is told', async () => {

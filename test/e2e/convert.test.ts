@@ -2,9 +2,10 @@ import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Page } from 'playwright';
-import { expect, inject, test } from 'vitest';
+import { afterAll, beforeAll, expect, inject, test } from 'vitest';
 import type { ConvertReport } from '../../src/convert/report.ts';
 import { charTokenizerFiles } from '../support/char-tokenizer.ts';
+import { type HubServer, startHub } from '../support/hub-server.ts';
 import { tabs } from '../support/tabs.ts';
 import { tinyFiles, tinyModel } from '../support/tiny-models.ts';
 
@@ -15,12 +16,20 @@ const openTab = tabs();
 let page: Page;
 let problems: string[];
 
-async function open(width = 1200): Promise<void> {
+let hub: HubServer;
+beforeAll(async () => {
+  hub = await startHub({ 'some/tiny': { files: filesOf('mobilellm') } });
+});
+afterAll(() => hub.close());
+
+async function open(width = 1200, script: () => void = () => {}): Promise<void> {
   ({ page, problems } = await openTab({ viewport: { width, height: 800 } }));
-  await page.goto(new URL('convert.html', inject('demoUrl')).href);
-  // The form is wired once the included parent is in it, or there is none.
-  await page.waitForSelector(withParent ? '#openers button' : '#settings');
+  await page.addInitScript(script);
+  await page.goto(new URL(`convert.html?hub=${hub.endpoint}`, inject('demoUrl')).href);
 }
+
+/** The page listens once the included parent is in its form, or there is none. */
+const listening = () => page.waitForSelector(withParent ? '#openers button' : '#settings');
 
 const notices = (): Promise<string | null> => page.textContent('#notices');
 const analysed = () =>
@@ -32,60 +41,198 @@ const wide = (): Promise<number> =>
     Math.max(document.documentElement.scrollWidth, document.querySelector('main')!.scrollWidth),
   );
 
-/** Chooses the files of a tiny model, whose text is single characters. */
-async function chooseTiny(name: 'llama' | 'shishu' | 'mobilellm'): Promise<void> {
-  const files = { ...tinyFiles(tinyModel(name, 7)), ...charTokenizerFiles() };
+type Tiny = 'llama' | 'shishu' | 'mobilellm';
+
+/** The files of a tiny model, whose text is single characters. */
+function filesOf(name: Tiny): Record<string, Uint8Array> {
+  return { ...tinyFiles(tinyModel(name, 7)), ...charTokenizerFiles() };
+}
+
+async function chooseTiny(name: Tiny): Promise<void> {
   await page.evaluate(
     (parts) => {
       const data = new DataTransfer();
       for (const [file, bytes] of parts) data.items.add(new File([new Uint8Array(bytes)], file));
       document.dispatchEvent(new DragEvent('drop', { dataTransfer: data, bubbles: true }));
     },
-    Object.entries(files).map(([file, bytes]) => [file, [...bytes]] as const),
+    Object.entries(filesOf(name)).map(([file, bytes]) => [file, [...bytes]] as const),
   );
   await expect.poll(() => page.inputValue('[name=parent]')).toContain('dropped files');
 }
 
-async function dropText(text: string): Promise<void> {
-  await page.evaluate((content) => {
-    const data = new DataTransfer();
-    data.items.add(new File([content], 'text.txt'));
-    document.dispatchEvent(new DragEvent('drop', { dataTransfer: data, bubbles: true }));
-  }, text);
-  await expect.poll(() => page.inputValue('[name=text]')).toBe(text);
+async function dropText(text: string, name = 'text.txt'): Promise<void> {
+  await page.evaluate(
+    ([content, file]) => {
+      const data = new DataTransfer();
+      data.items.add(new File([content!], file!));
+      document.dispatchEvent(new DragEvent('drop', { dataTransfer: data, bubbles: true }));
+    },
+    [text, name],
+  );
+  await expect
+    .poll(() => page.textContent('#texts'))
+    .toContain(`${text.length.toLocaleString('en')} characters`);
 }
+
+const more = () => page.click('details.more summary');
+const made = () => page.waitForSelector('#chat-with-it', { timeout: LONG });
+const forecast = () => expect.poll(() => page.textContent('#forecast'), { timeout: 45_000 });
+const line = () => expect.poll(() => page.textContent('#progress-text'), { timeout: LONG });
 
 const letters = (count: number): string =>
   Array.from({ length: count }, (_, i) => String.fromCharCode(33 + ((i * i + 7 * i) % 59))).join('');
 
 test.runIf(withParent)(
-  'the embedded parent is analysed, converted and chatted with, by keyboard, on 360 pixels',
+  'the embedded parent is analysed, on 360 pixels',
   async () => {
     await open(360);
+    await listening();
     await page.fill('[name=tokens]', '320');
+    await more();
     await page.fill('[name=window]', '64');
-    await page.press('[name=window]', 'Enter');
+    await forecast().toMatch(/^8 blocks, .* million parameters in F\d+, 4 lose .* Memory: .* Time: about/);
+    await page.click('#analyse');
     await analysed();
-    const layers = await page.locator('#report tbody tr').count();
     // The software adapter of the tests has timestamp-query.
     expect(await page.locator('#report figcaption').allTextContents()).toContainEqual(
       expect.stringContaining('GPU time of one token'),
     );
     expect(await page.textContent('#report thead')).toMatch(/attention µs.*map µs.*MLP µs.*MLP bytes/);
-    expect(await page.inputValue('[name=keep]')).toBe(String(Math.ceil(layers / 2)));
+    expect(await page.getAttribute('[name=keep]', 'placeholder')).toBe('4 of 8');
     expect(await wide()).toBeLessThanOrEqual(360);
+    expect(problems).toEqual([]);
+  },
+  LONG,
+);
 
+test(
+  'what cannot be is said, beforehand where it can be, and stopping early leaves nothing',
+  async () => {
+    await open();
+    await listening();
+    await page.fill('[name=heal]', '0');
+    await more();
+    await page.fill('[name=window]', '48');
+    await chooseTiny('shishu');
+    await forecast().toContain('a ShishuLM already');
+    await page.click('#run');
+    await expect.poll(notices, { timeout: 45_000 }).toContain('a ShishuLM already');
+
+    await chooseTiny('llama');
+    await dropText('ABC');
+    await forecast().toMatch(/^2 blocks, .* 1 lose .* Text: at least 115 tokens/);
+    await page.click('#analyse');
+    await expect.poll(notices, { timeout: 45_000 }).toMatch(/has 3 tokens, .* needs 115/);
+    await page.click('#run');
+    await expect.poll(notices, { timeout: 45_000 }).toMatch(/has 3 tokens, .* needs 115/);
+    await page.fill('[name=tokens]', 'many');
+    await page.click('#run');
+    await expect.poll(() => page.getAttribute('[name=tokens]', 'aria-invalid')).toBe('true');
+    await page.fill('[name=tokens]', '8000');
+    await dropText('{"messages": 1}', 'chats.jsonl');
+    await page.click('#run');
+    await expect.poll(notices, { timeout: 45_000 }).toContain('chats.jsonl, line 1: there are no "messages"');
+    await page.click('[aria-label="Remove chats.jsonl"]');
+
+    await dropText(letters(480));
+    await page.selectOption('[name=target]', 'memory');
+    await page.fill('[name=memory]', '-99%');
+    await page.click('#run');
+    await expect.poll(notices).toContain('cannot be reached');
     await page.selectOption('[name=target]', 'layers');
-    await page.fill('[name=layers]', '2-3');
-    await page.fill('[name=pairs]', '1');
-    await page.fill('[name=rank]', '16');
+    await page.fill('[name=layers]', '0,3');
+    await page.click('#run');
+    await expect.poll(notices).toContain('Layer 3 is not an attention block');
+    await page.fill('[name=layers]', '2-1');
+    await page.click('#run');
+    await expect.poll(() => page.getAttribute('[name=layers]', 'aria-invalid')).toBe('true');
+    await page.fill('[name=layers]', '1');
+    await page.fill('[name=rank]', '5000');
+    await page.click('#run');
+    await expect.poll(notices).toContain('The rank of maps is 5000');
+    expect(await page.getAttribute('[name=rank]', 'aria-invalid')).toBe('true');
+    await page.fill('[name=rank]', '0');
+    await page.fill('[name=heal]', '100');
+    await page.click('#run');
+    await expect.poll(notices).toContain('The trainer has no scaled rotary embeddings');
+    expect(await page.isVisible('#made')).toBe(false);
+    expect(await page.isVisible('#unfinished')).toBe(false);
+    expect(problems).toEqual([]);
+  },
+  LONG,
+);
+
+test(
+  'a parent of a hub is converted and healed; a closed tab goes on from what is kept, then both answer, and it heals further',
+  async () => {
+    await open(380);
+    await listening();
+    await page.fill('[name=parent]', 'some/tiny');
+    await page.dispatchEvent('[name=parent]', 'change');
+    await dropText(letters(1500));
+    await page.fill('[name=heal]', '10000');
+    await more();
+    await page.fill('[name=window]', '24');
+    await page.fill('[name=memoryLimit]', '0.001');
+    await page.press('[name=memoryLimit]', 'Tab');
+    await forecast().toMatch(/Healing takes .* GB of GPU memory, of 0.00 GB that it may/);
+    await page.fill('[name=memoryLimit]', '1');
+    await page.fill('[name=healRate]', '2');
+    await page.click('#run');
+    await expect.poll(notices).toContain('The learning rate is "2"');
+    await page.fill('[name=healRate]', '0.01');
+    await page.fill('[name=checkpoints]', '0');
     await page.fill('[name=name]', 'tried');
     await page.press('[name=name]', 'Enter');
-    await page.waitForSelector('#chat-with-it', { timeout: LONG });
-    expect(await wide()).toBeLessThanOrEqual(360);
-    const steps = await page.locator('#result table').first().locator('tbody th').allTextContents();
-    expect(steps).toEqual(['parent', 'attention dropped', 'linear maps', 'written, 1 pair shared (average)']);
+    await line().toMatch(/^healing: step (?:[3-9]|\d\d) of \d+, loss [\d.]+/);
+    expect(await page.isVisible('#settings')).toBe(false);
+    expect(await page.textContent('#time-left')).toMatch(/^\d+:\d\d so far, about .* left in all$/);
+    expect(await page.locator('.stages .done').count()).toBeGreaterThanOrEqual(5);
+    await expect
+      .poll(() => page.locator('#work figure:not([hidden]) canvas').count())
+      .toBeGreaterThanOrEqual(3);
+    expect(await wide()).toBeLessThanOrEqual(380);
+    page.on('dialog', (dialog) => void dialog.accept());
+    await page.reload();
 
+    await page.click('[aria-label="Go on with tried"]');
+    await line().toMatch(/^healing: step (?:[4-9]|\d\d)/);
+    await page.click('#cancel');
+    await expect
+      .poll(() => page.textContent('#announce'), { timeout: LONG })
+      .toBe('Stopped: it can be gone on with.');
+    await page.click('[aria-label="Go on with tried"]');
+    await made();
+    expect(await page.isVisible('#unfinished')).toBe(false);
+    const table = page.locator('#result table').first();
+    expect(await table.locator('tbody th').allTextContents()).toEqual([
+      'parent',
+      'attention dropped',
+      'linear maps',
+      'written',
+      'healed',
+    ]);
+    const head = await table.locator('thead th').allTextContents();
+    expect(head).toEqual(
+      expect.arrayContaining(['Perplexity, text', 'Other text', 'Weights', 'KV a token', 'ms a token']),
+    );
+    const perplexities = await table.locator('td:first-of-type').allTextContents();
+    const [before, after] = perplexities.slice(-2).map(Number.parseFloat);
+    expect(after).toBeLessThan(0.95 * before!);
+    expect(await wide()).toBeLessThanOrEqual(380);
+
+    await page.fill('#side-by-side [name=prompt]', 'AB<I>C');
+    await page.click('#ask-both');
+    await expect.poll(() => page.textContent('#announce'), { timeout: LONG }).toBe('Both have answered.');
+    expect(await page.locator('.said').allTextContents()).not.toContain('…');
+    expect(await page.locator('.panes i').count()).toBe(0);
+
+    await page.fill('[name=more]', '400');
+    await page.press('[name=more]', 'Enter');
+    await expect.poll(() => page.textContent('#announce'), { timeout: LONG }).toBe('tried-more is made.');
+    const healings = page.locator('#result .hint', { hasText: /^healed: perplexity/ });
+    expect(await healings.count()).toBe(2);
+    expect(await table.locator('tbody th').last().textContent()).toBe('healed on');
     const downloads: string[] = [];
     let report: ConvertReport | undefined;
     page.on('download', async (file) => {
@@ -94,154 +241,23 @@ test.runIf(withParent)(
         report = JSON.parse(await readFile(await file.path(), 'utf8'));
     });
     await page.click('#save-files');
-    await expect
-      .poll(() => report, { timeout: 20_000 })
-      .toMatchObject({ layers: [2, 3], sharedPairs: 1, r2: [{ rank: 16 }, { rank: 16 }] });
+    await expect.poll(() => report?.healing?.earlier, { timeout: 20_000 }).toHaveLength(1);
     await expect.poll(() => downloads).toContain('model.safetensors');
-    expect(report!.parameters.child).toBeLessThan(report!.parameters.parent);
+    expect(downloads).not.toContain('conversion.json');
 
-    await page.focus('#chat-with-it');
-    await page.keyboard.press('Enter');
-    await expect.poll(() => page.textContent('#announce'), { timeout: 45_000 }).toBe('tried is ready.');
-    expect(await page.textContent('#attention-hint')).toContain('in the order of the model’s analysis.json');
-    await page.click('#settings-panel summary');
-    await page.fill('#settings [name=maxTokens]', '8');
-    await page.keyboard.press('Escape');
-    await page.fill('#prompt', 'What day comes after Monday?');
-    await page.keyboard.press('Enter');
-    await expect.poll(() => page.locator('.reply').last().innerText(), { timeout: 45_000 }).toMatch(/\w/);
-
-    await page.goto(new URL('convert.html', inject('demoUrl')).href);
-    await page.click('[aria-label="Remove tried"]');
+    for (const name of ['tried-more', 'tried']) await page.click(`[aria-label="Remove ${name}"]`);
     await expect.poll(() => page.isVisible('#made')).toBe(false);
     expect(problems).toEqual([]);
   },
-  LONG,
+  2 * LONG,
 );
 
-test(
-  'what cannot be is said, cancelling leaves nothing, and dropped files do',
-  async () => {
-    await open();
-    await chooseTiny('shishu');
-    await page.fill('[name=window]', '48');
-    await page.click('#run');
-    await expect.poll(notices, { timeout: 45_000 }).toContain('a ShishuLM already');
-
-    await chooseTiny('llama');
-    await dropText('ABC');
-    await page.click('#run');
-    await expect.poll(notices, { timeout: 45_000 }).toMatch(/has 3 tokens, .* needs 115/);
-    await page.fill('[name=tokens]', 'many');
-    await page.click('#run');
-    await expect.poll(() => page.getAttribute('[name=tokens]', 'aria-invalid')).toBe('true');
-
-    await page.fill('[name=tokens]', '8000');
-    await dropText(letters(8000));
-    await page.click('#run');
-    await page.waitForFunction(
-      () => /Measuring/.test(document.querySelector('#progress-text')?.textContent ?? ''),
-      null,
-      { timeout: LONG },
-    );
-    await page.click('#cancel');
-    await expect.poll(() => page.isEnabled('#run'), { timeout: 45_000 }).toBe(true);
-    expect(await page.isVisible('#report')).toBe(false);
-
-    await dropText(letters(480));
-    await page.click('#run');
-    await analysed();
-    await page.selectOption('[name=target]', 'memory');
-    await page.fill('[name=memory]', '-99%');
-    await page.click('#convert');
-    await expect.poll(notices).toContain('cannot be reached');
-    await page.selectOption('[name=target]', 'layers');
-    await page.fill('[name=layers]', '0,3');
-    await page.click('#convert');
-    await expect.poll(notices).toContain('Layer 3 is not an attention block');
-    await page.fill('[name=layers]', '2-1');
-    await page.click('#convert');
-    await expect.poll(() => page.getAttribute('[name=layers]', 'aria-invalid')).toBe('true');
-    await page.fill('[name=layers]', '1');
-    await page.fill('[name=rank]', '5000');
-    await page.click('#convert');
-    await expect.poll(notices).toContain('The rank of maps is 5000');
-    expect(await page.getAttribute('[name=rank]', 'aria-invalid')).toBe('true');
-    await page.fill('[name=rank]', '0');
-    await page.fill('[name=heal]', '100');
-    await page.click('#convert');
-    await expect.poll(notices).toContain('The trainer has no scaled rotary embeddings');
-    expect(await page.getAttribute('[name=heal]', 'aria-invalid')).toBe('true');
-    expect(await page.isVisible('#made')).toBe(false);
-    expect(problems).toEqual([]);
-  },
-  LONG,
-);
-
-test(
-  'a child is healed in the page, which fetches the trainer only then; cancelled, it leaves nothing',
-  async () => {
-    await open(380);
-    const scripts: string[] = [];
-    page.on('request', (request) => scripts.push(request.url()));
-    const trainers = (): number => scripts.filter((url) => /trainer-[\w-]+\.js$/.test(url)).length;
-    await chooseTiny('mobilellm');
-    await dropText(letters(600));
-    await page.fill('[name=window]', '24');
-    await page.click('#run');
-    await analysed();
-    const heal = async (tokens: string): Promise<void> => {
-      await page.fill('[name=heal]', tokens);
-      await page.click('#convert');
-    };
-    const healing = () => expect.poll(() => page.textContent('#progress-text'), { timeout: LONG });
-    await heal('0');
-    await page.waitForSelector('#chat-with-it', { timeout: LONG });
-    expect(trainers()).toBe(0);
-    expect(await page.textContent('#result')).not.toContain('healed');
-
-    await heal('100000');
-    await expect.poll(notices).toMatch(/would pass \d+ times over the \d+ tokens/);
-    expect(await page.getAttribute('[name=heal]', 'aria-invalid')).toBe('true');
-    await page.fill('[name=heal]', '4000');
-    await page.fill('[name=healRate]', '2');
-    await page.click('#convert');
-    await expect.poll(notices).toContain('The learning rate is "2"');
-    expect(await page.getAttribute('[name=healRate]', 'aria-invalid')).toBe('true');
-
-    await page.fill('[name=healRate]', '0.01');
-    await page.click('#convert');
-    await healing().toMatch(/^healing: step \d+ of \d+, loss [\d.]+, \d+ tokens\/s, \d+ s left/);
-    expect(trainers()).toBe(1);
-    await page.click('#cancel');
-    await expect.poll(() => page.textContent('#announce'), { timeout: LONG }).toBe('Cancelled.');
-    expect(await page.isVisible('#result')).toBe(false);
-    const folders = await page.evaluate(async () => {
-      const names: string[] = [];
-      const root = await navigator.storage.getDirectory();
-      const made = await root.getDirectoryHandle('shishulm-made');
-      for await (const name of (made as unknown as { keys(): AsyncIterable<string> }).keys())
-        names.push(name);
-      return names;
-    });
-    expect(folders).toHaveLength(1);
-
-    await page.click('#convert');
-    await page.waitForSelector('#chat-with-it', { timeout: LONG });
-    const table = page.locator('#result table').first();
-    expect((await table.locator('tbody th').allTextContents()).slice(-2)).toEqual(['written', 'healed']);
-    const perplexities = await table.locator('td:first-of-type').allTextContents();
-    const [before, after] = perplexities.slice(-2).map(Number);
-    expect(after).toBeLessThan(0.95 * before!);
-    expect(await page.textContent('#result')).toContain(
-      `healed: perplexity ${before!.toFixed(3)} -> ${after!.toFixed(3)}`,
-    );
-    expect(await wide()).toBeLessThanOrEqual(380);
-    await page.click('#chat-with-it');
-    await expect
-      .poll(() => page.textContent('#announce'), { timeout: 45_000 })
-      .toMatch(/-healed is ready\.$/);
-    expect(problems).toEqual([]);
-  },
-  LONG,
-);
+test('a phone is told why not', async () => {
+  await open(360, () =>
+    Object.defineProperty(navigator, 'userAgent', {
+      get: () => 'Mozilla/5.0 (Linux; Android 15; Pixel 9) Mobile',
+    }),
+  );
+  await expect.poll(() => page.textContent('#welcome')).toContain('Not on a phone');
+  expect(await page.isVisible('#settings')).toBe(false);
+});

@@ -97,7 +97,6 @@ export const HEADS: readonly Partial<Odd>[] = [
 /** Kernels that take more rows at a time. */
 const ROWS: Record<string, number> = {
   matmul: 67,
-  'train/matmul': 67,
   'train/norm': 35,
   'train/norm_backward': 35,
   'train/attention': 66,
@@ -113,7 +112,7 @@ const ROWS: Record<string, number> = {
 };
 
 /** Attention that writes K and V of its rows has one of each sequence. */
-export const writesOwn = ({ QUERY }: Fixed): boolean => QUERY === 'gpu/query_own';
+export const writesOwn = ({ QUERY }: Fixed): boolean => QUERY === 'features/query_own';
 
 export const rowsOf = ({ odd, kernel, fixed }: Place): number =>
   writesOwn(fixed) ? SEQUENCES : (ROWS[kernel.name] ?? odd.rows);
@@ -146,9 +145,25 @@ const inputsOf = ({ odd }: Pick<Place, 'odd'>): number => 2 + (odd.rows % 3);
 const ofNumbers = ({ fixed }: Place, count: number): number =>
   fixed.NUMBERS === 'by_four' ? 4 * Math.ceil(count / 4) : count - ((count + 1) % 2);
 
+/** Sizes of a matrix product: multiples of four where it reads or writes rows by four. */
+const isProduct = ({ name }: Kernel): boolean => name.startsWith('train/matmul');
+function ofProduct({ odd, fixed: { A, B, OUT, A_TURNED, B_TURNED } }: Place): {
+  M: number;
+  N: number;
+  K: number;
+} {
+  const by = (four: boolean, count: number): number => (four ? 4 * Math.ceil(count / 4) : count);
+  const [aFour, bFour, outFour] = [A === 'a_four', B !== 'b_one', OUT === 'out_four'];
+  return {
+    M: by(aFour && Boolean(A_TURNED), 5 * odd.rows + 1),
+    N: by(outFour || (bFour && !B_TURNED), odd.outputs),
+    K: by((aFour && !A_TURNED) || (bFour && Boolean(B_TURNED)), odd.cols),
+  };
+}
+
 /** Each constant that is a size. */
 export const SIZES: Record<string, (place: Place) => number> = {
-  K: colsOf,
+  K: (place) => (isProduct(place.kernel) ? ofProduct(place).K : colsOf(place)),
   UNITS: (place) => stride(colsOf(place)) / Number(place.fixed.UNIT),
   LANES: ({ odd, fixed }) => Math.min([8, 128, 16, 64][ODD.indexOf(odd)] ?? 32, 32 * Number(fixed.ROWS)),
   SPANS: (place) => stride(colsOf(place)) / Number(place.fixed.SPAN),
@@ -165,7 +180,7 @@ export const SIZES: Record<string, (place: Place) => number> = {
   Z_STRIDE: ({ odd }) => stride(odd.cols),
   INPUTS: inputsOf,
   A_STRIDE4: () => 16,
-  M: rowsOf,
+  M: (place) => ofProduct(place).M,
   ROWS: rowsOf,
   COLS: ({ odd }) => odd.cols,
   SLICE: () => 4,
@@ -178,7 +193,7 @@ export const SIZES: Record<string, (place: Place) => number> = {
   MIX: () => 0.7,
   BY: () => 1.5,
   N(place) {
-    if (place.kernel.texts) return place.odd.outputs;
+    if (isProduct(place.kernel)) return ofProduct(place).N;
     // A part of a weight: of q, k and v the first head is another's.
     if (isQkv(place)) return qkvRows(place) - place.odd.headDim;
     return place.fixed.OUT === 'out_swiglu' ? 2 * place.odd.outputs : place.odd.outputs;

@@ -5,7 +5,7 @@ import { clock, timeLeft } from '../../src/convert/time-left.ts';
 
 /** A token a word, or a letter a token. */
 const byWord = (text: string): number[] =>
-  text.match(/ \w+/g)!.map((word) => word.length * 100 + word.charCodeAt(1));
+  text.match(/ \w+|\n/g)!.map((word) => (word === '\n' ? 10 : word.length * 100 + word.charCodeAt(1)));
 const byLetter = (text: string): number[] => Array.from(text, (letter) => letter.charCodeAt(0));
 
 test('lists of words come twice, none like another, and fit the window', () => {
@@ -14,14 +14,16 @@ test('lists of words come twice, none like another, and fit the window', () => {
   expect(new Set(lists.map(({ ids }) => ids.join())).size).toBe(3);
   for (const { ids, second } of lists) {
     expect(ids[0]).toBe(7);
-    expect(ids).toHaveLength(1 + 2 * 28);
-    expect(ids.slice(1, 29)).toEqual(ids.slice(29));
-    // Nothing tells that the list begins anew.
-    expect(second).toBe(30);
+    expect(ids).toHaveLength(1 + 28 + 1 + 28);
+    expect(ids[29]).toBe(10);
+    expect(ids.slice(1, 29)).toEqual(ids.slice(30));
+    // Nothing tells which word is the first.
+    expect(second).toBe(31);
   }
   for (const { ids, second } of recallLists(byLetter, { begin: undefined, most: 96 })) {
     expect(ids.length).toBeLessThanOrEqual(96);
-    expect(ids.slice(0, ids.length / 2)).toEqual(ids.slice(ids.length / 2));
+    const half = (ids.length - 1) / 2;
+    expect(ids.slice(0, half)).toEqual(ids.slice(half + 1));
     expect(ids[second]).toBe(32);
   }
   expect(recallLists(byLetter, { begin: undefined, most: 20 })).toEqual([]);
@@ -56,15 +58,16 @@ test('time is told at the beginning, at the end, and every few seconds between',
   const told = timeLeft(
     (line) => lines.push(line),
     'choosing',
+    900,
     () => now,
   );
-  told(0, 100);
+  expect(lines).toEqual(['choosing: 0 %, 0:00, 900 tokens']);
   for (let at = 1; at <= 100; at++) {
     now += 130;
     told(at, 100);
   }
   expect(lines).toEqual([
-    'choosing: 0 %, 0:00',
+    'choosing: 0 %, 0:00, 900 tokens',
     'choosing: 39 %, 0:05, about 0:08 left',
     'choosing: 78 %, 0:10, about 0:03 left',
     'choosing: 100 %, 0:13',

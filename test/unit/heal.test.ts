@@ -82,7 +82,7 @@ describe('what is trained goes by the memory there is', () => {
       expect.objectContaining({
         code: 'does-not-fit',
         message: expect.stringMatching(
-          /takes 1\.\d+ GB of GPU memory, of 1\.00 GB.*Less would be: changed with 1 window .* GB; lora:16 with 1 window/,
+          /takes 1\.\d+ GB of GPU memory, of 1\.00 GB.*Less would be: changed with 1 window .* MB; lora:16 with 1 window/,
         ),
       }),
     );

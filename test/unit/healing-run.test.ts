@@ -126,8 +126,11 @@ describe('a run that is stopped', () => {
   it('writes a checkpoint each time the minutes are over, and its curve has held-out losses', async () => {
     const steps: number[] = [];
     const { run, staged } = runOf({ minutes: 0 });
+    const told: number[] = [];
+    const onCurve = (curve: readonly object[]): void => void told.push(curve.length);
     const { state } = await runHealing({
       ...run,
+      onCurve,
       heldOut: [run.stream(undefined).next()],
       store: {
         ...run.store!,
@@ -140,7 +143,15 @@ describe('a run that is stopped', () => {
     expect(steps).toEqual(Array.from({ length: STEPS }, (_, i) => i + 1));
     expect((await readHealing(staged))!.snapshot.step).toBe(STEPS);
     // What comes behind a run may fail: it is not done again.
-    const { weights } = await runHealing({ ...run, begin: () => Promise.reject(new Error('again')) });
+    expect(told).toEqual(steps);
+    const { weights } = await runHealing({
+      ...run,
+      onCurve,
+      begin: () => Promise.reject(new Error('again')),
+    });
+    // The curve of before is told of a run that goes on.
+    expect(told.at(-1)).toBe(STEPS);
+    expect(told).toHaveLength(STEPS + 1);
     expect(weights).toEqual((await readHealing(staged))!.snapshot.weights);
     expect(state.curve.map(({ step }) => step)).toEqual(Array.from({ length: STEPS }, (_, i) => i + 1));
     const measured = state.curve.filter(({ heldOut }) => heldOut !== undefined);

@@ -27,6 +27,7 @@ const report: ConvertReport = {
   front: 1,
   mlpOnly: 2,
   end: 1,
+  parent: 'owner/parent',
   sharedPairs: 1,
   share: 'average',
   pairs: [{ layers: [1, 2], nats: 0.136 }],
@@ -135,6 +136,16 @@ describe('the card', () => {
     expect(card).not.toMatch(/undefined|NaN/);
   });
 
+  test('has every healing, the first one first', () => {
+    const earlier = [
+      { ...report.healing!, tokens: 2000 },
+      { ...report.healing!, tokens: 1000 },
+    ];
+    const card = modelCard({ ...report, healing: { ...report.healing!, earlier } }, parent, 'shishu');
+    const trained = [...card.matchAll(/It was trained .*?, (\d+) tokens/g)].map(([, tokens]) => tokens);
+    expect(trained).toEqual(['1000', '2000', '30000']);
+  });
+
   test('values of a header that are code in YAML stay text', () => {
     const odd = 'mit\n- "x": [1]';
     const card = modelCard(report, { name: 'x', license: { license: odd } }, 'shishu');
@@ -172,6 +183,11 @@ describe('what is known of a parent', () => {
     ['bytes that are no text', { 'README.md': Uint8Array.from([255, 254, 0, 1]) }],
   ])('is nothing of %s', async (_, files) => {
     expect((await parentFacts(memorySource(files as Record<string, string>))).license).toEqual({});
+  });
+
+  test('is nothing where its card cannot be fetched', async () => {
+    const offline = { ...memorySource({}), read: () => Promise.reject(new Error('offline')) };
+    expect((await parentFacts(offline)).license).toEqual({});
   });
 
   test.each([

@@ -397,7 +397,7 @@ describe('a child that keeps the fields of its parent', () => {
     ['unsupported', /layer type "linear" is not supported/, { parent_layer_types: types }],
     ['bad-config', /"linear_rank" 65 is above "hidden_size" 64/, { linear_rank: 65 }],
     ['bad-config', /"linear_rank" is 0/, { linear_rank: 0 }],
-    ['unsupported', /"linear_inputs" is 9: up to 8/, { linear_inputs: 9 }],
+    ['unsupported', /"linear_inputs" is 17: up to 16/, { linear_inputs: 17 }],
     ['bad-config', /"linear_inputs" is -1/, { linear_inputs: -1 }],
     ['unsupported', /"linear_layers" .* is not known/, { linear_layers: [2] }],
     ['bad-config', /"shared_mlps" holds \[1,5\]/, { shared_mlps: [[1, 5]] }],

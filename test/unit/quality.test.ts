@@ -69,9 +69,11 @@ describe('answers', () => {
   test('stop at once when they are aborted', async () => {
     const stop = new AbortController();
     stop.abort();
-    await expect(answersOf(model(1).found, tokenizer, ['ab'], stop.signal)).rejects.toMatchObject({
-      code: 'aborted',
-    });
+    await expect(answersOf(model(1).found, tokenizer, ['ab'], { signal: stop.signal })).rejects.toMatchObject(
+      {
+        code: 'aborted',
+      },
+    );
   });
 
   test('agreement counts the tokens of answers alone', () => {

@@ -1,3 +1,3 @@
-fn bias_at(j: u32) -> f32 {
-  return 0.0;
+fn bias_quad(quad: u32) -> vec4f {
+  return vec4f();
 }

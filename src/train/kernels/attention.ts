@@ -1,9 +1,11 @@
 import { type Kernel, type Launch, type Range, reads, type TwinLaunch, writes } from '../../gpu/kernel.ts';
 import type { Recorder } from '../../gpu/recorder.ts';
 import { COUNT, LARGEST_HEAD } from '../../kernels/tensor.ts';
-import { WG } from './lanes.ts';
 import { bound, type Tensor } from './tensor.ts';
 import { TRAIN_SHADERS } from './texts.ts';
+
+/** Threads of a workgroup: with more, those of early rows wait for those of later ones. */
+const WG = 32;
 
 type Size = 'WG' | 'ROWS' | 'LENGTH' | 'HEADS' | 'KV_HEADS' | 'D4' | 'SCALE';
 const D4: Range = [1, LARGEST_HEAD / 4];
@@ -51,7 +53,7 @@ export const TRAIN_ATTENTION: Kernel<Size> = {
     writes('out', 'vec4f', queries),
     writes('log_sums', 'f32', heads),
   ],
-  grid: ({ constants: { ROWS, HEADS } }) => [Math.ceil(ROWS / WG), HEADS, 1],
+  grid: ({ constants: { ROWS, LENGTH, HEADS } }) => [Math.ceil(LENGTH / WG), HEADS, ROWS / LENGTH],
   *cpu(launch) {
     const { ROWS, LENGTH, HEADS, KV_HEADS, D4, SCALE } = launch.constants;
     const { query, key } = headsOf(launch);
@@ -91,7 +93,7 @@ export const ATTENTION_QUERIES: Kernel<Size> = {
     writes('dq', 'vec4f', queries),
     writes('deltas', 'f32', heads),
   ],
-  grid: ({ constants: { ROWS, HEADS } }) => [Math.ceil(ROWS / WG), HEADS, 1],
+  grid: ({ constants: { ROWS, LENGTH, HEADS } }) => [Math.ceil(LENGTH / WG), HEADS, ROWS / LENGTH],
   *cpu(launch) {
     const { ROWS, LENGTH, HEADS, KV_HEADS, D4, SCALE } = launch.constants;
     const { query, key } = headsOf(launch);
@@ -130,7 +132,7 @@ export const ATTENTION_KEYS: Kernel<Size> = {
     writes('dk', 'vec4f', keys),
     writes('dv', 'vec4f', keys),
   ],
-  grid: ({ constants: { ROWS, KV_HEADS } }) => [Math.ceil(ROWS / WG), KV_HEADS, 1],
+  grid: ({ constants: { ROWS, LENGTH, KV_HEADS } }) => [Math.ceil(LENGTH / WG), KV_HEADS, ROWS / LENGTH],
   *cpu(launch) {
     const { ROWS, LENGTH, HEADS, KV_HEADS, D4, SCALE } = launch.constants;
     const { query, each } = headsOf(launch);

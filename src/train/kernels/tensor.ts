@@ -20,12 +20,12 @@ export const eachOf = ({ imports }: Pick<Asked, 'imports'>): 4 | 1 => (imports.N
  * What a kernel binds of a tensor.
  * @throws ShishuError `bad-argument` for a place where no binding may begin
  */
-export function bound(tensor: Tensor, count: number): Slice {
+export function bound(tensor: Tensor, count: number, bytes: 4 | 2 = 4): Slice {
   const { buffer, offset = 0 } = 'buffer' in tensor ? tensor : { buffer: tensor };
-  if (offset % 64 !== 0)
+  if ((bytes * offset) % 256 !== 0)
     throw new ShishuError(
       'bad-argument',
-      `A tensor begins at element ${offset}, which is no multiple of 64.`,
+      `A tensor begins at element ${offset}, which is no multiple of ${256 / bytes}.`,
     );
-  return { buffer, offset: 4 * offset, size: 4 * count };
+  return { buffer, offset: bytes * offset, size: bytes * count };
 }

@@ -1,0 +1,199 @@
+// Goes on healing a child, wherever its folder is to be.
+
+import { storedDtype } from '../engine/engine.ts';
+import { ShishuError, throwIfAborted } from '../errors.ts';
+import { specOf } from '../families/index.ts';
+import { openCheckpoint } from '../formats/checkpoint.ts';
+import { isObject, type Json, readJson, readOptionalJson } from '../formats/json.ts';
+import type { Source } from '../formats/source.ts';
+import { type ModelSpec, tensorsOf } from '../model/spec.ts';
+import { hashOf } from '../train/random.ts';
+import { parentAnswers } from './answers.ts';
+import { healIdentity, textHash } from './convert.ts';
+import type { OnEvent } from './events.ts';
+import { checkHealable, checkHealing, type HealOptions, planHealing } from './heal-plan.ts';
+import type { Log } from './healing-run.ts';
+import { freshOf } from './mixture.ts';
+import { CARD_FILE, modelCard, parentFacts } from './model-card.ts';
+import { bytesOf, type OnGpu, type OpenOptions, withOnGpu } from './on-gpu.ts';
+import { Progress } from './progress.ts';
+import { measureQuality, type Quality, qualityText, qualityTexts } from './quality.ts';
+import { type ConvertReport, type HealingReport, REPORT_FILE } from './report.ts';
+import { type Stage, type Staged, WORK_FILES } from './staged.ts';
+import { modelSize, type StageReport } from './stages.ts';
+import type { Windows } from './windows.ts';
+import { healWritten } from './write-child.ts';
+
+export interface HealMoreOptions {
+  heal: HealOptions;
+  /** Ask only so many of the questions whose answers are compared (default all). */
+  questions?: number | undefined;
+  /** Copies the child's files (default: those at the top of its folder). */
+  copy?: ((staged: Staged) => Promise<void>) | undefined;
+  log?: Log | undefined;
+  onEvent?: OnEvent | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+/** Bytes of a file that are copied at a time. */
+const PIECE = 2 ** 26;
+
+/** @throws ShishuError `bad-argument` when a model cannot be healed to this parent */
+function checkKin(parent: OnGpu, child: Source, spec: ModelSpec): void {
+  const kin = (of: ModelSpec): Record<string, number> => ({
+    blocks: of.blocks.length,
+    'hidden size': of.hiddenSize,
+    tokens: of.vocabSize,
+  });
+  const [its, own] = [kin(parent.spec), kin(spec)];
+  for (const [name, value] of Object.entries(own))
+    if (its[name] !== value)
+      throw new ShishuError(
+        'bad-argument',
+        `${child.name} is no child of ${parent.source.name}: ${name} ${value} against ${its[name]}.`,
+        {
+          details: { child: child.name, parent: parent.source.name },
+          mend: 'Name the parent that it was made of.',
+        },
+      );
+}
+
+/** Tokens that a child was healed with before, as its report has it. */
+function healedTokens(report: Json | undefined): number {
+  const healing = report?.healing;
+  if (!isObject(healing)) return 0;
+  const earlier = Array.isArray(healing.earlier) ? (healing.earlier as Json[]) : [];
+  return [healing, ...earlier].reduce((sum, { tokens }) => sum + (Number(tokens) || 0), 0);
+}
+
+/** Copies a folder's files, but for those of work that is under way, and the report, which says that a folder is complete. */
+async function copyFiles(from: Source, staged: Staged, signal: AbortSignal | undefined): Promise<void> {
+  async function* pieces(file: string, size: number): AsyncGenerator<Uint8Array> {
+    for (let at = 0; at < size; at += PIECE) {
+      throwIfAborted(signal);
+      yield await from.read(file, at, Math.min(size, at + PIECE), signal);
+    }
+  }
+  for (const file of (await from.list?.()) ?? []) {
+    if (WORK_FILES.includes(file) || file === REPORT_FILE) continue;
+    const size = await from.size(file, signal);
+    await staged.write(file, pieces(file, size ?? 0));
+  }
+}
+
+/**
+ * Goes on healing a child with text that it was not healed with yet, and writes its folder, whole or not at all. Where the folder has
+ * a `place`, the same call goes on from what is there.
+ * @param text the text that the child was made with, and so many tokens of it to heal with
+ * @returns what healing did, as it is in the child's report
+ * @throws ShishuError as `convert`; `bad-argument` for a parent that is not the child's
+ */
+export async function healMore(
+  parent: OnGpu,
+  child: Source,
+  text: (progress: Progress, healTokens: number) => Promise<Windows>,
+  stage: Stage,
+  { heal, questions, copy, log = () => {}, onEvent = () => {}, signal }: HealMoreOptions,
+  gpuOptions: OpenOptions = {},
+): Promise<HealingReport> {
+  const config = await readJson(child, 'config.json', { code: 'bad-config' }, signal);
+  const report = await readOptionalJson(child, REPORT_FILE, { code: 'bad-config' }, signal);
+  const spec = specOf(config);
+  checkKin(parent, child, spec);
+  checkHealable(parent.spec);
+  const staged = await stage();
+  const progress = await Progress.open(staged, {
+    child: hashOf(JSON.stringify([config, report])),
+    parent: hashOf(JSON.stringify(parent.configJson)),
+    ...healIdentity(heal),
+  });
+  try {
+    const done = await healStaged();
+    throwIfAborted(signal);
+    await staged.commit();
+    return done;
+  } catch (error) {
+    if (!progress.keeps) await staged.discard();
+    else if (!(error instanceof ShishuError && error.code === 'bad-checkpoint'))
+      log(`What is done is kept in ${staged.place}: the same command goes on from there.`);
+    throw error;
+  }
+
+  async function healStaged(): Promise<HealingReport> {
+    const used = healedTokens(report);
+    const all = await text(progress, used + heal.tokens);
+    const windows = { ...all, healing: freshOf(all.healing, used, heal.tokens) };
+    checkHealing(parent.spec, windows, heal);
+    progress.check({ text: textHash(windows) });
+    await progress.stage('copied', async () => {
+      await (copy ? copy(staged) : copyFiles(child, staged, signal));
+      return true;
+    });
+    onEvent({ kind: 'stage', stage: 'written' });
+    const texts = qualityTexts(parent, windows);
+    const answers = await progress.stage('answers', () => parentAnswers(parent, { questions, log, signal }));
+    const measured = async (when: string): Promise<Quality> => {
+      const quality = await progress.stage(`quality ${when}`, () =>
+        withOnGpu(staged.source, gpuOptions, (model) => measureQuality(model, answers, texts, { signal })),
+      );
+      log(`${when}: ${qualityText(quality)}`);
+      return quality;
+    };
+    const before = await measured('before');
+    onEvent({ kind: 'stage', stage: 'healing' });
+    const plan = await progress.stage('healing', async () => planHealing(parent.spec, spec, windows, heal));
+    const healing = await progress.stage('healed', () =>
+      healWritten(staged, parent, windows, {
+        ...heal,
+        plan,
+        log,
+        signal,
+        onCurve: (curve) => onEvent({ kind: 'curve', curve, steps: plan.steps }),
+        onCheckpoint: () => {
+          progress.keeps = true;
+        },
+      }),
+    );
+    onEvent({ kind: 'curve', curve: healing.curve, steps: plan.steps });
+    const after = await measured('healed on');
+    const done: HealingReport = {
+      ...healing,
+      perplexity: { before: before.heldOut.perplexity, after: after.heldOut.perplexity },
+      earlier: earlierOf(report?.healing),
+    };
+    const step = await writeReport(staged, parent, { ...report, healing: done }, after);
+    if (step) onEvent({ kind: 'step', step });
+    return done;
+  }
+}
+
+/** The report with what the child is worth now, and the card where it is a whole report. */
+async function writeReport(
+  staged: Staged,
+  parent: OnGpu,
+  report: Json,
+  quality: Quality,
+): Promise<StageReport | undefined> {
+  const config = await readJson(staged.source, 'config.json', { code: 'bad-config' });
+  const spec = specOf(config);
+  let step: StageReport | undefined;
+  if (Array.isArray(report.steps)) {
+    const checkpoint = await openCheckpoint(staged.source, tensorsOf(spec));
+    const { perplexity } = quality.heldOut;
+    const size = modelSize(spec, bytesOf(storedDtype(checkpoint, spec)));
+    step = { step: 'healed on', perplexity, quality, ...size };
+    report.steps = [...report.steps, step as unknown as Json];
+    const facts = await parentFacts(parent.source);
+    const card = modelCard(report as unknown as ConvertReport, facts, String(config.model_type));
+    await staged.write(CARD_FILE, card);
+  }
+  await staged.write(REPORT_FILE, `${JSON.stringify(report, null, 2)}\n`);
+  return step;
+}
+
+/** The healings before, the latest first. */
+function earlierOf(before: unknown): HealingReport[] {
+  if (!isObject(before)) return [];
+  const { earlier = [], ...last } = before as unknown as HealingReport;
+  return [last, ...earlier];
+}
