@@ -93,8 +93,8 @@ test('a model that the browser has no room for is loaded, and the reader is told
     search(),
   );
   await choose(page, 'some/tiny');
+  await poll(() => page.textContent('#notices')).toContain('not kept for the next visit');
   await ready(page, 'tiny');
-  await poll(() => page.textContent('.notice')).toContain('not kept for the next visit');
 });
 
 test.each([
