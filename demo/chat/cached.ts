@@ -1,5 +1,6 @@
 import { isHubId } from '../../src/formats/hub.ts';
 import { type CachedFile, deleteCached, listCached } from '../../src/index.ts';
+import { hubOfPage } from '../hub.ts';
 import { fromUrl, type ModelChoice } from './picker.ts';
 
 /** A model whose files are in this browser, or a part of them. */
@@ -42,8 +43,9 @@ const pathOf = (url: string): string => new URL(url).pathname;
 function sourceOf(url: string): string {
   const folder = url.slice(0, url.lastIndexOf('/') + 1);
   const place = /\.gguf$/i.test(pathOf(url)) ? url : folder;
-  const [, name, revision, rest = ''] =
-    /^https:\/\/huggingface\.co\/([^/]+\/[^/]+)\/resolve\/([^/]+)\/(.*)$/.exec(place) ?? [];
+  const hub = `${String(hubOfPage().endpoint ?? 'https://huggingface.co').replace(/\/+$/, '')}/`;
+  const onHub = place.startsWith(hub) ? place.slice(hub.length) : '';
+  const [, name, revision, rest = ''] = /^([^/]+\/[^/]+)\/resolve\/([^/]+)\/(.*)$/.exec(onHub) ?? [];
   if (name === undefined) return place;
   const source = `${name}${revision === 'main' ? '' : `@${decodeURIComponent(revision!)}`}${rest && `/${rest}`}`;
   // A folder of a repository is told by its address.

@@ -48,6 +48,13 @@ test('the chat page loads a model by its name, and finds it again without the hu
   await page.reload();
   await ready(page, 'tiny');
   expect(hub.asked).toEqual([]);
+  // It comes first in the list, by its name, and can be taken out of the browser.
+  await page.click('#model-panel summary');
+  await poll(() => page.locator('#cached-list .name').allInnerTexts()).toEqual(['some/tiny']);
+  expect(await page.locator('#cached-list .facts').innerText()).toMatch(/^[\d.]+ kB$/);
+  await page.click('#cached-list li > button >> nth=1');
+  await poll(() => page.isVisible('#cached-list')).toBe(false);
+  expect(await page.textContent('#announce')).toMatch(/^[\d.]+ kB are free again\.$/);
 });
 
 test('the chat page says what a hub refuses, keeps the conversation, and takes what was copied in a browser', async () => {
@@ -72,22 +79,6 @@ test('the chat page says what a hub refuses, keeps the conversation, and takes w
   }
   await choose(page, 'https://huggingface.co/some/gguf/blob/main/a-Q4.gguf');
   await ready(page, 'a-Q4.gguf');
-});
-
-test('a model that the browser has no room for is loaded, and the reader is told', async () => {
-  const full = 'StorageManager.prototype.estimate = async () => ({ quota: 10, usage: 5 });';
-  const { page } = await openChat(
-    {},
-    (page) =>
-      page.route('**/worker*.js', async (route) => {
-        const response = await route.fetch();
-        await route.fulfill({ response, body: full + (await response.text()) });
-      }),
-    search(),
-  );
-  await choose(page, 'some/tiny');
-  await ready(page, 'tiny');
-  await poll(() => page.textContent('.notice')).toContain('not kept for the next visit');
 });
 
 test.each([

@@ -24,12 +24,19 @@ let address = '';
 /** Whether there is another version of the pages. */
 let isNew = false;
 beforeAll(async () => {
-  server = createServer(async ({ url = '/' }, response) => {
+  server = createServer(async ({ url = '/', headers }, response) => {
     const name = new URL(url, 'http://localhost').pathname.replace(/\/$/, '/index.html');
     const file = await readFile(join(BUILT, name)).catch(() => undefined);
     if (!file) return response.writeHead(404).end();
     const type = { 'Content-Type': TYPES[extname(name)] ?? 'application/octet-stream' };
     const worker = isNew && name === '/service-worker.js';
+    const [, from, to] = /bytes=(\d+)-(\d*)/.exec(headers.range ?? '') ?? [];
+    if (from !== undefined) {
+      const [start, end] = [Number(from), Math.min(to ? Number(to) + 1 : file.length, file.length)];
+      const range = { 'Content-Range': `bytes ${start}-${end - 1}/${file.length}` };
+      response.writeHead(206, { ...type, ...range, 'Content-Length': end - start });
+      return response.end(file.subarray(start, end));
+    }
     const body = worker ? String(file).replace(/VERSION = '\w+'/, "VERSION = 'newer'") : file;
     // A file without a length is not kept.
     response.writeHead(200, { ...type, 'Content-Length': Buffer.byteLength(body) }).end(body);
