@@ -3,10 +3,11 @@ import { text } from './text/index.ts';
 
 /** Lets the browser keep the pages for visits without a network. The development server serves its own. */
 export async function keepPages(): Promise<void> {
-  if (!import.meta.env.PROD || !('serviceWorker' in navigator)) return;
+  const file: string | undefined = import.meta.env.VITE_SERVICE_WORKER;
+  if (file === undefined || !('serviceWorker' in navigator)) return;
   const { serviceWorker } = navigator;
   // Where it is refused, as in some private windows, the pages work with a network alone.
-  const registration = await serviceWorker.register('./service-worker.js').catch(() => undefined);
+  const registration = await serviceWorker.register(file).catch(() => undefined);
   if (!registration) return;
   const offer = (): void => {
     const { waiting } = registration;
@@ -17,9 +18,12 @@ export async function keepPages(): Promise<void> {
     };
     showNote(text.newVersion, { label: text.useNow, run });
   };
-  offer();
-  registration.addEventListener('updatefound', () => {
+  // It may have begun before anyone listened.
+  const watch = (): void => {
     const { installing } = registration;
     installing?.addEventListener('statechange', () => installing.state === 'installed' && offer());
-  });
+  };
+  offer();
+  watch();
+  registration.addEventListener('updatefound', watch);
 }

@@ -67,6 +67,13 @@ class Model:
         self.layers = config["num_hidden_layers"]
         self.types = config.get("layer_types") or ["full_attention"] * self.layers
         self.owners = list(range(self.layers))
+        if "num_decoder_front" in config:
+            front, without, end = config["num_decoder_front"], config["num_mlp"], config["num_decoder_end"]
+            self.types = ["full_attention"] * front + ["mlp"] * without + ["full_attention"] * end
+            for layer in config["linear_layers"]:
+                self.types[layer] = "linear"
+            for pair in range(config["num_mlp_shared"]):
+                self.owners[front + 2 * pair + 1] = front + 2 * pair
         for group in config.get("shared_mlps", []):
             for layer in group:
                 self.owners[layer] = group[0]
@@ -156,20 +163,27 @@ SIZES = {
     "tie_word_embeddings": True,
 }
 PARENT = {**SIZES, "model_type": "llama", "num_hidden_layers": 4}
-LISTED = {
+CHILD = {
     **SIZES,
-    "model_type": "shishu",
-    # Of which all blocks attend.
-    "parent_model_type": "shishu-llama",
+    "model_type": "shishu-llama",
     "num_hidden_layers": 4,
-    "num_decoder_front": 4,
-    "num_mlp": 0,
+    "num_decoder_front": 1,
+    "num_mlp": 2,
+    "num_mlp_shared": 1,
+    "num_decoder_end": 1,
+    "linear_layers": [1],
+    "use_qk_norm": True,
+}
+LISTED = {
+    **PARENT,
+    "model_type": "shishu",
+    "parent_model_type": "llama",
     "layer_types": ["full_attention", "linear", "full_attention", "mlp"],
 }
 CASES = {
     "plain": {"config": {**PARENT, "num_hidden_layers": 2, "tie_word_embeddings": False}, "steps": 50},
     "distilled": {
-        "config": {**LISTED, "use_qk_norm": True, "shared_mlps": [[1, 2]]},
+        "config": CHILD,
         "teacher": PARENT,
         "mix": 0.7,
         "hidden": 0.5,
@@ -186,13 +200,7 @@ CASES = {
     },
     "low rank": {"config": LISTED, "teacher": PARENT, "mix": 0.5, "trained": {"rank": 3}, "steps": 4},
     "inputs": {
-        "config": {
-            **PARENT,
-            "model_type": "shishu",
-            "parent_model_type": "llama",
-            "layer_types": ["full_attention", "linear", "full_attention", "linear"],
-            "linear_inputs": 3,
-        },
+        "config": {**LISTED, "layer_types": ["full_attention", "linear"] * 2, "linear_inputs": 3},
         "teacher": PARENT,
         "mix": 0.5,
         "steps": 4,

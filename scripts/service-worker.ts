@@ -3,6 +3,18 @@ import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import type { Plugin } from 'vite';
 
+const FILE = 'service-worker.js';
+
+/** A worker that takes itself and what it kept away. */
+const GOES = `
+self.addEventListener('install', () => self.skipWaiting());
+self.addEventListener('activate', async () => {
+  for (const name of await caches.keys()) if (name.startsWith('shishulm-pages-')) await caches.delete(name);
+  await self.registration.unregister();
+  for (const page of await self.clients.matchAll()) page.navigate(page.url);
+});
+`;
+
 /**
  * Its version follows from the files, so that only a change of them makes another.
  * @param source the worker's text, with `__VERSION__` and `__FILES__`
@@ -10,7 +22,18 @@ import type { Plugin } from 'vite';
  */
 export const serviceWorker = (source: string, more: Record<string, string>): Plugin => ({
   name: 'service-worker',
-  apply: 'build',
+  // Without it, as in the development server, the pages register none.
+  config: (_, { command }) =>
+    command === 'build'
+      ? { define: { 'import.meta.env.VITE_SERVICE_WORKER': JSON.stringify(`./${FILE}`) } }
+      : {},
+  // Where a build was served at the same address before, its worker goes.
+  configureServer({ middlewares }) {
+    middlewares.use(`/${FILE}`, (_, response) => {
+      response.setHeader('Content-Type', 'text/javascript');
+      response.end(GOES);
+    });
+  },
   // Behind the pages, which are put in last.
   enforce: 'post',
   async generateBundle(_, bundle) {
@@ -26,7 +49,7 @@ export const serviceWorker = (source: string, more: Record<string, string>): Plu
     const files = JSON.stringify([...names, ...Object.keys(more)]).replaceAll("'", "\\'");
     this.emitFile({
       type: 'asset',
-      fileName: 'service-worker.js',
+      fileName: FILE,
       source: text.replace('__VERSION__', hash.digest('hex').slice(0, 12)).replace('__FILES__', () => files),
     });
   },

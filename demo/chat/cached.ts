@@ -50,6 +50,17 @@ function sourceOf(url: string): string {
   return isHubId(source) ? source : place;
 }
 
+const LOCAL = ['localhost', '127.0.0.1', '[::1]'];
+
+/** Whether a model can be had without a network: it is from this machine, or whole in the browser. */
+export async function isKept({ source }: ModelChoice): Promise<boolean> {
+  if (typeof source !== 'string') return true;
+  if (!isHubId(source) && LOCAL.includes(new URL(source).hostname)) return true;
+  return (await cachedModels('none:')).some(
+    ({ choice, storedBytes, size }) => choice.source === source && storedBytes >= size,
+  );
+}
+
 /** Takes a model out of the browser. @returns bytes that are free again */
 export async function removeCached({ files }: CachedModel): Promise<number> {
   let freed = 0;

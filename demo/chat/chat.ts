@@ -14,7 +14,7 @@ import {
   touch,
   turnVersion,
 } from './conversation.ts';
-import { announce, byId, isComposing } from './dom.ts';
+import { announce, byId, fitHeight, isComposing } from './dom.ts';
 import { Library } from './library.ts';
 import { Log } from './log.ts';
 import { Models } from './models.ts';
@@ -315,6 +315,7 @@ export class Chat {
   #update(): void {
     const { loaded, busy } = this.#models;
     const { isRunning } = this.#writer;
+    fitHeight(this.#prompt);
     this.#send.hidden = isRunning;
     this.#stop.hidden = !isRunning;
     const nothing = this.#prompt.value.trim() === '' && this.#attachments.files.length === 0;

@@ -26,6 +26,13 @@ export function el<K extends keyof HTMLElementTagNameMap>(
 /** Whether a key is an input method's, as Enter that ends a composition. Safari tells of that one by its old code alone. */
 export const isComposing = (event: KeyboardEvent): boolean => event.isComposing || event.keyCode === 229;
 
+/** Makes a text box as high as its text, where the browser does not do so itself. */
+export function fitHeight(box: HTMLTextAreaElement): void {
+  if (CSS.supports('field-sizing', 'content')) return;
+  box.style.height = 'auto';
+  box.style.height = `${box.scrollHeight}px`;
+}
+
 /** Says something to screen readers without moving the focus. */
 export function announce(text: string): void {
   byId('announce', HTMLParagraphElement).textContent = text;

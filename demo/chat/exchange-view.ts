@@ -45,6 +45,8 @@ export class ExchangeView {
   readonly #replyText = new Text();
   #state: ExchangeState;
   #editor: HTMLFormElement | undefined;
+  /** The reply whose calls are shown. */
+  #shown: string | undefined;
 
   constructor(state: ExchangeState, actions: MessageActions) {
     this.#actions = actions;
@@ -66,7 +68,6 @@ export class ExchangeView {
         el('h2', { class: 'unseen' }, text.you),
         el('div', { class: 'question' }, this.#files, this.#prompt, this.#questionActions),
         this.#modelName,
-        this.#thinking,
         this.#calls,
         this.#reply,
         this.#replyActions,
@@ -107,6 +108,8 @@ export class ExchangeView {
     this.#modelName.textContent = plainName(reply?.model ?? text.model);
     this.#think(reply, working);
     const calls = reply?.calls ?? [];
+    if (reply?.id !== this.#shown) this.#calls.replaceChildren();
+    this.#shown = reply?.id;
     for (const call of calls.slice(this.#calls.childElementCount)) this.#calls.append(callView(call));
     while (this.#calls.childElementCount > calls.length) this.#calls.lastElementChild!.remove();
   }
@@ -114,7 +117,8 @@ export class ExchangeView {
   #think(reply: ChatMessage | undefined, working: boolean): void {
     const { reasoning = '', reasoningSeconds = 0 } = reply ?? {};
     const under = working && reasoning !== '' && reply?.text === '' && !reply.calls?.length;
-    this.#thinking.hidden = reasoning === '';
+    if (reasoning === '') this.#thinking.remove();
+    else if (!this.#thinking.parentElement) this.#modelName.after(this.#thinking);
     // Open while it grows; from then on as the reader has it.
     if (under !== this.#thinking.classList.contains('growing')) {
       this.#thinking.classList.toggle('growing', under);

@@ -21,9 +21,17 @@ export class Log {
   #last: ExchangeView | undefined;
   #language = text;
   #waiting = false;
+  #isAtEnd = true;
 
   constructor(actions: MessageActions) {
     this.#actions = actions;
+    // The keyboard of a phone, or figures that are unfolded, take room from below.
+    this.#main.addEventListener('scroll', () => {
+      this.#isAtEnd = this.#atEnd();
+    });
+    new ResizeObserver(() => {
+      if (this.#isAtEnd) this.scrollToEnd();
+    }).observe(this.#main);
     this.#log.addEventListener('click', ({ target }) => {
       const button = target instanceof Element ? target.closest('.copy-code') : null;
       const code = button?.closest('.code')?.querySelector('code');
@@ -78,11 +86,15 @@ export class Log {
 
   #grow(): void {
     this.#waiting = false;
-    const { scrollTop, scrollHeight, clientHeight } = this.#main;
     // A reader who scrolled up is left alone.
-    const atEnd = scrollHeight - scrollTop - clientHeight < 40;
+    const atEnd = this.#atEnd();
     this.#last?.grow();
     if (atEnd) this.scrollToEnd();
+  }
+
+  #atEnd(): boolean {
+    const { scrollTop, scrollHeight, clientHeight } = this.#main;
+    return scrollHeight - scrollTop - clientHeight < 40;
   }
 
   scrollToEnd(): void {

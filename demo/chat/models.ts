@@ -5,6 +5,7 @@ import { crashedLoads, estimate, type Model, type ProfileOption } from '../../sr
 import { addDtypes } from '../dtypes.ts';
 import { hubOfPage } from '../hub.ts';
 import { text } from '../text/index.ts';
+import { isKept } from './cached.ts';
 import { announce, byId } from './dom.ts';
 import { bytes } from './format.ts';
 import { Loader } from './loader.ts';
@@ -77,6 +78,11 @@ export class Models {
   async load(choice: ModelChoice, how: Load = { kind: 'first' }): Promise<void> {
     const number = ++this.#loads;
     clearNotices();
+    if (!navigator.onLine && !(await isKept(choice))) {
+      // It would be tried for half a minute.
+      if (number === this.#loads) this.#offline(choice, how);
+      return;
+    }
     if (how.kind === 'first' && (await this.#crashed(choice, number))) return;
     if (how.kind === 'smaller') this.#dtype.value = how.dtype;
     const dtype = this.#dtype.value as Dtype;
@@ -110,11 +116,9 @@ export class Models {
     const limit = memoryLimit();
     const tooLarge = error instanceof ShishuError && error.code === 'does-not-fit';
     if (!tooLarge) {
-      const unreached = !navigator.onLine && error instanceof ShishuError && error.code === 'io';
-      const shown = unreached
-        ? new ShishuError('io', text.offline(choice.label), { ...error, mend: text.offlineMend })
-        : error;
-      showError(shown, again);
+      if (!navigator.onLine && error instanceof ShishuError && error.code === 'io')
+        this.#offline(choice, how);
+      else showError(error, again);
       return;
     }
     const found = await this.#estimate(choice, limit);
@@ -129,6 +133,11 @@ export class Models {
         anyway,
       );
     else showError(error, ...(less ? [less] : [again]));
+  }
+
+  #offline(choice: ModelChoice, how: Load): void {
+    const error = new ShishuError('io', text.offline(choice.label), { mend: text.offlineMend });
+    showError(error, { label: text.tryAgain, run: () => this.load(choice, how) });
   }
 
   #smaller(choice: ModelChoice, dtype: Dtype, contextLength: number): NoticeAction {

@@ -25,7 +25,7 @@ const deviceHere = (): { phone: boolean; deviceGb: number | undefined } => ({
 
 /** On a phone a hidden page waits until it is seen again; elsewhere a reply goes on behind other tabs. */
 export async function whenVisible(signal?: AbortSignal): Promise<void> {
-  if (!globalThis.document?.hidden || !isPhone()) return;
+  if (!globalThis.document?.hidden || signal?.aborted || !isPhone()) return;
   await new Promise<void>((resolve) => {
     const end = (): void => {
       if (document.hidden && !signal?.aborted) return;

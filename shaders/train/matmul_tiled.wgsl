@@ -13,9 +13,9 @@ const SLABS = (K + DEPTH - 1u) / DEPTH;
 // Quads that a thread brings of a slab.
 const A_TURNS = TALL * QUADS / WG;
 const B_TURNS = WIDE * QUADS / WG;
-// Threads with many registers have the next slab on its way while they multiply one.
+// Threads with many registers have the next slab on its way while they multiply one, and several steps.
 const AHEAD = ACROSS > 4u;
-const STEPS = 4u;
+const STEPS = select(1u, 4u, AHEAD);
 const MULTIPLIES = DEPTH / GROUPS / STEPS;
 
 // Four rows or columns a vector: (DEPTH, ..). Two more than there are, so that threads that turn neighbours along K meet in no bank.
@@ -135,6 +135,22 @@ fn put(lid: u32, own: Slab) {
   }
 }
 
+// Where registers are few, each turn is on its own: compilers do not move what it reads before a condition that they cannot know.
+fn bring_and_put(row0: u32, column0: u32, slab: u32, lid: u32) {
+  for (var i = 0u; i < A_TURNS; i++) {
+    let at = lid + i * WG;
+    if (row0 + select(at / QUADS, 4u * (at % (TALL / 4u)), A_TURNED) < M) {
+      put_a(at, bring_a(row0, slab, at));
+    }
+  }
+  for (var i = 0u; i < B_TURNS; i++) {
+    let at = lid + i * WG;
+    if (column0 + select(4u * (at % (WIDE / 4u)), at / QUADS, B_TURNED) < N) {
+      put_b(at, bring_b(column0, slab, at));
+    }
+  }
+}
+
 fn multiply(sums: ptr<function, Sums>, a_at: u32, b_at: u32) {
   let p = a_tile[a_at];
   let q = a_tile[a_at + THREADS_A];
@@ -179,10 +195,11 @@ fn main(
     ahead = bring(row0, column0, 0u, lid);
   }
   for (var slab = 0u; slab < SLABS; slab++) {
-    if (!AHEAD) {
-      ahead = bring(row0, column0, slab, lid);
+    if (AHEAD) {
+      put(lid, ahead);
+    } else {
+      bring_and_put(row0, column0, slab, lid);
     }
-    put(lid, ahead);
     workgroupBarrier();
     if (AHEAD) {
       // Behind the last slab, the last again.

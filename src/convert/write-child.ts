@@ -34,6 +34,10 @@ const COPIED = [
   'chat_template.json',
   'additional_chat_templates/tool_use.jinja',
   'generation_config.json',
+  'LICENSE',
+  'LICENSE.md',
+  'LICENSE.txt',
+  'NOTICE',
 ];
 
 /** Writes the child's folder but for its report. */

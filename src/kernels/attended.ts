@@ -31,7 +31,7 @@ export const QUERIES = reads<AttentionConstant>('q', 'vec4f', ({ constants, step
 /** K and V, by the elements that the kernel reads at a time. */
 export const kvRead = ({ imports }: Asked<AttentionConstant>): Binding<AttentionConstant> => {
   const { KV_READ = '', QUERY } = imports;
-  const binds = QUERY === 'gpu/query_own' ? writes : reads;
+  const binds = QUERY === 'features/query_own' ? writes : reads;
   if (KV_READ === 'gpu/kv_vector_f16') return binds('kv', 'vec4<u32>', kvShape, 'f16');
   return KV_READ.includes('f16') ? binds('kv', 'vec2<u32>', kvShape, 'f16') : binds('kv', 'vec4f', kvShape);
 };

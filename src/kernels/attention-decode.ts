@@ -107,12 +107,12 @@ export const ATTENTION_DECODE: Kernel<PartedConstant | NormConstant> = {
       { KV_READ: 'gpu/kv_vector_f16_four' },
     ],
     [{ PEAK: 'gpu/peak_shared' }, { PEAK: 'gpu/peak_subgroup' }],
-    [{ QUERY: 'gpu/query_placed' }, ...NORMS.map((norm) => ({ QUERY: 'gpu/query_own', ...norm }))],
+    [{ QUERY: 'gpu/query_placed' }, ...NORMS.map((norm) => ({ QUERY: 'features/query_own', ...norm }))],
     [{ WG: THREADS }],
   ],
   sizes: { ...SIZES, X_STRIDE: COUNT, EPS: SMALL },
   bindings: (asked) => [
-    ...(asked.imports.QUERY === 'gpu/query_own' ? OWN : [QUERIES]),
+    ...(asked.imports.QUERY === 'features/query_own' ? OWN : [QUERIES]),
     kvRead(asked),
     ROWS,
     ...LEFT,
@@ -121,7 +121,7 @@ export const ATTENTION_DECODE: Kernel<PartedConstant | NormConstant> = {
   grid: ({ constants: c, step }) => [c.HEADS, partsOf(c, step), step.rows],
   *cpu(launch) {
     const spans = (position: number): Spans => spansOf(launch.constants, position);
-    if (launch.imports.QUERY !== 'gpu/query_own') return yield* attended(launch, spans);
+    if (launch.imports.QUERY !== 'features/query_own') return yield* attended(launch, spans);
     const { HEADS, KV_HEADS } = launch.constants;
     for (const row of launch.pick(launch.step.rows))
       for (const head of pickHeads(launch, HEADS, HEADS + 2 * KV_HEADS)) yield* rotated(launch, row, head);
@@ -176,7 +176,7 @@ export function decodeShape(
     imports: {
       KV_READ: read,
       PEAK: gpu.features.subgroups ? 'gpu/peak_subgroup' : 'gpu/peak_shared',
-      QUERY: own ? 'gpu/query_own' : 'gpu/query_placed',
+      QUERY: own ? 'features/query_own' : 'gpu/query_placed',
     },
     constants: { ...parted, SPLITS: mostParts(parted, window), WG: THREADS },
     own: own ? normConstants(own) : {},

@@ -23,7 +23,7 @@ import {
   type Spans,
 } from './attended.ts';
 import { ATTENTION_DECODE, ATTENTION_DECODE_REDUCE, decodeParts, decodeShape } from './attention-decode.ts';
-import { type QkvPlace, qkvConstants } from './qkv.ts';
+import { type HeadShape, type QkvPlace, qkvConstants } from './qkv.ts';
 import { type Unplaced, unplacedBuffers } from './rope.ts';
 import { type Activations, COUNT, stride } from './tensor.ts';
 import type { Tuning, Width } from './tuning.ts';
@@ -40,6 +40,8 @@ export interface Attention {
   /** The last positions that a row attends to, its own among them; without it, all. */
   window?: number | undefined;
   width: Width;
+  /** Most rows of a step. */
+  most: number;
   step: GPUBuffer;
 }
 
@@ -96,15 +98,33 @@ export const ATTENTION: Kernel<AttentionConstant | 'WG' | 'WIDE_FROM'> = {
     attended(launch, launch.step.rows >= launch.constants.WIDE_FROM ? wholeOf(launch) : splitOf(launch)),
 };
 
-/** What tiles hold, and threads: of f32 twice the bytes, for half the queries. */
+/** What tiles hold, and threads, few ones first: of f32 twice the bytes, for half the queries at most. */
 const TILES = [
-  { KV_READ: 'kv_read_f32', TILE: 'gpu/attention_tile_f32', WG: 64 },
-  { KV_READ: 'kv_read_f16', TILE: 'gpu/attention_tile_f16', WG: 128 },
-] as const;
+  ...([32, 64] as const).map((WG) => ({ KV_READ: 'kv_read_f32', TILE: 'gpu/attention_tile_f32', WG })),
+  ...([32, 64, 128] as const).map((WG) => ({ KV_READ: 'kv_read_f16', TILE: 'gpu/attention_tile_f16', WG })),
+];
+/** Workgroups that keep a GPU busy. */
+const LEAST_GROUPS = 128;
 
 /** Threads that share four queries: one for each four dimensions. */
-const tileLanes = ({ HEAD_DIM }: Record<'HEAD_DIM', number>): number =>
-  HEAD_DIM <= 64 ? 16 : HEAD_DIM <= 128 ? 32 : 64;
+const tileLanes = (headDim: number): number => (headDim <= 64 ? 16 : headDim <= 128 ? 32 : 64);
+
+/** Workgroups for each KV head. */
+const tileGroups = (rows: number, { heads, kvHeads, headDim }: HeadShape, WG: number): number =>
+  Math.ceil((rows * heads) / kvHeads / ((4 * WG) / tileLanes(headDim)));
+
+/**
+ * The tiles that prompts of up to `most` rows are gone over in, and for which rows each: the most queries a workgroup, which read
+ * K and V together, that leave workgroups enough; of short prompts the fewest.
+ */
+function tilesFor(shape: HeadShape, read: string, most: number) {
+  const fits = TILES.filter(({ KV_READ, WG }) => KV_READ === read && WG >= tileLanes(shape.headDim));
+  const best = (rows: number) =>
+    fits.findLast(({ WG }) => tileGroups(rows, shape, WG) * shape.kvHeads >= LEAST_GROUPS) ?? fits[0]!;
+  return fits
+    .slice(0, fits.indexOf(best(most)) + 1)
+    .map((tile) => ({ ...tile, takes: (rows: number): boolean => best(rows) === tile }));
+}
 
 export const ATTENTION_TILED: Kernel<AttentionConstant | 'WG'> = {
   name: 'attention_tiled',
@@ -113,8 +133,8 @@ export const ATTENTION_TILED: Kernel<AttentionConstant | 'WG'> = {
   sizes: ATTENTION_SIZES,
   bindings,
   grid({ constants: c, step }) {
-    const queries = (4 * c.WG) / tileLanes(c);
-    return [Math.ceil((step.rows * c.HEADS) / c.KV_HEADS / queries), c.KV_HEADS, 1];
+    const shape = { heads: c.HEADS, kvHeads: c.KV_HEADS, headDim: c.HEAD_DIM };
+    return [tileGroups(step.rows, shape, c.WG), c.KV_HEADS, 1];
   },
   cpu: (launch) => attended(launch, wholeOf(launch)),
 };
@@ -203,13 +223,14 @@ export function attention(gpu: Gpu, tuning: Tuning, recorder: Recorder, call: At
   const constants = { ...sizes, ...splitsOf(tuning, place.context) };
   const imports = { KV_READ: `kv_read_${place.kvDtype}` };
   if (tiled) {
-    const { TILE, WG } = TILES.find(({ KV_READ }) => KV_READ === imports.KV_READ)!;
-    const shader = {
-      kernel: ATTENTION_TILED,
-      imports: { ...imports, TILE },
-      constants: { ...constants, WG },
-    };
-    recorder.add({ label, shader, bind });
+    for (const { TILE, WG, takes } of tilesFor(place.shape, imports.KV_READ, call.most)) {
+      const shader = {
+        kernel: ATTENTION_TILED,
+        imports: { ...imports, TILE },
+        constants: { ...constants, WG },
+      };
+      recorder.add({ label, shader, bind, when: ({ rows }) => takes(rows) });
+    }
     return;
   }
   if (gpu.profile === 'gpu') {

@@ -111,7 +111,7 @@ export interface Adjustments {
 
 export type AdjustConstant = 'HAS_BIAS' | 'HAS_MASK' | 'MASK_WORDS';
 
-/** Bindings of shaders/shared/gpu/logits_adjusted.wgsl, behind the logits. */
+/** Bindings of shaders/shared/features/logits_adjusted.wgsl, behind the logits. */
 export const adjustedBindings = (element = 'f32'): Binding<VocabularyConstant | AdjustConstant>[] => [
   writes('adjusted', element, ({ constants, step }) => [step.count, 4 * constants.STRIDE4]),
   // by sequence: twice the times that a token is in the reply, plus one if it is in the prompt

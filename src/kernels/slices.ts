@@ -120,14 +120,19 @@ export const SLICES: Kernel<SliceConstant | AdjustConstant | 'SUM'> = {
       { ...OWN, SUM: false },
       { ...OWN, SUM: true },
       ...[false, true].flatMap((HAS_BIAS) =>
-        [false, true].map((HAS_MASK) => ({ LOGITS: 'gpu/logits_adjusted', HAS_BIAS, HAS_MASK, SUM: false })),
+        [false, true].map((HAS_MASK) => ({
+          LOGITS: 'features/logits_adjusted',
+          HAS_BIAS,
+          HAS_MASK,
+          SUM: false,
+        })),
       ),
     ],
   ],
   sizes: { ...VOCABULARY_SIZES, MASK_WORDS: COUNT },
   bindings: ({ imports }) => [
     logitsBinding('vec4f'),
-    ...(imports.LOGITS === 'gpu/logits_adjusted' ? adjustedBindings('vec4f') : []),
+    ...(imports.LOGITS === 'features/logits_adjusted' ? adjustedBindings('vec4f') : []),
     WRITE_SLICES,
     STEP,
   ],
@@ -141,7 +146,7 @@ export const SLICES: Kernel<SliceConstant | AdjustConstant | 'SUM'> = {
         const { first, count } = sliceTokens(constants, slice);
         let logits = floats('logits', row * 4 * STRIDE4 + first, count);
         let scale = 0;
-        if (imports.LOGITS === 'gpu/logits_adjusted') {
+        if (imports.LOGITS === 'features/logits_adjusted') {
           const found: number[] = [];
           const tokens = Array.from({ length: count }, (_, i) => first + i);
           for (const result of adjustedTokens(launch, row, tokens)) {
@@ -202,7 +207,7 @@ export function slices(
     label: adjust ? 'adjusted slices' : 'slices',
     shader: {
       kernel: SLICES,
-      imports: { LOGITS: adjust ? 'gpu/logits_adjusted' : 'gpu/logits_own' },
+      imports: { LOGITS: adjust ? 'features/logits_adjusted' : 'gpu/logits_own' },
       constants: {
         ...sliceConstants(logits),
         ...(adjust ? adjustConstants(adjust, logits) : own),

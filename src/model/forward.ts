@@ -222,7 +222,7 @@ export function recordBlocks(
         out: attended,
         parts: scratch.parts,
         window: shape.window,
-        width,
+        ...made,
         step,
       });
       // Means of v are within what v is.

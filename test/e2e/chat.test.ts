@@ -335,11 +335,12 @@ describe('every browser and screen', () => {
     expect(await fits(page)).toBe(true);
   });
 
-  test('without WebGPU the page says where it is to be had', async () => {
+  test('without WebGPU the page says what helps in this very browser, and how it goes without one', async () => {
     const { page, problems } = await openChat({}, (page) =>
       page.addInitScript(() => Object.defineProperty(Navigator.prototype, 'gpu', { value: undefined })),
     );
-    await poll(() => page.textContent('#no-webgpu')).toMatch(/Chrome.*Safari.*Firefox/s);
+    await poll(() => page.textContent('#no-webgpu')).toMatch(/chrome:\/\/flags.*enable-vulkan|about:config/);
+    expect(await page.textContent('#no-webgpu code')).toMatch(/^npx shishulm generate /);
     expect(await page.isVisible('#composer')).toBe(false);
     expect(problems).toEqual([]);
   });

@@ -146,6 +146,26 @@ test('versions, branches, deletion, the list, a reload, export and import', asyn
   expect(problems.filter((text) => !/404/.test(text))).toEqual([]);
 });
 
+test('what is selected in a reply stays selected while it grows', async () => {
+  const { page } = await openChat();
+  await choose(page, 'words', scriptedModel(['Alpha ', '*beta* ', 'gamma ', 'Alpha ']));
+  await set(page, 'temperature', '0');
+  await set(page, 'maxTokens', '900');
+  await page.fill('#prompt', 'Go');
+  await page.keyboard.press('Enter');
+  await poll(async () => (await lastReply(page)).length).toBeGreaterThan(20);
+  await page.evaluate(() => {
+    const text = document.querySelector('.reply p')!.firstChild!;
+    getSelection()!.setBaseAndExtent(text, 0, text, 5);
+  });
+  const early = (await lastReply(page)).length;
+  await poll(async () => (await lastReply(page)).length).toBeGreaterThan(early + 50);
+  expect(await page.evaluate(() => String(getSelection()))).toBe('Alpha');
+  await page.keyboard.press('Escape');
+  await ended(page);
+  expect(await page.evaluate(() => String(getSelection()))).toBe('Alpha');
+});
+
 test('tools run in the page and are shown; files go along; the context is counted; settings say what changed', async () => {
   const { page, problems } = await openChat();
   const call = [

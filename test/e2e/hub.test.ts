@@ -74,6 +74,22 @@ test('the chat page says what a hub refuses, keeps the conversation, and takes w
   await ready(page, 'a-Q4.gguf');
 });
 
+test('a model that the browser has no room for is loaded, and the reader is told', async () => {
+  const full = 'StorageManager.prototype.estimate = async () => ({ quota: 10, usage: 5 });';
+  const { page } = await openChat(
+    {},
+    (page) =>
+      page.route('**/worker*.js', async (route) => {
+        const response = await route.fetch();
+        await route.fulfill({ response, body: full + (await response.text()) });
+      }),
+    search(),
+  );
+  await choose(page, 'some/tiny');
+  await ready(page, 'tiny');
+  await poll(() => page.textContent('.notice')).toContain('not kept for the next visit');
+});
+
 test.each([
   ['bench.html', ['parent', 'child']],
   ['convert.html', ['parent']],

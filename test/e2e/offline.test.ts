@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { extname, join } from 'node:path';
 import type { Page } from 'playwright';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { poll, ready } from '../support/chat-page.ts';
+import { poll } from '../support/chat-page.ts';
 import { tabs } from '../support/tabs.ts';
 
 const BUILT = join(import.meta.dirname, '../../dist-demo');
@@ -31,7 +31,8 @@ beforeAll(async () => {
     const type = { 'Content-Type': TYPES[extname(name)] ?? 'application/octet-stream' };
     const worker = isNew && name === '/service-worker.js';
     const body = worker ? String(file).replace(/VERSION = '\w+'/, "VERSION = 'newer'") : file;
-    response.writeHead(200, type).end(body);
+    // A file without a length is not kept.
+    response.writeHead(200, { ...type, 'Content-Length': Buffer.byteLength(body) }).end(body);
   });
   await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
   address = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
@@ -43,6 +44,9 @@ afterAll(() => {
 
 const started = (page: Page): Promise<unknown> =>
   page.waitForSelector('html[data-started]', { state: 'attached' });
+/** What the page says last, and what is wrong. */
+const told = async (page: Page): Promise<string> =>
+  [await page.textContent('#announce'), ...(await page.locator('.notice').allInnerTexts())].join('\n');
 const versions = (page: Page): Promise<string[]> => page.evaluate(() => caches.keys());
 
 test('offline the pages open, a model that was used loads, and a new version takes over when asked', async () => {
@@ -50,7 +54,7 @@ test('offline the pages open, a model that was used loads, and a new version tak
   await page.goto(address);
   await started(page);
   await page.click('#included-list button >> text=Child');
-  await poll(() => page.textContent('#announce')).toMatch(/^Child .* is ready/);
+  await poll(() => told(page)).toMatch(/^Child .* is ready/);
   await poll(() => page.evaluate(() => navigator.serviceWorker.controller !== null)).toBe(true);
   const [version] = await versions(page);
   expect(version).toMatch(/^shishulm-pages-\w{12}$/);
@@ -64,11 +68,11 @@ test('offline the pages open, a model that was used loads, and a new version tak
   await page.goto(`${address}index.html?profile=auto`);
   await started(page);
   // The model of the last visit, from what the browser keeps.
-  await poll(() => page.textContent('#announce')).toMatch(/^Child .* is ready/);
+  await poll(() => told(page)).toMatch(/^Child .* is ready/);
   await page.goto(`${address}convert.html`);
   await poll(() => page.isVisible('nav a[aria-current]')).toBe(true);
   await page.goto(address);
-  await ready(page, (await page.textContent('#model-name'))!);
+  await poll(() => told(page)).toMatch(/^Child .* is ready/);
   // What is not here says what to do, and the conversation stays.
   await page.click('#model-panel summary');
   await page.fill('#url', 'some/model');

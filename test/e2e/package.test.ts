@@ -5,12 +5,13 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { gzipSync } from 'node:zlib';
 import { checkPackage, createPackageFromTarballData } from '@arethetypeswrong/core';
-import type { Browser } from 'playwright';
+import { type Browser, type BrowserContext, chromium, type Page } from 'playwright';
 import { publint } from 'publint';
 import { formatMessage } from 'publint/utils';
 import { build, type PreviewServer, preview, type Rolldown } from 'vite';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { launchBrowser } from '../support/browser.ts';
+import { chromiumArgs, findBrowser } from '../../scripts/find-browser.mjs';
+import { browserName, launchBrowser } from '../support/browser.ts';
 import { type Packed, packPackage } from '../support/packed.ts';
 
 const root = join(import.meta.dirname, '../..');
@@ -245,6 +246,16 @@ describe('examples', () => {
     expect(there.fetched.some((path) => /chunks\/engine/.test(path))).toBe(false);
   });
 
+  test('a file of the package that cannot be fetched is told', async () => {
+    const url = await serve(packed.home, 'plain');
+    await withContext(async (context) => {
+      const page = await context.newPage();
+      await page.route(/shaders-plain/, (route) => route.abort());
+      await page.goto(url);
+      expect(await answerOf(page)).toMatch(/^io: A part of shishulm could not be fetched: .*shaders-plain/);
+    });
+  });
+
   test('a Vite app under a content policy without eval and inline scripts, with the chat', async () => {
     const root = join(packed.home, 'vite');
     await build({ root, logLevel: 'error' });
@@ -257,4 +268,96 @@ describe('examples', () => {
     expect(fetched.some((path) => /worker/.test(path))).toBe(true);
     expect(fetched.some((path) => /engine/.test(path))).toBe(false);
   });
+
+  /** Builds an example with Vite, and serves it. */
+  async function built(name: string): Promise<string> {
+    const root = join(packed.home, name);
+    await build({ root, logLevel: 'error' });
+    return serve(root, 'dist');
+  }
+
+  /** Asks the form of a page that has no more than a prompt. */
+  async function answerOf(page: Page): Promise<string> {
+    await page.getByRole('button').click();
+    await page.locator('output[data-state=done], output[data-state=failed]').waitFor({ timeout: 120_000 });
+    return (await page.locator('output').textContent())!;
+  }
+
+  async function withContext<T>(use: (context: BrowserContext) => Promise<T>): Promise<T> {
+    const context = await browser.newContext();
+    try {
+      return await use(context);
+    } finally {
+      await context.close();
+    }
+  }
+
+  test("OpenAI's client, the Prompt API, LangChain.js and React's useChat of the AI SDK", async () => {
+    const url = await built('doors');
+    expect(await compile('-p', join(packed.home, 'doors'))).toBe('');
+    await withContext(async (context) => {
+      const answers: string[] = [];
+      for (const name of ['openai', 'langchain', 'prompt-api']) {
+        const page = await context.newPage();
+        await page.goto(`${url}${name}.html`);
+        answers.push(await answerOf(page));
+        await page.close();
+      }
+      expect(answers[0]).toMatch(ENGLISH);
+      expect(answers[1]).toBe(answers[0]);
+      expect(answers[2]).toMatch(/^[A-Z][a-z ,']{20,60}\.$/);
+      const page = await context.newPage();
+      await page.goto(`${url}ai-sdk.html`);
+      await page.getByRole('button').click();
+      await page.locator('li[data-role=assistant]').waitFor({ timeout: 120_000 });
+      const ended = page.locator('output[data-state=ready], output[data-state=error]');
+      await ended.waitFor({ state: 'attached', timeout: 120_000 });
+      expect(await page.locator('output').textContent()).toBe('');
+      expect(await page.locator('li[data-role=assistant]').textContent()).toBe(answers[0]);
+    });
+  });
+
+  // Other browsers' shared workers have no WebGPU yet, and extensions are theirs alone.
+  if (browserName === 'chromium') {
+    test('a shared worker with one model for two tabs', async () => {
+      const url = await built('shared-worker');
+      expect(await compile('-p', join(packed.home, 'shared-worker'))).toBe('');
+      await withContext(async (context) => {
+        const pages = [await context.newPage(), await context.newPage()];
+        for (const page of pages) await page.goto(url);
+        const answers = await Promise.all(pages.map(answerOf));
+        expect(answers[0]).toMatch(ENGLISH);
+        expect(answers[1]).toBe(answers[0]);
+        // The model of a tab that goes stays.
+        await pages[0]!.close();
+        expect(await answerOf(pages[1]!)).toBe(answers[0]);
+      });
+    });
+
+    test('an extension whose model is in an offscreen page', async () => {
+      const root = join(packed.home, 'extension');
+      await build({ root, logLevel: 'error' });
+      const folder = join(root, 'dist');
+      const context = await chromium.launchPersistentContext('', {
+        executablePath: await findBrowser({ install: false }),
+        args: [
+          ...chromiumArgs,
+          '--headless=new',
+          `--disable-extensions-except=${folder}`,
+          `--load-extension=${folder}`,
+        ],
+        ignoreDefaultArgs: ['--disable-extensions'],
+      });
+      try {
+        const [worker = await context.waitForEvent('serviceworker')] = context.serviceWorkers();
+        const page = await context.newPage();
+        await page.goto(new URL('popup.html', worker.url()).href);
+        const first = await answerOf(page);
+        expect(first).toMatch(ENGLISH);
+        expect(await answerOf(page)).toBe(first);
+      } finally {
+        await context.close();
+      }
+    });
+  }
 });

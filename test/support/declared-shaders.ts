@@ -21,6 +21,9 @@ const SMALL = {
     WINDOW: 1,
     TAPS: 2,
     SEEN_STRIDE: 64,
+    Z_STRIDE: 64,
+    A_STRIDE4: 16,
+    INPUTS: 2,
   },
   ...{ Q_STRIDE: 64, Q_STRIDE4: 16, OUT_STRIDE: 64, OUT_STRIDE4: 16, X_STRIDE: 64, X_STRIDE4: 16 },
   ...{
@@ -43,7 +46,15 @@ const SMALL = {
 const LARGE: typeof SMALL = {
   ...{ HEADS: 28, KV_HEADS: 4, HEAD_DIM: 256, SEQUENCES: 256, SPLIT: 256, SPLITS: 512 },
   // A ring.
-  ...{ CONTEXT: 131_072, CAPACITY: 4352, TAPS: 4, SEEN_STRIDE: 8192 },
+  ...{
+    CONTEXT: 131_072,
+    CAPACITY: 4352,
+    TAPS: 4,
+    SEEN_STRIDE: 8192,
+    Z_STRIDE: 8192,
+    A_STRIDE4: 1024,
+    INPUTS: 4,
+  },
   ...{
     Q_STRIDE: 7168,
     Q_STRIDE4: 1792,
@@ -62,14 +73,15 @@ const LARGE: typeof SMALL = {
 /** Sizes that go together. */
 function ownSizes(
   { name }: Kernel,
-  { KV_READ, QUERY }: Record<string, string | ShaderConstant>,
+  { KV_READ, QUERY, WG }: Record<string, string | ShaderConstant>,
   { HEAD_DIM }: typeof SMALL,
 ): Partial<typeof SMALL> {
+  if (name === 'attention_tiled') return { HEAD_DIM: Math.min(HEAD_DIM, WG === 32 ? 128 : 256) };
   if (name !== 'attention_decode') return {};
   const most = KV_READ === 'gpu/kv_vector_f16' ? 64 : 256;
   return {
     SPLIT: 64,
-    HEAD_DIM: Math.max(QUERY === 'gpu/query_own' || most === 64 ? 8 : 4, Math.min(HEAD_DIM, most)),
+    HEAD_DIM: Math.max(QUERY === 'features/query_own' || most === 64 ? 8 : 4, Math.min(HEAD_DIM, most)),
   };
 }
 
@@ -80,10 +92,12 @@ const specOf = (
 ): ShaderSpec => {
   const entries = Object.entries(fixed);
   const own = ownSizes(kernel, fixed, model);
-  const sizes = Object.entries(kernel.sizes).map(([name, [, most]]) => [
-    name,
-    Math.min({ ...model, ...own }[name as keyof typeof SMALL], most),
-  ]);
+  const sizes = Object.entries(kernel.sizes).map(([name, [, most]]) => {
+    const size = { ...model, ...own }[name as keyof typeof SMALL];
+    if (size === undefined)
+      throw new Error(`test/support/declared-shaders.ts has no ${name}, a size of ${kernel.name}.`);
+    return [name, Math.min(size, most)];
+  });
   return {
     kernel,
     imports: Object.fromEntries(

@@ -315,6 +315,8 @@ export function covering(
       const one = Object.entries(fixed).map(([key, value]) => `${key} ${value}`);
       // A tile's shape is one alternative.
       if ('TALL' in fixed) one.push(`${fixed.TALL} by ${fixed.WIDE} by ${fixed.ACROSS}`);
+      // A product's kind is one, and each way to read rows has them all.
+      if ('A_TURNED' in fixed) one.push(`${fixed.ROWS ?? fixed.SUMS} ${fixed.A_TURNED} ${fixed.B_TURNED}`);
       const has = pairs ? one.flatMap((a, i) => one.slice(i).map((b) => `${a} ${b}`)) : one;
       return { fixed, has: has.map(idOf) };
     });
@@ -338,8 +340,16 @@ function fitting(fixed: Fixed, all: readonly Odd[]): readonly Odd[] {
     if (odd.headDim >= 24 || !(wide || writesOwn(fixed))) return odd;
     return { ...odd, headDim: 8 * Math.ceil(odd.headDim / 8) + (four ? 64 : 0) };
   };
-  return all.map(made).filter(({ headDim }) => !(wide || four) || keySize(headDim, true) === (wide ? 8 : 4));
+  // Of tiles, four dimensions a thread.
+  const most = fixed.TILE && fixed.WG === 32 ? 128 : 256;
+  return all
+    .map(made)
+    .filter(
+      ({ headDim }) => headDim <= most && (!(wide || four) || keySize(headDim, true) === (wide ? 8 : 4)),
+    );
 }
+
+const MOST_THREADS: Record<string, number> = { 'gpu/attention_tile_f32': 64, 'gpu/attention_tile_f16': 128 };
 
 /** A permutation with each of the odd sizes, or with one of them. */
 export function kernelCases(kernel: Kernel, fixed: Fixed, only?: number): KernelCase[] {
@@ -352,7 +362,14 @@ export function kernelCases(kernel: Kernel, fixed: Fixed, only?: number): Kernel
   const all = only === undefined ? [...ODD, ...more] : [ODD[only % ODD.length]!];
   // Each norm of q and k has a few of the sizes: a software adapter takes seconds to compile one.
   const norms = Number(fixed.NORM) + Number(fixed.NORM_GAIN) + Number(fixed.WHOLE);
-  return fitting(fixed, all)
-    .filter((_, i) => !writesOwn(fixed) || only !== undefined || i % 4 === norms)
-    .map((odd) => caseOf(kernel, fixed, odd));
+  return (
+    fitting(fixed, all)
+      .filter((_, i) => !writesOwn(fixed) || only !== undefined || i % 4 === norms)
+      // Tiles of fewer threads are the same text with other sizes.
+      .filter(
+        (_, i) =>
+          !fixed.TILE || only !== undefined || fixed.WG === MOST_THREADS[`${fixed.TILE}`] || i % 3 === 0,
+      )
+      .map((odd) => caseOf(kernel, fixed, odd))
+  );
 }

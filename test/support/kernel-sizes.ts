@@ -112,7 +112,7 @@ const ROWS: Record<string, number> = {
 };
 
 /** Attention that writes K and V of its rows has one of each sequence. */
-export const writesOwn = ({ QUERY }: Fixed): boolean => QUERY === 'gpu/query_own';
+export const writesOwn = ({ QUERY }: Fixed): boolean => QUERY === 'features/query_own';
 
 export const rowsOf = ({ odd, kernel, fixed }: Place): number =>
   writesOwn(fixed) ? SEQUENCES : (ROWS[kernel.name] ?? odd.rows);

@@ -8,6 +8,11 @@ import { promisify } from 'node:util';
 const root = join(import.meta.dirname, '../..');
 const exec = promisify(execFile);
 
+/** What examples import beside the package. */
+const LIBRARIES = ['@huggingface', '@ai-sdk', '@langchain', 'ai', 'openai', 'react', 'react-dom', 'vite'];
+/** The examples that need no library but those. */
+const EXAMPLES = ['plain', 'vite', 'doors', 'shared-worker', 'extension'];
+
 export interface Packed {
   /** Folder with `node_modules/shishulm` and its dependencies, and copies of demo/examples, each with `model/`. */
   home: string;
@@ -29,16 +34,14 @@ export async function packPackage(): Promise<Packed> {
   const modules = join(home, 'node_modules');
   await mkdir(join(modules, 'shishulm'), { recursive: true });
   await exec('tar', ['-xzf', join(home, filename), '-C', join(modules, 'shishulm'), '--strip-components=1']);
-  for (const name of ['@huggingface', '@ai-sdk', '@langchain', 'ai', 'openai', 'vite'])
-    await symlink(join(root, 'node_modules', name), join(modules, name));
-  for (const name of ['plain', 'vite']) {
+  for (const name of LIBRARIES) await symlink(join(root, 'node_modules', name), join(modules, name));
+  const model = join(root, 'demo/public/models/child');
+  for (const name of EXAMPLES) {
     const example = join(home, name);
     await cp(join(root, 'demo/examples', name), example, { recursive: true });
     await symlink(modules, join(example, 'node_modules'));
+    await cp(model, join(example, name === 'plain' ? 'model' : 'public/model'), { recursive: true });
   }
-  const model = join(root, 'demo/public/models/child');
-  await cp(model, join(home, 'plain/model'), { recursive: true });
-  await cp(model, join(home, 'vite/public/model'), { recursive: true });
   return {
     home,
     tarball: new Uint8Array(await readFile(join(home, filename))),

@@ -57,7 +57,7 @@ const ASK_WITH_TOOLS = ASK.replace(
 ).replace(/^/, "{% if tools %}{{ 'tools: <tool_call>' }}{% endif %}");
 
 /**
- * Files of a model that says these pieces, each of them one token. None may stand there twice.
+ * Files of a model that says these pieces, each of them one token. From one that stood there before it goes round without an end.
  * @param told what it says once a tool has answered
  */
 export function scriptedModel(
@@ -66,7 +66,7 @@ export function scriptedModel(
 ): Record<string, string | Uint8Array> {
   const files = byteTokenizerFiles();
   const tokenizer = JSON.parse(files['tokenizer.json']!);
-  for (const content of [...pieces, ...told]) {
+  for (const content of new Set([...pieces, ...told])) {
     const last = tokenizer.added_tokens.at(-1);
     tokenizer.added_tokens.push({ ...last, id: last.id + 1, content, special: false });
   }

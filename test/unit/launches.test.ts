@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { REAL_CONFIGS } from '../../scripts/gpu-compiler/shapes.ts';
 import { specOf } from '../../src/families/index.ts';
 import { adapterOf } from '../support/paper-gpu.ts';
-import { PaperModel } from '../support/paper-model.ts';
+import { PaperModel, type PaperStep } from '../support/paper-model.ts';
 
 // Weights whole, as GPUs bind them.
 const adapter = { ...adapterOf('gpu', true, { min: 32, max: 32 }), binding: 2 ** 30 };
@@ -39,6 +39,26 @@ test('of few rows too, unless q and k are normed', async () => {
     const { blocks } = await model.decode(100, 4);
     expect(blocks.filter(({ label }) => label === 'rope').length, name).toBe(ropes);
   }
+});
+
+test('attention of a prompt fills a GPU, with as many queries a workgroup as leave that', async () => {
+  const at = async (name: string, rows: number, kv: 'f32' | 'f16'): Promise<[number, number]> => {
+    const spec = specOf(REAL_CONFIGS.get(name)!);
+    const model = new PaperModel(adapter, spec, { dtype: 'q4', kv, context: 2048 });
+    const [{ step, blocks }] = (await model.prompt(rows)) as [PaperStep];
+    const layer = blocks.filter(({ label, grid }) => label === 'attention' && grid(step));
+    const perBlock = layer.filter(({ block }) => block === layer[0]!.block);
+    expect(perBlock.length, `${name} ${rows}`).toBe(1);
+    const groups = perBlock[0]!.grid(step)!.reduce((product, size) => product * size);
+    return [groups, Number(perBlock[0]!.shader.constants.WG)];
+  };
+  expect(await at('SmolLM2-135M', 128, 'f16')).toEqual([144, 32]);
+  expect(await at('SmolLM2-135M', 128, 'f32')).toEqual([144, 32]);
+  expect(await at('SmolLM2-135M', 256, 'f16')).toEqual([144, 64]);
+  expect(await at('SmolLM2-135M', 20, 'f16')).toEqual([24, 32]);
+  expect(await at('Qwen3-0.6B', 128, 'f16')).toEqual([128, 128]);
+  // Heads of 256 dimensions have 64 threads for four queries.
+  expect(await at('Gemma 3 1B', 128, 'f16')).toEqual([128, 64]);
 });
 
 test('attention of one row fills a GPU, in parts that are never many', async () => {

@@ -5,8 +5,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, inject, test } from 'vitest';
 import { findNaga } from '../../scripts/find-naga.mjs';
+import { trainingShaders } from '../../scripts/gpu-compiler/training.ts';
 import { shaderText } from '../../src/gpu/shader.ts';
 import { declaredShaders } from '../support/declared-shaders.ts';
+import { adapterOf } from '../support/paper-gpu.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'naga-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -46,10 +48,20 @@ function nagaOr(skip: (why: string) => void): string {
   }
 }
 
+/** Those whose kernels of training differ. */
+const ADAPTERS = [
+  adapterOf('software', true),
+  adapterOf('software', true, { min: 8, max: 8 }),
+  adapterOf('software', false, { min: 4, max: 4 }),
+  adapterOf('gpu', true, { min: 32, max: 32 }),
+  adapterOf('gpu', true, { min: 8, max: 32 }),
+];
+
 test('naga takes every shader that can be made', ({ skip }) => {
   const naga = nagaOr(skip);
   // naga has the functions, and not yet the line that asks for them.
-  const texts = declaredShaders.map((spec) => shaderText(spec).code.replace(/^enable subgroups;$/m, ''));
+  const shaders = [...declaredShaders, ...ADAPTERS.flatMap(trainingShaders)];
+  const texts = shaders.map((spec) => shaderText(spec).code.replace(/^enable subgroups;$/m, ''));
   expect(texts.length).toBeGreaterThan(1000);
   expect(refusals(naga, write(texts, 'all'))).toBe('');
 });

@@ -2,6 +2,7 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test, vi } from 'vitest';
+import type { ShaderSpec } from '../../src/gpu/kernel.ts';
 import { allShaders, digestOf, gpuDigest, readShader } from '../../src/gpu/shader.ts';
 import { ARGMAX } from '../../src/kernels/sample.ts';
 import { defaultTuning } from '../../src/kernels/tuning.ts';
@@ -47,6 +48,10 @@ async function fresh(): Promise<typeof import('../../src/gpu/shader.ts')> {
   return import('../../src/gpu/shader.ts');
 }
 
+/** Whether it is of a feature: adapters, log-probabilities, penalties, norms of q and k. */
+const featuresOf = ({ kernel, imports = {} }: ShaderSpec): boolean =>
+  kernel.folder === 'features' || Object.values(imports).some((name) => name.startsWith('features/'));
+
 describe('what is fetched by need', () => {
   test('is fetched once it is asked for', async () => {
     const { readShader: read, shaderText } = await fresh();
@@ -83,6 +88,6 @@ describe('what is fetched by need', () => {
       for (const name of TINY_MODEL_NAMES)
         for (const dtype of ['f32', 'f16'] as const)
           for (const spec of shadersOf(gpu, defaultTuning(gpu), name, dtype, dtype))
-            if (spec.kernel.folder !== 'features') expect(shaderText(spec).code).toContain('@compute');
+            if (!featuresOf(spec)) expect(shaderText(spec).code).toContain('@compute');
   });
 });

@@ -2,7 +2,7 @@ import type { Kernel } from '../../gpu/kernel.ts';
 import { ADAMW, CLIP, SUM_SQUARES } from './adamw.ts';
 import { ATTENTION_KEYS, ATTENTION_QUERIES, TRAIN_ATTENTION } from './attention.ts';
 import { COLUMN_SUMS } from './columns.ts';
-import { ADD_INTO, SCALE } from './elements.ts';
+import { ADD_INTO } from './elements.ts';
 import { GATHER, SCATTER } from './embed.ts';
 import { INPUTS_BACKWARD, TRAIN_INPUTS } from './inputs.ts';
 import { HIDDEN_LOSS, ROW_LOSS } from './loss.ts';
@@ -21,7 +21,6 @@ export const TRAIN_KERNELS: readonly Kernel[] = [
   CLIP,
   ADAMW,
   ADD_INTO,
-  SCALE,
   TRAIN_NORM,
   NORM_BACKWARD,
   COLUMN_SUMS,

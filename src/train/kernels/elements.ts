@@ -1,4 +1,4 @@
-// shaders/train/add_into.wgsl and scale.wgsl
+// shaders/train/add_into.wgsl
 import { type Grid, type Kernel, type Launch, reads, writes } from '../../gpu/kernel.ts';
 import { type Recorder, spread } from '../../gpu/recorder.ts';
 import { COUNT } from '../../kernels/tensor.ts';
@@ -47,39 +47,3 @@ export function addInto(
     bind: { a: bound(a, count), out: bound(out, count) },
   });
 }
-
-export const SCALE: Kernel<'WG' | 'COUNT' | 'BY' | 'FILL'> = {
-  name: 'train/scale',
-  texts: TRAIN_SHADERS,
-  choices: [[{ WG: WORKGROUP }], NUMBERS, [{ FILL: false }, { FILL: true }]],
-  sizes: { COUNT, BY: REAL },
-  bindings: (asked) => [writes('x', elementOf(asked), ({ constants }) => [constants.COUNT])],
-  grid: elementGrid,
-  *cpu({ constants: { COUNT, BY, FILL }, floats, pick }) {
-    for (const at of pick(COUNT, 32)) {
-      const value = FILL ? BY : BY * floats('x', at, 1)[0]!;
-      yield { binding: 'x', at, value, scale: Math.abs(value) };
-    }
-  },
-};
-
-const scaled = (recorder: Recorder, x: Tensor, count: number, by: number, FILL: boolean): void =>
-  recorder.add({
-    label: FILL ? 'fill' : 'scale',
-    shader: {
-      kernel: SCALE,
-      imports: { NUMBERS: numbersOf(count) },
-      constants: { WG: WORKGROUP, COUNT: count, BY: by, FILL },
-    },
-    bind: { x: bound(x, count) },
-  });
-
-/** `x *= by`, of `count` numbers. */
-export const scale = (recorder: Recorder, { x, count, by }: { x: Tensor; count: number; by: number }): void =>
-  scaled(recorder, x, count, by, false);
-
-/** `x = value`, of `count` numbers. */
-export const fill = (
-  recorder: Recorder,
-  { x, count, value }: { x: Tensor; count: number; value: number },
-): void => scaled(recorder, x, count, value, true);
