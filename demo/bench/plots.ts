@@ -108,7 +108,7 @@ export function lines(
       bands,
       scales: {
         x: { time: false, range: (_, min, max) => [min === max ? 0 : min, min === max ? 2 * max : max] },
-        y: { range: (_, __, max) => [0, (max || 1) * 1.1] },
+        y: { range: (_, min, max) => [Math.min(0, min * 1.1), (max || 1) * 1.1] },
       },
       axes: [
         { ...axis(xLabel), size: 28, splits: () => thin(xs) },

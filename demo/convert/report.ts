@@ -119,10 +119,14 @@ const COLUMNS: readonly [head: string, cell: (stage: StageReport, parent: StageR
   ['ms a token', ({ decode }) => (decode ? decode.median.toFixed(2) : '')],
 ];
 
+/** Of text that a model has never seen the like of, perplexity is of no use but for its size. */
+const short = (perplexity: number): string =>
+  perplexity < 1e5 ? perplexity.toFixed(2) : perplexity.toExponential(1);
+
 const against = (stage: { perplexity: number }, parent: { perplexity: number }): string =>
   stage === parent
-    ? stage.perplexity.toFixed(2)
-    : `${stage.perplexity.toFixed(2)} (${percentText(parent.perplexity, stage.perplexity)})`;
+    ? short(stage.perplexity)
+    : `${short(stage.perplexity)} (${percentText(parent.perplexity, stage.perplexity)})`;
 
 function stageTable(steps: readonly StageReport[]): HTMLElement {
   const parent = steps[0]!;
@@ -159,7 +163,10 @@ function resultPlots({ choice, healing, steps }: ConvertReport): HTMLElement {
             `in this order: ${choice.chosen.map(({ layer }) => layer).join(', ')}`,
             'blocks without attention',
             'nats a token over the parent',
-            child(choice.chosen.map(({ nats }, i) => [i + 1, Math.max(0, nats - choice.parent.nats)])),
+            child([
+              [0, 0],
+              ...choice.chosen.map(({ nats }, i) => [i + 1, nats - choice.parent.nats] as const),
+            ]),
           ),
         ]
       : []),

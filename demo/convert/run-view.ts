@@ -20,6 +20,8 @@ const NAMES: Record<Step, string> = {
   healing: 'Healed',
   speed: 'Speed',
 };
+/** How lines of the part of a stage begin that takes most of its time; others say nothing of how far it is. */
+const LINES: Partial<Record<Step, string>> = { choosing: 'choosing', linear: 'fitting', healing: 'healing' };
 /** A stage that took less was kept from before: it says nothing of the device. */
 const LEAST_SECONDS = 0.5;
 
@@ -82,7 +84,7 @@ export class RunView {
     this.#line.textContent =
       /%|\bof \d/.test(what) || total === 0 ? what : `${what}: ${Math.floor((100 * done) / total)} %`;
     if (total > 0) {
-      this.#share = done / total;
+      if (what.startsWith(LINES[this.#now] ?? '')) this.#share = done / total;
       this.#bar.max = total;
       this.#bar.value = done;
     }
