@@ -149,7 +149,8 @@ class Page {
     const abort = new AbortController();
     this.#foreseeing = abort;
     const look = async (): Promise<void> => {
-      this.#forecast.textContent = 'Looking what this takes…';
+      // What was said stays until then: a shorter text would move what is being clicked.
+      this.#forecast.textContent ||= 'Looking what this takes…';
       const { parent, text } = this.#parents.read();
       const child = this.#children.readChild();
       const [known, speed] = await Promise.all([
