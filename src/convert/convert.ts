@@ -119,7 +119,7 @@ export async function convert(
     await staged.commit();
     return report;
   } catch (error) {
-    if (!progress.keeps || !staged.place) await staged.discard();
+    if (!progress.staysFor(signal) || !staged.place) await staged.discard();
     else if (!(error instanceof ShishuError && error.code === 'bad-checkpoint'))
       log(`What is done is kept in ${staged.place}: the same command goes on from there.`);
     throw error;

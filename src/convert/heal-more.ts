@@ -113,7 +113,7 @@ export async function healMore(
     await staged.commit();
     return done;
   } catch (error) {
-    if (!progress.keeps) await staged.discard();
+    if (!progress.staysFor(signal)) await staged.discard();
     else if (!(error instanceof ShishuError && error.code === 'bad-checkpoint'))
       log(`What is done is kept in ${staged.place}: the same command goes on from there.`);
     throw error;

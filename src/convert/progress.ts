@@ -53,6 +53,11 @@ export class Progress {
     }
   }
 
+  /** Whether the folder stays: where something took long, and where it's stopped behind any stage. */
+  staysFor(signal: AbortSignal | undefined): boolean {
+    return this.keeps || (signal?.aborted === true && Object.keys(this.#kept.done).length > 0);
+  }
+
   /** A stage's result: as it was kept, or made now, and kept. */
   async stage<T>(name: string, run: () => Promise<T>, { keeps = false } = {}): Promise<T> {
     if (Object.hasOwn(this.#kept.done, name)) return this.#kept.done[name] as T;

@@ -20,6 +20,8 @@ describe('stages', () => {
     const staged = await stageFolder(at('out'), { force: false });
     const first = await Progress.open(staged, identity);
     expect(first.keeps).toBe(false);
+    await first.stage('quick', async () => 0);
+    expect([first.staysFor(undefined), first.staysFor(AbortSignal.abort())]).toEqual([false, true]);
     expect(await first.stage('one', async () => ({ value: 1 }), { keeps: true })).toEqual({ value: 1 });
     expect(first.keeps).toBe(true);
     await staged.write('config.json', '{}');
