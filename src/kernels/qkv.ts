@@ -89,7 +89,7 @@ export const keySize = (headDim: number, f16: boolean): number =>
 export const keyVector = ({ constants, imports }: Asked<'HEAD_DIM'>): number =>
   keySize(
     constants.HEAD_DIM,
-    Object.values(imports).some((name) => /^kv_\w+_f16/.test(name)),
+    Object.values(imports).some((name) => /\bkv_\w+_f16/.test(name)),
   );
 
 /** Place of an element of K, as in kv_layout.wgsl; vectors of neighbouring positions are neighbours. */
