@@ -1,6 +1,6 @@
 import { REPORT_FILE } from '../src/convert/report.ts';
 import { canCache } from '../src/formats/cache-files.ts';
-import type { ModelChoice } from './chat/picker.ts';
+import type { ModelChoice } from './chat/model-choice.ts';
 
 const FOLDER = 'shishulm-made';
 

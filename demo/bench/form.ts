@@ -13,7 +13,7 @@ import {
 } from '../../src/bench.ts';
 import { ShishuError } from '../../src/errors.ts';
 import { byId, el } from '../chat/dom.ts';
-import type { ModelChoice } from '../chat/picker.ts';
+import type { ModelChoice } from '../chat/model-choice.ts';
 import { addDtypes } from '../dtypes.ts';
 import { type Field, fieldOf, markField, refuseField, unmarkFields } from '../fields.ts';
 

@@ -6,7 +6,7 @@ import { text } from '../text/index.ts';
 import { byId, el } from './dom.ts';
 import { Estimate, type Estimated } from './estimate.ts';
 import { bytes, digits } from './format.ts';
-import type { ModelChoice } from './picker.ts';
+import type { ModelChoice } from './model-choice.ts';
 
 /** How many of the model's attention blocks attend: a slider, and what that does to speed, memory and perplexity. */
 export class Attention {

@@ -1,7 +1,7 @@
 import { isHubId } from '../../src/formats/hub.ts';
 import { type CachedFile, deleteCached, listCached } from '../../src/index.ts';
 import { hubOfPage } from '../hub.ts';
-import { fromUrl, type ModelChoice } from './picker.ts';
+import { fromUrl, type ModelChoice } from './model-choice.ts';
 
 /** A model whose files are in this browser, or a part of them. */
 export interface CachedModel {

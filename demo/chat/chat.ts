@@ -17,9 +17,10 @@ import {
 import { announce, byId, fitHeight, isComposing } from './dom.ts';
 import { Library } from './library.ts';
 import { Log } from './log.ts';
+import { fromUrl, type ModelChoice } from './model-choice.ts';
 import { Models } from './models.ts';
 import { clearNotices, showError, showNote } from './notices.ts';
-import { fromUrl, type ModelChoice, Picker } from './picker.ts';
+import { Picker } from './picker.ts';
 import { messagesOf } from './reply.ts';
 import { Settings } from './settings.ts';
 import { exportChats, importFile } from './share.ts';

@@ -4,9 +4,9 @@ import { hubOfPage } from '../hub.ts';
 import { text } from '../text/index.ts';
 import { announce, byId } from './dom.ts';
 import { bytes } from './format.ts';
+import type { ModelChoice } from './model-choice.ts';
 import { showNote } from './notices.ts';
 import { keepAwake } from './phone.ts';
-import type { ModelChoice } from './picker.ts';
 
 /** What the reader should know of a load; the rest is of kernels, and for developers. */
 function warn(message: string): void {

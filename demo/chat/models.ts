@@ -9,9 +9,9 @@ import { isKept } from './cached.ts';
 import { announce, byId } from './dom.ts';
 import { bytes } from './format.ts';
 import { Loader } from './loader.ts';
+import type { ModelChoice } from './model-choice.ts';
 import { clearNotices, type NoticeAction, showError, showNote } from './notices.ts';
 import { memoryLimit } from './phone.ts';
-import type { ModelChoice } from './picker.ts';
 
 /** How a model is loaded: at first, after a crash as before or smaller, or the one at hand again, whose GPU was lost. */
 export type Load =

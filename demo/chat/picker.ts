@@ -1,29 +1,13 @@
 import type { SourceLike } from '../../src/formats/open-source.ts';
-import { addressOf } from '../hub.ts';
 import { text } from '../text/index.ts';
 import { type CachedModel, cachedModels, removeCached } from './cached.ts';
 import { announce, byId, el } from './dom.ts';
 import { listenForDrops } from './drop.ts';
 import { bytes } from './format.ts';
 import { type Fit, fitsHere, KNOWN, type KnownModel, storedBytes } from './known.ts';
+import { fromUrl, type ModelChoice } from './model-choice.ts';
 import { plainName } from './names.ts';
 import { memoryLimit } from './phone.ts';
-import type { SavedChoice } from './store.ts';
-
-/** A model that the reader chose. */
-export interface ModelChoice {
-  label: string;
-  description?: string;
-  source: SourceLike;
-  /** How a reload finds it again. */
-  saved: SavedChoice;
-  /** False: the model's folder holds no analysis, so that there is no need to ask for one. */
-  analysed?: boolean;
-  /** How its weights are to be kept, where what they are stored in does not fit. */
-  dtype?: string;
-  /** Prompts that suit the model. */
-  openers: readonly string[];
-}
 
 /** A row of `models/models.json`: a model that is served with the page. `url` is relative to that file. */
 interface Included {
@@ -52,12 +36,6 @@ export async function includedModels(): Promise<ModelChoice[]> {
     openers,
     analysed,
   }));
-}
-
-/** @throws ShishuError `bad-argument` for what is neither a name of a hub nor an address */
-export function fromUrl(url: string): ModelChoice {
-  const { source, label } = addressOf(url);
-  return { label: plainName(label), source, saved: { kind: 'url', url: source }, openers: [] };
 }
 
 function fromDisk(name: string, source: SourceLike): ModelChoice {

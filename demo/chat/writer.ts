@@ -13,9 +13,9 @@ import {
 } from './conversation.ts';
 import { announce } from './dom.ts';
 import type { Log } from './log.ts';
+import type { ModelChoice } from './model-choice.ts';
 import type { Models } from './models.ts';
 import { clearNotices, showError, showNote } from './notices.ts';
-import type { ModelChoice } from './picker.ts';
 import { continuedIds, fitted, messagesOf, streamReply } from './reply.ts';
 import type { Settings } from './settings.ts';
 import type { Status } from './status.ts';

@@ -1,4 +1,4 @@
-import type { ConvertOptions } from '../../src/convert/convert.ts';
+import type { ConvertOptions } from '../../src/convert/convert-target.ts';
 import type { HealOptions } from '../../src/convert/heal-plan.ts';
 
 /** What to fit to and to measure on: the built-in chats, the model's own words, or texts of the reader's. */

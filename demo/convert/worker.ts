@@ -3,7 +3,8 @@
 import { type Endpoint, Peer } from '../../src/api/rpc.ts';
 import { openTransferable, type TransferableSource } from '../../src/api/transferable.ts';
 import { type Analysis, analyze } from '../../src/convert/analyze.ts';
-import { type ConvertOptions, convert } from '../../src/convert/convert.ts';
+import { convert } from '../../src/convert/convert.ts';
+import type { ConvertOptions } from '../../src/convert/convert-target.ts';
 import type { ConvertEvent } from '../../src/convert/events.ts';
 import { stageHandle } from '../../src/convert/handle-folder.ts';
 import { healMore } from '../../src/convert/heal-more.ts';

@@ -1,5 +1,6 @@
 import type { Source } from '../formats/source.ts';
-import { type ConvertOptions, convert } from './convert.ts';
+import { convert } from './convert.ts';
+import type { ConvertOptions } from './convert-target.ts';
 import { refuseExisting, stageFolder } from './folder.ts';
 import { type MergeOptions, type OnGpu, type OpenOptions, withOnGpu } from './on-gpu.ts';
 import type { Progress } from './progress.ts';

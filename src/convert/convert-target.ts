@@ -2,11 +2,44 @@ import { ShishuError } from '../errors.ts';
 import { specOf } from '../families/index.ts';
 import { MOST_INPUTS } from '../kernels/inputs.ts';
 import type { ModelSpec } from '../model/spec.ts';
+import type { AnalysedOrder } from './analysis-file.ts';
 import { modelBytes } from './child.ts';
 import { childConfig, pairsOf } from './child-config.ts';
-import type { ConvertOptions } from './convert.ts';
+import type { ChoosingOptions } from './choose-layers.ts';
+import type { OnEvent } from './events.ts';
+import type { HealOptions } from './heal-plan.ts';
+import type { Log } from './healing-run.ts';
 import { bytesOf, type OnGpu, refuseChild } from './on-gpu.ts';
-import { targetOf } from './target.ts';
+import type { Share } from './share.ts';
+import { type Target, targetOf } from './target.ts';
+
+/** What a conversion was asked for. */
+export interface ConvertOptions extends Target {
+  /** Keep a linear map where attention was, as extra tensors. */
+  linear?: boolean;
+  /** Most that the maps' rank may be (default the hidden size). Below half the hidden size they are stored as two factors. */
+  rank?: number | undefined;
+  /** Positions that each map sees, its own and those before it (default 1). */
+  inputs?: number | undefined;
+  /** Pairs of MLP-only blocks that share one MLP (default 0). */
+  sharePairs?: number;
+  /** How a pair's MLPs become one (default `average`). */
+  share?: Share;
+  /** Questions to which the child's answers are compared with its parent's (default 50, as many as there are). */
+  questions?: number | undefined;
+  /** What the report calls the parent (default: where it is read). */
+  parentName?: string | undefined;
+  /** Distil the child to its parent after that. */
+  heal?: HealOptions | undefined;
+  /** How blocks are chosen, where the target does not name them. */
+  choosing?: ChoosingOptions | undefined;
+  /** The parent's analysed order: where blocks are named, the child's folder gets what is left of it. */
+  order?: AnalysedOrder;
+  log?: Log;
+  /** Gets what is found as it is found, also what was kept of an earlier try. */
+  onEvent?: OnEvent | undefined;
+  signal?: AbortSignal | undefined;
+}
 
 /** Context for which `saveMemory` counts K and V. */
 const MEMORY_CONTEXT = 2048;

@@ -16,53 +16,24 @@ import { calibrate, finitePerplexity, type LoadedModel, perplexity, prunedModel 
 import { mapTensors } from './child.ts';
 import { childConfig } from './child-config.ts';
 import type { Choice, ChosenBlock, Measure } from './choose.ts';
-import { type ChoosingOptions, chooseLayers } from './choose-layers.ts';
-import { checkPairs, checkTarget } from './convert-target.ts';
-import type { ConvertStage, OnEvent } from './events.ts';
+import { chooseLayers } from './choose-layers.ts';
+import { type ConvertOptions, checkPairs, checkTarget } from './convert-target.ts';
+import type { ConvertStage } from './events.ts';
 import type { Fit } from './fit.ts';
 import { checkHealable, checkHealing, type HealOptions, planHealing } from './heal-plan.ts';
-import type { Log } from './healing-run.ts';
 import { CARD_FILE, modelCard, parentFacts } from './model-card.ts';
 import { bytesOf, type OnGpu, type OpenOptions, withOnGpu } from './on-gpu.ts';
 import { choosePairs, type PairCost } from './pairs.ts';
 import { Progress } from './progress.ts';
 import { measureQuality, type Quality, qualityText, qualityTexts } from './quality.ts';
 import { type ConvertReport, REPORT_FILE } from './report.ts';
-import type { Share } from './share.ts';
 import { measureSpeed } from './speed.ts';
 import { type Stage, type Staged, tensorFile } from './staged.ts';
 import { modelSize } from './stages.ts';
-import { layersText, type Target } from './target.ts';
+import { layersText } from './target.ts';
 import { timeLeft } from './time-left.ts';
 import { checkEnough, tokenCounts, type Windows } from './windows.ts';
 import { healWritten, writeChild } from './write-child.ts';
-
-export interface ConvertOptions extends Target {
-  /** Keep a linear map where attention was, as extra tensors. */
-  linear?: boolean;
-  /** Most that the maps' rank may be (default the hidden size). Below half the hidden size they are stored as two factors. */
-  rank?: number | undefined;
-  /** Positions that each map sees, its own and those before it (default 1). */
-  inputs?: number | undefined;
-  /** Pairs of MLP-only blocks that share one MLP (default 0). */
-  sharePairs?: number;
-  /** How a pair's MLPs become one (default `average`). */
-  share?: Share;
-  /** Questions to which the child's answers are compared with its parent's (default 50, as many as there are). */
-  questions?: number | undefined;
-  /** What the report calls the parent (default: where it is read). */
-  parentName?: string | undefined;
-  /** Distil the child to its parent after that. */
-  heal?: HealOptions | undefined;
-  /** How blocks are chosen, where the target does not name them. */
-  choosing?: ChoosingOptions | undefined;
-  /** The parent's analysed order: where blocks are named, the child's folder gets what is left of it. */
-  order?: AnalysedOrder;
-  log?: Log;
-  /** Gets what is found as it is found, also what was kept of an earlier try. */
-  onEvent?: OnEvent | undefined;
-  signal?: AbortSignal | undefined;
-}
 
 /** What must be the same for a conversion to be gone on with. */
 const identityOf = (parent: OnGpu, options: ConvertOptions): Record<string, unknown> => ({

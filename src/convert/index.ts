@@ -13,7 +13,8 @@ export {
 export type { Agreement } from './answers.ts';
 export type { Choice, ChoiceWeights, ChosenBlock, Measure } from './choose.ts';
 export type { ChoosingOptions } from './choose-layers.ts';
-export { type ConvertOptions, convert } from './convert.ts';
+export { convert } from './convert.ts';
+export type { ConvertOptions } from './convert-target.ts';
 export { CONVERT_STAGES, type ConvertEvent, type ConvertStage, type OnEvent } from './events.ts';
 export { stageHandle } from './handle-folder.ts';
 export { type Healing, heal } from './heal.ts';

@@ -1,24 +1,11 @@
 import { refuseOption, ShishuError } from '../errors.ts';
 import type { SourceLike } from '../formats/open-source.ts';
-import type { Source } from '../formats/source.ts';
 import { importModule } from '../lazy.ts';
 import type { LoadedAdapter } from '../model/adapters.ts';
-import type { Plan } from '../model/spec.ts';
+import type { AdapterHost, Alone } from './model-parts.ts';
 import { abortSignal, givenOptions, isText } from './options.ts';
 import type { Runner } from './runner.ts';
-import type { AdapterInfo, AdapterOptions, SelfTest } from './types.ts';
-
-/** What adapters need of the model that they are for. */
-export interface AdapterHost {
-  runner: Runner;
-  /** Opens a folder as the model's was opened. */
-  open: (like: SourceLike) => Source;
-  memoryLimit: number | undefined;
-  selfTest: Pick<SelfTest, 'kernels'>;
-}
-
-/** Runs what changes the model, when no step is under way. */
-export type Alone = (run: (plan: Plan) => Promise<void>, signal: AbortSignal | undefined) => Promise<void>;
+import type { AdapterInfo, AdapterOptions } from './types.ts';
 
 interface Named {
   info: AdapterInfo;

@@ -3,7 +3,7 @@ import { ShishuError } from '../errors.ts';
 import type { SourceLike } from '../formats/open-source.ts';
 import { readAdapter } from '../model/adapter.ts';
 import { AdapterSet, type LoadedAdapter } from '../model/adapters.ts';
-import type { AdapterHost, Alone } from './adapters.ts';
+import type { AdapterHost, Alone } from './model-parts.ts';
 import { selfTest } from './self-test.ts';
 import type { AdapterInfo } from './types.ts';
 

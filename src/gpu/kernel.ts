@@ -1,5 +1,7 @@
 import { ShishuError } from '../errors.ts';
-import type { ShaderFolder } from './shader.ts';
+
+/** Files of shaders/ that come with a folder: what one device, format or feature needs and another does not. */
+export type ShaderFolder = 'gpu' | 'plain' | 'blocks' | 'features';
 
 /** What one choice fixes: what upper-case imports stand for, and constants that choose code. */
 export type Fixed = Readonly<Record<string, string | number | boolean>>;

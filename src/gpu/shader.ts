@@ -1,9 +1,13 @@
 import { ShishuError } from '../errors.ts';
 import { lazy } from '../lazy.ts';
-import { askedOf, type Binding, type Kernel, type ShaderConstant, type ShaderSpec } from './kernel.ts';
-
-/** Files of shaders/ that come with a folder: what one device, format or feature needs and another does not. */
-export type ShaderFolder = 'gpu' | 'plain' | 'blocks' | 'features';
+import {
+  askedOf,
+  type Binding,
+  type Kernel,
+  type ShaderConstant,
+  type ShaderFolder,
+  type ShaderSpec,
+} from './kernel.ts';
 
 /** Texts of shaders/ that are here, by their names, as `norm`, `gpu/matmul` or `shared/step`. */
 const texts = new Map<string, string>();
