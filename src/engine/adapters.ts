@@ -92,6 +92,6 @@ export class Adapters {
     const loaded = this.find(name);
     await runner.parts.adapters!.remove(loaded);
     this.#byName.delete(name);
-    runner.forgetAdapted();
+    runner.forgetBlocks(' adapted');
   }
 }

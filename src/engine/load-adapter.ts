@@ -37,7 +37,7 @@ export async function putAdapter(
     });
     const set = parts.adapters;
     const loaded = await set.add(adapter);
-    runner.forgetAdapted();
+    runner.forgetBlocks(' adapted');
     try {
       await runner.warm(plan, true);
       if (kernels !== 'off') {
@@ -55,7 +55,7 @@ export async function putAdapter(
       }
     } catch (error) {
       await set.remove(loaded);
-      runner.forgetAdapted();
+      runner.forgetBlocks(' adapted');
       throw error;
     }
     info = { name, rank, bytes: loaded.bytes, targets };

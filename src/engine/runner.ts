@@ -148,14 +148,9 @@ export class Runner {
     return layers;
   }
 
-  /** Weights have come or gone, and with them the buffers that recordings bind. */
-  forgetBlocks(): void {
-    this.#blocks.clear();
-  }
-
-  /** Adapters have come or gone, and with them the buffers that recordings bind. */
-  forgetAdapted(): void {
-    for (const key of this.#blocks.keys()) if (key.endsWith(' adapted')) this.#blocks.delete(key);
+  /** Weights have come or gone, or those of adapters alone, and with them the buffers that recordings bind. */
+  forgetBlocks(end = ''): void {
+    for (const key of this.#blocks.keys()) if (key.endsWith(end)) this.#blocks.delete(key);
   }
 
   /**
