@@ -16,9 +16,17 @@ const openTab = tabs();
 let page: Page;
 let problems: string[];
 
+const PLAIN = '{% for message in messages %}{{ message.content }}{% endfor %}';
+const TOOLS = 'additional_chat_templates/tool_use.jinja';
+/** Chat templates, of which one is in a folder inside the model's. */
+const templates = {
+  'chat_template.jinja': new TextEncoder().encode(PLAIN),
+  [TOOLS]: new TextEncoder().encode(`{{ tools | length }}${PLAIN}`),
+};
+
 let hub: HubServer;
 beforeAll(async () => {
-  hub = await startHub({ 'some/tiny': { files: filesOf('mobilellm') } });
+  hub = await startHub({ 'some/tiny': { files: { ...filesOf('mobilellm'), ...templates } } });
 });
 afterAll(() => hub.close());
 
@@ -87,6 +95,18 @@ const more = () =>
 const made = () => page.waitForSelector('#chat-with-it', { timeout: LONG });
 const forecast = () => expect.poll(() => page.textContent('#forecast'), { timeout: 45_000 });
 const line = () => expect.poll(() => page.textContent('#progress-text'), { timeout: LONG });
+
+/** All lines of progress from now on. */
+async function heardLines(): Promise<() => Promise<string[]>> {
+  const heard = await page.evaluateHandle(() => {
+    const lines: string[] = [];
+    const text = document.querySelector('#progress-text')!;
+    const hear = (): unknown => lines.push(text.textContent!);
+    new MutationObserver(hear).observe(text, { childList: true });
+    return lines;
+  });
+  return () => heard.jsonValue();
+}
 
 const letters = (count: number): string =>
   Array.from({ length: count }, (_, i) => String.fromCharCode(33 + ((i * i + 7 * i) % 59))).join('');
@@ -183,8 +203,8 @@ test(
     await listening();
     await page.fill('[name=parent]', 'some/tiny');
     await page.dispatchEvent('[name=parent]', 'change');
-    await dropText(letters(1500));
-    await page.fill('[name=heal]', '10000');
+    await dropText(letters(900));
+    await page.fill('[name=heal]', '4000');
     await more();
     await page.fill('[name=window]', '24');
     await page.selectOption('[name=trained]', 'all');
@@ -211,8 +231,10 @@ test(
     page.on('dialog', (dialog) => void dialog.accept());
     await page.reload();
 
+    const lines = await heardLines();
     await page.click('[aria-label="Go on with tried"]');
     await line().toMatch(/^healing: step (?:[4-9]|\d\d)/);
+    expect(await lines()).toContainEqual(expect.stringMatching(/^healing: going on behind step [2-9]/));
     await page.click('#cancel');
     await expect
       .poll(() => page.textContent('#announce'), { timeout: LONG })
@@ -240,7 +262,7 @@ test(
     expect(await page.locator('.said').allTextContents()).not.toContain('…');
     expect(await page.locator('.panes i').count()).toBe(0);
 
-    await page.fill('[name=more]', '400');
+    await page.fill('[name=more]', '200');
     await page.press('[name=more]', 'Enter');
     await expect.poll(() => page.textContent('#announce'), { timeout: LONG }).toBe('tried-more is made.');
     const healings = page.locator('#result .hint', { hasText: /^healed: perplexity/ });
@@ -259,7 +281,10 @@ test(
     const losses = report!.healing!.earlier![0]!.curve.map(({ loss }) => loss);
     const mean = (some: number[]): number => some.reduce((a, b) => a + b, 0) / some.length;
     expect(mean(losses.slice(-5))).toBeLessThan(mean(losses.slice(0, 5)));
-    await expect.poll(() => downloads).toContain('model.safetensors');
+    await notice().toContain(`in which they are called ${TOOLS}.`);
+    await expect
+      .poll(() => downloads)
+      .toEqual(expect.arrayContaining(['model.safetensors', 'tool_use.jinja']));
     expect(downloads).not.toContain('conversion.json');
 
     for (const name of ['tried-more', 'tried']) await page.click(`[aria-label="Remove ${name}"]`);
