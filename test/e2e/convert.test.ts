@@ -217,7 +217,8 @@ test(
     await page.click('#run');
     await notice().toContain('The learning rate is "2"');
     await page.fill('[name=healRate]', '0.01');
-    await page.fill('[name=checkpoints]', '0');
+    // More often than the line of progress is said.
+    await page.fill('[name=checkpoints]', '0.01');
     await page.fill('[name=name]', 'tried');
     await page.press('[name=name]', 'Enter');
     await line().toMatch(/^healing: step (?:[3-9]|\d\d) of \d+, loss [\d.]+/);
@@ -234,7 +235,7 @@ test(
     const lines = await heardLines();
     await page.click('[aria-label="Go on with tried"]');
     await line().toMatch(/^healing: step (?:[4-9]|\d\d)/);
-    expect(await lines()).toContainEqual(expect.stringMatching(/^healing: going on behind step [2-9]/));
+    expect(await lines()).toContainEqual(expect.stringMatching(/^healing: going on behind step \d+ of/));
     await page.click('#cancel');
     await expect
       .poll(() => page.textContent('#announce'), { timeout: LONG })
