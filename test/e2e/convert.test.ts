@@ -108,6 +108,26 @@ async function heardLines(): Promise<() => Promise<string[]>> {
   return () => heard.jsonValue();
 }
 
+const announced = (what: string) =>
+  expect.poll(() => page.textContent('#announce'), { timeout: LONG }).toBe(what);
+
+/** Downloads a child's files. @returns their names, and its report */
+async function saved(): Promise<{ files: string[]; report: ConvertReport }> {
+  const files: string[] = [];
+  let report: ConvertReport | undefined;
+  page.on('download', async (file) => {
+    if (file.suggestedFilename() === 'report.json')
+      report = JSON.parse(await readFile(await file.path(), 'utf8'));
+    files.push(file.suggestedFilename());
+  });
+  await page.click('#save-files');
+  const said = (): Promise<string | null> => page.textContent('#notices');
+  await expect.poll(said, { timeout: 20_000 }).toMatch(/^Saved the \d+ files/);
+  const count = Number(/\d+/.exec((await said())!)![0]);
+  await expect.poll(() => files.length, { timeout: 20_000 }).toBe(count);
+  return { files, report: report! };
+}
+
 const letters = (count: number): string =>
   Array.from({ length: count }, (_, i) => String.fromCharCode(33 + ((i * i + 7 * i) % 59))).join('');
 
@@ -197,7 +217,7 @@ test(
 );
 
 test(
-  'a parent of a hub is converted and healed; a closed tab goes on from what is kept, then both answer, and it heals further',
+  'a parent of a hub is converted and healed; a closed tab goes on from what is kept, then both answer',
   async () => {
     await open(380);
     await listening();
@@ -237,9 +257,7 @@ test(
     await line().toMatch(/^healing: step (?:[4-9]|\d\d)/);
     expect(await lines()).toContainEqual(expect.stringMatching(/^healing: going on behind step \d+ of/));
     await page.click('#cancel');
-    await expect
-      .poll(() => page.textContent('#announce'), { timeout: LONG })
-      .toBe('Stopped: it can be gone on with.');
+    await announced('Stopped: it can be gone on with.');
     await page.click('[aria-label="Go on with tried"]');
     await made();
     expect(await page.isVisible('#unfinished')).toBe(false);
@@ -259,37 +277,58 @@ test(
 
     await page.fill('#side-by-side [name=prompt]', 'AB<I>C');
     await page.click('#ask-both');
-    await expect.poll(() => page.textContent('#announce'), { timeout: LONG }).toBe('Both have answered.');
+    await announced('Both have answered.');
     expect(await page.locator('.said').allTextContents()).not.toContain('…');
     expect(await page.locator('.panes i').count()).toBe(0);
 
-    await page.fill('[name=more]', '200');
-    await page.press('[name=more]', 'Enter');
-    await expect.poll(() => page.textContent('#announce'), { timeout: LONG }).toBe('tried-more is made.');
-    const healings = page.locator('#result .hint', { hasText: /^healed: perplexity/ });
-    expect(await healings.count()).toBe(2);
-    expect(await table.locator('tbody th').last().textContent()).toBe('healed on');
-    const downloads: string[] = [];
-    let report: ConvertReport | undefined;
-    page.on('download', async (file) => {
-      downloads.push(file.suggestedFilename());
-      if (file.suggestedFilename() === 'report.json')
-        report = JSON.parse(await readFile(await file.path(), 'utf8'));
-    });
-    await page.click('#save-files');
-    await expect.poll(() => report?.healing?.earlier, { timeout: 20_000 }).toHaveLength(1);
+    const { report } = await saved();
     // It came nearer to its parent.
-    const losses = report!.healing!.earlier![0]!.curve.map(({ loss }) => loss);
+    const losses = report.healing!.curve.map(({ loss }) => loss);
     const mean = (some: number[]): number => some.reduce((a, b) => a + b, 0) / some.length;
     expect(mean(losses.slice(-5))).toBeLessThan(mean(losses.slice(0, 5)));
-    await notice().toContain(`in which they are called ${TOOLS}.`);
-    await expect
-      .poll(() => downloads)
-      .toEqual(expect.arrayContaining(['model.safetensors', 'tool_use.jinja']));
-    expect(downloads).not.toContain('conversion.json');
+    expect(problems).toEqual([]);
+  },
+  2 * LONG,
+);
 
-    for (const name of ['tried-more', 'tried']) await page.click(`[aria-label="Remove ${name}"]`);
-    await expect.poll(() => page.isVisible('#made')).toBe(false);
+test(
+  'a child is healed further, twice, with all that is in its folder, and removed',
+  async () => {
+    await open();
+    await listening();
+    await page.fill('[name=parent]', 'some/tiny');
+    await dropText(letters(900));
+    await page.selectOption('[name=target]', 'layers');
+    await page.fill('[name=layers]', '1');
+    await page.fill('[name=heal]', '0');
+    await more();
+    await page.fill('[name=window]', '24');
+    await page.fill('[name=name]', 'tried');
+    await page.press('[name=name]', 'Enter');
+    await made();
+    for (const next of ['tried-more', 'tried-more-2']) {
+      await page.fill('[name=more]', 'many');
+      await page.press('[name=more]', 'Enter');
+      await notice().toContain('"many" is no number of tokens');
+      await page.fill('[name=more]', '200');
+      await page.press('[name=more]', 'Enter');
+      await announced(`${next} is made.`);
+    }
+    const healings = page.locator('#result .hint', { hasText: /^healed: perplexity/ });
+    expect(await healings.count()).toBe(2);
+    const steps = await page.locator('#result table').first().locator('tbody th').allTextContents();
+    expect(steps.slice(-2)).toEqual(['healed on', 'healed on']);
+    const { report, files } = await saved();
+    expect(report.healing!.earlier).toHaveLength(1);
+    expect(files).toEqual(expect.arrayContaining(['model.safetensors', 'tool_use.jinja']));
+    expect(files).not.toContain('conversion.json');
+    await notice().toContain(`in which they are called ${TOOLS}.`);
+
+    for (const name of ['tried-more-2', 'tried-more', 'tried']) {
+      await page.click(`[aria-label="Remove ${name}"]`);
+      await announced(`${name} is removed.`);
+    }
+    expect(await page.isVisible('#made')).toBe(false);
     expect(problems).toEqual([]);
   },
   2 * LONG,
