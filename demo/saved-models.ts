@@ -41,10 +41,14 @@ export async function savedChoices(): Promise<ModelChoice[]> {
   }));
 }
 
-export async function filesOf(folder: FileSystemDirectoryHandle): Promise<File[]> {
-  const files: File[] = [];
-  for await (const [, entry] of folder as unknown as Entries)
-    if (entry.kind === 'file') files.push(await (entry as FileSystemFileHandle).getFile());
+/** The files of a folder, and of those inside it, by their paths. */
+export async function filesOf(folder: FileSystemDirectoryHandle): Promise<Map<string, File>> {
+  const files = new Map<string, File>();
+  for await (const [name, entry] of folder as unknown as Entries)
+    if (entry.kind === 'file') files.set(name, await (entry as FileSystemFileHandle).getFile());
+    else
+      for (const [path, file] of await filesOf(entry as FileSystemDirectoryHandle))
+        files.set(`${name}/${path}`, file);
   return files;
 }
 

@@ -34,13 +34,16 @@ export function takeAway(name: string, guard: (run: () => Promise<void>) => void
     const folder = await chooseFolder();
     if (!folder) return;
     const own = await folder.getDirectoryHandle(name, { create: true });
-    for (const file of await filesOf(await madeFolder(name))) await writeHandle(own, file.name, file);
+    for (const [path, file] of await filesOf(await madeFolder(name))) await writeHandle(own, path, file);
     showNote(`Saved as the folder ${name} in ${folder.name}.`);
   };
   const saveFiles = async (): Promise<void> => {
     const files = await filesOf(await madeFolder(name));
-    await download(files);
-    showNote(`Saved the ${files.length} files of ${name}: put them into one folder.`);
+    await download([...files.values()]);
+    // A download has no folder.
+    const inside = [...files.keys()].filter((path) => path.includes('/'));
+    const places = inside.length > 0 ? `, in which they are called ${inside.join(', ')}` : '';
+    showNote(`Saved the ${files.size} files of ${name}: put them into one folder${places}.`);
   };
   return [
     el('a', { href: chatLink(name), id: 'chat-with-it' }, 'Chat with it'),

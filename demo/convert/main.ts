@@ -11,7 +11,7 @@ import { attempt, showError, showNote } from '../chat/notices.ts';
 import { isPhone, keepAwake, memoryLimit } from '../chat/phone.ts';
 import { includedModels } from '../chat/picker.ts';
 import { showNoWebGpu, whyNoWebGpu } from '../chat/support.ts';
-import { unmarkFields } from '../fields.ts';
+import { readQuietly, unmarkFields } from '../fields.ts';
 import { hubOfPage } from '../hub.ts';
 import { showPages } from '../nav.ts';
 import { startPage } from '../profile.ts';
@@ -150,10 +150,12 @@ class Page {
     const abort = new AbortController();
     this.#foreseeing = abort;
     const look = async (): Promise<void> => {
-      // What was said stays until then: a shorter text would move what is being clicked.
+      // What was said stays until then: a shorter text would move what is below it.
       this.#forecast.textContent ||= 'Looking what this takes…';
-      const { parent, text } = this.#parents.read();
-      const child = this.#children.readChild();
+      const { parent, text, child } = readQuietly(() => ({
+        ...this.#parents.read(),
+        child: this.#children.readChild(),
+      }));
       const [known, speed] = await Promise.all([
         this.#ask(parent.source, child, text, abort.signal),
         deviceSpeed(),

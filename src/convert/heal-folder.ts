@@ -1,7 +1,3 @@
-import { createReadStream } from 'node:fs';
-import { readdir } from 'node:fs/promises';
-import { join, relative } from 'node:path';
-import { throwIfAborted } from '../errors.ts';
 import { openFolder } from '../formats/node-folder.ts';
 import type { Source } from '../formats/source.ts';
 import { refuseExisting, stageFolder } from './folder.ts';
@@ -11,7 +7,6 @@ import type { Log } from './healing-run.ts';
 import { type MergeOptions, type OnGpu, type OpenOptions, withOnGpu } from './on-gpu.ts';
 import type { Progress } from './progress.ts';
 import type { HealingReport } from './report.ts';
-import { type Staged, WORK_FILES } from './staged.ts';
 import { sampleStore, type TextOptions, textWindows } from './text.ts';
 import type { Windows } from './windows.ts';
 
@@ -22,17 +17,6 @@ export interface HealFolderOptions extends MergeOptions, Omit<TextOptions, 'heal
   /** Replace a folder that exists. */
   force?: boolean;
   log?: Log;
-}
-
-/** Copies a folder's files, but for those of work that is under way. */
-async function copyFiles(from: string, staged: Staged, signal: AbortSignal | undefined): Promise<void> {
-  const entries = await readdir(from, { recursive: true, withFileTypes: true });
-  for (const entry of entries.filter((entry) => entry.isFile())) {
-    throwIfAborted(signal);
-    const path = join(entry.parentPath, entry.name);
-    const file = relative(from, path);
-    if (!WORK_FILES.includes(file)) await staged.write(file, createReadStream(path));
-  }
 }
 
 /**
@@ -64,7 +48,7 @@ export async function healFolder(
       child,
       windows(parent),
       () => stageFolder(out, { force }),
-      { heal, questions, log, signal, copy: (staged) => copyFiles(folder, staged, signal) },
+      { heal, questions, log, signal },
       gpuOptions,
     ),
   );

@@ -10,6 +10,7 @@ import { type ModelSpec, tensorsOf } from '../model/spec.ts';
 import { hashOf } from '../train/random.ts';
 import { parentAnswers } from './answers.ts';
 import { healIdentity, textHash } from './convert.ts';
+import { copyFiles } from './copy-files.ts';
 import type { OnEvent } from './events.ts';
 import { checkHealable, checkHealing, type HealOptions, planHealing } from './heal-plan.ts';
 import type { Log } from './healing-run.ts';
@@ -19,7 +20,7 @@ import { bytesOf, type OnGpu, type OpenOptions, withOnGpu } from './on-gpu.ts';
 import { Progress } from './progress.ts';
 import { measureQuality, type Quality, qualityText, qualityTexts } from './quality.ts';
 import { type ConvertReport, type HealingReport, REPORT_FILE } from './report.ts';
-import { type Stage, type Staged, WORK_FILES } from './staged.ts';
+import type { Stage, Staged } from './staged.ts';
 import { modelSize, type StageReport } from './stages.ts';
 import type { Windows } from './windows.ts';
 import { healWritten } from './write-child.ts';
@@ -28,15 +29,10 @@ export interface HealMoreOptions {
   heal: HealOptions;
   /** Ask only so many of the questions whose answers are compared (default all). */
   questions?: number | undefined;
-  /** Copies the child's files (default: those at the top of its folder). */
-  copy?: ((staged: Staged) => Promise<void>) | undefined;
   log?: Log | undefined;
   onEvent?: OnEvent | undefined;
   signal?: AbortSignal | undefined;
 }
-
-/** Bytes of a file that are copied at a time. */
-const PIECE = 2 ** 26;
 
 /** @throws ShishuError `bad-argument` when a model cannot be healed to this parent */
 function checkKin(parent: OnGpu, child: Source, spec: ModelSpec): void {
@@ -66,21 +62,6 @@ function healedTokens(report: Json | undefined): number {
   return [healing, ...earlier].reduce((sum, { tokens }) => sum + (Number(tokens) || 0), 0);
 }
 
-/** Copies a folder's files, but for those of work that is under way, and the report, which says that a folder is complete. */
-async function copyFiles(from: Source, staged: Staged, signal: AbortSignal | undefined): Promise<void> {
-  async function* pieces(file: string, size: number): AsyncGenerator<Uint8Array> {
-    for (let at = 0; at < size; at += PIECE) {
-      throwIfAborted(signal);
-      yield await from.read(file, at, Math.min(size, at + PIECE), signal);
-    }
-  }
-  for (const file of (await from.list?.()) ?? []) {
-    if (WORK_FILES.includes(file) || file === REPORT_FILE) continue;
-    const size = await from.size(file, signal);
-    await staged.write(file, pieces(file, size ?? 0));
-  }
-}
-
 /**
  * Goes on healing a child with text that it was not healed with yet, and writes its folder, whole or not at all. Where the folder has
  * a `place`, the same call goes on from what is there.
@@ -93,7 +74,7 @@ export async function healMore(
   child: Source,
   text: (progress: Progress, healTokens: number) => Promise<Windows>,
   stage: Stage,
-  { heal, questions, copy, log = () => {}, onEvent = () => {}, signal }: HealMoreOptions,
+  { heal, questions, log = () => {}, onEvent = () => {}, signal }: HealMoreOptions,
   gpuOptions: OpenOptions = {},
 ): Promise<HealingReport> {
   const config = await readJson(child, 'config.json', { code: 'bad-config' }, signal);
@@ -126,7 +107,7 @@ export async function healMore(
     checkHealing(parent.spec, windows, heal);
     progress.check({ text: textHash(windows) });
     await progress.stage('copied', async () => {
-      await (copy ? copy(staged) : copyFiles(child, staged, signal));
+      await copyFiles(child, staged, signal);
       return true;
     });
     onEvent({ kind: 'stage', stage: 'written' });

@@ -44,9 +44,14 @@ export function rawHandle(folder: FileSystemDirectoryHandle): RawSource {
     name: `the folder ${folder.name}`,
     read: async (path, start, end) => slice(await open(path), start, end),
     size: async (path) => (await open(path)).size,
-    async list() {
+    async list(deep = false) {
       const names: string[] = [];
-      for await (const name of folder.keys()) names.push(name);
+      for await (const [name, entry] of folder.entries()) {
+        if (deep && entry.kind === 'directory') {
+          const inside = await rawHandle(entry as FileSystemDirectoryHandle).list!(true);
+          names.push(...inside.map((path) => `${name}/${path}`));
+        } else names.push(name);
+      }
       return names;
     },
   };

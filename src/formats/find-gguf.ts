@@ -96,8 +96,9 @@ export function orGguf(folder: Source): RawSource {
     const file = ggufAmong(new Map(names?.map((name) => [name, undefined])), folder.name);
     return file === undefined ? folder : ggufIn(folder, file);
   };
-  return later(folder.name, () => {
+  const model = later(folder.name, () => {
     opened ??= find();
     return opened;
   });
+  return { ...model, ...(folder.list && { list: folder.list }) };
 }

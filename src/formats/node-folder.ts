@@ -1,5 +1,5 @@
 import { open, readdir, stat } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { basename, dirname, join, relative, sep } from 'node:path';
 import { ShishuError } from '../errors.ts';
 import { ggufIn } from './find-gguf.ts';
 import { openSource } from './open-source.ts';
@@ -19,7 +19,13 @@ export async function openFolder(path: string): Promise<Source> {
   return checkedSource({
     name: path,
     size: async (file) => (await stat(join(path, file))).size,
-    list: () => readdir(path),
+    async list(deep = false) {
+      if (!deep) return readdir(path);
+      const entries = await readdir(path, { recursive: true, withFileTypes: true });
+      return entries
+        .filter((entry) => !entry.isDirectory())
+        .map((entry) => relative(path, join(entry.parentPath, entry.name)).replaceAll(sep, '/'));
+    },
     async read(file, start = 0, end) {
       const handle = await open(join(path, file));
       try {

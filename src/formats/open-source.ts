@@ -43,8 +43,14 @@ export interface SourceOptions extends Omit<HttpOptions, 'headers' | 'explain' |
 export function openSource(like: SourceLike, options: SourceOptions = {}): Source {
   if (typeof like === 'string' || like instanceof URL) return openAddress(String(like), options);
   const folder = openFiles(like);
-  return folder.list ? checkedSource(orGguf(folder), folder.fresh) : folder;
+  if (!folder.list || searched.has(folder)) return folder;
+  const model = checkedSource(orGguf(folder), folder.fresh);
+  searched.add(model);
+  return model;
 }
+
+/** Folders that are read as the GGUF file in them, where they have no other model. */
+const searched = new WeakSet<Source>();
 
 function openAddress(address: string, options: SourceOptions): Source {
   const hub = hubPlace(address, options.hub);

@@ -11,8 +11,11 @@ export interface RawSource {
   ): Promise<Uint8Array | undefined> | Uint8Array | undefined;
   /** Bytes in the file; undefined: not known; null: the file is not there. */
   size?(file: string, signal?: AbortSignal): Promise<number | undefined | null> | number | undefined | null;
-  /** The names of the folder's files, where it can tell. */
-  list?(): Promise<readonly string[]> | readonly string[];
+  /**
+   * The names of the folder's files, where it can tell.
+   * @param deep with the paths of those in folders inside it
+   */
+  list?(deep?: boolean): Promise<readonly string[]> | readonly string[];
   /**
    * Where the weights lie, of storage that has them in no safetensors files; undefined where it has.
    * @param asBlocks where quantised blocks lie as they are stored, not where the values that they make do

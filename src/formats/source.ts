@@ -127,7 +127,7 @@ export function checkedSource(raw: RawSource, fresh = false, streaming?: Streami
       if (size === null) throw notFound(name, file);
       return size;
     },
-    ...(raw.list && { list: () => raw.list!() }),
+    ...(raw.list && { list: (deep) => raw.list!(deep) }),
     ...(raw.tensors && { tensors: (...args) => raw.tensors!(...args) }),
   };
   checked.add(source);

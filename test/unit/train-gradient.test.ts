@@ -198,7 +198,28 @@ it('refuses by name what the trainer does not have', () => {
   const lfm = { ...sizes, num_hidden_layers: 2, model_type: 'lfm2', layer_types: ['conv', 'full_attention'] };
   expect(() => checkTrainable(specOf({ ...lfm, conv_L_cache: 3 }))).toThrow(/no short convolutions/);
   const windowed = { ...sizes, num_hidden_layers: 2, model_type: 'mistral', sliding_window: 8 };
-  expect(() => checkTrainable(specOf(windowed))).toThrow(/windows/);
+  expect(() => checkTrainable(specOf(windowed))).toThrow(/has no sliding windows\. /);
+  const llama = specOf({ ...sizes, num_hidden_layers: 2, model_type: 'llama' });
+  const withParts = (attention: object, feedForward: object) => ({
+    ...llama,
+    blocks: llama.blocks.map((block) => ({
+      mixer: { ...block.mixer, ...attention } as typeof block.mixer,
+      feedForward: { ...block.feedForward, ...feedForward },
+    })),
+  });
+  for (const [spec, what] of [
+    [{ ...llama, scales: { residual: 0.5, embedding: 1 } }, 'factors beside the weights (of residual)'],
+    [withParts({ scoreScale: 1 }, {}), 'factors beside the weights (of scores)'],
+    [{ ...llama, gainOffset: 1 }, 'norms whose gains are stored less 1'],
+    [
+      withParts({ rope: { theta: 100, scaling: { type: 'none' }, rotated: 4 } }, {}),
+      'heads that are rotated in part',
+    ],
+    [withParts({ norm: undefined }, {}), 'blocks without a norm before'],
+    [withParts({ window: 8 }, { normAfter: 'n' }), 'sliding windows and no norms after'],
+    [withParts({}, { activation: 'gelu' }), 'activation gelu'],
+  ] as const)
+    expect(() => checkTrainable(spec)).toThrow(`The trainer has no ${what}. `);
   for (const model_type of ['qwen2', 'qwen3', 'llama'])
     checkTrainable(specOf({ ...sizes, num_hidden_layers: 1, model_type }));
 });
