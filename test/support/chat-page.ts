@@ -39,11 +39,12 @@ export function chatPages(): Open {
 }
 
 /** Lets the page list the models that it includes: all of them, or one. */
-export const includeModels = (page: Page, only?: string): Promise<unknown> =>
-  page.route('**/models/models.json', async (route) => {
-    const rows: { id: string }[] = await (await route.fetch()).json();
-    await route.fulfill({ json: rows.filter(({ id }) => only === undefined || id === only) });
-  });
+export async function includeModels(page: Page, only?: string): Promise<void> {
+  const answer = await fetch(`${inject('demoUrl')}models/models.json`);
+  const rows = (await answer.json()) as { id: string }[];
+  const json = rows.filter(({ id }) => only === undefined || id === only);
+  await page.route('**/models/models.json', (route) => route.fulfill({ json }));
+}
 
 /** Retries until it holds: software rendering on a busy machine is slow. */
 export const poll: typeof expect.poll = (read, options) => expect.poll(read, { timeout: 45_000, ...options });
