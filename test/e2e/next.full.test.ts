@@ -14,7 +14,7 @@ const root = join(import.meta.dirname, '../..');
 let packed: Packed;
 beforeAll(async () => {
   packed = await packPackage();
-});
+}, 180_000);
 afterAll(() => rm(packed.home, { recursive: true }));
 
 /** A port that is free now. */

@@ -32,7 +32,7 @@ const compile = async (...options: string[]): Promise<string> => {
 let packed: Packed;
 beforeAll(async () => {
   packed = await packPackage();
-});
+}, 180_000);
 afterAll(() => rm(packed.home, { recursive: true }));
 
 describe('what is in the package', () => {
