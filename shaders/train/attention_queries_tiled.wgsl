@@ -3,6 +3,7 @@
 
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
+  begin(lid);
   let head = wid.y;
   let kv_head = head / (HEADS / KV_HEADS);
   let first = wid.z * LENGTH;
@@ -11,12 +12,13 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
   let own = (row * HEADS + head) * D4;
   var delta = 0.0;
   for (var slice = 0u; slice < SLICES; slice++) {
-    let at = own + quad_of(slice, lid);
-    delta += dot(within(slice, lid, dy[at]), y[at]);
+    let quad = slice * MEMBERS + lid % MEMBERS;
+    if (quad < D4) {
+      delta += dot(dy[own + quad], y[own + quad]);
+    }
   }
   delta = row_sum(lid, delta);
   let log_sum = log_sums[row * HEADS + head];
-  var total: array<vec4f, SLICES>;
   for (var tile = 0u; tile < TILES; tile++) {
     if (tile > wid.x) {
       break;
@@ -32,18 +34,17 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
     scores = select(vec4f(-3e38), scores, others_of(tile, lid) <= vec4<u32>(place));
     weights[lid] = exp(scores - log_sum) * (slopes - delta) * SCALE;
     for (var slice = 0u; slice < SLICES; slice++) {
-      total[slice] += weighted(lid, k[at + quad_of(slice, lid)]);
-    }
-  }
-  if (place < LENGTH) {
-    for (var slice = 0u; slice < SLICES; slice++) {
-      let quad = slice * MEMBERS + lid % MEMBERS;
-      if (quad < D4) {
-        dq[own + quad] = total[slice];
+      let quad = quad_of(slice, lid);
+      var sum = weighted(lid, k[at + quad]);
+      if (place < LENGTH && is_within(slice, lid)) {
+        if (tile > 0u) {
+          sum += dq[own + quad];
+        }
+        dq[own + quad] = sum;
       }
     }
-    if (lid % MEMBERS == 0u) {
-      deltas[row * HEADS + head] = delta;
-    }
+  }
+  if (place < LENGTH && lid % MEMBERS == 0u) {
+    deltas[row * HEADS + head] = delta;
   }
 }

@@ -3,13 +3,13 @@
 
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
+  begin(lid);
   let head = wid.y;
   let kv_head = head / (HEADS / KV_HEADS);
   let first = wid.z * LENGTH;
   let place = wid.x * TALL + lid / MEMBERS;
   let row = first + min(place, LENGTH - 1u);
   let own = (row * HEADS + head) * D4;
-  var total: array<vec4f, SLICES>;
   var largest = -3e38;
   var sum = 0.0;
   for (var tile = 0u; tile < TILES; tile++) {
@@ -37,15 +37,21 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
     sum = sum * less + dot(shares, vec4f(1.0));
     largest = now;
     for (var slice = 0u; slice < SLICES; slice++) {
-      total[slice] = total[slice] * less + weighted(lid, v[at + quad_of(slice, lid)]);
+      let quad = quad_of(slice, lid);
+      var added = weighted(lid, v[at + quad]);
+      if (place < LENGTH && is_within(slice, lid)) {
+        if (tile > 0u) {
+          added += out[own + quad] * less;
+        }
+        out[own + quad] = added;
+      }
     }
   }
   sum = row_sum(lid, sum);
   if (place < LENGTH) {
     for (var slice = 0u; slice < SLICES; slice++) {
-      let quad = slice * MEMBERS + lid % MEMBERS;
-      if (quad < D4) {
-        out[own + quad] = total[slice] / sum;
+      if (is_within(slice, lid)) {
+        out[own + quad_of(slice, lid)] /= sum;
       }
     }
     if (lid % MEMBERS == 0u) {

@@ -7,7 +7,7 @@ import { TRAIN_SHADERS } from './texts.ts';
 
 /** Threads of a workgroup, one a row: with more, those of early rows wait for those of later ones. */
 const WG = 32;
-/** Rows of a workgroup on GPUs, and the threads that have them: a thread that has a row alone keeps more than fits its registers. */
+/** Rows of a workgroup on GPUs, and its threads: one that has a row alone has more numbers than fit its registers. */
 const TALL = 32;
 const TILED_WG = 256;
 
