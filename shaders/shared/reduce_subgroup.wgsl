@@ -15,11 +15,7 @@ fn reduce(value: vec4f, lid: u32) -> vec4f {
   let parts = LANES / size;
   let start = (lid / LANES) * parts;
   var sum = lane_sums[start];
-  // A constant number of turns, or compilers guard the loop: subgroups are of four or more.
-  for (var i = 1u; i < LANES / 4u; i++) {
-    if (i >= parts) {
-      break;
-    }
+  for (var i = 1u; i < parts; i++) {
     sum += lane_sums[start + i];
   }
   workgroupBarrier();
