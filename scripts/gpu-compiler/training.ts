@@ -2,6 +2,7 @@
 import { type Fixed, type Kernel, permutations, type ShaderSpec } from '../../src/gpu/kernel.ts';
 import type { Recorder } from '../../src/gpu/recorder.ts';
 import { TRAIN_KERNELS } from '../../src/train/kernels/all.ts';
+import { attentionBackward, trainAttention } from '../../src/train/kernels/attention.ts';
 import { matmul } from '../../src/train/kernels/matmul.ts';
 import { type Adapter, paperGpu } from '../../test/support/paper-gpu.ts';
 
@@ -17,15 +18,16 @@ const MATRICES = [
   { out: 49_155, input: 576, rows: 128 },
 ];
 
+/** Sizes of heads: of SmolLM2-135M, of others, and the largest. */
+const HEAD_DIMS = [64, 80, 128, 256];
+
 /** Every constant of the other kernels that is a size. */
 const SIZES: Readonly<Record<string, number>> = {
   ROWS,
   LENGTH: 512,
   HEADS: 9,
   KV_HEADS: 3,
-  D4: 16,
   HALF: 32,
-  SCALE: 0.125,
   K: 576,
   COLS: 576,
   SLICE: 64,
@@ -38,16 +40,19 @@ const SIZES: Readonly<Record<string, number>> = {
   INPUTS: 4,
 };
 
-const isProduct = ({ name }: Pick<Kernel, 'name'>): boolean => name.startsWith('train/matmul');
+/** Kernels that depend on the adapter. */
+const isAsked = ({ name }: Pick<Kernel, 'name'>): boolean => /^train\/(matmul|attention)/.test(name);
 
-/** Matrix products as training asks for them: forward, both gradients, a bias, and weights in f16. */
-function products(adapter: Adapter): ShaderSpec[] {
+/** What training asks for on an adapter. */
+function askedBy(adapter: Adapter, ask: (recorder: Recorder) => void): ShaderSpec[] {
   const asked: ShaderSpec[] = [];
   const gpu = paperGpu(adapter);
-  const recorder = { gpu, add: ({ shader }) => asked.push(shader) } as Pick<
-    Recorder,
-    'gpu' | 'add'
-  > as Recorder;
+  ask({ gpu, add: ({ shader }) => asked.push(shader) } as Pick<Recorder, 'gpu' | 'add'> as Recorder);
+  return asked;
+}
+
+/** Matrix products: forward, both gradients, a bias, and weights in f16. */
+function products(recorder: Recorder): void {
   const [a, b, out, bias] = Array.from({ length: 4 }, () => ({}) as GPUBuffer) as [
     GPUBuffer,
     GPUBuffer,
@@ -64,7 +69,32 @@ function products(adapter: Adapter): ShaderSpec[] {
     matmul(recorder, { ...backward, half: true, accumulate: true });
     matmul(recorder, { kind: 'tn', a, b, out, m: outputs, n: input, k: rows, accumulate: true });
   }
-  return asked;
+}
+
+/** Attention of heads of a size, and its backward. */
+function attention(recorder: Recorder, headDim: number): void {
+  const shape = { rows: ROWS, length: 512, heads: 9, kvHeads: 3, headDim, scale: 0.125 };
+  const [q, k, v, out, sums] = Array.from({ length: 5 }, () => ({}) as GPUBuffer) as [
+    GPUBuffer,
+    GPUBuffer,
+    GPUBuffer,
+    GPUBuffer,
+    GPUBuffer,
+  ];
+  trainAttention(recorder, { ...shape, q, k, v, out, sums });
+  attentionBackward(recorder, {
+    ...shape,
+    q,
+    k,
+    v,
+    y: out,
+    dy: out,
+    sums,
+    deltas: sums,
+    dq: q,
+    dk: k,
+    dv: v,
+  });
 }
 
 function specOf(kernel: Kernel, fixed: Fixed): ShaderSpec {
@@ -96,9 +126,10 @@ export function trainingShaders(adapter: Adapter): ShaderSpec[] {
     if (REDUCE === 'reduce_none') return profile === 'software';
     return REDUCE !== 'reduce_subgroup' || (features.subgroups && Number(LANES) % subgroupSize.max === 0);
   };
-  const others = TRAIN_KERNELS.filter((kernel) => !isProduct(kernel));
+  const others = TRAIN_KERNELS.filter((kernel) => !isAsked(kernel));
   return [
-    ...products(adapter),
+    ...askedBy(adapter, products),
+    ...HEAD_DIMS.flatMap((headDim) => askedBy(adapter, (recorder) => attention(recorder, headDim))),
     ...others.flatMap((kernel) =>
       permutations(kernel)
         .filter(fits)

@@ -1,6 +1,13 @@
 import type { Kernel } from '../../gpu/kernel.ts';
 import { ADAMW, CLIP, SUM_SQUARES } from './adamw.ts';
-import { ATTENTION_KEYS, ATTENTION_QUERIES, TRAIN_ATTENTION } from './attention.ts';
+import {
+  ATTENTION_KEYS,
+  ATTENTION_KEYS_TILED,
+  ATTENTION_QUERIES,
+  ATTENTION_QUERIES_TILED,
+  ATTENTION_TILED,
+  TRAIN_ATTENTION,
+} from './attention.ts';
 import { COLUMN_SUMS } from './columns.ts';
 import { ADD_INTO } from './elements.ts';
 import { GATHER, SCATTER } from './embed.ts';
@@ -30,6 +37,9 @@ export const TRAIN_KERNELS: readonly Kernel[] = [
   TRAIN_ATTENTION,
   ATTENTION_QUERIES,
   ATTENTION_KEYS,
+  ATTENTION_TILED,
+  ATTENTION_QUERIES_TILED,
+  ATTENTION_KEYS_TILED,
   GATHER,
   SCATTER,
   TRAIN_INPUTS,

@@ -1,11 +1,15 @@
+import type { Gpu } from '../../gpu/device.ts';
 import { type Kernel, type Launch, type Range, reads, type TwinLaunch, writes } from '../../gpu/kernel.ts';
 import type { Recorder } from '../../gpu/recorder.ts';
 import { COUNT, LARGEST_HEAD } from '../../kernels/tensor.ts';
 import { bound, type Tensor } from './tensor.ts';
 import { TRAIN_SHADERS } from './texts.ts';
 
-/** Threads of a workgroup: with more, those of early rows wait for those of later ones. */
+/** Threads of a workgroup, one a row: with more, those of early rows wait for those of later ones. */
 const WG = 32;
+/** Rows of a workgroup on GPUs, and its threads: one that has a row alone has more numbers than fit its registers. */
+const TALL = 32;
+const TILED_WG = 256;
 
 type Size = 'WG' | 'ROWS' | 'LENGTH' | 'HEADS' | 'KV_HEADS' | 'D4' | 'SCALE';
 const D4: Range = [1, LARGEST_HEAD / 4];
@@ -160,6 +164,30 @@ export const ATTENTION_KEYS: Kernel<Size> = {
   },
 };
 
+const tiled = (name: string, kernel: Kernel<Size>): Kernel<Size> => ({
+  ...kernel,
+  name,
+  choices: [[{ WG: TILED_WG }]],
+  grid({ constants: { ROWS, LENGTH, HEADS, KV_HEADS } }) {
+    return [Math.ceil(LENGTH / TALL), kernel === ATTENTION_KEYS ? KV_HEADS : HEADS, ROWS / LENGTH];
+  },
+});
+
+export const ATTENTION_TILED = tiled('train/attention_tiled', TRAIN_ATTENTION);
+export const ATTENTION_QUERIES_TILED = tiled('train/attention_queries_tiled', ATTENTION_QUERIES);
+export const ATTENTION_KEYS_TILED = tiled('train/attention_keys_tiled', ATTENTION_KEYS);
+
+/** CPUs that play GPU have no registers to run out of, and want no barriers. */
+const kernelsFor = ({ profile }: Gpu) =>
+  profile === 'software'
+    ? { WG, forward: TRAIN_ATTENTION, queries: ATTENTION_QUERIES, keys: ATTENTION_KEYS }
+    : {
+        WG: TILED_WG,
+        forward: ATTENTION_TILED,
+        queries: ATTENTION_QUERIES_TILED,
+        keys: ATTENTION_KEYS_TILED,
+      };
+
 /** Attention of windows of `length` rows. */
 export interface AttentionShape {
   rows: number;
@@ -171,7 +199,6 @@ export interface AttentionShape {
 }
 
 const constantsOf = ({ rows, length, heads, kvHeads, headDim, scale }: AttentionShape) => ({
-  WG,
   ROWS: rows,
   LENGTH: length,
   HEADS: heads,
@@ -192,9 +219,10 @@ export function trainAttention(
   call: AttentionShape & Record<'q' | 'k' | 'v' | 'out' | 'sums', Tensor>,
 ): void {
   const { queries, keys, heads } = countsOf(call);
+  const { WG, forward } = kernelsFor(recorder.gpu);
   recorder.add({
     label: 'attention',
-    shader: { kernel: TRAIN_ATTENTION, constants: constantsOf(call) },
+    shader: { kernel: forward, constants: { ...constantsOf(call), WG } },
     bind: {
       q: bound(call.q, queries),
       k: bound(call.k, keys),
@@ -211,19 +239,20 @@ export function attentionBackward(
   call: AttentionShape &
     Record<'q' | 'k' | 'v' | 'y' | 'dy' | 'sums' | 'deltas' | 'dq' | 'dk' | 'dv', Tensor>,
 ): void {
-  const constants = constantsOf(call);
+  const kernels = kernelsFor(recorder.gpu);
+  const constants = { ...constantsOf(call), WG: kernels.WG };
   const { queries, keys, heads } = countsOf(call);
   const [q, y, dy, dq] = [call.q, call.y, call.dy, call.dq].map((tensor) => bound(tensor, queries));
   const [k, v, dk, dv] = [call.k, call.v, call.dk, call.dv].map((tensor) => bound(tensor, keys));
   const [log_sums, deltas] = [call.sums, call.deltas].map((tensor) => bound(tensor, heads));
   recorder.add({
     label: 'attention backward to queries',
-    shader: { kernel: ATTENTION_QUERIES, constants },
+    shader: { kernel: kernels.queries, constants },
     bind: { q, k, v, y, dy, log_sums, dq, deltas },
   });
   recorder.add({
     label: 'attention backward to keys',
-    shader: { kernel: ATTENTION_KEYS, constants },
+    shader: { kernel: kernels.keys, constants },
     bind: { q, k, v, dy, log_sums, deltas, dk, dv },
   });
 }
