@@ -13,9 +13,9 @@ export default function Chat() {
     setAnswer('');
     setState('busy');
     try {
-      loading.current ??= import('shishulm').then(({ loadModel }) =>
-        loadModel('/model/', { worker: form.has('worker') }),
-      );
+      const worker =
+        form.has('worker') && new Worker(new URL('./model-worker.js', import.meta.url), { type: 'module' });
+      loading.current ??= import('shishulm').then(({ loadModel }) => loadModel('/model/', { worker }));
       const model = await loading.current;
       const messages = [{ role: 'user', content: form.get('prompt') }];
       for await (const { text } of model.generate(messages, { maxTokens: 16, temperature: 0 }))
