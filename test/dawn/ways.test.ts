@@ -67,7 +67,7 @@ test('measures every way, asks questions, and says what it found', async () => {
   expect(one.ways.scratch.layers).toEqual([1, 2]);
   // A random model says each token as soon as any other: healing is what brings it below.
   for (const { ways } of found.rows)
-    expect(ways.healed.perplexity).toBeLessThan(0.95 * ways.linear.perplexity);
+    expect(ways.healed.perplexity).toBeLessThan(0.98 * ways.linear.perplexity);
   expect(two.ways.dropped.answers.questions).toBe(found.parent.answers.questions);
   expect(found.parent.answers.questions).toBeGreaterThan(9);
   const rows = stdout.split('\n').filter((line) => /^\| \d of 3/.test(line));
