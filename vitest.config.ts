@@ -23,7 +23,7 @@ const LONG_IN_CHROMIUM = ['gpu-profile*', 'tune', 'auto', 'models'].map(
 );
 
 /** What Dawn's driver on the CPU compiles for minutes, and Chromium has run in a full run. */
-const LONG_IN_DAWN = ['gpu-profile-variants.full', 'tune', 'models'].map(
+const LONG_IN_DAWN = ['gpu-profile-variants.full', 'train-torch-gpu.full', 'tune', 'models'].map(
   (name) => `test/kernel/${name}.test.ts`,
 );
 

@@ -36,7 +36,7 @@ it('prints step time and memory of each model, and their ratio to the first', as
     ...small,
   ]);
   const [title, , , ...rows] = stdout.trim().split('\n');
-  expect(title).toMatch(/^2 x 16 tokens a step, median of 3 interleaved steps/);
+  expect(title).toMatch(/^2 x 16 tokens a step on .+, median of 3 interleaved steps/);
   const cells = rows.map((row) => row.split('|').map((cell) => cell.trim()));
   expect(cells.map(([, name]) => name)).toEqual(['parent', 'child']);
   // 3 x (32 x 32 x 2 + 32 x 16 x 2 + 32 x 64 x 3 + 64) + 300 x 32 + 32; the child: 1 attention, 2 MLPs.
