@@ -22,7 +22,7 @@ test('every pipeline is created at default limits', async () => {
   console.info(`${declaredShaders.length} pipelines of ${KERNELS.length} kernels at default limits.`);
   expect(declaredShaders.length).toBeGreaterThan(1700);
   await createAll(gpu, declaredShaders);
-});
+}, 600_000);
 
 test('this device refuses what is over them', async () => {
   const pipelineOf = (declarations: string): Promise<GPUComputePipeline> =>

@@ -216,9 +216,12 @@ function contentOf(
         // With equals.
         return floats(5).map((value) => Math.round(8 * value) / 8);
       case 'sums': {
-        // Pairs of f32: high parts, then low ones.
+        // Pairs of f32: high parts, then low ones; vectors are of z, then of a and of its square.
+        const [z, a] = [4 * constants.STRIDE4!, 4 * constants.A_STRIDE4!];
         const plane = shape.slice(shape.indexOf(2) + 1).reduce((product, size) => product * size);
-        return floats().map((value, i) => (Math.floor(i / plane) % 2 ? value * 2 ** -26 : value));
+        const isLow = (i: number): boolean =>
+          shape.length > 2 ? i >= plane : i < 2 * z ? i >= z : Math.floor((i - 2 * z) / a) % 2 === 1;
+        return floats().map((value, i) => (isLow(i) ? value * 2 ** -26 : value));
       }
     }
     if (numbers === 'f16')
