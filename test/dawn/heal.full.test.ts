@@ -4,8 +4,6 @@ import { childConfig } from '../../src/convert/child-config.ts';
 import { heal } from '../../src/convert/heal.ts';
 import { mixtureOf } from '../../src/convert/windows.ts';
 import { specOf } from '../../src/families/index.ts';
-import { openCheckpoint } from '../../src/formats/checkpoint.ts';
-import { encodeSafetensors } from '../../src/formats/safetensors.ts';
 import type { Gpu } from '../../src/gpu/device.ts';
 import { type ModelSpec, ownTensors } from '../../src/model/spec.ts';
 import { BatchStream } from '../../src/train/batches.ts';
@@ -14,24 +12,11 @@ import { randomFrom } from '../../src/train/random.ts';
 import { Trainer } from '../../src/train/trainer.ts';
 import type { CpuWeights } from '../../src/train/weights.ts';
 import { openTestGpu } from '../support/gpu-features.ts';
-import { memorySource } from '../support/memory-source.ts';
+import { modelWith, parent, parentJson } from '../support/heal-fixtures.ts';
 
 const LENGTH = 24;
-const json = {
-  model_type: 'llama',
-  hidden_size: 32,
-  intermediate_size: 64,
-  num_hidden_layers: 3,
-  num_attention_heads: 2,
-  num_key_value_heads: 1,
-  vocab_size: 24,
-  rms_norm_eps: 1e-5,
-  tie_word_embeddings: true,
-  eos_token_id: 0,
-};
-const parent = specOf(json);
 const shape = { layers: [1, 2], pairs: [[1, 2]] as const, linear: true };
-const child = specOf(childConfig(json, parent, shape));
+const child = specOf(childConfig(parentJson, parent, shape));
 
 /** Each token is given by the two before it, but for one in ten: what tells them apart takes attention. */
 function windowsFrom(seed: number, count: number): number[][] {
@@ -53,14 +38,6 @@ const streamOf = (windows: number[][], rows: number): BatchStream =>
     { rows, length: LENGTH, pad: 0 },
   );
 const schedule = { steps: 80, learningRate: 5e-3, warmUp: 10 };
-
-async function checkpointOf(spec: ModelSpec, weights: CpuWeights) {
-  const tensors = ownTensors(spec).map(({ name, shape }) => {
-    return { name, dtype: 'F32' as const, shape, data: weights[name]!.data };
-  });
-  const source = memorySource({ 'model.safetensors': encodeSafetensors(tensors) });
-  return { spec, checkpoint: await openCheckpoint(source, ownTensors(spec)) };
-}
 
 /** Perplexity of held-out text. */
 async function perplexityOf(spec: ModelSpec, weights: CpuWeights): Promise<number> {
@@ -105,7 +82,7 @@ describe('healing', () => {
 
   it('takes away at least half of the perplexity that the child has over its parent, and trains linear maps too', async () => {
     const lines: string[] = [];
-    const [teacher, student] = [await checkpointOf(parent, taught), await checkpointOf(child, pruned)];
+    const [teacher, student] = [await modelWith(parent, taught), await modelWith(child, pruned)];
     const { weights, healing } = await heal(gpu, teacher, student, healingText, {
       tokens: 12_000,
       learningRate: 5e-3,
@@ -130,7 +107,7 @@ describe('healing', () => {
   });
 
   it.each(['changed', { rank: 4 }] as const)('trains less where it is told to: %j', async (trained) => {
-    const [teacher, student] = [await checkpointOf(parent, taught), await checkpointOf(child, pruned)];
+    const [teacher, student] = [await modelWith(parent, taught), await modelWith(child, pruned)];
     const options = { tokens: 12_000, learningRate: 5e-3, trained, hidden: 0.1, mix: 0.9 };
     const { weights, healing } = await heal(gpu, teacher, student, healingText, options);
     expect(await perplexityOf(child, weights)).toBeLessThan(0.9 * (await perplexityOf(child, pruned)));
@@ -142,7 +119,7 @@ describe('healing', () => {
 
   it('stops when it is told to', async () => {
     const stop = new AbortController();
-    const [teacher, student] = [await checkpointOf(parent, taught), await checkpointOf(child, pruned)];
+    const [teacher, student] = [await modelWith(parent, taught), await modelWith(child, pruned)];
     const healed = heal(gpu, teacher, student, healingText, {
       tokens: 25_000,
       log: () => stop.abort(),

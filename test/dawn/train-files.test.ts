@@ -1,11 +1,8 @@
-import { mkdtemp, readdir, readFile, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { beforeAll, describe, expect, it } from 'vitest';
-import { toyCorpus } from '../../demo/corpus/chats.ts';
-import { ShishuError } from '../../src/errors.ts';
-import { type TrainRequest, train } from '../../src/train/session.ts';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { describe, expect, it } from 'vitest';
+import { train } from '../../src/train/session.ts';
 import { openTestGpu } from '../support/gpu-features.ts';
+import { errorOf, trainFolder } from '../support/train-folder.ts';
 
 // Those of the other tests of training: a software adapter takes some seconds to compile what others have.
 const sizes = {
@@ -18,57 +15,12 @@ const sizes = {
   bos_token_id: 0,
   eos_token_id: 3,
 };
-const CONFIGS = {
-  parent: { ...sizes, model_type: 'llama', num_hidden_layers: 3 },
-  child: {
-    ...sizes,
-    model_type: 'shishu-llama',
-    num_decoder_front: 1,
-    num_mlp: 2,
-    num_mlp_shared: 1,
-    num_decoder_end: 0,
-  },
-};
+const { configs: CONFIGS, at, request } = trainFolder(sizes, { rows: 4, length: 96 });
 
 const gpu = await openTestGpu({ profile: 'software' });
 
-let folder: string;
-const at = (...parts: string[]): string => join(folder, ...parts);
-beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'train-'));
-  for (const [name, spec] of Object.entries(CONFIGS))
-    await writeFile(at(`${name}.json`), JSON.stringify(spec));
-  await writeFile(at('text.txt'), 'The fox ran home.\n\nThe bear sat down.\n\nThe fox sat.\n');
-});
-
-const request = (out: string, extra: Partial<TrainRequest> = {}): TrainRequest => ({
-  configs: [at('parent.json'), at('child.json')],
-  out: at(out),
-  schedule: { steps: 6, learningRate: 1e-3, warmUp: 2 },
-  seed: 1,
-  rows: 4,
-  length: 96,
-  checkpointMinutes: 10,
-  mix: 0.5,
-  corpus: toyCorpus,
-  textFile: at('text.txt'),
-  log: () => {},
-  signal: new AbortController().signal,
-  ...extra,
-});
 const training = async (...parts: string[]) =>
   JSON.parse(await readFile(at(...parts, 'training.json'), 'utf8'));
-
-/** The ShishuError that a call fails with. */
-async function errorOf(call: () => unknown): Promise<ShishuError> {
-  try {
-    await call();
-  } catch (error) {
-    expect(error).toBeInstanceOf(ShishuError);
-    return error as ShishuError;
-  }
-  throw new Error('nothing was thrown');
-}
 
 describe('a training run', () => {
   it('writes what it made, and goes on after a stop to the very same weights', async () => {

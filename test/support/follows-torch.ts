@@ -2,10 +2,8 @@ import { expect } from 'vitest';
 import type { Gpu } from '../../src/gpu/device.ts';
 import { trainingBytes } from '../../src/train/plan.ts';
 import { Trainer } from '../../src/train/trainer.ts';
+import { unpacked } from './fixture-bytes.ts';
 import { type TorchCase, torchBatch, torchCase } from './train-fixtures.ts';
-
-const decoded = (text: string): Float32Array =>
-  new Float32Array(Uint8Array.from(atob(text), (character) => character.charCodeAt(0)).buffer);
 
 /** Holds the losses, norms and gradients of a case's steps against torch's. */
 export async function followsTorch(on: Gpu, name: string, one: TorchCase): Promise<void> {
@@ -28,7 +26,7 @@ export async function followsTorch(on: Gpu, name: string, one: TorchCase): Promi
     const { first } = await trainer.snapshot();
     expect(Object.keys(first).sort()).toEqual(Object.keys(one.gradients).sort());
     for (const [name, packed] of Object.entries(one.gradients)) {
-      const gradient = decoded(packed);
+      const gradient = unpacked(packed);
       const found = first[name]!.data;
       expect(found.length).toBe(gradient.length);
       const size = Math.hypot(...gradient) / Math.sqrt(gradient.length);

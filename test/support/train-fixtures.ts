@@ -39,7 +39,7 @@ function drawn({ name, shape }: TensorSpec): CpuWeights[string] {
   };
 }
 
-export const drawnWeights = (tensors: readonly TensorSpec[]): CpuWeights =>
+const drawnWeights = (tensors: readonly TensorSpec[]): CpuWeights =>
   Object.fromEntries(tensors.map((tensor) => [tensor.name, drawn(tensor)]));
 
 /** Batch of a step, from 1. */

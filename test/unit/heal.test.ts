@@ -5,27 +5,15 @@ import { checkHealing, type HealOptions, lessMemoryText, planHealing } from '../
 import { mixtureOf } from '../../src/convert/windows.ts';
 import { specOf } from '../../src/families/index.ts';
 import { trainingBytes } from '../../src/train/plan.ts';
+import { parent, parentJson } from '../support/heal-fixtures.ts';
 
 const LENGTH = 24;
-const json = {
-  model_type: 'llama',
-  hidden_size: 32,
-  intermediate_size: 64,
-  num_hidden_layers: 3,
-  num_attention_heads: 2,
-  num_key_value_heads: 1,
-  vocab_size: 24,
-  rms_norm_eps: 1e-5,
-  tie_word_embeddings: true,
-  eos_token_id: 0,
-};
-const parent = specOf(json);
 const text = Array.from({ length: 120 }, (_, i) =>
   Array.from({ length: LENGTH + 1 }, (_, j) => (i * j) % 24),
 );
 const healingText = { healing: mixtureOf(text), choosing: text.slice(0, 4) };
-const large = specOf({
-  ...json,
+const largeJson = {
+  ...parentJson,
   hidden_size: 576,
   head_dim: 64,
   num_attention_heads: 9,
@@ -33,24 +21,10 @@ const large = specOf({
   intermediate_size: 1536,
   num_hidden_layers: 30,
   vocab_size: 49152,
-});
+};
+const large = specOf(largeJson);
 const childOf = (layers: number[]) =>
-  specOf(
-    childConfig(
-      {
-        ...json,
-        hidden_size: 576,
-        num_attention_heads: 9,
-        num_key_value_heads: 3,
-        head_dim: 64,
-        intermediate_size: 1536,
-        num_hidden_layers: 30,
-        vocab_size: 49152,
-      },
-      large,
-      { layers, pairs: [], linear: true },
-    ),
-  );
+  specOf(childConfig(largeJson, large, { layers, pairs: [], linear: true }));
 
 describe('what is trained goes by the memory there is', () => {
   const child = childOf([7, 12, 17]);
@@ -122,7 +96,7 @@ describe('healing is refused before anything is measured', () => {
   });
 
   it('for models that the trainer lacks parts of, and for those too large for it', () => {
-    const scaled = specOf({ ...json, model_type: 'granite', residual_multiplier: 0.2 });
+    const scaled = specOf({ ...parentJson, model_type: 'granite', residual_multiplier: 0.2 });
     expect(() => checkHealing(scaled, healingText, { tokens: 1 })).toThrow(
       expect.objectContaining({ code: 'unsupported', message: expect.stringMatching(/no factors beside/) }),
     );

@@ -1,14 +1,12 @@
-import { mkdtemp, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { readdir, readFile, symlink, writeFile } from 'node:fs/promises';
+import { describe, expect, it } from 'vitest';
 import { toyCorpus } from '../../demo/corpus/chats.ts';
 import { command } from '../../src/cli/train.ts';
-import { ShishuError } from '../../src/errors.ts';
 import type { Gpu } from '../../src/gpu/device.ts';
 import { writeAtomic } from '../../src/train/io.ts';
-import { type TrainRequest, train } from '../../src/train/session.ts';
+import { train } from '../../src/train/session.ts';
 import { paragraphsOf } from '../../src/train/text-data.ts';
+import { errorOf, trainFolder } from '../support/train-folder.ts';
 
 const sizes = {
   hidden_size: 32,
@@ -20,56 +18,10 @@ const sizes = {
   bos_token_id: 0,
   eos_token_id: 3,
 };
-const CONFIGS = {
-  parent: { ...sizes, model_type: 'llama', num_hidden_layers: 3 },
-  child: {
-    ...sizes,
-    model_type: 'shishu-llama',
-    num_decoder_front: 1,
-    num_mlp: 2,
-    num_mlp_shared: 1,
-    num_decoder_end: 0,
-  },
-};
+const { configs: CONFIGS, at, request } = trainFolder(sizes, { rows: 2, length: 32 });
 
 // What is refused needs none.
 const gpu = {} as Gpu;
-
-let folder: string;
-const at = (...parts: string[]): string => join(folder, ...parts);
-beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'train-'));
-  for (const [name, spec] of Object.entries(CONFIGS))
-    await writeFile(at(`${name}.json`), JSON.stringify(spec));
-  await writeFile(at('text.txt'), 'The fox ran home.\n\nThe bear sat down.\n\nThe fox sat.\n');
-});
-
-const request = (out: string, extra: Partial<TrainRequest> = {}): TrainRequest => ({
-  configs: [at('parent.json'), at('child.json')],
-  out: at(out),
-  schedule: { steps: 6, learningRate: 1e-3, warmUp: 2 },
-  seed: 1,
-  rows: 2,
-  length: 32,
-  checkpointMinutes: 10,
-  mix: 0.5,
-  corpus: toyCorpus,
-  textFile: at('text.txt'),
-  log: () => {},
-  signal: new AbortController().signal,
-  ...extra,
-});
-
-/** The ShishuError that a call fails with. */
-async function errorOf(call: () => unknown): Promise<ShishuError> {
-  try {
-    await call();
-  } catch (error) {
-    expect(error).toBeInstanceOf(ShishuError);
-    return error as ShishuError;
-  }
-  throw new Error('nothing was thrown');
-}
 
 describe('bad input', () => {
   it('pairs over the MLP blocks, heads that do not divide, a small vocabulary', async () => {
@@ -111,7 +63,7 @@ describe('bad input', () => {
     expect(error.code).toBe('io');
     expect(error.message).toMatch(/kept\.bin.*ENOSPC.*Free some disk space/s);
     expect(await readFile(at('kept.bin'), 'utf8')).toBe('old');
-    expect(await readdir(folder)).not.toContain('kept.bin.part');
+    expect(await readdir(at())).not.toContain('kept.bin.part');
   });
 
   it('options that are unknown, missing or out of range', async () => {
