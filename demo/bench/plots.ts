@@ -182,7 +182,6 @@ export interface LivePlot {
   update(points: readonly (readonly [x: number, y: number])[], note?: string, lastX?: number): void;
   /** Draws anew, in the colours of this moment. */
   redraw(): void;
-  destroy(): void;
 }
 
 /** One line in the colour of parent or child, hidden until it has a point; x begins at zero, y where the line needs it. */
@@ -193,10 +192,6 @@ export function livePlot(title: string, xLabel: string, yLabel: string, of: 'par
   let data: uPlot.AlignedData = [[], []];
   let end = 0;
   let plot: uPlot | undefined;
-  const destroy = (): void => {
-    plot?.destroy();
-    plot = undefined;
-  };
   const draw = (): void => {
     const size = { width: Math.max(200, place.clientWidth), height: Math.max(160, place.clientHeight) };
     plot?.setSize(size);
@@ -235,10 +230,9 @@ export function livePlot(title: string, xLabel: string, yLabel: string, of: 'par
       else draw();
     },
     redraw() {
-      destroy();
+      plot?.destroy();
       draw();
     },
-    destroy,
   };
 }
 

@@ -84,7 +84,6 @@ export class ExchangeView {
         this.#replyActions,
       );
     }
-    this.update(state);
   }
 
   update(state: ExchangeState): void {

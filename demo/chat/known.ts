@@ -208,25 +208,18 @@ function fitOf({ fits, reason = '', choices }: LoadEstimate): Fit {
 
 /** The config of a known model, and a header of weights of its shapes: all that an estimate reads. */
 export async function sourceOf({ id, config, stored }: KnownModel): Promise<RawSource> {
-  const [{ specOf }, { ownTensors }] = await Promise.all([
+  const [{ specOf }, { ownTensors }, { encodeHeader }] = await Promise.all([
     import('../../src/families/index.ts'),
     import('../../src/model/spec.ts'),
+    import('../../src/formats/safetensors.ts'),
   ]);
-  let at = 0;
-  const header: Record<string, unknown> = {};
-  for (const { name, shape } of ownTensors(specOf(config))) {
-    const size = shape.reduce((a, b) => a * b, 1) * BYTES[stored];
-    header[name] = { dtype: stored, shape, data_offsets: [at, at + size] };
-    at += size;
-  }
-  const text = new TextEncoder().encode(JSON.stringify(header));
-  const head = new Uint8Array(8 + text.length);
-  new DataView(head.buffer).setBigUint64(0, BigInt(text.length), true);
-  head.set(text, 8);
+  const { bytes, fileBytes } = encodeHeader(
+    ownTensors(specOf(config)).map(({ name, shape }) => ({ name, shape, dtype: stored })),
+  );
   const json = new TextEncoder().encode(JSON.stringify(config));
   const files = new Map([
     ['config.json', { bytes: json, size: json.length }],
-    ['model.safetensors', { bytes: head, size: head.length + at }],
+    ['model.safetensors', { bytes, size: fileBytes }],
   ]);
   return {
     name: id,

@@ -1,4 +1,5 @@
 import { ShishuError } from '../../src/errors.ts';
+import { isObject, type Json } from '../../src/formats/json.ts';
 import {
   type Attached,
   type Call,
@@ -11,15 +12,12 @@ import {
 
 const FORMAT = 'shishulm-chats';
 
-type Fields = Record<string, unknown>;
-const isObject = (value: unknown): value is Fields =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
-const texts = (value: unknown, ...names: string[]): value is Fields =>
+const texts = (value: unknown, ...names: string[]): value is Json =>
   isObject(value) && names.every((name) => typeof value[name] === 'string');
 const isNumber = (value: unknown): value is number => typeof value === 'number' && Number.isFinite(value);
 
 /** Whether a value is a list of objects with these texts. */
-const isList = (value: unknown, ...names: string[]): value is Fields[] =>
+const isList = (value: unknown, ...names: string[]): value is Json[] =>
   Array.isArray(value) && value.every((item) => texts(item, ...names));
 
 /** Conversations as a file that `importChats` takes. */

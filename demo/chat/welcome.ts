@@ -9,6 +9,7 @@ export function showWelcome(
   { isNew, mode, submit }: { isNew: boolean; mode: ReplyMode; submit: (prompt: string) => void },
 ): void {
   byId('welcome', HTMLElement).hidden = !isNew;
+  if (!isNew) return;
   const name = loaded?.choice.label ?? '';
   byId('welcome-title', HTMLHeadingElement).textContent = loaded
     ? mode === 'chat'

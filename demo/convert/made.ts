@@ -11,7 +11,7 @@ import { chooseFolder, download } from '../save.ts';
 import { filesOf, madeFolders, removeSavedModel, savedModelId, savedModels } from '../saved-models.ts';
 import { type Begun, begunConversions, forgetBegun } from './kept.ts';
 
-export const chatLink = (name: string): string =>
+const chatLink = (name: string): string =>
   `${pageLink('index.html')}#${new URLSearchParams({ model: savedModelId(name) }).toString()}`;
 
 /** The folder of a model that was made here. @throws ShishuError `not-found` */
