@@ -2,9 +2,10 @@
 import type { Runner } from '../engine/runner.ts';
 import { ShishuError, throwIfAborted } from '../errors.ts';
 import { guardMemory } from '../gpu/buffer.ts';
-import { type Mode, pruned } from '../model/prune.ts';
+import type { Mode } from '../model/prune.ts';
 import type { Plan } from '../model/spec.ts';
 import { hashOf } from '../train/random.ts';
+import { prunedModel } from './calibrate.ts';
 import { type Recall, type RecallList, recallOf } from './recall.ts';
 import { aboveAll, beforeMixer, keepStates, Stack, type States } from './stack.ts';
 import { countTokens, type TokenWindows } from './windows.ts';
@@ -226,9 +227,7 @@ class Measuring {
   }
 
   #planWithout(layers: readonly number[]): Plan {
-    const { mode } = this.#options;
-    const modes = Object.fromEntries(layers.map((layer) => [layer, mode]));
-    return pruned(this.#plan, modes, this.#runner.parts.weights.linear);
+    return prunedModel({ plan: this.#plan, runner: this.#runner }, layers, this.#options.mode).plan;
   }
 
   /** @param layer lost besides those that are chosen already, of which the last may be new */

@@ -20,7 +20,7 @@ import { chooseLayers } from './choose-layers.ts';
 import { type ConvertOptions, checkPairs, checkTarget } from './convert-target.ts';
 import type { ConvertStage } from './events.ts';
 import type { Fit } from './fit.ts';
-import { checkHealable, checkHealing, type HealOptions, planHealing } from './heal-plan.ts';
+import { checkHealable, checkHealing, type HealOptions } from './heal-plan.ts';
 import { CARD_FILE, modelCard, parentFacts } from './model-card.ts';
 import { bytesOf, type OnGpu, type OpenOptions, withOnGpu } from './on-gpu.ts';
 import { choosePairs, type PairCost } from './pairs.ts';
@@ -33,7 +33,7 @@ import { modelSize } from './stages.ts';
 import { layersText } from './target.ts';
 import { timeLeft } from './time-left.ts';
 import { checkEnough, tokenCounts, type Windows } from './windows.ts';
-import { healWritten, writeChild } from './write-child.ts';
+import { healStages, writeChild } from './write-child.ts';
 
 /** What must be the same for a conversion to be gone on with. */
 const identityOf = (parent: OnGpu, options: ConvertOptions): Record<string, unknown> => ({
@@ -78,23 +78,16 @@ export async function convert(
   if (options.heal) checkHealable(parent.spec);
   const staged = await stage();
   const progress = await Progress.open(staged, identityOf(parent, options));
-  try {
+  const run = async (): Promise<ConvertReport> => {
     const windows = await text(progress);
     const { calibration, choosing, test } = tokenCounts(windows);
     const { inputs = 1 } = options;
     if (inputs > 1) checkEnough(calibration + choosing + test, parent.spec.hiddenSize, inputs);
     if (options.heal) checkHealing(parent.spec, windows, options.heal);
     progress.check({ text: textHash(windows) });
-    const report = await runStages(parent, windows, progress, target, options, gpuOptions);
-    throwIfAborted(signal);
-    await staged.commit();
-    return report;
-  } catch (error) {
-    if (!progress.staysFor(signal) || !staged.place) await staged.discard();
-    else if (!(error instanceof ShishuError && error.code === 'bad-checkpoint'))
-      log(`What is done is kept in ${staged.place}: the same command goes on from there.`);
-    throw error;
-  }
+    return runStages(parent, windows, progress, target, options, gpuOptions);
+  };
+  return progress.finish(run, { log, signal });
 }
 
 /** Chooses blocks, fits maps, writes the child, heals and measures it; what is kept of a stage isn't done again. */
@@ -192,23 +185,8 @@ async function runStages(
   await measureWritten(sharePairs > 0 ? `written, ${shared}` : 'written');
   let healing: ConvertReport['healing'];
   if (options.heal) {
-    const { heal } = options;
     begins('healing');
-    // What fits now need not fit as it is gone on with.
-    const plan = await progress.stage('healing', async () => planHealing(spec, child, windows, heal));
-    const done = await progress.stage('healed', () =>
-      healWritten(staged, parent, windows, {
-        ...heal,
-        plan,
-        log,
-        signal,
-        onCurve: (curve) => onEvent({ kind: 'curve', curve, steps: plan.steps }),
-        onCheckpoint: () => {
-          progress.keeps = true;
-        },
-      }),
-    );
-    onEvent({ kind: 'curve', curve: done.curve, steps: plan.steps });
+    const done = await healStages(progress, parent, child, windows, options.heal, { log, onEvent, signal });
     await measureWritten('healed');
     const [before, after] = steps.slice(-2).map(({ perplexity }) => perplexity);
     healing = { ...done, perplexity: { before: before!, after: after! } };

@@ -1,7 +1,7 @@
 // Goes on healing a child, wherever its folder is to be.
 
 import { storedDtype } from '../engine/engine.ts';
-import { ShishuError, throwIfAborted } from '../errors.ts';
+import { ShishuError } from '../errors.ts';
 import { specOf } from '../families/index.ts';
 import { openCheckpoint } from '../formats/checkpoint.ts';
 import { isObject, type Json, readJson, readOptionalJson } from '../formats/json.ts';
@@ -12,7 +12,7 @@ import { parentAnswers } from './answers.ts';
 import { healIdentity, textHash } from './convert.ts';
 import { copyFiles } from './copy-files.ts';
 import type { OnEvent } from './events.ts';
-import { checkHealable, checkHealing, type HealOptions, planHealing } from './heal-plan.ts';
+import { checkHealable, checkHealing, type HealOptions } from './heal-plan.ts';
 import type { Log } from './healing-run.ts';
 import { freshOf } from './mixture.ts';
 import { CARD_FILE, modelCard, parentFacts } from './model-card.ts';
@@ -23,7 +23,7 @@ import { type ConvertReport, type HealingReport, REPORT_FILE } from './report.ts
 import type { Stage, Staged } from './staged.ts';
 import { modelSize, type StageReport } from './stages.ts';
 import type { Windows } from './windows.ts';
-import { healWritten } from './write-child.ts';
+import { healStages } from './write-child.ts';
 
 export interface HealMoreOptions {
   heal: HealOptions;
@@ -88,17 +88,7 @@ export async function healMore(
     parent: hashOf(JSON.stringify(parent.configJson)),
     ...healIdentity(heal),
   });
-  try {
-    const done = await healStaged();
-    throwIfAborted(signal);
-    await staged.commit();
-    return done;
-  } catch (error) {
-    if (!progress.staysFor(signal)) await staged.discard();
-    else if (!(error instanceof ShishuError && error.code === 'bad-checkpoint'))
-      log(`What is done is kept in ${staged.place}: the same command goes on from there.`);
-    throw error;
-  }
+  return progress.finish(healStaged, { log, signal });
 
   async function healStaged(): Promise<HealingReport> {
     const used = healedTokens(report);
@@ -122,20 +112,7 @@ export async function healMore(
     };
     const before = await measured('before');
     onEvent({ kind: 'stage', stage: 'healing' });
-    const plan = await progress.stage('healing', async () => planHealing(parent.spec, spec, windows, heal));
-    const healing = await progress.stage('healed', () =>
-      healWritten(staged, parent, windows, {
-        ...heal,
-        plan,
-        log,
-        signal,
-        onCurve: (curve) => onEvent({ kind: 'curve', curve, steps: plan.steps }),
-        onCheckpoint: () => {
-          progress.keeps = true;
-        },
-      }),
-    );
-    onEvent({ kind: 'curve', curve: healing.curve, steps: plan.steps });
+    const healing = await healStages(progress, parent, spec, windows, heal, { log, onEvent, signal });
     const after = await measured('healed on');
     const done: HealingReport = {
       ...healing,

@@ -2,7 +2,7 @@
 import { ShishuError } from '../errors.ts';
 import type { ModelSpec } from '../model/spec.ts';
 import { trainingBytes } from '../train/plan.ts';
-import { checkTrainable } from '../train/trainable.ts';
+import { checkTrainable, LONGEST_WINDOW } from '../train/trainable.ts';
 import type { Trained } from '../train/trained.ts';
 import { checkMixture } from './mixture.ts';
 import { inUsualOrder } from './parent-tensors.ts';
@@ -59,8 +59,6 @@ const STEP_TOKENS = 2048;
 const LEAST_STEPS = 32;
 /** Tokens that run at once. */
 const TOKENS_AT_ONCE = 1024;
-/** Longest windows. */
-const MOST_LENGTH = 512;
 const LORA_RANK = 16;
 
 const CHOICES: readonly Trained[] = ['all', 'changed', { rank: LORA_RANK }];
@@ -87,11 +85,11 @@ export function checkHealing(parent: ModelSpec, text: HealingText, options: Heal
   checkHealable(parent);
   checkMixture(text.healing, options.tokens);
   const length = lengthOf(text);
-  if (length > MOST_LENGTH)
+  if (length > LONGEST_WINDOW)
     throw new ShishuError(
       'bad-argument',
-      `Healing takes windows of at most ${MOST_LENGTH} tokens, not ${length}.`,
-      { details: { length, limit: MOST_LENGTH }, mend: 'Give shorter windows.' },
+      `Healing takes windows of at most ${LONGEST_WINDOW} tokens, not ${length}.`,
+      { details: { length, limit: LONGEST_WINDOW }, mend: 'Give shorter windows.' },
     );
   // A child takes no less than this, whichever blocks it changes.
   planHealing(parent, parent, text, options);

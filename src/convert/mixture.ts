@@ -1,6 +1,6 @@
 import { ShishuError } from '../errors.ts';
 import type { SampleSource } from '../train/batches.ts';
-import { hashOf, randomFrom } from '../train/random.ts';
+import { hashOf, shuffled } from '../train/random.ts';
 import { countTokens, type Mixture, type MixturePart } from './windows.ts';
 
 /** Times that a run may pass over a text; with more the child would overfit to it. */
@@ -72,12 +72,10 @@ export function mixed(mixture: Mixture, seed: number): SampleSource {
     const key = `${part}/${pass}`;
     const known = orders.get(key);
     if (known) return known;
-    const random = randomFrom(hashOf(`${seed}/${key}`));
-    const order = mixture[part]!.windows.map((_, i) => i);
-    for (let i = order.length - 1; i > 0; i--) {
-      const j = Math.floor(random() * (i + 1));
-      [order[i], order[j]] = [order[j]!, order[i]!];
-    }
+    const order = shuffled(
+      mixture[part]!.windows.map((_, i) => i),
+      hashOf(`${seed}/${key}`),
+    );
     orders.set(key, order);
     return order;
   };

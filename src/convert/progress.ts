@@ -1,5 +1,6 @@
-import { ShishuError } from '../errors.ts';
+import { ShishuError, throwIfAborted } from '../errors.ts';
 import { readOptionalJson } from '../formats/json.ts';
+import type { Log } from './healing-run.ts';
 import { PROGRESS_FILE, type Staged } from './staged.ts';
 
 /** What must be the same for a conversion to be gone on with, by name: plain data. */
@@ -56,6 +57,22 @@ export class Progress {
   /** Whether the folder stays: where something took long, and where it's stopped behind any stage. */
   staysFor(signal: AbortSignal | undefined): boolean {
     return this.keeps || (signal?.aborted === true && Object.keys(this.#kept.done).length > 0);
+  }
+
+  /** What `run` makes, once the folder is whole; where it fails, the folder goes, unless it can be gone on with. */
+  async finish<T>(run: () => Promise<T>, { log, signal }: { log: Log; signal: AbortSignal | undefined }) {
+    const { staged } = this;
+    try {
+      const made = await run();
+      throwIfAborted(signal);
+      await staged.commit();
+      return made;
+    } catch (error) {
+      if (!this.staysFor(signal) || !staged.place) await staged.discard();
+      else if (!(error instanceof ShishuError && error.code === 'bad-checkpoint'))
+        log(`What is done is kept in ${staged.place}: the same command goes on from there.`);
+      throw error;
+    }
   }
 
   /** A stage's result: as it was kept, or made now, and kept. */

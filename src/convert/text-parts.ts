@@ -2,7 +2,7 @@ import { ShishuError } from '../errors.ts';
 import type { ChatTurn } from '../formats/chat-template.ts';
 import { isObject } from '../formats/json.ts';
 import type { Tokenizer } from '../formats/tokenizer.ts';
-import { randomFrom } from '../train/random.ts';
+import { shuffled } from '../train/random.ts';
 
 /** A text to convert or heal with. */
 export type TextPart = {
@@ -39,16 +39,6 @@ function piecesOf(texts: readonly string[]): string[] {
       at = end;
     }
   return pieces;
-}
-
-function shuffled<T>(list: readonly T[], seed: number): T[] {
-  const random = randomFrom(seed);
-  const order = [...list];
-  for (let i = order.length - 1; i > 0; i--) {
-    const j = Math.floor(random() * (i + 1));
-    [order[i], order[j]] = [order[j]!, order[i]!];
-  }
-  return order;
 }
 
 /**

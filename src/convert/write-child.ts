@@ -3,14 +3,17 @@ import { specOf } from '../families/index.ts';
 import { openCheckpoint } from '../formats/checkpoint.ts';
 import { readJson } from '../formats/json.ts';
 import { readOptional } from '../formats/source.ts';
-import { tensorsOf } from '../model/spec.ts';
+import { type ModelSpec, tensorsOf } from '../model/spec.ts';
 import { childTensors, healedTensors } from './child.ts';
 import { MODELING_FILE } from './child-config.ts';
+import type { OnEvent } from './events.ts';
 import type { Fit } from './fit.ts';
 import { type Healing, heal } from './heal.ts';
+import { type HealOptions, planHealing } from './heal-plan.ts';
 import { readHealing, writeHealing } from './healing-file.ts';
-import type { HealingStore } from './healing-run.ts';
+import type { HealingStore, Log } from './healing-run.ts';
 import type { OnGpu } from './on-gpu.ts';
+import type { Progress } from './progress.ts';
 import type { Share } from './share.ts';
 import { type Staged, tensorFile } from './staged.ts';
 import type { Windows } from './windows.ts';
@@ -84,4 +87,31 @@ export async function healWritten(
     tensorFile(healedTensors(spec, weights, storedDtype(checkpoint, spec))),
   );
   return healing;
+}
+
+/** The stages of healing a child whose folder is written: what is trained, and the healing itself. */
+export async function healStages(
+  progress: Progress,
+  parent: OnGpu,
+  child: ModelSpec,
+  windows: Windows,
+  options: HealOptions,
+  { log, onEvent, signal }: { log: Log; onEvent: OnEvent; signal: AbortSignal | undefined },
+): Promise<Healing> {
+  // What fits now need not fit as it is gone on with.
+  const plan = await progress.stage('healing', async () => planHealing(parent.spec, child, windows, options));
+  const done = await progress.stage('healed', () =>
+    healWritten(progress.staged, parent, windows, {
+      ...options,
+      plan,
+      log,
+      signal,
+      onCurve: (curve) => onEvent({ kind: 'curve', curve, steps: plan.steps }),
+      onCheckpoint: () => {
+        progress.keeps = true;
+      },
+    }),
+  );
+  onEvent({ kind: 'curve', curve: done.curve, steps: plan.steps });
+  return done;
 }

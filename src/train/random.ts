@@ -12,6 +12,17 @@ export function randomFrom(seed: number): Random {
   };
 }
 
+/** The same in an order drawn by a seed (Fisher and Yates). */
+export function shuffled<T>(list: readonly T[], seed: number): T[] {
+  const random = randomFrom(seed);
+  const order = [...list];
+  for (let i = order.length - 1; i > 0; i--) {
+    const j = Math.floor(random() * (i + 1));
+    [order[i], order[j]] = [order[j]!, order[i]!];
+  }
+  return order;
+}
+
 /** 32-bit FNV-1a of a string's UTF-16 units, finished by a mix so that the low bits are usable. */
 export function hashOf(text: string): number {
   let hash = 0x811c9dc5;

@@ -2,6 +2,9 @@ import { ShishuError } from '../errors.ts';
 import { isPlain } from '../model/fold.ts';
 import { type AttentionMixer, attentionOf, convOf, type ModelSpec } from '../model/spec.ts';
 
+/** Tokens of the longest window: attention's backward goes over all of it. */
+export const LONGEST_WINDOW = 512;
+
 /** @throws ShishuError `unsupported` for a config that the engine runs and the trainer doesn't. */
 export function checkTrainable(spec: ModelSpec): void {
   const refuse = (what: string): never => {

@@ -12,7 +12,7 @@ import { type Plan, planOf } from './plan.ts';
 import { mergedWeights, startingProducts } from './products.ts';
 import { Program } from './program.ts';
 import { recordEvaluation, recordTraining, type TrainingBuffers } from './record.ts';
-import { checkTrainable } from './trainable.ts';
+import { checkTrainable, LONGEST_WINDOW } from './trainable.ts';
 import type { Trained } from './trained.ts';
 import type { CpuWeights } from './weights.ts';
 
@@ -66,9 +66,6 @@ export interface StepResult {
   finite: boolean;
 }
 
-/** Longest window: attention's backward goes over all of it. */
-const LONGEST = 512;
-
 function checkOptions(
   spec: ModelSpec,
   { rows, length, accumulate = 1, teacher, lowest }: TrainerOptions,
@@ -79,10 +76,10 @@ function checkOptions(
   for (const [name, value] of Object.entries({ rows, length, accumulate }))
     if (!Number.isInteger(value) || value < 1)
       refuse(`${name} of training is ${value}, expected a whole number from 1.`, { [name]: value });
-  if (length > LONGEST)
-    refuse(`Windows of ${length} tokens are too long to train on; at most ${LONGEST}.`, {
+  if (length > LONGEST_WINDOW)
+    refuse(`Windows of ${length} tokens are too long to train on; at most ${LONGEST_WINDOW}.`, {
       length,
-      limit: LONGEST,
+      limit: LONGEST_WINDOW,
     });
   if (lowest !== undefined && !(Number.isInteger(lowest) && lowest >= 0 && lowest < spec.blocks.length))
     refuse(`There is no block ${lowest} of ${spec.blocks.length}.`, { lowest, blocks: spec.blocks.length });
@@ -108,8 +105,6 @@ type Programs = Record<'clear' | 'train' | 'update' | 'evaluate', () => void>;
 /** One model in training on a GPU: its weights, gradients and moments, f32. */
 export class Trainer {
   readonly spec: ModelSpec;
-  /** What learning rates of the schedule are multiplied with. */
-  rateFactor = 1;
   #step: number;
   readonly #gpu: Gpu;
   readonly #ledger: Ledger;
@@ -218,7 +213,7 @@ export class Trainer {
   async train(batch: Batch): Promise<StepResult> {
     const { results, hyper } = this.#others;
     const step = this.#step + 1;
-    const rate = this.rateFactor * learningRateAt(this.#schedule, step);
+    const rate = learningRateAt(this.#schedule, step);
     this.#gpu.device.queue.writeBuffer(hyper, 0, packHyper({ ...ADAM_W, rate, step }));
     this.#programs.clear();
     this.#eachPart(batch, this.#programs.train);
